@@ -1,5 +1,5 @@
-//! Any bytes, as a capture file: it ends, without a panic and without allocating what only a length
-//! field claims, and what it says of itself adds up.
+//! Any bytes as a capture file: reading ends without a panic, allocates nothing that only a length field
+//! claims, and its counts add up.
 #![no_main]
 
 use std::io::Cursor;

@@ -1,12 +1,11 @@
-//! A connection's segments, through the judge with all bytes and with those that the filter ships.
-//! The first byte says whether segments are lost, copied or late.
+//! The segments of a connection through the judge, with all bytes and with those that the filter ships. The
+//! first byte says whether segments are lost, copied or late.
 //!
-//! All seen once and in order, and nothing in it that is not HTTP/1.x: the same events.
-//! (What the filter never took for HTTP it does not follow, and takes up where a start line begins a
-//! segment, even where the judge of all bytes is in a body that only the close ends.) In any case:
-//! no skip that the judge disagrees with (but of tunnels), no response whose status line was not
-//! sent, and every record that comes of it is a line of JSON, or for a terminal, without a control
-//! character.
+//! If all were seen once and in order, and everything is HTTP/1.x: the same events. (The filter does not
+//! follow what it does not recognise as HTTP, and resynchronises at a start line that begins a segment, even
+//! where the judge of all bytes is in a body that only the close ends.) In any case: no skip that the judge
+//! disagrees with (except of tunnels), no response whose status line was not sent, and every resulting record
+//! is a line of JSON, or of text for a terminal, without control characters.
 #![no_main]
 
 use std::io::Cursor;
@@ -32,7 +31,7 @@ use libfuzzer_sys::fuzz_target;
 struct Judged {
     events: Vec<HttpEvent>,
     disagrees: u64,
-    /// Every byte was framed, and every response paired.
+    /// Whether every byte was framed and every response paired.
     clean: bool,
 }
 
@@ -104,22 +103,22 @@ fn filtered(seen: &Conversation, hand_back: bool) -> Judged {
     })
 }
 
-/// Whether both directions frame from their first byte to their last, and the client asks. (Who
-/// connected is in the SYN, which the filter does not ship: a server that asks is not meant.)
+/// Whether both directions frame from their first byte to their last, and the client sends the requests. (The
+/// SYN, which the filter does not ship, shows who connected: a server that sends requests is excluded.)
 fn is_http(seen: &Conversation) -> bool {
     let mut queue = RequestQueue::new();
     seen.streams.iter().enumerate().all(|(from, stream)| {
-        // Taken for HTTP/2 by the filter, whatever the rest of the line says.
+        // The filter takes it for HTTP/2, whatever the rest of the line says.
         if stream.starts_with(b"PRI * HT") {
             return false;
         }
-        // The filter looks past two empty lines before the first message, the framer past any.
+        // The filter skips two empty lines before the first message, the framer any number.
         let before = stream.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
         let before = before.count();
         if before > 4 {
             return false;
         }
-        // Nor does it take a code that goes on after its third digit for a status line.
+        // Nor does it accept a status code with more than three digits.
         let after_code = stream.get(before + 12);
         if from == 1 && !matches!(after_code, None | Some(b' ' | b'\r' | b'\n')) {
             return false;
@@ -140,9 +139,9 @@ fn is_http(seen: &Conversation) -> bool {
     })
 }
 
-/// Whether a connection may become a tunnel. Where segments are late the filter, which takes them as
-/// they come, may see one begin where the judge, which puts each behind what it acknowledges, sees a
-/// response to a request that was not sent yet.
+/// Whether a connection may become a tunnel. With late segments, the filter, which takes them as they come,
+/// may see a tunnel begin where the judge, which orders each after what it acknowledges, sees a response to a
+/// request that was not sent yet.
 fn may_tunnel(seen: &Conversation) -> bool {
     let says = |what: &[u8]| {
         let has = |stream: &Vec<u8>| stream.windows(what.len()).any(|window| window == what);
@@ -151,8 +150,8 @@ fn may_tunnel(seen: &Conversation) -> bool {
     says(b"CONNECT ") || says(b" 101")
 }
 
-/// Each response was sent: its status line is in what the server said, or the client, since
-/// nothing tells them apart but what they say.
+/// Each response was sent: its status line is in the bytes of the server or the client, since only their
+/// content tells them apart.
 fn is_of_the_wire(event: &HttpEvent, seen: &Conversation) {
     for head in event.informational.iter().chain(&event.response) {
         let line = format!("HTTP/1.{} {}", head.minor_version, head.status);

@@ -1,18 +1,18 @@
-//! Any bytes, as one direction of a connection: cutting them anywhere gives the same spans and
-//! events, each step makes progress, and what the framer calls body is as long as it said.
-//! The first byte says what was asked, the second how the stream is cut.
+//! Any bytes as one direction of a connection: cutting them anywhere gives the same spans and events, each
+//! step makes progress, and bodies have the length that the framer announced. The first byte selects the
+//! requests, the second the cuts.
 #![no_main]
 
 use http_trace_common::framer::{Event, Framer, MethodKind, RequestQueue, Span};
 use libfuzzer_sys::fuzz_target;
 
-/// What may come before bytes that are no start line.
+/// Whether these bytes may precede bytes that are no start line.
 fn leads(line: &String) -> bool {
     let leads = ["Head ", "HeadBegins ", "Ignored "];
     leads.iter().any(|lead| line.starts_with(lead))
 }
 
-/// What happened in a stream, and the spans between.
+/// The events of a stream, and the spans between them.
 fn run(kinds: u8, pieces: &[&[u8]]) -> Vec<String> {
     let mut queue = RequestQueue::new();
     match kinds & 3 {
@@ -41,7 +41,7 @@ fn run(kinds: u8, pieces: &[&[u8]]) -> Vec<String> {
     for piece in pieces {
         let mut rest = *piece;
         while !rest.is_empty() {
-            // As the filter does: what is body for certain is stepped over, not looked at.
+            // As in the filter: certain body is skipped, not read.
             let skippable = framer.skippable();
             let (taken, span, event) = if skippable > 0 && kinds & 8 != 0 {
                 let n = skippable.min(rest.len() as u64);
@@ -61,8 +61,7 @@ fn run(kinds: u8, pieces: &[&[u8]]) -> Vec<String> {
             }
             rest = &rest[taken..];
             if let Some(event) = event {
-                // Bytes that are no start line have no span: how many it took to tell depends on
-                // how they came.
+                // Bytes that are no start line have no span: how many it took to decide depends on the cuts.
                 if matches!(event, Event::NotHttp { .. }) {
                     while out.last().is_some_and(leads) {
                         out.pop();

@@ -1,5 +1,5 @@
-//! Any bytes, as a head: what is decoded is part of it and in its order, a target's parts are parts
-//! of it, who it says asked is nobody's invention, and what a person types is understood or refused.
+//! Any bytes as a head: decoded values are parts of it in order, parts of a target are parts of it, the
+//! client it names is not invented, and option values are accepted or refused.
 #![no_main]
 
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ use http_trace_model::target::Target;
 use http_trace::select::{Pattern, Statuses};
 use libfuzzer_sys::fuzz_target;
 
-/// Names and values lie in the head, one after the other; a folded value is put together anew.
+/// Names and values are slices of the head, in order; a folded value is a new string.
 fn are_of(head: &Bytes, headers: &Headers) {
     let whole = head.as_ptr_range();
     let mut last = whole.start;
@@ -35,7 +35,7 @@ fn are_of(head: &Bytes, headers: &Headers) {
     }
 }
 
-/// Behind a trusted proxy the client that a request names is one that it holds the address of.
+/// Behind a trusted proxy, the named client is an address that the request contains.
 fn names_a_client(request: &RequestHead) {
     let local = |port| Endpoint {
         ip: Ipv4Addr::LOCALHOST.into(),

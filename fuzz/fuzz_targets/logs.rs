@@ -1,13 +1,13 @@
-//! What a client may have sent, in a line of each form of log as its writer escapes it: the line is one
-//! event, whose client, status and time are the server's, and whose user agent is what was sent.
+//! Anything a client may send, in a line of each log format as its writer escapes it: the line is one event
+//! with the server's client address, status and time, and with the user agent that was sent.
 //!
-//! The first byte is the form; the lines after it are request line, referrer, user agent and user.
+//! The first byte selects the format; the lines after it are request line, referrer, user agent and user.
 #![no_main]
 
 use http_trace::recorded::Recorded;
 use libfuzzer_sys::fuzz_target;
 
-/// As nginx and Apache escape in logs that are no JSON.
+/// Escapes as nginx and Apache do in text logs.
 fn hex(bytes: &[u8]) -> Vec<u8> {
     let escape = |byte: &u8| match byte {
         b'"' | b'\\' | 0..=31 | 127.. => format!("\\x{byte:02X}").into_bytes(),
@@ -16,7 +16,7 @@ fn hex(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(escape).collect()
 }
 
-/// As nginx does with `escape=json`: bytes that are no text stay.
+/// Escapes as nginx does with `escape=json`, which leaves bytes that are not UTF-8.
 fn json(bytes: &[u8]) -> Vec<u8> {
     let escape = |byte: &u8| match byte {
         b'"' | b'\\' => vec![b'\\', *byte],
@@ -26,7 +26,7 @@ fn json(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(escape).collect()
 }
 
-/// As Suricata does.
+/// Escapes as Suricata does.
 fn eve(bytes: &[u8]) -> Vec<u8> {
     let escape = |byte: &u8| match byte {
         b'"' | b'\\' => vec![b'\\', *byte],
@@ -98,7 +98,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(event.time_ns, 1_795_427_517_000_000_000);
     if let Some(request) = event.request
         && !matches!(agent, b"" | b"-")
-        // Which of a client's backslashes are Suricata's it does not say.
+        // Suricata does not tell a client's backslashes from its own.
         && (form % 4 != 3 || !agent.contains(&b'\\'))
     {
         assert_eq!(request.headers.first("user-agent"), Some(agent));

@@ -1,5 +1,5 @@
-//! Pieces of a stream in any order, against a table of single bytes: the first copy of a byte
-//! stays, bytes beat what was declared skipped, and what comes out is in order.
+//! Pieces of a stream in any order, compared with a table of single bytes: the first copy of a byte wins,
+//! bytes win over declared skips, and the output is in order.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut buffer: Buffer<u8> = Buffer::default();
-    // A byte, or `None` for a position that was declared skipped.
+    // A byte; `None` for a position in a declared skip.
     let mut model: BTreeMap<u64, Option<u8>> = BTreeMap::new();
     let mut rest = data;
     while let [action, low, high, len, after @ ..] = rest {
@@ -65,7 +65,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Takes the first piece from a position on, and holds it against the model.
+/// Takes the first piece from a position on, and compares it with the model.
 fn pop(buffer: &mut Buffer<u8>, model: &mut BTreeMap<u64, Option<u8>>, from: u64) {
     *model = model.split_off(&from);
     let Some(piece) = buffer.pop_from(from) else {

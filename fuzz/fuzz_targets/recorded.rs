@@ -1,5 +1,5 @@
-//! Any bytes, as recorded events: each line is an event, another record or an error with its number,
-//! and what became an event is one again when our own json of it is read.
+//! Any bytes as recorded events: each line is an event, another record or an error with its number, and our
+//! own json of an event reads back as an event.
 #![no_main]
 
 use http_trace::sink::Style;
@@ -9,10 +9,10 @@ use http_trace::sink::json::Json;
 use http_trace::sink::{Entry, Render};
 use libfuzzer_sys::fuzz_target;
 
-/// The most events whose json is read again.
+/// Limit of events whose json is read back.
 const AGAIN: usize = 16;
 
-/// What is in every format.
+/// Members of an event that every format has.
 fn essence(event: &HttpEvent) -> impl PartialEq + std::fmt::Debug {
     let response = event.response.as_ref();
     let request = event.request.as_ref();

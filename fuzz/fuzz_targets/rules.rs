@@ -1,5 +1,5 @@
-//! Any text, as a file of rules: what is wrong is said with a place that is in the file, and what
-//! loads works: over events, and read again.
+//! Any text as a rule file: every fault has a position in the file, and rules that load run over events and
+//! load again.
 #![no_main]
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         text: text.to_owned(),
     }];
     let parsed = parse(&source, &|_| false);
-    // YAML 1.1 has more line ends than one.
+    // YAML 1.1 has several line terminators.
     let lines = text
         .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
         .count();

@@ -1,5 +1,5 @@
-//! Any bytes, as what an earlier run has counted: they are refused or go on, and what goes on can be
-//! kept and read again. The input is a payload, to which the header is made, or a whole file.
+//! Any bytes as a state file: it is refused, or it loads, saves and loads again. The input is a payload,
+//! which gets a header, or a whole file.
 #![no_main]
 
 use http_trace_detect::snapshot::hits;
@@ -10,7 +10,7 @@ use http_trace_detect::snapshot::header;
 use http_trace_fuzz::events::events;
 use libfuzzer_sys::fuzz_target;
 
-/// Few rules, of each way to count.
+/// A few rules, with each way to count.
 const RULES: &str = include_str!("../state.yml");
 
 fn rules() -> RuleSet {

@@ -1,5 +1,5 @@
-//! Any bytes, as a frame of any link type: no panic, no loop, and what is found lies where it says.
-//! The first byte picks the link type, the second the options and whether the frame was cut.
+//! Any bytes as a frame of any link type: no panic, no loop, and every range found lies in the frame. The
+//! first byte selects the link type, the second the options and whether the frame was cut.
 #![no_main]
 
 use http_trace_common::walk::{self, Found, LinkType, WalkOptions};
@@ -40,13 +40,13 @@ fuzz_target!(|data: &[u8]| {
         if more.is_none() {
             break;
         }
-        // Each packet of an aggregate has a header of its own.
+        // Each packet of an aggregate has its own header.
         assert!(turn <= bytes.len() / 14, "packets without end");
     }
     let lean = walk::ethernet(bytes, 0);
     let _ = walk::ip(bytes, u32::from(*byte), 0);
-    // Where the kernel's walk finds a whole packet's segment, the full one finds the same, unless
-    // it is a first fragment.
+    // Where the kernel's walk finds the segment of a whole packet, the full walk finds the same, unless it is
+    // a first fragment.
     if let (Ok(lean), Ok((Found::Segment(full), encap))) = (
         lean,
         walk::frame(bytes, wire_len, LinkType::ETHERNET, WalkOptions::default()),

@@ -1,18 +1,18 @@
-//! A TCP connection from a fuzzer's bytes: segments of two directions, and what befell them.
+//! A TCP connection from a fuzzer's bytes: segments of two directions, and what happens to them.
 //!
-//! One segment is three bytes, an action and a length of 16 bits (little-endian), and then its
-//! payload. The lowest bit of the action is the direction (0: client), the next two say what
-//! becomes of the segment ([`Fate`]), the two after them whether it carries an acknowledgement
-//! and a PSH that mean nothing. `tests/src/bin/seeds.rs` writes this from captures.
+//! A segment is three bytes, an action and a length of 16 bits (little-endian), followed by its payload. The
+//! lowest bit of the action is the direction (0: client), the next two are the segment's [`Fate`], the two
+//! after them add a meaningless acknowledgement and PSH. `tests/src/bin/seeds.rs` writes this format from
+//! captures.
 
-/// What becomes of a segment on its way.
+/// What happens to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is seen once, in order.
     Seen,
-    /// It is seen, and once more at the next segment.
+    /// It is seen, and again after the next segment.
     Copied,
-    /// It is never seen, though the peer has it.
+    /// It is never seen, but the peer has it.
     Lost,
     /// It is seen after the next segment.
     Late,
@@ -30,21 +30,21 @@ pub struct Timed {
 /// What was seen of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
-    /// In the order in which it was seen.
+    /// In the order of observation.
     pub frames: Vec<Timed>,
     /// All payload bytes of client and server.
     pub streams: [Vec<u8>; 2],
-    /// Whether all was seen, once and in order.
+    /// Whether everything was seen, once and in order.
     pub undisturbed: bool,
 }
 
-/// Where the server listens.
+/// Port of the server.
 const SERVER_PORT: u16 = 80;
 
-/// The most segments of one input.
+/// Limit of segments per input.
 const MAX_SEGMENTS: usize = 200;
 
-/// Builds a conversation; `disturbed` false overrides every fate.
+/// Builds a conversation; with `disturbed` false, every segment is seen once and in order.
 pub fn conversation(data: &[u8], disturbed: bool) -> Conversation {
     let mut out = Conversation {
         undisturbed: true,
@@ -106,7 +106,7 @@ pub fn conversation(data: &[u8], disturbed: bool) -> Conversation {
     out
 }
 
-/// A classic capture file of the frames.
+/// A classic capture file with these frames.
 pub fn capture(frames: &[Timed]) -> Vec<u8> {
     let mut file: Vec<u8> = [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, 1]
         .iter()
@@ -127,7 +127,7 @@ const FIN: u8 = 1;
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 
-/// An Ethernet frame with an IPv4 TCP segment; its checksums are zero.
+/// An Ethernet frame with an IPv4 TCP segment, whose checksums are zero.
 fn frame(from: usize, next: [u32; 2], payload: &[u8], flags: u8) -> Vec<u8> {
     let mut out = vec![2; 12];
     out.extend_from_slice(&[8, 0]);

@@ -1,11 +1,11 @@
-//! What of an event must not depend on whether the filter stood in front of the judge.
+//! The parts of an event that must not depend on whether the filter ran.
 
 use std::fmt::Debug;
 
 use http_trace_model::event::HttpEvent;
 
-/// The event without times, counts of copies, where it was taken, and the bytes so far of a body
-/// that has not ended, of which the filter tells at its end.
+/// The event without times, counts of copies, the interface, and the bytes so far of an unfinished body,
+/// which the filter reports at its end.
 pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
     let heads: Vec<_> = event
         .informational

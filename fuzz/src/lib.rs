@@ -1,5 +1,5 @@
-//! What fuzz targets share: conversations as segments, and how events are compared. Not a parser of
-//! its own, and not part of the product.
+//! Shared code of the fuzz targets: conversations as segments, and comparison of events. No parser of its
+//! own, and not part of the product.
 #![forbid(unsafe_code)]
 
 pub mod conversation;

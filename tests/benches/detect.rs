@@ -1,6 +1,6 @@
-//! What detection costs an event, in ns of the thread's own CPU time: the built-in rules over events
-//! of which none, one in twenty or all are errors, from ten clients and from a million, against the
-//! same events without rules. The turns are interleaved.
+//! Cost of detection per event, in ns of the thread's CPU time: the built-in rules over events of which none,
+//! one in twenty or all are errors, from ten clients and from a million, compared with the same events
+//! without rules. Cases are interleaved.
 //!
 //! ```text
 //! cargo xtask bench detect
@@ -22,11 +22,11 @@ use http_trace_model::event::HttpEvent;
 use http_trace_tests::visitors::{Visitors, ip_of};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Events of one turn; a million clients are all met in every five.
+/// Events per turn; a million clients all occur in every five turns.
 const TURN: u32 = 200_000;
 const TURNS: usize = 9;
 
-/// Time between two events: 10,000 a second.
+/// Time between two events: 10,000 per second.
 const STEP_NS: u64 = 100_000;
 
 const MILLION: u32 = 1_000_000;
@@ -42,7 +42,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// A detector and the events it is fed, which come back to be used again.
+/// A detector and its events, which are reused.
 struct Case {
     name: String,
     detector: Detector,
@@ -53,14 +53,14 @@ struct Case {
     alerts: u64,
     matched: u64,
     ns: Vec<f64>,
-    /// Whether each event has a target that none before it had.
+    /// Whether each event has a new target.
     fresh: bool,
 }
 
 impl Case {
     fn new(name: impl Into<String>, rules: RuleSet, errors: u32, clients: u32) -> Self {
         let mut visitors = Visitors::new(7);
-        // Few enough to stay in the cache, where events are when they have just been decoded.
+        // Few enough to stay in the cache, as freshly decoded events are.
         let pool = (0..140)
             .map(|n| Some(Box::new(visitors.event(n * errors % 100 < errors))))
             .collect();
@@ -78,13 +78,13 @@ impl Case {
         }
     }
 
-    /// One event more; what `work` takes is measured by who asks.
+    /// Feeds one event; the caller measures what `work` takes.
     fn one(&mut self, work: &mut dyn FnMut(&mut dyn FnMut())) {
         let at = self.number as usize % self.pool.len();
         let Some(mut event) = self.pool[at].take() else {
             return;
         };
-        // Odd, so that every client is met with every event.
+        // Odd, so that every client meets every event.
         event.client.ip = ip_of(self.number.wrapping_mul(7_919) % self.clients);
         if self.fresh
             && let Some(request) = &mut event.request
@@ -138,7 +138,7 @@ fn folder(path: &str) -> Result<RuleSet> {
     Ok(rules)
 }
 
-/// Runs cases turn by turn; each one's median, less that of the first with as many errors.
+/// Runs cases in turns; the median of each, minus that of the first case with as many errors.
 fn run(cases: &mut [Case]) {
     for turn in 0..=TURNS {
         for case in &mut *cases {
@@ -199,7 +199,7 @@ fn main() -> Result<()> {
         let mut least_base = f64::NAN;
         for (at, case) in cases.iter_mut().enumerate() {
             let ns = median(&mut case.ns);
-            // Sorted now: that of the quietest turn.
+            // Sorted by now: the quietest turn.
             let least = case.ns.first().copied().unwrap_or(f64::NAN);
             if at == 0 {
                 (base, least_base) = (ns, least);
@@ -224,7 +224,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Each built-in correlation's share: what is saved when it alone is left out.
+/// The share of each built-in correlation: what is saved without it.
 fn each() {
     let all = builtins(&|_| false);
     let names: Vec<String> = all
@@ -248,8 +248,8 @@ fn each() {
     }
 }
 
-/// The longest any event took while a million clients that are all made up fill the table, in CPU
-/// time, so that what else runs on the machine is not in it.
+/// The longest time of any event while a million made-up clients fill the table, in CPU time, which excludes
+/// other load of the machine.
 fn longest() {
     let mut case = Case::new("", builtins(&|_| false), 100, MILLION);
     let mut times: Vec<Duration> = Vec::with_capacity(2 * MILLION as usize);
@@ -275,8 +275,8 @@ fn longest() {
     kept(&case.detector);
 }
 
-/// What it takes to keep all of that in the file of `--state`: each step delays one event, the rest
-/// is another thread's.
+/// The cost of writing all that to the file of `--state`: each step delays one event; another thread does the
+/// rest.
 fn kept(detector: &Detector) {
     let mut snapshot = Snapshot::default();
     let mut times: Vec<Duration> = Vec::new();

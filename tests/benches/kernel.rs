@@ -1,15 +1,14 @@
-//! What the kernel's programs cost, in ns a packet, by kind: BPF_PROG_TEST_RUN of each kind against
-//! a program that does nothing, all interleaved in one run.
+//! Cost of the kernel programs in ns per packet, by kind: BPF_PROG_TEST_RUN of each kind compared with an
+//! empty program, all interleaved in one run.
 //!
 //! ```text
 //! cargo xtask bench kernel [-- OBJECT.o …]
 //! ```
-//! Further objects are measured beside this build's, so that a change is compared within one run; and
-//! this build's a second time with `--decap vxlan,ipip`, which is what that costs packets that are of
-//! no tunnel.
+//! Further objects are measured beside this build's, so that a change is compared within one run. This
+//! build's is also measured with `--decap vxlan,ipip`, which shows what that costs packets outside tunnels.
 //!
-//! A packet is repeated with its connection left as it was (`FilterConfig::no_write_back`), which
-//! leaves out the copy of 168 bytes into the table at the end. Its skbs are linear and under a page.
+//! A packet is repeated with its connection unchanged (`FilterConfig::no_write_back`), which leaves out the
+//! copy of 168 bytes into the table at the end. Its skbs are linear and smaller than a page.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,23 +29,23 @@ use http_trace_tests::{empty, layers, need};
 
 /// The program under test.
 const PROGRAM: &str = "http_trace_in";
-/// Runs of a packet without a pause.
+/// Runs of a packet per turn.
 const REPEAT: u32 = 4000;
-/// How often each kind has its turn; what is printed is the median over the turns.
+/// Turns per kind; the median over the turns is printed.
 const TURNS: usize = 41;
 
 /// One kind of packet.
 struct Kind {
     name: &'static str,
-    /// Run once, in order, by a program that remembers.
+    /// Run once, in order, with a program that keeps state.
     before: Vec<Vec<u8>>,
-    /// Repeated.
+    /// The repeated packet.
     packet: Vec<u8>,
-    /// What a run of it must count: nothing else is this kind.
+    /// Counters that a run must increment, which proves its kind.
     counts: &'static [(Counter, u64)],
 }
 
-/// A connection whose handshake is over.
+/// A connection after its handshake.
 struct Connection(Talk);
 
 impl Connection {
@@ -54,12 +53,12 @@ impl Connection {
         Connection(Talk::open(Path::v4(port)))
     }
 
-    /// What happened before.
+    /// Adds a packet before the measured one.
     fn then(self, from: Side, payload: &[u8]) -> Self {
         Connection(self.0.send(from, payload))
     }
 
-    /// What is measured.
+    /// Measures this packet.
     fn measure(
         self,
         name: &'static str,
@@ -80,7 +79,7 @@ impl Connection {
 const REQUEST: &[u8] = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\n\
     User-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n";
 
-/// A response head as nginx writes it, filled up to `len` bytes.
+/// A response head as nginx writes it, padded to `len` bytes.
 fn head(len: usize, content_length: u32) -> Vec<u8> {
     let mut head = format!(
         "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 20 Nov 2026 09:00:00 GMT\r\n\
@@ -160,7 +159,7 @@ fn kinds() -> Vec<Kind> {
             .then(server, &chunked)
             .measure("two chunks of 511 B", server, &chunks, &[(Records, 3)]),
         {
-            // Nobody saw it begin: a status line in the middle of a connection.
+            // Its beginning was not seen: a status line in the middle of a connection.
             let mut midstream = Connection::new(4010);
             midstream.0.segments.clear();
             midstream.then(server, &head(235, 1 << 20)).measure(
@@ -173,7 +172,7 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-/// A loaded object that repeats packets without remembering them.
+/// A loaded object that repeats packets without keeping state.
 struct Subject {
     name: String,
     ebpf: Ebpf,
@@ -184,7 +183,7 @@ type Key = [u32; 10];
 type Value = [u64; size_of::<Flow>() / 8];
 
 impl Subject {
-    /// Loads it and brings every connection to where its packet is due.
+    /// Loads the object and brings every connection to the point where its packet is due.
     fn new(name: String, object: &[u8], decap: u32, kinds: &[Kind]) -> Result<Self> {
         let mut settings = Settings::default();
         settings.filter.decap = decap;
@@ -209,7 +208,7 @@ impl Subject {
             let (key, value) = flow?;
             into.insert(key, value, 0)?;
         }
-        // SYNs are remembered by all; nothing else of these frames is.
+        // All programs keep SYNs, and nothing else of these frames.
         for frame in kinds.iter().flat_map(|kind| kind.before.iter().take(2)) {
             run(&ebpf, PROGRAM, frame, 1)?;
         }
@@ -223,7 +222,7 @@ impl Subject {
         Ok(values.get(&(counter as u32), 0)?.iter().sum())
     }
 
-    /// One turn of a kind; fails unless every run did what the kind is about.
+    /// One turn of a kind; fails unless every run counted what the kind must.
     fn turn(&mut self, kind: &Kind) -> Result<f64> {
         let before: Vec<u64> = kind
             .counts
@@ -255,7 +254,7 @@ fn map(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
     ebpf.take_map(name).with_context(|| name.to_owned())
 }
 
-/// Runs a TC program on a packet; ns a run as the kernel measures it.
+/// Runs a TC program on a packet; returns ns per run as measured by the kernel.
 fn run(ebpf: &Ebpf, program: &str, packet: &[u8], repeat: u32) -> Result<f64> {
     let Some(Program::SchedClassifier(program)) = ebpf.program(program) else {
         bail!("no TC program {program}");
@@ -273,7 +272,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Verified instructions and load times of every program.
+/// Verified instructions and load time of every program.
 fn print_loads(object: &[u8]) -> Result<()> {
     let hooks = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp];
     println!(
@@ -302,7 +301,7 @@ fn print_loads(object: &[u8]) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that it runs.
     if std::env::args().any(|arg| arg == "--test") || !need::root() {
         need::skipped("root", "the cost of the kernel's programs");
         return Ok(());
@@ -352,7 +351,7 @@ fn main() -> Result<()> {
                 }
             }
         }
-        // Others may want the CPU; a long run without a pause would be throttled with it.
+        // Leaves CPU time to others; a long run without a pause would be throttled.
         std::thread::sleep(Duration::from_millis(5));
     }
     let base = median(&mut empty_times);

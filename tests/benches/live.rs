@@ -1,11 +1,11 @@
-//! The tracer at work beside a real server: what it costs, what it loses, what it needs.
+//! The tracer beside a real server: what it costs, what it loses, what it needs.
 //!
 //! ```text
 //! cargo xtask bench live
 //! ```
-//! nginx and wrk run in two network namespaces of the benchmark's own, joined by a veth pair, the
-//! tracer in the server's. All figures are of this machine; runs with and without the tracer take
-//! turns, so that their ratio means something where others use the machine too. Two minutes.
+//! nginx and wrk run in two network namespaces joined by a veth pair, the tracer in the server's. Runs with
+//! and without the tracer alternate, so that their ratio is meaningful on a shared machine. Takes two
+//! minutes.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,15 +23,15 @@ use http_trace_tests::nginx::Nginx;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use serde_json::Value;
 
-/// Pairs of runs with and without.
+/// Number of pairs of runs with and without the tracer.
 const PAIRS: usize = 5;
-/// Length of one of them.
+/// Duration of a run.
 const RUN: &str = "4s";
 /// Responses that must all be reported.
 const RESPONSES: u64 = 1_000_000;
-/// Connections held open at once.
+/// Connections open at once.
 const FLOWS: usize = 10_000;
-/// How long an idle tracer is watched.
+/// How long an idle tracer is observed.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A running tracer that writes json to `folder/events.jsonl`.
@@ -74,7 +74,7 @@ impl<'a> Tracer<'a> {
         Ok(())
     }
 
-    /// CPU time it has used.
+    /// CPU time used so far.
     fn cpu(&self) -> Result<Duration> {
         let mut total = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.running.pid()))? {
@@ -85,8 +85,8 @@ impl<'a> Tracer<'a> {
         Ok(Duration::from_nanos(total))
     }
 
-    /// Proportional set size without the pages of kernel maps, and the memory of those, in KiB: the
-    /// ring buffer is mapped into the process, and its pages are the map's.
+    /// Proportional set size without the pages of kernel maps, and the memory of those, in KiB. The ring
+    /// buffer is mapped into the process, and its pages belong to the map.
     fn memory(&self) -> Result<(u64, u64)> {
         let number = |text: &str, name: &str| -> u64 {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -99,7 +99,7 @@ impl<'a> Tracer<'a> {
             match line.split_once(':') {
                 Some(("Pss", _)) if !in_map => pss += number(line, "Pss:"),
                 Some((_, value)) if value.starts_with(' ') => {}
-                // The line that opens a mapping: its addresses, device (`fd:00`) and name.
+                // The first line of a mapping: addresses, device (`fd:00`) and name.
                 _ => in_map = line.ends_with("anon_inode:bpf-map"),
             }
         }
@@ -113,7 +113,7 @@ impl<'a> Tracer<'a> {
         Ok((pss, maps.values().sum::<u64>() / 1024))
     }
 
-    /// Ends it as Ctrl-C does; fails when it says that it lost something.
+    /// Ends it as Ctrl-C does; fails if it reports a loss.
     fn stop(mut self) -> Result<()> {
         std::thread::sleep(Duration::from_millis(500));
         self.running.signal(Signal::INT)?;
@@ -124,7 +124,7 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// Runs wrk and returns how many requests it made and how many a second.
+/// Runs wrk; returns the number of requests and their rate per second.
 fn wrk(client: &Namespace, time: &str) -> Result<(u64, f64)> {
     let mut command = Command::new("wrk");
     command.args(["-t1", "-c32", "-d", time, "http://10.77.0.2/small.txt"]);
@@ -146,7 +146,7 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// With and without, in turns.
+/// Runs with and without the tracer, alternating.
 fn pairs(pair: &Pair, folder: &Path) -> Result<()> {
     let (mut without, mut with, mut ratios, mut cpu) = (vec![], vec![], vec![], vec![]);
     wrk(&pair.client, "2s")?;
@@ -180,12 +180,12 @@ fn pairs(pair: &Pair, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A response as one number: the client's port, its place on the connection, its status.
+/// A response packed into one number: the client's port, its position on the connection, its status.
 fn packed(port: u64, ordinal: u64, status: u64) -> u64 {
     port << 48 | ordinal << 16 | status
 }
 
-/// A million responses, each held against the access log.
+/// A million responses, each compared with the access log.
 fn million(folder: &Path) -> Result<()> {
     let pair = Pair::new(1500)?;
     let nginx = Nginx::start(&pair.server, SocketAddr::from(UPSTREAM))?;
@@ -244,7 +244,7 @@ fn million(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// From the start of the process to a response in its file.
+/// Time from the start of the process to a response in its file.
 fn first_event(pair: &Pair, folder: &Path) -> Result<()> {
     let (mut ready, mut first) = (vec![], vec![]);
     for _ in 0..5 {
@@ -358,7 +358,7 @@ fn main() -> Result<()> {
             bail!("{name}: {error:#}");
         }
     }
-    // In order: of an nginx that is killed the workers stay.
+    // Cleanly: workers of a killed nginx stay.
     nginx.stop_and_keep()?;
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! The tracer and tools that show HTTP too, one after the other beside the same server: what each costs, and
-//! how much of the traffic it shows.
+//! Runs the tracer and other HTTP tools in turn beside the same server: what each costs, and how much of the
+//! traffic it shows.
 //!
 //! ```text
 //! cargo xtask bench --peers
 //! ```
-//! nginx and wrk run in two network namespaces of the benchmark's own, joined by a veth pair. Each run with an
-//! observer has one without before and after it, and is compared with their mean. Writes its tables into
-//! docs/PERFORMANCE.md. Ten minutes.
+//! nginx and wrk run in two network namespaces joined by a veth pair. Each run with an observer is compared
+//! with the mean of a run without before and after it. Writes its tables into docs/PERFORMANCE.md. Takes ten
+//! minutes.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -21,14 +21,14 @@ use http_trace_tests::netns::{Pair, Running};
 use http_trace_tests::nginx::wait_for_port;
 use rustix::process::Signal;
 
-/// Rounds, each over all observers.
+/// Rounds over all observers.
 const ROUNDS: usize = 5;
-/// Length of a run.
+/// Duration of a run, in seconds.
 const RUN: u32 = 4;
-/// How long an observer may go on after the traffic has ended.
+/// How long an observer may continue after the traffic has ended.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// A site: short pages, an interface with larger answers, and the errors that sites have.
+/// A typical site: short pages, an API with larger answers, and errors.
 const NGINX: &str = r#"
 daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
 events { worker_connections 4096; }
@@ -52,7 +52,7 @@ http {
   }
 }
 "#;
-/// What is asked for, of a hundred requests.
+/// wrk's mix of a hundred requests.
 const WRK: &str = r#"
 local parts, paths = { ["/"]=70, ["/api"]=19, ["/404"]=5, ["/500"]=3, ["/301"]=2, ["/204"]=1 }, {}
 for path, share in pairs(parts) do for _ = 1, share do paths[#paths + 1] = path end end
@@ -72,17 +72,17 @@ app-layer: {protocols: {http: {enabled: yes, libhtp: {default-config: {personali
 "#;
 const HEADS: &str = "tcp src port 80 and tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x48545450";
 
-/// Somebody who watches.
+/// An observer.
 struct Observer {
     name: &'static str,
-    /// Words after the program, live; then those that read the capture `web.pcap`.
+    /// Arguments for a live run, then those for reading the capture `web.pcap`.
     live: &'static [&'static str],
     replay: &'static [&'static str],
     program: Program,
-    /// Lines of its output (`out`, or the file) that are a response have this.
+    /// Lines of its output (`out`, or the file) with this text are responses.
     line: Option<&'static str>,
     file: Option<&'static str>,
-    /// It says this when it captures; otherwise it gets a second and a half.
+    /// It prints this when it captures; without it, the benchmark waits a second and a half.
     ready: Option<&'static str>,
 }
 
@@ -100,7 +100,7 @@ impl Program {
     }
 }
 
-/// The tracer, with an output and options; each response is a line where there is one.
+/// The tracer with these options; each response is a line if it writes any.
 const fn ours(
     name: &'static str,
     live: &'static [&'static str],
@@ -207,10 +207,10 @@ const OBSERVERS: [Observer; 7] = [
     },
 ];
 
-/// CPU time (user and system) of a process, and of those of its children that have ended, in seconds.
+/// CPU time (user and system) of a process, and of its children that have ended, in seconds.
 fn cpu(pid: u32) -> Result<[f64; 2]> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name may hold blanks and brackets.
+    // The name may contain spaces and parentheses.
     let (_, rest) = text.rsplit_once(')').context("stat")?;
     let ticks: Vec<f64> = rest
         .split_whitespace()
@@ -239,7 +239,7 @@ struct Site {
 #[derive(Clone, Copy)]
 struct Run {
     responses: f64,
-    /// CPU time of server and client, in seconds a response.
+    /// CPU time of server and client, in seconds per response.
     inband: f64,
 }
 
@@ -275,7 +275,7 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// CPU time that nginx's workers have used.
+    /// CPU time used by nginx's workers.
     fn server(&self) -> Result<f64> {
         let pid = self.nginx.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
@@ -313,7 +313,7 @@ impl Site {
         })
     }
 
-    /// Starts the observer of this program and these words.
+    /// Starts this program with these arguments.
     fn observe(&self, observer: &Observer, program: &Path, words: &[&str]) -> Result<Running> {
         let _ = fs::remove_file(self.at(observer.file.unwrap_or("out")));
         let mut command = Command::new(program);
@@ -325,7 +325,7 @@ impl Site {
         self.pair.server.spawn(&mut command)
     }
 
-    /// Lines of the observer's output that are responses; `None` where none is.
+    /// Number of responses in the observer's output; `None` if it shows none.
     fn seen(&self, observer: &Observer) -> Result<Option<f64>> {
         let Some(line) = observer.line else {
             return Ok(None);
@@ -336,7 +336,7 @@ impl Site {
         Ok(Some(lines.filter(is_one).count() as f64))
     }
 
-    /// One run beside an observer: the run, the observer's CPU time in seconds, and what it has seen.
+    /// One run beside an observer: the run, the observer's CPU time in seconds, and what it showed.
     fn beside(&self, observer: &Observer, program: &Path) -> Result<(Run, f64, Option<f64>)> {
         let mut running = self.observe(observer, program, observer.live)?;
         let until = Instant::now() + Duration::from_secs(30);
@@ -363,7 +363,7 @@ impl Site {
         }
         let before = cpu(running.pid())?[0];
         let run = self.run(RUN, 32)?;
-        // What it has not shown yet costs as well: until it rests.
+        // Output that is still pending costs as well: wait until it is idle.
         let (mut used, until) = (cpu(running.pid())?[0], Instant::now() + DRAIN);
         loop {
             std::thread::sleep(Duration::from_millis(500));
@@ -379,7 +379,7 @@ impl Site {
         Ok((run, used, self.seen(observer)?))
     }
 
-    /// CPU time and real time of a reading of the capture, in seconds.
+    /// CPU time and wall time of reading the capture, in seconds.
     fn replay(&self, observer: &Observer, program: &Path) -> Result<f64> {
         let before = cpu(std::process::id())?[1];
         let status = self.observe(observer, program, observer.replay)?.wait()?;
@@ -398,7 +398,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// What one observer cost and showed, a value a round.
+/// Cost and output of one observer, a value per round.
 #[derive(Default)]
 struct Figures {
     total: Vec<f64>,
@@ -510,7 +510,7 @@ fn replays(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) 
     Ok(())
 }
 
-/// Puts the tables where they belong.
+/// Writes the tables into the document.
 fn publish(table: &str) -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PERFORMANCE.md");
     let text = fs::read_to_string(&file)?;

@@ -1,5 +1,5 @@
-//! Responses a second in a replay: the released command over a capture of keep-alive connections,
-//! to nowhere and as json, with the kernel's filter in front and without. The turns are interleaved.
+//! Responses per second in a replay: the release build over a capture of keep-alive connections, without
+//! output and as json, with the kernel's filter and without. Variants are interleaved.
 //!
 //! ```text
 //! cargo xtask bench replay
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
     let laid_out = segments(&scene, &layout);
     let mut writer = PcapWriter::new(BufWriter::new(File::create(&capture)?), LinkType::Ethernet)?;
     for segment in &laid_out {
-        // Every connection takes its turn at the same time, as on a busy server.
+        // Connections alternate, as on a busy server.
         for port in 0..CONNECTIONS {
             writer.write(segment.time_ns, &Path::v4(20_000 + port).frame(segment))?;
         }
@@ -64,7 +64,7 @@ fn main() -> Result<()> {
     writer.finish()?;
     let total = f64::from(CONNECTIONS) * RESPONSES_EACH as f64;
 
-    // A status nobody answers with: all is judged, nothing is written.
+    // A status that does not occur: everything is judged, nothing is written.
     let variants: [(&str, &[&str]); 4] = [
         ("no sink", &["--status", "999"]),
         (

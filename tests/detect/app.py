@@ -1,5 +1,5 @@
 """The application behind the site's nginx: records by number, a search, login forms of each kind, a
-file viewer, what pages report to. It validates what it is given, as applications do; its statuses are what the rules see.
+file viewer, and an endpoint for reports of pages. It validates its input as applications do; rules see its statuses.
 
 Usage: app.py ADDRESS PORT
 """
@@ -8,10 +8,10 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-# Records that were deleted leave holes.
+# Deleted records leave gaps.
 ITEMS = {n for n in range(1, 101) if n % 7 != 5}
 PASSWORD = "temp123"
-# How each form tells a wrong password: by a status, by the form again, or by a way back to itself.
+# Answer of each form to a wrong password: an error status, the form again, or a redirect to itself.
 FORMS = {"/login": 401, "/signin": 200, "/wp-login.php": 200, "/account/login": 302}
 FORM = '<form method="post" action="{}"><input name="user"><input name="pass" type="password"></form>'
 

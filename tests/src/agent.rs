@@ -1,4 +1,4 @@
-//! The tracer itself, run as a user runs it.
+//! Runs the tracer as a user runs it.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -18,8 +18,8 @@ use crate::netns::Namespace;
 use crate::pcap;
 use crate::seen::Report;
 
-/// Where the tracer's executable is: `HTTP_TRACE_BIN`, or built now, in the profile of the tests,
-/// so that it is never older than they are.
+/// Path of the tracer's executable: `HTTP_TRACE_BIN`, or built now in the profile of the tests, so that it is
+/// never older than they are.
 pub fn binary() -> Result<&'static Path> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
@@ -35,8 +35,8 @@ fn build() -> Result<PathBuf> {
     let profile = if release { "release" } else { "test" };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // The features of dependencies are those of `cargo test --workspace` only when the same packages
-    // are chosen and some test is among the targets; otherwise half of them are built once more.
+    // Dependencies get the same features as in `cargo test --workspace` only with the same packages and a
+    // test among the targets; otherwise half of them would be built again.
     command.args([
         "build",
         "--workspace",
@@ -53,8 +53,8 @@ fn build() -> Result<PathBuf> {
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit());
-    // What cargo tells this test of its own package makes build scripts of others run again, and all
-    // that depends on them.
+    // Variables of this test's own package would rerun build scripts of other packages, and rebuild all that
+    // depends on them.
     let of_package =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os() {
@@ -74,11 +74,11 @@ fn build() -> Result<PathBuf> {
     executable.context("cargo built no executable http-trace")
 }
 
-/// Room in the ring for all that clients at full speed make in some seconds: where what is tested is
-/// not what happens when the agent gets no CPU, other work on the machine changes nothing.
+/// A ring that holds some seconds of clients at full speed. Where a test is not about an agent without CPU,
+/// other load on the machine then changes nothing.
 pub const ROOMY: (&str, &str) = ("HTTP_TRACE_RING_SIZE", "128MiB");
 
-/// A live agent that writes json to a file; killed when dropped.
+/// A live agent that writes json to a file. Killed on drop.
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
@@ -89,7 +89,7 @@ pub struct Agent {
     start: Duration,
 }
 
-/// What a run of the agent left.
+/// The result of a run of the agent.
 #[derive(Debug)]
 pub struct Outcome {
     /// The json output.
@@ -98,28 +98,27 @@ pub struct Outcome {
     pub said: Vec<String>,
     /// Exit status.
     pub status: ExitStatus,
-    /// From its start to its first line on stderr, which says that it traces.
+    /// From its start to the line on stderr that says that it traces.
     pub start: Duration,
-    /// From the request to end until its end.
+    /// From the request to end to its end.
     pub stop: Duration,
 }
 
 impl Agent {
-    /// Starts the agent inside `namespace` with these options besides `-o json:FILE
-    /// --show-secrets`, with [`ROOMY`], and waits for the line on stderr that says it traces.
+    /// Starts the agent inside `namespace` with these options, `-o json:FILE --show-secrets` and [`ROOMY`];
+    /// waits for the line on stderr that says that it traces.
     pub fn start(namespace: &Namespace, options: &[&str]) -> Result<Self> {
         Self::start_with(namespace, options, &[ROOMY])
     }
 
-    /// [`Agent::start`] with these variables in its environment instead: settings that are no
-    /// options.
+    /// As [`Agent::start`], with these environment variables instead of [`ROOMY`].
     pub fn start_with(
         namespace: &Namespace,
         options: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // The agent may become another user before it writes.
+        // The agent may switch to another user before it writes.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
         let mut output = std::ffi::OsString::from("json:");
         output.push(folder.path().join("events.jsonl"));
@@ -170,17 +169,17 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal).context("signal the agent")
     }
 
-    /// What it has written so far, whole lines only.
+    /// What it has written so far; complete lines only.
     pub fn so_far(&self) -> Result<Report> {
         let text = std::fs::read(self.folder.path().join("events.jsonl")).unwrap_or_default();
         let whole = text
@@ -190,7 +189,7 @@ impl Agent {
         Report::read(&text[..whole])
     }
 
-    /// Waits until it has written that many responses, or the time is over.
+    /// Waits until it has written that many responses, or for `time`.
     pub fn wait_for(&self, responses: usize, time: Duration) -> Result<Report> {
         let end = Instant::now() + time;
         loop {
@@ -202,7 +201,7 @@ impl Agent {
         }
     }
 
-    /// Waits until it has written nothing for a second: it is done with all that came.
+    /// Waits until it has written nothing for a second.
     pub fn wait_until_idle(&self) -> Result<()> {
         let events = self.folder.path().join("events.jsonl");
         let (mut length, mut since) = (0, Instant::now());
@@ -216,12 +215,12 @@ impl Agent {
         Ok(())
     }
 
-    /// Waits until it has said a line with this text on stderr, or the time is over; whether it has.
+    /// Waits for a line on stderr with this text, at most for `time`; whether it came.
     pub fn wait_for_line(&mut self, text: &str, time: Duration) -> bool {
         self.wait_for_lines(text, 1, time)
     }
 
-    /// [`Agent::wait_for_line`] of as many lines.
+    /// As [`Agent::wait_for_line`], for `count` lines.
     pub fn wait_for_lines(&mut self, text: &str, count: usize, time: Duration) -> bool {
         let end = Instant::now() + time;
         let has = |line: &&String| line.contains(text);
@@ -235,12 +234,12 @@ impl Agent {
         true
     }
 
-    /// Asks it to end as Ctrl-C does and reads all it wrote.
+    /// Ends it as Ctrl-C does and reads all that it wrote.
     pub fn stop(self) -> Result<Outcome> {
         self.stop_by(Signal::INT)
     }
 
-    /// [`Agent::stop`] with another signal that asks.
+    /// As [`Agent::stop`], with another signal.
     pub fn stop_by(self, signal: Signal) -> Result<Outcome> {
         let events = self.folder.path().join("events.jsonl");
         let mut text = Vec::new();
@@ -252,15 +251,15 @@ impl Agent {
         Ok(outcome)
     }
 
-    /// Ends it without asking, as a crash would, and reads the whole lines that it wrote.
+    /// Kills it, as a crash would, and reads the complete lines that it wrote.
     pub fn kill(mut self) -> Result<Report> {
         self.child.kill()?;
         self.child.wait()?;
         self.so_far()
     }
 
-    /// [`Agent::stop`] for more than memory holds: `line` is given each line that it wrote, and the
-    /// outcome's report stays empty.
+    /// As [`Agent::stop`], for more output than memory holds: passes each written line to `line`, and leaves
+    /// the report empty.
     pub fn stop_with(self, mut line: impl FnMut(&[u8])) -> Result<Outcome> {
         let events = self.folder.path().join("events.jsonl");
         self.end(Signal::INT, || {
@@ -274,7 +273,7 @@ impl Agent {
         })
     }
 
-    /// Ends it; `read` reads what it wrote.
+    /// Ends it; `read` reads its output.
     fn end(mut self, signal: Signal, read: impl FnOnce() -> Result<()>) -> Result<Outcome> {
         self.signal(signal)?;
         let asked = Instant::now();
@@ -314,7 +313,7 @@ impl Drop for Agent {
     }
 }
 
-/// Replays captures with these options besides `-o json` and returns what the tracer wrote.
+/// Replays captures with these options and `-o json`; returns what the tracer wrote.
 pub fn replay(captures: &[&Path], options: &[&str]) -> Result<(Report, std::process::Output)> {
     let mut command = Command::new(binary()?);
     for capture in captures {
@@ -328,7 +327,7 @@ pub fn replay(captures: &[&Path], options: &[&str]) -> Result<(Report, std::proc
     Ok((Report::read(&output.stdout)?, output))
 }
 
-/// As [`replay`], of Ethernet frames that come a millisecond after one another.
+/// As [`replay`], for Ethernet frames a millisecond apart.
 pub fn replay_frames(frames: &[Vec<u8>]) -> Result<(Report, std::process::Output)> {
     let capture = pcap::temporary(pcap::LinkType::Ethernet, frames);
     replay(&[capture.path()], &[])

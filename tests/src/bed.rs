@@ -1,5 +1,5 @@
-//! A test bed for live runs: namespaces, servers and the agent, and the comparison of what the
-//! agent reported with what the servers and clients say happened.
+//! A test bed for live runs: namespaces, servers and the agent. Compares what the agent reported with what
+//! servers and clients saw.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::play::Played;
 use crate::scene::Scene;
 use crate::seen::{Report, Seen, differences};
 
-/// Where nginx's upstream is in every bed; nothing listens there unless the test starts something.
+/// Address of nginx's upstream in every bed; nothing listens there unless the test starts a server.
 pub const UPSTREAM: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 
 /// The server's IPv4 address in a [`Pair`] with this port.
@@ -28,8 +28,8 @@ pub fn server_v6(port: u16) -> SocketAddr {
     SocketAddr::new(address::SERVER_V6.parse().expect("an address"), port)
 }
 
-/// A port that no other test uses at this time, so that a hook that sees every namespace of the
-/// machine can be limited to this test's traffic. Below the ports that clients are given.
+/// A port that no other test uses now, so that a hook that sees every namespace of the machine can be limited
+/// to this test's traffic. Below the ephemeral ports.
 pub fn own_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let of_process = u16::try_from(std::process::id() % 100).expect("below 100");
@@ -41,13 +41,13 @@ pub fn log_differences(report: &Report, log: &[LogLine]) -> Vec<String> {
     log_differences_at(80, report, log)
 }
 
-/// Compares the responses reported from a port with the access log of its server: the same count,
-/// and on each connection the same ordinal, method, target and status in the same order, and the
-/// same number of bytes. Every difference is a line.
+/// Compares the responses reported from a port with its server's access log: the same count, and on each
+/// connection the same ordinal, method, target and status in the same order, and the same number of bytes.
+/// Returns a line for each difference.
 pub fn log_differences_at(port: u16, report: &Report, log: &[LogLine]) -> Vec<String> {
     let mut wrong = Vec::new();
-    // nginx logs when a request ends; connections in the order they were accepted, requests in the
-    // order they were read, is what the wire had.
+    // nginx logs when a request ends. Sorted by connection and request number, the log has the order of the
+    // wire.
     let mut truth = BTreeMap::<SocketAddr, Vec<&LogLine>>::new();
     for line in log.iter().filter(|line| line.bytes > 0) {
         truth.entry(line.client).or_default().push(line);
@@ -99,10 +99,10 @@ fn head<T>(all: impl Iterator<Item = T>) -> Vec<T> {
 
 fn line_difference(seen: &Seen, line: &LogLine) -> Option<String> {
     let request = (!line.method.is_empty()).then(|| (line.method.clone(), line.target.clone()));
-    // nginx logs no request line that it could not read; the tracer may have read one.
+    // nginx logs no request line that it could not parse; the tracer may have read one.
     let same_request = request.is_none() || seen.request == request;
     let bytes = seen.json["http"]["response"]["bytes"].as_u64();
-    // Its count includes the 1xx heads that it sent. 1 stands for a server that does not count.
+    // nginx counts the 1xx heads that it sent. 1 marks a server that does not count bytes.
     let uncounted = line.bytes == 1 || !seen.informational.is_empty();
     let same_bytes = uncounted || bytes == Some(line.bytes);
     let same = seen.status == Some(line.status)
@@ -117,7 +117,7 @@ fn line_difference(seen: &Seen, line: &LogLine) -> Option<String> {
     })
 }
 
-/// Compares what was reported of played scenes with their truth.
+/// Compares the report of played scenes with the truth.
 pub fn scene_differences(report: &Report, played: &[(Played, Scene)]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut by = report.connections();
@@ -143,7 +143,7 @@ pub fn scene_differences(report: &Report, played: &[(Played, Scene)]) -> Vec<Str
 }
 
 impl Outcome {
-    /// The value of a counter in the summary on stderr, 0 when it is not named there.
+    /// A counter of the summary on stderr; 0 if absent.
     pub fn counter(&self, name: &str) -> u64 {
         let value = |line: &str| -> Option<u64> {
             let mut words = line.split(|c: char| c.is_whitespace() || "=:,".contains(c));
@@ -157,8 +157,7 @@ impl Outcome {
             .unwrap_or(0)
     }
 
-    /// Fails when the tracer lost something, ended with an error, or its filter and its judge
-    /// disagreed.
+    /// Fails if the tracer lost something or ended with an error, or if filter and judge disagreed.
     pub fn check_clean(&self) {
         assert!(
             self.report.losses.is_empty(),
@@ -171,7 +170,7 @@ impl Outcome {
     }
 }
 
-/// Fails with every line of it, when there is any.
+/// Fails with all lines of `wrong`, if there are any.
 pub fn nothing(wrong: Vec<String>) {
     let shown: Vec<_> = wrong.iter().take(25).map(String::as_str).collect();
     assert!(
@@ -182,7 +181,7 @@ pub fn nothing(wrong: Vec<String>) {
     );
 }
 
-/// A pair of namespaces with the agent in the server's.
+/// A pair of namespaces, with the agent in the server's.
 #[derive(Debug)]
 pub struct Bed {
     /// Both namespaces.
@@ -192,7 +191,7 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// A veth pair of this MTU with the agent on the server's end.
+    /// A veth pair with this MTU, with the agent at the server's end.
     pub fn new(mtu: u32, options: &[&str]) -> Result<Self> {
         let pair = Pair::new(mtu)?;
         Bed::over(pair, &[&["-i", "veth0"], options].concat())
@@ -204,7 +203,7 @@ impl Bed {
         Ok(Bed { pair, agent })
     }
 
-    /// Gives the last packets time to be seen, and ends the agent.
+    /// Waits until the last packets have been seen, and ends the agent.
     pub fn stop(self) -> Result<Outcome> {
         std::thread::sleep(Duration::from_millis(300));
         self.agent.stop()

@@ -1,5 +1,5 @@
-//! The kernel's filter and the host's with the same settings, to be held against each other over the
-//! same frames. The kernel's is run by BPF_PROG_TEST_RUN, which needs root.
+//! The kernel's filter and the host's with the same settings, for comparison over the same frames.
+//! BPF_PROG_TEST_RUN runs the kernel's, which needs root.
 
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
@@ -10,16 +10,16 @@ use http_trace_engine::host_filter::HostFilter;
 /// Both filters, the kernel's at TC's ingress.
 ///
 /// # Panics
-/// When the program does not load.
+/// If the program does not load.
 pub fn both(framing: Framing, filter: FilterConfig) -> (TestRun, HostFilter) {
     let kernel = kernel(Hook::Tc, "http_trace_in", framing, filter);
     (kernel, host(framing, filter))
 }
 
-/// The kernel's filter, by the name of a hook's program that frames.
+/// The kernel's filter, from the name of a framing program of a hook.
 ///
 /// # Panics
-/// When it does not load.
+/// If it does not load.
 pub fn kernel(
     hook: Hook,
     program: &'static str,
@@ -33,7 +33,7 @@ pub fn kernel(
     TestRun::new(&settings, hook, framing.program(program)).expect("the program loads")
 }
 
-/// The host's.
+/// The host's filter.
 pub fn host(framing: Framing, filter: FilterConfig) -> HostFilter {
     match framing {
         Framing::Kernel => HostFilter::new(filter),

@@ -1,4 +1,4 @@
-//! What may cost how much: `tests/budget.toml`, and what a program costs under callgrind.
+//! Cost budgets of `tests/budget.toml`, and what a program costs under callgrind.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,42 +14,42 @@ use crate::need::program;
 pub struct Budget {
     /// A replayed exchange.
     pub exchange: Costs,
-    /// What the kernel gets.
+    /// The kernel programs.
     pub kernel: Kernel,
 }
 
-/// What a piece of work costs.
+/// Cost of a piece of work.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Costs {
     /// Instructions of the whole program.
     pub instructions: f64,
-    /// Calls of the allocator for memory.
+    /// Calls of the memory allocator.
     pub allocations: f64,
 }
 
-/// What the kernel gets.
+/// Limits of the kernel programs.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernel {
-    /// Instructions that the verifier walks through for the program at TC.
+    /// Instructions that the verifier processes for the program at TC.
     pub verified_instructions: f64,
     /// Size of the object, unpacked.
     pub object_bytes: f64,
 }
 
 impl Budget {
-    /// As the file has it.
+    /// Reads the file.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn read() -> Result<Self> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("budget.toml");
         let text = std::fs::read_to_string(&file).context("tests/budget.toml")?;
         toml::from_str(&text).context("tests/budget.toml")
     }
 
-    /// Holds a figure against what is allowed, with one twentieth of tolerance, and says both.
+    /// Checks a figure against its budget, with a tolerance of one twentieth; prints both.
     pub fn check(what: &str, is: f64, allowed: f64) {
         println!("{what}: {is:.1}, of {allowed:.1} allowed");
         assert!(
@@ -61,10 +61,10 @@ impl Budget {
 }
 
 impl Costs {
-    /// What this command costs.
+    /// Cost of this command.
     ///
     /// # Errors
-    /// When it does not run, or fails.
+    /// If it does not run, or fails.
     pub fn of(command: &Command) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let out = folder.path().join("out");
@@ -80,7 +80,7 @@ impl Costs {
         Ok(Self::parse(&std::fs::read_to_string(out)?))
     }
 
-    /// Of what callgrind writes (valgrind.org/docs/manual/cl-format.html).
+    /// Parses callgrind output (valgrind.org/docs/manual/cl-format.html).
     fn parse(text: &str) -> Self {
         const ALLOCATE: [&str; 5] = [
             "malloc",

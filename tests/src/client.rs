@@ -1,4 +1,4 @@
-//! Clients that say what they saw: curl, wrk, and raw sockets.
+//! Clients that report what they saw: curl, wrk, and raw sockets.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,24 +10,23 @@ use anyhow::{Context, Result};
 use crate::need::program;
 use crate::netns::Namespace;
 
-/// What curl saw of one transfer.
+/// One transfer as curl saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// Its own port.
+    /// The client's port.
     pub port: u16,
     /// Method.
     pub method: String,
-    /// The URL as asked for.
+    /// The requested URL.
     pub url: String,
-    /// Status of the final response; 0 when there was none.
+    /// Status of the final response; 0 without one.
     pub status: u16,
     /// Body bytes received.
     pub body: u64,
 }
 
-/// Runs curl inside `namespace` with these arguments (several URLs share a connection where they
-/// can) and returns its transfers in order. curl's own exit code is not judged: some servers here
-/// break off on purpose.
+/// Runs curl inside `namespace` with these arguments (URLs share a connection where possible) and returns its
+/// transfers in order. curl's exit code is ignored: some servers here break off on purpose.
 pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> {
     let mut command = Command::new(program("curl").context("curl is not installed")?);
     command.args([
@@ -40,7 +39,7 @@ pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> 
         "--path-as-is",
     ]);
     let out = "%{local_port}\t%{method}\t%{url}\t%{http_code}\t%{size_download}\n";
-    // Each URL of the command line needs an --output of its own.
+    // Each URL on the command line needs its own --output.
     for argument in arguments {
         if argument.starts_with("http") {
             command.args(["--output", "/dev/null"]);
@@ -68,18 +67,18 @@ pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> 
     text.lines().map(transfer).collect()
 }
 
-/// What wrk counted.
+/// Counts of a run of wrk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
     /// Responses.
     pub requests: u64,
     /// Per second.
     pub rate: f64,
-    /// All that it printed.
+    /// Its whole output.
     pub printed: String,
 }
 
-/// Runs wrk inside `namespace` for a number of seconds.
+/// Runs wrk inside `namespace` for `seconds`.
 pub fn wrk(
     namespace: &Namespace,
     url: &str,
@@ -113,7 +112,7 @@ pub fn wrk(
     })
 }
 
-/// One head as a raw client reads it, with its body read and thrown away.
+/// One response as a raw client reads it; its body is read and discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Status code.
@@ -122,7 +121,7 @@ pub struct Answer {
     pub body: u64,
 }
 
-/// A connection of a raw client, which reads responses that have a Content-Length or none at all.
+/// A connection of a raw client. Reads responses with a Content-Length or without a body.
 #[derive(Debug)]
 pub struct Raw {
     stream: BufReader<TcpStream>,
@@ -137,7 +136,7 @@ impl Raw {
         Raw::over(stream)
     }
 
-    /// Takes a connection that is open.
+    /// Wraps an open connection.
     pub fn over(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
@@ -146,18 +145,18 @@ impl Raw {
         })
     }
 
-    /// Receives in a buffer of this many bytes, and so takes no more ahead of what is read.
+    /// Sets the receive buffer to this many bytes, which limits how much arrives before it is read.
     pub fn receive_buffer(&self, bytes: usize) -> Result<()> {
         let stream = self.stream.get_ref();
         rustix::net::sockopt::set_socket_recv_buffer_size(stream, bytes).context("a buffer")
     }
 
-    /// This end's address.
+    /// The local address.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.stream.get_ref().local_addr()?)
     }
 
-    /// Writes at once.
+    /// Writes all bytes at once.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream.get_mut().write_all(bytes).context("send")
     }
@@ -167,13 +166,13 @@ impl Raw {
         self.receive_with_pause(Duration::ZERO)
     }
 
-    /// Reads one response, with a pause in the middle of its body: what has no room in the buffers
-    /// of both ends is sent after it.
+    /// Reads one response, with a pause in the middle of its body: what exceeds the buffers of both ends is
+    /// sent after it.
     pub fn receive_with_pause(&mut self, pause: Duration) -> Result<Answer> {
         self.receive_in_parts(2, pause)
     }
 
-    /// Reads one response, its body in so many parts with a pause between them.
+    /// Reads one response, its body in `parts` with a pause between them.
     pub fn receive_in_parts(&mut self, parts: u64, pause: Duration) -> Result<Answer> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
@@ -205,13 +204,13 @@ impl Raw {
         anyhow::ensure!(got == body, "a body of {body} bytes ended after {got}");
         Ok(Answer { status, body })
     }
-    /// Sends nothing more.
+    /// Shuts down the sending direction.
     pub fn finish(&mut self) -> Result<()> {
         Ok(self.stream.get_ref().shutdown(std::net::Shutdown::Write)?)
     }
 
-    /// Reads to the end of the connection and returns how many status lines there were; for
-    /// servers whose bodies hold none.
+    /// Reads to the end of the connection and returns the number of status lines; for servers whose bodies
+    /// contain none.
     pub fn drain(&mut self) -> Result<usize> {
         let mut all = Vec::new();
         self.stream.read_to_end(&mut all)?;

@@ -1,7 +1,7 @@
-"""Connections to the listener on standard input that stay open: crowd.py COUNT PER_SECOND ADDRESS...
+"""Opens connections to the listener on standard input that stay open: crowd.py COUNT PER_SECOND ADDRESS...
 
-Each is accepted, asked and answered before the next begins, so that none is dropped by a full backlog.
-Both ends are then forgotten without a packet (TCP_REPAIR), so that no limit of descriptors counts.
+Each is accepted, requested and answered before the next begins, so that a full backlog drops none. Both ends are then
+closed without a packet (TCP_REPAIR), so that no limit of descriptors applies.
 """
 import socket, sys, time
 

@@ -1,5 +1,5 @@
 //! A flood of connections that stay open, from several addresses: unfinished heads, idle keep-alive
-//! connections and partial status lines, in turns.
+//! connections and partial status lines, alternating.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -10,22 +10,22 @@ use anyhow::{Context, Result, ensure};
 
 use crate::need::program;
 
-/// How many kinds of connections there are; one in so many is answered in full, with a 204.
+/// Number of kinds of connections; one in this many is answered in full, with a 204.
 pub const KINDS: u32 = 3;
 
-/// How a crowd comes.
+/// Parameters of a crowd.
 #[derive(Clone, Debug)]
 pub struct Crowd {
-    /// Addresses of the clients, of the calling thread's namespace; not a multiple of [`KINDS`].
+    /// Client addresses in the calling thread's namespace; their number is no multiple of [`KINDS`].
     pub from: Vec<Ipv4Addr>,
-    /// How many connections.
+    /// Number of connections.
     pub connections: u32,
-    /// How many of them begin in a second.
+    /// New connections per second.
     pub per_second: u32,
 }
 
 impl Crowd {
-    /// Opens the connections from the calling thread's namespace; how long that took.
+    /// Opens the connections from the calling thread's namespace; returns how long that took.
     pub fn open(&self, listener: &TcpListener) -> Result<Duration> {
         let output = Command::new(program("python3").context("python3")?)
             .args(["-c", include_str!("crowd.py")])

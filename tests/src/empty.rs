@@ -1,4 +1,4 @@
-//! An eBPF object whose one program returns at once: what a run costs before any of our code.
+//! An eBPF object whose only program returns at once: the base cost of a run.
 
 /// The program's name in [`object`].
 pub const NAME: &str = "empty";
@@ -17,13 +17,13 @@ pub fn object() -> Vec<u8> {
     const STRTAB: u32 = 3;
     let names = b"\0classifier\0license\0.symtab\0.strtab\0";
     let strings = [b"\0", NAME.as_bytes(), b"\0"].concat();
-    // The null symbol; then a global function in section 1: name, info, other, section, value, size.
+    // The null symbol, then a global function in section 1: name, info, other, section, value, size.
     let mut symbols = vec![0; 24];
     symbols.extend(1u32.to_le_bytes());
     symbols.extend([0x12, 0, 1, 0]);
     symbols.extend(0u64.to_le_bytes());
     symbols.extend((CODE.len() as u64).to_le_bytes());
-    // Name's offset, type, flags, content, link, info, alignment, entry size.
+    // Name offset, type, flags, content, link, info, alignment, entry size.
     type Section<'a> = (u32, u32, u64, &'a [u8], u32, u32, u64, u64);
     let sections: [Section<'_>; 6] = [
         (0, 0, 0, b"", 0, 0, 0, 0),

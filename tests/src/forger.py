@@ -1,9 +1,9 @@
 """Forges closes on live connections: `forger.py INTERFACE PORT SENDER DAMAGE`.
 
-SENDER is `client` or `server`, whose segments are forged; DAMAGE says why their receiver does not take
-them: `sum` (a wrong checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). After some segments
-with payload of the server at PORT, a SYN (of the server a SYN-ACK) from elsewhere, a RST and a FIN where the
-sender stands, and another SYN are sent; after a SYN-ACK, of the server, another with another number. Prints `ready`, and then how many were sent, a line each.
+SENDER is `client` or `server`, whose segments are forged. DAMAGE says why their receiver refuses them: `sum` (a wrong
+checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). After some segments with payload of the server at
+PORT, it sends a SYN (for the server a SYN-ACK) with other numbers, a RST and a FIN at the sender's position, and another
+SYN; after a SYN-ACK of the server, one with another number. Prints `ready`, then the number of sent segments, a line each.
 """
 
 import socket

@@ -1,5 +1,5 @@
-"""Sends frames on an interface as they are. Frames come on standard input, each behind its length
-(four bytes, big-endian); `sent N` on standard output tells that all were taken."""
+"""Sends raw frames on an interface. Standard input has the frames, each after its length (four bytes, big-endian);
+`sent N` on standard output says that all were accepted."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-//! Frames sent on an interface as they are.
+//! Sends raw frames on an interface.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,11 +7,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::need::program;
 
-/// Sends the frames on an interface of the calling thread's namespace; `between` is called after
-/// each.
+/// Sends the frames on an interface of the calling thread's namespace; calls `between` after each.
 ///
 /// # Errors
-/// When Python is not there, or not all of them were taken.
+/// If Python is missing, or not all frames were accepted.
 pub fn inject(interface: &str, frames: &[Vec<u8>], mut between: impl FnMut()) -> Result<()> {
     let mut sender = Command::new(program("python3").context("python3")?)
         .args(["-c", include_str!("inject.py"), interface])

@@ -1,5 +1,5 @@
-//! Frames through the tracer as a library: walk, filter or not, judge; and the comparison of its
-//! events with the truth.
+//! Feeds frames through the tracer as a library (walk, filter or not, judge), and compares its events with
+//! the truth.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -20,14 +20,14 @@ use crate::pcap::{self, LinkType};
 use crate::scene::{End, Transaction};
 use crate::tcp::Timed;
 
-/// What the judge made of some frames.
+/// Output of the judge for some frames.
 #[derive(Debug)]
 pub struct Judged {
     /// Its events.
     pub events: Vec<HttpEvent>,
-    /// What it told as lost.
+    /// Losses it reported.
     pub losses: Vec<Loss>,
-    /// What it counted.
+    /// Its counters.
     pub stats: Stats,
 }
 
@@ -41,7 +41,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        // At the end of each message, however long its segments make it in the time of the wire.
+        // One event at the end of each message, however long its segments take in wire time.
         let pipeline = Pipeline::new(PipelineConfig {
             emit: Emit::End,
             ..Default::default()
@@ -70,10 +70,10 @@ impl Bench {
         }
     }
 
-    /// The clock goes on whether or not anything is shipped.
+    /// The clock advances whether or not anything ships.
     fn tick(&mut self, now_ns: u64) {
         self.shipped.expire(now_ns);
-        // As the engine tells of them.
+        // As the engine reports them.
         for (reason, count) in self.shipped.losses() {
             if count > 0 {
                 self.pipeline.add_loss(&Loss {
@@ -107,7 +107,7 @@ impl Bench {
     }
 }
 
-/// The records of Ethernet frames, by way of a capture.
+/// The records of Ethernet frames, read from a capture of them.
 pub fn records(frames: &[Timed], mut each: impl FnMut(Record<'_>)) {
     let borrowed = frames.iter().map(|(time, frame)| (*time, frame.as_slice()));
     let file = pcap::file(LinkType::Ethernet, borrowed);
@@ -131,7 +131,7 @@ pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
     filtered_late(frames, faults, &[Return::AT_ONCE])
 }
 
-/// As [`filtered`], with this happening to what is handed back, in turn.
+/// As [`filtered`]; `returns` says in turn what happens to each hand-back.
 pub fn filtered_late(frames: &[Timed], faults: Faults, returns: &[Return]) -> (Judged, HostFilter) {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
     filter.set_faults(faults);
@@ -141,16 +141,16 @@ pub fn filtered_late(frames: &[Timed], faults: Faults, returns: &[Return]) -> (J
     handed_back_late(filter, Shipped::default(), frames, returns)
 }
 
-/// What becomes of something that the judge hands back.
+/// What happens to a hand-back.
 #[derive(Clone, Copy, Debug)]
 pub struct Return {
-    /// So many frames later the filter has it; `None` when it never does.
+    /// The filter gets it this many frames later; `None`: never.
     pub after: Option<usize>,
-    /// And once more, so many frames later, whatever it has got since.
+    /// And again this many frames later, whatever it has got since.
     pub again: Option<usize>,
-    /// It is of another use of the table's entry.
+    /// It belongs to an earlier use of the table's entry.
     pub stale: bool,
-    /// It says of each trial that it is right, so that a test can show that it would notice.
+    /// It confirms every trial, so that a test can show that it would notice.
     pub lie: bool,
 }
 
@@ -171,7 +171,7 @@ impl Return {
     };
 }
 
-/// Any of that.
+/// Any of these.
 pub fn returns() -> impl Strategy<Value = Return> {
     let later = prop_oneof![3 => 0usize..3, 2 => 3usize..40];
     (
@@ -187,8 +187,7 @@ pub fn returns() -> impl Strategy<Value = Return> {
         })
 }
 
-/// Judges what this filter ships of Ethernet frames: when each was seen, on which interface, and its
-/// bytes.
+/// Judges what this filter ships of Ethernet frames, given as time, interface and bytes.
 pub fn filtered_by<'a>(
     filter: HostFilter,
     shipped: Shipped,
@@ -197,7 +196,7 @@ pub fn filtered_by<'a>(
     handed_back_late(filter, shipped, frames, &[Return::AT_ONCE])
 }
 
-/// As [`filtered_by`], with this happening to what is handed back, in turn.
+/// As [`filtered_by`]; `returns` says in turn what happens to each hand-back.
 pub fn handed_back_late<'a>(
     mut filter: HostFilter,
     shipped: Shipped,
@@ -237,7 +236,7 @@ pub fn handed_back_late<'a>(
             *due > number
         });
     }
-    // As the agent tells of what the kernel's counters say.
+    // As the agent reports the kernel's counters.
     let now_ns = bench.pipeline.now_ns();
     for loss in FilterLosses::since(now_ns).take(now_ns, |counter| filter.counter(counter)) {
         bench.pipeline.add_loss(&loss);
@@ -245,9 +244,8 @@ pub fn handed_back_late<'a>(
     (bench.finish(), filter)
 }
 
-/// An event without what may differ between a run with the filter and one without: times, counts of
-/// copies, where it was taken, and the bytes so far of a body that has not ended (the filter tells
-/// of them at its end).
+/// An event without what may differ between a run with the filter and one without: times, counts of copies,
+/// the interface, and the bytes so far of an unfinished body (the filter reports them at its end).
 pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
     let heads = event.informational.iter().chain(&event.response);
     let heads: Vec<_> = heads
@@ -279,7 +277,7 @@ pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
     )
 }
 
-/// The events that tell of a response.
+/// The events with a response.
 pub fn responses(judged: &Judged) -> Vec<&HttpEvent> {
     judged
         .events
@@ -288,7 +286,7 @@ pub fn responses(judged: &Judged) -> Vec<&HttpEvent> {
         .collect()
 }
 
-/// How the truth's end is called in an event.
+/// The event's word for the end in the truth.
 fn end(end: End) -> Option<BodyEnd> {
     match end {
         End::None => Some(BodyEnd::None),
@@ -301,7 +299,7 @@ fn end(end: End) -> Option<BodyEnd> {
     }
 }
 
-/// Compares an event with the truth of the same response; the difference, if there is any.
+/// Compares an event with the truth of the same response; describes the first difference.
 pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
     let differ = |what: &str, got: &dyn Debug, want: &dyn Debug| {
         Some(format!("{what} is {got:?} instead of {want:?}"))
@@ -353,7 +351,7 @@ pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
     (!lacking.is_empty()).then(|| format!("flags {:?} lack {lacking:?}", event.flags))
 }
 
-/// The events are the truth, all of it and in order.
+/// Checks that the events are the whole truth, in order.
 pub fn is_truth(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let events = responses(judged);
     let codes = |e: &&HttpEvent| e.response.as_ref().map(|r| r.status);
@@ -374,24 +372,24 @@ pub fn is_truth(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     Ok(())
 }
 
-/// The number that the generator gave a response.
+/// The generator's number of a response.
 fn number(event: &HttpEvent) -> Option<usize> {
     let value = event.response.as_ref()?.headers.first(NUMBER)?;
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Which response an event without a number is of: the next one with its status line.
+/// The response that an event without a number belongs to: the next one with its status line.
 fn unnumbered(seen: &BTreeSet<usize>, event: &HttpEvent, truth: &[Transaction]) -> Option<usize> {
     let head = event.response.as_ref()?;
     let from = seen.iter().max().map_or(0, |n| n + 1);
     (from..truth.len()).find(|&n| truth.get(n).is_some_and(|t| t.status == head.status))
 }
 
-/// Nothing among the events is false, and whatever is lacking is told somewhere.
+/// Checks that no event is false, and that whatever is missing is reported.
 pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let mut last = None;
     let mut seen = BTreeSet::new();
-    // A lost record may have held anything; that it was lost is told.
+    // A lost record may have held anything; the loss itself is reported.
     let records_lost = judged.losses.iter().any(|l| l.unit == LossUnit::Records);
     for event in responses(judged) {
         let head = event.response.as_ref().expect("it is a response");
@@ -408,7 +406,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
         }
         let Some(number) = number(event) else {
             if cut_head || event.request.is_none() && head.status == 408 {
-                // It is told of, as a part or without a number: which it is, its place says.
+                // It is reported, in part or without a number; its position says which it is.
                 seen.extend(unnumbered(&seen, event, truth));
                 continue;
             }
@@ -426,7 +424,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
             .request
             .as_ref()
             .map(|r| (r.method.to_vec(), r.target.to_vec()));
-        // Where a stream was taken up in the middle, the rest of a request line is a request line.
+        // Where a stream is entered in the middle, the rest of a request line is a request line.
         let tail = |part: &(Vec<u8>, Vec<u8>)| {
             let same = truth
                 .request
@@ -434,7 +432,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
                 .is_some_and(|t| t.0.ends_with(&part.0) && t.1 == part.1);
             same && event.flags.contains(&"resynchronised")
         };
-        // Of a connection without a beginning it is said that the pair is only assumed.
+        // On a connection without a beginning, pairs are marked as assumed.
         let no_beginning = judged.stats.midstream + judged.stats.holes > 0 || records_lost;
         let assumed = event.flags.contains(&"request_assumed") && no_beginning;
         let request_true = request == truth.request || request.as_ref().is_some_and(tail);
@@ -465,7 +463,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let tail = seen.iter().max().map_or(0, |n| n + 1);
     let head = seen.iter().min().copied().unwrap_or(truth.len());
     let stats = &judged.stats;
-    // The capture's own beginning or end was not seen: nobody knows what was there.
+    // The beginning or end of the connection was not captured: what was there is unknown.
     let excused = |n: &usize| *n < head && stats.midstream > 0 || *n >= tail && stats.unended > 0;
     let owed = (0..truth.len())
         .filter(absent)
@@ -479,7 +477,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let by_bytes = (stats.hole_bytes + stats.unframed_bytes).div_ceil(SHORTEST_HEAD);
     let never_http = seen.is_empty() && !stats.unreadable.is_empty();
     let paid = unanswered + stats.requests_unmatched + stats.unproven + stats.bad_status + by_bytes;
-    // The filter ships nothing of a connection of which no payload was seen.
+    // The filter ships nothing of a connection without payload.
     if owed > paid && !never_http && !records_lost && stats.flows > 0 {
         return Err(format!(
             "{owed} of {} responses are missing, {paid} are told of: {:?}\n{stats:?}\n{:?}",
@@ -491,10 +489,10 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     Ok(())
 }
 
-/// No generated response head is shorter, in bytes.
+/// Lower bound of a generated response head, in bytes.
 const SHORTEST_HEAD: u64 = 30;
 
-/// The same events but for what [`essence`] leaves out.
+/// Checks that both have the same events, compared by [`essence`].
 pub fn same(a: &Judged, b: &Judged) -> Result<(), String> {
     let essences = |j: &Judged| j.events.iter().map(essence).collect::<Vec<_>>();
     let (a, b) = (essences(a), essences(b));

@@ -1,8 +1,8 @@
-//! A busy server's access log against a busy tracer's output, event by event, without keeping
-//! either in memory as more than numbers.
+//! Compares a busy server's access log with a busy tracer's output, event by event, keeping only numbers in
+//! memory.
 //!
-//! Every target ends in a number that is unlike all others, after a `?`, and every response names
-//! its target in a header field, so that a wrong pair shows by itself.
+//! Every target ends in a unique number after a `?`, and every response names its target in a header field,
+//! so that a wrong pair is detected.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -26,43 +26,43 @@ struct Line {
     paired: bool,
 }
 
-/// The connection of a client.
+/// A client's connection.
 #[derive(Debug, Default)]
 struct Connection {
     lines: Vec<Line>,
-    /// Where the number is in `lines`.
+    /// Index in `lines` by number.
     place: HashMap<u64, usize>,
-    /// How many events there were.
+    /// Number of events.
     events: usize,
 }
 
-/// The log, and what became of each of its lines.
+/// The log, and the event of each of its lines.
 #[derive(Debug, Default)]
 pub struct Ledger {
     connections: HashMap<SocketAddr, Connection>,
-    /// Losses that were told: what, how many, from and to, Unix ms.
+    /// Reported losses.
     pub losses: Vec<Told>,
     /// Events that contradict the log, or themselves.
     pub wrong: Vec<String>,
-    /// Events whose request was not seen, as they say.
+    /// Events that say that their request was not seen.
     pub without_request: u64,
-    /// Events that are not at their line's place in the connection.
+    /// Events at another position in the connection than their line.
     pub misplaced: u64,
     lines: usize,
 }
 
-/// A loss that was told.
+/// A reported loss.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// What was counted.
+    /// The counted unit.
     pub unit: String,
-    /// Where it was lost.
+    /// The stage and reason.
     pub place: String,
-    /// How many.
+    /// The count.
     pub count: u64,
-    /// From, Unix ms.
+    /// Start, Unix ms.
     pub since_ms: u64,
-    /// To, Unix ms.
+    /// End, Unix ms.
     pub until_ms: u64,
 }
 
@@ -114,13 +114,13 @@ struct Ours {
     missing: Vec<String>,
 }
 
-/// The number at a target's end.
+/// The number at the end of a target.
 fn id(target: &str) -> Option<u64> {
     target.rsplit_once('?')?.1.parse().ok()
 }
 
 impl Ledger {
-    /// From nginx's access log.
+    /// Reads nginx's access log.
     pub fn new(log: &[u8]) -> Result<Self> {
         let mut ledger = Ledger::default();
         for line in log_lines(log) {
@@ -144,17 +144,17 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// How many lines the log has.
+    /// Number of lines in the log.
     pub const fn len(&self) -> usize {
         self.lines
     }
 
-    /// Whether that is none.
+    /// Whether the log is empty.
     pub const fn is_empty(&self) -> bool {
         self.lines == 0
     }
 
-    /// Takes a line of the tracer's json.
+    /// Reads a line of the tracer's json.
     pub fn see(&mut self, json: &[u8]) {
         if let Err(why) = self.look(json) {
             let text = String::from_utf8_lossy(json);
@@ -168,7 +168,7 @@ impl Ledger {
             Ok(event) => event,
             Err(error) => {
                 let value = value()?;
-                // Alerts are of no response.
+                // Alerts belong to no response.
                 if value["event"]["kind"] == "alert" {
                     return Ok(());
                 }
@@ -196,7 +196,7 @@ impl Ledger {
         let lacks = |what: &str| event.http_trace.missing.iter().any(|m| m == what);
         let named = match named.and_then(|target| id(target)).or(asked) {
             Some(named) if response.headers.contains_key("x-target") || lacks("headers") => named,
-            // Of the head nothing but the status line was left, and it says so.
+            // Only the status line of the head was seen, and the event says so.
             None if lacks("headers") => return Ok(()),
             _ => anyhow::bail!("no x-target, and nothing said of it"),
         };
@@ -221,7 +221,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// When the responses were logged of which there was no event, Unix ms, sorted.
+    /// Log times of the responses without an event, Unix ms, sorted.
     pub fn missing(&self) -> Vec<u64> {
         let lines = self.connections.values().flat_map(|c| &c.lines);
         let mut missing: Vec<u64> = lines.filter(|l| !l.seen).map(|l| l.time_ms).collect();
@@ -229,9 +229,8 @@ impl Ledger {
         missing
     }
 
-    /// Of the last `count` lines of each connection, those without an event that has its request.
-    /// Lines of the time of a loss, and of a second after it, do not count: a starved tracer loses
-    /// until the end.
+    /// Counts, among the last `count` lines of each connection, those without an event that has its request.
+    /// Excludes lines within a loss and a second after it: a starved tracer loses until the end.
     pub fn unpaired_of_last(&self, count: usize) -> usize {
         let lost_until = self.losses.iter().map(|told| told.until_ms + 1000).max();
         let after = |line: &&Line| lost_until.is_none_or(|until| line.time_ms > until);
@@ -243,8 +242,8 @@ impl Ledger {
         self.connections.values().map(last).sum()
     }
 
-    /// The times of missing responses that no told loss covers; the server's clock ticks coarsely,
-    /// so either end has `slack_ms` more.
+    /// Times of missing responses outside all reported losses. The server's clock is coarse, so each loss is
+    /// extended by `slack_ms` at both ends.
     pub fn uncovered(&self, slack_ms: u64) -> Vec<u64> {
         let covered = |time: &u64| {
             self.losses
@@ -255,10 +254,10 @@ impl Ledger {
         missing.into_iter().filter(|time| !covered(time)).collect()
     }
 
-    /// Fails with the first contradictions, when there are any.
+    /// Fails with the first contradictions, if there are any.
     ///
     /// # Panics
-    /// Then.
+    /// If there are any.
     pub fn check(&self) {
         let shown: Vec<_> = self.wrong.iter().take(10).map(String::as_str).collect();
         assert!(
@@ -272,7 +271,7 @@ impl Ledger {
     /// Fails unless there is one event for each line, in order, each with its request.
     ///
     /// # Panics
-    /// Then.
+    /// Otherwise.
     pub fn check_all(&self) {
         self.check();
         let missing = self.missing().len();
@@ -307,7 +306,7 @@ fn unix_ms(time: &str) -> Option<u64> {
     let number = |at: std::ops::Range<usize>| time.get(at)?.parse::<u64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    // Days since 1 March of the year 0: the leap day is then the year's last.
+    // Days since 1 March of year 0, so that the leap day is the year's last day.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {

@@ -1,5 +1,5 @@
-//! What the integration tests share: the tracer as a library and as a process, real servers and clients.
-//! Packets, captures and conversations come from `http_trace_testkit` and are re-exported here.
+//! Shared code of the integration tests: the tracer as a library and as a process, real servers and clients.
+//! Packets, captures and conversations are re-exported from `http_trace_testkit`.
 //!
 //! # Layout
 //! - [`need`], [`netns`]: what a live test needs, and the namespaces it makes for itself.
@@ -57,8 +57,8 @@ use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{Encap, Tunnel};
 
-/// Where a filter sees frame number `i` of a test. The kernel's clock hardly moves between two of
-/// them, so neither does this.
+/// Context of frame number `i` of a test. The kernel's clock hardly advances between two of them, so neither
+/// does this one.
 pub fn at_tc(i: usize, frame: &[u8]) -> Context {
     Context {
         time_ns: (1 << 40) + i as u64,
@@ -69,8 +69,7 @@ pub fn at_tc(i: usize, frame: &[u8]) -> Context {
     }
 }
 
-/// What of a record must be equal, whichever filter made it and wherever: all but time, CPU,
-/// interface, hook and socket.
+/// What must be equal in a record, whichever filter made it: all but time, CPU, interface, hook and socket.
 pub fn essence(record: &Record<'_>) -> String {
     let h = record.header;
     format!(
@@ -91,7 +90,7 @@ pub fn essence(record: &Record<'_>) -> String {
     )
 }
 
-/// A record without its tunnel, and that.
+/// A record without its tunnel, and the tunnel.
 pub fn apart(record: &Record<'_>) -> (String, Option<Encap>) {
     let tunnel = record.tunnel.map(Tunnel::encap);
     let record = Record {
@@ -101,13 +100,12 @@ pub fn apart(record: &Record<'_>) -> (String, Option<Encap>) {
     (essence(&record), tunnel)
 }
 
-/// Where our own captures are.
+/// Folder of our own captures.
 pub fn own_captures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
 }
 
-/// The captures of the public corpus: below `HTTP_TRACE_CORPUS`, or beside the repository; `None`
-/// where there are none.
+/// Captures of the public corpus, in `HTTP_TRACE_CORPUS` or beside the repository; `None` if there are none.
 pub fn public_captures() -> Option<PathBuf> {
     let corpus = std::env::var_os("HTTP_TRACE_CORPUS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),

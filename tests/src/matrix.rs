@@ -1,8 +1,8 @@
-//! The live matrix: real servers and clients in namespaces, the agent beside the server, through
-//! each hook, with framing in the kernel and without. What the tracer reports equals what the client
-//! and the server's access log say.
+//! The live matrix: real servers and clients in namespaces, the agent beside the server, at each hook, with
+//! framing in the kernel and without. The tracer's report must equal what the client and the server's access
+//! log say.
 //!
-//! What a hook cannot see, or cannot tell, is in [`BLIND`], and nothing else is excepted.
+//! [`BLIND`] lists what a hook cannot see or tell; there are no other exceptions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::play::Stage;
 use crate::scene::End;
 use crate::{needs, node, others, scenes, visits};
 
-/// Verbose enough for the summary to list the counters.
+/// Makes the summary list the counters.
 const COUNTERS: &str = "-vv";
 
-/// What forces the programs for kernels that cannot frame.
+/// Forces the programs for kernels that cannot frame.
 pub const HOST: (&str, &str) = ("HTTP_TRACE_FRAMING", "host");
 
-/// A hook of the matrix, who frames there, and the port of the one test at hand, to which the agent
-/// is limited: the cgroup hook sees the other tests too.
+/// A hook of the matrix, who frames, and the port of the current test, to which the agent is limited: the
+/// cgroup hook also sees other tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Lane {
     hook: &'static str,
@@ -35,7 +35,7 @@ pub struct Lane {
     port: u16,
 }
 
-/// What a hook does not see or tell: hook, what, and why.
+/// What a hook cannot see or tell: hook, what, why.
 const BLIND: &[(&str, &str, &str)] = &[
     (
         "socket-filter",
@@ -50,7 +50,7 @@ const BLIND: &[(&str, &str, &str)] = &[
 ];
 
 impl Lane {
-    /// A lane with a port of its own.
+    /// A lane with its own port.
     pub fn new(hook: &'static str, framing: Framing) -> Self {
         Lane {
             hook,
@@ -77,11 +77,11 @@ impl Lane {
         server_v6(self.port)
     }
 
-    /// The agent on this interface of the server's namespace.
+    /// Starts the agent on this interface of the server's namespace.
     fn over(self, pair: Pair, interface: &str, options: &[&str]) -> Bed {
         let port = self.port.to_string();
         let mut all = vec!["--hook", self.hook, "-p", &port];
-        // Indexes of interfaces are a namespace's own, and the cgroup hook sees several.
+        // Interface indexes are per namespace, and the cgroup hook sees several.
         if self.hook != "cgroup" {
             all.extend(["-i", interface]);
         }
@@ -104,8 +104,7 @@ impl Lane {
     }
 }
 
-/// Every case through every hook; `live_matrix!(Host)` without framing in the kernel, which XDP
-/// needs.
+/// Every case at every hook; `live_matrix!(Host)` without framing in the kernel, except XDP, which needs it.
 #[macro_export]
 macro_rules! live_matrix {
     (Kernel) => {
@@ -184,14 +183,14 @@ pub fn nginx_as_curl_and_raw_clients_visit_it(lane: Lane) {
     assert_eq!(several_heads, lane.frames(), "pipelined: {said:?}");
 }
 
-/// One of the other servers, whose framing habits differ from nginx's, against its own log.
+/// Compares one of the other servers, whose framing differs from nginx's, with its own log.
 fn other(lane: Lane, bed: Bed, server: others::Server) {
     let seen = others::visit(&bed.pair.client, lane.v4()).expect("visits");
     let log = server.stop().expect("a log");
     assert_eq!(log.len(), seen, "{log:#?}");
     let mut outcome = bed.stop().expect("an outcome");
     outcome.check_clean();
-    // The harness itself asked whether the server listens, where the cgroup hook sees that too.
+    // The harness itself probed whether the server listens, which the cgroup hook sees too.
     let responses = &mut outcome.report.responses;
     responses.retain(|seen| !seen.client.ip().is_loopback());
     nothing(log_differences_at(lane.port, &outcome.report, &log));
@@ -256,7 +255,7 @@ pub fn scenes_over_a_device_without_a_link_layer(lane: Lane) {
     let outcome = bed.stop().expect("an outcome");
     outcome.check_clean();
     nothing(scene_differences(&outcome.report, &played));
-    // Elsewhere every packet begins with its IP header.
+    // At other hooks every packet begins with its IP header.
     if matches!(lane.hook, "tc" | "xdp") {
         assert!(outcome.counter("skb_l3") > 0, "{:?}", outcome.said);
     }
@@ -343,7 +342,7 @@ pub fn python_s_http_server(lane: Lane) {
     assert_eq!(seen, told);
 }
 
-/// An event stream that never ends is told of two seconds after its head.
+/// An event stream that never ends is reported two seconds after its head.
 pub fn a_stream_that_stays_open_is_told(lane: Lane) {
     needs!();
     let bed = lane.bed(1500, &[]);
@@ -401,8 +400,7 @@ pub fn ten_thousand_connections(lane: Lane) {
     nothing(log_differences_at(lane.port, &outcome.report, &log));
 }
 
-/// What wrk does for some seconds, on one hook: no line of the access log is missing, no direction
-/// is ever unsure.
+/// Load of wrk at one hook: no line of the access log is missing, and no direction becomes unsure.
 pub fn wrk_run(lane: Lane, connections: u32, time: Duration, at_least: u64) {
     let bed = lane.bed(1500, &[COUNTERS]);
     let nginx = lane.nginx(&bed);

@@ -1,23 +1,22 @@
-//! What a test needs of the machine, how it reports that it was skipped, and its turn on the machine.
+//! Requirements of tests, reports of skipped tests, and serialisation of tests on the machine.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Says that the test `name` was skipped because the machine lacks `what`. `cargo xtask test`
-/// gathers these lines. Written past the test harness's capture, which would swallow it.
+/// Reports that the test `name` was skipped because the machine lacks `what`. `cargo xtask test` collects
+/// these lines. Written past the test harness's output capture.
 pub fn skipped(what: &str, name: &str) {
     let line = format!("SKIPPED (needs {what}): {name}\n");
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// Whether this process is root (namespaces and devices need it).
+/// Whether this process is root, which namespaces and devices need.
 pub fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Where a program is, searched in PATH and in the folders for administrators, which a user's PATH
-/// often lacks.
+/// Path of a program, searched in PATH and in the sbin folders, which a user's PATH often lacks.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path);
@@ -33,21 +32,21 @@ fn is_program(file: &Path) -> bool {
     rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
 }
 
-/// The turns of this process's tests on the machine.
+/// Serialises this process's tests.
 static TURN: RwLock<()> = RwLock::new(());
 
 /// Held by a test that may run beside others.
 pub fn beside_others() -> RwLockReadGuard<'static, ()> {
-    // A test that failed leaves nothing behind that the next one could trip over.
+    // A failed test leaves nothing behind that could affect the next.
     TURN.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held by a test that no other test may run beside: it sees other namespaces, or needs both CPUs.
+/// Held by a test that must run alone: it sees other namespaces, or needs both CPUs.
 pub fn alone() -> RwLockWriteGuard<'static, ()> {
     TURN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The path of the function that this is called in.
+/// Path of the calling function.
 #[macro_export]
 macro_rules! test_name {
     () => {{
@@ -58,7 +57,7 @@ macro_rules! test_name {
     }};
 }
 
-/// Reports that the test it is called in was skipped, since the machine lacks this.
+/// Reports that the calling test was skipped, since the machine lacks this.
 #[macro_export]
 macro_rules! skip {
     ($what:expr) => {
@@ -66,8 +65,8 @@ macro_rules! skip {
     };
 }
 
-/// Returns from the test, saying so, unless it runs as root and all the programs named are there; then
-/// waits for the test's turn. At most once in a test.
+/// Skips the test unless it runs as root and the named programs are installed; then waits for the test's
+/// turn. At most once per test.
 ///
 /// ```ignore
 /// needs!("nginx", "wrk");

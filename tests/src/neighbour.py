@@ -1,11 +1,11 @@
-"""A small program of somebody else at TC or XDP.
+"""A small foreign program at TC or XDP.
 
 attach tcx|clsact ingress|egress DEVICE VERDICT first|last|PREFERENCE [SECONDS]
-    attaches one and stays; with SECONDS, another takes its place that often. Prints a line when it is
-    there. A filter at clsact stays behind.
-attach xdp DEVICE                 attaches one that lets all pass, and stays
+    attaches one and stays; with SECONDS, replaces it that often. Prints a line when it is attached.
+    A filter at clsact stays behind.
+attach xdp DEVICE                 attaches one that passes everything, and stays
 list ingress|egress DEVICE        prints the names of the programs at TCX, in order
-detach ingress|egress DEVICE NAME detaches the links at TCX of programs whose name begins so
+detach ingress|egress DEVICE NAME detaches the links at TCX of programs with this name prefix
 """
 import ctypes, os, platform, socket, struct, sys, time
 
@@ -36,8 +36,8 @@ def returns(verdict):
 
 
 def program(verdict, device, side):
-    """Instructions: OK, PIPE and UNSPEC always; SHOT drops one packet in 32 and lets the others
-    pass; REDIRECT sends each once more over the same device, and marks it."""
+    """Instructions: OK, PIPE and UNSPEC return that value; SHOT drops one packet in 32 and passes the others;
+    REDIRECT sends each once more over the same device, and marks it."""
     plain = {"OK": 0, "PIPE": 3, "UNSPEC": -1}
     if verdict in plain:
         return returns(plain[verdict])
@@ -80,7 +80,7 @@ def attribute(kind, value):
 
 
 def filter_at(device, side, preference, program_fd, name):
-    """Adds a filter at clsact, or replaces the one of this preference and handle."""
+    """Adds a filter at clsact, or replaces the one with this preference and handle."""
     options = (attribute(6, struct.pack("<I", program_fd)) + attribute(7, name.encode() + b"\0")
                + attribute(8, struct.pack("<I", 1)))
     handle = 0x6874 if preference < 0 else 1  # negative: the tracer's own

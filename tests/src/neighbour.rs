@@ -1,5 +1,5 @@
-//! Small programs of somebody else at TC, beside the agent's. Made of raw instructions, in Python,
-//! since bpf(2) is unsafe code in Rust.
+//! Small foreign programs at TC, beside the agent's. Made of raw instructions, in Python, since bpf(2) is
+//! unsafe code in Rust.
 
 use std::process::{Command, Stdio};
 
@@ -21,7 +21,7 @@ fn script(arguments: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Attaches a neighbour; at TCX it goes when this is dropped.
+/// Attaches a neighbour; at TCX it is detached on drop.
 pub fn attach(namespace: &Namespace, arguments: &str) -> Result<Running> {
     let mut command = script(&format!("attach {arguments}"))?;
     let mut running = namespace.spawn(command.stdout(Stdio::piped()))?;

@@ -1,9 +1,8 @@
-//! Network namespaces of the test's own, and the links between them.
+//! Network namespaces for tests, and links between them.
 //!
-//! Everything is made inside namespaces with names that hold this process's id, and goes with them:
-//! nothing that the test did not make is ever changed. Code runs in a namespace on a thread that
-//! entered it, and programs are started from such a thread; unlike with `ip netns exec`, their
-//! mounts stay the host's, so that /sys/fs/cgroup is there.
+//! Everything is inside namespaces whose names contain this process's id, and is deleted with them: nothing
+//! else on the machine is changed. Code and programs run in a namespace from a thread that entered it. Unlike
+//! with `ip netns exec`, mounts stay those of the host, so /sys/fs/cgroup is available.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -17,14 +16,14 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// A network namespace, deleted when dropped, with lo up.
+/// A network namespace with lo up. Deleted on drop.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    /// Makes a namespace whose name begins with `http-trace-` and ends with `label`.
+    /// Creates a namespace whose name begins with `http-trace-` and ends with `label`.
     pub fn new(label: &str) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         static SWEPT: Once = Once::new();
@@ -49,8 +48,8 @@ impl Namespace {
             .args(arguments.split_whitespace()))
     }
 
-    /// Joins it to another namespace by a veth pair with these names and this MTU; both ends are
-    /// down and without an address.
+    /// Joins it to another namespace by a veth pair with these names and this MTU; both ends are down and
+    /// have no address.
     pub fn link(&self, name: &str, other: &Namespace, name_there: &str, mtu: u32) -> Result<()> {
         let (there, mtu) = (other.name(), mtu.to_string());
         let mut command = Command::new("ip");
@@ -62,7 +61,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// The hardware address of a device, as `ip` shows it (/sys may be another namespace's).
+    /// The link-layer address of a device, from `ip` (/sys may belong to another namespace).
     fn link_address(&self, device: &str) -> Result<String> {
         let shown = self.ip(&format!("-o link show {device}"))?;
         let shown = String::from_utf8(shown.stdout)?;
@@ -72,18 +71,18 @@ impl Namespace {
         Ok(address.to_owned())
     }
 
-    /// Runs a command in this namespace to its end; an error when it fails.
+    /// Runs a command in this namespace to its end; an error if it fails.
     pub fn run(&self, command: &mut Command) -> Result<Output> {
         self.enter(|| run(command))?
     }
 
-    /// Starts a command in this namespace; it is ended when the value is dropped.
+    /// Starts a command in this namespace; it is ended on drop.
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         self.enter(|| Running::start(command))?
     }
 
-    /// Runs `work` on a new thread inside this namespace and waits for it. Threads that `work`
-    /// starts, and sockets that it opens, are of this namespace.
+    /// Runs `work` on a new thread inside this namespace and waits for it. Threads that `work` starts, and
+    /// sockets that it opens, belong to this namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         let file = File::open(format!("{NAMED}/{}", self.name))
             .with_context(|| format!("open namespace {}", self.name))?;
@@ -113,11 +112,10 @@ impl Namespace {
     }
 }
 
-/// Where `ip netns` keeps namespaces by name.
+/// Folder of named namespaces of `ip netns`.
 const NAMED: &str = "/run/netns";
 
-/// Removes what tests that were killed have left: namespaces whose name holds the id of a process
-/// that is gone, and the programs that still run in them.
+/// Removes leftovers of killed tests: namespaces named after a process that has exited, and programs in them.
 pub fn sweep() {
     let entries = std::fs::read_dir(NAMED).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -133,7 +131,7 @@ pub fn sweep() {
     }
 }
 
-/// The id of the process that made the namespace of this name, if a test did.
+/// The id of the process that created this namespace, if it was a test.
 fn maker(name: &str) -> Option<u32> {
     let (pid, rest) = name.strip_prefix("http-trace-")?.split_once('-')?;
     let (number, _label) = rest.split_once('-')?;
@@ -153,7 +151,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Runs a command to its end and keeps what it printed; an error that quotes it when it failed.
+/// Runs a command to its end and returns its output; an error quotes the output.
 pub fn run(command: &mut Command) -> Result<Output> {
     let output = command
         .stdin(Stdio::null())
@@ -189,7 +187,7 @@ pub mod address {
 }
 
 impl Pair {
-    /// Makes both namespaces and the link, with this MTU.
+    /// Creates both namespaces and the link, with this MTU.
     pub fn new(mtu: u32) -> Result<Self> {
         let pair = Pair {
             client: Namespace::new("client")?,
@@ -211,14 +209,14 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Makes both namespaces and joins them by two tun devices (`tun0` in each), whose packets
-    /// begin with the IP header, with the addresses of [`Pair::new`].
+    /// Creates both namespaces, joined by two tun devices (`tun0` in each), whose packets begin with the IP
+    /// header, with the addresses of [`Pair::new`].
     pub fn tun() -> Result<(Self, Running)> {
         let pair = Pair {
             client: Namespace::new("client")?,
             server: Namespace::new("server")?,
         };
-        // Python, since the ioctl that opens a tun device is unsafe code in Rust.
+        // Python, since opening a tun device is unsafe code in Rust.
         let mut command = Command::new(crate::need::program("python3").context("python3")?);
         command.args(["-c", include_str!("tun_pipe.py"), pair.server.name()]);
         let mut pipe = pair.client.spawn(command.stdout(Stdio::piped()))?;
@@ -228,7 +226,7 @@ impl Pair {
         Ok((pair, pipe))
     }
 
-    /// Neither end has to ask who is behind this device of both.
+    /// Sets the peer's link address at both ends of this device, so that neither needs ARP or ND.
     pub fn know_link_addresses(&self, device: &str) -> Result<()> {
         for (here, there, far) in [
             (&self.client, &self.server, address::SERVER_V4),
@@ -242,14 +240,14 @@ impl Pair {
 
     fn address(&self, namespace: &Namespace, device: &str, v4: &str, v6: &str) -> Result<()> {
         namespace.ip(&format!("address add {v4}/24 dev {device}"))?;
-        // nodad: the address serves at once instead of after duplicate detection.
+        // nodad: the address is usable at once, without duplicate detection.
         namespace.ip(&format!("address add {v6}/64 dev {device} nodad"))?;
         namespace.ip(&format!("link set {device} up"))?;
         Ok(())
     }
 }
 
-/// A program that the test started; ended when dropped.
+/// A program that the test started. Ended on drop.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -257,7 +255,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it, in the namespace of the calling thread.
+    /// Starts it in the calling thread's namespace.
     pub fn start(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
@@ -267,7 +265,7 @@ impl Running {
         Ok(Running { child, stdout })
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -282,12 +280,12 @@ impl Running {
         Ok(line)
     }
 
-    /// Sends a signal to it, and to it alone.
+    /// Sends a signal to this process alone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal).context("signal")
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub fn wait(&mut self) -> Result<std::process::ExitStatus> {
         self.child.wait().context("wait")
     }
@@ -300,7 +298,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Asked first: what it has started itself ends with it, as nginx's workers do.
+        // TERM first: then it ends what it has started itself, as nginx does with its workers.
         let _ = self.signal(Signal::TERM);
         for _ in 0..100 {
             if !matches!(self.child.try_wait(), Ok(None)) {

@@ -1,5 +1,5 @@
-//! nginx (and Python's http.server), run in a namespace with files and configuration of the test's
-//! own; nginx's access log is one of the two truths that live runs are held against.
+//! nginx (and Python's http.server) in a namespace, with the test's own files and configuration. nginx's
+//! access log is one of the two truths for live runs.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -32,18 +32,18 @@ pub struct LogLine {
     pub target: String,
     /// Status code.
     pub status: u16,
-    /// Bytes handed to the socket, head included; 0 when the client had gone, 1 from a server that
-    /// does not count them.
+    /// Bytes written to the socket, head included; 0 if the client had gone, 1 from a server that does not
+    /// count them.
     pub bytes: u64,
-    /// Body bytes of those.
+    /// Body bytes among them.
     pub body: u64,
-    /// When it was logged, Unix milliseconds, as far as the server says.
+    /// Log time, Unix milliseconds, in the server's resolution.
     pub time_ms: u64,
-    /// The server says that the response was cut off.
+    /// Whether the server says that the response was cut off.
     pub cut: bool,
 }
 
-/// A running nginx; ends when dropped.
+/// A running nginx. Ends on drop.
 #[derive(Debug)]
 pub struct Nginx {
     running: Running,
@@ -51,13 +51,13 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx on port 80, all addresses of the namespace, and waits until it listens.
-    /// `upstream` is where `/proxy/` leads, an address of the same namespace.
+    /// Starts nginx on port 80 at all addresses of the namespace, and waits until it listens. `upstream` is
+    /// the target of `/proxy/`, an address in the same namespace.
     pub fn start(namespace: &Namespace, upstream: SocketAddr) -> Result<Self> {
         Nginx::start_at(namespace, 80, upstream)
     }
 
-    /// [`Nginx::start`] on another port.
+    /// As [`Nginx::start`], on another port.
     pub fn start_at(namespace: &Namespace, port: u16, upstream: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         write_files(folder.path())?;
@@ -85,31 +85,31 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Ends nginx in order, so that its log is whole, and reads the access log.
+    /// Ends nginx cleanly, so that its log is complete, and reads the access log.
     pub fn stop(self) -> Result<Vec<LogLine>> {
         read_log(&self.stop_and_keep()?)
     }
 
-    /// Ends nginx in order and returns the access log as it wrote it.
+    /// Ends nginx cleanly and returns the raw access log.
     pub fn stop_and_keep(mut self) -> Result<Vec<u8>> {
         self.running.signal(Signal::TERM)?;
         self.running.wait()?;
         Ok(std::fs::read(self.folder.path().join("access.log"))?)
     }
 
-    /// Bytes of the access log that are written out; nginx writes a quarter of a MiB at once.
+    /// Size of the access log on disk; nginx writes a quarter of a MiB at once.
     pub fn logged(&self) -> u64 {
         let log = std::fs::metadata(self.folder.path().join("access.log"));
         log.map_or(0, |log| log.len())
     }
 
-    /// The contents of a file below its document root.
+    /// Path of a file below its document root.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join("www").join(name)
     }
 }
 
-/// Waits up to ten seconds until something accepts at `address`, seen from inside `namespace`.
+/// Waits up to ten seconds until something accepts connections at `address`, from inside `namespace`.
 pub fn wait_for_port(
     namespace: &Namespace,
     address: SocketAddr,
@@ -133,7 +133,7 @@ pub fn read_log(text: &[u8]) -> Result<Vec<LogLine>> {
     log_lines(text).collect()
 }
 
-/// The lines of an access log, one by one.
+/// The lines of an access log.
 pub fn log_lines(text: &[u8]) -> impl Iterator<Item = Result<LogLine>> {
     text.split(|b| *b == b'\n')
         .filter(|line| !line.is_empty())
@@ -155,7 +155,7 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
         text.map(str::to_owned)
     };
     let mut method = text("method")?;
-    // An error page turns nginx's own idea of the method into GET; the request line keeps it.
+    // On an error page, nginx's `$request_method` becomes GET; the request line keeps the method.
     if let Some(line) = value["line"].as_str().filter(|_| !method.is_empty()) {
         method = line.split(' ').next().unwrap_or_default().to_owned();
     }
@@ -177,7 +177,7 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
     })
 }
 
-/// Lays out the files that every server here serves, below `www`.
+/// Writes the files that every server here serves, below `www`.
 pub(crate) fn write_files(folder: &Path) -> Result<()> {
     let www = folder.join("www");
     std::fs::create_dir(&www)?;
@@ -266,16 +266,16 @@ http {{
     )
 }
 
-/// Python's http.server over a folder; ends when dropped.
+/// Python's http.server over a folder. Ends on drop.
 #[derive(Debug)]
 pub struct Python {
-    /// Kept for its end.
+    /// Ends the server on drop.
     _running: Running,
     _folder: TempDir,
 }
 
 impl Python {
-    /// Starts it on `address` and waits until it listens. Its files are those of [`Nginx`].
+    /// Starts it on `address` and waits until it listens. It serves the files of [`Nginx`].
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         write_files(folder.path())?;

@@ -1,4 +1,4 @@
-//! Node's http server, for what only it sends of itself, and the requests that make it do so.
+//! Node's http server, for behaviour that only it has, and the requests that trigger it.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Running> {
     Ok(running)
 }
 
-/// One request of a visit and what must be reported of its response.
+/// One request of a visit, and what must be reported for its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visit {
     /// Request method.
@@ -49,7 +49,7 @@ const fn get(target: &'static str, informational: &'static [u16], status: u16) -
     }
 }
 
-/// The visits, one list a connection; the last of each ends the connection.
+/// The visits, one list per connection; the last request of each ends the connection.
 pub const VISITS: &[&[Visit]] = &[
     &[
         get("/hints", &[103], 200),
@@ -103,19 +103,19 @@ pub fn visit(client: &Namespace, server: SocketAddr) -> Result<Vec<SocketAddr>> 
                 std::thread::sleep(std::time::Duration::from_millis(50));
                 raw.send(body.as_bytes())?;
             }
-            // Which response came is the tracer's to say; here it must only have come.
+            // The tracer reports which response it was; here it must only arrive.
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        // A reset in the end is one of the things to see.
+        // The server may end with a reset on purpose.
         let _ = raw.drain();
     }
     Ok(clients)
 }
 
-/// Fails unless the field values that only Node sends are those of `node_server.js`.
+/// Fails unless the header values that only Node sends are those of `node_server.js`.
 ///
 /// # Panics
-/// Then.
+/// Otherwise.
 pub fn check_fields(seen: &[Seen]) {
     let of = |target: &str| {
         let asked = |s: &&Seen| s.request.as_ref().is_some_and(|(_, t)| t == target);
@@ -132,7 +132,7 @@ pub fn check_fields(seen: &[Seen]) {
     assert_eq!(links("/processing"), [Value::Null, of_103]);
     let trailed = &of("/trailers").headers;
     assert_eq!(trailed["trailer"], ["Server-Timing, X-Digest"]);
-    // Trailers are framing: their fields are none of the head's (RFC 9110 section 6.5).
+    // Trailers are framing: their fields are not in the head (RFC 9110 section 6.5).
     assert!(!trailed.contains_key("server-timing") && !trailed.contains_key("x-digest"));
     assert_eq!(of("/cookies").headers["set-cookie"], ["a=1", "b=2; Path=/"]);
 }

@@ -1,4 +1,4 @@
-// What Node's http module sends and other servers do not: early hints, 102, trailers, a WebSocket
+// Sends what only Node's http module sends: early hints, 102, trailers, a WebSocket
 // upgrade, a CONNECT tunnel. Listens on argv[2] (address) and argv[3] (port).
 const http = require("http");
 const crypto = require("crypto");

@@ -1,5 +1,5 @@
-//! Apache httpd and HAProxy, whose framing habits differ from nginx's; each with an access log in
-//! the shape of nginx's.
+//! Apache httpd and HAProxy, whose framing differs from nginx's, each with an access log in the format of
+//! nginx's.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::need::program;
 use crate::netns::{Namespace, Running};
 use crate::nginx::{LogLine, read_log, wait_for_port, write_files};
 
-/// A running server; ends when dropped.
+/// A running server. Ends on drop.
 #[derive(Debug)]
 pub struct Server {
     running: Running,
@@ -45,8 +45,8 @@ impl Server {
         })
     }
 
-    /// Ends it in order and reads its log. The requests of a connection are numbered in the order
-    /// they were read.
+    /// Ends it cleanly and reads its log. Requests of a connection are numbered in the order in which they
+    /// were read.
     pub fn stop(mut self) -> Result<Vec<LogLine>> {
         self.running.signal(Signal::TERM)?;
         self.running.wait()?;
@@ -59,21 +59,21 @@ impl Server {
             let same = before.filter(|before| before.client == lines[at].client);
             lines[at].number = same.map_or(1, |before| before.number + 1);
         }
-        // Of a request that they cannot read they log what they make of it.
+        // For a request that they cannot parse they log their own substitute.
         for line in lines
             .iter_mut()
             .filter(|line| matches!(line.status, 400 | 408))
         {
             line.method.clear();
         }
-        // What waited for the server to listen came from inside.
+        // Probes that waited for the server to listen came from inside.
         lines.retain(|line| !line.client.ip().is_loopback());
         drop(self.folder);
         Ok(lines)
     }
 }
 
-/// Apache on this port with the files of nginx.
+/// Apache on this port with nginx's files.
 pub fn apache(namespace: &Namespace, port: u16) -> Result<Server> {
     let folder = tempfile::tempdir()?;
     write_files(folder.path())?;
@@ -82,7 +82,7 @@ pub fn apache(namespace: &Namespace, port: u16) -> Result<Server> {
         www.join("odd.asis"),
         "Status: 299 Anything goes\r\nContent-Type: text/plain\r\nX-As-Is: yes\r\n\r\nas it is\r\n",
     )?;
-    // Readable by the user Apache changes to.
+    // Readable by the user that Apache switches to.
     std::fs::set_permissions(
         folder.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
@@ -149,12 +149,12 @@ LogFormat "{{\"connection\":0,\"number\":%k,\"client\":\"%a\",\"client_port\":%{
 CustomLog /dev/stdout json
 "#
     )
-    // mod_logio's count is the server's own; without it the tracer's count is not compared.
+    // Without mod_logio there is no byte count of the server, and bytes are not compared.
     .replace("%{bytes}n0", "1")
 }
 
-/// HAProxy on this port before a server of the same namespace. Its count of bytes is of what the
-/// server gave it, and is left out.
+/// HAProxy on this port before a server in the same namespace. Its byte count is that of the server's
+/// response, and is left out.
 pub fn haproxy(namespace: &Namespace, port: u16, backend: SocketAddr) -> Result<Server> {
     let folder = tempfile::tempdir()?;
     let configuration = folder.path().join("haproxy.cfg");
@@ -196,7 +196,7 @@ backend nobody
     Server::start(namespace, port, folder, command)
 }
 
-/// What is asked of both; HEAD, conditional and range requests, uploads with 100-continue, errors.
+/// Requests to both: HEAD, conditional and range requests, uploads with 100-continue, errors.
 const CURLS: &[&str] = &[
     "@/small.txt @/none @/moved @/limited @/returned @/nobody @/private @/odd.asis @/small.txt",
     "--head @/small.txt @/none @/text.txt",
@@ -213,7 +213,7 @@ const CURLS: &[&str] = &[
     "@/large.bin @/small.txt",
 ];
 
-/// Makes the visits and returns how many responses curl saw.
+/// Makes the visits; returns the number of responses that curl saw.
 pub fn visit(client: &Namespace, server: SocketAddr) -> Result<usize> {
     let mut seen = 0;
     for line in CURLS {
@@ -224,7 +224,7 @@ pub fn visit(client: &Namespace, server: SocketAddr) -> Result<usize> {
             .filter(|t| t.status != 0)
             .count();
     }
-    // Pipelined; a request that never ends (408 from HAProxy); one that is none (400).
+    // Pipelined requests, a request that never ends (408 from HAProxy), and an invalid one (400).
     for bytes in [
         &b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\nHEAD /small.txt HTTP/1.1\r\nHost: a\r\n\r\n\
            GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..],

@@ -1,5 +1,5 @@
-//! Plays a scene on real sockets, both ends in lockstep: what one end writes the other has read
-//! before the next step, so that the order on the wire is the scene's.
+//! Plays a scene on real sockets, both ends in lockstep: each write is read by the other end before the next
+//! step, so that the order on the wire is that of the scene.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -12,33 +12,33 @@ use anyhow::{Context, Result};
 use crate::netns::Namespace;
 use crate::scene::{Scene, Side, Step};
 
-/// How long a step may take before the scene fails.
+/// Time limit of a step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The connection a scene was played on, as the server's side has it.
+/// The connection of a played scene, as the server's side sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Played {
     /// The client's address and port.
     pub client: SocketAddr,
     /// The server's.
     pub server: SocketAddr,
-    /// Both as the client's side has them: the same, unless addresses are translated on the way.
+    /// Both addresses as the client's side sees them; they differ if they are translated on the way.
     pub outside: (SocketAddr, SocketAddr),
 }
 
-/// Where scenes are played: a listener in one namespace, clients in another (or the same).
+/// A stage for scenes: a listener in one namespace, clients in another (or the same).
 #[derive(Debug)]
 pub struct Stage<'a> {
     client: &'a Namespace,
     listener: TcpListener,
     server: SocketAddr,
     front: SocketAddr,
-    /// Clients that scenes were played with, as the server's side has them.
+    /// Clients of played scenes, as the server's side sees them.
     clients: Mutex<HashSet<SocketAddr>>,
 }
 
 impl<'a> Stage<'a> {
-    /// Listens at `server` inside that namespace; clients will come from the other.
+    /// Listens at `server` inside that namespace; clients come from the other.
     pub fn new(client: &'a Namespace, inside: &Namespace, server: SocketAddr) -> Result<Self> {
         let listener = inside
             .enter(|| TcpListener::bind(server))?
@@ -53,12 +53,12 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Clients connect to `front`, which something on the way translates.
+    /// Clients connect to `front`, which is translated on the way.
     pub fn behind(self, front: SocketAddr) -> Self {
         Stage { front, ..self }
     }
 
-    /// Plays scenes one after another, those that pause beside the others.
+    /// Plays scenes one after another, those with pauses in parallel.
     pub fn play_all(&self, scenes: Vec<Scene>) -> Result<Vec<(Played, Scene)>> {
         let play = |scene: Scene| anyhow::Ok((self.play(&scene)?, scene));
         let pauses = |scene: &Scene| scene.steps.iter().any(|s| matches!(s, Step::Pause(_)));
@@ -77,7 +77,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Plays `scene` on a new connection, to its last step. What was left open is closed.
+    /// Plays `scene` on a new connection. What is still open at the end is closed.
     pub fn play(&self, scene: &Scene) -> Result<Played> {
         let mut ends = self.connect()?;
         for end in &ends {
@@ -112,7 +112,7 @@ impl<'a> Stage<'a> {
                     anyhow::ensure!(rest.is_empty(), "{}: unexpected {rest:?}", failed());
                 }
                 Step::Reset(side) => {
-                    // Closing with a linger time of zero sends RST instead of FIN.
+                    // Closing with zero linger time sends RST instead of FIN.
                     let [client, server] = ends;
                     let (resets, other) = match side {
                         Side::Client => (client, server),
@@ -120,7 +120,7 @@ impl<'a> Stage<'a> {
                     };
                     rustix::net::sockopt::set_socket_linger(&resets, Some(Duration::ZERO))?;
                     drop(resets);
-                    // The other end has seen the reset once its read fails.
+                    // The read fails once the other end has received the reset.
                     let _ = (&other).read(&mut [0]);
                     return Ok(played);
                 }
@@ -129,13 +129,13 @@ impl<'a> Stage<'a> {
         Ok(played)
     }
 
-    /// A connection from a port that no scene was played on: what is told of two connections of one
-    /// name could not be told apart. A port whose connection the server closed is free at once, and
-    /// Linux begins to look for one somewhere else every ten seconds.
+    /// Connects from a port that no scene used before: reports of two connections with one tuple could not be
+    /// told apart. A port whose connection the server closed is free at once, and Linux changes where it
+    /// searches for free ports every ten seconds.
     fn connect(&self) -> Result<[TcpStream; 2]> {
-        // Held until the connection is made: what is accepted is what was connected.
+        // Held until connected, so that the accepted connection is the one that was connected.
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        // Held until another port was found.
+        // Keeps used ports busy until a new one is found.
         let mut taken = Vec::new();
         loop {
             let connected = self.client.enter(|| TcpStream::connect(self.front))?;
@@ -148,7 +148,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// One end writes and the other reads it all, at once where it does not fit the buffers.
+/// One end writes and the other reads everything, concurrently where it exceeds the buffers.
 fn hand_over(ends: &mut [TcpStream; 2], side: Side, bytes: &[u8]) -> Result<()> {
     let [client, server] = ends;
     let (from, to) = match side {

@@ -1,10 +1,10 @@
-"""Servers and clients that say who they are: a server answers with its process's number in X-Pid, a client
-sends its own in X-Client-Pid. Each prints `ready` or `done`.
+"""Servers and clients that identify themselves: a server answers with its pid in X-Pid, a client sends its own in
+X-Client-Pid. Each prints `ready` or `done`.
 
-`threads PORT`, `forks PORT`, `passes PORT` serve: each connection by a thread, each by a process of its own
-that ends at once, each request by one of two processes in turn that are passed the socket.
-`many ADDRESS PORT COUNT RATE` starts a process for each request, `one-port ADDRESS PORT COUNT` too, all from
-one port; `keeps ADDRESS PORT COUNT` asks once and, after SIGUSR1, so many times more.
+`threads PORT`, `forks PORT`, `passes PORT` serve: each connection with a thread, each connection with a process that
+then exits, each request with one of two processes that get the socket in turn.
+`many ADDRESS PORT COUNT RATE` starts a process per request; so does `one-port ADDRESS PORT COUNT`, all from one port;
+`keeps ADDRESS PORT COUNT` sends one request and, after SIGUSR1, COUNT more.
 """
 
 import os
@@ -68,7 +68,7 @@ def listen():
 
 
 def worker():
-    """A process that answers once on each socket it is passed, and then says so."""
+    """A process that answers once on each socket that it gets, and then reports it."""
     ours, theirs = socket.socketpair()
 
     def work():
@@ -88,7 +88,7 @@ def connect(port=0):
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if port:
-        # Closed by RST: the port is free at once.
+        # Closes with RST, so that the port is free at once.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.bind(("0.0.0.0", port))
     connection.connect((WHERE[0], int(WHERE[1])))

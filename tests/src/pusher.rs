@@ -1,5 +1,5 @@
-//! Clients that ask as fast as a server answers: several connections, each with many requests in
-//! flight, every one with a number of its own in its target, and all answered before the end.
+//! Clients that request as fast as a server answers: several connections, each with many requests in flight,
+//! every target with a unique number, and all answered before the end.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,20 +10,20 @@ use anyhow::{Context, Result};
 
 use crate::netns::Namespace;
 
-/// How clients ask.
+/// How clients send requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Push {
-    /// Connections, each with a thread of its own.
+    /// Number of connections, each with its own thread.
     pub connections: u32,
-    /// Requests in one write.
+    /// Requests per write.
     pub depth: u32,
-    /// The next ones are sent before these are answered.
+    /// Whether the next batch is sent before this one is answered.
     pub ahead: bool,
-    /// Numbers of this run's requests are unlike those of other runs with the same server.
+    /// Keeps the numbers of this run apart from those of other runs with the same server.
     pub run: u32,
 }
 
-/// Clients at work; they end on their own only by an error.
+/// Running clients; they end early only on an error.
 #[derive(Debug)]
 pub struct Pushing<'a> {
     answered: &'a AtomicU64,
@@ -35,10 +35,10 @@ impl Pushing<'_> {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many more are answered.
+    /// Waits until `more` requests are answered.
     ///
     /// # Panics
-    /// When that takes more than a minute.
+    /// If that takes more than a minute.
     pub fn wait_for(&self, more: u64) {
         let until = self.answered() + more;
         let end = Instant::now() + Duration::from_secs(60);
@@ -50,8 +50,8 @@ impl Pushing<'_> {
 }
 
 impl Push {
-    /// Asks `server` from inside `namespace` while `during` runs, and a little longer, until every
-    /// request is answered. Returns how many that were.
+    /// Sends requests to `server` from inside `namespace` while `during` runs, then waits until all are
+    /// answered. Returns their number.
     pub fn run<T>(
         self,
         namespace: &Namespace,
@@ -111,7 +111,7 @@ impl Push {
             };
             (0..count).map(one).collect()
         };
-        // The numbers are of one width, and so all responses of one length, which the first tells.
+        // All numbers have the same width, so all responses have the length of the first.
         stream.write_all(batch(1).as_bytes()).context("send")?;
         let mut first = vec![0; 64 << 10];
         let mut length = 0;

@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use crate::need::program;
 use crate::netns::Namespace;
 
-/// Port at which the router is asked, and which leads to [`SERVED`].
+/// Port of the router that is forwarded to [`SERVED`].
 pub const ASKED: u16 = 18_080;
-/// Port at which the server listens.
+/// Port of the server.
 pub const SERVED: u16 = 18_081;
 
 const CLIENT: &str = "10.88.1.2";
@@ -19,20 +19,20 @@ const OUTSIDE: &str = "10.88.1.1";
 const INSIDE: &str = "10.88.2.1";
 const SERVER: &str = "10.88.2.2";
 
-/// The namespaces; the router has `wan` towards the client, and `lan` towards the server as a port
-/// of the bridge `br0`.
+/// The namespaces. The router has `wan` towards the client, and `lan` towards the server as a port of the
+/// bridge `br0`.
 #[derive(Debug)]
 pub struct Routed {
-    /// Where clients run; the router is at the other end of `eth0`.
+    /// Clients run here; the router is at the other end of `eth0`.
     pub client: Namespace,
     /// The router.
     pub router: Namespace,
-    /// Where servers run; the router is at the other end of `eth0`, and no route leads further.
+    /// Servers run here; the router is at the other end of `eth0`, and there is no other route.
     pub server: Namespace,
 }
 
 impl Routed {
-    /// Makes the namespaces, their links and the translations.
+    /// Creates the namespaces, their links and the translations.
     pub fn new() -> Result<Self> {
         let net = Routed {
             client: Namespace::new("client")?,
@@ -94,12 +94,12 @@ impl Routed {
         Ok(net)
     }
 
-    /// Where clients ask.
+    /// Address that clients connect to.
     pub fn front(&self) -> SocketAddr {
         SocketAddr::new(OUTSIDE.parse().expect("an address"), ASKED)
     }
 
-    /// Where the server listens.
+    /// Address of the server.
     pub fn back(&self) -> SocketAddr {
         SocketAddr::new(SERVER.parse().expect("an address"), SERVED)
     }

@@ -1,4 +1,4 @@
-//! What the tracer reported, read back from its json, and its comparison with the truth.
+//! Reads the tracer's json back and compares it with the truth.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub struct Seen {
     pub informational: Vec<u16>,
     /// The digits after `HTTP/`.
     pub version: String,
-    /// Status code; `None` on an event that tells of no response.
+    /// Status code; `None` without a response.
     pub status: Option<u16>,
     /// Reason phrase.
     pub reason: String,
@@ -41,18 +41,18 @@ pub struct Seen {
     pub json: Value,
 }
 
-/// All that a run of the tracer wrote.
+/// Everything a run of the tracer wrote.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Responses, in the order they were written.
+    /// Responses, in the order in which they were written.
     pub responses: Vec<Seen>,
-    /// Requests that no response answered.
+    /// Requests without a response.
     pub unanswered: Vec<Seen>,
     /// Loss records.
     pub losses: Vec<Value>,
     /// Alerts.
     pub alerts: Vec<Value>,
-    /// How many responses were written before each alert.
+    /// Number of responses written before each alert.
     pub alerts_after: Vec<usize>,
 }
 
@@ -81,7 +81,7 @@ impl Report {
         Ok(report)
     }
 
-    /// The responses by connection, each in the order they were written.
+    /// The responses by connection, each in the order in which they were written.
     pub fn connections(&self) -> HashMap<(SocketAddr, SocketAddr), Vec<&Seen>> {
         let mut by = HashMap::<_, Vec<_>>::new();
         for seen in &self.responses {
@@ -146,7 +146,7 @@ fn seen(json: Value) -> Result<Seen> {
     })
 }
 
-/// Compares the responses of one connection with the truth; every difference is a line.
+/// Compares the responses of one connection with the truth; a line for each difference.
 pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
     let mut wrong = Vec::new();
     if seen.len() != truth.len() {
@@ -170,7 +170,7 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
         let request = truth.request.as_ref();
         let request = request.map(|(m, t)| (plain(m), plain(t)));
         if let Some((method, target)) = request {
-            // Bytes that JSON cannot hold are escaped by the sink, which has tests of its own.
+            // Bytes that JSON cannot hold are escaped by the sink, which has its own tests.
             match (method, target) {
                 (Some(method), Some(target)) => {
                     differ("request", &seen.request, &Some((method, target)));
@@ -233,7 +233,7 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
     wrong
 }
 
-/// The bytes as text, when every sink must show them as they are: printable ASCII.
+/// The bytes as text, if every sink must write them unchanged: printable ASCII.
 fn plain(bytes: &[u8]) -> Option<String> {
     let printable = bytes
         .iter()

@@ -1,5 +1,5 @@
-//! Records of TCP segments as streams that no transport carries: what a source of plaintext would have
-//! pushed of the same conversations.
+//! Feeds records of TCP segments as streams without a transport, as a source of plaintext would push the same
+//! conversations.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use http_trace_model::event::Output;
 
 use crate::judged::Judged;
 
-/// A connection of which the records are in order.
+/// A connection whose records are in order.
 #[derive(Debug)]
 struct Stream {
     id: StreamId,
@@ -19,17 +19,17 @@ struct Stream {
     ended: [bool; 2],
 }
 
-/// Pushes records as streams. Those of a connection must be in order and without copies, which is all
-/// that its source of plaintext would promise.
+/// Pushes records as streams. Records of a connection must be in order and without copies, which is what a
+/// source of plaintext guarantees.
 #[derive(Debug)]
 pub struct Source {
     pipeline: Pipeline,
     streams: HashMap<FlowKey, Stream>,
     opened: u64,
     outputs: Vec<Output>,
-    /// Connections that are no streams: bytes out of order, copies, a RST.
+    /// Connections unsuitable as streams: bytes out of order, copies, a RST.
     pub disturbed: Vec<FlowKey>,
-    /// Bytes that were declared skips.
+    /// Bytes in declared skips.
     pub skipped: u64,
 }
 
@@ -61,7 +61,7 @@ impl Source {
         let stream = self.streams.entry(key).or_insert_with(|| {
             self.opened += 1;
             let id = StreamId(self.opened);
-            // Half of them are named only with their second record.
+            // Half of them get their name only with the second record.
             let named = Some(key).filter(|_| self.opened.is_multiple_of(2));
             pipeline.open_stream(id, named, time_ns, out);
             Stream {
@@ -101,7 +101,7 @@ impl Source {
         }
     }
 
-    /// All that came of it.
+    /// The result.
     pub fn finish(mut self) -> Judged {
         let outputs = &mut self.outputs;
         self.pipeline.finish(&mut |output| outputs.push(output));

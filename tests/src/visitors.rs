@@ -1,6 +1,6 @@
-//! Events as a busy site has them, made without a wire: pages, scripts, pictures and an API, asked
-//! for by browsers and programs, answered by a server that is set up well or as it came. For
-//! benches and tests of what comes after pairing; the same seed gives the same events.
+//! Events of a busy site, made without a wire: pages, scripts, pictures and an API, requested by browsers and
+//! programs, from hardened and default servers. For benches and tests of the stages after pairing. The same
+//! seed gives the same events.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -28,7 +28,7 @@ const AGENTS: [&str; 6] = [
     "okhttp/5.1.0",
 ];
 
-/// Path, media type, and whether the number in it is drawn.
+/// Path, media type, and whether its number is random.
 const PAGES: [(&str, &str); 12] = [
     ("/", "text/html; charset=utf-8"),
     ("/products/winter-jackets", "text/html; charset=utf-8"),
@@ -50,7 +50,7 @@ const PAGES: [(&str, &str); 12] = [
     ("/media/clip-#.mp4", "video/mp4"),
 ];
 
-/// Where errors come from: what is asked for and is not there, not allowed, or broken.
+/// Targets that are missing, forbidden or broken.
 const ERRORS: [(&str, u16, &str); 10] = [
     ("/old/page-#.html", 404, "Not Found"),
     ("/images/gone-#.png", 404, "Not Found"),
@@ -64,21 +64,21 @@ const ERRORS: [(&str, u16, &str); 10] = [
     ("/api/v2/upload", 400, "Bad Request"),
 ];
 
-/// Makes events.
+/// Generates events.
 #[derive(Clone, Debug)]
 pub struct Visitors(u64);
 
-/// The address of a client by its number.
+/// The address of a client, by number.
 pub fn ip_of(client: u32) -> IpAddr {
-    // 11.0.0.0/8 and on: none of them internal.
+    // From 11.0.0.0/8 on: none of them is internal.
     IpAddr::V4(Ipv4Addr::from(0x0b00_0001_u32.wrapping_add(client)))
 }
 
 impl Visitors {
-    /// When the first event is: 2026-11-20 09:00:00 UTC.
+    /// Time of the first event: 2026-11-20 09:00:00 UTC.
     pub const TIME_NS: u64 = 1_795_165_200_000_000_000;
 
-    /// From a seed.
+    /// Starts from a seed.
     pub const fn new(seed: u64) -> Self {
         Visitors(seed)
     }
@@ -132,7 +132,7 @@ impl Visitors {
             ("ETag", "\"654374e0-1400\""),
             ("Vary", "Accept-Encoding"),
         ];
-        // Every other host is set up well, the others are as their packages made them.
+        // Every other host is hardened, the others have default settings.
         if host.len().is_multiple_of(2) {
             response.push(("Server", "nginx"));
             response.push(("X-Content-Type-Options", "nosniff"));
@@ -187,7 +187,7 @@ impl Visitors {
     }
 }
 
-/// Parts of one head's bytes, as the decoder hands them out.
+/// Slices of one head's bytes, as the decoder returns them.
 fn headers(lines: &[(&str, &str)]) -> Headers {
     let text: String = lines
         .iter()

@@ -1,4 +1,4 @@
-//! What curl and raw clients ask of nginx, to see every kind of response that it gives by itself.
+//! Requests of curl and raw clients to nginx, for every kind of response that it gives by itself.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::client::{Raw, Transfer, curl};
 use crate::netns::Namespace;
 
-/// curl command lines; `@` stands for the server's `http://host`. Each is one connection.
+/// curl command lines, one connection each; `@` stands for the server's `http://host`.
 const CURLS: &[&str] = &[
     "@/ @/small.txt @/empty.txt @/none @/301 @/204 @/403 @/500 @/502 @/503",
     "--head @/small.txt --head @/none --head @/text.txt",
@@ -34,7 +34,7 @@ const CURLS: &[&str] = &[
     "@/a%20b/..%2f?q=%22'<> @//double//slash @/x;y=z,w",
 ];
 
-/// Makes every visit to nginx at `host` (an address as URLs have it) and returns what curl saw.
+/// Makes every visit to nginx at `host` (an address in URL form) and returns what curl saw.
 pub fn curls(client: &Namespace, host: &str) -> Result<Vec<Transfer>> {
     let mut seen = Vec::new();
     for line in CURLS {
@@ -44,8 +44,7 @@ pub fn curls(client: &Namespace, host: &str) -> Result<Vec<Transfer>> {
     Ok(seen)
 }
 
-/// What only raw sockets do: pipelining, and requests that nginx refuses. Returns how many
-/// responses came.
+/// What only raw sockets do: pipelining, and requests that nginx refuses. Returns the number of responses.
 pub fn raws(client: &Namespace, server: SocketAddr) -> Result<usize> {
     let pipelined =
         b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\nHEAD /text.txt HTTP/1.1\r\nHost: a\r\n\r\n\

@@ -1,8 +1,7 @@
-"""A server whose answers leave in one of several ways; the target says which, and how long they are.
+"""A server that sends answers in one of several ways; the target chooses the way and the length.
 
-GET /WAY/LENGTH gets LENGTH bytes of body. One connection after the other, keep-alive. Prints a line
-when it listens, with the ways that this kernel has. In Python, since rings shared with the kernel
-are unsafe code in Rust.
+GET /WAY/LENGTH gets LENGTH bytes of body. Serves one connection at a time, keep-alive. Prints a line when it listens,
+with the ways that this kernel supports. In Python, since rings shared with the kernel are unsafe code in Rust.
 """
 
 import ctypes
@@ -71,7 +70,7 @@ class Ring:
                 struct.pack_into("I", self.cq, self.cq_head, head)
                 if result is None:
                     result = value
-                # A zero-copy send tells a second time, when the pages are free again.
+                # A zero-copy send completes a second time, when the pages are free again.
                 open_ends = 1 if flags & self.MORE else 0
         if result < 0:
             raise OSError(-result, "io_uring")
@@ -111,7 +110,7 @@ def by_zerocopy(client, data):
     while view:
         view = view[client.send(view, MSG_ZEROCOPY) :]
         calls += 1
-    # The pages must not change before the kernel has said that it is done with them.
+    # The pages must not change before the kernel has released them.
     while told < calls:
         poll = select.poll()
         poll.register(client, 0)

@@ -1,6 +1,5 @@
-//! Runs scanners and honest loads against a site in namespaces, with the agent on the link, and
-//! holds the alerts against `detect/tools.toml`. `cargo xtask detect-eval` installs the tools and
-//! runs this as root.
+//! Runs scanners and honest loads against a site in namespaces, with the agent on the link, and compares the
+//! alerts with `detect/tools.toml`. `cargo xtask detect-eval` installs the tools and runs this as root.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -16,18 +15,18 @@ use http_trace_tests::need::{self, program};
 
 #[derive(Debug, Parser)]
 struct Options {
-    /// Run only these (names of the table).
+    /// Run only these (names in the table).
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// Write the tables as Markdown to this file as well.
+    /// Also write the tables as Markdown to this file.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Record the beginning of each run, with a browser's user agent, into this folder.
+    /// Record the beginning of each run, with a browser's user agent, in this folder.
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
 }
 
-/// A row of a table: its cells, and what is wrong.
+/// A row of a table: its cells, and faults.
 struct Row {
     cells: Vec<String>,
     wrong: Vec<String>,
@@ -258,7 +257,7 @@ fn lost(heard: &Heard, wrong: &mut Vec<String>) {
     wrong.extend(heard.losses.iter().map(|loss| format!("lost {loss}")));
 }
 
-/// A tool that is not installed: an error, unless it may be absent.
+/// A tool that is not installed: an error, unless it is optional.
 fn missing(name: &str, optional: bool, columns: usize) -> Result<Vec<Row>> {
     ensure!(
         optional,
@@ -296,7 +295,7 @@ fn listed<'a>(alerts: impl Iterator<Item = &'a Alert>) -> String {
             alert.rule, alert.responses, alert.seconds
         )
     };
-    // What the site's own responses lack shows in every run.
+    // Posture findings about the site's own responses occur in every run.
     let (posture, others): (Vec<_>, Vec<_>) =
         alerts.partition(|alert| alert.rule.starts_with("http-posture-"));
     let mut all: Vec<_> = others.into_iter().map(one).collect();

@@ -1,8 +1,7 @@
-//! Records the captures in tests/captures anew: real servers and real sockets in namespaces,
-//! written down by tcpdump. Run as root: `cargo run -p http-trace-tests --bin record`.
+//! Records the captures in tests/captures again: real servers and real sockets in namespaces, recorded by
+//! tcpdump. Run as root: `cargo run -p http-trace-tests --bin record`.
 //!
-//! Beside each capture it leaves the truth: nginx's access log, or which scene was played on which
-//! connection.
+//! Writes the truth beside each capture: nginx's access log, or which scene was played on which connection.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
@@ -32,11 +31,11 @@ fn main() -> Result<()> {
     play(&folder)
 }
 
-/// tcpdump on the server's end of a pair.
+/// tcpdump at the server's end of a pair.
 struct Tcpdump {
     running: Running,
     said: PathBuf,
-    /// Kept until the end.
+    /// Held until the end.
     _folder: tempfile::TempDir,
 }
 
@@ -52,7 +51,7 @@ impl Tcpdump {
             .arg("tcp");
         command.stderr(std::fs::File::create(&said)?);
         let running = pair.server.spawn(&mut command)?;
-        // It opens its file when it is listening.
+        // It creates its file when it listens.
         for _ in 0..200 {
             if std::fs::metadata(file).is_ok_and(|m| m.len() > 0) {
                 return Ok(Tcpdump {
@@ -112,7 +111,7 @@ fn nginx(folder: &Path, name: &str, v6: bool) -> Result<()> {
     Ok(())
 }
 
-/// nginx behind TLS: nothing in it may be read as HTTP/1.
+/// nginx behind TLS: nothing in this capture may be read as HTTP/1.
 fn tls(folder: &Path) -> Result<()> {
     let pair = Pair::new(1500)?;
     let own = tempfile::tempdir()?;
@@ -185,7 +184,7 @@ fn node(folder: &Path) -> Result<()> {
     tcpdump.stop()
 }
 
-/// Every scene that is not too large, one connection each.
+/// Plays every scene that is not too large, one connection each.
 fn play(folder: &Path) -> Result<()> {
     let pair = Pair::new(1500)?;
     let there = SocketAddr::new(address::SERVER_V4.parse()?, 8000);

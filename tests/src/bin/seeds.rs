@@ -1,6 +1,6 @@
-//! Writes seeds for the fuzz targets: `seeds FOLDER [CAPTURE…]`, a folder in it for each target,
-//! made of this package's own captures or of those named, of the built-in rules, and of the lines
-//! below. `fuzz/fuzz_targets` and `fuzz/src/conversation.rs` say what the inputs mean.
+//! Writes seeds for the fuzz targets: `seeds FOLDER [CAPTURE…]`, one folder per target, from this package's
+//! captures or the named ones, the built-in rules, and the lines below. `fuzz/fuzz_targets` and
+//! `fuzz/src/conversation.rs` define the inputs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ use http_trace_detect::parse::{Source, parse};
 use http_trace_detect::rule::Origin;
 use http_trace_detect::snapshot::HEADER;
 
-/// The most of a kind from one capture.
+/// Limit of seeds of one kind per capture.
 const FRAMES: usize = 60;
 const CONNECTIONS: usize = 40;
-/// The longest input, in bytes: what is longer is fuzzed too slowly.
+/// The longest input, in bytes; longer ones fuzz too slowly.
 const LONGEST: usize = 6000;
 
-/// Who asked the proxy, in each of the ways that proxies say it.
+/// The client's address in each form that proxies use.
 const PROXIED: [&str; 6] = [
     "PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n",
     "PROXY TCP6 2001:db8::7 2001:db8::1 50000 443\r\n",
@@ -33,8 +33,8 @@ const PROXIED: [&str; 6] = [
     "GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 192.0.2.7\r\nForwarded: for=unknown\r\n\r\n",
 ];
 
-/// What is recorded elsewhere: access logs, with a header of syslog and as JSON too, Zeek's http.log as JSON
-/// and as TSV, Suricata's eve.json.
+/// Recorded events: access logs, also with a syslog header and as JSON, Zeek's http.log as JSON and TSV,
+/// Suricata's eve.json.
 const LOGS: [&str; 6] = [
     "<190>Nov 20 10:00:00 vm nginx: {\"msec\":1795156800.5,\"remote_addr\":\"192.0.2.7\",\
      \"request\":\"GET /a HTTP/1.1\",\"status\":404,\"http_user_agent\":\"\\x22\"}\n",
@@ -53,7 +53,7 @@ const LOGS: [&str; 6] = [
      1795156800.25\tC1\t10.1.2.3\t50000\t10.9.9.9\t80\tGET\ta\t/b\t404\n",
 ];
 
-/// One connection: its segments as the target `filter` reads them, and each direction's bytes.
+/// One connection: its segments in the format of the target `filter`, and each direction's bytes.
 #[derive(Default)]
 struct Connection {
     schedule: Vec<u8>,
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
             let Some(frame) = frames.next_frame() else {
                 break;
             };
-            // The second of the target's link types is Ethernet; checksums asked for or not.
+            // The second of the target's link types is Ethernet; checksums verified or not.
             let data = frame.data.get(..LONGEST).unwrap_or(frame.data);
             let options = [1, (at % 2) as u8];
             seed(
@@ -116,7 +116,7 @@ fn main() -> Result<()> {
                 if let Some(head) = end.and_then(|end| stream.get(..end + 4)) {
                     seed("head", format!("{name}-{d}"), head)?;
                 }
-                // Overlapping pieces of 40 bytes, the later first.
+                // Overlapping pieces of 40 bytes, the later one first.
                 let mut pieces = Vec::new();
                 for (piece, bytes) in stream.chunks(40).take(20).enumerate().rev() {
                     let start = (piece * 36) as u16;
@@ -133,7 +133,7 @@ fn main() -> Result<()> {
         seed("head", format!("proxied-{nth}"), line.as_bytes())?;
     }
     for (name, text) in builtin::FILES {
-        // A document each: what is longer is fuzzed too slowly.
+        // One document each; longer inputs fuzz too slowly.
         for (nth, rule) in text.split("\n---\n").enumerate() {
             seed("rules", format!("{name}-{nth}"), rule.as_bytes())?;
         }
@@ -157,7 +157,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Our own json of what is in a log, and what the rules of the target `state` count of it.
+/// Our own json for a log, and the state of the rules of the target `state` after it.
 fn of_log(log: &str) -> Result<(Vec<u8>, Vec<u8>)> {
     let rules = Source {
         origin: Origin::BuiltIn("state.yml"),
@@ -179,7 +179,7 @@ fn of_log(log: &str) -> Result<(Vec<u8>, Vec<u8>)> {
     Ok((own, detector.save().into_file(usize::MAX).0.to_vec()))
 }
 
-/// The first connections of a capture that carry payload, in a stable order.
+/// The first connections of a capture with payload, in a stable order.
 fn connections(capture: &Path) -> Vec<Connection> {
     let mut replay = Replay::open(&[capture.to_path_buf()], ReplayOptions::default());
     let mut order = Vec::new();
@@ -200,7 +200,7 @@ fn connections(capture: &Path) -> Vec<Connection> {
         let from = usize::from(direction.index() != client);
         let bytes = record.bytes.get(..1500).unwrap_or(record.bytes);
         if one.schedule.len() + bytes.len() < LONGEST {
-            // A fate that only matters where the input asks for disturbance.
+            // A fate that only matters if the input asks for disturbance.
             let fate = (one.schedule.len() / 64 % 4) as u8;
             one.schedule.push(from as u8 | fate << 1);
             let len = bytes.len() as u16;

@@ -1,4 +1,4 @@
-//! Alerts in what the agent wrote, and after how many requests each came.
+//! Collects the alerts that the agent wrote, and after how many requests each came.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use crate::seen::{Report, Seen};
 
-/// All that was heard of a run.
+/// Results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// Responses.
     pub responses: usize,
-    /// Requests without one.
+    /// Requests without a response.
     pub unanswered: usize,
-    /// Different methods and targets.
+    /// Distinct methods and targets.
     pub distinct: usize,
-    /// From the first response to the last, s.
+    /// Seconds from the first response to the last.
     pub seconds: f64,
     /// The first alert of each rule and level, in order.
     pub alerts: Vec<Alert>,
-    /// Losses, as they were told.
+    /// Losses as reported.
     pub losses: Vec<String>,
 }
 
@@ -33,22 +33,22 @@ pub struct Alert {
     pub rule: String,
     /// Its severity, 0 to 10.
     pub severity: u64,
-    /// Responses up to then, the one that raised it included.
+    /// Responses until then, including the one that raised it.
     pub responses: usize,
-    /// Different methods and targets among those.
+    /// Distinct methods and targets among those.
     pub distinct: usize,
-    /// Since the first response, s.
+    /// Seconds since the first response.
     pub seconds: f64,
-    /// Which client it is about, if any.
+    /// The client it is about, if any.
     pub client: Option<IpAddr>,
     /// Its summary.
     pub message: String,
-    /// Alerts of this rule and level in all.
+    /// Total number of alerts of this rule and level.
     pub times: usize,
 }
 
 impl Heard {
-    /// What a run of the agent wrote.
+    /// Reads what a run of the agent wrote.
     pub fn of(report: &Report) -> Result<Self> {
         let mut heard = Heard {
             responses: report.responses.len(),
@@ -110,7 +110,7 @@ impl Heard {
         self.alerts.iter().find(|alert| alert.rule == rule)
     }
 
-    /// The rules that raised an alert above informational.
+    /// The rules with an alert above informational.
     pub fn raised(&self) -> Vec<&str> {
         let raised = self.alerts.iter().filter(|alert| alert.severity > 0);
         let mut rules: Vec<_> = raised.map(|alert| alert.rule.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Detection held against real tools: the site, the tools and loads, and what the agent said.
+//! Evaluates detection with real tools: the site, the tools and loads, and the agent's alerts.
 //!
 //! # Layout
 //! - [`table`]: what is run and what has to fire, read from a data file.
@@ -32,7 +32,7 @@ use site::Site;
 /// What clients do in a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Load<'a> {
-    /// Program and arguments, with `{url}` and the like filled in by [`fill`].
+    /// Program and arguments, with `{url}` and others filled in by [`fill`].
     Command(&'a [String]),
     /// Clients of [`scenes`].
     Scene(&'a str),
@@ -43,12 +43,12 @@ pub enum Load<'a> {
 pub struct Host<'a> {
     /// Options for the agent.
     pub options: &'a [String],
-    /// A server beside the site, and the port that it listens at.
+    /// A server beside the site, and the port it listens on.
     pub server: Option<(&'a [String], u16)>,
 }
 
-/// One run: a new pair of namespaces with the site and the agent in the server's; the clients in
-/// the other one end after `time` at the latest.
+/// One run: a new pair of namespaces, with the site and the agent in the server's and the clients in the
+/// other. The clients end after `time` at the latest.
 pub fn run(
     load: Load<'_>,
     time: Duration,
@@ -72,14 +72,14 @@ pub fn run(
         Load::Command(command) => run_command(&pair.client, command, time)?,
         Load::Scene(name) => scenes::run(name, &pair, &mut site)?,
     }
-    // The last connections close, and the agent sees them do so.
+    // The last connections close, and the agent sees that.
     std::thread::sleep(Duration::from_millis(500));
     let outcome = agent.stop()?;
     recording.map(Recording::stop).transpose()?;
     Heard::of(&outcome.report)
 }
 
-/// A command with its blanks filled in.
+/// A command with its placeholders filled in.
 pub fn fill(command: &[String], agent: &str) -> Vec<String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("detect");
     let fill = |word: &String| {
@@ -106,7 +106,7 @@ fn start_server(
     Ok(server)
 }
 
-/// A command of the table, at work in `folder`.
+/// A command of the table, with `folder` as its working directory.
 fn prepared(command: &[String], folder: &Path) -> Result<Command> {
     let here = folder.display().to_string();
     let (name, arguments) = command.split_first().context("an empty command")?;
@@ -115,7 +115,7 @@ fn prepared(command: &[String], folder: &Path) -> Result<Command> {
         .args(arguments.iter().map(|word| word.replace("{dir}", &here)))
         .current_dir(folder)
         .env("HOME", folder)
-        // Debian's tools are written for Debian's Python.
+        // Debian's tools need Debian's Python.
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -126,7 +126,7 @@ fn prepared(command: &[String], folder: &Path) -> Result<Command> {
 fn run_command(namespace: &Namespace, command: &[String], time: Duration) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut child = prepared(command, folder.path())?;
-    // Its children are to end with it.
+    // Its children must end with it.
     child.process_group(0);
     let name = &command[0];
     let mut child = namespace.enter(|| child.spawn())?.context(name.clone())?;
@@ -135,7 +135,7 @@ fn run_command(namespace: &Namespace, command: &[String], time: Duration) -> Res
         std::thread::sleep(Duration::from_millis(50));
     }
     let group = Pid::from_child(&child);
-    // Gone when it ended by itself with all its children.
+    // Fails if it and all its children have ended already.
     let _ = kill_process_group(group, Signal::KILL);
     child.wait()?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Captures of runs, by tcpdump on the server's end.
+//! Captures of runs, with tcpdump at the server's end.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::need::program;
 use crate::netns::{Pair, Running};
 
-/// tcpdump on the server's end of a pair.
+/// tcpdump at the server's end of a pair.
 #[derive(Debug)]
 pub struct Recording {
     tcpdump: Running,
@@ -23,7 +23,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Starts recording the first `packets` packets of the run, to be compressed to `to`.
+    /// Starts recording the first `packets` packets of the run; the capture is compressed to `to`.
     pub fn start(pair: &Pair, to: &Path, packets: u32) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let raw = folder.path().join("raw.pcap");
@@ -35,7 +35,7 @@ impl Recording {
             .arg(&raw)
             .arg("tcp");
         let tcpdump = pair.server.spawn(command.stderr(Stdio::null()))?;
-        // It opens its file when it listens.
+        // It creates its file when it listens.
         for _ in 0..500 {
             if std::fs::metadata(&raw).is_ok_and(|found| found.len() > 0) {
                 return Ok(Recording {
@@ -58,7 +58,7 @@ impl Recording {
         self.tcpdump.wait()?;
         let raw = std::fs::read(self.folder.path().join("raw.pcap"))?;
         let file = File::create(&self.to).with_context(|| self.to.display().to_string())?;
-        // Neither name nor time in the header: the bytes depend on the packets alone.
+        // No name or time in the header: the bytes depend on the packets alone.
         let mut out = GzBuilder::new().write(file, Compression::best());
         out.write_all(&raw)?;
         out.finish()?;

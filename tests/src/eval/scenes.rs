@@ -1,5 +1,5 @@
-//! Clients that no tool plays: browsers, a deployment, a probe, and a thousand people behind a
-//! proxy or a translated address. All are honest; their choices come from a fixed seed.
+//! Clients that no tool plays: browsers, a deployment, a probe, and a thousand people behind a proxy or a
+//! translated address. All are honest; a fixed seed decides their choices.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// Connects in the namespace of the calling thread, from this address if given.
+    /// Connects in the calling thread's namespace, from this address if given.
     fn connect(from: Option<Ipv4Addr>, to: SocketAddr) -> Result<Self> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         if let Some(from) = from {
@@ -56,7 +56,7 @@ impl Visitor {
 
     fn ask(&mut self, line: &str, more: &str) -> Result<Answer> {
         let host = address::SERVER_V4;
-        // Unless a body follows.
+        // Ends the head unless a body follows.
         let end = if more.contains("\r\n\r\n") {
             ""
         } else {
@@ -82,7 +82,7 @@ impl Visitor {
     }
 }
 
-/// Pages with all their assets, of which some are missing everywhere.
+/// Pages with all their assets, some of which are missing everywhere.
 fn browser(pair: &Pair) -> Result<()> {
     pair.client.enter(|| {
         let mut visitor = Visitor::connect(None, server())?;
@@ -101,7 +101,7 @@ fn browser(pair: &Pair) -> Result<()> {
     })?
 }
 
-/// Six wrong passwords, then the right one, on the form and on the protected folder.
+/// Six wrong passwords, then the right one, at the form and at the protected folder.
 fn login(pair: &Pair) -> Result<()> {
     pair.client.enter(|| {
         let mut visitor = Visitor::connect(None, server())?;
@@ -124,8 +124,8 @@ fn login(pair: &Pair) -> Result<()> {
     })?
 }
 
-/// A thousand people behind one address log in within ten seconds, at forms that tell a wrong password
-/// by the form itself; one in six mistypes it first, one in fifty five times.
+/// A thousand people behind one address log in within ten seconds, at forms that answer a wrong password with
+/// the form itself. One in six mistypes it first, one in fifty mistypes it five times.
 fn sign_ins(pair: &Pair) -> Result<()> {
     const PEOPLE: u32 = 1000;
     const FORMS: &[&str] = &["/signin", "/wp-login.php", "/account/login"];
@@ -154,7 +154,7 @@ fn sign_ins(pair: &Pair) -> Result<()> {
     })?
 }
 
-/// A page that stays open: it keeps its session alive, reports what is done on it and asks GraphQL.
+/// A page that stays open: it keeps its session alive, reports clicks and queries GraphQL.
 fn polling(pair: &Pair) -> Result<()> {
     pair.client.enter(|| {
         let mut visitor = Visitor::connect(None, server())?;
@@ -170,7 +170,7 @@ fn polling(pair: &Pair) -> Result<()> {
     })?
 }
 
-/// Lets the client's namespace use every address of 10.88.0.0/16 as its own.
+/// Makes every address of 10.88.0.0/16 local to the client's namespace.
 fn many_addresses(pair: &Pair) -> Result<()> {
     pair.client.ip("route add local 10.88.0.0/16 dev lo")?;
     let back = format!("route add 10.88.0.0/16 via {}", address::CLIENT_V4);
@@ -182,7 +182,7 @@ fn client_address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 10)) + number)
 }
 
-/// Twenty clients ask the application four times a second; it is away for a while.
+/// Twenty clients request the application four times a second; it is down for a while.
 fn deployment(pair: &Pair, site: &mut Site) -> Result<()> {
     many_addresses(pair)?;
     std::thread::scope(|scope| {
@@ -210,7 +210,7 @@ fn deployment(pair: &Pair, site: &mut Site) -> Result<()> {
     })
 }
 
-/// A probe that asks ten times a second, through a failure of 2 s.
+/// A probe that requests ten times a second, through a failure of 2 s.
 fn monitoring(pair: &Pair, site: &mut Site) -> Result<()> {
     pair.client.enter(|| {
         let mut visitor = Visitor::connect(None, server())?;
@@ -227,7 +227,7 @@ fn monitoring(pair: &Pair, site: &mut Site) -> Result<()> {
     })?
 }
 
-/// Clients behind an nginx that says for whom it asks.
+/// Clients behind an nginx that names its clients.
 fn reverse_proxy(pair: &Pair) -> Result<()> {
     many_addresses(pair)?;
     let folder = tempfile::tempdir()?;
@@ -251,7 +251,7 @@ fn nat(pair: &Pair) -> Result<()> {
     people(pair, server(), 50)
 }
 
-/// Gives the clients of [`many_addresses`] one address towards the server.
+/// Translates the addresses of [`many_addresses`] to one.
 fn translate(pair: &Pair) -> Result<()> {
     nft(
         &pair.client,
@@ -264,8 +264,8 @@ fn translate(pair: &Pair) -> Result<()> {
     )
 }
 
-/// A thousand people, each with an address of their own, look at some pages; one request in `one_in`
-/// follows a link that leads nowhere.
+/// A thousand people, each with their own address, visit some pages; one request in `one_in` follows a dead
+/// link.
 fn people(pair: &Pair, to: SocketAddr, one_in: u64) -> Result<()> {
     const PEOPLE: u32 = 1000;
     const AT_ONCE: u32 = 8;
@@ -324,7 +324,7 @@ impl Chance {
     }
 }
 
-/// What a thread returned; its panic goes on here.
+/// A thread's result; its panic is resumed here.
 fn joined<T>(result: std::thread::Result<T>) -> T {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -1,5 +1,5 @@
-//! A site as there are many: nginx with pages, assets, dead links, a protected folder and a
-//! rate-limited one, in front of an application (`detect/app.py`).
+//! A typical site: nginx with pages, assets, dead links, a protected folder and a rate-limited one, in front
+//! of an application (`detect/app.py`).
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,16 +12,16 @@ use crate::need::program;
 use crate::netns::{Namespace, Running};
 use crate::nginx::wait_for_port;
 
-/// Where the application listens.
+/// Address of the application.
 pub const APP: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 
 /// Numbered product pages, from 1.
 pub const PRODUCTS: usize = 30;
 /// Numbered articles, from 1.
 pub const ARTICLES: usize = 8;
-/// Packages of the second index, from 1; the first has none.
+/// Packages of the second index, from 1; the first index has none.
 pub const PACKAGES: usize = 40;
-/// Links of the site that lead nowhere.
+/// Dead links of the site.
 pub const DEAD: &[&str] = &[
     "/old/1",
     "/old/2",
@@ -31,9 +31,9 @@ pub const DEAD: &[&str] = &[
     "/press",
     "/products/31",
 ];
-/// Assets that each page wants and that are there.
+/// Assets of each page that exist.
 pub const ASSETS: &[&str] = &["/css/site.css", "/js/app.js", "/img/logo.png"];
-/// Assets that each page wants and that are not there.
+/// Assets of each page that are missing.
 pub const MISSING: &[&str] = &[
     "/js/app.js.map",
     "/css/site.css.map",
@@ -43,7 +43,7 @@ pub const MISSING: &[&str] = &[
     "/manifest.json",
 ];
 
-/// A running site; ends when dropped.
+/// A running site. Ends on drop.
 #[derive(Debug)]
 pub struct Site {
     app: Option<Running>,
@@ -56,7 +56,7 @@ impl Site {
     pub fn start(namespace: &Namespace) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         write_pages(&folder.path().join("www"))?;
-        // "admin" with the password "temp123", which is in the lists that tools bring.
+        // "admin" with the password "temp123", which is in the lists of the tools.
         std::fs::write(folder.path().join("users"), "admin:{PLAIN}temp123\n")?;
         let app = start_app(namespace)?;
         let nginx = start_nginx(namespace, folder.path(), 80, &server(folder.path()))?;
@@ -67,7 +67,7 @@ impl Site {
         })
     }
 
-    /// Ends the application; nginx answers 502 in its place.
+    /// Ends the application; nginx then answers 502.
     pub fn end_app(&mut self) {
         self.app = None;
     }
@@ -78,7 +78,7 @@ impl Site {
         Ok(())
     }
 
-    /// The id of nginx's main process, and where its files are.
+    /// Pid of nginx's main process, and its folder.
     pub fn nginx(&self) -> (u32, &Path) {
         (self.nginx.pid(), self.folder.path())
     }
@@ -101,7 +101,7 @@ fn start_app(namespace: &Namespace) -> Result<Running> {
     Ok(app)
 }
 
-/// Starts an nginx whose files are in `folder`, with this inside its `http` block.
+/// Starts an nginx with its files in `folder` and this text inside its `http` block.
 pub fn start_nginx(namespace: &Namespace, folder: &Path, port: u16, http: &str) -> Result<Running> {
     let shown = folder.display();
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -173,7 +173,7 @@ fn server(folder: &Path) -> String {
     )
 }
 
-/// Lays out the pages.
+/// Writes the pages.
 fn write_pages(www: &Path) -> Result<()> {
     let write = |name: &str, text: &str| -> Result<()> {
         let file = www.join(name);
@@ -240,7 +240,7 @@ fn write_pages(www: &Path) -> Result<()> {
     write("limited/index.html", &page("not too often\n"))?;
     write("css/site.css", "body { margin: 0 }\n")?;
     write("js/app.js", "document.title;\n")?;
-    // What is large enough to be read slowly; no page leads there.
+    // Large enough to be read slowly; no page links to it.
     write("archive.txt", &"all of it, line by line\n".repeat(100_000))?;
     write("img/logo.png", "not really a picture\n")?;
     write("favicon.ico", "nor this\n")?;

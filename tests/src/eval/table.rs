@@ -1,4 +1,4 @@
-//! What is run and what the rules have to say of it: `detect/tools.toml`.
+//! What is run and which alerts the rules must raise: `detect/tools.toml`.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -11,9 +11,9 @@ const TEXT: &str = include_str!("../../detect/tools.toml");
 pub struct Table {
     /// A browser's user agent.
     pub browser: String,
-    /// Distinct requests within which an attack is to be caught.
+    /// Distinct requests within which an attack must be caught.
     pub within_requests: usize,
-    /// Seconds within which an attack is to be caught that sends fewer.
+    /// Seconds within which an attack with fewer requests must be caught.
     pub within_seconds: f64,
     /// Tools that attack.
     pub attack: Vec<Attack>,
@@ -27,12 +27,12 @@ pub struct Table {
 pub struct Attack {
     /// Its name, unique.
     pub name: String,
-    /// The Debian package that brings it.
+    /// The Debian package that has it.
     pub package: Option<String>,
-    /// Others that it needs.
+    /// Other packages it needs.
     #[serde(default)]
     pub packages: Vec<String>,
-    /// What it does, where the name does not say.
+    /// What it does, if the name does not say.
     #[serde(default)]
     pub what: String,
     /// Program and arguments.
@@ -40,31 +40,31 @@ pub struct Attack {
     /// Arguments that set the user agent.
     #[serde(default)]
     pub agent: Vec<String>,
-    /// The whole command with another user agent, where it is no matter of more arguments.
+    /// The whole command with another user agent, where arguments cannot set it.
     #[serde(default)]
     pub with_agent: Vec<String>,
-    /// Arguments that come last.
+    /// Arguments at the end.
     #[serde(default)]
     pub last: Vec<String>,
-    /// One of these has to catch it.
+    /// One of these must catch it.
     pub rules: Vec<String>,
-    /// These have to fire too.
+    /// These must fire too.
     #[serde(default)]
     pub also: Vec<String>,
-    /// Whether its own user agent names it.
+    /// Whether its own user agent identifies it.
     #[serde(default)]
     pub says: bool,
-    /// Whether it may be absent.
+    /// Whether it may be missing.
     #[serde(default)]
     pub optional: bool,
     /// Why no rule can catch it.
     pub blind: Option<String>,
-    /// Instead of the table's.
+    /// Replaces the table's value.
     pub within_requests: Option<usize>,
     /// Frames to record, at most.
     #[serde(default = "frames")]
     pub frames: u32,
-    /// The longest it may run.
+    /// Time limit in seconds.
     pub seconds: u64,
 }
 
@@ -74,20 +74,20 @@ pub struct Attack {
 pub struct Benign {
     /// Its name, unique.
     pub name: String,
-    /// The Debian package that brings it.
+    /// The Debian package that has it.
     pub package: Option<String>,
-    /// Others that it needs.
+    /// Other packages it needs.
     #[serde(default)]
     pub packages: Vec<String>,
-    /// The program, where it is not called like the package.
+    /// The program, if it is not named like the package.
     pub program: Option<String>,
-    /// Whether it may be absent.
+    /// Whether it may be missing.
     #[serde(default)]
     pub optional: bool,
-    /// A server beside the site, program and arguments, that listens at `server_port`.
+    /// A server beside the site, program and arguments, that listens on `server_port`.
     #[serde(default)]
     pub server: Vec<String>,
-    /// Where that listens.
+    /// Port of that server.
     #[serde(default)]
     pub server_port: u16,
     /// What it does.
@@ -101,20 +101,20 @@ pub struct Benign {
     /// Options for the agent.
     #[serde(default)]
     pub options: Vec<String>,
-    /// Rules above informational that may fire: it is a true spike.
+    /// Rules above informational that may fire: a true spike.
     #[serde(default)]
     pub may: Vec<String>,
-    /// Whether those have to fire.
+    /// Whether those must fire.
     #[serde(default)]
     pub must: bool,
     /// Frames to record, at most.
     #[serde(default = "frames")]
     pub frames: u32,
-    /// The longest it may run.
+    /// Time limit in seconds.
     pub seconds: u64,
 }
 
-/// Frames that show what most rules look for.
+/// Enough frames for most rules.
 const fn frames() -> u32 {
     400
 }

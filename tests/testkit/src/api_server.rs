@@ -1,5 +1,5 @@
-//! An API server of Kubernetes, as far as listing and watching pods goes: versions, bookmarks, changes, and
-//! everything that goes wrong with them. Speaks HTTP/1.1 on a port of loopback.
+//! A Kubernetes API server, as far as listing and watching pods goes: versions, bookmarks, changes, and every
+//! fault of them. Speaks HTTP/1.1 on a loopback port.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 /// How requests are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As they should be.
+    /// Correctly.
     Works,
-    /// After this time.
+    /// Correctly, after this time.
     Slow(Duration),
-    /// With this status and nothing of what was asked.
+    /// With this status and no content.
     Status(u16),
-    /// With bytes that are no JSON.
+    /// With bytes that are not JSON.
     Garbage,
     /// Not at all.
     Hangs,
@@ -31,11 +31,11 @@ struct State {
     pods: BTreeMap<String, String>,
     /// Changes by version.
     changes: BTreeMap<u64, String>,
-    /// What is watched from before this version is gone.
+    /// Watches from before this version are answered with 410 Gone.
     oldest: u64,
-    /// Watches of an earlier one end.
+    /// Watches of an earlier generation end.
     generation: u64,
-    /// Request lines, and what was sent for authorisation.
+    /// Request lines, with the value of Authorization.
     asked: Vec<(String, Option<String>)>,
 }
 
@@ -45,14 +45,14 @@ struct Shared {
     changed: Condvar,
 }
 
-/// The server. A clone is the same one.
+/// The server. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-/// A pod's JSON: `name` in the namespace `shop`, with containers as name and id.
+/// JSON of a pod: `name` in the namespace `shop`, with containers as name and id.
 pub fn pod(uid: &str, name: &str, node: &str, containers: &[(&str, &str)]) -> String {
     let statuses: Vec<String> = containers
         .iter()
@@ -72,18 +72,18 @@ pub fn pod(uid: &str, name: &str, node: &str, containers: &[(&str, &str)]) -> St
 }
 
 impl ApiServer {
-    /// Starts one; its threads end with the process.
+    /// Starts a server; its threads end with the process.
     ///
     /// # Errors
-    /// When there is no port.
+    /// If there is no free port.
     pub fn start() -> io::Result<Self> {
         Self::listen(TcpListener::bind("127.0.0.1:0")?)
     }
 
-    /// Starts one that listens here.
+    /// Starts a server on this listener.
     ///
     /// # Errors
-    /// Of the socket.
+    /// Those of the socket.
     pub fn listen(listener: TcpListener) -> io::Result<Self> {
         let state = State {
             mode: Mode::Works,
@@ -105,19 +105,19 @@ impl ApiServer {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = of_thread.clone();
-                // A client that is gone is none of the server's concern.
+                // A client that has gone is no error of the server.
                 thread::spawn(move || server.answer(stream).unwrap_or_default());
             }
         });
         Ok(server)
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A kubeconfig file for it.
+    /// The text of a kubeconfig file for it.
     pub fn kubeconfig(&self) -> String {
         format!(
             "current-context: test\ncontexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
@@ -137,12 +137,12 @@ impl ApiServer {
         self.shared.changed.notify_all();
     }
 
-    /// From now on.
+    /// Sets how requests are answered from now on.
     pub fn set_mode(&self, mode: Mode) {
         self.change(|state| state.mode = mode);
     }
 
-    /// A pod, new or changed: JSON as of [`pod`].
+    /// Adds or changes a pod: JSON as from [`pod`].
     pub fn put(&self, uid: &str, json: &str) {
         self.change(|state| {
             let kind = match state.pods.contains_key(uid) {
@@ -154,7 +154,7 @@ impl ApiServer {
         });
     }
 
-    /// The pod is gone.
+    /// Deletes the pod.
     pub fn remove(&self, uid: &str) {
         self.change(|state| {
             if let Some(json) = state.pods.remove(uid) {
@@ -163,7 +163,7 @@ impl ApiServer {
         });
     }
 
-    /// A line that watches are told as it is.
+    /// Sends this line to watches, unchanged.
     pub fn say(&self, line: &str) {
         self.change(|state| {
             state.version += 1;
@@ -172,12 +172,12 @@ impl ApiServer {
         });
     }
 
-    /// All watches end.
+    /// Ends all watches.
     pub fn disconnect(&self) {
         self.change(|state| state.generation += 1);
     }
 
-    /// Nothing before now can be watched any more; watches end.
+    /// Forgets all earlier versions (410 Gone) and ends watches.
     pub fn forget(&self) {
         self.change(|state| {
             state.version += 1;
@@ -187,7 +187,7 @@ impl ApiServer {
         });
     }
 
-    /// Request lines until now, with what was sent for authorisation.
+    /// Request lines so far, with the value of Authorization.
     pub fn asked(&self) -> Vec<(String, Option<String>)> {
         self.state().asked.clone()
     }
@@ -246,7 +246,7 @@ impl ApiServer {
         let from = parameter("resourceVersion").and_then(|version| version.parse().ok());
         let from: u64 = from.unwrap_or(0);
         let time = parameter("timeoutSeconds").and_then(|time| time.parse().ok());
-        // The server says it in either way.
+        // An API server reports 410 in either of two ways.
         if from < self.state().oldest && self.state().version.is_multiple_of(2) {
             return body(410, r#"{"kind":"Status","code":410,"message":"too old"}"#);
         }

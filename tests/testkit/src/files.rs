@@ -1,4 +1,4 @@
-//! Capture files in every variant: byte order, resolution, pcap and pcapng blocks, compression.
+//! Capture files in every variant: byte order, time resolution, pcap and pcapng blocks, compression.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ pub fn frame(seq: u32, payload: &[u8]) -> Vec<u8> {
     Path::v4(50_000).frame(&Segment::new(Side::Server, seq, payload))
 }
 
-/// A folder that goes with the test.
+/// A temporary folder of the test.
 #[derive(Debug)]
 pub struct Scratch(pub PathBuf);
 
@@ -35,7 +35,7 @@ impl Drop for Scratch {
     }
 }
 
-/// How a classic file is written.
+/// The variant of a classic file.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     pub big_endian: bool,
@@ -86,7 +86,7 @@ impl Style {
         [&words.concat(), data].concat()
     }
 
-    /// A file of one packet a second from `start`, one byte of payload each.
+    /// A file with one packet a second from `start`, with one byte of payload each.
     pub fn pcap(self, start: u32, packets: u32) -> Vec<u8> {
         let mut out = self.header(4, 1);
         for i in 0..packets {
@@ -113,7 +113,7 @@ impl Style {
         self.block(0x0a0d_0d0a, &body)
     }
 
-    /// An interface with options (code, value).
+    /// An interface block with options (code, value).
     pub fn interface(self, link: u16, snaplen: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
         let mut body = [&self.u16(link)[..], &[0, 0], &self.u32(snaplen)].concat();
         for (code, value) in options {
@@ -140,7 +140,7 @@ impl Style {
     }
 }
 
-/// Bytes as gzip leaves them.
+/// Compresses bytes with gzip.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     out.write_all(bytes).expect("a file");

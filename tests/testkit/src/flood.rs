@@ -1,5 +1,5 @@
-//! Captures that are meant to exhaust whoever reads them: a million of something that never ends,
-//! and then one honest connection that must be reported all the same.
+//! Captures meant to exhaust their reader: a million of something that never ends, then one honest connection
+//! that must still be reported.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -9,22 +9,21 @@ use crate::scene::{Scene, Side};
 use crate::scenes;
 use crate::tcp::{Layout, Path, Segment, segments};
 
-/// What there is a flood of.
+/// Kinds of floods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flood {
-    /// SYNs, each of a connection of its own, that nobody answers.
+    /// SYNs of separate connections, without answers.
     Syns,
     /// Connections whose request stops in the middle of its start line.
     HalfRequests,
     /// Connections that answered one request and stay open.
     NeverClosed,
-    /// Connections that answered one request and were closed, all within a few seconds, so that of
-    /// each something is still remembered when the last comes.
+    /// Connections that answered one request and were closed, all within a few seconds, so that each is still
+    /// remembered when the last one comes.
     Closed,
     /// One-byte segments of one response, in order.
     OneByteSegments,
-    /// One-byte segments with a hole before each, none of which is ever filled, on a thousand
-    /// connections.
+    /// One-byte segments with a hole before each, which is never filled, on a thousand connections.
     Holes,
     /// Heads that never end, on a thousand connections.
     EndlessHeads,
@@ -42,8 +41,8 @@ impl Flood {
         Flood::EndlessHeads,
     ];
 
-    /// Writes a capture with `count` connections or segments, then the honest scene. Returns how
-    /// many whole responses it holds; the last of them are those of [`honest`].
+    /// Writes a capture with `count` connections or segments, then the honest scene. Returns the number of
+    /// complete responses; the last ones are those of [`honest`].
     pub fn write(self, out: impl Write, count: u32) -> io::Result<usize> {
         let mut flood = Writer {
             pcap: PcapWriter::new(out, LinkType::Ethernet)?,
@@ -135,12 +134,12 @@ pub fn honest() -> Scene {
     scenes::named("keep_alive")
 }
 
-/// Its addresses.
+/// Its addresses and ports.
 pub fn honest_path() -> Path {
     Path::v4(50_000)
 }
 
-/// The `n`th attacker.
+/// Addresses of the `n`th attacker.
 fn path(n: u32) -> Path {
     let [_, a, b, c] = (n / 60_000).to_be_bytes();
     Path {
@@ -156,7 +155,7 @@ struct Writer<W: Write> {
     now_ns: u64,
 }
 
-/// Initial sequence numbers of both ends of every flooding connection.
+/// Initial sequence number of both ends of every flooding connection.
 const ISN: u32 = 1000;
 
 impl<W: Write> Writer<W> {
@@ -200,7 +199,7 @@ impl<W: Write> Writer<W> {
         )
     }
 
-    /// Both ends of a connection that answered [`REQUEST`] with [`RESPONSE`].
+    /// Closes a connection at both ends after [`RESPONSE`] to [`REQUEST`].
     fn close(&mut self, path: &Path) -> io::Result<()> {
         let asked = ISN + 1 + REQUEST.len() as u32;
         let answered = ISN + 1 + RESPONSE.len() as u32;
@@ -219,8 +218,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Payload at `offset` of the stream; the other side's bytes count as acknowledged to REQUEST's
-    /// end.
+    /// Payload at `offset` of the stream. Acknowledges the other side up to the end of REQUEST.
     fn data(&mut self, path: &Path, from: Side, offset: u32, bytes: &[u8]) -> io::Result<()> {
         let ack = match from {
             Side::Client => ISN + 1,

@@ -1,13 +1,13 @@
-//! Headers around a packet, one layer at a time: what [`crate::tcp::Path`] has no field for.
+//! Single headers around a packet, which [`crate::tcp::Path`] has no field for.
 
 use etherparse::{IpNumber, Ipv4Header};
 
-/// These parts one after another.
+/// Concatenates these parts.
 pub fn cat(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// An Ethernet header with this EtherType, and what follows it.
+/// An Ethernet header with this EtherType before `inner`.
 pub fn ethernet(kind: u16, inner: &[u8]) -> Vec<u8> {
     cat(&[&[2; 12], &kind.to_be_bytes(), inner])
 }
@@ -18,7 +18,7 @@ pub fn ethernet_of(packet: &[u8]) -> Vec<u8> {
     ethernet(kind, packet)
 }
 
-/// An IPv4 packet (RFC 791) from the first address to the second; its checksum is right.
+/// An IPv4 packet (RFC 791) from the first address to the second, with a correct checksum.
 pub fn ipv4(protocol: u8, [src, dst]: [[u8; 4]; 2], inner: &[u8]) -> Vec<u8> {
     let len = u16::try_from(inner.len()).expect("a packet");
     let mut header =

@@ -1,5 +1,5 @@
-//! Packets, captures and conversations for the tests of every crate. Knows nothing of the tracer, so that
-//! no mistake of its own packet walk can hide here.
+//! Packets, captures and conversations for the tests of every crate. Must not use the tracer, so that no
+//! mistake of its own packet walk can hide here.
 //!
 //! # Layout
 //! - [`scene`]: what two ends say to each other, and the truth about it; [`scenes`] is the table.

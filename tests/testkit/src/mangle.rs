@@ -1,5 +1,5 @@
-//! What a network, or a capture point, does to segments: cuts them elsewhere, copies, reorders,
-//! delays and loses them.
+//! What a network or capture point does to segments: cuts them differently, copies, reorders, delays and
+//! loses them.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,44 +8,44 @@ use proptest::sample::Index;
 use crate::scene::Side;
 use crate::tcp::Segment;
 
-/// One thing that happens to the segments. Positions are of the sequence as it then is.
+/// One change of the sequence. Positions refer to the sequence at that time.
 #[derive(Clone, Debug)]
 pub enum Mangle {
-    /// A segment is never seen. The handshake is spared where `spare_handshake` says so.
+    /// A segment is lost. `spare_handshake` protects the handshake.
     Drop(Index),
     /// A copy appears this many segments later.
     Copy(Index, usize),
-    /// A segment is seen this many segments later than it was sent.
+    /// A segment is seen this many segments late.
     Delay(Index, usize),
-    /// A copy appears later that begins in the middle of this segment and reaches into the next of
-    /// its direction (a retransmission that was cut elsewhere).
+    /// A later copy begins in the middle of this segment and reaches into the next of its direction (a
+    /// retransmission with other boundaries).
     Recut(Index, usize),
     /// A segment is seen as two.
     Split(Index, Index),
 }
 
-/// What the mangling left true.
+/// What is still true after the changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mangled {
-    /// Bytes, or a SYN, FIN or RST, are seen nowhere any more.
+    /// Bytes, or a SYN, FIN or RST, are not seen at all.
     pub lost: bool,
 }
 
-/// Which manglings may occur.
+/// Which changes may occur.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most of them.
+    /// The maximum number of changes.
     pub count: usize,
     /// Whether segments may be lost.
     pub loss: bool,
-    /// The furthest a segment moves, in segments.
+    /// The maximum distance a segment moves, in segments.
     pub reach: usize,
-    /// No segment is delayed behind one of the other direction: a reordering within the network,
-    /// not a capture that shows effects before their causes. Nor behind a RST, which ends all.
+    /// Whether no segment may be delayed behind one of the other direction or behind a RST: reordering within
+    /// the network, not a capture with effects before their causes.
     pub causal: bool,
 }
 
-/// Random manglings.
+/// Random changes.
 pub fn mangles(options: Options) -> impl Strategy<Value = Vec<Mangle>> {
     let far = 1..=options.reach.max(1);
     let index = any::<Index>;
@@ -63,9 +63,8 @@ pub fn mangles(options: Options) -> impl Strategy<Value = Vec<Mangle>> {
     vec(any_mangle, 0..=options.count)
 }
 
-/// Applies `mangles` to the segments of one connection. The times of the sequence stay where they
-/// were: what moves takes the time of its new place. The first `spare` segments (the handshake)
-/// stay as they are.
+/// Applies `mangles` to the segments of one connection. Times stay in place: a segment that moves takes the
+/// time of its new position. The first `spare` segments (the handshake) stay as they are.
 pub fn apply(
     segments: &[Segment],
     mangles: &[Mangle],
@@ -105,7 +104,7 @@ pub fn apply(
             Mangle::Recut(index, by) => {
                 let at = place(index);
                 if let Some((copy, next)) = recut(&sequence, at) {
-                    // Nobody sends again what was not sent yet.
+                    // A segment is not retransmitted before it was sent.
                     let sent = if causal { next + 1 } else { 0 };
                     sequence.insert((at + by).max(sent).min(sequence.len()), copy);
                 }
@@ -137,9 +136,9 @@ pub fn apply(
     (sequence, mangled)
 }
 
-/// Whether anything that was seen of a connection shows that an end spoke: payload, or places in a
-/// stream, of its sender or as the peer acknowledges them, that are further apart than by a FIN. What
-/// came before the first SYN or payload is of no connection yet.
+/// Whether the segments show that an end sent data: payload, or positions in a stream, of its sender or in
+/// the peer's acknowledgements, that differ by more than a FIN. What came before the first SYN or payload
+/// belongs to no connection yet.
 pub fn shows_speech(seen: &[Segment]) -> bool {
     let begins = |segment: &Segment| segment.syn || !segment.payload.is_empty();
     let first = seen.iter().position(begins).unwrap_or(seen.len());
@@ -160,7 +159,7 @@ pub fn shows_speech(seen: &[Segment]) -> bool {
     payload || apart(Side::Client) || apart(Side::Server)
 }
 
-/// Whether `seen` shows all that `gone` did.
+/// Whether `seen` shows all of `gone`.
 fn covers(seen: &Segment, gone: &Segment) -> bool {
     let offset = gone.payload_seq().wrapping_sub(seen.payload_seq()) as usize;
     seen.from == gone.from
@@ -173,8 +172,8 @@ fn covers(seen: &Segment, gone: &Segment) -> bool {
             .is_some_and(|rest| rest.starts_with(&gone.payload))
 }
 
-/// A copy of the second half of a segment and the first of the next of its direction, and where
-/// that one is.
+/// A copy of the second half of a segment and the first half of the next one of its direction, and the index
+/// of that one.
 fn recut(sequence: &[Segment], at: usize) -> Option<(Segment, usize)> {
     let first = sequence.get(at).filter(|s| s.payload.len() >= 2)?;
     let end = first.payload_seq().wrapping_add(first.payload.len() as u32);

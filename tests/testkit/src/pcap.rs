@@ -21,7 +21,7 @@ impl From<LinkType> for u32 {
     }
 }
 
-/// A capture being written.
+/// A writer of captures.
 #[derive(Debug)]
 pub struct PcapWriter<W: Write> {
     out: W,
@@ -39,7 +39,7 @@ impl<W: Write> PcapWriter<W> {
         Ok(PcapWriter { out })
     }
 
-    /// Appends a frame seen at `time_ns` (Unix ns).
+    /// Appends a frame with its time (Unix ns).
     pub fn write(&mut self, time_ns: u64, frame: &[u8]) -> io::Result<()> {
         let field = |n: u64| u32::try_from(n).map_err(io::Error::other);
         let len = field(frame.len() as u64)?.to_le_bytes();
@@ -52,14 +52,14 @@ impl<W: Write> PcapWriter<W> {
         self.out.write_all(frame)
     }
 
-    /// Flushes and hands the sink back.
+    /// Flushes and returns the sink.
     pub fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)
     }
 }
 
-/// The whole file for `frames` of (Unix ns, bytes).
+/// A complete file with these frames (Unix ns, bytes).
 pub fn file<'a>(
     link: impl Into<u32>,
     frames: impl IntoIterator<Item = (u64, &'a [u8])>,
@@ -73,12 +73,12 @@ pub fn file<'a>(
     writer.finish().expect("a Vec takes every write")
 }
 
-/// The whole file for frames and their times.
+/// A complete file with these frames and times.
 pub fn of(link: impl Into<u32>, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     file(link, frames.iter().map(|(time, frame)| (*time, &frame[..])))
 }
 
-/// A file of these frames, a millisecond apart, that goes with the value.
+/// A temporary file with these frames, a millisecond apart; deleted on drop.
 pub fn temporary(link: impl Into<u32>, frames: &[Vec<u8>]) -> NamedTempFile {
     let times = (1_700_000_000_000_000_000..).step_by(1_000_000);
     let timed = times.zip(frames.iter().map(Vec::as_slice));

@@ -1,15 +1,15 @@
-//! IP packets cut into pieces, as a router with a small MTU does (RFC 791 §3.2), or a sender of IPv6
-//! (RFC 8200 §4.5).
+//! IP packets in fragments, as a router with a small MTU (RFC 791 §3.2) or a sender of IPv6 (RFC 8200 §4.5)
+//! makes them.
 
 use crate::scene::Scene;
 use crate::scenes;
 use crate::tcp::{Layout, Path, Timed, frames, segments};
 
-/// The pieces of the IP packet in an Ethernet frame without tags, of at most `mtu` bytes each, in
-/// order; the frame itself when it is small enough. `identification` names the packet.
+/// The fragments of the IP packet in an untagged Ethernet frame, of at most `mtu` bytes each, in order; the
+/// frame itself if it is small enough. `identification` identifies the packet.
 pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
     let v6 = frame[14] >> 4 == 6;
-    // Without what fills a frame up, or checks it.
+    // Without padding and checksum of the frame.
     let length = |at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
     let packet_len = if v6 { 40 + length(18) } else { length(16) };
     let packet = &frame[14..frame.len().min(14 + packet_len)];
@@ -59,8 +59,8 @@ pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
     all
 }
 
-/// A scene's frames, packets of more than `mtu` bytes in pieces; of every other packet the last piece
-/// comes first, as Linux once sent them, and every third packet comes twice.
+/// A scene's frames, with packets of more than `mtu` bytes in fragments. The last fragment of every other
+/// packet comes first, as Linux once sent them, and every third packet comes twice.
 pub fn scene_in_pieces(scene: &Scene, path: &Path, cut: usize, mtu: usize) -> Vec<Timed> {
     let layout = Layout {
         cuts: vec![cut],
@@ -80,13 +80,13 @@ pub fn scene_in_pieces(scene: &Scene, path: &Path, cut: usize, mtu: usize) -> Ve
     all
 }
 
-/// A frame in pieces of 48 bytes: a TCP header and what shows whether a message begins.
+/// A frame in fragments of 48 bytes: a TCP header and enough to recognise a message.
 pub fn small(frame: &[u8], number: u16) -> Vec<Vec<u8>> {
     let v6 = frame[14] >> 4 == 6;
     pieces(frame, if v6 { 96 } else { 68 }, number)
 }
 
-/// The frames in small pieces, each packet with an identification of its own.
+/// The frames in small fragments, each packet with its own identification.
 pub fn cut(frames: &[Timed]) -> Vec<Timed> {
     let mut all = Vec::new();
     for ((time_ns, frame), number) in frames.iter().zip(100..) {
@@ -96,7 +96,7 @@ pub fn cut(frames: &[Timed]) -> Vec<Timed> {
     all
 }
 
-/// Frames, those of more than `mtu` bytes in pieces.
+/// Frames, with those of more than `mtu` bytes in fragments.
 pub fn in_pieces(frames: &[Vec<u8>], mtu: usize, number: u16) -> Vec<Vec<u8>> {
     let numbers = (number % 100 * 256)..;
     frames
@@ -106,7 +106,7 @@ pub fn in_pieces(frames: &[Vec<u8>], mtu: usize, number: u16) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The frames of a connection over which one response after another comes.
+/// The frames of a connection with a series of responses.
 pub fn talk(path: &Path) -> Vec<Timed> {
     let layout = Layout {
         coalesce: true,

@@ -1,8 +1,7 @@
-//! A scene: what two ends of one connection say to each other, in order, and what a true tracer
-//! reports of it.
+//! A scene: what both ends of one connection send, in order, and what a correct tracer reports.
 //!
-//! The same scene becomes packets ([`crate::tcp`]), is played on real sockets ([`crate::play`]) and
-//! is recorded into captures, so that one table of expectations serves replay and live runs.
+//! The same scene becomes packets ([`crate::tcp`]), is played on real sockets ([`crate::play`]) and is
+//! recorded into captures, so that one table of expectations serves replay and live runs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,14 +34,14 @@ impl Side {
     }
 }
 
-/// One thing an end does.
+/// One step of a scene.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// Writes the bytes at once.
     Send(Side, Cow<'static, [u8]>),
-    /// Writes the bytes one per segment.
+    /// Writes the bytes, one per segment.
     Trickle(Side, Cow<'static, [u8]>),
-    /// Nobody does anything for a while.
+    /// A pause of both ends.
     Pause(Duration),
     /// Closes its sending direction (FIN).
     Close(Side),
@@ -50,7 +49,7 @@ pub enum Step {
     Reset(Side),
 }
 
-/// How a response's body ended; the words of `http_trace_model::event::BodyEnd`.
+/// How a response's body ended, named as in `http_trace_model::event::BodyEnd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// There is no body.
@@ -65,14 +64,14 @@ pub enum End {
     Cut,
     /// The connection became a tunnel or another protocol.
     Tunnel,
-    /// Not at all: the stream was still open when the scene ended.
+    /// It did not: the stream was still open at the end of the scene.
     Open,
 }
 
 /// One response as it was on the wire, with the request it answers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transaction {
-    /// Method and target of the request; `None` when the response answers none (408).
+    /// Method and target of the request; `None` if the response answers none (408).
     pub request: Option<(Vec<u8>, Vec<u8>)>,
     /// Status codes of the 1xx heads before the final one, in order.
     pub informational: Vec<u16>,
@@ -82,9 +81,9 @@ pub struct Transaction {
     pub status: u16,
     /// Reason phrase as sent.
     pub reason: Vec<u8>,
-    /// Field lines of the final response, names as sent, values without surrounding blanks.
+    /// Field lines of the final response: names as sent, values without surrounding whitespace.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Body bytes on the wire, chunk framing not counted; `None` where the scene does not say.
+    /// Body bytes on the wire, without chunk framing; `None` if the scene does not say.
     pub body_bytes: Option<u64>,
     /// How the body ended.
     pub end: End,
@@ -92,18 +91,18 @@ pub struct Transaction {
     pub flags: Vec<&'static str>,
 }
 
-/// A connection's script and the truth about it.
+/// The script of a connection, and the truth about it.
 #[derive(Clone, Debug)]
 pub struct Scene {
     /// Unique among the scenes of a table; also the stem of its capture's file name.
     pub name: &'static str,
-    /// What happens.
+    /// The steps.
     pub steps: Vec<Step>,
-    /// Every response in it, in order.
+    /// Every response, in order.
     pub truth: Vec<Transaction>,
 }
 
-/// Bytes as a failing test should print them.
+/// Bytes as a failing test prints them.
 struct Shown<'a>(&'a [u8]);
 
 impl fmt::Debug for Shown<'_> {
@@ -148,7 +147,7 @@ impl fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    /// A response to `method target` with the given status line, no headers named yet.
+    /// A response to `method target` with this status line, no headers yet.
     pub fn new(method: &str, target: &str, status: u16, reason: &str) -> Self {
         Transaction {
             request: Some((method.into(), target.into())),
@@ -188,7 +187,7 @@ impl Transaction {
         self
     }
 
-    /// Says that the response answers no request.
+    /// Marks the response as answering no request.
     pub fn unsolicited(mut self) -> Self {
         self.request = None;
         self

@@ -3,20 +3,20 @@
 use crate::scene::Side;
 use crate::tcp::{Path, Segment, Timed, frames};
 
-/// A connection: each call appends a segment where its side's stream has come to, a millisecond after the
+/// A connection. Each call appends a segment at its side's position in the stream, a millisecond after the
 /// last.
 #[derive(Clone, Debug)]
 pub struct Talk {
-    /// Where it is.
+    /// Addresses and link layer.
     pub path: Path,
-    /// What was sent so far.
+    /// Segments sent so far.
     pub segments: Vec<Segment>,
     next: [u32; 2],
     now_ns: u64,
 }
 
 impl Talk {
-    /// Nothing was sent yet.
+    /// A connection without segments.
     pub fn new(path: Path) -> Self {
         Talk {
             path,
@@ -26,12 +26,12 @@ impl Talk {
         }
     }
 
-    /// SYN and SYN-ACK were sent.
+    /// A connection after SYN and SYN-ACK.
     pub fn open(path: Path) -> Self {
         Talk::new(path).handshake()
     }
 
-    /// The same from here on.
+    /// Appends SYN and SYN-ACK.
     pub fn handshake(mut self) -> Self {
         for from in [Side::Client, Side::Server] {
             let mut syn = self.segment(from, b"");
@@ -44,7 +44,7 @@ impl Talk {
         self
     }
 
-    /// What follows is sent at this time, Unix ns.
+    /// Sets the time of the next segment, Unix ns.
     pub fn at(mut self, time_ns: u64) -> Self {
         self.now_ns = time_ns;
         self
@@ -75,7 +75,7 @@ impl Talk {
         self
     }
 
-    /// The next segment of a side, not yet sent.
+    /// The next segment of a side, without sending it.
     pub fn segment(&self, from: Side, bytes: &[u8]) -> Segment {
         Segment {
             time_ns: self.now_ns,
@@ -92,12 +92,12 @@ impl Talk {
         self.segments.push(segment);
     }
 
-    /// What was sent, as frames.
+    /// The segments as frames.
     pub fn frames(&self) -> Vec<Vec<u8>> {
         self.timed().into_iter().map(|(_, frame)| frame).collect()
     }
 
-    /// The same with their times.
+    /// The frames with their times.
     pub fn timed(&self) -> Vec<Timed> {
         frames(&self.path, &self.segments)
     }

@@ -1,7 +1,7 @@
 //! Turns a [`Scene`] into the TCP segments and frames of one connection.
 //!
-//! Knows nothing of the tracer: the frames are built with etherparse, so that a mistake in the
-//! tracer's own packet walk cannot hide in them.
+//! Must not use the tracer: etherparse builds the frames, so that a mistake in the tracer's own packet walk
+//! cannot hide here.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -52,14 +52,14 @@ impl Segment {
     }
 }
 
-/// The addresses and the link layer that a connection's segments travel in.
+/// Addresses and link layer of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The client's address and port.
     pub client: SocketAddr,
     /// The server's address and port; of the client's IP version.
     pub server: SocketAddr,
-    /// What the frames begin with.
+    /// The link layer of the frames.
     pub link: LinkType,
     /// An 802.1Q tag (Ethernet only).
     pub vlan: Option<u16>,
@@ -154,16 +154,15 @@ pub struct Layout {
     pub start_ns: u64,
     /// Time between two segments, ns.
     pub step_ns: u64,
-    /// Payload lengths of the segments, used in turn; each from 1 to 65,000.
+    /// Payload lengths of the segments, used cyclically; each from 1 to 65,000.
     pub cuts: Vec<usize>,
-    /// Writes of one end that follow each other are one run of bytes, cut without regard to where
-    /// one write ended.
+    /// Consecutive writes of one end are cut as one run of bytes, regardless of where each write ended.
     pub coalesce: bool,
-    /// Begin with the three-way handshake.
+    /// Whether to begin with the three-way handshake.
     pub handshake: bool,
-    /// What the client sends first comes with its SYN (RFC 7413), if it speaks first.
+    /// Whether the client's first data comes with its SYN (RFC 7413), if it speaks first.
     pub fast_open: bool,
-    /// The receiver acknowledges each run with an empty segment.
+    /// Whether the receiver acknowledges each run with an empty segment.
     pub acks: bool,
 }
 
@@ -241,7 +240,7 @@ impl Wire<'_> {
     }
 }
 
-/// Lays `scene` out as segments in the order and at the times of an undisturbed network.
+/// Lays `scene` out as segments, in the order and at the times of an undisturbed network.
 pub fn segments(scene: &Scene, layout: &Layout) -> Vec<Segment> {
     let mut wire = Wire {
         layout,
@@ -302,7 +301,7 @@ pub fn segments(scene: &Scene, layout: &Layout) -> Vec<Segment> {
     wire.segments
 }
 
-/// Moves the first data into the SYN; the SYN-ACK and the ACK after it are of both.
+/// Moves the first data into the SYN; the SYN-ACK and the ACK after it acknowledge both.
 fn open_fast(segments: &mut Vec<Segment>) {
     let [_, _, _, first, ..] = segments.as_slice() else {
         return;
@@ -317,10 +316,10 @@ fn open_fast(segments: &mut Vec<Segment>) {
     segments[2].seq = segments[2].seq.wrapping_add(len);
 }
 
-/// A frame and when it was seen, Unix ns.
+/// A frame and its time, Unix ns.
 pub type Timed = (u64, Vec<u8>);
 
-/// The frames of segments, as a capture has them.
+/// The frames of segments, as in a capture.
 pub fn frames(path: &Path, segments: &[Segment]) -> Vec<Timed> {
     segments
         .iter()

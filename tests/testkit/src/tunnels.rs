@@ -4,16 +4,16 @@ use crate::layers;
 use crate::scenes;
 use crate::tcp::{Layout, Path, segments};
 
-/// What a tunnel's packets begin with.
+/// Outer headers of a tunnel's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outer {
     V4,
     V6,
-    /// With extension headers.
+    /// IPv6 with extension headers.
     V6Extended,
 }
 
-/// IPv6 extension headers (RFC 8200 §4): each kind, and what follows them.
+/// IPv6 extension headers (RFC 8200 §4), followed by this next header.
 fn extensions(next: u8) -> Vec<u8> {
     const PAD: [u8; 6] = [1, 4, 0, 0, 0, 0];
     let mut all = Vec::new();
@@ -55,12 +55,12 @@ pub fn wrap(frame: &[u8], outer: Outer, vxlan: Option<u8>) -> Vec<u8> {
     [&ethernet[..12], &kind, &packet].concat()
 }
 
-/// A frame behind the VXLAN header (RFC 7348 §5) of this network.
+/// A frame after the VXLAN header (RFC 7348 §5) with this network number.
 fn vxlan_header(number: u8, frame: &[u8]) -> Vec<u8> {
     [&[8, 0, 0, 0, 0, 0, number, 0], frame].concat()
 }
 
-/// A scene's frames wrapped in each of the tunnels: in what, and whether it is VXLAN.
+/// A scene's frames wrapped in each tunnel; the flag says whether it is VXLAN.
 pub fn wrapped(plain: &[Vec<u8>]) -> impl Iterator<Item = (Outer, bool, Vec<Vec<u8>>)> {
     let outers = [Outer::V4, Outer::V6, Outer::V6Extended];
     let tunnels = outers.map(|outer| [(outer, None), (outer, Some(42))]);
@@ -70,7 +70,7 @@ pub fn wrapped(plain: &[Vec<u8>]) -> impl Iterator<Item = (Outer, bool, Vec<Vec<
     })
 }
 
-/// The frames of a connection.
+/// Frames of a connection, without a tunnel.
 pub fn plain(path: &Path) -> Vec<Vec<u8>> {
     segments(&scenes::named("keep_alive"), &Layout::default())
         .iter()
@@ -78,7 +78,7 @@ pub fn plain(path: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// One tuple in three VXLAN networks at once: what each connection's frames are, in turn.
+/// One tuple in three VXLAN networks at once: the network of each connection.
 pub const NETWORKS: [(u8, &str); 3] = [
     (7, "keep_alive"),
     (8, "chunked_trailers"),
@@ -104,7 +104,7 @@ pub fn of_one_tuple(outer: Outer, port: u16) -> [Vec<Vec<u8>>; 3] {
     })
 }
 
-/// These frames in turn, one of each.
+/// Interleaves these frames, one of each in turn.
 pub fn in_turn(all: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
     let most = all.iter().map(Vec::len).max().unwrap_or(0);
     (0..most)

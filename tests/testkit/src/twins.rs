@@ -5,13 +5,13 @@ use crate::tcp::{Layout, Path, Segment, Timed, frames, segments};
 
 /// Requests of a connection.
 pub const REQUESTS: usize = 40;
-/// So many are sent at once.
+/// Number of requests sent at once.
 pub const AT_ONCE: usize = 4;
 
-/// The port that each client uses.
+/// Source port of both clients.
 pub const FROM: u16 = 40_000;
 
-/// Every second request is the same bytes on both connections.
+/// Every second target is the same on both connections.
 pub fn target(connection: usize, number: usize) -> String {
     match number % 2 {
         0 => format!("/{number}"),
@@ -24,7 +24,7 @@ pub fn request(connection: usize, number: usize) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// The body's length differs too, so that framing one by the other's would fail.
+/// Body lengths differ too, so that framing one by the other would fail.
 pub fn response(connection: usize, number: usize) -> String {
     let body = "b".repeat(number * (1 + connection));
     format!(
@@ -65,8 +65,8 @@ pub fn scene(connection: usize) -> Scene {
 /// The VLAN of each connection.
 pub const VLANS: [u16; 2] = [10, 20];
 
-/// Frames of both connections, in VLANs of one trunk, with these initial sequence numbers;
-/// `copy` says how a frame is seen once more.
+/// Frames of both connections, in VLANs of one trunk, with these initial sequence numbers; `copy` says where
+/// each frame is seen again.
 pub fn in_two_vlans(isn: [[u32; 2]; 2], copy: Option<Copied>) -> Vec<Timed> {
     let each = [0, 1].map(|connection| in_its_vlan(connection, isn[connection], copy));
     let mut all = each.concat();
@@ -74,7 +74,7 @@ pub fn in_two_vlans(isn: [[u32; 2]; 2], copy: Option<Copied>) -> Vec<Timed> {
     all
 }
 
-/// The frames of one of them.
+/// The frames of one connection.
 pub fn in_its_vlan(connection: usize, isn: [u32; 2], copy: Option<Copied>) -> Vec<Timed> {
     let layout = Layout {
         isn,
@@ -106,10 +106,10 @@ pub fn in_its_vlan(connection: usize, isn: [u32; 2], copy: Option<Copied>) -> Ve
 pub enum Copied {
     /// At another port of a bridge, with its tag.
     AtBothPorts,
-    /// At the device of its VLAN, without.
+    /// At its VLAN device, without the tag.
     AboveTheTrunk,
 }
 
-/// Drawn by hosts, and the same in both.
+/// Initial sequence numbers: different ones here, equal ones in [`EQUAL`].
 pub const DRAWN: [[u32; 2]; 2] = [[0x1234_5678, 0x9abc_def0], [0x2468_ace0, 0x1357_9bdf]];
 pub const EQUAL: [[u32; 2]; 2] = [[0x1234_5678, 0x9abc_def0]; 2];

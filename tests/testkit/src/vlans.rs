@@ -4,7 +4,7 @@ use crate::pieces::pieces;
 use crate::scenes;
 use crate::tcp::{Layout, Path, segments};
 
-/// Tags before a packet: the EtherType and the 16 bits of each.
+/// Tags before a packet: EtherType and tag control information of each.
 pub const ARRANGEMENTS: [&[(u16, u16)]; 6] = [
     &[],
     &[(0x8100, 10)],
@@ -12,12 +12,12 @@ pub const ARRANGEMENTS: [&[(u16, u16)]; 6] = [
     &[(0x8100, 0x6000 | 20)],
     &[(0x88a8, 100), (0x8100, 10)],
     &[(0x8100, 100), (0x8100, 0x4000 | 10)],
-    // A priority and no VLAN before one.
+    // A tag with a priority only, before one with a VLAN.
     &[(0x8100, 0xe000), (0x8100, 30)],
 ];
 
-/// The frames of a connection for each arrangement, IPv4 and IPv6, from ports of their own: whole, and
-/// in pieces.
+/// The frames of a connection for each arrangement, IPv4 and IPv6, each from its own port: whole, and in
+/// fragments.
 pub fn all_frames() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let mut port = 40_000;

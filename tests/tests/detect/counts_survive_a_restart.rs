@@ -1,4 +1,4 @@
-//! What detection and the inventory have counted survives SIGTERM, SIGKILL and SIGHUP of the live agent.
+//! Counts of detection and the inventory survive SIGTERM, SIGKILL and SIGHUP of the live agent.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -27,7 +27,7 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let pair = Pair::new(1500).expect("a pair");
-        // Nothing is asked of what is behind it.
+        // The upstream is never requested.
         let upstream = SocketAddr::from(([127, 0, 0, 1], 9));
         let nginx = Nginx::start(&pair.server, upstream).expect("nginx");
         Site {
@@ -42,14 +42,14 @@ impl Site {
         state.to_str().expect("a name").to_owned()
     }
 
-    /// An agent that keeps its state this often.
+    /// An agent that saves its state at this interval.
     fn agent(&self, interval: &str) -> Agent {
         let options = ["-i", "veth0", "--state", &self.state()];
         let interval = [("HTTP_TRACE_STATE_INTERVAL", interval)];
         Agent::start_with(&self.pair.server, &options, &interval).expect("an agent")
     }
 
-    /// Asks for so many pages that are not there, on one connection.
+    /// Requests this many missing pages, on one connection.
     fn errors(&self, numbers: Range<u32>) {
         let server = format!("{}:80", address::SERVER_V4).parse();
         let mut client =
@@ -61,7 +61,7 @@ impl Site {
         }
     }
 
-    /// What `rules hits` says that the spike's rule has counted.
+    /// The count of the error spike's rule in `rules hits`.
     fn hits(&self) -> Option<u64> {
         let mut command = Command::new(binary().expect("a binary"));
         command.args(["rules", "hits", "--rule", SPIKE, "-o", "json", "--state"]);
@@ -72,7 +72,7 @@ impl Site {
     }
 }
 
-/// State, count and message of what the spike's rule said.
+/// State, count and message of the error spike's alerts.
 fn spikes(report: &Report) -> Vec<(String, u64, String)> {
     let of_rule = report.alerts.iter().filter(|r| r["rule"]["id"] == SPIKE);
     let told = of_rule.map(|record| {
@@ -136,11 +136,11 @@ fn two_hundred_errors_before_sigterm_and_150_after_are_one_alert_of_350() {
     let of_rule = |r: &&Value| r["rule"]["id"] == SPIKE;
     let alert = second.report.alerts.iter().find(of_rule).expect("an alert");
     let alert = &alert["http_trace"]["alert"];
-    // From the 175th on; and nobody saw what came between the two runs.
+    // From the 175th on; events between the two runs were not seen.
     assert_eq!(alert["statuses"], json!({"404": 176}));
     assert_eq!(alert["under_counted"], true);
 
-    // It is open still: it does not open again, and at the end it says what came since.
+    // It is still open: it does not open again, and its last update counts what came since.
     let agent = site.agent("1h");
     site.errors(350..360);
     agent.wait_for(10, GENEROUS).expect("a report");
@@ -177,7 +177,7 @@ fn what_was_written_before_sigkill_counts_after_it() {
     assert_eq!(site.hits(), Some(350));
 }
 
-/// Read while the agent runs, after SIGKILL in the middle of traffic, and after another run has added to it.
+/// Read while the agent runs, after SIGKILL during traffic, and after another run has added to it.
 #[test]
 fn the_inventory_is_whole_after_sigkill_and_grows_with_the_next_run() {
     needs!("nginx");
@@ -208,7 +208,7 @@ fn the_inventory_is_whole_after_sigkill_and_grows_with_the_next_run() {
     let agent = site.agent("20ms");
     ask(100);
     wait((100, 100));
-    // Killed while it writes: what was read before is there still, and nothing beyond what was asked.
+    // Killed while it writes: what was read before is still there, and nothing beyond the requests.
     ask(300);
     agent.kill().expect("a report");
     let (events, hits) = inventory(&state).expect("readable");

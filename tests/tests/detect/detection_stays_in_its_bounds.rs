@@ -1,5 +1,5 @@
 //! Detection allocates nothing for an event that matches nothing, and stays within its memory bound.
-//! What it costs in time is measured by `cargo xtask bench detect`.
+//! `cargo xtask bench detect` measures its time.
 
 use std::net::IpAddr;
 
@@ -30,10 +30,9 @@ fn with_status(visitors: &mut Visitors, status: u16) -> HttpEvent {
 fn an_event_that_matches_nothing_allocates_nothing() {
     let mut detector = detector(64 << 20);
     let mut visitors = Visitors::new(11);
-    // Statuses that no rule counts against a client; each server's responses are numbered once
-    // its first was seen, and an expression makes room for itself when it is first asked (that of
-    // where a login sends to, by the first POST that is sent elsewhere), that is what the warm-up
-    // is for.
+    // Statuses that no rule counts against a client. The warm-up covers one-time allocations: numbering the
+    // responses of a server after its first, and regular expressions on first use (that for redirects of
+    // logins by the first POST that is redirected).
     let mut push = |number: u32, status| {
         let mut event = Box::new(with_status(&mut visitors, status));
         event.client.ip = ip_of(number);
@@ -57,12 +56,12 @@ fn an_event_that_matches_nothing_allocates_nothing() {
         for number in 1000..2000 {
             let (allocations, rules, target) = push(number, status);
             if rules.is_empty() {
-                // One that is encoded is decoded for its rules.
+                // An encoded target is decoded for rules.
                 let encoded = target.iter().flatten().any(|b| b"%+".contains(b));
                 let most = if encoded { 2 } else { 0 };
                 assert!(allocations <= most, "{status}, event {number}: {target:?}");
             } else {
-                // A version in Server: the site's own finding, not the client's.
+                // A version in Server: a finding about the site, not the client.
                 assert!(
                     rules.iter().all(|id| id.starts_with("http-posture-")),
                     "{rules:?}"
@@ -76,8 +75,8 @@ fn an_event_that_matches_nothing_allocates_nothing() {
 fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
     const SPOOFED: u32 = 1_000_000;
     const BOUND: usize = 16 << 20;
-    /// What does not grow with clients: rules, automata, the sketch, the index's empty parts, and
-    /// a chunk of slots that is being begun.
+    /// Memory that does not grow with clients: rules, automata, the sketch, the empty parts of the index, and
+    /// a chunk of slots.
     const FIXED: usize = 24 << 20;
     let scanner: IpAddr = "203.0.113.9".parse().expect("an address");
     let mut alerts: Vec<Alert> = Vec::new();
@@ -96,13 +95,13 @@ fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
             most_bytes = most_bytes.max(detector.stats().bytes);
         };
         for number in 0..SPOOFED {
-            // 10,000 a second, each from an address of its own.
+            // 10,000 per second, each from its own address.
             let time_ns = Visitors::TIME_NS + u64::from(number) * 100_000;
             let mut event = template[number as usize % template.len()].clone();
             event.client.ip = ip_of(number);
             event.time_ns = time_ns;
             push(event);
-            // The scanner begins when the table has long been full: ten paths a second.
+            // The scanner begins long after the table is full: ten paths per second.
             if number > SPOOFED / 2 && number.is_multiple_of(1000) {
                 let mut event = template[0].clone();
                 event.client.ip = scanner;
@@ -132,7 +131,7 @@ fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
     assert!(turnover.refused > 0, "{turnover:?}");
 }
 
-/// What is kept of the lines of a name grows with what is asked of that name, not with all rules.
+/// Memory for the lines of a header name grows with the tests of that name, not with all rules.
 #[test]
 fn many_rules_over_many_names_take_no_more_than_their_share() {
     const NAMES: usize = 1_000;
@@ -162,7 +161,7 @@ fn many_rules_over_many_names_take_no_more_than_their_share() {
             if let Some(request) = &mut event.request {
                 request.headers = (0..NAMES)
                     .map(|at| {
-                        // Never the same text; the last event matches one rule.
+                        // A new text each time; the last event matches one rule.
                         let value = match (at, n) {
                             (7, 39) => format!("a value-{}-", 3 * NAMES + at),
                             _ => format!("nothing {n}"),

@@ -1,5 +1,5 @@
-//! Captures of scanners and of honest loads raise the alerts that `captures/detect/labels.toml` names, and
-//! no others. `detect_eval --record` recorded them.
+//! Captures of scanners and honest loads raise the alerts in `captures/detect/labels.toml`, and no others.
+//! `detect_eval --record` recorded them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use http_trace_tests::seen::Report;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What is said of one capture.
+/// Expectations for one capture.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Label {
-    /// Rules that raise an alert above informational, all of them.
+    /// All rules with an alert above informational.
     raises: BTreeSet<String>,
-    /// Rules that raise an informational one, at least.
+    /// Rules with an informational alert, at least.
     #[serde(default)]
     informs: BTreeSet<String>,
-    /// Where `raises` has something: distinct requests up to the first of them, at most.
+    /// If `raises` is not empty: limit of distinct requests until the first of them.
     #[serde(default)]
     within: usize,
 }
@@ -85,7 +85,7 @@ fn hold(options: &[&str]) {
     assert!(wrong.is_empty(), "{options:?}:\n{}", wrong.join("\n"));
 }
 
-/// What is written down of a run raises the alerts of that run.
+/// The json output of a run raises the same alerts as the run.
 #[test]
 fn and_so_do_their_recorded_events() {
     for name in labels().into_keys() {
@@ -103,7 +103,7 @@ fn and_so_do_their_recorded_events() {
     }
 }
 
-/// Of each alert when it was told, by which rule, why and of whom.
+/// Time, rule, reason and entities of each alert.
 fn alerts(report: &Report) -> Vec<[&Value; 4]> {
     const PARTS: [&str; 4] = ["@timestamp", "rule", "event", "source"];
     let alerts = report.alerts.iter();

@@ -13,11 +13,11 @@ use http_trace_tests::needs;
 
 const HOOKS: [Hook; 4] = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp];
 
-/// What a socket may hold by default on recent kernels (`sysctl_optmem_max` in net/core/sock.c), in
-/// bytes: its filter is charged to it.
+/// Default memory of a socket on recent kernels (`sysctl_optmem_max` in net/core/sock.c), in bytes. Its
+/// filter is charged to it.
 const OPTMEM_MAX: u32 = 128 << 10;
 
-/// A program's size beside its instructions (`struct bpf_prog`), in bytes, with room for other kernels.
+/// Size of a program beside its instructions (`struct bpf_prog`), in bytes, with a margin for other kernels.
 const PROG_HEADER: u32 = 256;
 
 #[test]

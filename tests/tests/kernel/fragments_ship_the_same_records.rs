@@ -1,4 +1,4 @@
-//! The programs and the host's filter ship the same fragments, honest or hostile, within one budget.
+//! The programs and the host's filter ship the same fragments, honest or hostile, within the same budget.
 
 use http_trace::probe::loader::{Framing, Settings};
 use http_trace::probe::test_run::TestRun;
@@ -51,7 +51,7 @@ fn a_flood_of_pieces_stays_within_its_budget() {
         .iter()
         .find(|(_, frame)| walk::ethernet(&frame[..], 0) == Err(Skip::Fragment))
         .expect("a piece");
-    // In one second of the budget, however slow the machine is: in one run of the program.
+    // Within one second of the budget, however slow the machine is: in one run of the program.
     kernel.time(piece, 100_000).expect("a test run");
     let (shipped, dropped) = (
         kernel.counter(Counter::Fragment),
@@ -62,7 +62,7 @@ fn a_flood_of_pieces_stays_within_its_budget() {
     assert!(kernel.counter(Counter::FragmentDroppedBytes) > dropped * 8);
 }
 
-/// Small numbers from a seed (xorshift).
+/// Small random numbers from a seed (xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -74,7 +74,7 @@ impl Dice {
     }
 }
 
-/// Pieces with a few bytes of their headers changed: lengths, offsets, header lengths, next headers.
+/// Fragments with some header bytes changed: lengths, offsets, header lengths, next headers.
 fn mutated(count: usize) -> Vec<Vec<u8>> {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut honest = Vec::new();

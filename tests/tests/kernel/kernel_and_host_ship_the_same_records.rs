@@ -1,7 +1,7 @@
-//! The eBPF programs of all hooks and the filter on the host ship the same records of the same frames, but
-//! for time, CPU, interface, hook and socket.
+//! The eBPF programs of all hooks and the filter on the host ship the same records for the same frames,
+//! except for time, CPU, interface, hook and socket.
 //!
-//! BPF_PROG_TEST_RUN takes Ethernet frames of less than a page: the segments of other captures are put into
+//! BPF_PROG_TEST_RUN accepts Ethernet frames of less than a page. The segments of other captures are put into
 //! frames that fit.
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,13 +21,13 @@ use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{self, Segment};
 use http_trace_tests::{at_tc, essence, needs, own_captures, public_captures, skip};
 
-/// What BPF_PROG_TEST_RUN takes: less than a page with its own headroom and tail.
+/// Size limit of BPF_PROG_TEST_RUN: a page without headroom and tail.
 const LARGEST: usize = 3500;
 
-/// Payload of a frame that is made anew.
+/// Payload of a rebuilt frame.
 const PIECE: usize = 3000;
 
-/// Frames of a capture, or `None` when it has some that a test run does not take.
+/// Frames of a capture; `None` if a test run does not accept all of them.
 fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
     let mut frames = Frames::open(&[capture.to_owned()]);
     let mut all = Vec::new();
@@ -42,7 +42,7 @@ fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
     Some(all)
 }
 
-/// The segments of a capture in frames of our own.
+/// The segments of a capture in rebuilt frames.
 fn made_anew(capture: &Path) -> Vec<Vec<u8>> {
     let frames = Frames::open(&[capture.to_owned()]);
     let mut replay = Replay::new(frames, ReplayOptions::default());
@@ -84,11 +84,11 @@ fn made_anew(capture: &Path) -> Vec<Vec<u8>> {
     all
 }
 
-/// A program in the kernel, and what it is given.
+/// A program in the kernel, and its kind of packets.
 struct Place {
     kernel: TestRun,
     framing: Framing,
-    /// Its packets begin with the IP header; those with tags before it are not IP to it.
+    /// Whether its packets begin with the IP header; tagged ones are not IP to it.
     ip: bool,
 }
 
@@ -117,12 +117,12 @@ fn places() -> Vec<Place> {
     places
 }
 
-/// Whether an IP header follows the Ethernet header at once.
+/// Whether the IP header directly follows the Ethernet header.
 fn is_plain_ip(frame: &[u8]) -> bool {
     matches!(frame.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]))
 }
 
-/// As the programs whose packets begin with the IP header.
+/// Pushes a frame as programs see it whose packets begin with the IP header.
 fn push_ip(
     host: &mut HostFilter,
     frame: &[u8],
@@ -143,7 +143,7 @@ const COUNTED: [Counter; 4] = [
     Counter::FlowsClosed,
 ];
 
-/// Both filters over the frames; each frame's records must agree. How many records there were.
+/// Runs both filters over the frames; the records of each frame must be equal. Returns the number of records.
 fn compare(name: &str, frames: &[Vec<u8>], place: &mut Place) -> usize {
     let Place {
         kernel,

@@ -1,5 +1,5 @@
-//! Frames of a page and more, which BPF_PROG_TEST_RUN does not take, are sent over a veth pair: the program
-//! and the filter on the host ship the same records of them.
+//! Frames of a page and more, which BPF_PROG_TEST_RUN refuses, are sent over a veth pair: the program and the
+//! filter on the host ship the same records.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use http_trace_tests::inject::inject;
 use http_trace_tests::netns::Namespace;
 use http_trace_tests::{at_tc, essence, needs, own_captures, public_captures, skip};
 
-/// What BPF_PROG_TEST_RUN takes; without a larger frame a capture is `kernel_host`'s.
+/// Size limit of BPF_PROG_TEST_RUN. Captures without larger frames belong to `kernel_host`.
 const TEST_RUN_TAKES: usize = 3500;
-/// The greatest MTU of a veth, and an Ethernet header.
+/// The largest MTU of a veth, plus an Ethernet header.
 const LARGEST: usize = 65_535 + 14;
 
-/// Frames of a capture that has some that only a veth takes, and none that it does not.
+/// Frames of a capture that has some frames too large for a test run, and none too large for a veth.
 fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
     let mut frames = Frames::open(&[capture.to_owned()]);
     let mut all = Vec::new();
@@ -38,7 +38,7 @@ fn frames(capture: &Path) -> Option<Vec<Vec<u8>>> {
     large.then_some(all)
 }
 
-/// What the host's filter makes of the frames.
+/// Records of the host's filter for the frames.
 fn by_host(frames: &[Vec<u8>]) -> Vec<String> {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
     let mut records = Vec::new();
@@ -50,7 +50,7 @@ fn by_host(frames: &[Vec<u8>]) -> Vec<String> {
     records
 }
 
-/// What the kernel's filter makes of the frames as they come in on `inject1`. Runs in the namespace.
+/// Records of the kernel's filter for the frames that arrive on `inject1`. Runs in the namespace.
 fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
     let options = Options {
         hooks: vec![Hook::Tc],
@@ -63,7 +63,7 @@ fn by_kernel(frames: &[Vec<u8>]) -> Vec<String> {
     };
     let (mut probe, _) = Probe::start(options).expect("a probe");
     let mut records = Vec::new();
-    // The system may send something of its own on a new device, never TCP.
+    // The system may send something on a new device, but never TCP.
     inject("inject0", frames, || {
         probe.drain(|record, _| records.push(essence(&record)));
     })

@@ -1,4 +1,4 @@
-//! The programs and the host's filter ship the same records of tunnels and VLANs, and name them alike.
+//! The programs and the host's filter ship the same records for tunnels and VLANs, with the same names.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use http_trace_tests::tunnels::{plain, wrapped};
 use http_trace_tests::vlans::all_frames;
 use http_trace_tests::{apart, at_tc, essence, needs};
 
-/// The tunnel that the full walk finds a frame in.
+/// The tunnel in which the full walk finds a frame's segment.
 fn walked(frame: &[u8]) -> Encap {
     let options = WalkOptions::default();
     let found = walk::frame(frame, frame.len() as u32, LinkType::ETHERNET, options);
@@ -57,7 +57,7 @@ fn every_tunnel_gives_the_records_of_what_is_inside_and_names_it() {
             for (outer, vxlan, wrapped) in wrapped(&plain) {
                 let what = format!("{framing:?}, {outer:?}, vxlan {vxlan}");
                 let bit = if vxlan { decap::VXLAN } else { decap::IPIP };
-                // What comes after a tunnel's packets is not of that tunnel.
+                // Packets after those of a tunnel do not belong to it.
                 let mixed = [&wrapped[..], &other].concat();
                 let (inside, count) = records(&mixed, framing, bit);
                 let tunnel = |i: usize| (i < wrapped.len()).then(|| walked(&wrapped[i]));
@@ -104,7 +104,7 @@ fn kernel_and_host_say_the_same() {
             let keys: BTreeSet<_> = kernel.iter().map(|record| record.1).collect();
             let expected = match which {
                 0 => 1,
-                // One of the six arrangements is none, and two have the same numbers.
+                // One of the six arrangements has no tag, and two have the same VLAN ids.
                 _ => 5,
             };
             assert_eq!(keys.len(), expected, "{framing:?} {which}");

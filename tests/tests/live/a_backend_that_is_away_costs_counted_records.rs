@@ -1,5 +1,5 @@
-//! A collector that is away for as many responses as a host with 20 a second has in an hour costs what the queue cannot
-//! hold, each record of it told, and no memory; it recovers alone.
+//! A collector that is down for as many responses as a host with 20 per second has in an hour costs only what
+//! exceeds the queue, each record of it reported, and no memory. Delivery resumes by itself.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,13 +15,13 @@ use http_trace_tests::pusher::Push;
 use serde_json::Value;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
-/// An hour of 20 responses a second.
+/// An hour at 20 responses per second.
 const RESPONSES: u64 = 72_000;
 const QUEUE: &str = "2MiB";
-/// What an allocator may keep of what comes and goes.
+/// Memory that an allocator may keep after use.
 const FLAT_KIB: u64 = 4096;
 
-/// What a collector got: log records of responses, and how many records others say were lost.
+/// What a collector received: log records of responses, and the number of records reported as lost.
 #[derive(Default)]
 struct Got {
     delivered: AtomicU64,
@@ -39,7 +39,7 @@ impl Got {
         // `event_name`, field 12 of a log record (opentelemetry/proto/logs/v1/logs.proto).
         let named = positions(body, b"\x62\x13http_trace.response").count();
         self.delivered.fetch_add(named as u64, Ordering::Relaxed);
-        // An attribute: its key, then an `AnyValue` of a length with an int, field 3.
+        // An attribute: its key, then an `AnyValue` with an int, field 3.
         const COUNT: &[u8] = b"http_trace.lost.count";
         for at in positions(body, COUNT) {
             let digits = body[at + COUNT.len() + 3..].iter().enumerate();
@@ -85,7 +85,7 @@ fn resident_kib(agent: &Agent) -> u64 {
     number.expect("a number")
 }
 
-/// How many events a loss says that the queue of an output had no room for.
+/// The number of events in a loss of an output's queue.
 fn loss_of_queue(loss: &Value) -> u64 {
     let lost = &loss["http_trace"]["lost"];
     assert_eq!(lost["where"], "output_queue", "{loss}");
@@ -121,7 +121,7 @@ fn an_hour_away_costs_what_is_told_and_no_memory() {
         agent.wait_until_idle().expect("a file");
         resident_kib(&agent)
     };
-    // The queue is full after some thousand.
+    // The queue is full after some thousand records.
     let full = ask(1, RESPONSES / 4);
     let end = ask(2, RESPONSES * 3 / 4);
     assert!(end < full + FLAT_KIB, "{full} KiB, then {end} KiB");
@@ -136,7 +136,7 @@ fn an_hour_away_costs_what_is_told_and_no_memory() {
             let _ = got.answer(stream);
         }
     });
-    // What was queued comes within the longest pause, without being asked for.
+    // The queued records come within the longest pause, without a further event.
     let until = Instant::now() + Duration::from_secs(30);
     while got.lost.load(Ordering::Relaxed) == 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));

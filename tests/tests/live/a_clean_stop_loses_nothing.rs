@@ -1,5 +1,5 @@
-//! A run that is stopped under load, at any moment, has lost nothing: what it did not see of the last
-//! exchanges, because it stopped, is no loss.
+//! A run that is stopped under load, at any moment, reports no loss: exchanges that it did not see to the end
+//! because it stopped are none.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,7 +15,7 @@ const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 fn stops(hook: &str, environment: &[(&str, &str)]) {
     let pair = Pair::new(1500).expect("a pair");
     let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-    // Many small ones, and one of many segments: at any moment some are on their way.
+    // Many small responses, and one of many segments: at any moment some are in flight.
     let url = |file: &str| format!("http://{}/{file}", address::SERVER_V4);
     let load = |file: &str| {
         let mut wrk = Command::new(program("wrk").expect("wrk"));
@@ -27,11 +27,11 @@ fn stops(hook: &str, environment: &[(&str, &str)]) {
     for round in 0..8 {
         let options = ["--hook", hook, "-i", "veth0", "-p", "80"];
         let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
-        // What is open before the agent's start is another matter.
+        // Connections open before the agent's start are not part of this test.
         let load = [load("small.txt"), load("large.bin")];
         std::thread::sleep(Duration::from_millis(400 + 37 * round));
         let outcome = std::thread::scope(|scope| {
-            // It goes on while the programs come off, and leaves the CPUs to the agent then.
+            // The load continues while programs are detached, then leaves the CPUs to the agent.
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(700));
                 drop(load);

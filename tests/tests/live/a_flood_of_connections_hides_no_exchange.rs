@@ -1,4 +1,4 @@
-//! Beside a flood of connections that stay open, more than the tables hold, every honest exchange is
+//! During a flood of connections that stay open, more than the tables hold, every honest exchange is
 //! reported.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,11 +14,11 @@ use http_trace_tests::netns::Pair;
 use http_trace_tests::nginx::Nginx;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
-/// Addresses that the flood comes from.
+/// Number of addresses of the flood.
 const ATTACKERS: u8 = 8;
-/// How often each of the keep-alive connections asks, in ms: the last one is idle in between.
+/// Request interval of each keep-alive connection, in ms: the last connection becomes idle in between.
 const KEEP_ALIVE_MS: [u64; 4] = [50, 300, 1_000, 6_500];
-/// How often a new connection comes.
+/// Interval of new connections.
 const NEW_EVERY: Duration = Duration::from_millis(40);
 
 fn connect(server: SocketAddr) -> Raw {
@@ -31,7 +31,7 @@ fn ask(raw: &mut Raw, n: usize) {
     assert_eq!(raw.receive().expect("an answer").status, 200);
 }
 
-/// Asks over new and over kept connections until it is told to end.
+/// Sends requests on new and on keep-alive connections until `over`.
 fn honest(server: SocketAddr, over: &AtomicBool) {
     let begun = Instant::now();
     let mut kept = KEEP_ALIVE_MS.map(|every_ms| (every_ms, 0, connect(server)));
@@ -52,7 +52,7 @@ fn honest(server: SocketAddr, over: &AtomicBool) {
     }
 }
 
-/// A table of that many connections, and a flood beyond it.
+/// Checks a table of `flows` connections with a flood beyond it.
 fn check(flows: u32, connections: u32, per_second: u32) {
     let pair = Pair::new(1500).expect("a pair");
     let attackers: Vec<Ipv4Addr> = (0..ATTACKERS).map(|n| [10, 77, 0, 10 + n].into()).collect();
@@ -95,7 +95,7 @@ fn check(flows: u32, connections: u32, per_second: u32) {
         of_flood.filter(|seen| seen.server.port() == flooded && seen.status == Some(204));
     assert_eq!(answered.count() as u32, (connections + 1) / KINDS);
     assert_eq!(outcome.counter("table_full"), 0, "admitted late");
-    // Of the table, or of the heads that wait for their ends.
+    // Evicted from the table, or for the memory of unfinished heads.
     let evicted = |loss: &serde_json::Value| loss["http_trace"]["lost"]["unit"] == "flows";
     assert!(
         outcome.report.losses.iter().any(evicted),
@@ -109,7 +109,7 @@ fn of_thousands() {
     check(4_096, 10_000, 1_500);
 }
 
-/// The usual bound. By hand: `cargo test --release --test live of_ten_thousands -- --ignored`.
+/// The default bound. Run by hand: `cargo test --release --test live of_ten_thousands -- --ignored`.
 #[test]
 #[ignore = "takes a minute, and says something of an optimised build only"]
 fn of_ten_thousands() {

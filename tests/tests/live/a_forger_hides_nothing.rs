@@ -1,5 +1,5 @@
-//! A forger sends RSTs, FINs, SYNs and second SYN-ACKs into live connections that their receivers do not take:
-//! each exchange is an event with its request all the same, and attacks behind them raise their alerts.
+//! RSTs, FINs, SYNs and second SYN-ACKs that their receivers refuse are forged into live connections: each
+//! exchange is still an event with its request, and attacks after them raise their alerts.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use http_trace_tests::routed::nft;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 const CONNECTIONS: usize = 6;
-/// What each asks: one plain file, then attacks.
+/// Targets of each connection: one plain file, then attacks.
 const ATTACKS: [&str; 4] = [
     "/small.txt?id=1%27%20UNION%20SELECT%20password%20FROM%20users--",
     "/small.txt?file=../../../../etc/passwd",
@@ -24,12 +24,12 @@ const ATTACKS: [&str; 4] = [
 ];
 const ROUNDS: usize = 5;
 
-/// Why the receivers do not take what is forged.
+/// Why receivers refuse the forged segments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Damage {
-    /// A wrong checksum, where those of the others are left to the network card.
+    /// A wrong checksum, while other checksums are left to the network card.
     Sum,
-    /// A wrong checksum, where the client's others are filled in; the server's are, behind the hook.
+    /// A wrong checksum, while the client's others are filled in; the server's are filled in after the hook.
     SumAmongFilled,
     /// The packet does not reach its receiver.
     Ttl,
@@ -46,7 +46,7 @@ fn forger(namespace: &Namespace, port: u16, sender: &str, damage: Damage) -> Run
     forger
 }
 
-/// Asks for this, and takes 50 times the pause for the answer's body.
+/// Sends a request, and reads the body of the answer over 50 times the pause.
 fn get(raw: &mut Raw, target: &str, pause: Duration) -> u16 {
     raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
         .expect("sent");
@@ -89,12 +89,12 @@ fn behind_a_forger(hook: &str, damage: Damage) {
         let mut ask = |raw: &mut Raw, target: String, pause: Duration| {
             let status = get(raw, &target, pause);
             asked.push((raw.address().expect("an address"), target, status));
-            // What is forged comes before the next request.
+            // The forged segment comes before the next request.
             std::thread::sleep(Duration::from_millis(20));
         };
         ask(raw, format!("/small.txt?first={n}"), Duration::ZERO);
         if n % 3 == 0 {
-            // Longer than a close waits for its confirmation.
+            // Longer than a close waits for confirmation.
             raw.receive_buffer(64 << 10).expect("a small buffer");
             ask(raw, format!("/large.bin?{n}"), Duration::from_millis(60));
         }

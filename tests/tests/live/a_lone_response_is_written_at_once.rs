@@ -9,9 +9,10 @@ use http_trace_tests::needs;
 use http_trace_tests::nginx::Nginx;
 
 const RESPONSES: usize = 31;
-/// Longer than any timer of the agent counts as traffic.
+/// Long enough for the agent to treat the host as quiet.
 const PAUSE: Duration = Duration::from_millis(120);
-/// For half of them, on a busy machine. A timer of 100 ms alone would take half of that on average.
+/// Bound for half of the responses, on a busy machine. A timer of 100 ms alone would take half of that on
+/// average.
 const BOUND: Duration = Duration::from_millis(20);
 
 #[test]

@@ -1,5 +1,5 @@
-//! SIGHUP under load: settings and rules change at once, a faulty file changes nothing, and every response
-//! is reported once.
+//! SIGHUP under load: settings and rules change at once, a faulty file changes nothing, and every response is
+//! reported once.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,7 @@ fn ten_times_under_load() {
             asked
         });
         for n in 1..=10 {
-            // Other settings, and other rules, each time.
+            // Other settings and other rules each time.
             let (more, expected) = match n % 5 {
                 0 => ("stauts = 1".to_owned(), "unknown key 'stauts'".to_owned()),
                 1 => (
@@ -77,10 +77,10 @@ fn ten_times_under_load() {
         }
         done.store(true, Ordering::Relaxed);
         let requests = load.join().expect("requests");
-        // What is written changes next: for responses, not for those that are still read.
+        // The output filter changes next: wait for responses that are still being read.
         agent.wait_for(requests, SOON).expect("events");
     });
-    // What was read last is at work: a rule for 404, and what is written.
+    // The last file is in effect: a rule for 404, and the output filter.
     set("status = '4xx'");
     rules_of(404);
     agent.signal(Signal::HUP).expect("a signal");
@@ -93,7 +93,7 @@ fn ten_times_under_load() {
     outcome.check_clean();
     let mut log = nginx.stop().expect("an access log");
     assert!(log.len() > 500, "{} requests are no load", log.len());
-    // It has another status than what is written then.
+    // Its status is not among those written then.
     log.retain(|line| !line.target.ends_with("?last"));
     nothing(log_differences(&outcome.report, &log));
     let mut alerts = outcome.report.alerts.iter();

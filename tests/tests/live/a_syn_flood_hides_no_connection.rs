@@ -1,4 +1,4 @@
-//! Under a flood of SYNs honest connections are reported, and memory stays bounded.
+//! During a flood of SYNs honest connections are reported, and memory stays bounded.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
@@ -17,14 +17,14 @@ use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType};
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 const SYNS: u32 = 200_000;
-/// The honest client asks once in so many.
+/// One honest request per this many SYNs.
 const ASKED_EVERY: u32 = 500;
-/// And a new one comes once in so many.
+/// One new honest connection per this many SYNs.
 const NEW_EVERY: u32 = 5_000;
-/// The agent's own bounds (reassembly 64 MiB, heads 64 MiB) and what it needs besides.
+/// The agent's own bounds (reassembly 64 MiB, heads 64 MiB) plus its other needs.
 const BOUND_KIB: u64 = 256 << 10;
 
-/// The `n`th SYN, from an address and a port of its own.
+/// The `n`th SYN, from its own address and port.
 fn syn(n: u32, to: SocketAddrV4) -> Vec<u8> {
     let [_, a, b, c] = (n / 7).to_be_bytes();
     let from = [10, 100 + a, b, c];
@@ -43,7 +43,7 @@ fn syn(n: u32, to: SocketAddrV4) -> Vec<u8> {
     })
 }
 
-/// A pair whose server answers addresses that lead nowhere; cookies let honest clients in.
+/// A pair whose server answers unreachable addresses; SYN cookies admit honest clients.
 fn open_to_all() -> Pair {
     let pair = Pair::new(1500).expect("a pair");
     let gateway = address::CLIENT_V4;
@@ -59,7 +59,7 @@ fn open_to_all() -> Pair {
     pair
 }
 
-/// A socket that sends packets as they are, headers and all.
+/// A raw socket that sends packets with their headers.
 fn raw_socket() -> OwnedFd {
     let raw_ip = Protocol::from_raw(255.try_into().expect("IPPROTO_RAW"));
     rustix::net::socket_with(
@@ -71,7 +71,7 @@ fn raw_socket() -> OwnedFd {
     .expect("a raw socket")
 }
 
-/// A keep-alive connection's next request, which is answered.
+/// Sends the next request of a keep-alive connection; it must be answered.
 fn ask(raw: &mut Raw, n: u32) {
     let request = format!("GET /small.txt?{n} HTTP/1.1\r\nHost: a\r\n\r\n");
     raw.send(request.as_bytes()).expect("sent");
@@ -89,7 +89,7 @@ fn an_honest_connection_is_not_lost() {
     let port = own_port();
     let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
     let text = port.to_string();
-    // With the usual ring: its memory is looked at.
+    // With the default ring, since memory is measured.
     let options = ["-i", "veth0", "-p", &text, "-vv"];
     let agent = Agent::start_with(&pair.server, &options, &[]).expect("the agent");
     let bed = Bed { pair, agent };
@@ -100,7 +100,7 @@ fn an_honest_connection_is_not_lost() {
         let mut honest = connect(server);
         let mut sent = 0;
         for n in 0..SYNS {
-            // The queue of the link may be full for a moment: that SYN is not sent.
+            // The link's queue may be full for a moment: then the SYN is not sent.
             let went = rustix::net::sendto(&socket, &syn(n, to), SendFlags::empty(), &to);
             sent += u32::from(went.is_ok());
             if n % ASKED_EVERY == 0 {
@@ -134,8 +134,8 @@ fn an_honest_connection_is_not_lost() {
     );
 }
 
-/// SYNs to a port that `-p` names and where nobody listens are refused, each of them: of so many a
-/// second there are events, of the others it is told how many they were.
+/// SYNs to a closed port that `-p` names are all refused: a limited number per second make events, and the
+/// number of the others is reported.
 #[test]
 fn refused_syns_make_no_flood_of_events() {
     needs!(alone; "nginx");

@@ -1,4 +1,4 @@
-//! At full speed every line of the server's log is an event, or falls into the time of a reported loss.
+//! At full speed every line of the server's log is an event, or falls within a reported loss.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use http_trace_tests::pusher::{Push, Pushing};
 use rustix::process::Signal;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
-/// Ring buffer of the agent, bytes.
+/// Ring buffer of the agent, in bytes.
 const RING: u64 = 16 << 20;
 
-/// A pair, nginx and the agent, with only the field that names the target written.
+/// A pair with nginx and the agent, which writes only the header that names the target.
 struct Busy {
     pair: Pair,
     port: u16,
@@ -40,7 +40,7 @@ impl Busy {
         }
     }
 
-    /// Clients at work `during` something.
+    /// Runs clients during `during`.
     fn push<T>(&self, push: Push, during: impl FnOnce(&Pushing<'_>, &Agent) -> T) -> (u64, T) {
         let server = server_v4(self.port);
         push.run(&self.pair.client, server, |pushing| {
@@ -49,9 +49,9 @@ impl Busy {
         .expect("clients")
     }
 
-    /// Ends all; the log against the events.
+    /// Ends everything; compares the log with the events.
     fn stop(self) -> (Ledger, http_trace_tests::agent::Outcome) {
-        // What was sent has passed the hook; the agent drains its ring before it ends.
+        // All packets have passed the hook; the agent drains its ring before it ends.
         let log = self.nginx.stop_and_keep().expect("a log");
         let mut ledger = Ledger::new(&log).expect("a ledger");
         let outcome = self
@@ -62,7 +62,7 @@ impl Busy {
     }
 }
 
-/// How long sixteen clients ask: `HTTP_TRACE_BUSY_SECONDS`, or ten.
+/// How long sixteen clients send requests: `HTTP_TRACE_BUSY_SECONDS`, or ten seconds.
 fn busy_time() -> Duration {
     let seconds = std::env::var("HTTP_TRACE_BUSY_SECONDS");
     Duration::from_secs(seconds.ok().and_then(|s| s.parse().ok()).unwrap_or(10))
@@ -92,17 +92,17 @@ fn sixteen_clients_with_pipelining_agree_with_the_log() {
         ledger.check_all();
         assert!(outcome.status.success(), "{:?}", outcome.said);
     } else {
-        // The clients are as fast as they can be, and the agent has what they and nginx leave it.
+        // The clients use all CPU they get, and the agent gets what they and nginx leave.
         check_told(&ledger);
     }
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
-    // Requests come in on one CPU while responses go out on another; nothing else takes the framing.
+    // Requests arrive on one CPU while responses leave on another; nothing else disturbs framing.
     let unsure = outcome.counter("became_unsure");
     let refused = outcome.counter("claim_refused");
     assert!(unsure <= refused, "{:?}", outcome.said);
 }
 
-/// What is missing falls into the time of losses that were told, and nothing is wrong.
+/// Missing events fall within reported losses, and nothing is wrong.
 fn check_told(ledger: &Ledger) {
     ledger.check();
     let uncovered = ledger.uncovered(100);
@@ -125,7 +125,7 @@ fn a_stopped_agent_tells_what_it_lost() {
         ahead: false,
         run: 2,
     };
-    // A record has 128 bytes of its own, and there are two for each response, one with its head.
+    // A record takes at least 128 bytes, and there are two per response, one with its head.
     let overflowing = RING / 256;
     let (answered, ()) = busy.push(push, |pushing, agent| {
         pushing.wait_for(1000);
@@ -133,7 +133,7 @@ fn a_stopped_agent_tells_what_it_lost() {
         std::thread::sleep(Duration::from_secs(2));
         pushing.wait_for(overflowing);
         agent.signal(Signal::CONT).expect("continued");
-        // What was in the ring is worked off meanwhile, and there is room again.
+        // Meanwhile the ring is drained, and there is room again.
         pushing.wait_for(overflowing / 2);
         std::thread::sleep(Duration::from_secs(2));
     });
@@ -157,7 +157,7 @@ fn a_stopped_agent_tells_what_it_lost() {
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
 }
 
-/// What reads and what writes goes before others, or falls behind in bursts; nothing else does.
+/// The threads that read and write have priority, or they fall behind in bursts; no other thread has it.
 #[test]
 fn reading_and_writing_go_first() {
     needs!(alone; "nginx");

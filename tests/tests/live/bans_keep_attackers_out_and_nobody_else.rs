@@ -1,5 +1,5 @@
-//! With `--ban-for`, nft keeps the client of an alert out within a second, everybody else stays in, and
-//! bans end: by themselves, whatever became of the agent, or when they are lifted.
+//! With `--ban-for`, nft blocks the client of an alert within a second, nobody else is blocked, and bans end:
+//! by themselves, whatever happens to the agent, or when they are lifted.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Site {
         Agent::start(&self.pair.server, options).expect("an agent")
     }
 
-    /// What curl's first answer to this client is; none when it gets through to nobody.
+    /// The status of curl's first answer to this client; `None` if it cannot connect.
     fn ask(&self, client: &str, path: &str) -> Option<u16> {
         let url = match client.contains(':') {
             true => format!("http://[{}]{path}", address::SERVER_V6),
@@ -55,7 +55,7 @@ impl Site {
             .filter(|status| *status > 0)
     }
 
-    /// Asks for what a scanner asks for.
+    /// Sends a scanner's requests.
     fn attack(&self, client: &str) {
         let url = match client.contains(':') {
             true => format!("http://[{}]", address::SERVER_V6),
@@ -69,7 +69,7 @@ impl Site {
         curl(&self.pair.client, &words).expect("curl");
     }
 
-    /// Whether the client is out, or in again, within a time.
+    /// Whether the client is blocked, or unblocked, within this time.
     fn turns(&self, client: &str, out: bool, within: Duration) -> bool {
         let end = Instant::now() + within;
         loop {
@@ -177,7 +177,7 @@ fn bans_run_out_also_where_the_agent_was_killed() {
         site.turns(ATTACKERS[0], false, Duration::from_secs(6)),
         "a ban runs out"
     );
-    // The next agent finds the table as it was left.
+    // The next agent finds the table as the first one left it.
     let tracer = site.agent(&reset);
     site.attack(ATTACKERS[0]);
     assert!(site.turns(ATTACKERS[0], true, SOON), "it is still in");

@@ -11,10 +11,10 @@ use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::Nginx;
 
-/// The most bytes of a body that are asked for.
+/// Length of the requested snippets, in bytes.
 const MOST: usize = 300;
 
-/// A body as curl gives it to its user, codings undone.
+/// A body as curl returns it, with codings undone.
 fn body(namespace: &Namespace, url: &str, coded: bool) -> Vec<u8> {
     let mut command = Command::new(program("curl").expect("curl"));
     command.args(["--silent", "--max-time", "20", "--noproxy", "*", url]);
@@ -24,9 +24,9 @@ fn body(namespace: &Namespace, url: &str, coded: bool) -> Vec<u8> {
     namespace.run(&mut command).expect("curl").stdout
 }
 
-/// What is asked for, its status, and what its header fields must say, so that the test is one.
+/// Requests with their status and a header that the response must have, to prove the case.
 const ASKED: &[(&str, bool, u16, &str, &str)] = &[
-    // An error page of a file, a short text, and text that nginx compresses or makes as it sends.
+    // An error page from a file, a short text, and text that nginx compresses or generates while sending.
     ("nothing-here", false, 404, "content-length", ""),
     ("503", false, 503, "content-length", "5"),
     ("text.txt", true, 200, "content-encoding", "gzip"),
@@ -45,7 +45,7 @@ fn at(hook: &str, statuses: &str, wanted: impl Fn(u16) -> bool) {
         options.extend(["-i", "veth0"]);
     }
     options.push("-v");
-    // On the client's side, where responses come in: XDP sees nothing else.
+    // At the client's end, where responses arrive: XDP sees ingress only.
     let agent = Agent::start(&pair.client, &options).expect("an agent");
     let bodies: Vec<Vec<u8>> = ASKED
         .iter()

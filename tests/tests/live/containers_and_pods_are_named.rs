@@ -1,5 +1,5 @@
-//! Each event names the container and the pod that a process runs in, and never another one: servers say in a
-//! header field who they are, and containers have what they are called for a name.
+//! Each event names the container and pod of a process, and never a wrong one: servers identify themselves in
+//! a header field, and containers are named after their servers.
 
 use std::fs;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use http_trace_tests::{needs, skip};
 
 const SCRIPT: &str = include_str!("../../src/processes.py");
 
-/// Asks this port so often.
+/// Sends `count` requests to this port.
 fn ask(namespace: &Namespace, port: u16, count: usize) {
     let url = format!("http://{}:{port}/", address::SERVER_V4);
     let mut command = Command::new(program("curl").expect("curl"));
@@ -34,7 +34,7 @@ fn ask(namespace: &Namespace, port: u16, count: usize) {
     namespace.run(&mut command).expect("curl");
 }
 
-/// Of the event of a server's end: container, image, pod, namespace, owner.
+/// Names at a server's end of an event: container, image, pod, namespace, owner.
 fn names(seen: &Seen) -> [String; 5] {
     let json = &seen.json;
     let resource = &json["orchestrator"]["resource"];
@@ -48,8 +48,8 @@ fn names(seen: &Seen) -> [String; 5] {
     .map(|value| value.as_str().unwrap_or("-").to_owned())
 }
 
-/// Whether the event was written before all was known of a process, which it says: of an end on a host whose
-/// CPUs were all taken for a while. What it names must be right all the same.
+/// Whether the event was written before everything was known of a process, which it says: the lookup came
+/// late on a busy host. The names it has must still be right.
 fn is_late(seen: &Seen, expected: &[&str]) -> bool {
     let is_late = seen.missing.contains(&"process".to_owned());
     if is_late {
@@ -60,7 +60,7 @@ fn is_late(seen: &Seen, expected: &[&str]) -> bool {
     is_late
 }
 
-/// Which pod and container a process is in, as the path of its cgroup says.
+/// A cgroup whose path names a pod and a container.
 struct Cgroup(PathBuf);
 
 impl Cgroup {
@@ -77,7 +77,7 @@ impl Cgroup {
         Some(Cgroup(folder))
     }
 
-    /// A server of the script that runs in it.
+    /// Starts a server of the script in this cgroup.
     fn serve(&self, namespace: &Namespace, port: u16) -> Running {
         let mut command = Command::new("sh");
         command
@@ -147,7 +147,7 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     fs::write(&kubeconfig, server.kubeconfig()).expect("written");
     let kubeconfig = kubeconfig.to_str().expect("a path");
 
-    // All in one network namespace, as pods with hostNetwork are.
+    // All in one network namespace, like pods with hostNetwork.
     let (of_app, _of_sidecar, of_other, _of_late) = (
         app.serve(&pair.server, 8081),
         sidecar.serve(&pair.server, 8082),
@@ -198,7 +198,7 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     );
     assert_eq!(of["orchestrator"]["resource"]["label"][0], "app=web");
 
-    // What is named stays named, whatever becomes of the API server.
+    // Known names stay, whatever happens to the API server.
     server.set_mode(Mode::Status(503));
     server.disconnect();
     assert!(
@@ -209,12 +209,12 @@ fn pods_by_an_api_server_that_comes_and_goes() {
         "it is said"
     );
     ask(&pair.client, 8081, 20);
-    // Its port becomes another pod's at once.
+    // Its port is reused by another pod at once.
     drop(of_app);
     drop(of_other);
     let _of_other = other.serve(&pair.server, 8081);
     ask(&pair.client, 8081, 20);
-    // What comes late completes what was named before.
+    // A name that comes late completes what was named before.
     server.put(
         UIDS[2],
         &pod(UIDS[2], "late-5d-c", "n1", &[("app", &id(4))]),
@@ -244,7 +244,7 @@ fn pods_by_an_api_server_that_comes_and_goes() {
         assert_eq!(names(seen), expected, "{number}: {}", seen.json);
         assert_eq!(seen.missing, [""; 0], "{}", seen.json);
     }
-    // No more than those that came while a CPU was not to be had.
+    // Only those for which no CPU was available in time.
     assert!(
         late <= 7,
         "{late} of 140 were written before their process was known"
@@ -253,7 +253,7 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     assert_eq!(lines.count(), 2, "{:?}", outcome.said);
 }
 
-/// A store of podman's own, with one image: nginx and what it is linked with.
+/// A podman store of the test's own, with one image: nginx and its libraries.
 struct Podman {
     folder: tempfile::TempDir,
 }
@@ -300,12 +300,12 @@ impl Podman {
     fn run(&self, words: &[&str]) -> String {
         let ran = self.command().args(words).output().expect("podman");
         assert!(ran.status.success(), "{words:?}: {ran:?}");
-        // Of what it replaces it tells first.
+        // It prints the container that it replaces first.
         let told = String::from_utf8_lossy(&ran.stdout);
         told.lines().last().unwrap_or_default().to_owned()
     }
 
-    /// Starts a server of this name in this network namespace, and returns its id.
+    /// Starts a server with this name in this network namespace; returns its id.
     fn serve(&self, name: &str, namespace: &Namespace, port: u16) -> String {
         let nginx = program("nginx").expect("nginx");
         let configuration = self.folder.path().join(format!("{name}-{port}.conf"));
@@ -352,8 +352,8 @@ impl Drop for Podman {
     }
 }
 
-/// Holds containers against the names that they say and the ids that podman said,
-/// and returns how many were written too early to be named.
+/// Compares containers with the names that they report and the ids from podman; returns how many were written
+/// too early to be named.
 fn compare(outcome: &Outcome, ids: &[String]) -> usize {
     outcome.check_clean();
     let mut late = 0;
@@ -378,17 +378,17 @@ fn containers_of_podman() {
     needs!("podman", "runc", "nginx", "curl", "ldd", "tar");
     let pair = Pair::new(1500).expect("a pair");
     let podman = Podman::new();
-    // One begins before the agent.
+    // One starts before the agent.
     let mut ids = vec![podman.serve("first", &pair.server, 8081)];
     let agent = Agent::start(&pair.server, &[]).expect("an agent");
     ids.push(podman.serve("second", &pair.server, 8082));
     for port in [8081, 8082] {
         ask(&pair.client, port, 30);
     }
-    // Another one of the same name.
+    // Another one with the same name.
     ids.push(podman.serve("second", &pair.server, 8082));
     ask(&pair.client, 8082, 30);
-    // The address of one becomes another's at once.
+    // The address of one is reused by another at once.
     podman.run(&["rm", "--force", "--time", "0", "first"]);
     ids.push(podman.serve("third", &pair.server, 8081));
     ask(&pair.client, 8081, 30);
@@ -405,7 +405,7 @@ fn containers_of_podman() {
     }
 }
 
-/// What podman keeps of its containers is root's.
+/// podman's files about its containers belong to root.
 #[test]
 fn containers_of_podman_by_an_agent_that_is_not_root() {
     needs!("podman", "runc", "nginx", "curl", "ldd", "tar");

@@ -1,4 +1,4 @@
-//! `http-trace doctor`: each hook on this kernel, traffic by what it is, what an earlier run left, and the
+//! `http-trace doctor`: each hook on this kernel, traffic by protocol, leftovers of an earlier run, and the
 //! exit status.
 
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
-/// What doctor finds in the server's namespace: its status, and `check: found` with how it stands.
+/// Runs doctor in the server's namespace: its status, and `check: found` with the state of each finding.
 fn doctor(pair: &Pair, options: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
     let mut command = Command::new(agent::binary().expect("the agent"));
     command.args(["doctor", "--json"]).args(options);
@@ -51,7 +51,7 @@ fn hooks_and_traffic() {
     }
     assert_eq!(state_of(&quiet, "in 1 s"), "ok");
 
-    // Bytes of a TLS handshake record, both ways.
+    // Bytes of a TLS handshake record, in both directions.
     let record = [&[0x16, 3, 3, 0, 32][..], &[1; 32]].concat();
     let listener = pair.server.enter(|| TcpListener::bind(server_v4(443)));
     let listener = listener.expect("the namespace").expect("a listener");
@@ -64,7 +64,7 @@ fn hooks_and_traffic() {
             }
         });
         scope.spawn(|| {
-            // Once it traces, and often enough.
+            // Once it traces, repeated until it ends.
             let end = Instant::now() + Duration::from_secs(8);
             while Instant::now() < end {
                 let url = format!("http://{}/small.txt", address::SERVER_V4);

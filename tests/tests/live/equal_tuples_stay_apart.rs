@@ -17,7 +17,7 @@ use http_trace_tests::twins::{
 };
 use serde_json::{Value, json};
 
-/// Where both ends of one of the connections are: its client uses one port, its server listens.
+/// Both ends of one of the connections: its client uses one port, its server listens.
 fn place(pair: Pair, port: u16) -> (Pair, TcpListener) {
     let only = format!("{FROM} {FROM}");
     let set = |path| std::fs::write(path, &only);
@@ -37,8 +37,7 @@ fn say(from: &mut TcpStream, to: &mut TcpStream, bytes: &str) {
     to.read_exact(&mut got).expect("received");
 }
 
-/// Talks on both connections, each of which always has requests open, and answers them in the other
-/// order.
+/// Sends on both connections, which always have requests open, and answers in the opposite order.
 fn talk(places: &[(Pair, TcpListener); 2], port: u16) {
     let mut ends = places.each_ref().map(|(pair, listener)| {
         let connect = || TcpStream::connect(server_v4(port));
@@ -62,8 +61,7 @@ fn talk(places: &[(Pair, TcpListener); 2], port: u16) {
     }
 }
 
-/// Each connection's responses are told, once and with their own requests; returned with an event of
-/// each.
+/// Each connection's responses are reported once, with their own requests; returns an event of each.
 fn told_apart(outcome: &Outcome) -> [Value; 2] {
     outcome.check_clean();
     let mut events = [Value::Null, Value::Null];
@@ -107,22 +105,22 @@ fn in_two_namespaces(hooks: &str) {
     told_apart(&agent.stop().expect("an outcome"));
 }
 
-/// Each is seen at its client's and at its server's, which are namespaces of their own: real copies.
+/// Each is seen at its client's and at its server's end, which are namespaces of their own: real copies.
 #[test]
 fn in_two_namespaces_by_the_cgroup_hook() {
     needs!();
     in_two_namespaces("cgroup");
 }
 
-/// One of them at TC too.
+/// Only one of them at TC too.
 #[test]
 fn in_two_namespaces_by_the_cgroup_hook_and_tc() {
     needs!();
     in_two_namespaces("tc,cgroup");
 }
 
-/// Frames with tags: the kernel keeps a received one beside the frame, but not from XDP; in one that is
-/// sent it is where it was written.
+/// Tagged frames: the kernel keeps the tag of a received frame beside it, except for XDP; in a sent frame it
+/// is where the sender wrote it.
 #[test]
 fn in_two_vlans_by_their_frames() {
     needs!("python3");
@@ -153,13 +151,13 @@ fn in_two_vlans_by_their_frames() {
     }
 }
 
-/// What an event says of its VLAN.
+/// The fields of an event about its VLAN.
 fn told(id: u16) -> Value {
     json!({"id": id.to_string()})
 }
 
-/// One connection, with its tag on a trunk and without beside it, as at the device of its VLAN: two keys
-/// and one event each.
+/// One connection, tagged on a trunk and untagged beside it, as at its VLAN device: two keys and one event
+/// per response.
 #[test]
 fn on_a_trunk_and_above_it() {
     needs!("python3");

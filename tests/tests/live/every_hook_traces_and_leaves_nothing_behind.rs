@@ -13,13 +13,13 @@ use rustix::process::Signal;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
-/// A keep-alive run of wrk through these hooks against nginx's access log.
+/// Compares a keep-alive run of wrk at these hooks with nginx's access log.
 fn keep_alive(hooks: &str) {
     let pair = Pair::new(1500).expect("a pair");
     keep_alive_over(&pair, hooks, &[]);
 }
 
-/// The same over a pair of the caller's.
+/// The same over the caller's pair.
 fn keep_alive_over(pair: &Pair, hooks: &str, environment: &[(&str, &str)]) {
     let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
     let options = ["--hook", hooks, "-p", "80"];
@@ -32,10 +32,10 @@ fn keep_alive_over(pair: &Pair, hooks: &str, environment: &[(&str, &str)]) {
     wrk(&pair.client, &url, 1, 8, Duration::from_secs(2)).expect("wrk");
     let log = nginx.stop().expect("an access log");
     assert!(log.len() > 500, "{} requests are no load", log.len());
-    // The last packets get time to be seen.
+    // Waits until the last packets have been seen.
     std::thread::sleep(Duration::from_millis(300));
     let outcome = agent.stop().expect("the agent's end");
-    // A loss that is told explains what is missing: it is looked at first.
+    // Checked first: a reported loss would explain missing events.
     outcome.check_clean();
     nothing(log_differences(&outcome.report, &log));
     println!(
@@ -75,7 +75,7 @@ fn tc_and_cgroup_at_once() {
     keep_alive("tc,cgroup");
 }
 
-/// Ids of programs of ours that are in the kernel.
+/// Ids of our programs in the kernel.
 fn ours() -> Vec<u32> {
     aya::programs::loaded_programs()
         .filter_map(Result::ok)
@@ -88,7 +88,7 @@ fn ours() -> Vec<u32> {
         .collect()
 }
 
-/// How TC programs hang below Linux 6.6.
+/// TC programs attach like this before Linux 6.6.
 const CLSACT: &[(&str, &str)] = &[("HTTP_TRACE_TC", "clsact")];
 
 /// The filters at one side of an interface's clsact qdisc, a line of `tc` each.
@@ -100,7 +100,7 @@ fn filters(namespace: &Namespace, interface: &str, place: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The id of our program in the one line there should be of it, under its fixed handle.
+/// The id of our program in its only line, under its fixed handle.
 fn our_filter(namespace: &Namespace, interface: &str, place: &str, name: &str) -> u32 {
     let all = filters(namespace, interface, place);
     let ours: Vec<&String> = all.iter().filter(|l| l.contains("http_trace")).collect();
@@ -140,7 +140,7 @@ fn at_clsact_a_killed_agent_is_replaced_and_others_are_left_alone() {
         command.args(arguments.split_whitespace());
         pair.server.run(&mut command).expect("tc");
     };
-    // Somebody else's qdisc, and a filter that lets everything pass.
+    // A foreign qdisc, and a filter that passes everything.
     tc("qdisc add dev veth0 clsact");
     tc("filter add dev veth0 ingress pref 7 protocol all u32 match u32 0 0 flowid 1:1");
     let foreign = filters(&pair.server, "veth0", "ingress");
@@ -162,7 +162,7 @@ fn at_clsact_a_killed_agent_is_replaced_and_others_are_left_alone() {
     let outcome = agent.stop().expect("the agent's end");
     assert!(outcome.status.success(), "{:?}", outcome.said);
 
-    // A third, killed while it traces nothing, and a fourth that traces: each response once.
+    // A third agent, killed while idle, and a fourth that traces: each response once.
     drop(Agent::start_with(&pair.server, &["--hook", "tc"], CLSACT).expect("the agent"));
     keep_alive_over(&pair, "tc", CLSACT);
     assert_eq!(filters(&pair.server, "veth0", "ingress"), foreign);
@@ -272,7 +272,7 @@ fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
         ),
         ("tc", &[], &["-v"], None),
     ] {
-        // Room for a moment's records only, and nobody who reads them for a second.
+        // A ring for a moment's records only, which nobody reads for a second.
         let environment = [variables, &[("HTTP_TRACE_RING_SIZE", "64KiB")]].concat();
         let options = [&["--hook", hook, "-p", "80"], options].concat();
         let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
@@ -299,7 +299,7 @@ fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
             ),
             None => assert!(said.is_empty(), "{said:?}"),
         }
-        // A line or two for each of the CPUs, and nothing per packet.
+        // One or two lines per CPU, and none per packet.
         assert!(said.len() < 100, "{hook}: {} lines", said.len());
     }
     drop(nginx);
@@ -315,7 +315,7 @@ fn a_socket_that_may_not_hold_the_program_is_an_error_that_says_what_to_do() {
             .expect("in the namespace")
             .expect("a setting of the namespace");
     };
-    // What older kernels allow.
+    // The default of older kernels.
     allow("20480");
     let start = || Agent::start(&namespace, &["--hook", "socket-filter", "-i", "lo"]);
     let Err(error) = start() else {
@@ -326,7 +326,7 @@ fn a_socket_that_may_not_hold_the_program_is_an_error_that_says_what_to_do() {
         said.contains("`sysctl -w net.core.optmem_max=262144`"),
         "{said}"
     );
-    // And that is enough.
+    // This is enough.
     allow("262144");
     start().expect("allowed").stop().expect("the end");
 }

@@ -1,4 +1,4 @@
-//! TCP segments in fragments, at each hook: the host reassembles them and reports what is incomplete.
+//! TCP segments in IP fragments, at each hook: the host reassembles them and reports incomplete ones.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -15,7 +15,7 @@ use http_trace_tests::pieces::{cut, talk};
 use http_trace_tests::tcp::Path;
 use http_trace_tests::{needs, scenes};
 
-/// A client and a server with usual links, and two routers that are joined by a narrow one.
+/// A client and a server with normal links, and two routers joined by a narrow one.
 struct Narrow {
     client: Namespace,
     server: Namespace,
@@ -25,7 +25,7 @@ struct Narrow {
 const SERVER: &str = "10.66.3.2";
 
 impl Narrow {
-    /// Both ends send without "don't fragment", as `net.ipv4.ip_no_pmtu_disc` has it.
+    /// Both ends send without "don't fragment" (`net.ipv4.ip_no_pmtu_disc`).
     fn new() -> anyhow::Result<Self> {
         let [client, near, far, server] = ["client", "near", "far", "server"].map(Namespace::new);
         let (client, near, far, server) = (client?, near?, far?, server?);
@@ -81,8 +81,8 @@ impl Narrow {
     }
 }
 
-/// What a client asks over the narrow link: responses and requests of one packet and of many, on
-/// connections of one request and of several.
+/// Requests over the narrow link: responses and requests of one packet and of many, on connections with one
+/// request and with several.
 fn ask(net: &Narrow) {
     let url = |path: &str| format!("http://{SERVER}/{path}");
     wrk(&net.client, &url("small.txt"), 1, 2, Duration::from_secs(1)).expect("wrk");
@@ -103,7 +103,7 @@ fn ask(net: &Narrow) {
 #[test]
 fn behind_a_narrow_link() {
     needs!("nginx", "wrk", "curl");
-    // At XDP only what comes in is seen: the server's end sees requests, the client's responses.
+    // XDP sees ingress only: the server's end sees requests, the client's responses.
     for hook in ["tc", "socket-filter"] {
         for host_framing in [false, true] {
             let net = Narrow::new().expect("namespaces");
@@ -159,7 +159,7 @@ fn at_xdp_behind_a_narrow_link() {
     assert!(outcome.counter("fragment") > 0, "{:?}", outcome.said);
 }
 
-/// IPv4 and IPv6 in pieces at every hook that has them, and packets that are never whole.
+/// IPv4 and IPv6 fragments at every hook that sees them, and packets that are never complete.
 #[test]
 fn at_every_hook_pieces_are_put_together_and_losses_told() {
     needs!("python3");
@@ -168,7 +168,7 @@ fn at_every_hook_pieces_are_put_together_and_losses_told() {
     for path in [Path::v4(40_000), Path::v6(40_000)] {
         frames.extend(cut(&talk(&path)).into_iter().map(|(_, frame)| frame));
     }
-    // One packet that is never whole, of a connection that is another's.
+    // A packet that is never complete, of another connection.
     let incomplete = cut(&talk(&Path::v4(40_002)));
     let first = incomplete
         .iter()

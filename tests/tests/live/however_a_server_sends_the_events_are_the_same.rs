@@ -8,9 +8,9 @@ use http_trace_tests::need::program;
 use http_trace_tests::netns::Pair;
 use http_trace_tests::{needs, skip};
 
-/// Body lengths: none, within the head's segment, of several segments, and more than buffers hold.
+/// Body lengths: none, within the head's segment, of several segments, and larger than buffers.
 const LENGTHS: &[u64] = &[0, 1, 16, 1_000, 20_000, 70_000, 3_000_000, 5];
-/// Ways besides `send`.
+/// Ways to send other than `send`.
 const WAYS: &[&str] = &[
     "sendfile",
     "splice",

@@ -1,6 +1,6 @@
 //! The agent starts in the middle of a load whose bodies imitate messages at the beginning of every segment,
-//! in responses and in uploads: no event that the server did not log, and all of them once each connection
-//! has gone on for a while.
+//! in responses and uploads: no event that the server did not log, and all of them after each connection has
+//! continued for a while.
 
 use std::io::{Read, Write as _};
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ use http_trace_tests::netns::{Namespace, Pair};
 use http_trace_tests::nginx::Nginx;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
-/// Segments have 1448 bytes, eight of these.
+/// Segments have 1,448 bytes, eight of these blocks.
 const BLOCK: usize = 181;
 const BLOCKS: usize = 240;
-/// No imitation ends where the body does: that nobody could tell from a message.
+/// No imitation ends with the body: that would be indistinguishable from a message.
 const TAIL: &str = "the end";
 
-/// A message of a whole block, so that each begins where the one before ends.
+/// A message that fills a block, so that each begins where the previous one ends.
 fn imitation(start_line: &str) -> String {
     let head = |len: usize| format!("{start_line}\r\nHost: a\r\nContent-Length: {len}\r\n\r\n");
     let len = BLOCK - head(100).len();
@@ -31,7 +31,7 @@ fn imitation(start_line: &str) -> String {
     block
 }
 
-/// Bytes of the head of the response to this target.
+/// Length of the head of the response to this target, in bytes.
 fn head_len(namespace: &Namespace, port: u16, target: &str) -> usize {
     let connect = || TcpStream::connect(server_v4(port));
     let mut stream = namespace.enter(connect).expect("in").expect("a connection");
@@ -46,14 +46,14 @@ fn head_len(namespace: &Namespace, port: u16, target: &str) -> usize {
     head.len()
 }
 
-/// What wrk asks.
+/// Kinds of wrk's requests.
 #[derive(Clone, Copy, Debug)]
 enum Asks {
     Downloads,
     Uploads,
 }
 
-/// wrk's script: as many requests at once, each with a number of its own.
+/// wrk's script: this many requests at once, each with a unique number.
 fn script(asks: Asks, at_once: usize) -> String {
     let each = match asks {
         Asks::Downloads => {
@@ -109,7 +109,7 @@ fn under(asks: Asks, at_once: usize, hook: &str) {
     let body = |before: usize| "y".repeat(before) + &block.repeat(BLOCKS) + TAIL;
     std::fs::write(nginx.file("fake.bin"), body(100)).expect("a file");
     let head = head_len(&pair.client, port, "/fake.bin?000000000000");
-    // As long as the body before, so that its head is.
+    // As long as the previous body, so that the head has the same length.
     let before = BLOCK - head % BLOCK;
     std::fs::write(nginx.file("fake.bin"), body(before)).expect("a file");
     let folder = tempfile::tempdir().expect("a folder");
@@ -136,7 +136,7 @@ fn under(asks: Asks, at_once: usize, hook: &str) {
     let mut ledger = Ledger::new(&log[first..]).expect("a ledger");
     let mut unanswered = Vec::new();
     let sort = |line: &[u8]| {
-        // wrk breaks off in the end: what it asked last nginx need not have read.
+        // wrk breaks off at the end: nginx may not have read its last requests.
         let text = String::from_utf8_lossy(line);
         if text.contains("\"no_response\"") {
             unanswered.push(text.into_owned());

@@ -44,7 +44,7 @@ impl Lossy {
         Raw::connect(&self.pair.client, server_v4(self.port)).expect("a connection")
     }
 
-    /// Each connection asks `count` times, all at once; `target` is what for.
+    /// Each connection sends `count` requests, all at once; `target` is theirs.
     fn ask(
         &self,
         connections: &mut [Raw],
@@ -78,7 +78,7 @@ fn get(raw: &mut Raw, target: &str) -> Answer {
     raw.receive().expect("an answer")
 }
 
-/// Drops one packet in a hundred, of those that match, at a hook of netfilter.
+/// Drops one in a hundred of the matching packets, at a netfilter hook.
 fn drop_some(namespace: &Namespace, hook: &str, which: &str) {
     let rules = format!(
         "table ip lossy_{hook} {{
@@ -91,14 +91,14 @@ fn drop_some(namespace: &Namespace, hook: &str, which: &str) {
     nft(namespace, &rules).expect("rules");
 }
 
-/// What is lost between the ends is sent again: the tracer sees it twice, or late, and every
-/// response is an event all the same.
+/// Losses between the ends are retransmitted: the tracer sees segments twice, or late, and every response is
+/// still an event.
 #[test]
 fn what_is_lost_on_the_way_is_sent_again() {
     needs!(alone; "nginx", "nft");
     let lossy = Lossy::new();
     let mut connections: Vec<_> = (0..12).map(|_| lossy.connect()).collect();
-    // Before and after the tracer's hook, both ways.
+    // Before and after the tracer's hook, in both directions.
     for namespace in [&lossy.pair.client, &lossy.pair.server] {
         for hook in ["input", "output"] {
             drop_some(namespace, hook, "");
@@ -125,7 +125,7 @@ fn what_is_lost_on_the_way_is_sent_again() {
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
 }
 
-/// Packets that take another way exist for both ends and not for the tracer.
+/// Packets on the detour reach both ends but not the tracer.
 #[test]
 fn what_only_the_tracer_misses_makes_nothing_up() {
     needs!(alone; "nginx", "nft");
@@ -165,24 +165,24 @@ fn what_only_the_tracer_misses_makes_nothing_up() {
         missing + ledger.without_request as usize > 0,
         "nothing was missed"
     );
-    // Beyond a few, only what the agent had no time for, and tells of.
+    // Beyond a few, only losses for lack of CPU, which the agent reports.
     let overrun = ledger.losses.iter().any(|told| told.place != "hole");
     assert!(
         overrun || missing * 10 < ledger.len(),
         "{missing} of {}",
         ledger.len()
     );
-    // Three messages after the last loss each connection is whole again.
+    // Three messages after the last loss each connection pairs again.
     assert_eq!(ledger.unpaired_of_last(17), 0, "{:?}", outcome.said);
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
 }
 
-/// Neither copies nor holes inside bodies make the filter ship them.
+/// Neither copies nor gaps inside bodies make the filter ship them.
 #[test]
 fn loss_inside_bodies_ships_next_to_nothing() {
     needs!(alone; "nginx", "nft");
-    // The first packet of a response, with its head, begins with `HTTP`, behind the TCP header and
-    // its timestamps.
+    // The first packet of a response, with its head, begins with `HTTP`, after the TCP header with
+    // timestamps.
     let body = "meta length > 1000 @th,256,32 != 0x48545450";
     for tracer_only in [false, true] {
         let lossy = Lossy::new();
@@ -191,7 +191,7 @@ fn loss_inside_bodies_ships_next_to_nothing() {
             let some = format!("{body} numgen random mod 100 == 0");
             detour::lead(&lossy.pair.server, &some).expect("a detour");
         } else {
-            // One that the tracer sees, and its copy; one that it does not see.
+            // Some that the tracer sees, with their copies; some that it does not see.
             drop_some(&lossy.pair.client, "input", body);
             drop_some(&lossy.pair.server, "output", body);
         }
@@ -206,7 +206,7 @@ fn loss_inside_bodies_ships_next_to_nothing() {
         nothing(log_differences_at(lossy.port, &outcome.report, &log));
         let bodies = (log.len() * LARGE) as u64;
         let shipped = outcome.counter("record_bytes");
-        // Those of requests have less than 200 bytes.
+        // Heads of requests have less than 200 bytes.
         let heads: u64 = log.iter().map(|line| line.bytes - line.body + 200).sum();
         assert!(
             shipped < heads + bodies / 1000,
@@ -226,8 +226,8 @@ fn loss_inside_bodies_ships_next_to_nothing() {
     }
 }
 
-/// A keep-alive connection whose client asks for the next body as soon as it has one, over a link on which
-/// a body takes some 40 ms: how soon the agent answers must not depend on what else the machine does.
+/// A keep-alive connection whose client requests the next body as soon as it has one, over a link on which a
+/// body takes some 40 ms: the agent's reaction must not depend on other load of the machine.
 struct Busy {
     port: u16,
     pair: Pair,
@@ -248,8 +248,8 @@ impl Busy {
         Busy { port, pair, nginx }
     }
 
-    /// Opens a connection and is busy when the agent comes; `then` gets to do what it does
-    /// meanwhile, and a way to wait for so many messages more.
+    /// Opens a busy connection before the agent starts; `then` runs meanwhile, with a way to wait for more
+    /// messages.
     fn trace(&self, then: impl Fn(&dyn Fn(usize))) -> Outcome {
         let asked = AtomicUsize::new(0);
         let stop = AtomicUsize::new(0);
@@ -279,7 +279,7 @@ impl Busy {
             wait_for(40);
             then(&wait_for);
             stop.store(1, Ordering::Relaxed);
-            // The last response is whole before the agent ends.
+            // The last response is complete before the agent ends.
             std::thread::sleep(Duration::from_millis(300));
             agent.stop().expect("an outcome")
         })
@@ -303,15 +303,14 @@ impl Busy {
     }
 }
 
-/// How many bodies' worth of bytes were not skipped: shipped, or dropped since they would have been.
+/// How many bodies' worth of bytes were not skipped: shipped, or dropped instead of shipped.
 fn unskipped(outcome: &Outcome) -> f64 {
     let heads = 600 * outcome.report.responses.len() as u64;
     let shipped = outcome.counter("record_bytes").saturating_sub(heads);
     (shipped + outcome.counter("unsure_dropped_bytes")) as f64 / MEBI as f64
 }
 
-/// A connection that was open, and busy, before the agent came is skipped as any other within three
-/// messages.
+/// Bodies of a connection that was open and busy before the agent's start are skipped within three messages.
 #[test]
 fn framing_is_handed_back_to_a_busy_connection() {
     needs!(alone; "nginx", "tc");
@@ -319,8 +318,7 @@ fn framing_is_handed_back_to_a_busy_connection() {
     let outcomes: Vec<_> = (0..10).map(|_| busy.trace(|_| ())).collect();
     let messages: Vec<_> = outcomes.iter().map(unskipped).collect();
     println!("messages until bodies are skipped: {messages:.2?}");
-    // The agent answers at once when it gets a CPU; where others on the machine keep it from one, messages
-    // pass.
+    // The agent reacts as soon as it gets a CPU; on a busy machine, messages pass until then.
     let within = messages.iter().filter(|m| **m <= 3.0).count();
     assert!(within >= 3, "{messages:.2?}");
     for outcome in &outcomes {
@@ -331,8 +329,8 @@ fn framing_is_handed_back_to_a_busy_connection() {
     busy.check(&outcomes);
 }
 
-/// And so is one of whose responses the tracer misses some heads: within three messages of each, when the
-/// agent gets a CPU. In one of a few runs it does.
+/// So are those of a connection of whose responses the tracer misses some heads: within three messages of
+/// each, if the agent gets a CPU. In one of a few runs it does.
 #[test]
 fn framing_is_handed_back_after_heads_that_were_missed() {
     needs!(alone; "nginx", "nft", "tc");
@@ -342,7 +340,7 @@ fn framing_is_handed_back_after_heads_that_were_missed() {
     let mut within = false;
     while !within && outcomes.len() < 6 {
         let outcome = busy.trace(|wait_for| {
-            // The first segment of a response, behind the TCP header and its timestamps.
+            // The first segment of a response, after the TCP header with timestamps.
             let heads = "@th,256,32 0x48545450 numgen inc mod 20 == 7";
             detour::lead(&busy.pair.server, heads).expect("a detour");
             wait_for(100);

@@ -1,4 +1,4 @@
-//! The namespaces and played scenes that the live tests build on.
+//! Checks the namespaces and played scenes that the live tests build on.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -74,7 +74,7 @@ fn a_namespace_goes_even_after_a_panic() {
 #[test]
 fn what_a_killed_test_left_goes() {
     needs!();
-    // A process that has ended and been waited for.
+    // The pid of a process that has ended and been waited for.
     let mut ended = Command::new("true").spawn().expect("true");
     let gone = ended.id();
     ended.wait().expect("its end");
@@ -135,7 +135,7 @@ fn no_two_scenes_are_played_on_one_port() {
     namespace.enter(ports).expect("enter").expect("few ports");
     let server = "127.0.0.1:8000".parse().expect("an address");
     let stage = Stage::new(&namespace, &namespace, server).expect("a listener");
-    // The server closes, so that the client's port is free as soon as the scene is over.
+    // The server closes, so that the client's port is free right after the scene.
     let scene = scenes::named("unsolicited_408");
     let clients: std::collections::HashSet<_> = (0..6)
         .map(|_| stage.play(&scene).expect("played").client)

@@ -1,5 +1,5 @@
-//! Other programs at TC, before and after the agent's, whatever they return: every response is
-//! reported once, or that it may have been hidden is. Their chain stays as it was.
+//! Foreign programs at TC, before and after the agent's, with any return value: every response is reported
+//! once, or that it may have been hidden is reported. Their chain stays unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
@@ -29,10 +29,10 @@ fn agent(pair: &Pair, hook: &str) -> Agent {
     Agent::start_with(&pair.server, &options, environment).expect("the agent")
 }
 
-/// A neighbour on both sides of the server's veth0: first at TCX; at clsact before everything that is
-/// there, at the agent's own preference.
+/// A neighbour on both sides of the server's veth0: first at TCX; at clsact before all others, at the agent's
+/// own preference.
 fn neighbours(pair: &Pair, hook: &str, verdict: &str, every: &str) -> Vec<Running> {
-    // What a neighbour drops may be the question for a link address.
+    // A neighbour might drop ARP or ND.
     pair.know_link_addresses("veth0").expect("link addresses");
     let place = if hook == "tcx" { "first" } else { "1" };
     let one = |side| {
@@ -64,7 +64,7 @@ fn losses(outcome: &Outcome) -> Vec<String> {
     outcome.report.losses.iter().map(lost).collect()
 }
 
-/// What hangs at the server's veth0 and is not the agent's.
+/// Programs at the server's veth0 that are not the agent's.
 fn chain(pair: &Pair, hook: &str) -> Vec<String> {
     let one = |side| {
         let all = match hook {
@@ -85,7 +85,7 @@ fn chain(pair: &Pair, hook: &str) -> Vec<String> {
     SIDES.into_iter().map(one).collect()
 }
 
-/// Runs a case for each hook and verdict, those of a hook at once.
+/// Runs a case for each hook and verdict, those of a hook in parallel.
 fn each_verdict(case: impl Fn(&str, &str) + Sync) {
     let case = &case;
     for hook in ["tcx", "clsact"] {
@@ -131,7 +131,7 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
         let agent = agent(&pair, hook);
         let there = neighbours(&pair, hook, verdict, "");
         let before = chain(&pair, hook);
-        // Within a look at the hooks and a little more.
+        // One check of the hooks, with a margin.
         std::thread::sleep(Duration::from_millis(3500));
         load(&pair, 1);
         let log = nginx.stop().expect("an access log");
@@ -142,7 +142,7 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
         assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
         nothing(log_differences(&outcome.report, &log));
         let losses = losses(&outcome);
-        // After the start the agent may not ask for names; netlink has those of filters.
+        // After the start the agent may not query names; netlink has those of filters.
         let who = match hook {
             "tcx" => "program id ".to_owned(),
             _ => format!("nb_{}_", verdict.to_lowercase()),
@@ -163,7 +163,7 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
     });
 }
 
-/// Requests, each with a target of its own, over connections that stay.
+/// Sends requests with unique targets, over connections that stay open.
 fn ask_for(pair: &Pair, time: Duration) {
     const CONNECTIONS: usize = 4;
     let end = Instant::now() + time;
@@ -198,12 +198,12 @@ fn hidden_times(outcome: &Outcome) -> Vec<RangeInclusive<u64>> {
     outcome.report.losses.iter().map(time).collect()
 }
 
-/// Neighbours that replace each other first all the time, under load: every response is reported once
-/// with its request, or the time at which it may have been hidden is.
+/// Neighbours that constantly replace each other in first place, under load: every response is reported once
+/// with its request, or the time at which it may have been hidden is reported.
 #[test]
 fn neighbours_that_are_replaced_under_load_are_reported() {
     needs!(alone; "nginx", "tc", "python3");
-    // What a log's time is behind the packets.
+    // How far a log's time lags behind the packets.
     const SLACK_MS: u64 = 100;
     for (hook, every) in [
         ("tcx", "0.3"),
@@ -299,7 +299,7 @@ fn what_takes_the_agent_off_is_reported_and_undone() {
                 tc(&pair.server, "qdisc del dev veth0 clsact");
                 tc(&pair.server, "qdisc add dev veth0 clsact");
             }
-            // Another's filter at our preference and handle.
+            // A foreign filter at our preference and handle.
             "replaced" => {
                 for side in SIDES {
                     let arguments = format!("clsact {side} veth0 OK -1");
@@ -332,15 +332,15 @@ fn what_takes_the_agent_off_is_reported_and_undone() {
                 );
             }
         }
-        // Ours is gone, theirs is not.
+        // Our programs are gone, theirs are not.
         assert_eq!(chain(&pair, hook), neighbours, "{hook} {what}");
         let both = SIDES.map(|side| tc(&pair.server, &format!("filter show dev veth0 {side}")));
         assert!(!both.concat().contains("http_trace"), "{both:?}");
     }
 }
 
-/// What stands before the agent and cannot be overtaken: TCX before clsact, and a filter of another
-/// kind at the first preference.
+/// Programs before the agent's that cannot be overtaken: TCX before clsact, and a filter of another kind at
+/// the first preference.
 #[test]
 fn what_cannot_be_overtaken_is_reported() {
     needs!(alone; "nginx", "wrk", "tc", "python3");
@@ -371,7 +371,7 @@ fn what_cannot_be_overtaken_is_reported() {
     assert!(tells("egress", "u32 filter (preference 1)"), "{losses:?}");
 }
 
-/// Two that want to be first would move past each other for ever.
+/// Two agents that both want to be first must not overtake each other for ever.
 #[test]
 fn another_agent_hides_nothing() {
     needs!(alone; "nginx", "curl");
@@ -385,7 +385,7 @@ fn another_agent_hides_nothing() {
 fn two_agents(pair: &Pair, hook: &str) {
     let both = [agent(pair, hook), agent(pair, hook)];
     let url = format!("http://{}/small.txt", address::SERVER_V4);
-    // Each looks at its hooks every two seconds.
+    // Each checks its hooks every two seconds.
     for _ in 0..5 {
         curl(&pair.client, &[&url]).expect("curl");
         std::thread::sleep(Duration::from_secs(1));
@@ -417,7 +417,7 @@ fn the_neighbours_chain_stays_as_it_was_after_a_kill() {
     }
 }
 
-/// At XDP there is place for one: at TC its owner is named, at XDP it cannot be shared.
+/// XDP has room for one program: its owner is named at TC, and the place cannot be shared at XDP.
 #[test]
 fn a_program_at_xdp_is_named() {
     needs!(alone; "python3");

@@ -1,4 +1,4 @@
-//! A response is one event, whatever interfaces and address translations it crosses, wherever the agent is.
+//! A response is one event, whatever interfaces and address translations it crosses, wherever the agent runs.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use http_trace_tests::scenes;
 use http_trace_tests::seen::Seen;
 use serde_json::Value;
 
-/// What an agent in one place must have reported.
+/// What an agent in one place must report.
 struct View<'a> {
     name: &'static str,
     namespace: &'a Namespace,
     hooks: &'static str,
-    /// It sees the names of both sides of the router.
+    /// Whether it sees the tuples of both sides of the router.
     both_sides: bool,
-    /// It sees what stays on the server's lo.
+    /// Whether it sees traffic on the server's lo.
     lo: bool,
-    /// The namespace's interfaces that the responses to the client cross.
+    /// Interfaces of the namespace that responses to the client cross.
     interfaces: &'static [&'static str],
 }
 
@@ -42,16 +42,16 @@ fn names_differ(seen: &Seen, played: &Played, view: &View<'_>) -> Option<String>
         |outer: SocketAddr, inner: SocketAddr| (view.both_sides && outer != inner).then_some(outer);
     let want = (outer(client, played.client), outer(server, played.server));
     let got = (nat(&seen.json["source"]), nat(&seen.json["destination"]));
-    // Without a request the first name of the answer is the nearest to the server, and the event may
-    // be written before another is met.
+    // Without a request, the first tuple of the answer is the nearest to the server, and the event may be
+    // written before another tuple is seen.
     if seen.request.is_none() && got == (None, None) {
         return None;
     }
     (got != want).then(|| format!("nat {got:?} instead of {want:?}: {}", seen.json))
 }
 
-/// Interfaces of the view's namespace have their names; those of others, which the cgroup hook sees,
-/// are told by their numbers, of which some are numbers here too.
+/// Interfaces in the view's namespace have names. Those of others, which the cgroup hook sees, have numbers,
+/// some of which also exist here.
 fn interfaces_differ(seen: &Seen, view: &View<'_>) -> Option<String> {
     let names = seen.json["http_trace"]["interfaces"].as_array()?;
     let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
@@ -62,7 +62,7 @@ fn interfaces_differ(seen: &Seen, view: &View<'_>) -> Option<String> {
     let allowed = names.iter().all(|name| {
         view.interfaces.contains(name) || view.hooks.contains("cgroup") && numbered(name)
     });
-    // What the outer side of a router sees comes after what is nearer to the server.
+    // A packet passes the outer side of a router after the points nearer to the server.
     let outer_alone = names == ["wan"];
     (names.is_empty() || !allowed || outer_alone).then(|| format!("interfaces {names:?}"))
 }
@@ -113,7 +113,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
             interfaces: &["eth0"],
         },
     ];
-    // Other programs of this machine are in the same cgroup: these ports are the test's.
+    // Other programs on this machine are in the same cgroup: limited to the test's ports.
     let ports = format!("{ASKED}-{SERVED}");
     let agents: Vec<Agent> = views
         .iter()

@@ -21,7 +21,7 @@ use http_trace_tests::nginx::Python;
 
 const REQUESTS: usize = 5;
 
-/// A collector beside the agent, which it is told of, and a server that is none of its own.
+/// A collector beside the agent, named in its settings, and an unrelated server.
 #[test]
 fn own_endpoints_are_counted_and_not_reported() {
     needs!(alone; "python3");
@@ -49,13 +49,13 @@ fn own_endpoints_are_counted_and_not_reported() {
         outcome.check_clean();
         let servers: Vec<SocketAddr> = outcome.report.responses.iter().map(|r| r.server).collect();
         assert_eq!(servers, [other; REQUESTS], "{hook}");
-        // At least each request and each answer, which begin as messages do.
+        // At least each request and each answer, which begin like messages.
         let counted = outcome.counter("own_traffic");
         assert!(counted >= 2 * REQUESTS as u64, "{hook}: {:?}", outcome.said);
     }
 }
 
-/// A client inside the agent: its connection, one that is not its own, and one that is refused.
+/// A client inside the agent: its connection, an unrelated one, and one that is refused.
 #[test]
 fn a_connection_of_the_agents_own_leaves_no_record() {
     needs!(alone; "python3");
@@ -115,7 +115,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
     assert!(counted >= 2, "{counted} segments counted");
 }
 
-/// One request; the port it came from.
+/// Sends one request; returns its source port.
 fn ask(mut stream: TcpStream) -> u16 {
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
     let mut answer = Vec::new();

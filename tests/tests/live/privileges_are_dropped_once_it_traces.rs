@@ -1,5 +1,5 @@
-//! Once the programs are attached, no thread of the agent has more than it needs to go on, and what it
-//! opens and starts belongs to the user that it has become.
+//! Once the programs are attached, no thread of the agent has more privileges than it needs, and what it
+//! opens and starts belongs to the user that it has switched to.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,13 +22,13 @@ const NOTHING: &str = "0000000000000000";
 const ATTACHING: &str = "000000c000001000";
 /// CAP_DAC_READ_SEARCH.
 const READING: &str = "0000000000000004";
-/// The thread that names containers, which may have that where the agent is not root.
+/// The thread that names containers, which may keep that capability where the agent is not root.
 const NAMING: &str = "attribution";
 /// `nobody`.
 const USER: u32 = 65534;
 const SOON: Duration = Duration::from_secs(30);
 
-/// The values of a key of `status` over all threads of a process, or all with this name.
+/// The values of a key of `status` over all threads of a process, or over those that `is_meant` selects.
 fn of_tasks(pid: u32, key: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("/proc");
     let values = tasks.filter_map(|task| {
@@ -44,7 +44,7 @@ fn of_tasks(pid: u32, key: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<St
     values.collect()
 }
 
-/// That each thread has these capabilities, and cannot get others.
+/// Checks that each thread has exactly these capabilities, and cannot gain others.
 fn has_alone(pid: u32, capabilities: &str) {
     have_alone(pid, capabilities, |_| true);
 }
@@ -115,7 +115,7 @@ fn of_all_but_what_hot_plug_takes() {
     }
 }
 
-/// A filter at clsact is taken off by a request, which takes a capability.
+/// A filter at clsact is detached by a request that needs a capability.
 #[test]
 fn of_all_but_what_leaving_takes() {
     needs!("tc");
@@ -240,7 +240,7 @@ fn and_what_is_missing_is_named_with_what_is_lost() {
         if expected.starts_with("CAP_SYS_NICE")
             && rustix::process::getpriority_process(None) != Ok(0)
         {
-            // With another priority than the default one it keeps its hands off.
+            // The agent leaves a priority other than the default unchanged, and reports nothing.
             continue;
         }
         let lines = said.lines().filter(|line| line.contains(expected));
@@ -248,7 +248,7 @@ fn and_what_is_missing_is_named_with_what_is_lost() {
     }
 }
 
-/// Reading takes none; files of others are read by root that may.
+/// Reading keeps none; only files of other users need one.
 #[test]
 fn and_reading_keeps_none() {
     let folder = tempfile::tempdir().expect("a folder");

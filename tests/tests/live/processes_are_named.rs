@@ -1,5 +1,5 @@
-//! Each event names the processes at both ends, and never another one: servers and clients say in a header
-//! field who they are.
+//! Each event names the processes at both ends, and never a wrong one: servers and clients identify
+//! themselves in a header field.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ use serde_json::Value;
 const SCRIPT: &str = include_str!("../../src/processes.py");
 const OPTIONS: [&str; 2] = ["--request-headers", "x-client-pid"];
 
-/// One of the script's servers or clients, that has said its first line.
+/// Starts a server or client of the script; returns it with its first line.
 fn python(namespace: &Namespace, arguments: &[&str]) -> (Running, String) {
     let mut command = Command::new(program("python3").expect("python3"));
     command.arg("-c").arg(SCRIPT).args(arguments);
@@ -28,16 +28,16 @@ fn python(namespace: &Namespace, arguments: &[&str]) -> (Running, String) {
     (running, line)
 }
 
-/// How the two ends of the events are named.
+/// Counts of named ends.
 #[derive(Debug, Default)]
 struct Named {
     events: usize,
-    /// Ends without a name, of which `missing` says so.
+    /// Ends without a name, for which `missing` has `process`.
     unknown: usize,
     executables: usize,
 }
 
-/// Holds names against what the ends said themselves; `names` are the server's and the client's.
+/// Compares names with what the ends reported themselves; `names` are the server's and the client's.
 fn compare(outcome: &Outcome, names: [&str; 2]) -> Named {
     outcome.check_clean();
     let mut named = Named::default();
@@ -67,7 +67,7 @@ fn compare(outcome: &Outcome, names: [&str; 2]) -> Named {
     named
 }
 
-/// What a server of the script and one of its clients, over a veth pair, are called at TC.
+/// Names, at TC, of a server of the script and one of its clients over a veth pair.
 fn told(server: &str, client: &[&str]) -> (Named, String) {
     let pair = Pair::new(1500).expect("a pair");
     let _server = python(&pair.server, &[server, "8080"]);
@@ -154,7 +154,7 @@ fn processes_that_end_at_once() {
     assert_eq!(named.events, 1500);
 }
 
-/// The agent is root and has no right to look into what other users run.
+/// The agent is root without the right to inspect other users' processes.
 #[test]
 fn which_files_they_run_with_a_capability_that_is_kept_for_it() {
     needs!("python3");
@@ -174,7 +174,7 @@ fn which_files_they_run_with_a_capability_that_is_kept_for_it() {
     }
 }
 
-/// Folders of the cgroup hierarchy as a runtime makes them, removed when dropped.
+/// Folders of the cgroup hierarchy as a container runtime creates them. Removed on drop.
 struct Cgroup(PathBuf);
 
 impl Drop for Cgroup {
@@ -194,8 +194,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// Processes of a container and of a pod, each gone before anybody looks. Who looks may come late, and what
-/// they run in is not known then.
+/// Processes of a container and of a pod, each of which exits before it is looked up. A late lookup does not
+/// find what they ran in.
 #[test]
 fn what_they_run_in() {
     needs!("python3");
@@ -255,7 +255,7 @@ fn what_they_run_in() {
     }
 }
 
-/// Two connections of other processes with equal addresses and ports, one right after the other.
+/// Two connections of different processes with equal addresses and ports, in direct succession.
 #[test]
 fn who_takes_a_port_that_was_just_free() {
     needs!("python3");
@@ -263,7 +263,7 @@ fn who_takes_a_port_that_was_just_free() {
     assert_eq!((named.events, named.unknown), (100, 0));
 }
 
-/// The one that read the request, and sends nothing, is not the one that answered.
+/// A process that reads the request but sends nothing is not the one that answered.
 #[test]
 fn who_was_passed_the_socket() {
     needs!("python3");
@@ -271,7 +271,7 @@ fn who_was_passed_the_socket() {
     assert_eq!((named.events, named.unknown), (100, 0));
 }
 
-/// Where several processes answer on one connection, the one that answered is named or nobody.
+/// If several processes answer on one connection, the one that answered is named, or nobody.
 #[test]
 fn of_several_that_answer_on_a_connection_never_another() {
     needs!("python3");
@@ -287,7 +287,7 @@ fn of_several_that_answer_on_a_connection_never_another() {
     let outcome = agent.stop().expect("an outcome");
     outcome.check_clean();
     for seen in &outcome.report.responses {
-        // Whoever was passed it before the event was written may have sent next: then nobody is named.
+        // Another process may have sent before the event was written: then nobody is named.
         if let Some(pid) = seen.json["process"]["pid"].as_u64() {
             assert_eq!(pid.to_string(), seen.headers["x-pid"][0], "{}", seen.json);
         } else {

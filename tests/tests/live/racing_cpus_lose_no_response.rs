@@ -12,13 +12,13 @@ use http_trace_tests::pusher::Push;
 use http_trace_tests::{needs, skip};
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
-/// Rounds at most, each with an agent of its own, until races were met.
+/// Limit of rounds, each with its own agent, until enough races occurred.
 const ROUNDS: u32 = 8;
-/// How many are enough.
+/// Number of races that is enough.
 const ENOUGH: u64 = 20;
 
-/// The hooks at tc and at the cgroup both see each packet on lo, on its way out in the context of
-/// the process and on its way in on whichever CPU it is steered to.
+/// The hooks tc and cgroup both see each packet on lo: on egress in the context of the process, on ingress on
+/// the CPU it is steered to.
 #[test]
 fn two_hooks_on_two_cpus() {
     needs!(alone; "nginx");
@@ -27,7 +27,7 @@ fn two_hooks_on_two_cpus() {
         return skip!("two CPUs");
     }
     let namespace = Namespace::new("race").expect("a namespace");
-    // `ip netns exec` shows the /sys of the namespace; the lowest two CPUs take what comes in.
+    // `ip netns exec` shows the /sys of the namespace; the lowest two CPUs handle ingress.
     let steer = "echo 3 > /sys/class/net/lo/queues/rx-0/rps_cpus";
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace.name(), "sh", "-c", steer]);

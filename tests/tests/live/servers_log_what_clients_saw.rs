@@ -57,7 +57,7 @@ fn nginx_logs_what_curl_saw() {
         .iter()
         .map(|t| (t.port, t.method.as_str(), t.status))
         .collect();
-    // Two workers share the log: only the lines of one connection are in order.
+    // Two workers share the log: only lines of one connection are in order.
     logged.sort_by_key(|(port, ..)| *port);
     told.sort_by_key(|(port, ..)| *port);
     assert_eq!(logged, told);

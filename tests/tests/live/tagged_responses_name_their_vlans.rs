@@ -1,5 +1,5 @@
-//! Responses in VLANs are reported at every hook, and with `--decap vlan` the event names the VLANs as that
-//! of a capture does.
+//! Responses in VLANs are reported at every hook. With `--decap vlan` the event names the same VLANs as that
+//! of a capture.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use http_trace_tests::seen::Report;
 use http_trace_tests::vlans::{ARRANGEMENTS, all_frames};
 use serde_json::Value;
 
-/// Client's port, number and status of each response, and the VLANs.
+/// Client port, ordinal and status of each response, and the VLANs.
 fn seen(report: &Report, named: bool) -> Vec<(u16, u64, Option<u16>, [Value; 2])> {
     let of = |json: &Value| {
         let network = &json["network"];

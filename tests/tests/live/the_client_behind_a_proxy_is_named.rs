@@ -10,7 +10,7 @@ use http_trace_tests::needs;
 use http_trace_tests::netns::{Pair, address};
 use http_trace_tests::nginx::wait_for_port;
 
-/// Port of the proxy, port of the server behind it, both in one HAProxy.
+/// Port of the proxy and port of the server behind it, both in one HAProxy.
 const WAYS: [(u16, u16); 4] = [(8001, 80), (8002, 80), (8003, 81), (8004, 81)];
 
 const CONFIGURATION: &str = "
@@ -71,7 +71,7 @@ fn the_client_behind_haproxy_is_named() {
     let agent = Agent::start(&pair.server, &[]).expect("an agent");
     for (port, _) in WAYS {
         let url = |n| format!("http://{}:{port}/{n}", address::SERVER_V4);
-        // Twice on one connection, with an address that the client made up.
+        // Twice on one connection, with a made-up address from the client.
         let (first, second) = (url(1), url(2));
         let words = ["-H", "X-Forwarded-For: 8.8.8.8", &first, &second];
         let seen = curl(&pair.client, &words).expect("curl");
@@ -93,7 +93,7 @@ fn the_client_behind_haproxy_is_named() {
         let seen: Vec<_> = events((server, front)).collect();
         assert_eq!(seen.len(), 2, "{front}");
         for one in seen {
-            // The peer is no proxy that is trusted: what it says of others is not believed.
+            // The peer is no trusted proxy: its header fields are not believed.
             assert_eq!(one.json["client"]["ip"], address::CLIENT_V4);
             assert!(one.json["network"]["forwarded_ip"].is_null());
         }

@@ -1,6 +1,5 @@
-//! With the capabilities of `deploy/systemd/http-trace.service` and the settings of
-//! `deploy/http-trace.toml`, an unprivileged user traces, the service manager is told so, and the port of
-//! `--listen` has the numbers.
+//! With the capabilities of `deploy/systemd/http-trace.service` and the settings of `deploy/http-trace.toml`,
+//! an unprivileged user traces, notifies the service manager, and serves metrics at the port of `--listen`.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -35,7 +34,7 @@ fn of_unit(key: &str) -> Vec<&'static str> {
     line.expect("a key of the unit").split(' ').collect()
 }
 
-/// The next that the service manager is told.
+/// The next notification to the service manager.
 fn told(manager: &UnixDatagram) -> String {
     let mut text = [0; 256];
     let len = manager.recv(&mut text).expect("a message in time");
@@ -50,7 +49,7 @@ fn status_of(pid: u32, key: &str) -> String {
     line.expect("a key of /proc/PID/status").trim().to_owned()
 }
 
-/// What the port of `--listen` answers.
+/// The answer of the port of `--listen`.
 fn ask(pair: &Pair, path: &str) -> String {
     let asked = pair.server.enter(|| {
         let mut stream = TcpStream::connect(LISTEN)?;
@@ -70,7 +69,7 @@ fn as_the_unit_has_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     chown(folder.path(), Some(USER), Some(USER)).expect("chown");
-    // Where it was built, another user may not look.
+    // Another user may not read the build folder.
     fs::copy(agent::binary().expect("the agent"), at("http-trace")).expect("a copy");
     let here = format!("{}/", folder.path().display());
     let settings = SETTINGS
@@ -114,7 +113,7 @@ fn as_the_unit_has_it() {
     assert_eq!(status_of(pid, "NoNewPrivs"), "1");
     let mask = |key| u64::from_str_radix(&status_of(pid, key), 16).expect("a mask");
     assert_eq!(mask("CapBnd").count_ones() as usize, all.len());
-    // CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF: the others were for the start.
+    // CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF: the others were only for the start.
     assert_eq!(mask("CapEff"), 1 << 12 | 1 << 38 | 1 << 39);
 
     let url = |file: &str| format!("http://{}/{file}", address::SERVER_V4);
@@ -126,7 +125,7 @@ fn as_the_unit_has_it() {
     assert_eq!(told(&manager), "WATCHDOG=1");
     assert_eq!(told(&manager), "WATCHDOG=1");
     assert!(ask(&pair, "/readyz").starts_with("HTTP/1.1 200 "));
-    // What is not written counts too; what the port itself answered does not.
+    // Unwritten events count too; answers of the port itself do not.
     let numbers = ask(&pair, "/metrics");
     let responses = numbers
         .lines()

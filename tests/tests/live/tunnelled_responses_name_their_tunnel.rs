@@ -1,4 +1,4 @@
-//! With `--decap` an agent on the underlay reports the inner connections and their tunnel; without it
+//! With `--decap` an agent on the underlay reports the inner connections and their tunnel; without it,
 //! nothing.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 const INNER: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
 
-/// Joins the ends of a pair by a tunnel of this type, or says that there is no such device.
+/// Joins the ends of a pair by a tunnel of this type; an error if there is no such device.
 fn tunnel(pair: &Pair, kind: &str) -> Result<(), String> {
     let ends = [
         (
@@ -48,7 +48,7 @@ fn tunnel(pair: &Pair, kind: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What an event says of one tunnel between the ends of a pair.
+/// The fields of an event for one tunnel between the ends of a pair.
 fn told(layer: &Value) -> Value {
     json!({
         "layers": [layer],
@@ -59,7 +59,7 @@ fn told(layer: &Value) -> Value {
     })
 }
 
-/// wrk through the tunnel, seen by an agent on the underlay.
+/// wrk through the tunnel, with an agent on the underlay.
 fn on_the_underlay(kind: &str, option: &str, layer: Value, hooks: &[&str]) -> bool {
     for hook in hooks {
         let pair = Pair::new(1500).expect("a pair");
@@ -68,7 +68,7 @@ fn on_the_underlay(kind: &str, option: &str, layer: Value, hooks: &[&str]) -> bo
         }
         let nginx = Nginx::start(&pair.server, UPSTREAM.into()).expect("nginx");
         let options = ["-i", "veth0", "--hook", hook, "-v"];
-        // An interface has one XDP program: the agent without the option watches elsewhere.
+        // An interface has one XDP program: the agent without the option uses another interface.
         let blind =
             (*hook != "xdp").then(|| Agent::start(&pair.server, &options).expect("an agent"));
         let with = [&options[..], &["--decap", option]].concat();
@@ -102,7 +102,7 @@ fn on_the_underlay(kind: &str, option: &str, layer: Value, hooks: &[&str]) -> bo
 #[test]
 fn vxlan() {
     needs!("nginx", "wrk");
-    // At the cgroup a tunnel's outer packets are not seen: they are no socket's.
+    // The cgroup hook does not see a tunnel's outer packets: they belong to no socket.
     let hooks = ["tc", "socket-filter", "xdp"];
     let (device, layer) = (
         "vxlan id 42 dstport 4789 dev veth0",
@@ -118,12 +118,12 @@ fn ipip() {
     needs!("nginx", "wrk");
     let (layer, hooks) = (json!({"type": "ip"}), ["tc", "socket-filter", "xdp"]);
     if !on_the_underlay("ipip", "ipip", layer, &hooks) {
-        // Not skipped: what the programs make of IP in IP is tested below, where no device is needed.
+        // Not skipped: the next test checks what the programs make of IP in IP, without a device.
         println!("this kernel has no IPIP device");
     }
 }
 
-/// What is told of each response and of where it was.
+/// Client, ordinal, status and tunnel of each response.
 fn seen(report: &Report) -> Vec<(SocketAddr, u64, Option<u16>, Value)> {
     let responses = report.responses.iter();
     let mut all: Vec<_> = responses
@@ -140,7 +140,7 @@ fn seen(report: &Report) -> Vec<(SocketAddr, u64, Option<u16>, Value)> {
     all
 }
 
-/// Every tunnel, in whole packets and in pieces, the same from the wire as from a capture.
+/// Every tunnel, in whole packets and in fragments, gives the same events live and from a capture.
 #[test]
 fn the_event_names_the_tunnel_as_that_of_a_capture_does() {
     needs!("python3");
@@ -148,7 +148,7 @@ fn the_event_names_the_tunnel_as_that_of_a_capture_does() {
     let mut port = 40_000;
     for path in [Path::v4, Path::v6] {
         for kind in 0..6 {
-            // Whole; the outer packets in pieces; the inner ones.
+            // Whole; outer packets in fragments; inner packets in fragments.
             for cut in 0..3 {
                 port += 1;
                 let mut inside = plain(&path(port));
@@ -215,7 +215,7 @@ fn one_tuple_in_several_networks_gives_each_its_events() {
     ] {
         let mut frames = Vec::new();
         for port in 40_000..40_010 {
-            // Some in pieces, of the outer packets.
+            // Some of the outer packets in fragments.
             let each = of_one_tuple(outer, port);
             let all = in_turn(&each);
             frames.extend(match port % 2 {
@@ -276,7 +276,7 @@ fn one_tuple_in_several_networks_gives_each_its_events() {
     }
 }
 
-/// The underlay and the tunnel's device at once: two keys of one connection, and one event.
+/// The underlay and the tunnel's device at once: two keys of one connection, and one event per response.
 #[test]
 fn underlay_and_device_together_give_one_event_each() {
     needs!("nginx", "wrk");

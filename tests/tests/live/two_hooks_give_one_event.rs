@@ -11,11 +11,11 @@ use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair};
 use http_trace_tests::nginx::Nginx;
 
-/// Connections of a run, by four clients at once, with two requests each.
+/// Connections of a run, by four concurrent clients, with two requests each.
 const CONNECTIONS: usize = 20_000;
 const CLIENTS: usize = 4;
 
-/// Opens the connections, two requests on each; the server closes.
+/// Opens the connections with two requests each; the server closes.
 fn visit(namespace: &Namespace, server: SocketAddr) {
     let one = || {
         let mut stream = TcpStream::connect(server).expect("a connection");
@@ -49,7 +49,7 @@ fn check(place: &Namespace, client: &Namespace, server: &Namespace, to: SocketAd
     visit(client, to);
     let log = nginx.stop().expect("an access log");
     assert_eq!(log.len(), 2 * CONNECTIONS);
-    // The last packets get time to be seen.
+    // Waits until the last packets have been seen.
     std::thread::sleep(Duration::from_millis(500));
     let outcome = agent.stop().expect("the agent's end");
     outcome.check_clean();

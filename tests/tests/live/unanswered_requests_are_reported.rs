@@ -1,4 +1,4 @@
-//! Requests and connection attempts that nothing answers are reported, as dropped or refused.
+//! Requests and connection attempts without an answer are reported, as dropped or refused.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use http_trace_tests::play::Stage;
 use http_trace_tests::routed::nft;
 use http_trace_tests::scenes;
 
-/// `no_response` and method of what was reported for a server port.
+/// `no_response` and method of the events for a server port.
 fn told(report: &http_trace_tests::seen::Report, port: u16) -> Vec<(String, Option<String>)> {
     let of_port = report.unanswered.iter().filter(|s| s.server.port() == port);
     of_port
@@ -59,22 +59,22 @@ fn what_firewalls_and_closed_ports_do() {
 
     // Nothing listens there; the kernel refuses.
     assert!(connect(&pair, at(8100)).is_err());
-    // The SYN falls into a hole; a firewall refuses.
+    // One SYN is dropped; a firewall refuses another.
     assert!(connect(&pair, at(8101)).is_err());
     assert!(connect(&pair, at(8102)).is_err());
-    // The handshake passes and the request is reset.
+    // The handshake succeeds and the request is reset.
     let stage = Stage::new(&pair.client, &pair.server, at(8103)).expect("a stage");
     let mut reset = connect(&pair, at(8103)).expect("a connection");
     let request = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "p".repeat(100));
     reset.write_all(request.as_bytes()).expect("a request");
-    // The handshake passes and the request falls into a hole.
+    // The handshake succeeds and the request is dropped.
     let hole = Stage::new(&pair.client, &pair.server, at(8104)).expect("a stage");
     let mut waits = connect(&pair, at(8104)).expect("a connection");
     waits.write_all(request.as_bytes()).expect("a request");
-    // Served, so that the run is seen to work.
+    // Served, which proves that the run works.
     let served = Stage::new(&pair.client, &pair.server, at(8105)).expect("a stage");
     let played = served.play(&scenes::all()[0]).expect("a scene");
-    // The server closes without a word.
+    // The server closes without an answer.
     let closes = pair
         .server
         .enter(|| std::net::TcpListener::bind(at(8106)))

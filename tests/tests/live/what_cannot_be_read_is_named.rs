@@ -1,4 +1,4 @@
-//! Where nothing readable comes, the agent says what comes instead.
+//! Without readable traffic, the agent reports what it sees instead.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use http_trace_tests::agent::Agent;
 use http_trace_tests::needs;
 use http_trace_tests::netns::Namespace;
 
-/// A ClientHello's first bytes: a record of a handshake (RFC 8446 §5.1).
+/// The first bytes of a ClientHello: a handshake record (RFC 8446 §5.1).
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\x2c\x01\x00\x00\x28\x03\x03";
 
 const CONNECTIONS: usize = 12;

@@ -1,10 +1,10 @@
-//! The programs for kernels before Linux 5.17 (no `bpf_loop`), forced on this one: whole connections ship
+//! The programs for kernels before Linux 5.17 (no `bpf_loop`), forced on this kernel: whole connections ship
 //! and the host frames them. Within the budget (1 MiB per direction, then 32 MiB per second and CPU) they
-//! report what the framing programs report. XDP has no such program.
+//! report the same as the framing programs. XDP has no such program.
 //!
-//! What they can miss, each reported or counted:
-//! - past the budget, segments that do not begin with a start line;
-//! - of a super-packet of more than 128 KiB, the excess;
+//! What they can miss, each of it reported or counted:
+//! - beyond the budget, segments that do not begin with a start line;
+//! - beyond 128 KiB of a super-packet, the rest;
 //! - on connections open before the start, the first request if its line is longer than 512 bytes or split.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn xdp_says_that_it_cannot() {
     assert!(error.contains("use --hook tc"), "{error}");
 }
 
-/// A connection that is older than the agent, from its next message on.
+/// A connection that is older than the agent is reported from its next message on.
 #[test]
 fn a_connection_open_before_the_start() {
     needs!(alone; "nginx");
@@ -45,7 +45,7 @@ fn a_connection_open_before_the_start() {
     get(&mut raw, "/before");
     let agent =
         Agent::start_with(&pair.server, &["-i", "veth0"], &[ROOMY, HOST]).expect("the agent");
-    // A line longer than what is looked for is no request that a response could answer, as far as is known.
+    // A line longer than the limit is not known as a request that a response could answer.
     get(&mut raw, &format!("/{}", "x".repeat(600)));
     get(&mut raw, "/after");
     drop(raw);
@@ -58,7 +58,7 @@ fn a_connection_open_before_the_start() {
     assert!(agent.stop().expect("an outcome").status.success());
 }
 
-/// More than the budget in large bodies: what is reported is true, and what is missing is told.
+/// Large bodies beyond the budget: what is reported is true, and what is missing is reported.
 #[test]
 fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
     needs!(alone; "nginx", "curl");
@@ -109,6 +109,6 @@ fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
     } else {
         nothing(log_differences(&outcome.report, &log));
     }
-    // Start lines at a segment's beginning are exempt from the budget.
+    // Segments that begin with a start line are exempt from the budget.
     assert!(reported * 2 > log.len(), "{reported} of {}", log.len());
 }

@@ -1,5 +1,5 @@
-//! Anybody can send a RST or a FIN that fits, and its receiver may not take it: a wrong checksum, an
-//! option that fails, too few hops. Who goes on has not closed, so such a segment changes no event.
+//! Anybody can send a RST or FIN that fits, and its receiver may refuse it: a wrong checksum, an option that
+//! fails, a TTL too small. A sender that continues has not closed, so such a segment changes no event.
 
 use http_trace_engine::host_filter::Faults;
 use http_trace_tests::generate::{self, conversation};
@@ -17,7 +17,7 @@ fn config() -> ProptestConfig {
     config
 }
 
-/// What is forged, and who is said to have sent it.
+/// What is forged, and its alleged sender.
 #[derive(Clone, Copy, Debug)]
 enum Forged {
     Rst(Side),
@@ -41,8 +41,8 @@ fn forged() -> impl Strategy<Value = Forged> {
     ]
 }
 
-/// The segments with a forged one before number `at`, where its sender stands then. `None` where that
-/// sender says nothing more: its close would be as good as any.
+/// The segments with a forged one before number `at`, at its sender's position. `None` if that sender sends
+/// nothing more: then the close is as good as any.
 fn with(seen: &[Segment], at: usize, forged: Forged) -> Option<Vec<Segment>> {
     let from = forged.sender();
     let (before, after) = seen.split_at_checked(at)?;
@@ -93,8 +93,8 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
-    /// Where a checksum is wrong that its sender fills in, nothing else need disprove the segment: it may
-    /// be the last of its sender, and be followed by any silence.
+    /// If a sender fills checksums in, a wrong one disproves the segment by itself: it may be the last of its
+    /// sender, and any silence may follow.
     #[test]
     fn with_a_wrong_checksum_whatever_follows(
         scene in conversation(generate::Options::default()),
@@ -122,7 +122,7 @@ proptest! {
             }
             let mut frame = path.frame(&forged);
             damage(&mut frame, sum);
-            // Of what comes after it the time is later by the silence.
+            // Later segments are delayed by the silence.
             let at = at + seen.len() - honest.len();
             let time_ns = seen[at - 1].0 + 1;
             seen.insert(at, (time_ns, frame));
@@ -130,7 +130,7 @@ proptest! {
                 late.0 += silence_ns;
             }
         }
-        // The honest ones at the same times.
+        // The honest ones keep their times.
         let ours: std::collections::HashSet<&Vec<u8>> = expected.iter().map(|(_, f)| f).collect();
         let times: Vec<u64> = seen.iter().filter(|(_, f)| ours.contains(f)).map(|(t, _)| *t).collect();
         prop_assert_eq!(times.len(), expected.len());
@@ -162,11 +162,11 @@ proptest! {
             let len = frame.len() - TCP;
             let sum = match form {
                 0 => pseudo_header(frame, len as u16),
-                // Segmentation offload, which is of payload.
+                // Segmentation offload, which concerns payload.
                 1 => pseudo_header(frame, if segment.payload.is_empty() { len as u16 } else { 0 }),
                 _ => junk[n % junk.len()],
             };
-            // Some fill in the sums of SYNs alone, but none leaves junk then.
+            // Some stacks fill in the sums of SYNs only, but leave no arbitrary values in the others.
             if !(only_data && segment.syn && form != 2) {
                 frame[SUM..SUM + 2].copy_from_slice(&sum.to_be_bytes());
             }
@@ -177,11 +177,11 @@ proptest! {
     }
 }
 
-/// Where the TCP header of [`Path::v4`]'s frames begins, and the checksum in it.
+/// Offset of the TCP header in [`Path::v4`]'s frames, and of the checksum in it.
 const TCP: usize = 34;
 const SUM: usize = TCP + 16;
 
-/// Makes a frame's TCP checksum wrong, whatever it is.
+/// Makes a frame's TCP checksum wrong.
 fn damage(frame: &mut [u8], by: u16) {
     let at = if frame[12..14] == [0x86, 0xdd] {
         SUM + 20
@@ -199,7 +199,7 @@ fn damage(frame: &mut [u8], by: u16) {
     frame[at..at + 2].copy_from_slice(&wrong.to_be_bytes());
 }
 
-/// The sum of an IPv4 frame's pseudo-header with this length, as Linux leaves it to the network card.
+/// The pseudo-header's sum with this length, as Linux leaves it to the network card.
 fn pseudo_header(frame: &[u8], len: u16) -> u16 {
     let words = frame[26..34]
         .chunks(2)
@@ -209,7 +209,7 @@ fn pseudo_header(frame: &[u8], len: u16) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// Events but for the flag that says that something was forged, and how many have it.
+/// Events without the flag for forged segments, and the number that had it.
 fn without_flag(mut judged: Judged) -> (Judged, usize) {
     let mut flagged = 0;
     for event in &mut judged.events {
@@ -220,7 +220,7 @@ fn without_flag(mut judged: Judged) -> (Judged, usize) {
     (judged, flagged)
 }
 
-/// A close in the middle of a body that goes on for longer than a close waits for its confirmation.
+/// A forged close in the middle of a body that continues longer than a close waits for confirmation.
 #[test]
 fn inside_a_body_that_lasts() {
     for (chunked, at) in [(false, 30), (true, 30), (false, 400), (false, 1_000)] {
@@ -260,7 +260,7 @@ fn inside_a_body_that_lasts() {
                 .truth
                 .push(asked.header(field, value).body(body.len() as u64, end));
         }
-        // 2,170 segments of a body in 11 s.
+        // A body of 2,170 segments in 11 s.
         let layout = Layout {
             step_ns: 5_000_000,
             ..Layout::default()
@@ -295,7 +295,8 @@ fn inside_a_body_that_lasts() {
     }
 }
 
-/// A scan behind one forged segment: each attempt is told, with its request, and the forged one is counted.
+/// A scan behind one forged segment: each attempt is reported with its request, and the forged segment is
+/// counted.
 #[test]
 fn a_scan_behind_one_is_told_whole() {
     const ATTEMPTS: [&str; 3] = [
@@ -337,13 +338,13 @@ fn a_scan_behind_one_is_told_whole() {
             ] {
                 let seen = with(&honest, at, forged).expect("both go on");
                 let frames = frames(&Path::v4(40_000), &seen);
-                // Before the first message the filter has nothing that it would tell of one.
+                // Before the first message the filter has no event to flag.
                 let disputed = plain(&frames).stats.disputed_segments;
                 assert!(disputed > 0, "{at} {forged:?}");
                 let mut both = Vec::new();
                 for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
                     let (judged, flagged) = without_flag(judged);
-                    // Of one before its sender's first message the filter does not tell.
+                    // The filter does not report one before its sender's first message.
                     let from = forged.sender();
                     let mut before = honest[..at].iter();
                     let spoke = before.any(|s| s.from == from && !s.payload.is_empty());
@@ -362,7 +363,7 @@ fn a_scan_behind_one_is_told_whole() {
     }
 }
 
-/// Of two SYN-ACKs the client's acknowledgement says which one it took.
+/// The client's acknowledgement shows which of two SYN-ACKs it accepted.
 #[test]
 fn the_client_decides_between_two_syn_acks() {
     let scene = Scene {

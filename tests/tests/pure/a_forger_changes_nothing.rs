@@ -1,4 +1,4 @@
-//! Whatever SYNs, SYN-ACKs, RSTs and FINs somebody sends into a connection whose ends go on: the events are
+//! Whatever SYNs, SYN-ACKs, RSTs and FINs are forged into a connection whose ends continue: the events are
 //! those of the connection alone.
 
 use std::cell::Cell;
@@ -33,7 +33,7 @@ enum Kind {
     Ack,
 }
 
-/// A sequence or acknowledgement number: where that end stands, or so far from there.
+/// A sequence or acknowledgement number, relative to that end's position.
 type Off = i32;
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ struct Forged {
     kind: Kind,
     seq: Off,
     ack: Off,
-    /// Its checksum is wrong, which its receiver alone can be sure of.
+    /// A wrong checksum, of which only its receiver can be sure.
     wrong_sum: bool,
     /// Both ends are silent for a while after it.
     pause: bool,
@@ -83,7 +83,7 @@ fn forged() -> impl Strategy<Value = Forged> {
     )
 }
 
-/// Where `from` stands after these segments.
+/// The position of `from` after these segments.
 fn stands(seen: &[Segment], from: Side) -> u32 {
     let ends = seen.iter().filter(|s| s.from == from).map(|s| {
         let len = s.payload.len() as u32 + u32::from(s.fin);
@@ -93,7 +93,7 @@ fn stands(seen: &[Segment], from: Side) -> u32 {
         .unwrap_or(0)
 }
 
-/// Where `from` has sent all.
+/// The position of `from` after all its data.
 fn end(honest: &[Segment], from: Side) -> u32 {
     let fins = honest.iter().filter(|s| s.from == from && s.fin).count() as u32;
     stands(honest, from).wrapping_sub(fins)
@@ -119,7 +119,7 @@ fn segment(seen: &[Segment], forged: Forged) -> Segment {
     }
 }
 
-/// The frames of a connection, with each of these before the segment of that number.
+/// The frames of a connection, with each forged segment before the segment of that number.
 fn with(path: &Path, honest: &[Segment], forged: &[(usize, Forged)]) -> Vec<Timed> {
     let mut out = Vec::new();
     let mut silence_ns = 0;
@@ -128,7 +128,7 @@ fn with(path: &Path, honest: &[Segment], forged: &[(usize, Forged)]) -> Vec<Time
             let segment = segment(&honest[..n], *forged);
             let past = segment.seq.wrapping_sub(end(honest, forged.from));
             if segment.fin && past < 1 << 24 {
-                // Its sender never goes on beyond it, so that nothing disproves it.
+                // Its sender never sends beyond it, so nothing disproves it.
                 continue;
             }
             let mut frame = path.frame(&segment);
@@ -146,15 +146,15 @@ fn with(path: &Path, honest: &[Segment], forged: &[(usize, Forged)]) -> Vec<Time
     out
 }
 
-/// So long a silence confirms a close.
+/// A silence of this length confirms a close.
 const PAUSE_NS: u64 = 1_500_000_000;
 
-/// In the frames of [`Path::v4`]: the TCP flags, and the checksum.
+/// Offsets in the frames of [`Path::v4`]: TCP flags and checksum.
 const FLAGS: usize = 14 + 20 + 13;
 const SUM: usize = FLAGS + 3;
 const ACK: u8 = 0x10;
 
-/// How many segments have one of both ends after them that goes on.
+/// Number of segments after which one of both ends continues.
 fn going_on(honest: &[Segment]) -> usize {
     let last = |side| {
         let speaks = |s: &Segment| s.from == side && !s.payload.is_empty();
@@ -163,10 +163,10 @@ fn going_on(honest: &[Segment]) -> usize {
     last(Side::Client).min(last(Side::Server))
 }
 
-/// What is not told whole because of forged segments: one in so many conversations, and each says so.
+/// One conversation in this many may be incomplete because of forged segments, and says so.
 const ONE_IN: u32 = 1000;
 
-/// The events are those of the connection alone. The few that lack something say so, and nothing is false.
+/// The events are those of the connection alone. The few incomplete ones say so, and nothing is false.
 #[test]
 fn while_both_ends_go_on() {
     let config = config();
@@ -200,9 +200,9 @@ fn while_both_ends_go_on() {
         let mut handshakes = 0;
         let mut forged = placed(places, until);
         forged.retain_mut(|(at, forged)| {
-            // No close that was forged is confirmed, by an acknowledgement or by silence.
+            // No forged close is confirmed, by an acknowledgement or by silence.
             no_acknowledgement(forged);
-            // Of several handshakes before the first byte nobody knows the right one.
+            // With several handshakes before the first byte, the right one is unknown.
             let begins = Some(*at) <= first && matches!(forged.kind, Kind::Syn | Kind::SynAck);
             handshakes += u32::from(begins);
             forged.kind != Kind::Ack && (!begins || handshakes == 1)
@@ -230,18 +230,18 @@ fn while_both_ends_go_on() {
     );
 }
 
-/// What a receiver refuses of a segment with payload, and what the observer sees of that.
+/// Why a receiver refuses a segment with payload, and whether an observer can see that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     /// It has no ACK.
     WithoutAck,
     /// Its checksum is wrong.
     WrongSum,
-    /// Something that only the receiver knows.
+    /// For a reason that only the receiver knows.
     Unseen,
 }
 
-/// The frames of a connection, with a forged segment before the segments of these numbers: at the same place in
+/// The frames of a connection, with a forged segment before each of these segments: at the same position in
 /// the stream, with other bytes.
 fn with_payload(path: &Path, honest: &[Segment], places: &[usize], refused: Refused) -> Vec<Timed> {
     let mut out = Vec::new();
@@ -269,7 +269,7 @@ fn with_payload(path: &Path, honest: &[Segment], places: &[usize], refused: Refu
     out
 }
 
-/// Takes the ACK out of a frame, and its share out of the checksum.
+/// Removes the ACK from a frame, and from its checksum.
 fn without_ack(frame: &mut [u8]) {
     frame[FLAGS] &= !ACK;
     let sum = u32::from(frame[SUM]) << 8 | u32::from(frame[SUM + 1]);
@@ -278,7 +278,7 @@ fn without_ack(frame: &mut [u8]) {
     frame[SUM..SUM + 2].copy_from_slice(&(sum as u16).to_be_bytes());
 }
 
-/// Random connections, and which of their segments with payload somebody forges first.
+/// Random connections, and the indexes of segments with payload that are forged first.
 fn forged_first() -> impl Strategy<Value = (Scene, Vec<Segment>, Vec<usize>)> {
     let options = generate::Options {
         lookalikes: false,
@@ -312,7 +312,7 @@ fn forged_first() -> impl Strategy<Value = (Scene, Vec<Segment>, Vec<usize>)> {
 proptest! {
     #![proptest_config(config())]
 
-    /// Payload without ACK is nobody's.
+    /// Payload without ACK changes nothing.
     #[test]
     fn by_payload_without_ack((_, honest, places) in forged_first()) {
         let path = Path::v4(40_000);
@@ -323,8 +323,8 @@ proptest! {
         }
     }
 
-    /// Nor is payload with a wrong checksum, where its sender's payload had right ones before. Without the
-    /// filter, or where a capture is read.
+    /// Payload with a wrong checksum changes nothing, if its sender's payload had right ones before. Without
+    /// the filter, or when reading a capture.
     #[test]
     fn by_payload_with_a_wrong_checksum((_, honest, places) in forged_first()) {
         let spoke = |n: usize| {
@@ -338,8 +338,8 @@ proptest! {
         same(&seen, &alone).map_err(TestCaseError::fail)?;
     }
 
-    /// Payload of which nothing shows that it is refused: without the filter it is told that there were two
-    /// versions.
+    /// Payload that is refused for no visible reason: without the filter, the existence of two versions is
+    /// reported.
     #[test]
     fn by_payload_that_fits((scene, honest, places) in forged_first()) {
         let path = Path::v4(40_000);
@@ -350,8 +350,8 @@ proptest! {
         }
     }
 
-    /// Whatever it is, silence and acknowledgements that confirm it included: nothing is false, no response has
-    /// another's request, and what is missing is told.
+    /// Whatever is forged, including silence and acknowledgements that confirm it: nothing is false, no
+    /// response has another's request, and what is missing is reported.
     #[test]
     fn what_is_undecided_is_told(
         scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
@@ -364,7 +364,7 @@ proptest! {
         let mut forged = placed(places, honest.len() - 2);
         let lasting = |end| matches!(end, End::Close | End::Cut | End::Open);
         if scene.truth.iter().any(|truth| lasting(truth.end)) {
-            // Where a body lasts until the close a confirmed one is all that says where it ends.
+            // If a body lasts until the close, a confirmed one is the only sign of its end.
             forged.iter_mut().for_each(|(_, forged)| no_acknowledgement(forged));
             forged.retain(|(_, forged)| forged.kind != Kind::Ack);
         }
@@ -389,7 +389,7 @@ fn no_acknowledgement(forged: &mut Forged) {
 
 type Place = (prop::sample::Index, Forged);
 
-/// In order, none before the handshake has been seen and none behind the segment `until`.
+/// In order, none before the handshake and none after the segment `until`.
 fn placed(places: Vec<Place>, until: usize) -> Vec<(usize, Forged)> {
     let places = places.into_iter();
     let mut forged: Vec<_> = places
@@ -404,7 +404,7 @@ fn placed(places: Vec<Place>, until: usize) -> Vec<(usize, Forged)> {
     forged
 }
 
-/// In all modes: without the filter, with it, and with the one of kernels that cannot frame.
+/// All modes: without the filter, with it, and with that of kernels that cannot frame.
 fn modes(frames: &[Timed]) -> [(&'static str, Judged); 3] {
     let (framed, _) = filtered(frames, Faults::default());
     let filter = HostFilter::without_framing(FilterConfig::DEFAULT);

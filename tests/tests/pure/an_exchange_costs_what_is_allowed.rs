@@ -1,5 +1,5 @@
-//! An exchange of a keep-alive connection costs no more than `tests/budget.toml` says: in instructions, which do
-//! not depend on what else the machine does.
+//! An exchange of a keep-alive connection stays within `tests/budget.toml`, in instructions, which do not
+//! depend on other load of the machine.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -18,7 +18,7 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\
     Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT\r\nConnection: keep-alive\r\n\
     ETag: \"654374e0-10\"\r\nAccept-Ranges: bytes\r\n\r\n0123456789abcdef";
 
-/// What reading so many exchanges costs, on each of ten connections.
+/// Cost of reading this many exchanges on each of ten connections.
 fn costs(exchanges: usize) -> Costs {
     let folder = tempfile::tempdir().expect("a folder");
     let capture = folder.path().join("exchanges.pcap");
@@ -60,7 +60,7 @@ fn an_exchange_costs_what_is_allowed() {
         return skip!("valgrind");
     }
     let allowed = Budget::read().expect("a budget").exchange;
-    // What the start costs is in both.
+    // Both include the cost of the start.
     let more = costs(500) - costs(100);
     let each = |sum: f64| sum / 4000.0;
     Budget::check(

@@ -8,7 +8,7 @@ use http_trace_tests::scene::{Scene, Side};
 use http_trace_tests::tcp::{Layout, Path, Segment, segments};
 use proptest::prelude::*;
 
-/// The bytes of one direction as any receiver puts them together: by sequence number, first wins.
+/// The bytes of one direction as a receiver reassembles them: by sequence number, the first copy wins.
 fn receive(segments: &[Segment], side: Side, isn: u32) -> Vec<u8> {
     let mut bytes = BTreeMap::new();
     for segment in segments.iter().filter(|s| s.from == side) {

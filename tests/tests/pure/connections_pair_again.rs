@@ -1,5 +1,5 @@
-//! Something of a connection was missed, came in another order or was asked by nobody: exchanges after
-//! it that are acknowledged and not pipelined pair, with the filter in front and without.
+//! Part of a connection was missed, reordered or unsolicited: later exchanges that are acknowledged and not
+//! pipelined pair again, with the filter and without.
 
 use http_trace_engine::host_filter::Faults;
 use http_trace_tests::judged::{Judged, filtered, plain, responses};
@@ -13,7 +13,7 @@ fn get(n: usize) -> Vec<u8> {
     format!("GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n").into_bytes()
 }
 
-/// Segments of one connection after another on the same tuple.
+/// Segments of successive connections on the same tuple.
 struct Wire {
     seen: Vec<Segment>,
     next: [u32; 2],
@@ -71,7 +71,7 @@ impl Wire {
     }
 }
 
-/// Of each response its status and the target of its request.
+/// The status of each response and the target of its request.
 fn told(judged: &Judged) -> Vec<String> {
     let line = |event: &&http_trace_model::event::HttpEvent| {
         let status = event.response.as_ref().map_or(0, |r| r.status);
@@ -91,7 +91,7 @@ fn a_tuple_is_used_again_and_again() {
             let mut wire = Wire::open();
             for n in 0..20 {
                 if n > 0 {
-                    // As near to the one before as stacks choose it.
+                    // As close to the previous one as stacks choose it.
                     wire.next = wire.next.map(|next| next.wrapping_add(40_000));
                     wire.now_ns += SECOND / 50;
                     wire.handshake();
@@ -139,7 +139,7 @@ fn the_halves_of_the_first_request_are_swapped() {
         let expected: Vec<_> = (0..8).map(|n| format!("200 /{n}")).collect();
         for (mode, judged) in wire.judged() {
             let told = told(&judged);
-            // The filter lets a segment pass that begins no message.
+            // The filter drops a segment that begins no message.
             let open = usize::from(mode == "filtered");
             assert_eq!(told.len(), 8, "{mode} {half}: {told:?}");
             assert_eq!(told[open..], expected[open..], "{mode} {half}");

@@ -18,16 +18,16 @@ use http_trace_tests::scenes;
 use http_trace_tests::tcp::{Layout, Path, Segment, Timed, segments};
 use proptest::prelude::*;
 
-/// Where a copy is seen, and under which name.
+/// An observation point, and the tuple at it.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     path: Path,
     hook: Hook,
     interface: u32,
     netns: u32,
-    /// How long after the client's side a request is here, and how long before it a response, ns.
+    /// How long after the client's side a request passes here, and how long before it a response, ns.
     away_ns: u64,
-    /// Whether requests are seen here too, or responses only.
+    /// Whether requests pass here too, or responses only.
     both: bool,
 }
 
@@ -35,7 +35,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-/// The points that a connection to `198.51.100.80:80` passes, nearest the client first.
+/// The points of a connection to `198.51.100.80:80`, nearest the client first.
 fn points(kind: usize) -> Vec<Point> {
     let point = |client: &str, server: &str, hook, interface, netns, away_ns| Point {
         path: Path {
@@ -52,7 +52,7 @@ fn points(kind: usize) -> Vec<Point> {
     let (client, server) = ("192.0.2.7:40000", "198.51.100.80:80");
     let (router, inside) = ("203.0.113.1:61000", "10.0.0.5:8080");
     match kind {
-        // Masquerade, in either order of the key's ends.
+        // Masquerade, with the key's ends in either order.
         0 => vec![
             point(client, server, Hook::Tc, 2, 1, 0),
             point(router, server, Hook::Tc, 3, 1, 9_000),
@@ -62,19 +62,19 @@ fn points(kind: usize) -> Vec<Point> {
             point(client, server, Hook::Tc, 2, 1, 0),
             point(client, inside, Hook::Tc, 3, 1, 9_000),
         ],
-        // Both, the server's own namespace, and a hook that sees another name yet.
+        // Both, the server's own namespace, and a hook that sees yet another tuple.
         2 => vec![
             point(client, server, Hook::Tc, 2, 1, 0),
             point(router, server, Hook::Cgroup, 3, 1, 700),
             point(router, inside, Hook::Tc, 4, 1, 9_000),
             point(router, inside, Hook::Cgroup, 2, 7, 11_000),
         ],
-        // A port alone, at another hook.
+        // A translated port only, at another hook.
         3 => vec![
             point(client, "198.51.100.80:80", Hook::Tc, 2, 1, 0),
             point(client, "198.51.100.80:8080", Hook::Cgroup, 2, 1, 500),
         ],
-        // A bridge between, where answers have one of two translations undone.
+        // A bridge in between, where answers have one of two translations undone.
         4 => vec![
             point(client, server, Hook::Tc, 2, 1, 0),
             Point {
@@ -83,7 +83,7 @@ fn points(kind: usize) -> Vec<Point> {
             },
             point(router, inside, Hook::Tc, 4, 1, 9_000),
         ],
-        // A pod's side and its host's.
+        // A pod's side of a veth and the host's.
         _ => vec![
             point(client, server, Hook::Cgroup, 2, 9, 0),
             point(client, server, Hook::Tc, 5, 1, 2_000),
@@ -93,7 +93,7 @@ fn points(kind: usize) -> Vec<Point> {
 
 const KINDS: usize = 6;
 
-/// The segments of one connection as a point sees them.
+/// The segments of one connection as seen at a point.
 fn at(point: &Point, segments: &[Segment]) -> Vec<(u64, Point, Side, Vec<u8>)> {
     let time = |s: &Segment| match s.from {
         Side::Client => s.time_ns + point.away_ns,
@@ -106,7 +106,7 @@ fn at(point: &Point, segments: &[Segment]) -> Vec<(u64, Point, Side, Vec<u8>)> {
         .collect()
 }
 
-/// The judge's events of these frames, through the filter of a kernel.
+/// The judge's events for these frames, through a kernel's filter.
 fn live(mut frames: Vec<(u64, Point, Side, Vec<u8>)>) -> (Vec<HttpEvent>, u64) {
     frames.sort_by_key(|(time, ..)| *time);
     run(&frames)
@@ -138,7 +138,7 @@ fn run(frames: &[(u64, Point, Side, Vec<u8>)]) -> (Vec<HttpEvent>, u64) {
     (events, aliases)
 }
 
-/// What the events say, in the order of the wire.
+/// Essences of the events, in wire order.
 fn essences(events: &[HttpEvent]) -> Vec<impl PartialEq + std::fmt::Debug + use<>> {
     let first = events.iter().map(|event| event.connection).min();
     events
@@ -185,7 +185,7 @@ fn is_that_of_the_server_side(events: &[HttpEvent], points: &[Point]) -> Result<
     Ok(())
 }
 
-/// Time enough between two segments for each to pass every point.
+/// A layout with enough time between segments for each to pass every point.
 fn layout(isn: [u32; 2], cuts: Vec<usize>) -> Layout {
     Layout {
         isn,
@@ -220,7 +220,7 @@ fn every_scene_makes_the_same_events_however_many_names_it_passes() {
     }
 }
 
-/// A capture of every interface of a router, as `tcpdump -i any` takes it.
+/// A capture of all interfaces of a router, as with `tcpdump -i any`.
 #[test]
 fn a_capture_of_both_sides_of_a_translation_makes_each_event_once() {
     for scene in scenes::all() {
@@ -248,7 +248,7 @@ fn a_capture_of_both_sides_of_a_translation_makes_each_event_once() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Copies that come late, cut otherwise, out of order and twice.
+    /// Copies that come late, with other boundaries, out of order and twice.
     #[test]
     fn copies_make_nothing_twice(
         scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
@@ -274,14 +274,14 @@ proptest! {
         };
         let mut all: Vec<_> = points.iter().zip(&mangles).flat_map(copies).collect();
         all.sort_by_key(|(time, ..)| *time);
-        // Records of two CPUs may come in another order than that of their times.
+        // Records of two CPUs may not be ordered by time.
         for swap in &swaps {
             let i = swap.index(all.len() - 1);
             if all[i].1.path != all[i + 1].1.path {
                 all.swap(i, i + 1);
             }
         }
-        // Delays may turn the order of the points around, which the names are told by.
+        // Delays may reverse the order of the points, which determines the tuples.
         let unnamed = |mut events: Vec<HttpEvent>| {
             let name = points[last].path;
             for event in &mut events {
@@ -291,7 +291,7 @@ proptest! {
         };
         let (got, expected) = (unnamed(run(&all).0), unnamed(expected));
         if got != expected {
-            // What one path alone cannot tell, many need not.
+            // What is undecidable on one path may be so on many.
             for mut alone in points.iter().zip(&mangles).map(copies) {
                 alone.sort_by_key(|(time, ..)| *time);
                 prop_assume!(unnamed(run(&alone).0) == expected);

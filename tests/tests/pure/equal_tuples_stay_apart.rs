@@ -13,7 +13,7 @@ use http_trace_tests::tunnels::{NETWORKS, Outer, in_turn, of_one_tuple, wrap};
 use http_trace_tests::twins::{Copied, DRAWN, EQUAL, REQUESTS, VLANS, in_two_vlans, scene, target};
 use http_trace_tests::{apart, at_tc, scenes};
 
-/// What is told of each connection, in the order of their first events.
+/// The output by connection, in the order of their first events.
 fn by_connection(judged: Judged) -> Vec<Judged> {
     let mut by = BTreeMap::<u64, Vec<HttpEvent>>::new();
     for event in judged.events {
@@ -27,7 +27,7 @@ fn by_connection(judged: Judged) -> Vec<Judged> {
     by.into_values().map(of_one).collect()
 }
 
-/// Fails unless both connections are told, each as it was played; gives what was told of each.
+/// Fails unless both connections are reported as played; returns the output of each.
 fn are_both(judged: Judged, what: &str) -> Vec<Judged> {
     let told = by_connection(judged);
     assert_eq!(told.len(), 2, "{what}");
@@ -52,7 +52,7 @@ fn in_two_vlans_of_a_capture() {
     }
 }
 
-/// The same behind the filter, where the option is on.
+/// The same with the filter and the option.
 #[test]
 fn in_two_vlans_of_a_trunk_that_are_told_apart() {
     for (isn, copy) in [
@@ -80,8 +80,8 @@ fn filtered(frames: &[Timed]) -> Judged {
     filtered_by(filter, Shipped::new(decap::VLAN), frames).0
 }
 
-/// Without the option a hook at a trunk has one key for both: they are not told apart. Nothing is
-/// false all the same, and that something is missing is told.
+/// Without the option a hook at a trunk has one key for both, so they are not told apart. Still nothing is
+/// false, and the loss is reported.
 #[test]
 fn in_two_vlans_of_a_trunk_without_the_option() {
     for isn in [DRAWN, EQUAL] {
@@ -155,8 +155,8 @@ fn one_tuple_in_several_networks_is_as_many_connections() {
     }
 }
 
-/// Each direction in the network of its receiver, as routers between networks have it: with the
-/// numbers told apart its halves would be two connections.
+/// Each direction is in its receiver's VXLAN network, as with routers between networks: with the numbers kept
+/// apart, its halves would be two connections.
 #[test]
 fn a_connection_of_two_networks_is_one_where_they_are_joined() {
     let segments = segments(&scenes::named("keep_alive"), &Layout::default());

@@ -1,4 +1,4 @@
-//! Every scene of the table gives its events, with the filter in front and without.
+//! Every scene of the table gives its events, with the filter and without.
 
 use http_trace_engine::host_filter::Faults;
 use http_trace_tests::judged::{filtered, is_truth, plain, same};
@@ -33,7 +33,7 @@ fn every_scene_is_judged_by_its_truth() {
                 },
             ),
         ] {
-            // Where framing is lost, only a segment's beginning brings it back.
+            // After a loss of framing, only the beginning of a segment resynchronises.
             let odd = ["conflicting_lengths", "negative_length", "huge_length"];
             if odd.contains(&scene.name) && name != "plain" && name != "large" {
                 continue;

@@ -9,12 +9,11 @@ use http_trace_tests::bed::nothing;
 use http_trace_tests::flood::{Flood, honest, honest_path};
 use http_trace_tests::seen::{Report, differences};
 
-/// The most memory that a replay may take, whatever is in the capture: the configured bounds of
-/// reassembly (64 MiB), heads in flight (64 MiB) and the flow table, and what the program itself
-/// needs.
+/// Memory limit of a replay, whatever is in the capture: the configured bounds of reassembly (64 MiB), heads
+/// in flight (64 MiB) and the flow table, plus the program itself.
 const BOUND_KIB: u64 = 256 << 10;
 
-/// With every byte judged, and with the kernel's filter in front.
+/// Checks with every byte judged, and with the kernel's filter.
 fn check(flood: Flood, count: u32) {
     check_with(flood, count, &[]);
     check_with(flood, count, &["--kernel-filter"]);
@@ -51,7 +50,7 @@ fn check_with(flood: Flood, count: u32, more: &[&str]) {
         (whole, reader.join().expect("no panic"), highest)
     });
     let status = child.wait().expect("an end");
-    // 1: something was left out for want of room, which the losses say.
+    // 1: something was evicted, which the losses report.
     assert!(matches!(status.code(), Some(0 | 1)), "{flood:?}: {status}");
     let report = Report::read(&seen.kept).expect("json");
     println!(
@@ -71,8 +70,8 @@ fn check_with(flood: Flood, count: u32, more: &[&str]) {
     );
 }
 
-/// What of a million events is looked at: the honest client's and the losses; of the others only
-/// how many there were, or the test would need what it denies the tracer.
+/// What is kept of a million events: the honest client's and the losses; of the others only their number, to
+/// keep the test itself within bounds.
 #[derive(Default)]
 struct Seen {
     kept: Vec<u8>,
@@ -119,7 +118,7 @@ fn flows_that_never_close() {
     check(Flood::NeverClosed, 1_000_000);
 }
 
-/// What is remembered of closed connections is bounded too.
+/// Memory of closed connections is bounded too.
 #[test]
 fn connections_that_close_at_once() {
     check(Flood::Closed, 1_000_000);

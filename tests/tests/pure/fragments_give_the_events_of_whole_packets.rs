@@ -16,13 +16,13 @@ fn every_scene_in_pieces_is_judged_by_its_truth() {
     let mut wrong = Vec::new();
     let mut cut_up = 0;
     for scene in scenes::all() {
-        // Where framing is lost, only a segment's beginning brings it back.
+        // After a loss of framing, only the beginning of a segment resynchronises.
         let odd = ["conflicting_lengths", "negative_length", "huge_length"];
         if odd.contains(&scene.name) {
             continue;
         }
         for path in [Path::v4(40_000), Path::v6(40_000)] {
-            // Pieces of more than a record's bytes among them.
+            // Some fragments are larger than a record.
             for (cut, mtu) in [(1448, 576), (20_000, 576), (30_000, 9000), (400, 128)] {
                 let frames = scene_in_pieces(&scene, &path, cut, mtu);
                 let (judged, filter) = filtered(&frames, Faults::default());
@@ -44,8 +44,8 @@ fn every_scene_in_pieces_is_judged_by_its_truth() {
     assert!(cut_up > 1000, "{cut_up} pieces are no test");
 }
 
-/// Whole packets that are skipped as body between others that come in pieces: what was skipped is
-/// told before the host has more bytes after it than it keeps in wait (1 MiB a direction).
+/// Unfragmented packets are skipped as body between fragmented ones: the skip is reported before the host has
+/// more bytes after it than it keeps waiting (1 MiB per direction).
 #[test]
 fn body_skipped_between_pieces_is_no_hole() {
     const BODY: usize = 4 << 20;
@@ -84,7 +84,7 @@ fn body_skipped_between_pieces_is_no_hole() {
     assert!(judged.losses.is_empty(), "{:?}", judged.losses);
 }
 
-/// Frames of a capture on Ethernet; none where there are others.
+/// Frames of a capture on Ethernet; none for other link types.
 fn captured(capture: &std::path::Path) -> Vec<Timed> {
     let mut frames = Frames::open(&[capture.to_owned()]);
     let mut all = Vec::new();
@@ -97,7 +97,7 @@ fn captured(capture: &std::path::Path) -> Vec<Timed> {
     all
 }
 
-/// Whether a frame is a whole packet of TCP directly on Ethernet, as it left its sender.
+/// Whether a frame is a whole TCP packet directly on Ethernet, as sent.
 fn is_whole(frame: &[u8]) -> bool {
     let options = WalkOptions {
         verify_checksums: true,
@@ -110,12 +110,12 @@ fn is_whole(frame: &[u8]) -> bool {
         Some([0x86, 0xdd, rest @ ..]) => rest.get(6) == Some(&6),
         _ => false,
     };
-    // What a small frame is filled up with is not of the packet.
+    // Padding of a small frame is not part of the packet.
     plain && direct && frame.len() > 100
 }
 
-/// What is told of each response, in an order of its own: which of two connections ends first is
-/// another matter in pieces. What is told of the end of one that has none in the capture is, too.
+/// What is reported of each response, sorted: with fragments, connections may end in another order. The same
+/// holds for ends of connections without an end in the capture.
 fn told(judged: &Judged) -> Vec<String> {
     let mut all: Vec<_> = responses(judged)
         .into_iter()
@@ -138,7 +138,7 @@ fn told(judged: &Judged) -> Vec<String> {
     all
 }
 
-/// Captures, and what becomes of them in pieces of `mtu` bytes.
+/// Compares captures with themselves in fragments of `mtu` bytes.
 fn check_captures(folder: &std::path::Path, mtu: usize, least: u64) {
     let mut captures: Vec<_> = std::fs::read_dir(folder)
         .expect("captures")

@@ -6,7 +6,7 @@ use http_trace_tests::scene::{End, Scene, Side, Step, Transaction};
 use http_trace_tests::scenes;
 use proptest::prelude::*;
 
-/// A final response as the framer saw it.
+/// A final response as framed.
 #[derive(Debug, PartialEq)]
 struct Framed {
     informational: Vec<u16>,
@@ -26,7 +26,7 @@ fn frame(scene: &Scene) -> Vec<Framed> {
             continue;
         };
         let mut rest = &bytes[..];
-        // A step of the scene is a segment: where framing was lost, a status line there is found.
+        // A step of the scene is a segment: after a loss of framing, a status line there is found.
         let framer = &mut framers[side.index()];
         if framer.phase() == http_trace_common::framer::Phase::Unsure
             && rest.starts_with(b"HTTP/1.")
@@ -92,7 +92,7 @@ fn check(scene: &Scene) -> Result<(), String> {
         ));
     }
     for (framed, truth) in framed.iter().zip(&scene.truth) {
-        // What nobody can frame has no length to compare.
+        // Responses that cannot be framed have no length to compare.
         let known = framed.flags & (flag::LENGTH_CONFLICT | flag::LENGTH_INVALID) == 0;
         if known && truth.body_bytes.is_some_and(|bytes| bytes != framed.body) {
             return Err(format!("{}: {framed:?} instead of {truth:?}", scene.name));

@@ -1,5 +1,4 @@
-//! Fragments that are incomplete, altered or not of HTTP: they take no room from others, and what is lost is
-//! reported.
+//! Fragments that are incomplete, altered or not HTTP take no room from others, and losses are reported.
 
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
@@ -14,7 +13,7 @@ use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{Layout, Path, Segment, Timed, frames, segments};
 use http_trace_tests::{at_tc, layers, scenes};
 
-/// A segment of no HTTP from the same server.
+/// A segment without HTTP from the same server.
 fn other(path: &Path, len: usize) -> Vec<u8> {
     path.frame(&Segment {
         time_ns: 0,
@@ -28,8 +27,8 @@ fn other(path: &Path, len: usize) -> Vec<u8> {
     })
 }
 
-/// Packets of another connection that are no HTTP have the identifications that HTTP's have after
-/// them. What is left of the former does not meet the latter.
+/// Packets of another connection without HTTP have the same identifications as later HTTP packets. Leftovers
+/// of the former do not mix with the latter.
 #[test]
 fn what_is_not_wanted_leaves_nothing_behind() {
     for path in [Path::v4, Path::v6] {
@@ -54,7 +53,7 @@ fn what_is_not_wanted_leaves_nothing_behind() {
     }
 }
 
-/// The record of an unwanted first piece has no bytes; the host drops the others without a loss.
+/// The record of an unwanted first fragment has no bytes; the host drops the others without a loss.
 #[test]
 fn of_an_unwanted_packet_only_that_is_told() {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
@@ -76,11 +75,11 @@ fn of_an_unwanted_packet_only_that_is_told() {
     assert!(shipped.losses().iter().all(|(_, count)| *count == 0));
 }
 
-/// What cannot be put together is told as lost, by its reason, and once.
+/// Packets that cannot be reassembled are reported as lost, once, with the reason.
 #[test]
 fn what_is_not_put_together_is_a_loss_in_the_stream() {
     let whole = talk(&Path::v4(40_000));
-    // A connection beside it moves time on.
+    // A second connection advances time.
     let clock: Vec<Timed> = talk(&Path::v4(40_001))
         .into_iter()
         .map(|(time_ns, frame)| (time_ns + 5_000_000_000, frame))
@@ -117,7 +116,7 @@ fn what_is_not_put_together_is_a_loss_in_the_stream() {
     }
 }
 
-/// The place of the last piece of the last packet that came in pieces.
+/// Index of the last fragment of the last fragmented packet.
 fn last_piece(all: &[Timed]) -> usize {
     let is_last = |frame: &[u8]| frame[20] & 0x20 == 0 && (frame[20] & 0x1f != 0 || frame[21] != 0);
     all.iter()
@@ -125,22 +124,21 @@ fn last_piece(all: &[Timed]) -> usize {
         .expect("pieces")
 }
 
-/// A UDP datagram with a whole frame behind eight bytes.
+/// A UDP datagram with a whole frame after eight bytes.
 fn datagram(frame: &[u8], port: u16, header: [u8; 8]) -> Vec<u8> {
     let inside = layers::udp(port, &layers::cat(&[&header, frame]));
     let ends = [[203, 0, 113, 1], [203, 0, 113, 2]];
     layers::ethernet(0x0800, &layers::ipv4(17, ends, &inside))
 }
 
-/// A tunnel's packet that came in pieces is looked into if the configuration asks for that of one
-/// which came whole, and not otherwise.
+/// A fragmented tunnel packet is decapsulated if the configuration asks for that, and not otherwise.
 #[test]
 fn pieces_of_tunnels_are_looked_into_as_whole_packets_are() {
     let inside = talk(&Path::v4(40_000));
     let truth = scenes::named("keep_alive").truth;
     let vxlan = |frame: &[u8]| datagram(frame, 4789, [8, 0, 0, 0, 0, 0, 42, 0]);
     let geneve = |frame: &[u8]| datagram(frame, 6081, [0, 0, 0x65, 0x58, 0, 0, 42, 0]);
-    // VXLAN in VXLAN: one deep.
+    // VXLAN in VXLAN: only one level is decapsulated.
     let twice = |frame: &[u8]| vxlan(&vxlan(frame));
     type Wrap<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
     let table: [(&str, Wrap<'_>, u32, bool); 5] = [
@@ -172,10 +170,10 @@ fn pieces_of_tunnels_are_looked_into_as_whole_packets_are() {
     }
 }
 
-/// The same pieces at two interfaces are no retransmission; the same at one are.
+/// The same fragments at two interfaces are no retransmission; at one interface they are.
 #[test]
 fn pieces_at_two_interfaces_are_one_packet() {
-    // Of each response's head the first 40 bytes come in two pieces, the rest behind it.
+    // The first 40 bytes of each response's head come in two segments, the rest after them.
     let layout = Layout {
         cuts: vec![40],
         ..Layout::default()
@@ -192,7 +190,7 @@ fn pieces_at_two_interfaces_are_one_packet() {
         .collect();
     let truth = scenes::named("keep_alive").truth;
     for (again_on, expected) in [(1, true), (2, false)] {
-        // Each packet goes on by another interface when all of it is there.
+        // Each packet passes a second interface once it is complete.
         let mut all = Vec::new();
         for same in cut.chunk_by(|(_, a), (_, b)| a[18..20] == b[18..20]) {
             for interface in [1, again_on] {
@@ -213,7 +211,7 @@ fn pieces_at_two_interfaces_are_one_packet() {
     }
 }
 
-/// However little of its TCP header a first piece has, the agent's own connections are not told of.
+/// The agent's own connections are not reported, however little of its TCP header a first fragment has.
 #[test]
 fn first_pieces_of_own_connections_are_not_wanted() {
     let path = Path::v4(40_000);

@@ -1,5 +1,5 @@
-//! What needs neither root nor network: packets, captures and conversations through the tracer as a library
-//! or a command.
+//! Tests without root or network: packets, captures and conversations through the tracer as a library or a
+//! command.
 
 mod a_forged_close_changes_nothing;
 mod a_forger_changes_nothing;

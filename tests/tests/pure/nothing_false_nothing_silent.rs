@@ -1,4 +1,4 @@
-//! Generated conversations through walk, filter and judge: the truth when everything was seen; otherwise
+//! Generated conversations through walk, filter and judge: the truth if everything was seen; otherwise
 //! nothing false, and every missing response is accounted for.
 
 use http_trace_common::counter::Counter;
@@ -15,7 +15,7 @@ use http_trace_tests::tcp::{Layout, Path, Segment, frames, segments};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-/// The same cases in each run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` look further.
+/// The same cases in each run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` explore further.
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::with_cases(600);
     if std::env::var_os("PROPTEST_CASES").is_none() && config.rng_seed == RngSeed::Random {
@@ -47,7 +47,7 @@ fn ok(result: Result<(), String>) -> Result<(), TestCaseError> {
     result.map_err(TestCaseError::fail)
 }
 
-/// As [`ok`], of a run with the filter in front.
+/// As [`ok`], for a run with the filter.
 fn filter_ok(result: Result<(), String>) -> Result<(), TestCaseError> {
     ok(result.map_err(|wrong| format!("filtered: {wrong}")))
 }
@@ -59,8 +59,8 @@ fn conversations() -> impl Strategy<Value = Scene> {
 proptest! {
     #![proptest_config(config())]
 
-    /// All was seen, in order: the events are the truth, with the filter and without, and the
-    /// filter ships no body but what is too short to skip.
+    /// Everything was seen, in order: the events are the truth, with the filter and without, and the filter
+    /// ships no body except what is too short to skip.
     #[test]
     fn an_undisturbed_conversation(scene in conversations(), layout in layouts(), v6 in any::<bool>()) {
         let path = if v6 { Path::v6(40_000) } else { Path::v4(40_000) };
@@ -70,22 +70,22 @@ proptest! {
         let (some, filter) = filtered(&frames, Faults::default());
         ok(same(&all, &some))?;
         prop_assert_eq!(some.stats.filter_disagrees, 0);
-        // A segment of tiny chunks may take more steps than a hook is given.
+        // A segment of tiny chunks may take more steps than a hook allows.
         if filter.counter(Counter::StepBudget) == 0 {
             prop_assert_eq!(filter.counter(Counter::BecameUnsure), 0);
         }
     }
 
-    /// Copies, other cuts and reordering within a direction change nothing: the events are the
-    /// truth with the filter and without, and what the filter skips is body.
+    /// Copies, other boundaries and reordering within a direction change nothing: the events are the truth
+    /// with the filter and without, and what the filter skips is body.
     #[test]
     fn copies_and_reordering(
         scene in conversations(),
         layout in layouts(),
         mangles in mangles(mangle::Options { count: 8, loss: false, reach: 9, causal: true }),
     ) {
-        // The handshake and the first bytes of the request stay where they are: a connection whose
-        // first segment comes late is taken up as one that was open before.
+        // The handshake and the first bytes of the request stay in place: a connection whose first segment
+        // comes late counts as open before the start.
         let (seen, _) = mangle::apply(&segments(&scene, &layout), &mangles, 4, true);
         let frames = frames(&Path::v4(40_000), &seen);
         let all = plain(&frames);
@@ -95,20 +95,18 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
-    /// Losses, and effects seen before their causes.
+    /// Losses, and effects before their causes.
     ///
-    /// Nothing false: no response that was not sent, none twice, none out of order, no header or
-    /// body that was not there in one that claims to be whole, no request but its own. One kind of
-    /// pair is a guess, and is flagged so: `request_assumed`, where nothing is known of what came
-    /// before the first request.
+    /// Nothing false: no response that was not sent, none twice, none out of order, no wrong header or body
+    /// in one that claims to be complete, no request but its own. One kind of pair is a guess and flagged so:
+    /// `request_assumed`, where nothing is known of what came before the first request.
     ///
-    /// Nothing silent: each response without an event of its own is accounted for by something the
-    /// user is told, enough of it: an unanswered request (an event, or counted), bytes that are
-    /// missing or were framed as no message (at least a response head's worth for each), records
-    /// that were lost, or, when the connection shows no HTTP at all, that it could not be read.
-    /// Responses before the first that was seen may go with a connection "open before", those
-    /// after the last with one "without an end", since nobody knows what those held. Of a connection
-    /// of which no more was seen than a handshake nobody knows that it spoke.
+    /// Nothing silent: each response without an event is accounted for by a report of sufficient size: an
+    /// unanswered request (an event, or counted), bytes that are missing or belong to no message (at least a
+    /// response head's worth for each), lost records, or, if the connection shows no HTTP at all, that it
+    /// could not be read. Responses before the first one seen may belong to a connection "open before", those
+    /// after the last to one "without an end", whose content is unknown. Of a connection with only a
+    /// handshake nothing is known.
     #[test]
     fn losses(
         scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
@@ -124,7 +122,7 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
-    /// Whatever state the kernel loses, nothing false comes of it and nothing is silent, as above.
+    /// Whatever state the kernel loses, nothing is false and nothing silent, as above.
     #[test]
     fn faults_of_the_filter(
         scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
@@ -132,7 +130,7 @@ proptest! {
         (refuse, forget, lose) in (0u32..9, 0u32..9, prop_oneof![Just(0), 2u32..20]),
         busy in prop_oneof![2 => Just(0), 1 => 2u32..20],
     ) {
-        // A SYN that is not looked at is a beginning that is not seen.
+        // A SYN that is not looked at is an unseen beginning.
         let fast_open = layout.fast_open && busy == 0;
         let layout = Layout { fast_open, ..layout };
         let frames = frames(&Path::v4(40_000), &segments(&scene, &layout));
@@ -145,15 +143,15 @@ proptest! {
         };
         let (some, _) = filtered(&frames, faults);
         filter_ok(is_honest(&some, &scene.truth))?;
-        // With a record a tunnel's beginning may be lost, which the filter knows and the judge does not.
+        // A lost record may hide a tunnel's beginning, which the filter knows and the judge does not.
         if lose == 0 {
             prop_assert_eq!(some.stats.filter_disagrees, 0);
         }
     }
 
-    /// Of a connection that was open before, or of which segments are late: what the judge hands back,
-    /// whenever it comes, skips bodies and changes nothing else. Without it every byte ships. (Of one
-    /// that was open before nobody can tell a body that is like a message from one.)
+    /// Connections open before the start, or with late segments: hand-backs, whenever they come, skip bodies
+    /// and change nothing else. Without them every byte ships. (On a connection open before the start, a body
+    /// that imitates a message cannot be told from one.)
     #[test]
     fn what_is_handed_back_changes_nothing(
         (scene, open_before) in prop_oneof![
@@ -178,8 +176,8 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
-    /// Bodies that imitate messages where segments begin, while the filter has lost their direction
-    /// and the judge has not: as above.
+    /// Bodies that imitate messages where segments begin, while the filter has lost framing and the judge has
+    /// not: as above.
     #[test]
     fn an_imitation_is_not_taken_for_a_message(
         imitated in imitations(),
@@ -188,8 +186,8 @@ proptest! {
         ok(changes_nothing(&imitated, &returns))?;
     }
 
-    /// Losses, a spent budget and a filter that loses what it knows, with what the judge hands back
-    /// coming late, never, twice, or for another connection: nothing false, and nothing silent.
+    /// Losses, a spent budget and a filter that loses state, with hand-backs that come late, never, twice, or
+    /// for another connection: nothing false, and nothing silent.
     #[test]
     fn losses_and_late_hand_backs(
         scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
@@ -217,8 +215,8 @@ proptest! {
         }
     }
 
-    /// A SYN with data that nobody answers, or only with what answers another, changes nothing, from
-    /// wherever it comes and wherever it would begin.
+    /// A SYN with data that nobody answers, or only with an answer to another one, changes nothing, whatever
+    /// its sender and its sequence number.
     #[test]
     fn a_forged_syn_with_data_changes_nothing(
         scene in conversations(),
@@ -228,13 +226,13 @@ proptest! {
         (len, twice, by_client) in (40usize..9000, any::<bool>(), any::<bool>()),
     ) {
         let mut seen = segments(&scene, &layout);
-        // Before any payload it may be the SYN of a client that tries again.
+        // Before any payload it may be the SYN of a client that retries.
         let first = seen.iter().position(|s| !s.payload.is_empty()).unwrap_or(0).max(2);
         let at = first + 1 + place.index(seen.len() - first);
         let from = if by_client { Side::Client } else { Side::Server };
         let stands = seen[..at].iter().rfind(|s| s.from == from).expect("it has opened");
         let next = stands.payload_seq().wrapping_add(stands.payload.len() as u32);
-        // Behind where it stands it would be a copy, and there the next in order.
+        // Behind the current position it would be a copy, and at it the next segment in order.
         let isn = ahead.map_or_else(
             || if isn.wrapping_sub(next) > 1 << 31 { next.wrapping_add(1 << 24) } else { isn },
             |ahead| next.wrapping_add(ahead),
@@ -263,7 +261,7 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
-    /// A second connection on the ports of the first, which may not even have been closed.
+    /// A second connection on the ports of the first, which may not have been closed.
     #[test]
     fn port_reuse(
         first in conversations(),
@@ -272,8 +270,8 @@ proptest! {
         layout in layouts(),
         isn in any::<[u32; 2]>(),
     ) {
-        // Ahead of the first's, as a stack chooses it (RFC 9293 §3.4.1): a little behind it looks
-        // like a copy of what went by.
+        // Ahead of the first one's number, as a stack chooses it (RFC 9293 §3.4.1): slightly behind, it looks
+        // like a copy.
         let isn = [0, 1].map(|n| {
             let behind = layout.isn[n].wrapping_sub(isn[n]) as i32;
             let near = (-(1 << 20)..1 << 21).contains(&behind);
@@ -298,7 +296,7 @@ proptest! {
         }
     }
 
-    /// Several connections at once do not touch each other.
+    /// Concurrent connections do not affect each other.
     #[test]
     fn interleaved_connections(scenes in prop::collection::vec((conversations(), layouts()), 2..5)) {
         let mut frames = Vec::new();
@@ -318,8 +316,8 @@ proptest! {
     }
 }
 
-/// Bodies of these many segments, of which one begins as a message does; and every how many segments
-/// the filter cannot have the flow.
+/// Bodies with these numbers of segments, of which one begins like a message; and every how many segments the
+/// filter cannot claim the flow.
 type Imitated = (Vec<(usize, usize)>, u32);
 
 fn imitations() -> impl Strategy<Value = Imitated> {
@@ -329,12 +327,12 @@ fn imitations() -> impl Strategy<Value = Imitated> {
     )
 }
 
-/// All bytes are seen, but not by the filter's framing: what is handed back changes nothing.
+/// All bytes are seen, but not framed by the filter: hand-backs change nothing.
 fn changes_nothing((bodies, refuse): &Imitated, returns: &[Return]) -> Result<(), String> {
     const SEGMENT: usize = 1448;
     const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\nX-Nr: 99\r\nContent-Length: 9999999\r\n\r\n";
     let mut steps = Vec::new();
-    // What was skipped last is told with what follows, of which the filter may not have the flow.
+    // The last skip is reported with the next segment, for which the filter may not get the flow.
     let all_bodies = bodies.iter().chain(&[(0, 0); 6]);
     for (n, (count, at)) in all_bodies.enumerate() {
         let len = count * SEGMENT;
@@ -378,7 +376,7 @@ fn changes_nothing((bodies, refuse): &Imitated, returns: &[Return]) -> Result<()
     }
 }
 
-/// Were trials confirmed that are wrong, it would be noticed.
+/// The test would notice a wrong trial that is confirmed.
 #[test]
 fn a_lie_about_trials_is_noticed() {
     let lie = Return {
@@ -417,8 +415,7 @@ fn the_filter_is_bounded() {
     assert!(!judged.losses.is_empty() || judged.stats.flows_evicted == 0);
 }
 
-/// A forged segment from far beyond any window makes no event, and the filter goes on to ship what
-/// is true.
+/// A forged segment far beyond any window makes no event, and the filter still ships what is true.
 #[test]
 fn a_segment_from_far_off_changes_nothing() {
     use http_trace_tests::generate::NUMBER;
@@ -457,7 +454,7 @@ fn a_segment_from_far_off_changes_nothing() {
         },
     );
     let forged = b"HTTP/1.1 404 Forged\r\nContent-Length: 0\r\n\r\n";
-    // Before any other payload, and after the close, it is taken for a connection that is open.
+    // Before any other payload, and after the close, it counts as a connection that is open.
     for at in 4..sent.len() - 1 {
         for far in [20 << 20, 100 << 20, 1 << 30, 3 << 30] {
             let mut seen = sent.clone();

@@ -1,5 +1,5 @@
-//! Whoever begins to listen in the middle of a connection sees bodies before heads. Here each segment of a
-//! body, of responses and of requests, begins as a response does, some are whole responses: none of them
+//! An observer that starts in the middle of a connection sees bodies before heads. Here each segment of a
+//! body, of responses and of requests, begins like a response, and some are whole responses: none of them
 //! becomes an event.
 
 use std::collections::VecDeque;
@@ -19,35 +19,35 @@ fn config() -> ProptestConfig {
     config
 }
 
-/// When the client asks.
+/// When the client sends requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
-    /// Once it has the answer.
+    /// After each answer.
     OneByOne,
-    /// So many at once, once it has all answers.
+    /// This many at once, after all answers.
     Batches(usize),
-    /// As long as fewer than so many are without an answer.
+    /// While fewer than this many are unanswered.
     Window(usize),
 }
 
-/// How long the body is said to be.
+/// The declared framing of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length,
     Chunked,
-    /// HEAD was asked.
+    /// The answer to HEAD.
     Head,
 }
 
-/// A response: how it is framed, and how many segments its body has.
+/// A response: its framing, and the number of segments of its body.
 type Answer = (Framing, usize);
 
 const BLOCK: usize = 200;
 
-/// A segment of a body: a head that looks like a response's, and `rest` says how its body is framed.
+/// A segment of a body: a head like a response's; `rest` says how its body is framed.
 fn imitation(kind: usize, last: bool) -> Vec<u8> {
     let head = match kind % 4 {
-        // A whole response, and others behind it.
+        // A whole response, with others after it.
         0 => "HTTP/1.1 500 FAKE\r\nContent-Length: 151\r\nX: 00\r\n\r\n",
         1 => "HTTP/1.1 500 FAKE\r\nContent-Length: 0\r\n\r\n",
         2 => "HTTP/1.1 500 FAKE\r\nServer: x\r\n\r\n",
@@ -56,13 +56,13 @@ fn imitation(kind: usize, last: bool) -> Vec<u8> {
     let mut block = head.as_bytes().to_vec();
     block.resize(BLOCK, b'x');
     if last {
-        // No imitation ends with the body: that nobody could tell from a response.
+        // No imitation ends with the body: that would be indistinguishable from a response.
         block.extend_from_slice(b"end of the body");
     }
     block
 }
 
-/// The segments of response number `n`, and where each begins in it.
+/// The segments of response number `n`, and the offset of each.
 fn answer(n: usize, (framing, blocks): Answer, talk: &Talk) -> Vec<Vec<u8>> {
     let kind = talk.kind + n;
     let body: Vec<_> = (0..blocks)
@@ -80,7 +80,7 @@ fn answer(n: usize, (framing, blocks): Answer, talk: &Talk) -> Vec<Vec<u8>> {
         Framing::Length => segments.extend(body),
         Framing::Chunked => {
             for block in body {
-                // The size stands at the end of the segment before.
+                // The size is at the end of the previous segment.
                 let size = format!("{:x}\r\n", block.len());
                 if let Some(before) = segments.last_mut() {
                     before.extend_from_slice(size.as_bytes());
@@ -99,7 +99,7 @@ fn answer(n: usize, (framing, blocks): Answer, talk: &Talk) -> Vec<Vec<u8>> {
     segments
 }
 
-/// The segments of request number `n`: its head, and what it uploads.
+/// The segments of request number `n`: its head, and its upload.
 fn ask(n: usize, talk: &Talk) -> Vec<Vec<u8>> {
     let head = |method: &str, length: &str| {
         format!("{method} /{n} HTTP/1.1\r\nHost: a\r\n{length}\r\n").into_bytes()
@@ -117,26 +117,26 @@ fn ask(n: usize, talk: &Talk) -> Vec<Vec<u8>> {
     }
 }
 
-/// A connection as an observer next to one end sees it.
+/// A connection as seen by an observer next to one end.
 #[derive(Clone, Debug)]
 struct Talk {
     client: Client,
     answers: Vec<Answer>,
-    /// How many segments the requests upload, again and again.
+    /// Numbers of segments of the uploads, used cyclically.
     uploads: Vec<usize>,
     kind: usize,
-    /// A head is a segment of its own.
+    /// Whether a head is a segment of its own.
     apart: bool,
-    /// The observer is next to the server.
+    /// Whether the observer is next to the server.
     at_server: bool,
-    /// How many of the server's segments may be on their way.
+    /// How many of the server's segments may be in flight.
     in_flight: usize,
-    /// Whose turn it is, again and again.
+    /// The order of turns, used cyclically.
     turns: Vec<u8>,
     acks: bool,
 }
 
-/// What the observer sees, and behind how many segments each request was seen.
+/// What the observer sees, and the number of segments before each request.
 struct Seen {
     segments: Vec<Segment>,
     asked: Vec<usize>,
@@ -151,10 +151,10 @@ impl Talk {
             asked: Vec::new(),
         };
         let all = self.answers.len();
-        // Client: asked, answered; what it has sent and received.
+        // Client: requests sent and answered, positions sent and received.
         let (mut asked, mut answered) = (0, 0);
         let [mut sent, mut received] = ISN;
-        // Server: its segments to send, what it has sent and received.
+        // Server: segments to send, positions sent and received.
         let mut to_send: VecDeque<(Vec<u8>, bool)> = VecDeque::new();
         let (mut served, mut taken) = (ISN[1], ISN[0]);
         // With the requests that begin and end in them.
@@ -182,7 +182,7 @@ impl Talk {
             if may_ask > 0 && asked < all && (turn == 0 || to_client.is_empty()) {
                 let numbers: Vec<_> = (asked..all.min(asked + may_ask)).collect();
                 asked += numbers.len();
-                // Heads that follow one another are one segment.
+                // Consecutive heads are one segment.
                 let mut payloads: Vec<(Vec<u8>, Vec<usize>, Vec<usize>)> = Vec::new();
                 let mut joins = false;
                 for n in numbers {
@@ -314,7 +314,7 @@ fn talks() -> impl Strategy<Value = Talk> {
             )| {
                 turns.extend([0, 1, 2]);
                 if let Client::Window(_) = client {
-                    // Which of many open requests is HEAD is not known, so that a body may seem to be none.
+                    // With many open requests it is unknown which is HEAD, so a body may seem absent.
                     answers.retain(|(framing, _)| *framing != Framing::Head);
                     answers.resize(answers.len().max(8), (Framing::Length, 2));
                 }
@@ -334,8 +334,8 @@ fn talks() -> impl Strategy<Value = Talk> {
         )
 }
 
-/// Each event is a response that was sent, in order, with its own request; and there are all whose
-/// request came `from` or later. `shown` says that the client was seen to work as it does.
+/// Each event is a response that was sent, in order, with its own request; and all responses whose request
+/// came `from` or later have one. `shown` says that the client's way of sending was seen.
 fn check(judged: &Judged, talk: &Talk, from: Option<usize>, shown: bool) -> Result<(), String> {
     let mut last = None;
     let mut told = vec![false; talk.answers.len()];
@@ -356,7 +356,7 @@ fn check(judged: &Judged, talk: &Talk, from: Option<usize>, shown: bool) -> Resu
         last = Some(number);
         told[number] = true;
         let target = event.request.as_ref().map(|r| r.target.to_vec());
-        // Where each of many open requests is sent as another is answered, they seem to be asked one by one.
+        // A client that sends each of many open requests as another is answered seems to ask one by one.
         let guessed = event.flags.contains(&"request_assumed")
             || matches!(talk.client, Client::Window(_)) && !shown;
         if target.is_some_and(|target| target != format!("/{number}").into_bytes()) && !guessed {
@@ -390,9 +390,9 @@ proptest! {
         let first = seen.asked.iter().position(|&at| at >= cut);
         let from = match talk.client {
             Client::OneByOne => first,
-            // What is uploaded between requests of a batch may seem to be the server's.
+            // Uploads between requests of a batch may seem to belong to the server.
             Client::Batches(_) if talk.uploads.iter().any(|&blocks| blocks > 0) => None,
-            // Which of the first batch is answered may be known only at its end.
+            // Which request of the first batch is answered may be known only at its end.
             Client::Batches(n) => first.map(|first| talk.answers.len().min(first + n)),
             Client::Window(_) => None,
         };
@@ -405,8 +405,8 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
-    /// A client that was seen to keep several requests open is not taken for one that asks one by one, or in
-    /// batches, because of what was lost.
+    /// After losses, a client that was seen to keep several requests open is not taken for one that asks one
+    /// by one, or in batches.
     #[test]
     fn wherever_one_misses_a_part(
         (talk, window) in (talks(), 2usize..17).prop_map(|(mut talk, window)| {

@@ -1,4 +1,4 @@
-//! Streams without TCP below them make the same events as the same conversations over TCP.
+//! Streams without TCP give the same events as the same conversations over TCP.
 
 use std::collections::HashSet;
 use std::path::Path as FilePath;
@@ -23,14 +23,14 @@ fn config() -> ProptestConfig {
     config
 }
 
-/// Every byte, as streams.
+/// Pushes every byte, as streams.
 fn whole(frames: &[Timed]) -> Source {
     let mut source = Source::default();
     records(frames, |record| source.push(&record));
     source
 }
 
-/// What the filter ships, as streams with declared skips.
+/// Pushes what the filter ships, as streams with declared skips.
 fn skipping(frames: &[Timed]) -> Source {
     let mut source = Source::default();
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);

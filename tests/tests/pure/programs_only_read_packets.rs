@@ -1,5 +1,5 @@
-//! The shipped eBPF object calls only helpers that read, and the programs without framing only those of
-//! Linux 5.8.
+//! The shipped eBPF object calls only helpers that read, and the programs without framing only those of Linux
+//! 5.8.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use object::{
     SymbolKind,
 };
 
-/// Helpers by number (linux/bpf.h), and why each is harmless.
+/// Allowed helpers by number (linux/bpf.h), and why each is harmless.
 const ALLOWED: &[(i32, &str)] = &[
     (1, "map_lookup_elem: our own maps"),
     (2, "map_update_elem: our own maps"),
@@ -52,10 +52,10 @@ const CALL_REGISTER: u8 = 0x8d;
 /// Values of the source register of a call (linux/bpf.h).
 const HELPER: u8 = 0;
 const PSEUDO_CALL: u8 = 1;
-/// BPF_LD | BPF_IMM | BPF_DW: takes two slots.
+/// BPF_LD | BPF_IMM | BPF_DW, which takes two slots.
 const LOAD_64: u8 = 0x18;
 
-/// What a call instruction calls.
+/// The target of a call instruction.
 #[derive(Debug, PartialEq, Eq)]
 enum Call {
     /// A helper, by number.
@@ -123,7 +123,7 @@ fn every_call_is_of_a_helper_that_only_looks() {
         programs >= 5,
         "{programs} sections with code: tc, cgroup (2), socket, xdp, shared"
     );
-    // The test would see a writer: looking and shipping are met.
+    // The test finds calls at all: those that read and ship are among them.
     for number in [1, 26, 130, 181, 189] {
         assert!(
             met.contains(&number),
@@ -160,17 +160,17 @@ fn calls_are_decoded() {
     );
 }
 
-/// What Linux 5.8 has of [`ALLOWED`]. The namespace's cookie is asked for where the loader has found
-/// the helper; elsewhere the verifier never comes to the call.
+/// The helpers of [`ALLOWED`] in Linux 5.8. The namespace's cookie is used only where the loader has found
+/// the helper; elsewhere the verifier never reaches the call.
 const IN_5_8: &[i32] = &[1, 2, 3, 8, 26, 46, 68, 79, 122, 125, 130, 131, 132, 133];
-/// BPF_STX | BPF_ATOMIC, of 8 and of 4 bytes; with an immediate of 0 it adds and tells nothing,
-/// which is all there was before Linux 5.12.
+/// BPF_STX | BPF_ATOMIC, of 8 and of 4 bytes; with an immediate of 0 it adds without fetching, the only form
+/// before Linux 5.12.
 const ATOMIC: [u8; 2] = [0xdb, 0xc3];
 
-/// A function of the object: its section, and where in it.
+/// A function of the object: its section, offset and length.
 type Place = (usize, u64, u64);
 
-/// Functions of the object by their place, with their names.
+/// Names of the functions of the object.
 fn functions(object: &object::File<'_>) -> BTreeMap<Place, String> {
     object
         .symbols()
@@ -183,7 +183,7 @@ fn functions(object: &object::File<'_>) -> BTreeMap<Place, String> {
         .collect()
 }
 
-/// Functions that a function calls, by the relocations of its calls.
+/// Functions called by a function, from the relocations of its calls.
 fn callees(object: &object::File<'_>, code: &[u8], place: Place) -> Vec<(usize, u64)> {
     let (section, address, size) = place;
     let section = object
@@ -207,7 +207,7 @@ fn callees(object: &object::File<'_>, code: &[u8], place: Place) -> Vec<(usize, 
             let immediate = code[offset + 4..offset + 8].try_into().expect("four bytes");
             let ahead = i64::from(i32::from_le_bytes(immediate)) + 1;
             match relocations.get(&at) {
-                // Relative to the symbol: the section's beginning, or the function itself.
+                // Relative to the symbol: the beginning of the section, or the function itself.
                 Some(symbol) => {
                     let symbol = object.symbol_by_index(*symbol).expect("a symbol");
                     let section = symbol.section_index().expect("defined here").0;

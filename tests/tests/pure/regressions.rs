@@ -1,5 +1,5 @@
-//! Bugs that random conversations found: segments in the order in which they were seen. What each test
-//! names was reported wrongly, paired wrongly or lost without a word.
+//! Bugs that random conversations found, as segments in the order in which they were seen. Each case was once
+//! reported wrongly, paired wrongly or lost silently.
 //!
 //! # Layout
 //! - [`whole`]: nothing was lost, so the events are the truth.
@@ -30,7 +30,7 @@ fn wait() -> Step {
     Step::server(b"HTTP/1.1 100 Wait\r\n\r\n".to_vec())
 }
 
-/// A 1xx head of so many bytes.
+/// A 1xx head of this length.
 fn long_wait(len: usize) -> Step {
     let filler = "v".repeat(len - 31);
     Step::server(format!("HTTP/1.1 100 Wait\r\nServer: {filler}\r\n\r\n").into_bytes())
@@ -52,7 +52,7 @@ fn head(n: usize) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\n{NUMBER}: {n}\r\nContent-Length: 0\r\n\r\n").into_bytes()
 }
 
-/// The steps, and then both sides close, the server first.
+/// The steps, then both sides close, the server first.
 fn closed(mut steps: Vec<Step>) -> Vec<Step> {
     steps.extend([Step::Close(Side::Server), Step::Close(Side::Client)]);
     steps
@@ -63,11 +63,11 @@ struct Found {
     /// Initial sequence numbers of client and server.
     isn: [u32; 2],
     cuts: &'static [usize],
-    /// Numbers of the segments, in the order in which they are seen; then all that follow.
+    /// Numbers of the segments in the order in which they are seen, before all that follow.
     seen: &'static [usize],
-    /// The receiver acknowledges each run with an empty segment.
+    /// Whether the receiver acknowledges each run with an empty segment.
     acks: bool,
-    /// The first data comes with the SYN.
+    /// Whether the first data comes with the SYN.
     fast_open: bool,
 }
 
@@ -111,7 +111,7 @@ impl Found {
         }
     }
 
-    /// Holds what comes of all bytes, and of what the filter ships, against the scene's truth.
+    /// Compares the events of all bytes, and of what the filter ships, with the scene's truth.
     fn check(self, holds: impl Fn(&Judged, &[Transaction]) -> Result<(), String>) {
         let truth = &self.scene.truth;
         let layout = Layout {

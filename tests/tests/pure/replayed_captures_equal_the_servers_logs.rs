@@ -1,5 +1,5 @@
-//! Our own captures, recorded from real servers by the `record` binary: a replay reports what the access
-//! log or the scene says.
+//! Our own captures, recorded from real servers by the `record` binary: a replay reports what the access log
+//! or the scene says.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,8 @@ fn node_and_python() {
             (request, v.informational.to_vec(), Some(v.status))
         })
         .collect();
-    // What was cut off by a RST is told once nobody goes on, after what others began later.
+    // A response cut off by a RST is reported after the wait for confirmation, later than others that began
+    // after it.
     seen.sort_unstable();
     truth.sort_unstable();
     assert_eq!(seen, truth);

@@ -1,5 +1,5 @@
-//! The filter changes nothing: every capture replayed with the kernel's filter in front of the
-//! judge gives the events that it gives without.
+//! The filter changes nothing: every capture replayed with the kernel's filter before the judge gives the
+//! same events as without.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use http_trace_tests::skip;
 use http_trace_tests::tcp::{self, Layout};
 use serde_json::Value;
 
-/// What a record says but for times, copies, what was still to come of a body that did not end, and
-/// flags that tell of bytes which the filter need not ship.
+/// A record without times, counts of copies, the rest of an unfinished body, and flags about bytes that the
+/// filter need not ship.
 fn essence(mut record: Value) -> Value {
     let complete = record["http_trace"]["complete"] == true;
     if let Some(top) = record.as_object_mut() {
@@ -112,7 +112,7 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A connection on which these lines are sent, each is answered with 400, and both ends close.
+/// A connection on which these lines are sent; each is answered with 400, and both ends close.
 fn refused(lines: &[&str]) -> tempfile::NamedTempFile {
     const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad";
     let asked = lines.iter().map(|line| line.as_bytes().to_vec());
@@ -160,7 +160,7 @@ fn lines_that_are_no_http_1_and_are_answered_in_it() {
 #[test]
 fn our_own_captures() {
     let captures = captures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("captures"));
-    // The beginnings of bodies are the same too, where they are asked for.
+    // Beginnings of bodies are the same too, if they are requested.
     for more in [&[][..], &["--body-snippet", "300"]] {
         let (events, wrong) = check(&captures, more);
         assert!(events > 150, "{events}");
@@ -173,10 +173,9 @@ fn our_own_captures() {
     }
 }
 
-/// How many captures of the public corpus differ today: connections whose beginning was not seen,
-/// or came late, or with holes, where the filter is unsure and the judge with all bytes is not. (Of two
-/// the SYN alone is missing: both say `request_assumed`, and with the filter `resynchronised`.)
-/// May only fall.
+/// Number of captures of the public corpus that differ: connections whose beginning was not seen, came late,
+/// or has holes, where the filter is unsure and the judge with all bytes is not. (In two of them only the SYN
+/// is missing: both say `request_assumed`, and with the filter `resynchronised`.) May only fall.
 const KNOWN: usize = 18;
 
 #[test]

@@ -1,10 +1,10 @@
-//! The reader builds with cargo alone and has no dependency that only Linux has.
+//! The reader builds with cargo alone and has no Linux-only dependency.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// What only Linux has, by the name of a crate or the beginning of it. `libc` and `rustix` are not
-/// among them: standard crates use them for Unix at large.
+/// Linux-only crates, by name or prefix. `libc` and `rustix` are not among them: standard crates use them on
+/// every Unix.
 const LINUX_ONLY: [&str; 9] = [
     "aya",
     "caps",

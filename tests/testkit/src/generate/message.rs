@@ -1,4 +1,4 @@
-//! The messages of a generated conversation: how they are built, encoded, and what is true of them.
+//! Messages of a generated conversation: their construction, encoding and truth.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use crate::scene::{End, Transaction};
 
 pub(super) type Field = (Cow<'static, str>, Vec<u8>);
 
-/// Bytes that follow from a length and a seed, so that shrinking stays quick.
+/// Bytes computed from a length and a seed, so that shrinking stays fast.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content {
     pub(super) len: usize,
@@ -126,7 +126,7 @@ impl Exchange {
         if self.bare_lf { b"\n" } else { b"\r\n" }
     }
 
-    /// The request's head and its body.
+    /// Head and body of the request.
     pub(super) fn request(&self) -> (Vec<u8>, Vec<u8>) {
         let mut head = Vec::new();
         if self.empty_line_before {

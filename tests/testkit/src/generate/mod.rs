@@ -1,7 +1,7 @@
-//! Random HTTP/1.x conversations that know their own truth.
+//! Random HTTP/1.x conversations with known truth.
 //!
-//! The strategies build messages by RFC 9112's grammar and lower them to a [`Scene`]; what the
-//! transactions are follows from how they were built, never from parsing.
+//! The strategies build messages by RFC 9112's grammar and turn them into a [`Scene`]. The truth follows from
+//! how messages were built, never from parsing.
 
 use std::borrow::Cow;
 
@@ -18,13 +18,13 @@ mod message;
 /// What may occur in a conversation.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most exchanges on the connection.
+    /// Maximum number of exchanges on the connection.
     pub exchanges: usize,
-    /// Bodies that hold whole responses. After a loss nobody can tell such a body from a message.
+    /// Whether bodies may contain whole responses. After a loss such a body cannot be told from a message.
     pub lookalikes: bool,
-    /// Bare LF, obs-fold and empty lines before a message (RFC 9112 §2.2, §5.2).
+    /// Whether to use bare LF, obs-fold and empty lines before a message (RFC 9112 §2.2, §5.2).
     pub leniencies: bool,
-    /// The longest body, in bytes.
+    /// Maximum body length in bytes.
     pub body: usize,
 }
 
@@ -63,7 +63,7 @@ fn fields() -> impl Strategy<Value = Vec<Field>> {
         1 => vec(0x80u8..=0xff, 1..8),
         1 => (100usize..6000).prop_map(|n| vec![b'v'; n]),
     ];
-    // A random name must not happen to be one that frames or ends the message.
+    // A random name must not be one that frames or ends the message.
     let harmless = |(name, _): &Field| {
         ![
             "content-length",
@@ -183,7 +183,7 @@ fn exchange(options: Options) -> impl Strategy<Value = Exchange> {
         let request_body = request_body
             .filter(|_| carries)
             .map(|(content, chunking)| (content, chunking.filter(|_| !old_request)));
-        // Chunked in HTTP/1.0 is faulty framing (RFC 9112 §6.1), which is not what is generated.
+        // Chunked in HTTP/1.0 is faulty framing (RFC 9112 §6.1), which is not generated here.
         let minor = u8::from(!old || matches!(framing, Framing::Chunked(..)));
         Exchange {
             target: if method == "CONNECT" {
@@ -231,7 +231,7 @@ pub fn conversation(options: Options) -> impl Strategy<Value = Scene> {
         .prop_map(move |(exchanges, finish)| lower(exchanges, finish, options.lookalikes))
 }
 
-/// The field that numbers the responses of a conversation, so that each can be recognised.
+/// The field with the number of a response, to recognise it.
 pub const NUMBER: &str = "X-Nr";
 
 fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool) -> Scene {
@@ -251,7 +251,7 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
     let mut rest: &[(Exchange, usize)] = &exchanges;
     let mut last_closes = false;
     while let Some((first, pipelined)) = rest.first() {
-        // Nothing is pipelined behind a request that may turn the connection into something else.
+        // Nothing is pipelined behind a request that may change the protocol of the connection.
         let alone = |e: &Exchange| {
             e.method == "CONNECT" || e.status == 101 || e.wait_for_continue || e.answer_early
         };

@@ -1,4 +1,4 @@
-//! Connections that carry something else than HTTP/1.x, and HTTP/1.x that ends badly.
+//! Connections with something other than HTTP/1.x, and HTTP/1.x that ends badly.
 
 use super::Script;
 use crate::scene::{End, Scene, Transaction};
@@ -39,7 +39,7 @@ fn http_2() -> Scene {
         .close()
 }
 
-/// HTTP/0.9 has no status line, so there is no response to tell of.
+/// HTTP/0.9 has no status line, so there is no response to report.
 fn http_09() -> Scene {
     Script::new("http_09")
         .client("GET /\r\n")
@@ -98,8 +98,8 @@ fn cut_chunk() -> Scene {
         .server_closes()
 }
 
-/// What asks is no request, so nobody knows which request the answer is for, and its body is told
-/// from a next message by its first bytes.
+/// The first bytes are no request, so it is unknown which request the answer is for. Its first bytes tell its
+/// body from a next message.
 fn answer_to_nonsense() -> Scene {
     let body = "<html>".repeat(50);
     Script::new("answer_to_nonsense")

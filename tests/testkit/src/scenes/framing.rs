@@ -1,4 +1,4 @@
-//! Message framing as RFC 9112 has it.
+//! Message framing by RFC 9112.
 
 use super::Script;
 use crate::scene::{End, Scene, Side, Step, Transaction};
@@ -139,7 +139,7 @@ fn chunked_trailers() -> Scene {
         .close()
 }
 
-/// One-byte chunks, far more of them in a segment than heads would be.
+/// One-byte chunks, far more per segment than heads would fit.
 fn many_chunks() -> Scene {
     let mut body = "1\r\nx\r\n".repeat(400);
     body.push_str("0\r\n\r\n");
@@ -251,7 +251,7 @@ fn connect_tunnel() -> Scene {
                 .header("Content-Length", "5")
                 .body(0, End::Tunnel),
         )
-        // What travels in the tunnel is not this connection's HTTP.
+        // Bytes in the tunnel are not this connection's HTTP.
         .client("GET /inside HTTP/1.1\r\n\r\n")
         .server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         .close()
@@ -294,7 +294,7 @@ fn websocket() -> Scene {
         .close()
 }
 
-/// HTTP/2 after an upgrade (RFC 7540 §3.2): nothing that follows is HTTP/1.x, whatever it holds.
+/// HTTP/2 after an upgrade (RFC 7540 §3.2): nothing after it is HTTP/1.x, whatever it contains.
 fn h2c() -> Scene {
     Script::new("h2c")
         .plain("/before")
@@ -353,7 +353,7 @@ fn lookalike_body() -> Scene {
         .close()
 }
 
-/// An answer before the request has been read to its end.
+/// An answer before the request was read to its end.
 fn too_large_413() -> Scene {
     Script::new("early_413")
         .client("POST /big HTTP/1.1\r\nHost: scene.example\r\nContent-Length: 100000\r\n\r\n")
@@ -439,7 +439,7 @@ fn transfer_encodings() -> Scene {
         .server(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 4\r\n\r\nuntil close",
         )
-        // A coding that is not chunked last: the body ends with the connection.
+        // The last coding is not chunked: the body ends with the connection.
         .expect(
             get("/last")
                 .header("Transfer-Encoding", "gzip")
@@ -474,7 +474,7 @@ fn methods() -> Scene {
     script.close()
 }
 
-/// Two requests are outstanding when the server closes after the first.
+/// Two requests are open when the server closes after the first.
 fn no_longer_pipelined() -> Scene {
     Script::new("closed_behind_pipeline")
         .client("GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -44,7 +44,7 @@ fn bare_lf() -> Scene {
         .close()
 }
 
-/// A value over several lines (RFC 9112 §5.2), one of which looks like a field that frames.
+/// A value over several lines (RFC 9112 §5.2), one of which looks like a framing field.
 fn obs_fold() -> Scene {
     Script::new("obs_fold")
         .ask("GET", "/fold")
@@ -91,8 +91,8 @@ fn empty_reason() -> Scene {
         .close()
 }
 
-/// Codes that are none. They are framed, so that what follows is found, and take their request,
-/// but are no events.
+/// Invalid status codes. They are framed, so that what follows is found, and take their request, but make no
+/// events.
 fn not_a_status_code() -> Scene {
     let mut script = Script::new("not_a_status_code");
     for (target, code) in [
@@ -111,7 +111,7 @@ fn not_a_status_code() -> Scene {
     script.close()
 }
 
-/// Empty lines before a message (RFC 9112 §2.2 for requests; seen before responses as well).
+/// Empty lines before a message (RFC 9112 §2.2 for requests; they occur before responses as well).
 fn empty_lines() -> Scene {
     Script::new("empty_lines")
         .plain("/one")
@@ -245,7 +245,7 @@ fn equal_lengths() -> Scene {
         .close()
 }
 
-/// Where such a message ends nobody knows; the next that begins with a segment is found again.
+/// The end of such a message is unknown; the next message that begins with a segment is found again.
 fn conflicting_lengths() -> Scene {
     Script::new("conflicting_lengths")
         .ask("GET", "/conflict")
@@ -263,7 +263,7 @@ fn conflicting_lengths() -> Scene {
         .close()
 }
 
-/// No number, so no length (RFC 9112 §6.3 item 5: an invalid value is unrecoverable).
+/// An invalid length (RFC 9112 §6.3 item 5: unrecoverable).
 fn negative_length() -> Scene {
     bad_length("negative_length", "-5")
 }
@@ -289,7 +289,7 @@ fn bad_length(name: &'static str, value: &'static str) -> Scene {
         .close()
 }
 
-/// Raw blanks, quotes and a NUL in the target, as scanners send them.
+/// Raw whitespace, quotes and a NUL in the target, as scanners send them.
 fn hostile_request_line() -> Scene {
     let mut script = Script::new("hostile_request_line");
     for target in [
@@ -309,7 +309,7 @@ fn hostile_request_line() -> Scene {
     script.close()
 }
 
-/// A line without a colon and one with a blank before it: the rest of the head still counts.
+/// A line without a colon and one that begins with whitespace: the rest of the head still counts.
 fn no_field_line() -> Scene {
     Script::new("no_field_line")
         .ask("GET", "/noise")

@@ -1,7 +1,7 @@
-//! The table of scenes: what servers do that HTTP allows, and what some do that it does not.
+//! The table of scenes: what HTTP allows servers to do, and what some do although it does not.
 //!
-//! Expectations follow RFC 9110 and 9112; where they leave a choice, the scene's comment says which
-//! was made and why.
+//! Expectations follow RFC 9110 and 9112. Where these leave a choice, the scene's comment names it and gives
+//! the reason.
 
 use crate::scene::{End, Scene, Side, Step, Transaction};
 
@@ -9,7 +9,7 @@ mod below;
 mod framing;
 mod hostile;
 
-/// Every scene, each with a name of its own.
+/// All scenes; names are unique.
 pub fn all() -> Vec<Scene> {
     let mut scenes = framing::scenes();
     scenes.extend(hostile::scenes());
@@ -17,16 +17,16 @@ pub fn all() -> Vec<Scene> {
     scenes
 }
 
-/// The scene of this name.
+/// The scene with this name.
 ///
 /// # Panics
-/// When there is none.
+/// If there is none.
 pub fn named(name: &str) -> Scene {
     let found = all().into_iter().find(|scene| scene.name == name);
     found.unwrap_or_else(|| panic!("no scene is called {name}"))
 }
 
-/// A scene being written.
+/// Builder of a scene.
 struct Script(Scene);
 
 impl Script {
@@ -38,26 +38,26 @@ impl Script {
         })
     }
 
-    /// The client asks, without a body.
+    /// The client sends a request without a body.
     fn ask(self, method: &str, target: &str) -> Self {
         self.client(format!(
             "{method} {target} HTTP/1.1\r\nHost: scene.example\r\n\r\n"
         ))
     }
 
-    /// The client writes these bytes.
+    /// The client sends these bytes.
     fn client(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.0.steps.push(Step::client(bytes.into()));
         self
     }
 
-    /// The server writes these bytes.
+    /// The server sends these bytes.
     fn server(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.0.steps.push(Step::server(bytes.into()));
         self
     }
 
-    /// The server writes these bytes one a segment.
+    /// The server sends these bytes, one per segment.
     fn trickle(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.0
             .steps
@@ -70,13 +70,13 @@ impl Script {
         self
     }
 
-    /// A response to `method target` is now complete, or as complete as it gets.
+    /// The response to `method target` is now complete, or as complete as it gets.
     fn expect(mut self, transaction: Transaction) -> Self {
         self.0.truth.push(transaction);
         self
     }
 
-    /// The client asks and the server answers 200 with a body of known length.
+    /// The client sends a request and the server answers 200 with a body of known length.
     fn plain(self, target: &str) -> Self {
         let body = format!("this is {target}");
         let length = body.len().to_string();
@@ -91,14 +91,14 @@ impl Script {
             )
     }
 
-    /// The client closes, then the server does.
+    /// The client closes, then the server.
     fn close(self) -> Scene {
         self.step(Step::Close(Side::Client))
             .step(Step::Close(Side::Server))
             .0
     }
 
-    /// The server closes, then the client does.
+    /// The server closes, then the client.
     fn server_closes(self) -> Scene {
         self.step(Step::Close(Side::Server))
             .step(Step::Close(Side::Client))

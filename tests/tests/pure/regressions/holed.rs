@@ -1,5 +1,5 @@
-//! Conversations of which part was not seen: nothing false comes of them, and what is missing is
-//! said.
+//! Conversations of which part was not seen: nothing false is reported, and what is missing is reported as
+//! such.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn switched(n: usize) -> Transaction {
         .body(0, End::Tunnel)
 }
 
-/// Two requests, and their answers when both are there.
+/// Two requests, and their responses if both were seen.
 fn two_at_once() -> Found {
     Found::new(
         closed(vec![get(0), get(1), ok(0, b""), ok(1, b"")]),
@@ -51,7 +51,7 @@ fn r013_a_late_first_request_and_a_response_whose_beginning_is_lost() {
     .check(is_honest);
 }
 
-/// A copy of the beginning after a late SYN-ACK and a hole.
+/// A copy of the beginning after a late SYN-ACK and a gap.
 #[test]
 fn r014_a_copy_of_the_beginning_after_a_late_syn_ack_and_a_hole() {
     Found::new(
@@ -75,7 +75,7 @@ fn r015_no_payload_was_seen_at_all() {
     .check(is_honest);
 }
 
-/// Of a request no more was seen than the place after it.
+/// Only the position after a request was seen, none of its bytes.
 #[test]
 fn r016_of_a_request_no_more_was_seen_than_the_place_after_it() {
     Found::new(vec![get(0), ok(0, b"")], vec![answered("GET", 0, 0)])
@@ -208,7 +208,7 @@ fn r022_the_second_request_and_the_first_answer_again_after_both_fins() {
     .check(is_honest);
 }
 
-/// Part of a head is lost whose answer makes a tunnel.
+/// Part of a head is lost whose response opens a tunnel.
 #[test]
 fn r023_part_of_a_head_is_lost_whose_answer_makes_a_tunnel() {
     Found::new(
@@ -292,7 +292,7 @@ fn r026_the_first_request_was_not_seen_and_its_answer_is_late() {
     .check(is_honest);
 }
 
-/// An answer that had not received what seemed to be its turn.
+/// A response that had not received the request whose turn it seemed to be.
 #[test]
 fn r027_an_answer_that_had_not_received_what_seemed_to_be_its_turn() {
     Found::new(
@@ -424,7 +424,7 @@ fn r031_no_handshake_s_answer_a_tunnel_s_request_cut_after_a_byte() {
     .check(is_honest);
 }
 
-/// The SYN was not seen, with which the first of two requests came.
+/// The SYN, with which the first of two requests came, was not seen.
 #[test]
 fn r032_the_syn_was_not_seen_with_which_the_first_of_two_requests_came() {
     two_at_once()
@@ -456,7 +456,7 @@ fn r034_no_handshake_the_first_request_was_not_seen_and_part_of_a_1xx_is_lost() 
     .check(is_honest);
 }
 
-/// A whole exchange is seen the wrong way round after its RST.
+/// A whole exchange is seen in reverse order after its RST.
 #[test]
 fn r035_a_whole_exchange_is_seen_the_wrong_way_round_after_its_rst() {
     Found::new(
@@ -481,7 +481,7 @@ fn r036_the_tail_of_a_request_is_seen_after_the_rst_and_then_the_response_again(
     .check(is_honest);
 }
 
-/// The beginning is seen after what it begins, and its first response too.
+/// The beginning is seen after what follows it, and its first response too.
 #[test]
 fn r037_the_beginning_is_seen_after_what_it_begins_and_its_first_response_too() {
     Found::new(
@@ -550,7 +550,7 @@ fn r040_the_handshake_comes_after_the_response_that_it_precedes_and_a_copy_of_th
     .check(is_honest);
 }
 
-/// A server's FIN is the first that a filter tells of its stream.
+/// A server's FIN is the first thing that a filter reports of its stream.
 #[test]
 fn r041_a_server_s_fin_is_the_first_that_a_filter_tells_of_its_stream() {
     Found::new(

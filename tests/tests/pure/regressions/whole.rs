@@ -1,10 +1,10 @@
-//! Conversations of which all was seen, late or copied: the events are the truth.
+//! Conversations that were seen completely, late or copied: the events are the truth.
 
 use http_trace_tests::judged::{Return, filtered_late, same};
 
 use super::*;
 
-/// A FIN overtakes the answer to what came with the SYN.
+/// A FIN overtakes the answer to data on the SYN.
 #[test]
 fn r001_a_fin_overtakes_the_answer_to_what_came_with_the_syn() {
     Found::new(
@@ -17,7 +17,7 @@ fn r001_a_fin_overtakes_the_answer_to_what_came_with_the_syn() {
     .check(is_truth);
 }
 
-/// A body that was skipped before a hole is told.
+/// A body that was skipped before a gap is reported.
 #[test]
 fn r002_a_body_that_was_skipped_before_a_hole_is_told() {
     let chunk = [b"3e8\r\n".as_slice(), &[b'x'; 1000], b"\r\n0\r\n\r\n"].concat();
@@ -91,8 +91,8 @@ fn r005_a_copy_after_the_close_of_a_connection_whose_syn_ack_came_late() {
     .check(is_truth);
 }
 
-/// The filter cannot have the flow for one segment, and a 1xx head is seen before its request: that
-/// one is not the next response's.
+/// The filter cannot claim the flow for one segment, and a 1xx head is seen before its request: the request
+/// does not get the next response.
 #[test]
 fn r006_a_request_that_comes_after_its_first_head_is_not_the_next_ones() {
     let scene = Scene {
@@ -127,8 +127,8 @@ fn r006_a_request_that_comes_after_its_first_head_is_not_the_next_ones() {
     }
 }
 
-/// What comes with a SYN (RFC 7413), and a SYN-ACK that somebody else sends with the number at which
-/// the client goes on: neither begins another connection.
+/// Data on a SYN (RFC 7413), and a foreign SYN-ACK with the sequence number at which the client continues:
+/// neither begins another connection.
 #[test]
 fn r007_a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
     let scene = Scene {
@@ -175,8 +175,8 @@ fn r007_a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
     }
 }
 
-/// Of a connection that was open before: what the judge hands back changes nothing, whichever segment is
-/// the first that is seen.
+/// A connection open before the start: a hand-back changes nothing, whichever segment is the first that is
+/// seen.
 #[test]
 fn r008_what_is_handed_back_of_a_connection_open_before_changes_nothing() {
     let get_late = Step::client(b"\r\nGET /0/ HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec());
@@ -207,8 +207,8 @@ fn r008_what_is_handed_back_of_a_connection_open_before_changes_nothing() {
     }
 }
 
-/// Of a connection that was open before: a request that is answered before its body ends has that
-/// answer, however much of the body is in the segments that were seen till then.
+/// A connection open before the start: a request that is answered before its body ends has that answer,
+/// however much of the body is in the segments seen so far.
 #[test]
 fn r009_a_request_of_a_connection_open_before_is_answered_before_its_body_ends() {
     let length = b"POST /0/ HTTP/1.1\r\nContent-Length: 300\r\n\r\n".as_slice();
@@ -250,8 +250,8 @@ fn r009_a_request_of_a_connection_open_before_is_answered_before_its_body_ends()
     }
 }
 
-/// Of a connection that was open before: a request's head comes behind its body, which is not shipped
-/// then. What steps over that, the judge or what it hands back, changes nothing.
+/// A connection open before the start: a request's head comes after its body, which then does not ship.
+/// Stepping over that, by the judge or by a hand-back, changes nothing.
 #[test]
 fn r010_segments_of_a_connection_open_before_overtake_each_other() {
     let head = b"POST /0/ HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 11725\r\n\r\n";
@@ -302,8 +302,8 @@ fn r010_segments_of_a_connection_open_before_overtake_each_other() {
     }
 }
 
-/// A SYN-ACK that acknowledges nothing of the client's, before it is known where the answers begin:
-/// the first byte of `HTTP` and `HEAD` says neither who asks nor what it acknowledges.
+/// A SYN-ACK that acknowledges nothing of the client's, before it is known where the answers begin: the first
+/// byte of `HTTP` and `HEAD` shows neither who is the client nor what is acknowledged.
 #[test]
 fn r011_a_forged_syn_ack_does_not_say_where_the_answers_begin() {
     let scene = Scene {
