@@ -158,19 +158,19 @@ impl Bans {
             return Some(reason);
         }
         if !alert.direct {
-            return Some("only a proxy's header names it: a ban would not reach it");
+            return Some("known only from a proxy's header: a ban would have no effect");
         }
         if alert.proxy_suspected {
-            return Some("it looks like a proxy of many");
+            return Some("it looks like a proxy of many clients");
         }
         if self.firewall.is_some() && !self.plan.set.takes(client) {
-            return Some("the set is of the other IP version");
+            return Some("the set has the other IP version");
         }
         if self.in_force.len() >= self.plan.most {
             let now = Instant::now();
             self.in_force.retain(|_, until| *until > now);
         }
-        (self.in_force.len() >= self.plan.most).then_some("as many bans as ban-most are in force")
+        (self.in_force.len() >= self.plan.most).then_some("ban-most is reached")
     }
 
     /// Bans that failed since the last call, as a message; their clients may be banned again.

@@ -21,11 +21,11 @@ use crate::config::{Config, Error, KEYS, Source};
 #[command(
     name = "http-trace",
     version,
-    about = "Traces every HTTP/1.x response that crosses this host, or that is in captures",
+    about = "Traces every HTTP/1.x response that crosses this host, or in captures",
     long_about = "Traces every HTTP/1.x response that crosses this host (needs root or the \
-                  capabilities that README.md lists), or, with -r, every one that is in captures \
-                  (no privilege). One event per response goes to standard output; what the agent \
-                  itself has to say goes to standard error.",
+                  capabilities listed in README.md), or, with -r, every one in captures (no \
+                  privileges). One event per response goes to standard output; messages of the \
+                  agent go to standard error.",
     after_help = manual::after_help(),
     disable_help_subcommand = true
 )]
@@ -69,24 +69,24 @@ pub enum Command {
     },
     /// Print the JSON Schema of every record that '-o json' writes
     Schema,
-    /// List, check, explain, try and export detection rules
+    /// List, check, explain, test and export detection rules, and show their hits
     #[command(subcommand)]
     Rules(Rules),
-    /// Say what this host lets a run with these settings do, and what it would see: kernel, capabilities,
-    /// each hook, neighbours, and some seconds of traffic; status 1: not everything, 2: nothing
+    /// Check what this host allows a run with these settings to do and see: kernel, capabilities, each
+    /// hook, other programs, and a few seconds of traffic; exit status 1: limited, 2: not possible
     Doctor(Box<Doctor>),
-    /// Check the settings of a run, or show them with where each comes from
+    /// Check the settings of a run, or show each with its origin
     #[command(subcommand)]
     Config(Settings),
-    /// Say what a site has: services, endpoints with statuses, times and sizes, what fails, what is slow,
-    /// links that lead nowhere, and alerts; of captures, or of recorded events as 'detect' takes them
+    /// Report the inventory of a site: services, endpoints with statuses, times and sizes, failing and slow
+    /// endpoints, broken links, and alerts; from captures or recorded events
     Report(Box<Report>),
-    /// List or lift bans, of --ban or the configuration
+    /// List or lift the bans in an nftables set
     #[command(subcommand)]
     Bans(Bans),
-    /// Run rules over recorded events and write their alerts: our own json, Zeek's http.log (JSON
-    /// or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with
-    /// headers of syslog or without)
+    /// Run rules over recorded events and write their alerts. Input: http-trace's json, Zeek's http.log
+    /// (JSON or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with or
+    /// without syslog headers)
     Detect(Box<Detect>),
 }
 
@@ -94,10 +94,10 @@ pub enum Command {
 #[derive(Args, Clone, Debug, Default)]
 #[command(mut_args(hidden_if_of_packets))]
 pub struct Detect {
-    /// Files of recorded events; default: standard input, which - is too
+    /// Files of recorded events; default: standard input (-)
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Write the events too, each with the rules it counted for
+    /// Also write the events, each with the rules it counted for
     #[arg(long)]
     pub events: bool,
     /// Options as of a run; those of tracing have no effect.
@@ -109,18 +109,18 @@ pub struct Detect {
 #[derive(Args, Clone, Debug, Default)]
 #[command(mut_args(hidden_if_of_packets))]
 pub struct Report {
-    /// Captures, or files of recorded events; default: with --state what runs with it kept, otherwise recorded
-    /// events from standard input, which - is too
+    /// Captures, or files of recorded events; default: the inventory kept with --state, otherwise recorded
+    /// events from standard input (-)
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Its form: table, markdown, json, html, or allow (the endpoints that answered, one a line); default: by
-    /// the name of --to, or table
+    /// Format: table, markdown, json, html, or allow (endpoints that answered with success, one per line);
+    /// default: by the extension of --to, otherwise table
     #[arg(long = "as", value_name = "FORM")]
     pub form: Option<String>,
-    /// Write it to this file
+    /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub to: Option<PathBuf>,
-    /// Tell endpoints that did not come in this time before the end: 30d
+    /// List endpoints not seen for this long before the end, e.g. 30d
     #[arg(long, value_name = "TIME")]
     pub unseen: Option<String>,
     /// Options as of a run; those of tracing have no effect.
@@ -148,10 +148,10 @@ impl Report {
 /// How it is said what this host lets the agent do.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Doctor {
-    /// Print an object of json
+    /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Take off the filters that an earlier run left at clsact
+    /// Remove tc filters that an earlier run left at a clsact qdisc
     #[arg(long)]
     pub clean: bool,
     /// Options as of a run; --duration says how long traffic is watched (5s).
@@ -162,33 +162,33 @@ pub struct Doctor {
 /// What is done with settings.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Settings {
-    /// Say whether a run with these settings could start; status 2 when it could not
+    /// Check whether a run with these settings could start; exit status 2 if not
     Check(Box<Options>),
-    /// Print all settings as a file for --config, each with where it was given
+    /// Print all settings as a file for --config, each with its origin
     Show(Box<Options>),
 }
 
 /// What is done with bans.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Bans {
-    /// Print the banned clients: address, time left, and the rule if http-trace noted it
+    /// Print the banned clients: address, time left, and the rule if http-trace recorded it
     List {
         /// Where they are
         #[command(flatten)]
         place: BanPlace,
-        /// Print an object of json for each
+        /// Print one JSON object per client
         #[arg(long)]
         json: bool,
     },
-    /// Take clients out of the set; status 1 when one of them is not banned
+    /// Remove clients from the set; exit status 1 if one of them is not banned
     Lift {
         /// Where they are
         #[command(flatten)]
         place: BanPlace,
-        /// Addresses
+        /// Client addresses
         #[arg(value_name = "ADDRESS", required_unless_present = "all")]
         clients: Vec<IpAddr>,
-        /// All that are there
+        /// Lift all bans
         #[arg(long, conflicts_with = "clients")]
         all: bool,
     },
@@ -197,10 +197,10 @@ pub enum Bans {
 /// The set of bans, or the configuration that names it.
 #[derive(Args, Clone, Debug)]
 pub struct BanPlace {
-    /// The set, as a run has it
+    /// The nftables set of the run
     #[arg(long, value_name = "nft:TABLE/SET")]
     pub ban: Option<String>,
-    /// The configuration file of a run
+    /// The configuration file of the run
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -216,9 +216,9 @@ fn hidden_if_of_packets(argument: Arg) -> Arg {
 /// How hits are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum HitsFormat {
-    /// An object a line.
+    /// One JSON object per line
     Json,
-    /// For a person.
+    /// Text tables
     Text,
 }
 
@@ -235,68 +235,68 @@ pub enum Rules {
     },
     /// List the rules that raise alerts: id, level, window and threshold, title
     List {
-        /// Rule files and folders to list beside the built-in ones
+        /// Rule files and folders to list in addition to the built-in rules
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
-        /// The same, as a run takes them
+        /// The same, spelt as the option of a run
         #[arg(long, value_name = "PATH")]
         rules: Vec<PathBuf>,
-        /// Leave out the rules that are built in
+        /// Leave out the built-in rules
         #[arg(long)]
         no_builtin_rules: bool,
     },
-    /// Check rule files: every fault with file, line and column; status 1 when a rule is refused
+    /// Check rule files; report every fault with file, line and column; exit status 1 if a rule is rejected
     Check {
         /// Rule files and folders
         #[arg(value_name = "PATH", required = true)]
         paths: Vec<PathBuf>,
-        /// Leave out the rules that are built in: for a folder that `export` wrote
+        /// Leave out the built-in rules: for a folder written by `export`
         #[arg(long)]
         no_builtin_rules: bool,
     },
-    /// Say what a rule counts, when it raises an alert, and where its numbers come from
+    /// Explain what a rule counts, when it raises an alert, and where its numbers come from
     Explain {
-        /// Id of the rule
+        /// Rule id
         id: String,
-        /// Rule files and folders to look in beside the built-in ones
+        /// Rule files and folders to search in addition to the built-in rules
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Run rules, and no others, over captures and write their alerts; status 3 when there is one
+    /// Run only the given rules over captures and write their alerts; exit status 3 if there is one
     Test {
-        /// A rule file or a folder of them
+        /// A rule file or a folder of rule files
         #[arg(value_name = "PATH")]
         path: PathBuf,
         /// Captures
         #[arg(short, long, value_name = "FILE", num_args = 1.., required = true)]
         read: Vec<OsString>,
     },
-    /// What each rule has counted, of whom and on which day (UTC), from a state file
+    /// Show what each rule has counted, by entity and day (UTC), from a state file
     Hits {
-        /// The file that a run with --state keeps
+        /// The --state file of a run
         #[arg(long, value_name = "FILE")]
         state: PathBuf,
-        /// Only this rule, with all of its entities
+        /// Only this rule, with all its entities
         #[arg(long, value_name = "ID")]
         rule: Option<String>,
-        /// How many days the text shows; json has all that are kept
+        /// Number of days in the text output; json has all that are kept
         #[arg(long, value_name = "N", default_value = "7",
               value_parser = clap::value_parser!(u32).range(1..=400))]
         days: u32,
-        /// How it is printed
+        /// Output format
         #[arg(short, long, value_enum, default_value = "text")]
         output: HitsFormat,
-        /// The configuration file of that run: what it has redacted is redacted here too
+        /// The configuration file of that run, whose redaction applies here too
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Write the built-in rules into a folder, to copy from
+    /// Write the built-in rules to a folder, as a starting point for your own
     Export {
-        /// The folder, made if it is not there; - is standard output, to which all rules go in one
-        /// stream, without the filters
+        /// Target folder, created if missing; - writes all rules as one stream to standard output, without
+        /// the filters
         #[arg(value_name = "DIR")]
         folder: PathBuf,
-        /// Replace files that are there and say something else
+        /// Overwrite existing files that differ
         #[arg(long)]
         force: bool,
     },
@@ -377,7 +377,7 @@ impl Args for Options {
                 .value_name("FILE")
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("TOML file with a key for every option")
-                .help_heading("How it is written"),
+                .help_heading("Output"),
         )
     }
 
@@ -495,11 +495,11 @@ pub fn command_of(words: &[impl AsRef<str>]) -> Result<clap::Command, String> {
                 let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
                 let all: Vec<&str> = shown.map(|c| c.get_name()).collect();
                 let there_are = match all.is_empty() {
-                    true => format!("'{}' has none below it", command.get_name()),
-                    false => format!("there are {}", all.join(", ")),
+                    true => format!("'{}' has no subcommands", command.get_name()),
+                    false => format!("want one of {}", all.join(", ")),
                 };
                 let word = word.as_ref();
-                return Err(format!("'{word}' is no command; {there_are}"));
+                return Err(format!("'{word}' is not a command; {there_are}"));
             }
         };
     }

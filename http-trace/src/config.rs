@@ -83,7 +83,7 @@ impl Config {
             refused(
                 "port",
                 format!(
-                    "{ranges} ranges given; want at most {MAX_PORT_RANGES} (join neighbours: \
+                    "{ranges} ranges given; want at most {MAX_PORT_RANGES} (join adjacent ports: \
                      8000-8099)"
                 ),
             )?;
@@ -94,26 +94,26 @@ impl Config {
                 let place = &output.place;
                 refused(
                     "output",
-                    format!("two outputs go to {place}; want a file for each (json:FILE)"),
+                    format!("two outputs go to {place}; want a separate file for each (json:FILE)"),
                 )?;
             }
         }
         if config.ban.is_none() && config.ban_for.is_some() {
-            let what = "there is no set to put clients into; want --ban nft:TABLE/SET beside it";
+            let what = "no set for the bans; also give --ban nft:TABLE/SET";
             refused("ban-for", what.to_owned())?;
         }
         if config.body_snippet.is_some() && config.emit == Emit::Head {
             config.warnings.push(
-                "--body-snippet shows nothing with --emit head: the event is written before the \
-                 body comes; use --emit auto or end"
+                "--body-snippet has no effect with --emit head: the event is written before the \
+                 body arrives; use --emit auto or end"
                     .to_owned(),
             );
         }
         for statuses in config.status.named().filter(|s| s.first >= 600) {
             let code = statuses.first;
             config.warnings.push(format!(
-                "--status: HTTP has no codes from 600 on (RFC 9110 section 15); {code} is written only if \
-                 a server makes it up"
+                "--status: HTTP has no status codes above 599 (RFC 9110 section 15); {code} only \
+                 matches invalid responses"
             ));
         }
         let as_given = |name: &str| layers.given(name).map(|given| given.to_string());

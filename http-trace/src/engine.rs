@@ -274,7 +274,7 @@ impl Engine {
             let of_kind = stats.unreadable.iter().filter(|((of, _), _)| *of == kind);
             numbers.push(Number {
                 name: "http_trace_unreadable_connections",
-                meaning: "Connections of protocols that are not read.",
+                meaning: "Connections of unsupported protocols.",
                 label: Some(("protocol", kind.name())),
                 value: of_kind.map(|(_, count)| *count).sum::<u64>() as f64,
             });
@@ -291,7 +291,8 @@ impl Engine {
             ] {
                 numbers.push(Number {
                     name: "http_trace_processes_total",
-                    meaning: "Ends of events that are sockets of this host, by whether the process is known.",
+                    meaning: "Event endpoints that are sockets of this host, by whether the \
+                              process is known.",
                     label: Some(("result", result)),
                     value: value as f64,
                 });
@@ -306,7 +307,8 @@ impl Engine {
             ] {
                 numbers.push(Number {
                     name: "http_trace_bans_total",
-                    meaning: "Bans of clients, by what became of them; of a dry run those that would have been.",
+                    meaning: "Bans of clients by outcome; in a dry run, those that would have been \
+                              made.",
                     label: Some(("result", result)),
                     value: value as f64,
                 });

@@ -50,8 +50,8 @@ fn main() -> ExitCode {
                 detect.files.is_empty(),
             ) {
                 run::say(&format!(
-                    "--{option} takes all the words that follow it, '{word}' too, which is a file: \
-                     name files before options"
+                    "--{option} takes all words that follow it, including the file '{word}': name \
+                     files before options"
                 ));
                 return ExitCode::from(Ended::CannotStart.status());
             }
@@ -86,8 +86,8 @@ fn main() -> ExitCode {
         Some(command) => {
             if let Some(option) = cli.options.of_runs() {
                 run::say(&format!(
-                    "--{option} is an option of tracing, of `detect` and of `rules test`; this \
-                     command has its own: see its --help"
+                    "--{option} is an option of runs and `detect`, not of this command: see its \
+                     --help"
                 ));
                 return ExitCode::from(Ended::CannotStart.status());
             }
@@ -103,8 +103,8 @@ fn main() -> ExitCode {
                 && (option != "read" || !Path::new(word).exists())
             {
                 return unknown(&format!(
-                    "--{option} takes all the words that follow it, '{word}' too, which is a \
-                     command: type the command first"
+                    "--{option} takes all words that follow it, including the command '{word}': \
+                     type the command first"
                 ));
             }
         }
@@ -133,8 +133,8 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         && Path::new(word).exists()
     {
         run::say(&format!(
-            "'{word}' is no command: captures are read by `http-trace -r FILE`, logs and our own \
-             json by `http-trace detect FILE`"
+            "'{word}' is not a command; to read captures: `http-trace -r FILE`; logs and \
+             http-trace's json: `http-trace detect FILE`"
         ));
         return ExitCode::from(Ended::CannotStart.status());
     }
@@ -145,8 +145,8 @@ fn unparsed(error: &clap::Error) -> ExitCode {
             .filter(|word| word.to_str().is_none());
         let words = no_text.map(|word| format!("'{}'", word.as_encoded_bytes().escape_ascii()));
         run::say(&format!(
-            "{} is not UTF-8: of what is typed only the file of --config, those behind -r, and \
-             those that detect and rules take may be; rename it, or name a link to it",
+            "{} is not UTF-8, which is only allowed for file names of --config, -r, detect and \
+             rules; rename it or use a symlink",
             words.collect::<Vec<_>>().join(" or ")
         ));
         return ExitCode::from(Ended::CannotStart.status());
@@ -212,7 +212,7 @@ fn doctor(asked: &Doctor, cli: Cli) -> ExitCode {
 
 #[cfg(not(feature = "live"))]
 fn doctor(_: &Doctor, _: Cli) -> ExitCode {
-    unknown("this build only reads captures: there is nothing to look for")
+    unknown("this build only reads captures: doctor needs a build with the feature 'live'")
 }
 
 /// Checks or prints the settings of a run.

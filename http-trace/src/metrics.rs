@@ -251,7 +251,8 @@ impl Metrics {
             out,
             "http_trace_responses_total",
             "counter",
-            "Responses, by server port, status code, and what served them, where a process of this host did.",
+            "Responses by server port, status code and, if served by a process of this host, \
+             workload.",
         )?;
         let responses = self.responses.sorted(self.now_ns);
         self.workloads.expire(self.now_ns);
@@ -289,12 +290,12 @@ impl Metrics {
         let all: [(&str, &str, fn(&Times) -> &Histogram); 2] = [
             (
                 "http_server_request_duration_seconds",
-                "From the first byte of the request to the last of the response.",
+                "Time from the first byte of the request to the last byte of the response.",
                 |times| &times.duration,
             ),
             (
                 "http_trace_time_to_first_byte_seconds",
-                "From the last byte of the request to the first of the response.",
+                "Time from the last byte of the request to the first byte of the response.",
                 |times| &times.first_byte,
             ),
         ];
@@ -312,7 +313,7 @@ impl Metrics {
             out,
             "http_trace_alerts_total",
             "counter",
-            "Alerts that opened.",
+            "Alerts opened, by rule.",
         )?;
         for (rule, count) in &written.alerts {
             let rule = escaped(rule);
@@ -322,7 +323,7 @@ impl Metrics {
             out,
             "http_trace_lost_total",
             "counter",
-            "What was lost, as in records of losses.",
+            "Losses by place and unit, as in loss records.",
         )?;
         for ((place, unit), count) in &written.lost {
             writeln!(

@@ -227,7 +227,7 @@ fn canonical(local: SocketAddr) -> SocketAddr {
 
 fn refused(local: SocketAddr, why: &str) -> io::Error {
     io::Error::other(format!(
-        "{local} cannot be left out of the trace ({why}): close other connections of the agent's own"
+        "cannot exclude the agent's socket {local} from the trace ({why})"
     ))
 }
 
@@ -289,7 +289,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("127.0.0.1:3 cannot be left out"),
+                .starts_with("cannot exclude the agent's socket 127.0.0.1:3"),
             "{error}"
         );
         assert_eq!(own.len(), 2);

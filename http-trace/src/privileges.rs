@@ -29,47 +29,47 @@ pub const USED: &[Capability] = &[
     Capability {
         name: "CAP_NET_ADMIN",
         bit: CapabilitySet::NET_ADMIN,
-        lost: "no program can be attached",
+        lost: "programs cannot be attached",
     },
     Capability {
         name: "CAP_NET_RAW",
         bit: CapabilitySet::NET_RAW,
-        lost: "there is no hook socket-filter",
+        lost: "the hook socket-filter is not available",
     },
     Capability {
         name: "CAP_PERFMON",
         bit: CapabilitySet::PERFMON,
-        lost: "the kernel verifies no program of this kind",
+        lost: "the kernel rejects the programs",
     },
     Capability {
         name: "CAP_BPF",
         bit: CapabilitySet::BPF,
-        lost: "no program can be loaded",
+        lost: "programs cannot be loaded",
     },
     Capability {
         name: "CAP_SYS_ADMIN",
         bit: CapabilitySet::SYS_ADMIN,
-        lost: "other programs at a hook have numbers and no names",
+        lost: "other programs at a hook are shown by id only",
     },
     Capability {
         name: "CAP_SYS_PTRACE",
         bit: CapabilitySet::SYS_PTRACE,
-        lost: "--executables names no file of another user's process",
+        lost: "--executables cannot read the files of other users' processes",
     },
     Capability {
         name: "CAP_SYS_NICE",
         bit: CapabilitySet::SYS_NICE,
-        lost: "the threads that read and write have no priority, and on a busy host more is lost",
+        lost: "the reader and writer threads get no priority, so that a busy host loses more",
     },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
         bit: CapabilitySet::DAC_READ_SEARCH,
-        lost: "containers have an id and no name: what their runtime keeps of them is root's",
+        lost: "containers are shown by id only, because the runtime's files belong to root",
     },
     Capability {
         name: "CAP_DAC_OVERRIDE",
         bit: CapabilitySet::DAC_OVERRIDE,
-        lost: "files of other users cannot be used",
+        lost: "files of other users cannot be opened",
     },
 ];
 
@@ -106,7 +106,7 @@ pub fn names(set: CapabilitySet) -> String {
 /// Lists these capabilities with what does not work without each.
 pub fn lost(missing: CapabilitySet) -> String {
     let used = USED.iter().filter(|one| missing.contains(one.bit));
-    let each = used.map(|one| format!("{} (without it {})", one.name, one.lost));
+    let each = used.map(|one| format!("{} (without it, {})", one.name, one.lost));
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -127,8 +127,8 @@ impl User {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         User::parse(name, &read("/etc/passwd"), &read("/etc/group")).ok_or_else(|| {
             format!(
-                "--user {name}: /etc/passwd has no such user; `useradd --system {name}` makes one, and a \
-                 number needs no entry"
+                "--user {name}: no such user in /etc/passwd; create one with `useradd --system \
+                 {name}`, or give a numeric id"
             )
         })
     }
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(names(Set::empty()), "none");
         assert_eq!(
             lost(Set::NET_RAW),
-            "CAP_NET_RAW (without it there is no hook socket-filter)"
+            "CAP_NET_RAW (without it, the hook socket-filter is not available)"
         );
     }
 

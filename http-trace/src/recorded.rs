@@ -155,8 +155,8 @@ fn object(line: &[u8]) -> Result<Line, String> {
         () if value.pointer("/event/kind").is_some() => own::event(&value),
         () if access_json::is_one(&value) => access_json::event(&value, repaired),
         () => Err(
-            "none of event.kind (our own json), id.orig_h (Zeek), event_type (Suricata), or \
-             remote_addr, status and a time (access logs as JSON) in it"
+            "unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
+             (Suricata), or remote_addr, status and a time (JSON access logs)"
                 .to_owned(),
         ),
     }

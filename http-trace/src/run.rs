@@ -74,7 +74,9 @@ pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
     match files.iter().filter(is_capture).count() {
         0 => Ok(false),
         some if some == files.len() => Ok(true),
-        _ => Err("captures and recorded events have a report each: name one kind".to_owned()),
+        _ => Err(
+            "captures and recorded events cannot be mixed in one report: name one kind".to_owned(),
+        ),
     }
 }
 
@@ -96,8 +98,8 @@ pub fn run(config: &Config, stop: &Stop) -> Ended {
         #[cfg(not(feature = "live"))]
         Source::Live => {
             say(
-                "this build only reads captures: name some with -r FILE (tracing live needs Linux \
-                 and a build with the feature 'live')",
+                "this build only reads captures: give -r FILE (live tracing needs Linux and a \
+                 build with the feature 'live')",
             );
             Ended::CannotStart
         }

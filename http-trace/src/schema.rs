@@ -27,11 +27,11 @@ pub fn record() -> String {
             "A response, or a request without one",
             events.collect(),
         ),
-        ("alert", "A rule has matched", alerts.collect()),
-        ("loss", "Something was lost", losses.collect::<Vec<_>>()),
+        ("alert", "An alert: a rule matched", alerts.collect()),
+        ("loss", "A loss", losses.collect::<Vec<_>>()),
         (
             "summary",
-            "How many responses of a service had a status ('-o summary')",
+            "Response counts of a service by status ('-o summary')",
             SUMMARY.iter().map(|field| &field.about).collect(),
         ),
     ] {

@@ -111,12 +111,12 @@ pub struct Sample {
 impl Sample {
     /// Parses `2xx=1%`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WANT: &str = "statuses and their share, such as 2xx=1% or 200-399=0.5%";
+        const WANT: &str = "statuses and a percentage, such as 2xx=1% or 200-399=0.5%";
         let (statuses, share) = text.split_once('=').ok_or(WANT)?;
         let percent = share.trim().strip_suffix('%').ok_or(WANT)?;
         let percent: f64 = percent.trim().parse().map_err(|_| WANT)?;
         if !(0.0..=100.0).contains(&percent) {
-            return Err("a share from 0% to 100%");
+            return Err("a percentage from 0% to 100%");
         }
         Ok(Sample {
             statuses: Statuses::parse(statuses.trim())?,
@@ -271,7 +271,7 @@ impl Selection {
                     "--path" if !text.starts_with('/') => format!("*{text}*"),
                     _ => format!("{text}*"),
                 };
-                format!("{option}: '{text}' matches only exactly {text}; did you mean '{meant}'?")
+                format!("{option}: '{text}' matches only {text} itself; did you mean '{meant}'?")
             }));
         }
         let queries = self.path.include.iter().map(Pattern::text);
@@ -279,7 +279,9 @@ impl Selection {
             queries
                 .filter(|path| path.contains("?") && path.contains('='))
                 .map(|path| {
-                    format!("--path: '{path}' is compared with paths alone, which have no query")
+                    format!(
+                        "--path: '{path}' can never match: paths are compared without the query"
+                    )
                 }),
         );
         hints

@@ -111,7 +111,7 @@ impl Keeper {
             // Reported at the end of the run.
             Err(error) => {
                 self.said_failure = Some(format!(
-                    "the state is not kept any more: no thread to write it: {error}"
+                    "the state is no longer kept: cannot start a thread to write it: {error}"
                 ));
             }
         }
@@ -133,7 +133,7 @@ impl Keeper {
                     Err(error) => format!("cannot keep the state in {name}: {error}"),
                 }
             }
-            Err(_) => "the state is not kept any more: what writes it failed".to_owned(),
+            Err(_) => "the state is no longer kept: its writer thread failed".to_owned(),
         };
         self.kept_changes = None;
         let new = self.said_failure.as_ref() != Some(&failure);
@@ -156,10 +156,10 @@ impl Keeper {
 
 fn too_large(name: &str, left_out: &LeftOut, most_bytes: usize) -> String {
     let mut line =
-        format!("the state is larger than state-size ({most_bytes} bytes); {name} holds");
+        format!("the state is larger than state-size ({most_bytes} bytes): {name} holds");
     if left_out.left_out > 0 {
         line.push_str(&format!(
-            " {} and not the {} that are worth least",
+            " {}, without the {} least valuable",
             counted(left_out.counters as u64, "counter"),
             left_out.left_out
         ));
@@ -168,7 +168,7 @@ fn too_large(name: &str, left_out: &LeftOut, most_bytes: usize) -> String {
     }
     if let Some((entities, days)) = left_out.hits {
         line.push_str(&format!(
-            ", and of each rule's hits {entities} entities and {}",
+            ", and per rule {entities} entities and {} of hits",
             counted(days as u64, "day")
         ));
     }

@@ -79,7 +79,7 @@ impl Written {
     pub fn refused(&mut self, name: &str, records: u64, why: &str) {
         let records = counted(records, "record");
         self.failed
-            .push(format!("{records} refused by {name}: {why}"));
+            .push(format!("{records} rejected by {name}: {why}"));
     }
 
     /// Notes the delivery of alerts to a destination other than the outputs.
@@ -96,7 +96,7 @@ impl Written {
     /// Notes bans, or in a dry run those that would have been made.
     pub fn banned(&mut self, is_dry: bool, counts: &Counts) {
         let verb = if is_dry {
-            "would have been banned (dry run: --ban-for bans)"
+            "would have been banned (dry run: give --ban-for to ban)"
         } else {
             "banned"
         };
@@ -104,7 +104,7 @@ impl Written {
         if counts.refused > 0 {
             let _ = write!(
                 line,
-                "; {} not, for a reason that the alert has",
+                "; {} not banned (reason in the alert)",
                 grouped(counts.refused)
             );
         }
@@ -179,7 +179,7 @@ impl Written {
                 _ => format!("{count} alerts and losses"),
             };
             lines.push(format!(
-                "{records} not written as {format}, which has events only"
+                "{records} not written as {format}, which only has events"
             ));
         }
         if !self.lost.is_empty() {
@@ -198,8 +198,8 @@ impl Written {
 }
 
 /// Advice for losses that occur if the CPUs were busy with other work.
-const RING_FULL: &str = "the agent could not keep up with the kernel: trace less (-i, -p), give it more \
-                         CPU, or a larger ring (HTTP_TRACE_RING_SIZE=64MiB)";
+const RING_FULL: &str = "the agent could not keep up with the kernel: trace less (-i, -p), give it \
+                         more CPU, or enlarge the ring buffer (HTTP_TRACE_RING_SIZE=64MiB)";
 
 #[derive(Default)]
 struct Protocol<'a> {
@@ -224,8 +224,8 @@ pub fn nothing_readable(
 ) -> String {
     if packets == 0 {
         return format!(
-            "no packet {place} in {seconds} s: does the traffic take another interface? \
-             (`ip -s link` counts their packets, -i chooses one)"
+            "no packets {place} in {seconds} s: does the traffic use another interface? (`ip -s \
+             link` counts packets per interface, -i chooses one)"
         );
     }
     let mut line = format!("nothing readable in {seconds} s: ");
@@ -236,7 +236,7 @@ pub fn nothing_readable(
     if left_out > 0 {
         let _ = write!(line, ", {} of them left out by --port", grouped(left_out));
     }
-    line.push_str("; is the plain side on another interface or port?");
+    line.push_str("; is the unencrypted traffic on another interface or port?");
     line
 }
 
@@ -283,7 +283,7 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
 pub fn damaged(count: u64) -> Option<String> {
     (count > 0).then(|| {
         let segments = counted(count, "segment");
-        format!("{segments} disproved: wrong checksum, or no acknowledgement")
+        format!("{segments} rejected: wrong checksum, or never acknowledged")
     })
 }
 
@@ -343,20 +343,20 @@ mod tests {
             (
                 &tls[..],
                 [3_000, 0],
-                "nothing readable in 5 s: 12 TLS on :443; 3,000 packets on eth0; is the plain side \
-                 on another interface or port?",
+                "nothing readable in 5 s: 12 TLS on :443; 3,000 packets on eth0; is the \
+                 unencrypted traffic on another interface or port?",
             ),
             (
                 &[],
                 [20, 7],
                 "nothing readable in 5 s: 20 packets on eth0, 7 of them left out by --port; is the \
-                 plain side on another interface or port?",
+                 unencrypted traffic on another interface or port?",
             ),
             (
                 &[],
                 [0, 0],
-                "no packet on eth0 in 5 s: does the traffic take another interface? (`ip -s link` \
-                 counts their packets, -i chooses one)",
+                "no packets on eth0 in 5 s: does the traffic use another interface? (`ip -s link` \
+                 counts packets per interface, -i chooses one)",
             ),
         ] {
             assert_eq!(nothing_readable(5, items, packets, "on eth0"), expected);

@@ -157,7 +157,7 @@ impl TryFrom<String> for Field {
     type Error = &'static str;
 
     fn try_from(name: String) -> Result<Field, Self::Error> {
-        Field::named(&name).ok_or("the name of no field")
+        Field::named(&name).ok_or("a known field name")
     }
 }
 

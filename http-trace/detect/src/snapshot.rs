@@ -34,10 +34,10 @@ const LESS: [(usize, usize); 6] = [(50, 400), (20, 400), (10, 90), (3, 30), (0, 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSnapshot {
     /// Wrong magic number.
-    #[error("it is no state file of http-trace")]
+    #[error("it is not a state file of http-trace")]
     NotOurs,
     /// Another version.
-    #[error("it is of version {0}, and this is version {VERSION}")]
+    #[error("it has version {0}, this http-trace reads version {VERSION}")]
     Version(u32),
     /// Truncated or modified.
     #[error("it is damaged: {0}")]
@@ -120,7 +120,7 @@ pub fn header<'a>(payload: impl Iterator<Item = &'a [u8]>) -> [u8; HEADER] {
 pub fn open(bytes: &[u8]) -> Result<&[u8], BadSnapshot> {
     let damaged = |why: &str| BadSnapshot::Damaged(why.to_owned());
     let rest = bytes.strip_prefix(&MAGIC).ok_or(BadSnapshot::NotOurs)?;
-    let cut = || damaged("its header is cut");
+    let cut = || damaged("its header is truncated");
     let (version, rest) = rest.split_first_chunk().ok_or_else(cut)?;
     let version = u32::from_le_bytes(*version);
     if version != VERSION {
@@ -129,7 +129,7 @@ pub fn open(bytes: &[u8]) -> Result<&[u8], BadSnapshot> {
     let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
     let (checksum, payload) = rest.split_first_chunk::<20>().ok_or_else(cut)?;
     if payload.len() as u64 != u64::from_le_bytes(*length) {
-        return Err(damaged("it is not as long as it says"));
+        return Err(damaged("its length differs from its header"));
     }
     if Sha1::digest(payload)[..] != checksum[..] {
         return Err(damaged("its checksum is wrong"));

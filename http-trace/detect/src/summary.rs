@@ -34,7 +34,7 @@ impl Template {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
             let Some((name, after)) = after.split_once("}}") else {
-                return Err("a '{{' without its '}}'".to_owned());
+                return Err("a '{{' without a matching '}}'".to_owned());
             };
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
@@ -82,7 +82,7 @@ mod tests {
                 ]),
             ),
             ("{{nothing}}", Err("unknown field 'nothing'".to_owned())),
-            ("{{c-ip", Err("a '{{' without its '}}'".to_owned())),
+            ("{{c-ip", Err("a '{{' without a matching '}}'".to_owned())),
         ] {
             assert_eq!(
                 Template::parse(template).map(|t| t.parts),

@@ -101,7 +101,7 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
     });
     let time = match (&report.from, &report.until) {
         (Some(from), Some(until)) => format!("{from} to {until}"),
-        _ => "nothing came".to_owned(),
+        _ => "no events".to_owned(),
     };
     let lost = match report.lost {
         0 => "nothing".to_owned(),
@@ -141,10 +141,9 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
 pub fn tables(report: &Report) -> Vec<Table> {
     let endpoints = &report.endpoints;
     let note = match report.left_out.endpoints {
-        0 => "paths without what differs between requests; what answers nothing but 404 is none"
-            .to_owned(),
+        0 => "path templates; paths that only ever answer 404 are left out".to_owned(),
         more => format!(
-            "{} events are of endpoints beyond the bound, counted as other",
+            "{} events of endpoints beyond the limit are counted as other",
             grouped(more)
         ),
     };
@@ -162,7 +161,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
     let mut tables = vec![
         Table::new(
             "Services",
-            "the hosts that were asked for, with what they answered",
+            "requested hosts, with their responses",
             &[
                 SERVICE, HITS, STATUSES, FAILED, SHARE, P50, P95, P99, CLIENTS,
             ],
@@ -178,37 +177,38 @@ pub fn tables(report: &Report) -> Vec<Table> {
         ),
         Table::new(
             "Unknown endpoints",
-            "not in the list of what is known",
+            "not in the list of known endpoints",
             &brief,
             unknown,
         ),
         Table::new(
-            "Not seen for long",
-            "known from before, and not asked for lately",
+            "Not seen recently",
+            "seen earlier, but not requested recently",
             &brief,
             unseen,
         ),
         Table::new(
             "Failing endpoints",
-            "5xx, and requests without response",
+            "5xx responses, and requests without a response",
             &[SERVICE, METHOD, PATH, FAILED, HITS, SHARE, STATUSES, LAST],
             failing,
         ),
         Table::new(
             "Slowest endpoints",
-            "from the request's end to the response's first byte; 95 of 100 took no longer than p95",
+            "time from the end of the request to the first byte of the response; 95 % took at most \
+             p95",
             &[SERVICE, METHOD, PATH, P50, P95, P99, HITS],
             slowest,
         ),
         Table::new(
             "Broken links",
-            "what was not there, by the page that leads to it",
+            "missing pages, by the page that links to them",
             LINKS,
             &report.broken_links,
         ),
         Table::new(
             "Alerts",
-            "in their last state, the worst first",
+            "in their last state, most severe first",
             ALERTS,
             &report.alerts,
         ),
@@ -225,7 +225,7 @@ pub fn allow_list(report: &Report) -> String {
         .map(|row| format!("{} {} {}", row.method, row.service, row.template))
         .collect();
     lines.sort();
-    let mut text = String::from("# METHOD SERVICE PATH of endpoints that answered with success\n");
+    let mut text = String::from("# METHOD SERVICE PATH of endpoints that answered successfully\n");
     lines.iter().for_each(|line| text.extend([line, "\n"]));
     text
 }

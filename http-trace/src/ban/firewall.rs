@@ -75,8 +75,8 @@ impl Firewall {
         thread::Builder::new()
             .name("http-trace-ban".to_owned())
             .spawn(work)
-            .map_err(|error| format!("no thread for bans: {error}"))?;
-        let there = is_ready.recv().map_err(|_| "no thread for bans")??;
+            .map_err(|error| format!("cannot start the ban thread: {error}"))?;
+        let there = is_ready.recv().map_err(|_| "the ban thread failed")??;
         // An element without a timeout is banned permanently.
         const FOR_GOOD: Duration = Duration::from_secs(1 << 30);
         let there = there.into_iter();
@@ -112,7 +112,7 @@ impl Firewall {
             Err(RecvTimeoutError::Timeout)
         );
         let mut failed = lock(&self.failed);
-        let late = slow.then(|| "nft did not end in time".to_owned());
+        let late = slow.then(|| "nft timed out".to_owned());
         (failed.clients.len() as u64, failed.why.take().or(late))
     }
 }

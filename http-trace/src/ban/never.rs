@@ -34,7 +34,7 @@ impl Never {
             return Some(OURS);
         }
         if ip.is_unspecified() || ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
-            return Some("it is no address of one host");
+            return Some("it is not a unicast address");
         }
         if self.read.is_none_or(|read| read.elapsed() > FRESH) {
             self.read = Some(Instant::now());

@@ -191,7 +191,7 @@ impl Set {
         if !self.has_table()? {
             let place = self.place();
             return Err(format!(
-                "nft has no table {place}; a run with --ban-for makes it"
+                "nft has no table {place}; a run with --ban-for creates it"
             ));
         }
         let place = ["-j", "list", "table", self.family.name(), &self.table];
@@ -207,8 +207,8 @@ impl Set {
                 .is_some_and(|flags| flags.iter().any(|flag| flag == "timeout"));
             if set["type"] != half.of || !has_timeout {
                 return Err(format!(
-                    "the set {} of nft's table {} is not of {} with the flag timeout; give another \
-                     name",
+                    "the set {} of nft table {} does not have type {} and flag timeout; give \
+                     another name",
                     half.name,
                     self.place(),
                     half.of
@@ -223,9 +223,9 @@ impl Set {
     fn no_set(&self, half: &Half) -> String {
         let (name, place) = (&half.name, self.place());
         format!(
-            "nft's table {place} has no set {name}: `nft add set {place} {name} '{{ type {}; flags \
-             timeout; }}'` makes it, and a rule of yours has to refuse `{} saddr @{name}`; or name a \
-             table that is not there, which is then made with both",
+            "nft table {place} has no set {name}: create it with `nft add set {place} {name} '{{ \
+             type {}; flags timeout; }}'` and add a rule that drops `{} saddr @{name}`; or name a \
+             new table, which is then created with both",
             half.of, half.protocol
         )
     }
@@ -278,7 +278,7 @@ impl Set {
             .iter()
             .find(|ip| left.iter().any(|e| e.client == ***ip))
         {
-            Some(client) => Err(format!("nft does not take {client} out of {self}")),
+            Some(client) => Err(format!("nft cannot remove {client} from {self}")),
             None => Ok(()),
         }
     }
@@ -323,9 +323,7 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
     command.stdout(Stdio::piped());
     command.stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            "there is no program nft in PATH; install nftables".to_owned()
-        }
+        std::io::ErrorKind::NotFound => "nft not found in PATH; install nftables".to_owned(),
         _ => format!("nft: {error}"),
     })?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -339,7 +337,7 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().find(|line| !line.trim().is_empty());
-    let first = first.unwrap_or("it failed without a word").trim();
+    let first = first.unwrap_or("failed without a message").trim();
     let hint = match first.contains("Operation not permitted") {
         true => " (it needs CAP_NET_ADMIN)",
         false => "",

@@ -54,17 +54,20 @@ fn who_may_be_banned_and_who_never() {
         ("203.0.113.9", "it is a trusted proxy"),
         ("::1", "it is a trusted proxy"),
         ("192.0.2.254", "it is a gateway of this host"),
-        ("224.0.0.1", "it is no address of one host"),
+        ("224.0.0.1", "it is not a unicast address"),
     ] {
         assert_eq!(judge(about(client)), refused(reason), "{client}");
     }
     let mut behind = about("192.0.2.2");
     behind.direct = false;
-    let reason = "only a proxy's header names it: a ban would not reach it";
+    let reason = "known only from a proxy's header: a ban would have no effect";
     assert_eq!(judge(behind), refused(reason));
     let mut shared = about("192.0.2.2");
     shared.proxy_suspected = true;
-    assert_eq!(judge(shared), refused("it looks like a proxy of many"));
+    assert_eq!(
+        judge(shared),
+        refused("it looks like a proxy of many clients")
+    );
     let mut low = about("192.0.2.2");
     low.severity = Severity::of(Level::Low);
     assert_eq!(judge(low), None, "its level is too low");
@@ -75,7 +78,7 @@ fn who_may_be_banned_and_who_never() {
     of_server.entities[0].shown.field = Field::ServerIp;
     assert_eq!(judge(of_server), None, "it is about no client");
     assert_eq!(judge(about("192.0.2.3")), Some((Outcome::DryRun, None)));
-    let reason = "as many bans as ban-most are in force";
+    let reason = "ban-most is reached";
     assert_eq!(judge(about("192.0.2.4")), refused(reason));
     assert_eq!((bans.counts().banned, bans.counts().refused), (2, 8));
 }

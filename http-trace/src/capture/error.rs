@@ -10,14 +10,14 @@ pub enum Problem {
     #[error("cannot be opened: {0}")]
     Open(#[source] io::Error),
     /// It does not begin like any capture format.
-    #[error("is no capture: {0} (pcap and pcapng are read, plain, .gz or .zst)")]
+    #[error("is not a capture: {0} (supported: pcap and pcapng, plain, .gz or .zst)")]
     NotACapture(&'static str),
     /// A given folder contains no capture.
-    #[error("holds no capture (no file in it begins like pcap or pcapng)")]
+    #[error("holds no captures (no file in it is pcap or pcapng)")]
     EmptyFolder,
     /// The file is truncated within a packet or block.
     #[error(
-        "is cut: at byte {offset} a {what} of {need} bytes begins, of which only {have} are there; \
+        "is truncated: the {what} at byte {offset} needs {need} bytes, only {have} are present; \
          everything before it was read"
     )]
     Cut {
@@ -32,7 +32,7 @@ pub enum Problem {
     },
     /// Lengths or values that no writer produces. Reading stops, because the start of the next packet is
     /// unknown.
-    #[error("is damaged at byte {offset}: {what}; everything before it was read")]
+    #[error("is corrupt at byte {offset}: {what}; everything before it was read")]
     Damaged {
         /// Start of the invalid part.
         offset: u64,
@@ -40,7 +40,7 @@ pub enum Problem {
         what: String,
     },
     /// An error of the operating system or the decompressor.
-    #[error("cannot be read on at byte {offset}: {source}; everything before it was read")]
+    #[error("read error at byte {offset}: {source}; everything before it was read")]
     Read {
         /// Number of (decompressed) bytes read so far.
         offset: u64,
@@ -57,8 +57,8 @@ pub enum Problem {
     },
     /// Packets of an unsupported link type. They were left out.
     #[error(
-        "has packets of link type {number} ({name}), which is not supported; they were left out \
-         (re-capture on another interface, or convert them to Ethernet or raw IP)"
+        "has packets of the unsupported link type {number} ({name}); they were left out (capture \
+         on another interface, or convert them to Ethernet or raw IP)"
     )]
     LinkType {
         /// Its number in the registry at tcpdump.org.

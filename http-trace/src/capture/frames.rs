@@ -475,10 +475,10 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
     let what = match Kind::of(first) {
         Kind::Pcap => return Ok(Format::Pcap(Pcap::open(buffer)?)),
         Kind::PcapNg => return Ok(Format::PcapNg(PcapNg::default())),
-        Kind::Snoop => "it is a Solaris snoop capture, which `editcap -F pcap` converts",
+        Kind::Snoop => "it is a Solaris snoop capture: convert it with `editcap -F pcap`",
         Kind::BluetoothSnoop => "it is a Bluetooth snoop capture",
         Kind::Gzip | Kind::Zstd => {
-            "it is compressed twice: undo the outer compression first, as with `gzip -d` or `zstd -d`"
+            "it is compressed twice: decompress it once first, with `gzip -d` or `zstd -d`"
         }
         Kind::Bzip2 => "it is compressed with bzip2: try `bzip2 -dc FILE | http-trace -r -`",
         Kind::Xz => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
@@ -486,11 +486,12 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         Kind::Zip => "it is a zip archive: try `unzip -p FILE | http-trace -r -`",
         Kind::Elf => "it is a program",
         Kind::ModifiedPcapBigEndian => {
-            "it is a big-endian capture in the modified format, which `editcap -F pcap` converts"
+            "it is a big-endian capture in the modified pcap format: convert it with `editcap -F \
+             pcap`"
         }
-        Kind::Text => "it begins like text; logs and our own json are for `http-trace detect`",
+        Kind::Text => "it is text; read logs and http-trace's json with `http-trace detect`",
         Kind::Unknown => {
-            "its first bytes are unknown; `editcap -F pcap` converts what Wireshark can read"
+            "its format is unknown; `editcap -F pcap` converts formats that Wireshark reads"
         }
     };
     Err(Problem::NotACapture(what))

@@ -89,9 +89,9 @@ impl Pcap {
             return Err(Problem::Damaged {
                 offset,
                 what: format!(
-                    "no packet header, which is {longer} bytes further on, as an old variant of \
-                     pcap has it (Red Hat 6.1, SuSE 6.3, Nokia): name the file instead of piping \
-                     it, or convert it with `editcap -F pcap`"
+                    "the packet header is {longer} bytes longer, as in an old variant of pcap (Red \
+                     Hat 6.1, SuSE 6.3, Nokia): name the file instead of piping it, or convert it \
+                     with `editcap -F pcap`"
                 ),
             });
         }

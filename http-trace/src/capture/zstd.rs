@@ -63,8 +63,8 @@ impl<R: BufRead> Decoder<R> {
                 Ok(None)
             }
             Err(FrameDecoderError::WindowSizeTooBig { requested, .. }) => Err(invalid(format!(
-                "a zstd frame needs a window of {requested} bytes, more than the {MAX_WINDOW} that \
-                 are read; decompress it first with `zstd -d --long=31`"
+                "a zstd frame needs a window of {requested} bytes, the limit is {MAX_WINDOW}; \
+                 decompress it first with `zstd -d --long=31`"
             ))),
             Err(error) => Err(failed(&error)),
         }

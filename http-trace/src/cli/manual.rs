@@ -11,21 +11,21 @@ use crate::config::KEYS;
 use crate::config::key::Form;
 
 const FILTERS: &str = "A filter's value may begin with '!' to exclude what it matches: --path \
-                       '!/healthz'. Several values of one option: any of them. Several options: all \
-                       of them. An exclusion always wins.";
+                       '!/healthz'. Of several values of one option any must match, of several \
+                       options all. An exclusion always wins.";
 
 /// Exit statuses of runs that trace or read.
 const OF_RUNS: &[(&str, &str)] = &[
     ("0", "done"),
     (
         "1",
-        "something was lost, a file was unreadable or cut, or -r was interrupted",
+        "data was lost, a file was unreadable or truncated, or -r was interrupted",
     ),
     (
         "2",
-        "wrong usage, it cannot start, or --fail-on-alert cannot vouch",
+        "usage error, cannot start, or --fail-on-alert is inconclusive",
     ),
-    ("3", "an alert of the level of --fail-on-alert"),
+    ("3", "an alert at or above the level of --fail-on-alert"),
 ];
 
 /// Exit statuses of commands that neither trace nor read.
@@ -33,24 +33,25 @@ const OF_OTHERS: &[(&str, &str)] = &[
     ("0", "done"),
     (
         "1",
-        "a rule was refused, a file could not be read or was left as it is, or the output could not \
-         be written",
+        "a rule was rejected, a file could not be read or was not overwritten, or the output could \
+         not be written",
     ),
-    ("2", "wrong usage, or nothing has that name"),
+    ("2", "usage error, or unknown name"),
 ];
 
 const FILES: &[(&str, &str)] = &[
     (
         "the file of --config",
-        "TOML with a key for every option, and the table [detect]; nobody but its owner may write to it",
+        "TOML with a key for every option, and the table [detect]; only its owner may have write \
+         permission",
     ),
     (
         "the file of --state",
-        "what rules have counted, from one run to the next; unredacted, mode 0600",
+        "rule counters, kept across runs; unredacted, mode 0600",
     ),
     (
         "files of --output and --alerts-to",
-        "made with mode 0600; opened anew within 1 s when they are moved, removed or emptied",
+        "created with mode 0600; reopened within 1 s after being moved, removed or truncated",
     ),
 ];
 
@@ -70,17 +71,17 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     (
         &[],
         "http-trace -o pretty -o json:events.jsonl",
-        "for people, and to a file",
+        "readable on standard output, JSON to a file",
     ),
     (
         &[],
         "http-trace -r day1.pcapng.gz captures/",
-        "captures, in the order of time",
+        "captures, in time order",
     ),
     (
         &[],
         "ssh host tcpdump -U -w - port 80 | http-trace -r -",
-        "another host's packets",
+        "packets of another host",
     ),
     (
         &[],
@@ -95,12 +96,12 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     (
         &["detect"],
         "tail -F access.log | http-trace detect --alerts-to command:/usr/local/bin/ban",
-        "while it is written",
+        "as it is written",
     ),
     (
         &["detect"],
         "zcat http.log.gz | http-trace detect --fail-on-alert high",
-        "Zeek's log, as a gate",
+        "Zeek's log, as a gate: exit status 3",
     ),
     (&["rules"], "http-trace rules list", "all active rules"),
     (
@@ -131,22 +132,22 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     (
         &["rules", "export"],
         "http-trace rules export mine/",
-        "the built-in rules, to copy from",
+        "the built-in rules, as a starting point",
     ),
     (
         &["doctor"],
         "sudo http-trace doctor --duration 10s",
-        "why is nothing, or not everything, seen?",
+        "why is no traffic, or only some, seen?",
     ),
     (
         &["config", "check"],
         "http-trace config check --config /etc/http-trace/http-trace.toml",
-        "before a reload (status 2: a fault)",
+        "before a reload (exit status 2: a fault)",
     ),
     (
         &["config", "show"],
         "http-trace config show --config http-trace.toml -p 8080",
-        "what is in effect, and where it comes from",
+        "settings in effect, and their origin",
     ),
     (
         &["man"],
@@ -156,7 +157,7 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     (
         &["man"],
         "http-trace man rules check > http-trace-rules-check.1",
-        "that of a command",
+        "the manual page of a command",
     ),
     (
         &["completions"],
@@ -178,9 +179,9 @@ pub(super) fn after_help() -> String {
         .map(|(n, why)| format!("{n} {why}"))
         .collect();
     format!(
-        "{FILTERS}\n\nEvery option is also a key of the --config file (port = [8080]) and a variable of \
-         the environment (HTTP_TRACE_PORT=8080). What is typed wins over the environment, the \
-         environment over the file.\n\nExit status: {}.\n\nExamples:\n{}",
+        "{FILTERS}\n\nEvery option is also a key of the --config file (port = [8080]) and an \
+         environment variable (HTTP_TRACE_PORT=8080). Options take precedence over the \
+         environment, the environment over the file.\n\nExit status: {}.\n\nExamples:\n{}",
         statuses.join("; "),
         examples(&[])
             .map(|(typed, does)| format!("  {typed}\n          {does}"))
@@ -244,7 +245,7 @@ fn environment(roff: &mut Roff) {
             ("HTTP_TRACE_CONFIG", "as --config"),
             (
                 "NO_COLOR, CLICOLOR_FORCE",
-                "no colours, or colours where there is no terminal",
+                "disable colours, or force them without a terminal",
             ),
         ],
     );

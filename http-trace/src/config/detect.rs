@@ -19,7 +19,7 @@ use super::scalars::{self, Scalars};
 #[serde(
     remote = "Tuning",
     deny_unknown_fields,
-    expecting = "a table ([detect], its keys below it)"
+    expecting = "a table ([detect])"
 )]
 struct TuningTable {
     #[serde(default, deserialize_with = "internal")]
@@ -109,7 +109,7 @@ fn worded(path: &str, message: &str) -> String {
     let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
     let hint = match known.iter().min_by_key(distance) {
         Some(near) if distance(&near) <= 2 => format!("did you mean '{near}'?"),
-        _ => format!("there are {}", known.join(", ")),
+        _ => format!("want one of {}", known.join(", ")),
     };
     let below = path
         .strip_suffix(name)
@@ -168,12 +168,12 @@ parsers! {
 
 fn per_cent(text: &str) -> Result<u8, &'static str> {
     let number = text.parse().ok().filter(|n| (1..=100).contains(n));
-    number.ok_or("a share from 1 to 100, of rules that count one")
+    number.ok_or("a percentage from 1 to 100, for rules of type ratio")
 }
 
 fn pattern(text: &str) -> Result<String, &'static str> {
     match text.is_empty() {
-        true => Err("some text; * stands for anything"),
+        true => Err("text; * matches anything"),
         false => Ok(text.to_owned()),
     }
 }
@@ -182,7 +182,7 @@ fn pattern(text: &str) -> Result<String, &'static str> {
 fn filter(text: &str) -> Result<&'static str, String> {
     let names = || FILTERS.iter().map(|(name, ..)| *name);
     let known = names().find(|name| *name == text);
-    known.ok_or_else(|| format!("some of {}", names().collect::<Vec<_>>().join(", ")))
+    known.ok_or_else(|| format!("names from {}", names().collect::<Vec<_>>().join(", ")))
 }
 
 fn number(text: &str) -> Result<u64, &'static str> {
@@ -195,7 +195,7 @@ fn number(text: &str) -> Result<u64, &'static str> {
 
 fn alerts(text: &str) -> Result<u64, &'static str> {
     let number = text.parse().ok().filter(|n| *n <= 1_000_000_000);
-    number.ok_or("a number of alerts; 0 tells all of a server in one")
+    number.ok_or("a number of alerts; 0 combines all of a server in one")
 }
 
 fn score(text: &str) -> Result<Severity, &'static str> {
@@ -263,12 +263,12 @@ mod tests {
             ("allow = 1", "f.toml: detect.allow: want a table"),
             (
                 "filters = ['probes']",
-                "f.toml: detect.filters 'probes': want some of health-probes, private-ranges, \
+                "f.toml: detect.filters 'probes': want names from health-probes, private-ranges, \
                  static-assets, verified-crawlers",
             ),
             (
                 "[allow]\nagents = 'x'",
-                "unknown key 'detect.allow.agents'; there are clients",
+                "unknown key 'detect.allow.agents'; want one of clients",
             ),
             (
                 "[rules.a]\nthreshold = 0",
@@ -289,7 +289,7 @@ mod tests {
             ("[rules.a]\ntreshold = 1", "did you mean 'threshold'?"),
             (
                 "[rules.a.allow]\npaths = ['']",
-                "detect.rules.a.allow.paths '': want some text",
+                "detect.rules.a.allow.paths '': want text",
             ),
         ] {
             let error = parse(text).expect_err(text);

@@ -78,8 +78,8 @@ impl Layers {
                 // Ignoring an empty value would trace everything, or this host instead of a capture.
                 if cut.is_empty() {
                     return Err(Error(format!(
-                        "--{name} '{text}': the value is empty (a shell variable that is not \
-                         set?); give one, or leave the option out"
+                        "--{name} '{text}': the value is empty (an unset shell variable?); give a \
+                         value or omit the option"
                     )));
                 }
                 values.extend(cut);
@@ -115,8 +115,8 @@ impl Layers {
         let name = path.display();
         if let Some(mode) = writable_by_others(path) {
             return Err(Error(format!(
-                "the configuration {name} is not trusted: others may write to it (mode {mode:o}); \
-                 chmod go-w {name}"
+                "the configuration {name} is not trusted: other users can write to it (mode \
+                 {mode:o}); run `chmod go-w {name}`"
             )));
         }
         let text = std::fs::read_to_string(path)
@@ -137,7 +137,7 @@ impl Layers {
             }
             let Some(key) = self.keys.iter().find(|key| key.name == wanted) else {
                 let near = nearest(self.keys, &wanted).map_or_else(
-                    || "see 'http-trace --help' for the options, each of which is a key".to_owned(),
+                    || "every option is a key: see 'http-trace --help'".to_owned(),
                     |key| format!("did you mean '{}'?", key.name),
                 );
                 return Err(Error(format!(
@@ -216,7 +216,7 @@ impl Layers {
             .keys
             .iter()
             .find(|key| key.name == field.replace('_', "-"));
-        let key = key.ok_or_else(|| Error(format!("no setting is called {field}")))?;
+        let key = key.ok_or_else(|| Error(format!("unknown setting {field}")))?;
         let given = self.effective(key);
         let parsed = given.values.iter().map(|value| {
             parse(value).map_err(|want| {
@@ -271,7 +271,7 @@ pub fn environment(
                 let near = nearest(keys, &key).map_or_else(String::new, |near| {
                     format!("; did you mean {}?", near.variable())
                 });
-                warnings.push(format!("{name} is no setting and is ignored{near}"));
+                warnings.push(format!("{name} ignored: unknown setting{near}"));
             }
             continue;
         }
@@ -281,7 +281,7 @@ pub fn environment(
                 settings.insert(name.to_owned(), value);
             }
             Err(_) => warnings.push(format!(
-                "{name} is ignored: its value is not UTF-8; type it as --{key}"
+                "{name} ignored: its value is not UTF-8; give it as --{key}"
             )),
         }
     }
@@ -342,7 +342,7 @@ mod tests {
             let got = gather(vec![], &|_| None, Some(file.path()));
             let why = got.err().map(|error| error.to_string());
             assert_eq!(why.is_some(), refused, "{mode:o}");
-            assert!(why.is_none_or(|why| why.contains("; chmod go-w ")));
+            assert!(why.is_none_or(|why| why.contains("; run `chmod go-w ")));
         }
     }
 
@@ -424,8 +424,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "HTTP_TRACE_STAUTS is no setting and is ignored; did you mean HTTP_TRACE_STATUS?",
-                "HTTP_TRACE_SOMETHING_ELSE is no setting and is ignored",
+                "HTTP_TRACE_STAUTS ignored: unknown setting; did you mean HTTP_TRACE_STATUS?",
+                "HTTP_TRACE_SOMETHING_ELSE ignored: unknown setting",
             ]
         );
         #[cfg(unix)]
@@ -434,7 +434,7 @@ mod tests {
             let odd = OsString::from_vec(b"caf\xe9".to_vec());
             let (settings, said) = environment(KEYS, [("HTTP_TRACE_HOST".into(), odd)].into_iter());
             assert!(settings.is_empty());
-            assert!(said[0].starts_with("HTTP_TRACE_HOST is ignored: its value is not UTF-8"));
+            assert!(said[0].starts_with("HTTP_TRACE_HOST ignored: its value is not UTF-8"));
         }
     }
 
@@ -463,20 +463,17 @@ mod tests {
             ),
             (
                 "nonsense_of_length = 404",
-                "unknown key 'nonsense_of_length'; see",
+                "unknown key 'nonsense_of_length'; every option is a key: see",
             ),
             ("status = ", "is not valid TOML"),
-            (
-                "detect = 3",
-                ": detect: want a table ([detect], its keys below it)",
-            ),
+            ("detect = 3", ": detect: want a table ([detect])"),
             (
                 "[status]\nx = 1",
-                ":1: status: want text, a whole number, true or false, or a list of them, not a table",
+                ":1: status: want text, an integer, true or false, or a list of them, not a table",
             ),
             (
                 "quiet = true\nstatus = 1.5",
-                ":2: status: want text, a whole number, true or false, or a list of them, not floating",
+                ":2: status: want text, an integer, true or false, or a list of them, not floating",
             ),
         ] {
             let file = file(text);

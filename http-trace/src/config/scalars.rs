@@ -31,7 +31,7 @@ impl<'de> Visitor<'de> for Texts {
     type Value = Scalars;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a whole number, true or false, or a list of them")
+        f.write_str("text, an integer, true or false, or a list of them")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalars, E> {

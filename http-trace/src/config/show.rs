@@ -23,7 +23,7 @@ impl fmt::Display for Config {
             let is_bare = matches!(key.form, Form::Switch | Form::Flag | Form::Count);
             let text = match (key.shape, &*values) {
                 (_, []) => {
-                    writeln!(f, "# {} is not set", key.name)?;
+                    writeln!(f, "# {} not set", key.name)?;
                     continue;
                 }
                 (Shape::One, [value]) if is_bare => value.trim_matches('"').to_owned(),
@@ -38,25 +38,25 @@ impl fmt::Display for Config {
             writeln!(f, "{} = {text}  # {origin}", key.name)?;
         }
         match &self.file {
-            Some(file) => writeln!(f, "\n# the table [detect] is as in {}", file.display()),
+            Some(file) => writeln!(f, "\n# table [detect]: see {}", file.display()),
             None => Ok(()),
         }
     }
 }
 
 impl Config {
-    /// Formats `no fault in /etc/http-trace.toml; 3 settings are given`.
+    /// Formats `no faults in /etc/http-trace.toml; 3 settings given`.
     pub fn summary(&self) -> String {
         let given = KEYS
             .iter()
             .filter(|key| self.layers.given(key.name).is_some());
         let place = match &self.file {
-            Some(file) => format!("no fault in {}", file.display()),
-            None => "no fault, and no file (--config FILE)".to_owned(),
+            Some(file) => format!("no faults in {}", file.display()),
+            None => "no faults, no file (--config FILE)".to_owned(),
         };
         match given.count() {
-            1 => format!("{place}; 1 setting is given"),
-            given => format!("{place}; {given} settings are given"),
+            1 => format!("{place}; 1 setting given"),
+            given => format!("{place}; {given} settings given"),
         }
     }
 }

@@ -64,7 +64,7 @@ impl Field<String> for HeaderChoice {
             .find(|name| ["all", "none"].contains(&&***name))
         {
             Some(word) if names.len() > 1 => {
-                Err(format!(" '{word}': want it alone, or names of headers"))
+                Err(format!(" '{word}': want it alone, or header names"))
             }
             Some(word) if word == "all" => Ok(HeaderChoice::All),
             Some(_) => Ok(HeaderChoice::None),
@@ -120,7 +120,7 @@ pub(super) fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_name) {
         true => Ok(text.to_owned()),
-        false => Err("a name of Kubernetes, such as node-1 or app.kubernetes.io/name"),
+        false => Err("a Kubernetes name, such as node-1 or app.kubernetes.io/name"),
     }
 }
 
@@ -143,7 +143,7 @@ pub(super) fn proxy(text: &str) -> Result<Option<IpNet>, String> {
 }
 
 pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
-    value::field_name(text).map_err(|_| "all, none, or names of headers")
+    value::field_name(text).map_err(|_| "all, none, or header names")
 }
 
 pub(super) fn level(text: &str) -> Result<Level, &'static str> {
@@ -152,8 +152,7 @@ pub(super) fn level(text: &str) -> Result<Level, &'static str> {
 
 /// Reads a file of known endpoints.
 pub(super) fn known_endpoints(path: &str) -> Result<KnownFile, String> {
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("a file that can be read ({error})"))?;
+    let text = fs::read_to_string(path).map_err(|error| format!("a readable file ({error})"))?;
     let endpoints = KnownEndpoints::parse(&text, |bytes| Escaped(bytes).to_string());
     let endpoints = endpoints.map_err(|wrong| format!("a list of endpoints; {wrong}"))?;
     Ok(KnownFile {
@@ -195,7 +194,8 @@ pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
         .filter(|n| (1..=MAX_SNIPPET).contains(n))
         .ok_or_else(|| {
             format!(
-                "a number of bytes from 1 to {MAX_SNIPPET}, and which statuses, such as 512:4xx,5xx"
+                "a number of bytes from 1 to {MAX_SNIPPET} and optional statuses, such as \
+                 512:4xx,5xx"
             )
         })?;
     let words = statuses.split(',').map(str::trim).filter(|w| !w.is_empty());

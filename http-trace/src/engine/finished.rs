@@ -55,7 +55,7 @@ impl Finished {
                 Source::Live | Source::Captures(_) => "segment",
             };
             let (outside, limits) = (counted(self.outside, what), config.limits.join(" "));
-            lines.insert(1, format!("nothing is within {limits}: {outside} left out"));
+            lines.insert(1, format!("nothing matches {limits}: {outside} left out"));
         }
         if written.events == 0 && written.left_out_by_filters > 0 {
             lines.splice(1..1, config.selection().hints());
@@ -68,7 +68,7 @@ impl Finished {
         }
         if matches!(config.source, Source::Recorded(_)) {
             if self.written.alerts.is_empty() {
-                lines.push("no alert opened".to_owned());
+                lines.push("no alerts".to_owned());
             }
             lines.extend(all.then(|| self.counters()));
             return lines;
@@ -83,43 +83,39 @@ impl Finished {
             (stats.without_request, "response without a request", true),
             (
                 stats.requests_unmatched,
-                "request without a known answer",
+                "request without a matched response",
                 true,
             ),
             (stats.holes, "gap", true),
             (stats.hole_bytes, "byte in gaps", true),
-            (stats.unended, "connection without an end", false),
-            (stats.aliases, "name after translation of addresses", false),
+            (stats.unended, "connection with no end seen", false),
+            (stats.aliases, "tuple aliased by address translation", false),
             (stats.tunnels, "tunnel", false),
+            (stats.bad_status, "line with an invalid status code", false),
+            (stats.unframed_bytes, "byte outside messages", false),
             (
-                stats.bad_status,
-                "line with an impossible status code",
-                false,
+                self.attribution.unknown,
+                "endpoint of an unknown process",
+                true,
             ),
-            (stats.unframed_bytes, "byte of no message", false),
-            (self.attribution.unknown, "end of an unknown process", true),
             (
                 self.attribution.containers_unnamed,
-                "end in an unnamed container",
+                "endpoint in an unnamed container",
                 false,
             ),
             (
                 self.attribution.pods_unnamed,
-                "end in an unnamed pod",
+                "endpoint in an unnamed pod",
                 false,
             ),
-            (
-                self.attribution.late,
-                "lookup of a process that came late",
-                false,
-            ),
-            (stats.disputed_segments, "segment disproved", true),
-            (stats.overlaps_differ, "overlap with other bytes", true),
-            (stats.ignored_segments, "segment not believed", false),
-            (stats.unproven, "response not believed", true),
+            (self.attribution.late, "lookup of a process too late", false),
+            (stats.disputed_segments, "segment rejected", true),
+            (stats.overlaps_differ, "overlap with different bytes", true),
+            (stats.ignored_segments, "segment ignored", false),
+            (stats.unproven, "response unproven", true),
             (
                 stats.filter_disagrees,
-                "skip of the filter that is not body",
+                "skip of the filter outside a body",
                 false,
             ),
         ] {
@@ -137,14 +133,14 @@ impl Finished {
         let fragments = &self.fragments;
         if fragments.fragments > 0 {
             let mut line = format!(
-                "{} put together to {}",
+                "{} reassembled into {}",
                 counted(fragments.fragments, "IP fragment"),
                 counted(fragments.reassembled, "packet"),
             );
             for (count, what) in [
                 (fragments.given_up, "incomplete"),
-                (fragments.displaced, "given up for want of memory"),
-                (fragments.contradicting, "with contradicting fragments"),
+                (fragments.displaced, "dropped for lack of memory"),
+                (fragments.contradicting, "with conflicting fragments"),
                 (fragments.overlapping, "with overlapping fragments"),
                 (self.bad_fragments, "with a wrong checksum"),
             ] {

@@ -138,8 +138,8 @@ impl Worker {
                     if !std::mem::replace(&mut was_said, true) {
                         let socket = socket.display();
                         (self.say)(&format!(
-                            "containers of pods are not named by the CRI socket {socket}: {error}; it is tried \
-                             again every {} s (--cri-socket)",
+                            "containers of pods cannot be named from the CRI socket {socket}: \
+                             {error}; retrying every {} s (--cri-socket)",
                             REST.as_secs()
                         ));
                     }

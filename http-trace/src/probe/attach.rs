@@ -40,7 +40,7 @@ pub enum AttachError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The kernel refuses to attach it.
-    #[error("{hook} cannot be attached to {place}: {}; {instead}", causes(source.as_ref()))]
+    #[error("cannot attach {hook} to {place}: {}; {instead}", causes(source.as_ref()))]
     Refused {
         /// Hook name as on the command line.
         hook: &'static str,
@@ -311,14 +311,14 @@ fn keep_tc(
     let before = match standing {
         Standing::First => return watch.is_good(now_ns),
         Standing::FirstAgain => {
-            let by = "programs that came and went may have run before http-trace";
+            let by = "programs that were removed since may have run before http-trace";
             return watch.report(now_ns, "shadowed", format!("{place}: {by}"), false);
         }
         Standing::Behind(before) => before,
         Standing::Gone => Vec::new(),
     };
     let (why, by) = match before.as_slice() {
-        [] => ("detached", "http-trace was taken off".to_owned()),
+        [] => ("detached", "http-trace was detached".to_owned()),
         names => ("shadowed", format!("{} before http-trace", run(names))),
     };
     let gave_up = !before.is_empty() && watch.behind == before;
@@ -327,7 +327,7 @@ fn keep_tc(
         let moved = placed.move_first(ebpf, &interface.name);
         let stands = moved.is_ok().then(|| placed.standing().ok()).flatten();
         if stands == Some(Standing::First) {
-            let detail = format!("{place}: {by}; it is first again");
+            let detail = format!("{place}: {by}; http-trace is first again");
             return watch.report(now_ns, why, detail, false);
         }
         watch.behind = before;
@@ -352,7 +352,7 @@ fn keep_xdp(
     if interface.xdp.contains(&at.program) {
         return at.watch.is_good(now_ns);
     }
-    let detail = format!("xdp of {}: http-trace was taken off", interface.name);
+    let detail = format!("xdp of {}: http-trace was detached", interface.name);
     if now_ns.saturating_sub(at.watch.moved_ns) < MOVE_EVERY_NS {
         return at.watch.report(now_ns, "detached", detail, true);
     }
@@ -360,7 +360,7 @@ fn keep_xdp(
     match attach_xdp(ebpf, index, interface) {
         Ok(new) => {
             (at.program, at.link) = (new.program, new.link);
-            let detail = format!("{detail}; it is there again");
+            let detail = format!("{detail}; re-attached");
             at.watch.report(now_ns, "detached", detail, false)
         }
         Err(error) => at
@@ -382,11 +382,11 @@ fn keep_cgroup(
     if at.links.iter().all(is_there) {
         return at.watch.is_good(now_ns);
     }
-    let detail = "the root cgroup: http-trace was taken off".to_owned();
+    let detail = "the root cgroup: http-trace was detached".to_owned();
     match cgroup(ebpf, framing) {
         Ok(new) => {
             at.links = new.links;
-            let detail = format!("{detail}; it is there again");
+            let detail = format!("{detail}; re-attached");
             at.watch.report(now_ns, "detached", detail, false)
         }
         Err(error) => at
@@ -459,8 +459,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
         })) if io_error.raw_os_error() == Some(libc::ENOMEM) => Err(AttachError::Refused {
             hook: "socket-filter",
             place: "a packet socket".to_owned(),
-            source: "the program is larger than what a socket may hold (net.core.optmem_max)"
-                .into(),
+            source: "the program exceeds the memory limit of a socket (net.core.optmem_max)".into(),
             instead: "run `sysctl -w net.core.optmem_max=262144` (on old kernels it is 20480), or \
                       use --hook tc",
         }),

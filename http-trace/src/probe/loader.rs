@@ -89,21 +89,21 @@ impl Default for Settings {
 pub enum LoadError {
     /// The build had no BPF compiler.
     #[error(
-        "this binary was built without its eBPF program and only reads captures (-r FILE): build \
+        "this binary was built without the eBPF programs and only reads captures (-r FILE): build \
          it with `cargo xtask build --release`"
     )]
     NoObject,
     /// Capabilities are missing.
     #[error(
-        "tracing live needs {missing}: run as root, or give the binary what it needs with `setcap \
-         cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep`"
+        "live tracing needs {missing}: run as root, or run `setcap \
+         cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep` on the binary"
     )]
     Capability {
         /// Their names, with what is missing without each.
         missing: String,
     },
     /// The kernel lacks a feature that the programs use.
-    #[error("this needs {what}, which this kernel ({has}) has not: {instead}")]
+    #[error("this needs {what}, which this kernel ({has}) lacks: {instead}")]
     Kernel {
         /// The feature, and the first Linux version with it.
         what: &'static str,
@@ -113,7 +113,7 @@ pub enum LoadError {
         instead: &'static str,
     },
     /// The hook has no program that leaves framing to the host.
-    #[error("{hook} cannot leave the framing to the host ({why}): use --hook tc")]
+    #[error("{hook} cannot leave framing to the agent ({why}): use --hook tc")]
     Framing {
         /// Hook name as on the command line.
         hook: &'static str,
@@ -123,11 +123,11 @@ pub enum LoadError {
     /// bpf(2) is refused although the capabilities are held.
     #[error(
         "the kernel refuses bpf(2) ({0}): it is disabled, or a seccomp profile or security module \
-         forbids it; allow `bpf` there"
+         forbids it; allow bpf(2) there"
     )]
     Refused(io::Error),
     /// Any other error.
-    #[error("the {what} cannot be loaded: {source}")]
+    #[error("cannot load the {what}: {source}")]
     Load {
         /// What cannot be loaded.
         what: String,
@@ -212,7 +212,7 @@ pub fn choose_framing(
 ) -> Result<(Framing, Option<String>), LoadError> {
     let needs_host = hooks.iter().find(|hook| **hook == Hook::Xdp);
     let why = if host {
-        "as set".to_owned()
+        "as configured".to_owned()
     } else {
         match try_framing(ebpf, hooks) {
             Ok(()) => return Ok((Framing::Kernel, None)),
@@ -268,7 +268,10 @@ fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
     ];
     for (program, helper, what, is_needed) in kinds {
         if is_needed && is_helper_supported(program, helper).is_ok_and(|has| !has) {
-            return Err(lacks(what, "the agent can do all framing at other hooks"));
+            return Err(lacks(
+                what,
+                "other hooks can leave framing to the agent: choose one with --hook",
+            ));
         }
     }
     load_programs(ebpf, &of_ethernet(hooks).collect::<Vec<_>>())
@@ -392,12 +395,12 @@ mod tests {
 
     #[test]
     fn of_a_verifiers_log_the_reason_is_kept() {
-        let text = "the program p cannot be loaded: Permission denied. Verifier output: Func#10 is safe\n\
-                    5529: (85) call bpf_map_lookup_elem#1\nR2 type=mem expected=fp, map_value\n\
-                    verification time 5 usec\nstack depth 0+32\nprocessed 53001 insns\n";
+        let text = "cannot load the program p: Permission denied. Verifier output: Func#10 is \
+                    safe\n5529: (85) call bpf_map_lookup_elem#1\nR2 type=mem expected=fp, \
+                    map_value\nverification time 5 usec\nstack depth 0+32\nprocessed 53001 insns\n";
         assert_eq!(
             reason(text),
-            "the program p cannot be loaded: Permission denied: R2 type=mem expected=fp, map_value"
+            "cannot load the program p: Permission denied: R2 type=mem expected=fp, map_value"
         );
         assert_eq!(reason("no log"), "no log");
     }

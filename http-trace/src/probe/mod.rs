@@ -98,16 +98,16 @@ pub enum StartError {
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// Interfaces cannot be listed.
-    #[error("interfaces cannot be listed over rtnetlink: {0}")]
+    #[error("cannot list interfaces over rtnetlink: {0}")]
     Netlink(io::Error),
     /// The agent's own sockets cannot be excluded.
     #[error(transparent)]
     Own(io::Error),
     /// A map of the object is not what this build expects.
-    #[error("the eBPF object and this binary do not fit together ({0}): build both again")]
+    #[error("the eBPF object does not match this binary ({0}): rebuild both")]
     Map(#[from] MapError),
     /// The log buffer of the object is not what this build expects.
-    #[error("what the eBPF object says cannot be read ({0}): build it and this binary again")]
+    #[error("cannot read the eBPF object ({0}): rebuild it and this binary")]
     Log(#[from] aya_log::Error),
 }
 
@@ -460,7 +460,7 @@ fn framing_in_words(framing: Framing, why_host: Option<&str>) -> String {
     match (framing, why_host) {
         (Framing::Kernel, _) => "framing in the kernel".to_owned(),
         (Framing::Host, Some(why)) => format!("framing in the agent ({why})"),
-        (Framing::Host, None) => "framing in the agent, as set".to_owned(),
+        (Framing::Host, None) => "framing in the agent, as configured".to_owned(),
     }
 }
 

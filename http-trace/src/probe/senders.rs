@@ -24,8 +24,8 @@ const TRIES: usize = 8;
 pub enum NoSenders {
     /// The kernel accepts neither program.
     #[error(
-        "processes are not named: this kernel lets no program see who sends ({tracepoint}; {function}), \
-         which takes Linux 6.16, or 5.12 with function tracing, and its BTF"
+        "processes are not named: this kernel does not let eBPF programs see senders \
+         ({tracepoint}; {function}); that needs Linux 6.16, or 5.12 with function tracing, and BTF"
     )]
     Refused {
         /// Error at the tracepoint.
@@ -34,10 +34,10 @@ pub enum NoSenders {
         function: Box<ProgramError>,
     },
     /// The kernel's BTF, which describes the arguments of the programs, is missing.
-    #[error("processes are not named: /sys/kernel/btf/vmlinux cannot be read ({0})")]
+    #[error("processes are not named: cannot read /sys/kernel/btf/vmlinux ({0})")]
     Btf(#[from] aya::BtfError),
     /// The map cannot be read.
-    #[error("processes are not named: what the eBPF program notes cannot be mapped ({0})")]
+    #[error("processes are not named: cannot map the senders noted by the eBPF program ({0})")]
     Map(#[from] io::Error),
 }
 

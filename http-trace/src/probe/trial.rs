@@ -19,13 +19,13 @@ use super::{framing_in_words, sys, tc};
 pub fn try_hook(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     thread::scope(|scope| {
         let trial = scope.spawn(|| in_own_namespace(hook, tc_mode));
-        trial.join().unwrap_or_else(|_| Err("it failed".to_owned()))
+        trial.join().unwrap_or_else(|_| Err("failed".to_owned()))
     })
 }
 
 fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     sys::leave_netns().map_err(|error| {
-        format!("not tried: a network namespace of its own takes CAP_SYS_ADMIN ({error})")
+        format!("not tried: creating a network namespace needs CAP_SYS_ADMIN ({error})")
     })?;
     let helper = BpfHelper::BPF_FUNC_get_netns_cookie;
     let settings = Settings {

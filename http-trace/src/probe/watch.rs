@@ -45,7 +45,7 @@ impl Watch {
     pub fn is_good(&mut self, now_ns: u64) -> Option<Hidden> {
         let ended = self.open.take();
         let ended = ended.and_then(|(why, detail)| {
-            self.report(now_ns, why, format!("{detail}; that is over"), false)
+            self.report(now_ns, why, format!("{detail}; resolved"), false)
         });
         self.good_ns = now_ns;
         self.reported_ns = 0;

@@ -79,7 +79,7 @@ pub(super) fn is_one(object: &Value) -> bool {
 /// Parses a record; `repaired` means that bytes which JSON cannot contain were written as `\xNN`.
 pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let record = Record { object, repaired };
-    let wrong = |what: &str| format!("no {what} in a record of an access log");
+    let wrong = |what: &str| format!("missing {what} in an access log record");
     let ip = record.text(ADDRESS).as_deref().and_then(address);
     let port = record.number(&["remote_port", "client_port"]);
     let client = Endpoint {

@@ -11,7 +11,8 @@ const LONGEST_TIME: usize = 32;
 pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let wrong = |what: &str| {
         format!(
-            "{what}; want a line of our json, Zeek's http.log, Suricata's eve.json or an access log"
+            "{what}; want a line of http-trace's json, Zeek's http.log, Suricata's eve.json or an \
+             access log"
         )
     };
     let (mut vhost, host, mut rest) = match split(line) {
@@ -21,15 +22,15 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         }
         (host, rest) => (None, host, rest),
     };
-    let host = std::str::from_utf8(host).map_err(|_| wrong("no address"))?;
+    let host = std::str::from_utf8(host).map_err(|_| wrong("missing address"))?;
     let Some(ip) = address(host) else {
-        return Err(wrong("no client address at its beginning"));
+        return Err(wrong("missing client address at the start"));
     };
     rest = split(rest).1;
     vhost = vhost.filter(|vhost| *vhost != b"-");
-    let (user, time_ns, rest) =
-        before_time(rest).ok_or_else(|| wrong("no [10/Oct/2000:13:55:36 -0700]"))?;
-    let (first, rest) = quoted(rest).ok_or_else(|| wrong("no \"request\""))?;
+    let (user, time_ns, rest) = before_time(rest)
+        .ok_or_else(|| wrong("missing time, such as [10/Oct/2000:13:55:36 -0700]"))?;
+    let (first, rest) = quoted(rest).ok_or_else(|| wrong("missing \"request\""))?;
     let mut words = rest.trim_ascii_start().splitn(3, |b| *b == b' ');
     let number = |text: Option<&[u8]>| {
         std::str::from_utf8(text.unwrap_or_default())
@@ -38,7 +39,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     };
     let code = number(words.next())
         .and_then(status)
-        .ok_or_else(|| wrong("no status"))?;
+        .ok_or_else(|| wrong("missing status"))?;
     let bytes = number(words.next());
     let rest = words.next().unwrap_or_default();
     let (referer, rest) = quoted(rest).unwrap_or_default();

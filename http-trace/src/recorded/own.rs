@@ -22,17 +22,17 @@ pub(super) fn event(record: &Json) -> Result<Line, String> {
         match at(record, name) {
             Some(json) => match value(json, field.about.kind) {
                 Some(value) => read(&mut draft, value),
-                None if field.about.strict => return Err(format!("malformed {name} in it")),
+                None if field.about.strict => return Err(format!("malformed {name}")),
                 None => {}
             },
             // Records made from an access log have no server.
             None if name == "destination.ip" && record.get("destination").is_some() => {
-                return Err(format!("no {name} in it"));
+                return Err(format!("missing {name}"));
             }
             None => {}
         }
     }
-    let event = draft.finish().map_err(|name| format!("no {name} in it"))?;
+    let event = draft.finish().map_err(|name| format!("missing {name}"))?;
     Ok(Line::Event(Box::new(event)))
 }
 

@@ -28,14 +28,14 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         let ip = record.get(name).and_then(Value::as_str).and_then(address);
         let port = record.get(port).and_then(Value::as_u64);
         Ok::<_, String>(Endpoint {
-            ip: ip.ok_or_else(|| format!("no {name} in a record of eve.json"))?,
+            ip: ip.ok_or_else(|| format!("missing {name} in an eve.json record"))?,
             port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
         })
     };
     let when = record.get("timestamp").and_then(Value::as_str);
     let time_ns = when
         .and_then(time)
-        .ok_or("no timestamp in a record of eve.json")?;
+        .ok_or("missing timestamp in an eve.json record")?;
     let (client, server) = (end("src_ip", "src_port")?, end("dest_ip", "dest_port")?);
     let mut event = HttpEvent::new(time_ns, client, server);
     let text = |name: &str| {

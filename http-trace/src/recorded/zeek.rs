@@ -40,8 +40,10 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
     let text = String::from_utf8_lossy(line);
     if let Some(separator) = text.strip_prefix("#separator ") {
         let byte = match separator.trim().strip_prefix("\\x") {
-            Some(hex) => u8::from_str_radix(hex, 16).map_err(|_| "no #separator".to_owned())?,
-            None => *separator.as_bytes().first().ok_or("no #separator")?,
+            Some(hex) => {
+                u8::from_str_radix(hex, 16).map_err(|_| "missing #separator".to_owned())?
+            }
+            None => *separator.as_bytes().first().ok_or("missing #separator")?,
         };
         *columns = Some(Columns {
             separator: byte,
@@ -107,7 +109,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
         let ip = text(ip)
             .as_deref()
             .and_then(address)
-            .ok_or_else(|| format!("no {ip} in a record of Zeek's http.log"))?;
+            .ok_or_else(|| format!("missing {ip} in a Zeek http.log record"))?;
         let port = number(port).and_then(|port| u16::try_from(port).ok());
         Ok::<_, String>(Endpoint {
             ip,
@@ -117,7 +119,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     let time_ns = text("ts")
         .as_deref()
         .and_then(|ts| seconds(ts).or_else(|| time(ts)))
-        .ok_or("no ts in a record of Zeek's http.log")?;
+        .ok_or("missing ts in a Zeek http.log record")?;
     let client = end("id.orig_h", "id.orig_p")?;
     let server = end("id.resp_h", "id.resp_p")?;
     let mut event: HttpEvent = HttpEvent::new(time_ns, client, server);

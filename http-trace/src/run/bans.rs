@@ -32,7 +32,7 @@ fn list(place: &BanPlace, json: bool, out: &mut String) -> Result<Ended, String>
     let mut elements = set.list()?;
     elements.sort_by_key(|element| (element.left, element.client));
     if elements.is_empty() && !json {
-        say(&format!("nobody is banned in {set}"));
+        say(&format!("no client is banned in {set}"));
     }
     for element in &elements {
         match json {
@@ -52,7 +52,7 @@ fn list(place: &BanPlace, json: bool, out: &mut String) -> Result<Ended, String>
 
 fn line(element: &Element, out: &mut String) {
     let left = element.left.map(|left| span(left.as_secs()));
-    let left = left.unwrap_or_else(|| "no end".to_owned());
+    let left = left.unwrap_or_else(|| "never".to_owned());
     let rule = element.comment.as_deref().unwrap_or_default();
     let line = format!("{:<39}  {left:>9}  {rule}", element.client);
     let _ = writeln!(out, "{}", line.trim_end());
@@ -88,6 +88,6 @@ fn set(place: &BanPlace) -> Result<Set, String> {
     let config = Config::load(typed.collect(), place.config.as_deref());
     let config = config.map_err(|error| error.to_string())?;
     config.ban.ok_or_else(|| {
-        "which set? give --ban nft:TABLE/SET, or --config with the file of the run".to_owned()
+        "no set given: want --ban nft:TABLE/SET, or --config FILE of the run".to_owned()
     })
 }

@@ -42,7 +42,7 @@ pub fn find(config: &Config) -> Option<String> {
     for output in outputs(config) {
         if let Some(input) = read.iter().find(|input| input.identity == output.identity) {
             return Some(format!(
-                "{} would be written over {}, which is read ({}): name another file",
+                "{} would overwrite {}, which is read ({}): name another file",
                 output.named,
                 input.path.display(),
                 input.named
@@ -50,14 +50,14 @@ pub fn find(config: &Config) -> Option<String> {
         }
         if let Some(folder) = folder_of(config, &output) {
             return Some(format!(
-                "{} would be written over a capture in {}, which is read: name another file",
+                "{} would overwrite a capture in {}, which is read: name another file",
                 output.named,
                 folder.display()
             ));
         }
         if let Some(other) = written.iter().find(|w| w.identity == output.identity) {
             return Some(format!(
-                "{} and {} are the same file: name a file for each",
+                "{} and {} are the same file: name a separate file for each",
                 other.named, output.named
             ));
         }

@@ -63,22 +63,24 @@ mod linux {
             };
             if let Some(path) = privileges::without(foreign).flatten() {
                 keep |= files_of_all;
-                because = format!("; CAP_DAC_OVERRIDE for {path}, which is another user's");
+                because = format!("; CAP_DAC_OVERRIDE for {path}, which belongs to another user");
             }
         }
         let mut handed = CapabilitySet::empty();
         if config.ban_plan().is_some_and(|plan| plan.lasts.is_some()) {
             handed = CapabilitySet::NET_ADMIN;
         }
-        let kept = privileges::enter(user.as_ref(), keep, handed).map_err(|error| match &config.user {
-            Some(user) => format!(
-                "cannot become the user {user}: {error}; start as root, or with CAP_SETUID and CAP_SETGID"
-            ),
-            None => format!("capabilities cannot be dropped: {error}"),
-        })?;
+        let kept =
+            privileges::enter(user.as_ref(), keep, handed).map_err(|error| match &config.user {
+                Some(user) => format!(
+                    "cannot switch to user {user}: {error}; start as root, or with CAP_SETUID and \
+                 CAP_SETGID"
+                ),
+                None => format!("cannot drop capabilities: {error}"),
+            })?;
         if config.verbose > 0 {
             say(&format!(
-                "capabilities from here on: {}{because}",
+                "capabilities from now on: {}{because}",
                 privileges::names(kept)
             ));
         }

@@ -93,7 +93,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
         let (state, found) = match trial::try_hook(hook, tc_mode(config)) {
             Ok(how) => (State::Good, how),
             Err(why) if !config.hook.contains(&hook) => {
-                (State::Good, format!("not asked for: {why}"))
+                (State::Good, format!("not requested: {why}"))
             }
             // Tracing will show whether it works.
             Err(why) if why.starts_with("not tried") => (State::Good, why),
@@ -106,8 +106,8 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
         Ok(left) if left.is_empty() => report.add("leftovers", State::Good, "none"),
         Ok(left) => {
             let (state, then) = match asked.clean {
-                true => (State::Good, "taken off"),
-                false => (State::Limited, "--clean takes them off"),
+                true => (State::Good, "removed"),
+                false => (State::Limited, "--clean removes them"),
             };
             let left = left.join(", ");
             let found = format!("filters of an earlier run: {left}; {then}");
@@ -148,8 +148,8 @@ fn kernel(report: &mut Report) {
     );
     let lockdown = read("/sys/kernel/security/lockdown").unwrap_or_else(|| "[none]".to_owned());
     let (state, found) = match lockdown.contains("[confidentiality]") {
-        true => (State::Bad, "confidentiality: programs may not read packets"),
-        false => (State::Good, "does not hinder"),
+        true => (State::Bad, "confidentiality: programs cannot read packets"),
+        false => (State::Good, "no restriction"),
     };
     report.add("lockdown", state, found);
     let status = read("/proc/self/status").unwrap_or_default();
@@ -158,7 +158,7 @@ fn kernel(report: &mut Report) {
         .find_map(|line| line.strip_prefix("Seccomp:"));
     let found = match seccomp.map(str::trim) {
         None | Some("0") => "no filter",
-        Some(_) => "a filter; it must allow bpf(2)",
+        Some(_) => "filtered; the filter must allow bpf(2)",
     };
     report.add("seccomp", State::Good, found);
     let limits = read("/proc/self/limits").unwrap_or_default();
@@ -170,12 +170,12 @@ fn kernel(report: &mut Report) {
     report.add(
         "memlock",
         State::Good,
-        format!("{memlock} (counts for maps before Linux 5.11 only)"),
+        format!("{memlock} (limits maps only before Linux 5.11)"),
     );
     let mounts = read("/proc/mounts").unwrap_or_default();
     let found = match mounts.contains(" cgroup2 ") {
-        true => "version 2 is mounted",
-        false => "version 2 is not mounted: there is no hook cgroup",
+        true => "v2 mounted",
+        false => "v2 not mounted: hook cgroup is not available",
     };
     report.add("cgroups", State::Good, found);
 }
@@ -196,7 +196,7 @@ fn capabilities(config: &Config, report: &mut Report) {
     let (state, found) = match (missing.is_empty(), helpful.is_empty()) {
         (false, _) => (State::Bad, privileges::lost(missing)),
         (true, false) => (State::Limited, privileges::lost(helpful)),
-        (true, true) => (State::Good, "all that are needed".to_owned()),
+        (true, true) => (State::Good, "all needed ones are held".to_owned()),
     };
     report.add("capabilities", state, found);
 }
@@ -223,18 +223,24 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
             Notice::Attached(_) | Notice::Detached(_) => {}
             Notice::Failed(error) => report.add("interfaces", State::Limited, error.to_string()),
             Notice::Before(name, who) => {
-                let found = format!("{who} at xdp of {name} runs first, and may hide packets");
+                let found = format!(
+                    "{who} at xdp of {name} runs before http-trace and may hide \
+                                     packets"
+                );
                 report.add("neighbours", State::Limited, found);
             }
             Notice::Unreadable(name, _) => {
-                let found = format!("{name} is skipped: its link-layer header is not supported");
+                let found = format!("{name} is skipped: unsupported link-layer header");
                 report.add("interfaces", State::Limited, found);
             }
         }
     }
     let (state, found) = match &probe.senders {
-        None => (State::Good, "not named, as asked for".to_owned()),
-        Some(Ok(_)) => (State::Good, "named, by who sends on a socket".to_owned()),
+        None => (State::Good, "not named, as configured".to_owned()),
+        Some(Ok(_)) => (
+            State::Good,
+            "named by the process that sends on the socket".to_owned(),
+        ),
         Some(Err(why)) => (State::Limited, why.to_string()),
     };
     report.add("processes", state, found);
@@ -256,11 +262,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     }
     losses.extend(probe.counters.losses(probe.clock.now_ns()));
     match losses.is_empty() {
-        true => report.add(
-            "neighbours",
-            State::Good,
-            "nobody hides packets, none was lost",
-        ),
+        true => report.add("neighbours", State::Good, "no packets hidden or lost"),
         false => {
             for loss in &losses {
                 let what = loss.detail.as_deref().unwrap_or(loss.place);
@@ -300,8 +302,8 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
             named(*port)
         );
         let hint = match kind.name() {
-            "TLS" => "; readable where it is plain: behind the proxy that ends TLS",
-            "HTTP/2" => "; readable if the server is spoken to in HTTP/1.1",
+            "TLS" => "; readable where unencrypted: behind the proxy that terminates TLS",
+            "HTTP/2" => "; readable if clients use HTTP/1.1",
             _ => "",
         };
         report.add("not readable", State::Limited, format!("{found}{hint}"));

@@ -44,7 +44,7 @@ pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
             say(&format!(
-                "{name} is not there: a run with --state {name} makes it"
+                "{name} does not exist: a run with --state {name} creates it"
             ));
             return Ended::CannotStart;
         }
@@ -66,7 +66,7 @@ pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
         rules.retain(|of| of.id == id);
         if rules.is_empty() {
             say(&format!(
-                "{name} knows no rule '{id}': 'http-trace rules hits --state {name}' lists them"
+                "{name} has no rule '{id}': 'http-trace rules hits --state {name}' lists them"
             ));
             return Ended::CannotStart;
         }
@@ -171,7 +171,7 @@ fn table(
     let last_hit = hit.iter().map(|of| of.tally.last_ns).max().unwrap_or(0);
     let now_ns = seen.now_ns.max(last_hit);
     if now_ns == 0 {
-        out.push_str("nothing was counted yet\n");
+        out.push_str("no hits yet\n");
         return;
     }
     let today = u32::try_from(now_ns / DAY_NS).unwrap_or(u32::MAX);

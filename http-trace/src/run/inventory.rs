@@ -23,7 +23,7 @@ pub fn run(config: &Config) -> Ended {
         .rev()
         .find(|of| of.format == Format::REPORT);
     let (Some(state), Some(output)) = (&config.state, output) else {
-        say("name the --state whose inventory is to be told");
+        say("give --state FILE to report its inventory");
         return Ended::CannotStart;
     };
     let options = Options {
@@ -77,7 +77,8 @@ fn read(state: &std::path::Path, options: Options) -> Result<http_trace_report::
     match crate::state_file::inventory::read(&path, options) {
         Ok(Some(inventory)) => Ok(inventory),
         Ok(None) => Err(format!(
-            "{name} is not there: a run with --state {} makes it; name captures or logs to report on those",
+            "{name} does not exist: a run with --state {} creates it; name captures or logs to \
+             report on them",
             state.display()
         )),
         Err(why) => Err(format!("the inventory {name} cannot be used: {why}")),
@@ -86,5 +87,5 @@ fn read(state: &std::path::Path, options: Options) -> Result<http_trace_report::
 
 #[cfg(not(feature = "inventory"))]
 fn read(_: &std::path::Path, _: Options) -> Result<http_trace_report::Inventory, String> {
-    Err("this build keeps no inventory (feature 'inventory')".to_owned())
+    Err("this build keeps no inventory: it needs the feature 'inventory'".to_owned())
 }

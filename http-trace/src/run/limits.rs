@@ -40,7 +40,7 @@ pub fn check(config: &Config) -> Result<Option<String>, String> {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let allowed = [
         soft(&limits, "Max address space").map(|bytes| (bytes, "RLIMIT_AS, ulimit -v", space)),
-        of_group(Path::new("/")).map(|bytes| (bytes, "of the control group", memory)),
+        of_group(Path::new("/")).map(|bytes| (bytes, "cgroup", memory)),
     ];
     judge(allowed.into_iter().flatten(), bounds(config, live))
 }
@@ -55,14 +55,14 @@ fn judge<'a>(
         let limit = format!("memory is limited to {} MiB ({name})", bytes / MIB);
         if bytes < least {
             return Err(format!(
-                "{limit}, and at least {} MiB are needed: raise the limit",
+                "{limit}; at least {} MiB are needed: raise the limit",
                 least / MIB
             ));
         }
         if bytes < bounds {
             warning = Some(format!(
-                "{limit}, and what may be used under load adds up to {} MiB: lower heads-memory, \
-                 reorder-memory, detect-memory and output-queue (docs/CONFIG.md), or raise the limit",
+                "{limit}; up to {} MiB may be used under load: lower heads-memory, reorder-memory, \
+                 detect-memory and output-queue (docs/CONFIG.md), or raise the limit",
                 bounds / MIB
             ));
         }
@@ -138,7 +138,7 @@ fn files(config: &Config, live: bool) -> Result<(), String> {
     let needed = FILES + FILES_OF_INTERFACE * interfaces * config.hook.len() as u64;
     match now {
         Some(now) if now < needed => Err(format!(
-            "{now} files may be open at once (RLIMIT_NOFILE), and tracing up to {interfaces} interfaces \
+            "the open file limit is {now} (RLIMIT_NOFILE); tracing up to {interfaces} interfaces \
              needs {needed}: `ulimit -n 1024`, or LimitNOFILE=1024 in the unit"
         )),
         _ => Ok(()),
@@ -162,11 +162,11 @@ mod tests {
         assert_eq!(
             of(32),
             Err(
-                "memory is limited to 32 MiB (x), and at least 64 MiB are needed: raise the limit"
+                "memory is limited to 32 MiB (x); at least 64 MiB are needed: raise the limit"
                     .to_owned()
             )
         );
-        assert!(of(299).is_ok_and(|w| w.is_some_and(|w| w.contains("adds up to 300 MiB"))));
+        assert!(of(299).is_ok_and(|w| w.is_some_and(|w| w.contains("up to 300 MiB"))));
         assert_eq!(of(300), Ok(None));
         assert_eq!(judge(std::iter::empty(), 1), Ok(None));
         let config = crate::config::testing::config(["http-trace", "-o", "json", "-o", "csv:x"]);

@@ -51,7 +51,8 @@ impl Listener {
         if at.ip().is_unspecified() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "name one address of this host, so that the traffic of this port is not traced",
+                "give one address of this host, so that the traffic of this port can be left out \
+                 of the trace",
             ));
         }
         let listener = TcpListener::bind(at)?;
@@ -200,7 +201,9 @@ fn answer(
     }
     match path {
         b"/healthz" if health.is_alive() => said("200 OK", "ok\n"),
-        b"/healthz" | b"/readyz" if !health.is_alive() => unavailable("the agent hangs\n"),
+        b"/healthz" | b"/readyz" if !health.is_alive() => {
+            unavailable("the agent does not respond\n")
+        }
         b"/readyz" if health.ready.load(Ordering::Relaxed) => said("200 OK", "ok\n"),
         b"/readyz" => unavailable("the programs are not attached yet\n"),
         b"/metrics" => match numbers(ask) {
@@ -209,7 +212,7 @@ fn answer(
         },
         _ => said(
             "404 Not Found",
-            "there are /metrics, /healthz and /readyz\n",
+            "not found: want /metrics, /healthz or /readyz\n",
         ),
     }
 }

@@ -50,9 +50,9 @@ const UPKEEP_EVERY: Duration = Duration::from_millis(200);
 const COUNTERS_EVERY: Duration = Duration::from_millis(600);
 
 /// Printed when the programs do not frame.
-const HOST_FRAMING: &str = "the agent does all framing (see -v): \
-    whole connections are shipped, bodies too, up to 32 MiB/s per CPU; the excess is dropped and \
-    reported";
+const HOST_FRAMING: &str = "the agent does all framing (-v shows why): whole connections are \
+                            copied, bodies included, up to 32 MiB/s per CPU; the excess is dropped \
+                            and reported";
 
 /// How long to see no readable traffic before reporting what is seen instead.
 const NOTHING_READABLE: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ pub fn run(config: &Config, stop: &Stop) -> Ended {
         .build();
     match runtime {
         Ok(runtime) => runtime.block_on(trace(config, stop)),
-        Err(error) => cannot_start(&format!("no runtime: {error}")),
+        Err(error) => cannot_start(&format!("cannot start the async runtime: {error}")),
     }
 }
 
@@ -139,7 +139,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     }
     let attribution = attribute(config, &mut probe);
     if let Err(error) = privileges::give_up(names) {
-        return cannot_start(&format!("capabilities cannot be dropped: {error}"));
+        return cannot_start(&format!("cannot drop capabilities: {error}"));
     }
     let mut session = match Session::open(config, stop, ready, WhenFull::Drop, &own) {
         Ok(session) => session,
@@ -161,7 +161,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     if !traced.is_empty() {
         for name in unmatched(config, &traced) {
             say(&format!(
-                "no interface that is up matches {name}; one that appears will be traced"
+                "no interface that is up matches {name}; one that appears later will be traced"
             ));
         }
     }
@@ -285,7 +285,7 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
         }
         Err(why) => {
             say(&format!(
-                "processes are not named: no thread for it ({why})"
+                "processes are not named: cannot start a thread: {why}"
             ));
             None
         }
@@ -306,16 +306,14 @@ fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
         times: Times::default(),
     };
     if let Err(why) = watch.start(directory.clone(), own.clone(), say) {
-        say(&format!("pods are not named: no thread for it ({why})"));
+        say(&format!("pods are not named: cannot start a thread: {why}"));
     }
 }
 
 #[cfg(not(feature = "kubernetes"))]
 fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
     if let ApiServer::Of(_) = config.kubernetes {
-        say(
-            "pods are not named: this build asks no API server; build it with the feature `kubernetes`",
-        );
+        say("pods are not named: this build lacks the feature 'kubernetes'");
     }
 }
 
@@ -346,7 +344,7 @@ fn numbers(probe: &Probe) -> Vec<Number> {
         .iter()
         .map(|counter| Number {
             name: "http_trace_kernel_total",
-            meaning: "What the eBPF programs counted, by counter.",
+            meaning: "Counters of the eBPF programs, by name.",
             label: Some(("counter", counter.name())),
             value: probe.counters.get(*counter) as f64,
         })
@@ -403,7 +401,7 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
     match probe.update_interfaces() {
         Ok(None) => return,
         Ok(Some(notices)) => tell(config, &notices, true),
-        Err(error) => say(&format!("new interfaces are not seen: {error}")),
+        Err(error) => say(&format!("cannot watch for new interfaces: {error}")),
     }
     for (index, name) in probe.interface_names() {
         engine.pipeline().set_interface(index, name);
@@ -474,7 +472,7 @@ fn no_interface(config: &Config) -> String {
     let but = match config.exclude_interface.as_slice() {
         [] => String::new(),
         globs => format!(
-            ", but for those that --exclude-interface {} leaves out",
+            ", except those excluded by --exclude-interface {}",
             globs.join(",")
         ),
     };
@@ -508,11 +506,14 @@ fn tell(config: &Config, notices: &[Notice], later: bool) {
             Notice::Detached(name) if !config.quiet => say(&format!("stopped tracing {name}")),
             Notice::Attached(_) | Notice::Detached(_) => {}
             Notice::Before(name, who) => say(&format!(
-                "xdp of {name}: {who} runs before http-trace: what it drops or redirects is not seen"
+                "xdp of {name}: {who} runs before http-trace: packets that it drops or redirects \
+                 are not seen"
             )),
-            Notice::Failed(error) => say(&format!("{error}; tracing goes on elsewhere")),
+            Notice::Failed(error) => {
+                say(&format!("{error}; the other interfaces are still traced"))
+            }
             Notice::Unreadable(name, LinkLayer::Other(kind)) => say(&format!(
-                "{name} is not traced: its link-layer header (ARPHRD {kind}) is not supported"
+                "{name} is not traced: unsupported link-layer header (ARPHRD {kind})"
             )),
             Notice::Unreadable(name, _) => say(&format!("{name} is not traced")),
         }
@@ -563,12 +564,12 @@ mod tests {
             (vec![], "no interface is up: "),
             (
                 vec![("exclude-interface", "*")],
-                "no interface is up, but for those that --exclude-interface * leaves out: ",
+                "no interface is up, except those excluded by --exclude-interface *: ",
             ),
             (
                 vec![("interface", "lo"), ("exclude-interface", "l*")],
-                "no interface that is up matches lo, but for those that --exclude-interface l* \
-                 leaves out: ",
+                "no interface that is up matches lo, except those excluded by --exclude-interface \
+                 l*: ",
             ),
         ] {
             let typed = typed.into_iter().map(|(k, v)| (k, vec![v.to_owned()]));

@@ -71,7 +71,7 @@ impl Rules {
         loaded.said.iter().for_each(|line| say(line));
         if config.tries_rules && !set.correlations.iter().any(|c| c.alerts) {
             let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
-            say(&format!("there is no rule to test in {}", of.join(", ")));
+            say(&format!("no rule to test in {}", of.join(", ")));
             return Err(Ended::CannotStart);
         }
         if loaded.unknown_chosen {
@@ -118,7 +118,7 @@ impl Rules {
                         say(&told(reloaded));
                     }
                 }
-                Err(_) => say("the rules stay as they are: reloading failed"),
+                Err(_) => say("rules unchanged: the reload failed"),
             }
         }
         // A request made during a reload may concern later changes.
@@ -136,7 +136,7 @@ impl Rules {
             match std::thread::Builder::new().name("rules".into()).spawn(read) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => say(&format!(
-                    "the rules stay as they are: no thread to read them: {error}"
+                    "rules unchanged: cannot start a thread to read them: {error}"
                 )),
             }
         }
@@ -148,7 +148,7 @@ fn settings(config: Config) -> (Config, Vec<String>) {
     let (again, [taken, waiting]) = match config.again() {
         Ok(again) => again,
         Err(error) => {
-            let line = format!("{error}; the settings stay as they were");
+            let line = format!("{error}; settings unchanged");
             return (config, vec![line]);
         }
     };
@@ -167,7 +167,7 @@ fn hole_in_gate(set: &RuleSet, loaded: &Loaded) -> Option<&'static str> {
     if loaded.unreadable > 0 || loaded.errors > 0 {
         Some("some rules do not load")
     } else if loaded.unknown > 0 {
-        Some("there is no rule of a name that was given")
+        Some("a given rule id matches no rule")
     } else if !set.correlations.iter().any(|c| c.alerts) {
         Some("no rule is active")
     } else {
@@ -181,7 +181,7 @@ fn shown(path: &Path) -> String {
 
 fn told(reloaded: Reloaded) -> String {
     let mut line = format!(
-        "rules reloaded: {} at work, {} unchanged, {} new, {} removed or changed",
+        "rules reloaded: {} active, {} unchanged, {} new, {} removed or changed",
         reloaded.rules,
         reloaded.kept,
         reloaded.rules - reloaded.kept,
@@ -210,7 +210,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
         let (read, unreadable) = load::read(path);
         if read.is_empty() && unreadable.is_empty() {
             loaded.said.push(format!(
-                "{} holds no rules: no .yml or .yaml file is in it",
+                "{} holds no rules: it has no .yml or .yaml file",
                 path.display()
             ));
         }
@@ -224,7 +224,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
                 .collect();
             loaded.said.push(match before.is_empty() {
                 true => error.to_string(),
-                false => format!("{error}; the rules last loaded from it stay at work"),
+                false => format!("{error}; the rules last loaded from it stay active"),
             });
             files.extend(before);
         }
@@ -259,7 +259,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     }
     loaded.said.extend(
         stay.iter()
-            .map(|path| format!("{path}: the rules last loaded from it stay at work")),
+            .map(|path| format!("{path}: the rules last loaded from it stay active")),
     );
     loaded.unknown = unknown.len();
     loaded.said.extend(unknown);
@@ -351,7 +351,7 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
         .into_iter()
         .map(|id| {
             format!(
-                "the configuration changes the rule '{id}', which is not loaded: 'http-trace rules \
+                "the configuration changes rule '{id}', which is not loaded: 'http-trace rules \
                  list' lists the ids"
             )
         })
@@ -388,7 +388,7 @@ fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {
         Some(near) => format!("did you mean '{near}'?"),
         None => "'http-trace rules list' lists the ids".to_owned(),
     };
-    format!("{option} '{id}': no rule that is loaded has this id; {hint}")
+    format!("{option} '{id}': no loaded rule has this id; {hint}")
 }
 
 #[cfg(test)]
@@ -457,7 +457,7 @@ mod tests {
             assert_eq!(ids, expected, "{now:?}");
             assert!(rules.find("other").is_some());
             let said = again.said.join("\n");
-            let told = said.contains("the rules last loaded from it stay at work");
+            let told = said.contains("the rules last loaded from it stay active");
             assert_eq!(told, stays, "{now:?}: {said}");
         }
     }

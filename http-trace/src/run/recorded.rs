@@ -142,9 +142,10 @@ fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
         Kind::Xz => Some("is compressed with xz: `xzcat FILE | http-trace detect`"),
         Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect`"),
         Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect`"),
-        Kind::Elf => {
-            Some("is a program; name a file of lines (our json, http.log, eve.json, an access log)")
-        }
+        Kind::Elf => Some(
+            "is a program; want a text file: http-trace's json, http.log, eve.json or an \
+                  access log",
+        ),
         Kind::Snoop | Kind::BluetoothSnoop | Kind::Text | Kind::Unknown => None,
     }
 }
@@ -168,7 +169,7 @@ impl Read {
         self.others = before.others + events.others();
     }
 
-    /// Formats `12 lines read: 9 events, 2 of other records, 1 not understood`.
+    /// Formats `12 lines read: 9 events, 2 of other records, 1 malformed`.
     fn line(&self) -> String {
         let mut line = format!(
             "{} read: {}",
@@ -177,7 +178,7 @@ impl Read {
         );
         for (count, what) in [
             (self.others, "of other records"),
-            (self.not_understood, "not understood"),
+            (self.not_understood, "malformed"),
         ] {
             if count > 0 {
                 line.push_str(&format!(", {} {what}", grouped(count)));

@@ -71,8 +71,8 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     };
     if told.crowded > 0 {
         session.problem(format!(
-            "{} not read: more overlap in time than may be open at once; raise the limit (ulimit -n 4096), \
-             or name fewer",
+            "{} not read: too many captures overlap in time for the open file limit; raise it \
+             (ulimit -n 4096) or name fewer",
             counted(told.crowded, "capture")
         ));
     }
@@ -293,7 +293,7 @@ fn replay_lines(told: &Told) -> Vec<String> {
         return Vec::new();
     };
     let mut line = match counts.frames {
-        0 => "no packet was read".to_owned(),
+        0 => "no packets read".to_owned(),
         frames => format!(
             "{}, {}",
             counted(frames, "packet"),
@@ -307,15 +307,15 @@ fn replay_lines(told: &Told) -> Vec<String> {
     let mut lines = vec![line];
     if counts.bad_checksums() > 0 {
         lines.push(format!(
-            "{} with a wrong checksum passed over: on the sending host such are usual, since the \
-             network card fills the sums in",
+            "{} skipped with a wrong checksum: normal in captures from the sending host (checksum \
+             offload)",
             counted(counts.bad_checksums(), "packet")
         ));
     }
     lines.extend(damaged(counts.disproved));
     if counts.cut_segments > 0 {
         lines.push(format!(
-            "{} cut by the snap length ({} bytes are missing): capture with -s 0",
+            "{} truncated by the snap length ({} bytes missing): capture with -s 0",
             counted(counts.cut_segments, "segment"),
             counts.cut_bytes
         ));

@@ -51,7 +51,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
                         let near =
                             near.map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
                         say(&format!(
-                            "no rule has the id '{id}': 'http-trace rules list' names them{near}"
+                            "unknown rule '{id}': 'http-trace rules list' lists the ids{near}"
                         ));
                         Ended::CannotStart
                     }
@@ -68,8 +68,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             Ok(left) => {
                 for path in &left {
                     say(&format!(
-                        "{} is left as it is: it exists with other content (--force replaces \
-                         it)",
+                        "{} not overwritten: it exists with different content (--force replaces it)",
                         path.display()
                     ));
                 }
@@ -158,7 +157,7 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     let empty: Vec<&PathBuf> = empty.collect();
     for folder in &empty {
         say(&format!(
-            "no file in {} is a rule's: their names end in .yml or .yaml",
+            "no rule files (.yml or .yaml) in {}",
             folder.display()
         ));
     }
@@ -173,7 +172,7 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     let verb = if good == 1 { "loads" } else { "load" };
     let _ = writeln!(
         out,
-        "{} {verb}, {refused} refused, {warnings} with a warning",
+        "{} {verb}, {refused} rejected, {warnings} with warnings",
         crate::summary::counted(good, "rule")
     );
     ended(readable && errors(&parsed) == 0 && empty.is_empty())
@@ -257,7 +256,7 @@ fn explain(rules: &RuleSet, number: usize, out: &mut String) {
         line("yields to", &rule.yields_to.join(", "));
         line(
             "updates",
-            &format!("every {suppress} while it lasts, then once when it ends"),
+            &format!("at most every {suppress} while active, and once when it ends"),
         );
     }
     let takes_it_in = |of: &&Correlation| {

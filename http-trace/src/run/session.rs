@@ -144,7 +144,7 @@ impl Session {
         if level.is_some_and(|level| worst >= Some(level)) {
             Ended::Alerted
         } else if reading == Reading::Interrupted && level.is_some() {
-            say("interrupted: what was not read may have raised an alert (--fail-on-alert)");
+            say("interrupted: the unread part may have raised an alert (--fail-on-alert)");
             Ended::Unproven
         } else if problems || not_kept || finished.written.is_lossy() {
             Ended::Lossy
@@ -159,14 +159,14 @@ fn bans_line(plan: &Plan, live: bool) -> String {
     let (level, set) = (plan.level.name(), &plan.set);
     match plan.lasts.filter(|_| live) {
         Some(lasts) => format!(
-            "clients of alerts from {level} on are banned for {}, in {set}; the eBPF programs only \
+            "banning clients of {level} and higher alerts for {} in {set}; the eBPF programs only \
              observe",
             span(lasts.as_secs())
         ),
         None => format!(
-            "bans are a dry run: clients of alerts from {level} on would go into {set}{}",
+            "bans are a dry run: clients of {level} and higher alerts would be added to {set}{}",
             if live {
-                "; --ban-for TIME bans them"
+                "; give --ban-for TIME to ban them"
             } else {
                 ""
             }
@@ -213,12 +213,12 @@ pub fn started(config: &Config, from: &str) {
     }
     say(&line);
     if config.show_secrets {
-        say("secrets are shown: cookies, credentials and tokens are written as they were sent");
+        say("secrets are shown: cookies, credentials and tokens are written as sent");
     }
     let without_effect = config.without_effect();
     if !without_effect.is_empty() {
         say(&format!(
-            "without effect here: {}",
+            "no effect in this run: {}",
             without_effect.join(", ")
         ));
     }
@@ -239,7 +239,7 @@ fn restore(config: &Config, engine: &mut Engine) {
         Ok(Some(bytes)) => match engine.restore(&bytes, now_ns(config)) {
             Err(BadSnapshot::NotOurs) => {
                 say(&format!(
-                    "no state is kept in {name}: {}; name another file, or remove this one",
+                    "no state is kept in {name}: {}; name another file or remove this one",
                     BadSnapshot::NotOurs
                 ));
                 return engine.keep_nothing();
@@ -258,13 +258,13 @@ fn restore(config: &Config, engine: &mut Engine) {
         None | Some(Ok(_)) => {}
         Some(Err(why)) => match taken.move_aside() {
             Ok(aside) => say(&format!(
-                "the state {name} is not used: {why}; it is {} now",
+                "state {name} not used: {why}; moved to {}",
                 aside.display()
             )),
             Err(error) => {
                 say(&format!(
-                    "the state {name} is not used: {why}; none is kept, since it cannot be moved \
-                     aside: {error}"
+                    "state {name} not used: {why}; it cannot be moved aside, so no state is kept: \
+                     {error}"
                 ));
                 return engine.keep_nothing();
             }
@@ -315,14 +315,14 @@ fn now_ns(config: &Config) -> u64 {
 
 fn went_on(name: &str, restored: Restored) -> String {
     let mut line = format!(
-        "{name}: {} go on, {} open",
+        "{name}: {} restored, {} open",
         counted(restored.keys as u64, "counter"),
         counted(restored.open as u64, "alert"),
     );
     for (count, what) in [
-        (restored.changed, "of rules that are gone or changed"),
+        (restored.changed, "of removed or changed rules"),
         (restored.no_room, "beyond detect-memory"),
-        (restored.future, "that counted later than it is now"),
+        (restored.future, "with times in the future"),
     ] {
         if count > 0 {
             line.push_str(&format!(", {count} {what} left out"));

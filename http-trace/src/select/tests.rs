@@ -195,7 +195,7 @@ fn what_may_be_meant_is_said_of_patterns_without_wildcard() {
     for (options, expected) in [
         (&["--path", "/api"][..], Some("did you mean '/api*'?")),
         (&["--path", "api"], Some("did you mean '*api*'?")),
-        (&["--path", "/a?x=1"], Some("have no query")),
+        (&["--path", "/a?x=1"], Some("without the query")),
         (&["--host", "example"], Some("did you mean '*example*'?")),
         (&["--user-agent", "curl"], Some("did you mean 'curl*'?")),
         (&["--header", "accept=text"], Some("did you mean 'text*'?")),

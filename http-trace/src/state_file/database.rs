@@ -39,16 +39,16 @@ pub enum Useless {
     #[error(transparent)]
     File(#[from] Unusable),
     /// A file of another application.
-    #[error("it is no inventory of http-trace; move it away, or name another file with --state")]
+    #[error("it is not an http-trace inventory; move it away, or name another file with --state")]
     NotOurs,
     /// Another version.
-    #[error("it is of version {0} and this http-trace reads version {VERSION}")]
+    #[error("it has version {0}, this http-trace reads version {VERSION}")]
     Version(u32),
     /// An error of SQLite.
     #[error("{0}")]
     Sql(#[from] Error),
     /// Another table definition.
-    #[error("it does not hold the table of an inventory")]
+    #[error("it has no inventory table")]
     Table,
 }
 

@@ -110,9 +110,9 @@ impl InventoryKeeper {
             Err(why) if why.is_movable() => {
                 let name = path.display();
                 let aside = move_aside(&path)
-                    .map_err(|error| format!("{why}, and it cannot be moved aside: {error}"))?;
+                    .map_err(|error| format!("{why}; it cannot be moved aside: {error}"))?;
                 said = Some(format!(
-                    "the inventory {name} is not used: {why}; it is {} now",
+                    "inventory {name} not used: {why}; moved to {}",
                     aside.display()
                 ));
                 Database::open(&path)
@@ -127,7 +127,7 @@ impl InventoryKeeper {
             bytes: i64::try_from(asked.bytes).unwrap_or(i64::MAX),
         };
         let thread = Thread::start(Writer::new(path, database, bounds))
-            .map_err(|error| format!("no thread to write it: {error}"))?;
+            .map_err(|error| format!("cannot start a thread to write it: {error}"))?;
         let keeper = InventoryKeeper {
             next: Instant::now() + asked.every,
             asked,
@@ -203,7 +203,7 @@ impl InventoryKeeper {
         } = self.thread;
         drop(rows);
         let failure = thread.join().unwrap_or_else(|_| {
-            Some("the inventory is not kept: what writes it failed".to_owned())
+            Some("the inventory is no longer kept: its writer thread failed".to_owned())
         });
         let said = news
             .try_iter()
@@ -316,14 +316,14 @@ impl Writer {
         }
         self.database = None;
         let aside = move_aside(&self.path)
-            .map_err(|error| format!("{why}, and it cannot be moved aside: {error}"))?;
+            .map_err(|error| format!("{why}; it cannot be moved aside: {error}"))?;
         let mut database = Database::open(&self.path).map_err(words)?;
         let written = database.add(&self.waiting, self.bounds, today);
         written.map_err(|why| why.to_string())?;
         self.database = Some(database);
         self.waiting.clear();
         Ok(Some(format!(
-            "the inventory {} is not used any more: {why}; it is {} now",
+            "inventory {} no longer used: {why}; moved to {}",
             self.path.display(),
             aside.display()
         )))

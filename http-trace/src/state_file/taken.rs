@@ -17,25 +17,25 @@ const ASIDE: usize = 9;
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// A folder, a device, a pipe.
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     NotAFile,
     /// Locked by another run.
-    #[error("another http-trace keeps its state there")]
+    #[error("another http-trace uses it")]
     InUse,
     /// No file can be created beside it.
-    #[error("nothing can be written beside it: {0}")]
+    #[error("cannot write to its folder: {0}")]
     Folder(io::Error),
     /// Somebody else may have written it.
-    #[error("it is not trusted: it belongs to the user with the id {0}")]
+    #[error("it is not trusted: it belongs to user id {0}")]
     Foreign(u32),
     /// Others may write to it.
-    #[error("it is not trusted: others may write to it (mode {0:o})")]
+    #[error("it is not trusted: other users can write to it (mode {0:o})")]
     Open(u32),
     /// Larger than any state.
     #[error("it is larger than 1 GiB")]
     TooLarge,
     /// An error of the file system.
-    #[error("it cannot be read: {0}")]
+    #[error("cannot read it: {0}")]
     Unreadable(io::Error),
 }
 
@@ -232,7 +232,7 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     }
     let names = with_suffix(path, ".bad*");
     Err(io::Error::other(format!(
-        "there are {ASIDE} of {} already",
+        "{ASIDE} backups of {} exist already",
         names.display()
     )))
 }
@@ -424,12 +424,15 @@ mod tests {
             (_, Ok(_)) => panic!("{name} is used"),
         };
         fs::create_dir(path("folder")).expect("made");
-        let no_file = (false, "it is no regular file".to_owned());
+        let no_file = (false, "it is not a regular file".to_owned());
         assert_eq!(why("folder"), no_file);
         symlink("/dev/null", path("null")).expect("linked");
         assert_eq!(why("null"), no_file);
         let (taken, beside) = why("nowhere/state");
-        assert!(!taken && beside.contains("beside it"), "{beside}");
+        assert!(
+            !taken && beside.contains("cannot write to its folder"),
+            "{beside}"
+        );
         fs::write(path("open"), b"x").expect("written");
         fs::write(path("open state"), MAGIC).expect("written");
         let mode = |name, mode| {
@@ -439,7 +442,7 @@ mod tests {
             mode(name, 0o622);
             let (taken, open) = why(name);
             assert_eq!(taken, is_ours, "{name}");
-            assert!(open.contains("others may write to it (mode 622)"));
+            assert!(open.contains("other users can write to it (mode 622)"));
         }
         mode("open", 0o644);
         symlink(path("open"), path("link")).expect("linked");

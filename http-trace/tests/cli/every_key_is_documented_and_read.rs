@@ -263,7 +263,7 @@ fn settings_are_shown_with_where_each_was_given() {
     let first = first.to_str().unwrap();
     let shown = run(&["config", "show", "--config", first, "-p", "8080", "-v"]).out;
     for line in [
-        "# interface is not set".to_owned(),
+        "# interface not set".to_owned(),
         "hook = [\"tc\"]  # default".to_owned(),
         format!("status = [\"4xx\", \"503\"]  # {first}:1"),
         "port = [\"8080\"]  # --port".to_owned(),
@@ -290,14 +290,14 @@ fn settings_are_checked_as_a_run_would() {
     let file = folder.path().join("c.toml");
     let name = file.to_str().unwrap();
     for (text, status, expected) in [
-        ("port = 80\nquiet = true\n", 0, "; 2 settings are given"),
+        ("port = 80\nquiet = true\n", 0, "; 2 settings given"),
         ("status = '6xz'", 2, ":1: status '6xz': want a code"),
         ("prot = 80", 2, "unknown key 'prot'; did you mean 'port'?"),
         ("[detect\n", 2, "is not valid TOML"),
         (
             "user = 'no such'",
             2,
-            "--user no such: /etc/passwd has no such user",
+            "--user no such: no such user in /etc/passwd",
         ),
         ("output = 'json:/x'\nstate = '/x'", 2, "are the same file"),
     ] {

@@ -102,7 +102,7 @@ fn each_command_that_a_manual_page_names_has_one() {
     assert_eq!(ran.status, 2);
     assert!(
         ran.err
-            .contains("'chek' is no command; there are list, check"),
+            .contains("'chek' is not a command; want one of list, check"),
         "{}",
         ran.err
     );
@@ -125,7 +125,7 @@ fn help_is_a_command_too() {
     let ran = run(&["help", "detct"]);
     assert_eq!(ran.status, 2);
     assert!(
-        ran.err.contains("'detct' is no command; there are"),
+        ran.err.contains("'detct' is not a command; want one of"),
         "{}",
         ran.err
     );
@@ -156,7 +156,7 @@ fn export_to_standard_output_is_one_stream_of_rules() {
     let file = file.to_str().unwrap();
     let checked = run(&["rules", "check", "--no-builtin-rules", file]);
     assert!(
-        checked.out.ends_with(" 0 refused, 0 with a warning\n"),
+        checked.out.ends_with(" 0 rejected, 0 with warnings\n"),
         "{}",
         checked.out
     );
@@ -173,7 +173,7 @@ fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
     let ran = run(&["rules", "check", "--no-builtin-rules", rules]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
     assert!(
-        ran.out.ends_with(" 0 refused, 0 with a warning\n"),
+        ran.out.ends_with(" 0 rejected, 0 with warnings\n"),
         "{}",
         ran.out
     );
@@ -230,7 +230,7 @@ fn export_leaves_edited_copies_alone() {
     let ran = export(&[]);
     assert_eq!(ran.status, 1, "{}", ran.err);
     for path in [&edited, &linked] {
-        let said = format!("{} is left as it is", path.display());
+        let said = format!("{} not overwritten", path.display());
         assert!(ran.err.contains(&said), "{}", ran.err);
     }
     assert_eq!(ran.err.lines().count(), 2, "{}", ran.err);

@@ -22,29 +22,26 @@ fn nothing_is_written_over_what_is_read_or_written() {
     let (t, over_t) = (at("t.pcap"), format!("json:{}", at("t.pcap")));
     let to = |name: &str| format!("json:{}", at(name));
     let table: &[(&[&str], &str)] = &[
-        (&["-r", &t, "-o", &over_t], "would be written over"),
-        (
-            &["-r", &t, "-o", &to("folder/../link")],
-            "would be written over",
-        ),
-        (&["-r", &t, "-o", &to("hard")], "would be written over"),
-        (&["-r", &at("hard"), "--state", &t], "would be written over"),
+        (&["-r", &t, "-o", &over_t], "would overwrite"),
+        (&["-r", &t, "-o", &to("folder/../link")], "would overwrite"),
+        (&["-r", &t, "-o", &to("hard")], "would overwrite"),
+        (&["-r", &at("hard"), "--state", &t], "would overwrite"),
         (
             &["-r", &t, "--alerts-to", &format!("file:{t}")],
-            "would be written over",
+            "would overwrite",
         ),
         (
             &["-r", &at("folder"), "-o", &to("folder/in.pcap")],
-            "over a capture in",
+            "overwrite a capture in",
         ),
-        (&["detect", &t, "-o", &over_t], "would be written over"),
+        (&["detect", &t, "-o", &over_t], "would overwrite"),
         (
             &["-r", &t, "--rules", &at("r.yml"), "-o", &to("r.yml")],
-            "would be written over",
+            "would overwrite",
         ),
         (
             &["-r", &t, "--config", &at("c.toml"), "-o", &to("c.toml")],
-            "would be written over",
+            "would overwrite",
         ),
         (
             &[

@@ -206,12 +206,11 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
     let mut err = String::new();
     let mut from = child.stderr.take().unwrap();
     from.read_to_string(&mut err).unwrap();
-    let said =
-        "rules reloaded: 3 at work, 2 unchanged, 1 new, 1 removed or changed (1 alert ended)";
+    let said = "rules reloaded: 3 active, 2 unchanged, 1 new, 1 removed or changed (1 alert ended)";
     assert!(err.contains(said), "{err}");
     assert!(err.contains("broken.yml:3"), "{err}");
-    assert!(err.contains("fifo.yml: it is no regular file"), "{err}");
-    let stays = "breaks.yml: the rules last loaded from it stay at work";
+    assert!(err.contains("fifo.yml: it is not a regular file"), "{err}");
+    let stays = "breaks.yml: the rules last loaded from it stay active";
     assert!(err.contains("breaks.yml:3") && err.contains(stays), "{err}");
     assert!(!err.contains("broken.yml: the rules"), "{err}");
     for line in out {

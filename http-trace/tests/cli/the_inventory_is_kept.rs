@@ -117,7 +117,7 @@ fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     let ran = run(&["report", "--state", &state]);
     assert_eq!(ran.status, 2);
     assert!(
-        ran.err.contains("is not there: a run with --state"),
+        ran.err.contains("does not exist: a run with --state"),
         "{}",
         ran.err
     );
@@ -126,7 +126,8 @@ fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     let ran = keep();
     assert_eq!(ran.status, 1, "{}", ran.err);
     assert!(
-        ran.err.contains("no inventory is kept in") && ran.err.contains("it is no inventory"),
+        ran.err.contains("no inventory is kept in")
+            && ran.err.contains("it is not an http-trace inventory"),
         "{}",
         ran.err
     );
@@ -147,7 +148,7 @@ fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     let ran = keep();
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(
-        ran.err.contains("it is of version 7") && ran.err.contains("state.inventory.db.bad now"),
+        ran.err.contains("it has version 7") && ran.err.contains("state.inventory.db.bad"),
         "{}",
         ran.err
     );

@@ -41,7 +41,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         (&["-r", ""], "--read '': the value is empty"),
         (
             &[NGINX],
-            "is no command: captures are read by `http-trace -r FILE`",
+            "is not a command; to read captures: `http-trace -r FILE`",
         ),
         (&["/nonexistent.pcap"], "unrecognized subcommand"),
         (
@@ -92,7 +92,7 @@ fn a_file_that_is_missing_or_no_capture_ends_with_1_after_the_others_were_read()
             "/nonexistent.pcap",
             "http-trace: /nonexistent.pcap cannot be opened: ",
         ),
-        (text, "Cargo.toml is no capture: "),
+        (text, "Cargo.toml is not a capture: "),
     ] {
         let ran = run(&["-r", NGINX, bad, "-o", "json"]);
         assert_eq!(ran.status, 1, "{}", ran.err);
@@ -109,9 +109,9 @@ fn of_what_cannot_be_read_at_all_nothing_else_is_said() {
     std::fs::write(&empty, "").unwrap();
     let (folder, empty) = (folder.path().to_str().unwrap(), empty.to_str().unwrap());
     for (words, expected) in [
-        (&["-r", empty][..], "is no capture: it is empty"),
+        (&["-r", empty][..], "is not a capture: it is empty"),
         (&["-r", "/nonexistent"], "/nonexistent cannot be opened"),
-        (&["-r", folder], "holds no capture"),
+        (&["-r", folder], "holds no captures"),
         (&["detect", folder], "it is a folder"),
         (&["detect", NGINX], "is a capture: `http-trace -r FILE`"),
     ] {
@@ -136,7 +136,7 @@ fn a_cut_capture_gives_all_it_holds_and_then_its_byte() {
     let ran = run(&["-r", path, "-o", "json"]);
     assert_eq!(ran.status, 1);
     assert!(
-        ran.err.contains(&format!("{path} is cut: at byte ")),
+        ran.err.contains(&format!("{path} is truncated: the ")),
         "{}",
         ran.err
     );
@@ -157,14 +157,14 @@ fn limits_that_do_not_suffice_are_named_in_a_line() {
             "-v 50000",
             NGINX,
             2,
-            "http-trace: memory is limited to 48 MiB (RLIMIT_AS, ulimit -v), and at least 64 MiB are \
+            "http-trace: memory is limited to 48 MiB (RLIMIT_AS, ulimit -v); at least 64 MiB are \
              needed: raise the limit\n",
         ),
         (
             "-n 10",
             captures,
             1,
-            "more overlap in time than may be open at once; raise the limit",
+            "too many captures overlap in time for the open file limit; raise it",
         ),
     ] {
         let script = format!("ulimit {limit}; exec \"$@\"");

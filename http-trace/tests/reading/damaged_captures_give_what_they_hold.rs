@@ -156,8 +156,8 @@ fn what_is_no_capture() {
     let text = scratch.file("notes/readme.txt", b"Captures of the week");
     let table: &[(&Path, &str)] = &[
         (&missing, "cannot be opened"),
-        (&text, "is no capture: it begins like text"),
-        (&scratch.0, "holds no capture"),
+        (&text, "is not a capture: it is text"),
+        (&scratch.0, "holds no captures"),
     ];
     for (path, what) in table {
         let mut frames = Frames::open(&[path.to_path_buf()]);
@@ -173,17 +173,20 @@ fn what_is_no_capture() {
         );
     }
     for (begin, expected) in [
-        (&b"snoop\0\0\0"[..], "`editcap -F pcap` converts"),
+        (&b"snoop\0\0\0"[..], "convert it with `editcap -F pcap`"),
         (b"BZh5....", "`bzip2 -dc FILE | http-trace -r -`"),
         (b"\xfd7zXZ\0..", "`xz -dc FILE | http-trace -r -`"),
-        (b"\x01\x02\x03\x04\x05", "its first bytes are unknown"),
+        (b"\x01\x02\x03\x04\x05", "its format is unknown"),
     ] {
         let text = read_bytes(begin).1[0].to_string();
         assert!(text.contains(expected), "{text}");
     }
     let twice = gzip(&gzip(&PLAIN.pcap(100, 3)));
     let text = read_bytes(&twice).1[0].to_string();
-    assert!(text.contains("compressed twice: undo the outer"), "{text}");
+    assert!(
+        text.contains("compressed twice: decompress it once"),
+        "{text}"
+    );
     assert!(matches!(
         read_bytes(b"").1[0].problem,
         Problem::NotACapture("it is empty")

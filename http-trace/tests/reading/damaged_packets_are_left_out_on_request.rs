@@ -58,7 +58,7 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
             );
             let told = strict
                 .err
-                .contains("1 packet with a wrong checksum passed over");
+                .contains("1 packet skipped with a wrong checksum");
             assert_eq!(told, at.is_some(), "{name}: {}", strict.err);
             // The agent itself lost nothing.
             assert_eq!(strict.status, 0, "{name}");
@@ -82,7 +82,7 @@ fn recorded_captures_say_what_they_pass_over() {
         };
         let plain = run(&["-r", path, "-o", "json"]);
         let strict = run(&["-r", path, "-o", "json", "--verify-checksums"]);
-        let told = strict.err.contains("with a wrong checksum passed over");
+        let told = strict.err.contains("skipped with a wrong checksum");
         assert_eq!(
             responses(&plain) != responses(&strict),
             told,

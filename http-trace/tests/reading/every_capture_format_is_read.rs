@@ -117,7 +117,7 @@ fn classic_variants_with_longer_record_headers() {
             .map(ToString::to_string)
             .collect::<String>();
         assert!(
-            text.starts_with("standard input is damaged at byte ")
+            text.starts_with("standard input is corrupt at byte ")
                 && text.contains("editcap -F pcap"),
             "{header_len}: {text}"
         );

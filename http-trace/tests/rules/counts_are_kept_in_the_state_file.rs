@@ -125,7 +125,7 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
         ),
         (
             &older,
-            "it is of version 0, and this is version ",
+            "it has version 0, this http-trace reads version ",
             "state.bad2",
         ),
     ];
@@ -138,7 +138,7 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
         assert_eq!((ran.status, spikes(&ran)), (0, vec![]), "{}", ran.err);
         let lines: Vec<&str> = ran.err.lines().filter(|l| l.contains(why)).collect();
         assert_eq!(lines.len(), 1, "{}", ran.err);
-        assert!(lines[0].ends_with(&format!("/{aside} now")), "{}", lines[0]);
+        assert!(lines[0].ends_with(&format!("/{aside}")), "{}", lines[0]);
         assert_eq!(fs::read(bench.path(aside)).unwrap(), bytes);
         // The new file is valid and contains only later counts.
         let more = bench.errors(350..549, &[]);
@@ -159,12 +159,12 @@ fn what_cannot_be_moved_is_left_alone_and_the_run_goes_on() {
         assert!(ran.err.contains("no state is kept in "), "{}", ran.err);
         assert!(ran.err.contains(why), "{}", ran.err);
     };
-    not_kept("it is no regular file");
+    not_kept("it is not a regular file");
     assert!(state.is_symlink());
     fs::remove_file(&state).unwrap();
     // A mistyped path names a file of somebody else.
     fs::write(&state, b"notes").unwrap();
-    not_kept("it is no state file of http-trace");
+    not_kept("it is not a state file of http-trace");
     assert_eq!(fs::read(&state).unwrap(), b"notes");
     fs::write(&state, b"").unwrap();
     assert_eq!(bench.errors(0..1, &[]).status, 0, "made for it");
@@ -173,7 +173,7 @@ fn what_cannot_be_moved_is_left_alone_and_the_run_goes_on() {
     let before = fs::read(&state).unwrap();
     let taken = File::open(&state).unwrap();
     taken.lock().unwrap();
-    not_kept("another http-trace keeps its state there");
+    not_kept("another http-trace uses it");
     assert_eq!(fs::read(&state).unwrap(), before);
 }
 
@@ -204,7 +204,7 @@ fn a_limit_is_said_once_and_kept() {
     fs::write(bench.path("none.log"), "").unwrap();
     let none = text(&bench.path("none.log"));
     let ran = run(&["detect", &none, "--state", &state]);
-    assert!(ran.err.contains(" counters go on, "), "{}", ran.err);
+    assert!(ran.err.contains(" counters restored, "), "{}", ran.err);
     fs::write(bench.path("c.toml"), "state-size = '1KiB'\n").unwrap();
     let ran = run(&["detect", &none, "--state", &state, "--config", &config]);
     assert_eq!(ran.status, 2, "{}", ran.err);
@@ -241,7 +241,7 @@ http-error-spike-internal    350     90      ·      7  447       1  2026-11-23 
     assert!(silent.lines().all(|line| line.len() <= 80), "{all}");
     let none = bench.hits(&["--rule", "no-such"]);
     assert_eq!(none.status, 2);
-    assert!(none.err.contains("knows no rule 'no-such'"), "{}", none.err);
+    assert!(none.err.contains("has no rule 'no-such'"), "{}", none.err);
 
     let json = records(&bench.hits(&["--rule", SPIKE, "-o", "json"]).out);
     assert_eq!(json.len(), 2, "the rule and its one entity");

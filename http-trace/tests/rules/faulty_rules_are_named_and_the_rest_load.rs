@@ -12,7 +12,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "aggregation.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    sc-status: 404\n  timeframe: 10m\n  condition: s | count() by c-ip > 10\n",
-        "aggregation.yml:7:3: error: '|' in a condition is of old Sigma",
+        "aggregation.yml:7:3: error: '|' in a condition is Sigma 1 syntax",
     ),
     (
         "back.yml",
@@ -33,17 +33,17 @@ correlation:
   condition: { gte: 3, field: cs-uri-stem }
 undo: other
 ",
-        "back.yml:15:1: error: want the name of one of its rules, in a value_count",
+        "back.yml:15:1: error: want the name of one of its rules; only allowed in value_count",
     ),
     (
         "body.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    cs-body|contains: x\n  condition: s\n",
-        "body.yml:5:5: error: no event has 'cs-body': rules do not look into bodies",
+        "body.yml:5:5: error: 'cs-body' is not available: request bodies",
     ),
     (
         "brackets.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: (s\n",
-        "brackets.yml:6:3: error: the condition '(s' is not understood: expected ",
+        "brackets.yml:6:3: error: the condition '(s' cannot be parsed: expected ",
     ),
     (
         "circle.yml",
@@ -64,12 +64,13 @@ correlation:
   timespan: 1m
   condition: { gte: 2 }
 ",
-        "circle.yml:5:3: error: its rules take each other in, in a circle",
+        "circle.yml:5:3: error: its rules refer to each other in a cycle",
     ),
     (
         "condition.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  selection:\n    c-uri: x\n  condition: selektion\n",
-        "condition.yml:6:3: error: the condition names 'selektion', which is not defined; there are selection",
+        "condition.yml:6:3: error: the condition uses 'selektion', which is not defined; defined: \
+         selection",
     ),
     (
         "correlation.yml",
@@ -81,7 +82,7 @@ correlation:
   timespan: 1m
   condition: { gte: 2 }
 ",
-        "correlation.yml:4:10: error: 'http-refused' is no rule that is loaded",
+        "correlation.yml:4:10: error: 'http-refused' is not a loaded rule",
     ),
     (
         "expand.yml",
@@ -109,12 +110,13 @@ filter:
     (
         "regex.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri|re: '(a'\n  condition: s\n",
-        "regex.yml:5:16: error: the expression '(a' is none: unclosed group",
+        "regex.yml:5:16: error: the expression '(a' is invalid: unclosed group",
     ),
     (
         "regex-large.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri|re: '((a{100}){100}){100}'\n  condition: s\n",
-        "regex-large.yml:5:16: error: the expression '((a{100}){100}){100}' compiles to more than 1048576 bytes: bound its repetitions",
+        "regex-large.yml:5:16: error: the expression '((a{100}){100}){100}' compiles to more than \
+         1048576 bytes: limit its repetitions",
     ),
     (
         "source.yml",
@@ -132,12 +134,12 @@ correlation:
   timespan: 1m
   condition: { gte: 1000, field: sc-status }
 ",
-        "threshold.yml:7:3: error: it can never hold: there are 900 values at most",
+        "threshold.yml:7:3: error: it can never be true: the fields have at most 900 values",
     ),
     (
         "twice.yml",
         "title: t\nname: good\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: s\n",
-        "twice.yml:2:7: error: 'good' is already at ",
+        "twice.yml:2:7: error: 'good' is already defined at ",
     ),
     (
         "yaml.yml",
@@ -164,7 +166,7 @@ fn check_names_each_fault_with_its_place_and_loads_the_rest() {
         let said = ran.out.lines().filter(|line| line.starts_with(&expected));
         assert_eq!(said.count(), 1, "{name}: want '{expected}' in\n{}", ran.out);
     }
-    assert!(ran.out.ends_with("1 with a warning\n"), "{}", ran.out);
+    assert!(ran.out.ends_with("1 with warnings\n"), "{}", ran.out);
     assert!(ran.out.contains("\n2 rules load"), "{}", ran.out);
 }
 
@@ -196,7 +198,7 @@ fn check_of_good_files_says_how_many_there_are() {
     let path = file.to_str().unwrap();
     let ran = run(&["rules", "check", path]);
     assert_eq!(ran.status, 0, "{}", ran.out);
-    assert_eq!(ran.out, "1 rule loads, 0 refused, 0 with a warning\n");
+    assert_eq!(ran.out, "1 rule loads, 0 rejected, 0 with warnings\n");
     let ran = run(&["rules", "check", path, "/nonexistent.yml"]);
     assert_eq!(ran.status, 1);
     assert!(
@@ -216,7 +218,7 @@ fn rules_that_are_not_there_are_named() {
     let empty = tempfile::tempdir().unwrap();
     let ran = run(&["-r", capture, "--rules", empty.path().to_str().unwrap()]);
     assert_eq!(ran.status, 0, "{}", ran.err);
-    let said = "holds no rules: no .yml or .yaml file is in it\n";
+    let said = "holds no rules: it has no .yml or .yaml file\n";
     assert!(ran.err.contains(said), "{}", ran.err);
     let ran = run(&["-r", capture, "-o", "json", "--rules", "/nonexistent.yml"]);
     assert_eq!(ran.status, 1, "{}", ran.err);
@@ -237,8 +239,8 @@ fn rules_that_are_not_there_are_named() {
             "http-error-spike-internl",
         ]);
         assert_eq!(ran.status, status, "{}", ran.err);
-        let said = "rule 'http-error-spike-internl': no rule that is loaded has this id; did you \
-                    mean 'http-error-spike-internal'?";
+        let said = "rule 'http-error-spike-internl': no loaded rule has this id; did you mean \
+                    'http-error-spike-internal'?";
         assert!(ran.err.contains(said), "{}", ran.err);
         let ran = run(&[
             "-r",
@@ -267,7 +269,7 @@ fn a_glob_disables_rules_and_one_that_matches_none_is_told() {
     assert!(!ran.err.contains("rule"), "nothing is broken: {}", ran.err);
     assert!(!alerts(&ran.out).contains(&spike), "{}", ran.out);
     let ran = with("http-eror-spike-*");
-    let said = "disable-rule 'http-eror-spike-*': no rule that is loaded has this id; did you mean \
+    let said = "disable-rule 'http-eror-spike-*': no loaded rule has this id; did you mean \
                 'http-error-spike-";
     assert!(ran.err.contains(said), "{}", ran.err);
     assert!(alerts(&ran.out).contains(&spike));
@@ -298,7 +300,7 @@ fn faults_say_what_would_be_right() {
         ),
         (
             detection("sc-status: not found"),
-            &["5:5: error: 'not found' is no number, and 'sc-status' always is"],
+            &["5:5: error: 'not found' is not a number, but 'sc-status' is numeric"],
         ),
         (detection("sc-status: ['404', '4*', '-']"), &[]),
         (
@@ -310,28 +312,29 @@ fn faults_say_what_would_be_right() {
         ),
         (
             detection("cs-uri|startwith: /x"),
-            &["5:12: error: there is no modifier 'startwith'; did you mean 'startswith'?"],
+            &["5:12: error: unknown modifier 'startwith'; did you mean 'startswith'?"],
         ),
         (
             good.clone() + "level: hgih\n",
             &[
-                "7:8: warning: 'hgih' is no level: want informational, low, medium, high or critical",
+                "7:8: warning: unknown level 'hgih': want informational, low, medium, high or \
+                 critical",
             ],
         ),
         (
             good.clone() + "sevrity: 3\n",
-            &["7:1: warning: 'sevrity' means nothing here; did you mean 'severity'?"],
+            &["7:1: warning: unknown key 'sevrity'; did you mean 'severity'?"],
         ),
         (
             good.clone() + "yields_to: good\n",
-            &["7:1: warning: 'yields_to' means nothing here; did you mean 'yields-to'?"],
+            &["7:1: warning: unknown key 'yields_to'; did you mean 'yields-to'?"],
         ),
         (good.clone() + "owner: me\n", &[]),
         (
             correlation("type: event_cont\n  condition: {gte: 3}"),
             &[
-                "6:9: error: there is no correlation 'event_cont': want event_count, value_count, temporal, \
-               temporal_ordered, value_sum, value_avg, value_median, value_percentile",
+                "6:9: error: unknown correlation type 'event_cont': want event_count, value_count, \
+                 temporal, temporal_ordered, value_sum, value_avg, value_median or value_percentile",
             ],
         ),
         (
@@ -340,29 +343,29 @@ fn faults_say_what_would_be_right() {
         ),
         (
             correlation("type: event_count\n  condition:\n    gte: many"),
-            &["8:5: error: 'gte' wants a number"],
+            &["8:5: error: 'gte' needs a number"],
         ),
         (
             correlation("type: event_count\n  condition: {gte: 3}").replace("5m", "5 minutes"),
-            &["5:13: error: '5 minutes' is no time: want a number and s, m, h or d, such as 5m"],
+            &["5:13: error: invalid time '5 minutes': want a number and s, m, h or d, such as 5m"],
         ),
         (
             "title: t\n".to_owned(),
-            &["1:1: error: it is no rule: want 'detection', 'correlation' or 'filter'"],
+            &["1:1: error: not a rule: want 'detection', 'correlation' or 'filter'"],
         ),
-        (String::new(), &["1:1: warning: there is nothing in it"]),
+        (String::new(), &["1:1: warning: the file is empty"]),
         (
             good.clone() + "status: wip\n",
             &[
-                "7:9: warning: 'wip' is no status: want stable, test, experimental, deprecated or \
-                 unsupported",
+                "7:9: warning: unknown status 'wip': want stable, test, experimental, deprecated \
+                 or unsupported",
             ],
         ),
         (
             good.clone()
                 + "related:\n  - id: one\n    type: derived\n  - type: obsoletes\n    id: two\n",
             &[
-                "10:5: warning: 'obsoletes' is nothing that rules are to each other: want derived, \
+                "10:5: warning: unknown type 'obsoletes' of a related rule: want derived, \
                  obsolete, merged, renamed or similar",
             ],
         ),
@@ -373,13 +376,13 @@ fn faults_say_what_would_be_right() {
         (
             detection("cs-body: x"),
             &[
-                "5:5: error: no event has 'cs-body': rules do not look into bodies of requests; remove \
+                "5:5: error: 'cs-body' is not available: request bodies are not available; remove \
                  the selection or the rule",
             ],
         ),
         (
             detection("cs-uri-query|re:\n      - 'a'\n      - '(b'"),
-            &["7:10: error: the expression '(b' is none: unclosed group"],
+            &["7:10: error: the expression '(b' is invalid: unclosed group"],
         ),
         (
             detection("c-ip|cidr:\n      - 10.0.0.0/8\n      - 10.0.0.0/33"),
@@ -389,21 +392,15 @@ fn faults_say_what_would_be_right() {
         ),
         (
             detection("cs-host: a\n    c-uri: b\n    cs-host: c"),
-            &[
-                "7:5: error: 'cs-host' is there already: a key stands in a mapping once; for several \
-                 values want a list",
-            ],
+            &["7:5: error: duplicate key 'cs-host': for several values want a list"],
         ),
         (
             good.clone() + "title: u\n",
-            &[
-                "7:1: error: 'title' is there already: a key stands in a mapping once; for several \
-                 values want a list",
-            ],
+            &["7:1: error: duplicate key 'title': for several values want a list"],
         ),
         (
             detection("cs-uri-query: []"),
-            &["5:5: warning: 'cs-uri-query' has no value, so no event matches it"],
+            &["5:5: warning: 'cs-uri-query' has no value, so it never matches"],
         ),
         (
             detection("sc-status: 404\n  other:\n    c-uri: x"),
@@ -413,21 +410,21 @@ fn faults_say_what_would_be_right() {
         (detection("sc-status: 404\n  _other:\n    c-uri: []"), &[]),
         (
             detection("c-uri|re|base64: x"),
-            &["5:5: error: 'c-uri': |re and an encoding do not go together; leave one of them"],
+            &["5:5: error: 'c-uri': |re and an encoding cannot be combined; keep one of them"],
         ),
         (
             detection("cs-host|fieldref|gt: cs-referer"),
-            &["5:5: error: 'cs-host' is no number, so it is neither more nor less"],
+            &["5:5: error: 'cs-host' is not a numeric field: numeric comparison is not possible"],
         ),
         (
             detection("cs-host|fieldref|re: cs-referer"),
-            &["5:5: error: 'cs-host': |fieldref and |re do not go together; leave one of them"],
+            &["5:5: error: 'cs-host': |fieldref and |re cannot be combined; keep one of them"],
         ),
         (
             detection("'|re': x"),
             &[
-                "5:5: error: keywords are texts that are anywhere in an event: of modifiers they take \
-                 |all, |contains and |cased; name a field for others",
+                "5:5: error: keywords match anywhere in an event and only take |all, |contains and \
+                 |cased; name a field for other modifiers",
             ],
         ),
         (good.replace("category: webserver", "service: apache"), &[]),
@@ -440,8 +437,8 @@ fn faults_say_what_would_be_right() {
             good.replace("category: webserver", "service: nginx")
                 .replace("s:\n    sc-status: 404", "s:\n    - exited on signal"),
             &[
-                "2:1: error: service nginx is not seen in HTTP responses: want category webserver or \
-                 proxy, or product http-trace",
+                "2:1: error: service nginx does not apply to HTTP responses: want category \
+                 webserver or proxy, or product http-trace",
             ],
         ),
     ] {
@@ -461,7 +458,7 @@ fn faults_say_what_would_be_right() {
     let ran = run(&["rules", "check", empty.to_str().unwrap()]);
     assert_eq!(ran.status, 1);
     assert!(
-        ran.err.contains("their names end in .yml or .yaml"),
+        ran.err.contains("no rule files (.yml or .yaml) in "),
         "{}",
         ran.err
     );

@@ -31,7 +31,7 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
         (vec!["--rules", &*missing], "some rules do not load"),
         (
             vec!["--disable-rule", "http-path-scam"],
-            "no rule of a name",
+            "a given rule id matches no rule",
         ),
         (vec!["--no-builtin-rules"], "no rule is active"),
     ] {

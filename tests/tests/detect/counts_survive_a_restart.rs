@@ -128,7 +128,7 @@ fn two_hundred_errors_before_sigterm_and_150_after_are_one_alert_of_350() {
     agent.wait_for(150, GENEROUS).expect("a report");
     let second = agent.stop_by(Signal::TERM).expect("an outcome");
     assert!(second.status.success(), "{:?}", second.said);
-    for said in [" counters go on, ", "rules reloaded: "] {
+    for said in [" counters restored, ", "rules reloaded: "] {
         let said_so = second.said.iter().any(|line| line.contains(said));
         assert!(said_so, "{said}: {:?}", second.said);
     }

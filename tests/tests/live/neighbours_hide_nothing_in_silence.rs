@@ -152,7 +152,7 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
             let told = losses.iter().any(|line| {
                 line.starts_with(&place)
                     && line.contains(&who)
-                    && line.ends_with("it is first again")
+                    && line.ends_with("http-trace is first again")
             });
             assert!(told, "{hook} {verdict} {side}: {losses:?}");
         }
@@ -327,7 +327,7 @@ fn what_takes_the_agent_off_is_reported_and_undone() {
             assert_eq!(losses.len(), 2, "{hook} {what}: {losses:?}");
             for line in &losses {
                 assert!(
-                    line.starts_with(expected) && line.ends_with("it is first again"),
+                    line.starts_with(expected) && line.ends_with("http-trace is first again"),
                     "{hook} {what}: {line}"
                 );
             }

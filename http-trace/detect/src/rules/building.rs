@@ -57,7 +57,7 @@ impl<'a> Building<'a> {
     /// Message for a name that no loaded rule has.
     pub fn unknown(&self, name: &str) -> String {
         let near = did_you_mean(self.rules.nearest(name));
-        format!("'{name}' is no rule that is loaded{near}")
+        format!("'{name}' is not a loaded rule{near}")
     }
 
     /// An error if another rule has the same id.
@@ -66,12 +66,15 @@ impl<'a> Building<'a> {
         let (id, origin) = (&first.id, &first.origin);
         let remedy = match origin {
             Origin::BuiltIn(_) => format!(
-                ": give this one another name, or leave that one out with --disable-rule {id} (all of \
-                 them with --no-builtin-rules)"
+                ": rename this rule, or disable the other with --disable-rule {id} (all built-in \
+                 rules with --no-builtin-rules)"
             ),
             Origin::File(_) => String::new(),
         };
-        let why = format!("'{id}' is already at {origin}:{}{remedy}", first.line);
+        let why = format!(
+            "'{id}' is already defined at {origin}:{}{remedy}",
+            first.line
+        );
         Some(Finding::error(&rule.id, why))
     }
 }

@@ -105,7 +105,7 @@ impl Walk {
             Detection::Keywords(values) => Ok(item::any_keyword(values, true)),
             Detection::ArrayMatch { field, .. } => Err(Finding::error(
                 field,
-                "events have no arrays of objects; name the field without [any] or [all]",
+                "[any] and [all] are not supported: events have no arrays of objects",
             )),
             Detection::Conditional { .. } => Err(Finding::error(
                 "condition",
@@ -136,7 +136,7 @@ struct Selections<'a> {
 impl<'a> Selections<'a> {
     fn condition(&mut self, expr: &ConditionExpr, depth: usize) -> Result<Expr, Finding> {
         let Some(depth) = depth.checked_sub(1) else {
-            let why = format!("the condition is nested more than {MAX_DEPTH} deep");
+            let why = format!("the condition is nested more than {MAX_DEPTH} levels deep");
             return Err(Finding::error("condition", why));
         };
         let mut each = |parts: &[ConditionExpr]| {
@@ -150,9 +150,7 @@ impl<'a> Selections<'a> {
             ConditionExpr::Identifier(name) => {
                 let named = self.names.iter().find(|known| *known == name);
                 let named = *named.ok_or_else(|| {
-                    self.none(format!(
-                        "the condition names '{name}', which is not defined"
-                    ))
+                    self.none(format!("the condition uses '{name}', which is not defined"))
                 })?;
                 Ok(self.take(named))
             }
@@ -186,7 +184,7 @@ impl<'a> Selections<'a> {
 
     fn none(&self, why: String) -> Finding {
         let known = self.names.join(", ");
-        Finding::error("condition", format!("{why}; there are {known}"))
+        Finding::error("condition", format!("{why}; defined: {known}"))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use http_trace_model::event::NoResponse;
 use rsigma_parser::{
     ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType,
     Quantifier, SelectorPattern, WindowMode,
@@ -46,7 +47,7 @@ pub(super) fn resolve<'a>(
         building.report(*document, findings);
     }
     for (document, _) in circular.into_iter().map(|at| &pending[at]) {
-        let why = "its rules take each other in, in a circle";
+        let why = "its rules refer to each other in a cycle";
         building.report(*document, vec![Finding::error("rules", why)]);
     }
     for at in silent {
@@ -108,17 +109,20 @@ fn correlation(
     }
     let mut wrong = |at: &str, why: &str| findings.push(Finding::error(at, why));
     if rule.rules.len() > MOST_INPUTS {
-        let why = format!("a correlation takes in {MOST_INPUTS} rules at most: make two of it");
+        let why = format!("a correlation takes at most {MOST_INPUTS} rules: split it");
         wrong("rules", &why);
     }
     if rule.rules.is_empty() {
-        wrong("rules", "a correlation takes in one rule at least");
+        wrong("rules", "a correlation needs at least one rule");
     }
     if rule.window != WindowMode::Sliding {
-        wrong("window", "windows slide here: leave 'window' out");
+        wrong(
+            "window",
+            "only sliding windows are supported: remove 'window'",
+        );
     }
     if rule.timespan.seconds == 0 {
-        wrong("timespan", "a window of no time holds nothing");
+        wrong("timespan", "want a time greater than 0");
     }
     let kind = kind(rule).map_err(|finding| findings.push(finding));
     let is_known = kind.is_ok();
@@ -171,7 +175,7 @@ fn kind(rule: &CorrelationRule) -> Result<Kind, Finding> {
     };
     let fields = names.iter().map(|name| names::field(name));
     let fields = fields.collect::<Result<Vec<Field>, _>>()?;
-    let no_field = || Finding::error("condition", "it needs 'field: NAME' of one field");
+    let no_field = || Finding::error("condition", "want 'field: NAME' with one field");
     let one_field = || match &fields[..] {
         [field] => Ok(field.clone()),
         _ => Err(no_field()),
@@ -225,7 +229,7 @@ fn undo(rule: &CorrelationRule, kind: &Kind, findings: &mut Vec<Finding>) -> u64
     match at {
         Some(at) if matches!(kind, Kind::ValueCount(_)) && at < MOST_INPUTS => 1 << at,
         _ => {
-            let want = "want the name of one of its rules, in a value_count";
+            let want = "want the name of one of its rules; only allowed in value_count";
             findings.push(Finding::error("undo", want));
             0
         }
@@ -263,7 +267,7 @@ fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Se
                 Ok(Some(Seen::AtLeast(n as usize, all)))
             }
             _ => Err(wrong(format!(
-                "it can never hold: want 'gte' with how many of its {} rules must be seen",
+                "it can never be true: want 'gte' with a number of rules, at most {}",
                 inputs.len()
             ))),
         },
@@ -324,7 +328,7 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
     // Counts begin at 1; between its bounds the result of a condition does not change.
     let mut tried = bounds.chain([1, u64::MAX]).filter(|n| *n >= 1);
     if !tried.any(|n| correlation.holds(n)) {
-        return error("no count fulfils it");
+        return error("it can never be true for any count");
     }
     if let Kind::ValueCount(fields) = &correlation.kind {
         let values = fields.iter().map(distinct_values);
@@ -333,7 +337,7 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
             .flatten();
         if let Some(most) = most.filter(|most| correlation.threshold() > *most) {
             return error(&format!(
-                "it can never hold: there are {most} values at most"
+                "it can never be true: the fields have at most {most} values"
             ));
         }
         let groups = &correlation.group_by;
@@ -343,14 +347,15 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
                 .any(|group| group.of.iter().all(|of| of == field))
         };
         if correlation.threshold() > 1 && fields.iter().all(grouped) {
-            return error("it can never hold: what is counted is the same in the whole group");
+            return error("it can never be true: the counted field is also in group-by");
         }
     }
     let counts = matches!(correlation.kind, Kind::EventCount | Kind::ValueCount(_));
     // "At least one" is used to give a rule its own window.
     let once = correlation.condition == [(Comparison::Gte, 1)];
     if counts && !once && correlation.holds(1) {
-        let why = "it holds at the first event: want 'gte' with a number from 2, or a rule without correlation";
+        let why = "it is true at the first event: want 'gte' with a number from 2, or a rule \
+                   without correlation";
         return Some((Fault::Warning, why.to_owned()));
     }
     None
@@ -362,7 +367,7 @@ const fn distinct_values(field: &Field) -> Option<u64> {
         Field::Status => Some(900),
         Field::StatusClass => Some(6),
         Field::SameSite | Field::Version => Some(2),
-        Field::NoResponse => Some(5),
+        Field::NoResponse => Some(NoResponse::ALL.len() as u64),
         Field::ServerPort | Field::ClientPort => Some(65_535),
         _ => None,
     }

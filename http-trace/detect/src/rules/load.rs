@@ -86,7 +86,7 @@ fn pipe(path: &Path) -> io::Result<String> {
     };
     let name = "rules-pipe".to_owned();
     std::thread::Builder::new().name(name).spawn(read)?;
-    let silent = |_| io::Error::other("nobody has written into it and closed it within 10 seconds");
+    let silent = |_| io::Error::other("no writer wrote to the pipe and closed it within 10 s");
     let text = receiver.recv_timeout(PIPE_TIMEOUT).map_err(silent)??;
     not_too_large(text.len() as u64).map(|()| text)
 }
@@ -94,7 +94,7 @@ fn pipe(path: &Path) -> io::Result<String> {
 fn file(path: &Path) -> io::Result<String> {
     let about = fs::metadata(path)?;
     if !about.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     not_too_large(about.len())?;
     fs::read_to_string(path)

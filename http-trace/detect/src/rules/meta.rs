@@ -82,12 +82,12 @@ impl Description<'_> {
             Ok(time.as_nanos() as u64)
         });
         let alert_limit = keys.read("alert-limit", |v| {
-            v.as_u64().ok_or("want a whole number, from 0".into())
+            v.as_u64().ok_or("want an integer from 0".into())
         });
         let group_limit = keys.read("group-limit", |v| {
             let limit = v.as_u64().filter(|n| *n > 0);
             let limit = limit.and_then(|n| usize::try_from(n).ok());
-            limit.ok_or("want a whole number from 1".into())
+            limit.ok_or("want an integer from 1".into())
         });
         let ipv6_prefix = keys.read("ipv6-prefix", |v| {
             let bits = v.as_u64().and_then(|n| u8::try_from(n).ok());
@@ -97,7 +97,7 @@ impl Description<'_> {
         let quiet = keys.read("quiet", |v| v.as_bool().ok_or("want true or false".into()));
         let yields_to = keys.read("yields-to", |v| {
             let ids = strings(v).filter(|ids| !ids.is_empty());
-            ids.ok_or("want ids of rules".into())
+            ids.ok_or("want rule ids".into())
         });
         let marks = keys.read("marks", |v| match v.as_str() {
             Some("proxy") => Ok(true),
@@ -108,7 +108,7 @@ impl Description<'_> {
         });
         let roles = keys.read("entities", |v| {
             let roles = Some(roles(v)).filter(|roles| !roles.is_empty());
-            roles.ok_or("want fields, or roles with their fields".into())
+            roles.ok_or("want field names, or roles with their fields".into())
         });
         let category = keys.get("category").and_then(Value::as_str);
         let mut findings = keys.findings;
@@ -200,7 +200,7 @@ fn unknown_keys(custom: &HashMap<String, Value>) -> Vec<Finding> {
     let unknown = custom.keys().filter(|key| !is_known(key));
     let findings = unknown.filter_map(|key| {
         let near = nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '))?;
-        let why = format!("'{key}' means nothing here; did you mean '{near}'?");
+        let why = format!("unknown key '{key}'; did you mean '{near}'?");
         Some(Finding::warning(key, why))
     });
     let mut findings: Vec<Finding> = findings.collect();

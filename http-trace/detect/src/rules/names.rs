@@ -15,7 +15,7 @@ pub(super) fn field(name: &str) -> Result<Field, Finding> {
         Finding::error(
             name,
             match unseen {
-                Some((_, why)) => format!("no event has '{name}': {why}"),
+                Some((_, why)) => format!("'{name}' is not available: {why}"),
                 None => {
                     let near = did_you_mean(Field::suggestion(name));
                     format!("unknown field '{name}'{near}")
@@ -26,19 +26,18 @@ pub(super) fn field(name: &str) -> Result<Field, Finding> {
 }
 
 /// Reason for fields of response bodies.
-const BODY: &str = "rules do not look into bodies but at the first bytes of responses', with --body-snippet, as \
+const BODY: &str = "only the first bytes of response bodies are available, with --body-snippet, as \
                     http.response.body.content; use that, or remove the selection or the rule";
 
 /// Reason for fields of request bodies.
-const REQUEST_BODY: &str =
-    "rules do not look into bodies of requests; remove the selection or the rule";
+const REQUEST_BODY: &str = "request bodies are not available; remove the selection or the rule";
 
 /// Reason for decisions of a firewall or proxy.
-const VERDICT: &str = "it is what a firewall or a proxy decided, which is not on the wire; match \
-                       sc-status, or remove the rule";
+const VERDICT: &str = "decisions of firewalls and proxies are not on the wire; match sc-status, or \
+                       remove the rule";
 
 /// Reason for facts that only the client's host knows.
-const CLIENT: &str = "it is known on the client's own host only; remove the selection or the rule";
+const CLIENT: &str = "it is only known on the client's host; remove the selection or the rule";
 
 /// Names that no event has, and why.
 const UNSEEN: &[(&str, &str)] = &[

@@ -88,7 +88,7 @@ impl<'a> Documents<'a> {
     fn read(&mut self, source: &'a Source, diagnostics: &mut Vec<Diagnostic>) {
         let whole = Document::whole(source);
         if whole.text.trim().is_empty() {
-            let why = "there is nothing in it".to_owned();
+            let why = "the file is empty".to_owned();
             diagnostics.push(whole.diagnostic(Fault::Warning, (1, 1), why));
         }
         // Documents with an `action` affect others, so they cannot be read separately.
@@ -99,7 +99,7 @@ impl<'a> Documents<'a> {
         };
         for document in documents {
             if let Some(position) = document.too_deep() {
-                let why = "brackets are nested too deep: want a flat list of values".to_owned();
+                let why = "brackets are nested too deeply: want a flat list of values".to_owned();
                 diagnostics.push(document.diagnostic(Fault::Error, position, why));
                 continue;
             }
@@ -160,14 +160,14 @@ fn apply<'a>(document: Document<'a>, filter: &FilterRule, building: &mut Buildin
         return;
     }
     if !filter.detection.conditions.iter().any(negates) {
-        let why = "a filter is ANDed with the rule, so this keeps only what it selects; an allow list \
-                   needs 'condition: not selection'";
+        let why = "a filter is ANDed with the rule, so this keeps only what it selects; an allow \
+                   list needs 'condition: not selection'";
         findings.push(Finding::warning("condition", why));
     }
     let mut numbers = HashSet::new();
     if let FilterRuleTarget::Specific(names) = &filter.rules {
         for name in names {
-            let why = || format!("the filter names '{name}', which is no rule that is loaded");
+            let why = || format!("the filter names '{name}', which is not a loaded rule");
             match building.find(name) {
                 Some(number) => _ = numbers.insert(number),
                 None => findings.push(Finding::warning(name, why())),
@@ -249,7 +249,7 @@ fn leave_out_beyond(most: usize, rules: &mut RuleSet, diagnostics: &mut Vec<Diag
         line: first.line,
         column: 1,
         message: format!(
-            "there are more than {most} rules: {more} of them, from '{}' on, are not at work",
+            "more than {most} rules: the last {more}, from '{}' on, are not active",
             first.id
         ),
     });
@@ -285,7 +285,7 @@ fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
                 .filter_map(|(key, value)| Some(format!("{key} {}", value?)));
             let given: Vec<String> = given.collect();
             Some(format!(
-                "{} is not seen in HTTP responses: want category webserver or proxy, or product \
+                "{} does not apply to HTTP responses: want category webserver or proxy, or product \
                  http-trace",
                 given.join(", ")
             ))
@@ -319,8 +319,8 @@ mod tests {
         leave_out_beyond(3, &mut set, &mut diagnostics);
         assert_eq!((set.correlations.len(), set.guards.len()), (3, 3));
         let said: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-        let expected = "r.yml:16:1: error: there are more than 3 rules: 2 of them, from 'n3' on, are \
-                        not at work";
+        let expected = "r.yml:16:1: error: more than 3 rules: the last 2, from 'n3' on, are not \
+                        active";
         assert_eq!(said, [expected]);
     }
 
@@ -338,10 +338,10 @@ mod tests {
         assert_eq!(
             said,
             [
-                "r.yml:7:16: error: the expression '(' is none: unclosed group",
+                "r.yml:7:16: error: the expression '(' is invalid: unclosed group",
                 "r.yml:9:16: error: 'a' is not a network such as 10.0.0.0/8 or fd00::/8, or an \
                  address",
-                "r.yml:10:3: error: the condition names 'u', which is not defined; there are s, t",
+                "r.yml:10:3: error: the condition uses 'u', which is not defined; defined: s, t",
             ]
         );
     }
@@ -373,7 +373,7 @@ mod tests {
         let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(
-            said[0].contains("take each other in, in a circle"),
+            said[0].contains("refer to each other in a cycle"),
             "{said:?}"
         );
     }

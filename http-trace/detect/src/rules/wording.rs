@@ -12,22 +12,22 @@ const MODIFIERS: &str = "contains startswith endswith all re cidr exists cased g
 #[rustfmt::skip]
 const WORDINGS: &[(&str, &str, &str)] = &[
     ("invalid level: '{}'", "",
-     "'{}' is no level: want informational, low, medium, high or critical"),
+     "unknown level '{}': want informational, low, medium, high or critical"),
     ("invalid status: '{}'", "",
-     "'{}' is no status: want stable, test, experimental, deprecated or unsupported"),
+     "unknown status '{}': want stable, test, experimental, deprecated or unsupported"),
     ("Invalid timespan '{}'", "",
-     "'{}' is no time: want a number and s, m, h or d, such as 5m"),
+     "invalid time '{}': want a number and s, m, h or d, such as 5m"),
     ("Unknown modifier '{}'", "",
-     "there is no modifier '{}'"),
+     "unknown modifier '{}'"),
     ("Unknown correlation type: {}", "",
-     "there is no correlation '{}': want event_count, value_count, temporal, temporal_ordered, \
-      value_sum, value_avg, value_median, value_percentile"),
+     "unknown correlation type '{}': want event_count, value_count, temporal, temporal_ordered, \
+      value_sum, value_avg, value_median or value_percentile"),
     ("Non-temporal correlation rule requires a condition{}", "correlation",
      "it needs a condition, such as 'condition: {gte: 10}'"),
     ("operator '{}' requires a numeric value, got: ", "",
-     "'{}' wants a number"),
+     "'{}' needs a number"),
     ("Missing required field 'detection{}'", "title",
-     "it is no rule: want 'detection', 'correlation' or 'filter'"),
+     "not a rule: want 'detection', 'correlation' or 'filter'"),
     ("Missing required field 'condition{}'", "detection",
      "the detection needs a condition, such as 'condition: selection'"),
     ("Missing required field '{}'", "title",
@@ -65,13 +65,11 @@ pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
     if let Some(key) = quoted(message, "duplicate entry with key \"{}\"")
         && let Some(again) = document.again(key, position.unwrap_or((document.lines_before + 1, 1)))
     {
-        let why = format!(
-            "'{key}' is there already: a key stands in a mapping once; for several values want a list"
-        );
+        let why = format!("duplicate key '{key}': for several values want a list");
         return say(Fault::Error, again, why);
     }
     let hint = match message.contains("cannot start any token") {
-        true => " (a tab? YAML takes blanks)",
+        true => " (a tab? YAML is indented with spaces)",
         false => "",
     };
     let quoted = quoted(message, "'{}'").filter(|_| !message.contains("line "));
@@ -95,7 +93,7 @@ fn related(message: &str) -> Option<(usize, String)> {
     let (number, what) = rest.split_once(']')?;
     let why = match quoted(what, "invalid type '{}'") {
         Some(kind) => format!(
-            "'{kind}' is nothing that rules are to each other: want derived, obsolete, merged, renamed or \
+            "unknown type '{kind}' of a related rule: want derived, obsolete, merged, renamed or \
              similar"
         ),
         None => format!("of a related rule: {}", what.trim()),
@@ -109,8 +107,9 @@ fn condition(message: &str) -> String {
     let shown = message.lines().find_map(|line| line.strip_prefix("1 | "));
     let shown = shown.unwrap_or_default();
     if shown.contains('|') {
-        return "'|' in a condition is of old Sigma: leave it and 'timeframe' out and add a rule with \
-                'correlation: {type: event_count, rules: …, group-by: …, timespan: …, condition: {gte: …}}'"
+        return "'|' in a condition is Sigma 1 syntax: remove it and 'timeframe' and add a rule \
+                with 'correlation: {type: event_count, rules: …, group-by: …, timespan: …, \
+                condition: {gte: …}}'"
             .to_owned();
     }
     let lines = message.lines().map(str::trim);
@@ -119,7 +118,7 @@ fn condition(message: &str) -> String {
     match expected {
         Some(expected) if !shown.is_empty() => {
             format!(
-                "the condition '{}' is not understood: {expected}",
+                "the condition '{}' cannot be parsed: {expected}",
                 short(shown)
             )
         }

@@ -1,5 +1,7 @@
 //! Tests of rule files: allow lists, diagnostics, and rules that yield to others.
 
+use http_trace_model::event::NoResponse;
+
 use super::*;
 
 #[test]
@@ -17,7 +19,7 @@ fn a_rule_that_is_yielded_to_must_be_there() {
         assert!(parsed.rules.find("one").is_some());
         parsed.diagnostics.iter().map(ToString::to_string).collect()
     };
-    let expected = "r.yml:5:13: warning: 'http-path-scam' is no rule that is loaded; did you mean \
+    let expected = "r.yml:5:13: warning: 'http-path-scam' is not a loaded rule; did you mean \
                     'http-path-scan'?";
     assert_eq!(said(text, &|_| false), [expected]);
     let right = text.replace("scam", "scan");
@@ -29,13 +31,13 @@ fn a_rule_that_is_yielded_to_must_be_there() {
     let wrong = text.replace("[http-path-scam]", "3");
     let parsed = parse::parse(&[source(&wrong)], &|_| false);
     let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["r.yml:5:1: error: want ids of rules"]);
+    assert_eq!(said, ["r.yml:5:1: error: want rule ids"]);
 }
 
 /// Each input of a correlation has one bit in a word.
 #[test]
 fn a_correlation_of_more_rules_than_there_are_bits_is_refused() {
-    for (inputs, expected) in [(64, vec![]), (65, vec!["64 rules at most"])] {
+    for (inputs, expected) in [(64, vec![]), (65, vec!["at most 64 rules"])] {
         let one = |n| {
             format!(
                 "title: r{n}\nname: r{n}\nlogsource: {{category: webserver}}\n\
@@ -85,6 +87,21 @@ fn an_allow_list_is_a_filter() {
 }
 
 #[test]
+fn a_count_of_distinct_values_may_ask_for_all_of_them_but_no_more() {
+    let all = NoResponse::ALL.len();
+    for (least, is_possible) in [(all, true), (all + 1, false)] {
+        let text = format!(
+            "title: a\nname: a\nlogsource:\n  category: webserver\ndetection:\n  sel:\n    http_trace.no_response|exists: true\n  condition: sel\n---\ntitle: b\nname: b\ncorrelation:\n  type: value_count\n  rules: a\n  group-by: c-ip\n  timespan: 1m\n  condition:\n    gte: {least}\n    field: http_trace.no_response\n"
+        );
+        let origin = Origin::File("x.yml".into());
+        let parsed = parse::parse(&[Source { origin, text }], &|_| false);
+        let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(said.is_empty(), is_possible, "{least}: {said:#?}");
+        assert_eq!(parsed.rules.find("b").is_some(), is_possible, "{least}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_file_is_said_with_its_place() {
     let rule = |fields: &str| {
         format!(
@@ -100,21 +117,25 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
     for (text, expected) in [
         (rule("    cs-uri-stm: x\n"), "x.yml:7:5: error: unknown field 'cs-uri-stm'; did you mean 'cs-uri-stem'?"),
         (rule("    cs-uri|re: 'a{1000}{1000}'\n"), "x.yml:7:17: error: the expression 'a{1000}{1000}' compiles to more than"),
-        (rule("    cs-uri|re: '('\n"), "x.yml:7:17: error: the expression '(' is none: unclosed group"),
+        (rule("    cs-uri|re: '('\n"), "x.yml:7:17: error: the expression '(' is invalid: unclosed group"),
         (rule("    c-ip|cidr: 10.0.0.0/99\n"), "x.yml:7:16: error: '10.0.0.0/99' is not a network"),
-        (rule("    cs-uri|contain: x\n"), "x.yml:7:12: error: there is no modifier 'contain'; did you mean 'contains'?"),
-        (rule("    cs-uri: x\n").replace("webserver", "process_creation"), "x.yml:3:1: error: category process_creation is not seen"),
-        (rule("    cs-uri: x\n").replace("condition: sel", "condition: self"), "x.yml:8:3: error: the condition names 'self'"),
+        (rule("    cs-uri|contain: x\n"), "x.yml:7:12: error: unknown modifier 'contain'; did you \
+                                           mean 'contains'?"),
+        (rule("    cs-uri: x\n").replace("webserver", "process_creation"), "x.yml:3:1: error: category process_creation does not apply to HTTP responses"),
+        (rule("    cs-uri: x\n").replace("condition: sel", "condition: self"), "x.yml:8:3: error: the condition uses 'self'"),
         (rule("    cs-uri: x\n").replace("title: a", "title: [a"), "x.yml:"),
-        (count("    gte: 30\n    lt: 20\n    field: c-ip\n"), "x.yml:17:3: error: no count fulfils it"),
-        (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never hold: what is counted is the same"),
-        (count("    gte: 1000\n    field: sc-status\n"), "it can never hold: there are 900 values at most"),
-        (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is no rule that is loaded"),
+        (count("    gte: 30\n    lt: 20\n    field: c-ip\n"), "x.yml:17:3: error: it can never be true for any count"),
+        (count("    gte: 30\n    field: c-ip\n"), "x.yml:17:3: error: it can never be true: the counted field is also in group-by"),
+        (count("    gte: 1000\n    field: sc-status\n"), "it can never be true: the fields have at \
+                                                          most 900 values"),
+        (count("    gte: 30\n    field: cs-uri\n").replace("rules: a", "rules: http-a"), "x.yml:14:10: error: 'http-a' is not a loaded rule"),
         (rule("    cs-uri: x\n") + "---\ntitle: [b\nname: c\n", "x.yml:10:8: error: YAML parse error: did not find expected ',' or ']' at line 11 column 5, while parsing a flow sequence"),
-        (rule("    sc-status: [404, 9999]\n"), "x.yml:7:22: warning: there is no status 9999: they are 100 to 999"),
-        (rule("    sc-status:\n      - '404'\n      - '99'\n"), "x.yml:9:10: warning: there is no status 99:"),
-        (rule("    sc-status|gte: 1000\n"), "x.yml:7:20: warning: there is no status from 1000:"),
-        (rule("    sc-status: abc\n"), "x.yml:7:5: error: 'abc' is no number, and 'sc-status' always is"),
+        (rule("    sc-status: [404, 9999]\n"), "x.yml:7:22: warning: status 9999 is out of range: \
+                                                want 100 to 999"),
+        (rule("    sc-status:\n      - '404'\n      - '99'\n"), "x.yml:9:10: warning: status 99 is out of range:"),
+        (rule("    sc-status|gte: 1000\n"), "x.yml:7:20: warning: status from 1000 is out of range:"),
+        (rule("    sc-status: abc\n"), "x.yml:7:5: error: 'abc' is not a number, but 'sc-status' \
+                                        is numeric"),
         (
             "title: f\nlogsource: {category: webserver}\nfilter:\n  rules: any\n  sel:\n    c-ip: 10.0.0.1\n  condition: sel\n".to_owned(),
             "x.yml:7:3: warning: a filter is ANDed",

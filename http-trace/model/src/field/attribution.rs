@@ -68,13 +68,13 @@ macro_rules! end {
                 concat!($prefix, "process"),
                 OBJECT,
                 "",
-                "Who sent, where it is a process of this host.",
+                "The sending process, if it is on this host.",
             ),
             field(
                 concat!($prefix, "process.pid"),
                 Kind::NUMBER,
                 "kernel",
-                "Number of the process in the host's first PID namespace.",
+                "PID in the host's initial PID namespace.",
             )
             .always()
             .rules(&[concat!($prefix, "process.pid")])
@@ -87,7 +87,7 @@ macro_rules! end {
                 concat!($prefix, "process.name"),
                 Kind::Text,
                 "kernel",
-                "Name of the process (`comm`, 15 bytes at most).",
+                "Name of the process (`comm`, at most 15 bytes).",
             )
             .rules(&[concat!($prefix, "process.name")])
             .get(|v| text(&v.record.$of.as_ref()?.name))
@@ -96,7 +96,7 @@ macro_rules! end {
                 concat!($prefix, "process.executable"),
                 Kind::Text,
                 "/proc",
-                "File that it runs; of another user's process only with --executables.",
+                "Path of its executable; for other users' processes only with --executables.",
             )
             .rules(&[concat!($prefix, "process.executable")])
             .get(|v| text(&v.record.$of.as_ref()?.executable))
@@ -105,7 +105,7 @@ macro_rules! end {
                 concat!($prefix, "process.command_line"),
                 Kind::Text,
                 "/proc",
-                "What it was started with, redacted; only with --command-line.",
+                "Its command line, redacted; only with --command-line.",
             )
             .rules(&[concat!($prefix, "process.command_line")])
             .get(|v| text(&v.record.$of.as_ref()?.command_line))
@@ -115,7 +115,7 @@ macro_rules! end {
                 concat!($prefix, "process.user.id"),
                 Kind::Pattern("^[0-9]+$"),
                 "kernel",
-                "Number of its user in the host's first user namespace.",
+                "Its user id in the host's initial user namespace.",
             )
             .rules(&[concat!($prefix, "process.user.id")])
             .get(|v| {
@@ -128,7 +128,7 @@ macro_rules! end {
                 concat!($prefix, "process.user.name"),
                 Kind::Text,
                 "/etc/passwd",
-                "That user's name; not of a process in a container.",
+                "That user's name; absent for processes in containers.",
             )
             .rules(&[concat!($prefix, "process.user.name")])
             .get(|v| text(&v.record.$of.as_ref()?.user_name))
@@ -138,8 +138,7 @@ macro_rules! end {
                 concat!($prefix, "service.name"),
                 Kind::Text,
                 "cgroup",
-                "systemd service, without `.service`; of a pod what its labels `app.kubernetes.io/instance` or \
-                 `app.kubernetes.io/name` say, or the name of its owner.",
+                "systemd service, without `.service`; for a pod, its label `app.kubernetes.io/instance` or `app.kubernetes.io/name`, or the name of its owner.",
             )
             .rules(&[concat!($prefix, "service.name")])
             .get(|v| {
@@ -152,7 +151,7 @@ macro_rules! end {
                 concat!($prefix, "container.id"),
                 Kind::Text,
                 "cgroup",
-                "As its runtime has it: 64 hexadecimal digits, or a name.",
+                "Container id as used by its runtime: 64 hexadecimal digits, or a name.",
             )
             .always()
             .rules(&[concat!($prefix, "container.id")])
@@ -162,7 +161,7 @@ macro_rules! end {
                 concat!($prefix, "container.name"),
                 Kind::Text,
                 "runtime",
-                "Its name; in a pod the name there.",
+                "Container name; in a pod the name there.",
             )
             .rules(&[concat!($prefix, "container.name")])
             .get(|v| text(&container(&v.record.$of)?.name))
@@ -172,7 +171,7 @@ macro_rules! end {
                 concat!($prefix, "container.image.name"),
                 Kind::Text,
                 "runtime",
-                "The image as it was named when the container was made, with its tag.",
+                "Image name given when the container was created, with its tag.",
             )
             .rules(&[concat!($prefix, "container.image.name")])
             .get(|v| text(&container(&v.record.$of)?.image))
@@ -244,7 +243,7 @@ macro_rules! end {
                 concat!($prefix, "orchestrator.resource.parent"),
                 OBJECT,
                 "",
-                "What made the pod.",
+                "The owner of the pod.",
             ),
             field(
                 concat!($prefix, "orchestrator.resource.parent.type"),
@@ -259,7 +258,7 @@ macro_rules! end {
                 concat!($prefix, "orchestrator.resource.parent.name"),
                 Kind::Text,
                 "API server",
-                "Its name; of a deployment as the ReplicaSet between them has it.",
+                "Its name; for a Deployment, derived from the ReplicaSet between them.",
             )
             .rules(&[concat!($prefix, "orchestrator.resource.parent.name")])
             .get(|v| Some(Value::word(&pod(&v.record.$of)?.owner.as_ref()?.name)))
@@ -279,7 +278,7 @@ macro_rules! end {
                 concat!($prefix, "kubernetes.node.name"),
                 Kind::Text,
                 "API server",
-                "The node that the pod runs on.",
+                "Node on which the pod runs.",
             )
             .rules(&[concat!($prefix, "kubernetes.node.name")])
             .get(|v| text(&pod(&v.record.$of)?.node))

@@ -12,14 +12,14 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "url.full",
         Kind::Text,
         "request target, Host",
-        "The whole URL; rules also compare the request target as sent.",
+        "The full URL; rules also compare the request target as sent.",
     )
     .rules(&["c-uri", "cs-uri", "url", "url.full"]),
     field(
         "url.extension",
         Kind::Text,
         "request target",
-        "What follows the last dot of the path's last segment.",
+        "Extension of the last path segment, without the dot.",
     )
     .rules(&["c-uri-extension", "cs-uri-extension", "url.extension"]),
     field(
@@ -33,7 +33,7 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.sent_bytes",
         Kind::NUMBER,
         "message framing, access log",
-        "Head and body of the response; of an access log the number that it has, mostly the body's.",
+        "Head and body of the response; in access logs the logged number, mostly of the body only.",
     )
     .rules(&["sc-bytes"])
     .get(|v| {
@@ -46,7 +46,7 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.duration_ms",
         Kind::NUMBER,
         "clock of the capture",
-        "First byte of the request to last of the response, in ms.",
+        "Time from the first byte of the request to the last byte of the response, in ms.",
     )
     .rules(&["time-taken", "duration_ms"])
     .get(|v| {
@@ -58,7 +58,7 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.ttfb_ms",
         Kind::NUMBER,
         "clock of the capture",
-        "Last byte of the request to first byte of the final head, in ms.",
+        "Time from the last byte of the request to the first byte of the final head, in ms.",
     )
     .rules(&["ttfb_ms", "http_trace.ttfb_ms"])
     .get(|v| v.record.ttfb_ns().map(|ns| Value::Number(ns / 1_000_000))),
@@ -80,7 +80,7 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.service",
         Kind::Text,
         "request, server",
-        "The host that was asked for in lower case, with a port that is not the usual one; else the server's address; `-` where none is known.",
+        "The requested host in lower case, with the port if it is not the default; otherwise the server's address; `-` if neither is known.",
     )
     .rules(&["http_trace.service"])
     .get(|v| Some(Value::Made(service(v.record, &v.target)))),
@@ -102,21 +102,21 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.decoded_target",
         Kind::Text,
         "request target",
-        "The target as a program reads it: decoded up to three times, without NUL; `+` of the query, blanks and comments of SQL are one blank.",
+        "The normalised target: decoded up to three times, without NUL; `+` in the query, white space and SQL comments become one blank.",
     )
     .rules(&["http_trace.decoded_target"]),
     field(
         "http_trace.only_parameter",
         Kind::Text,
         "request target",
-        "Name of the query's parameter, if it has one alone, with a value; none that is a number.",
+        "Name of the query's parameter, if it has exactly one, with a value, and the name is not a number.",
     )
     .rules(&["http_trace.only_parameter"]),
     field(
         "http_trace.client_kind",
         Kind::Text,
         "request head",
-        "User agent and names of header fields in their order, but for those that change from request to request: the same for all clients of one program.",
+        "User agent and names of header fields in order, without those that vary between requests: the same for all clients that run one program.",
     )
     .rules(&["http_trace.client_kind"]),
     field(
@@ -130,35 +130,35 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "http_trace.cookie_lacks",
         Kind::Set(&["httponly", "samesite", "secure"]),
         "Set-Cookie",
-        "What some cookie that is set lacks.",
+        "Protective attributes that a cookie set by the response lacks.",
     )
     .rules(&["http_trace.cookie_lacks"]),
     field(
         "http_trace.forwarded_client",
         Kind::Ip,
         "X-Forwarded-For, Forwarded, X-Real-IP",
-        "The client that a peer which is no trusted proxy says it forwards for.",
+        "The client named by a peer that is not a trusted proxy.",
     )
     .rules(&["http_trace.forwarded_client"]),
     field(
         "http_trace.client_cgroup",
         Kind::NUMBER,
         "hook",
-        "Number of the cgroup that asked, where that is on this host.",
+        "Cgroup id of the client, if it is on this host.",
     )
     .rules(&["http_trace.client_cgroup"]),
     field(
         "http_trace.server_cgroup",
         Kind::NUMBER,
         "hook",
-        "Number of the cgroup that answered, where that is on this host.",
+        "Cgroup id of the server, if it is on this host.",
     )
     .rules(&["http_trace.server_cgroup"]),
     field(
         "http_trace.sniffed_type",
         Kind::Text,
         "response body",
-        "The media type that the first bytes of the body look like (`--body-snippet`).",
+        "The media type recognised from the first bytes of the body (`--body-snippet`).",
     )
     .rules(&["http_trace.sniffed_type"]),
 ];

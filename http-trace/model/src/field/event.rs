@@ -32,7 +32,7 @@ const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
 
 const ENVELOPE: &[Field<HttpEvent>] = &[
-    field("@timestamp", Kind::Time, "clock of the capture", "First byte of the response; of the request, where there is no response.")
+    field("@timestamp", Kind::Time, "clock of the capture", "Time of the first byte of the response; of the request, if there is no response.")
         .always()
         .strict()
         .get(|v| Some(Value::Time(v.record.time_ns)))
@@ -69,14 +69,14 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
     field("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
         .always()
         .get(|v| Some(Value::word(outcome(v.record)))),
-    field("event.duration", NUMBER, "clock of the capture", "ns, first byte of the request to last of the response.")
+    field("event.duration", NUMBER, "clock of the capture", "Time from the first byte of the request to the last byte of the response, in ns.")
         .get(|v| v.record.duration_ns().map(Value::Number))
         .read(|d, _| d.has_duration = true),
-    field("event.start", Kind::Time, "clock of the capture", "First byte of the request; of the response, where the request was not seen.")
+    field("event.start", Kind::Time, "clock of the capture", "Time of the first byte of the request; of the response, if the request was not seen.")
         .always()
         .get(|v| Some(Value::Time(v.record.request_start_ns.unwrap_or(v.record.time_ns))))
         .read(|d, v| d.start_ns = v.time()),
-    field("event.end", Kind::Time, "clock of the capture", "Last byte of the response, or of its head while the end was not seen.")
+    field("event.end", Kind::Time, "clock of the capture", "Time of the last byte of the response, or of its head if the end was not seen.")
         .always()
         .get(|v| Some(Value::Time(v.record.end_ns().unwrap_or(v.record.time_ns))))
         .read(|d, v| d.end_ns = v.time()),
@@ -94,7 +94,7 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
 ];
 
 const PEERS: &[Field<HttpEvent>] = &[
-    field("source", OBJECT, "", "The client's end of the connection. No port where a recording (http-trace detect) does not say it.").always(),
+    field("source", OBJECT, "", "The client's end of the connection. Without a port if the recorded event (http-trace detect) has none.").always(),
     field("source.ip", Kind::Ip, "IP header", "The connection's client, nearest to the server.")
         .always()
         .strict()
@@ -107,7 +107,7 @@ const PEERS: &[Field<HttpEvent>] = &[
         .rules(&["c-port", "src_port", "client.port", "source.port", "id.orig_p"])
         .get(|v| v.record.client.known_port().map(|port| Value::Number(port.into())))
         .read(|d, v| d.event.client.port = v.port().unwrap_or(0)),
-    field("source.nat", OBJECT, "", "The same end as seen nearest to the client, where addresses were translated on the way."),
+    field("source.nat", OBJECT, "", "The same end as seen nearest to the client, if addresses were translated on the way."),
     field("source.nat.ip", Kind::Ip, "IP header", "")
         .always()
         .of_connection()
@@ -117,7 +117,7 @@ const PEERS: &[Field<HttpEvent>] = &[
         .of_connection()
         .get(|v| v.record.nat_client.map(|nat| Value::Number(nat.port.into()))),
     field("client", OBJECT, "", "").always(),
-    field("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "Who asked: the real client behind trusted proxies, otherwise as `source.ip`.")
+    field("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The client: the real one behind trusted proxies, otherwise as `source.ip`.")
         .always()
         .of_connection()
         .rules(&["c-ip", "src_ip", "src-ip", "clientip", "client_ip", "client.ip", "client.address", "id.orig_h"])
@@ -130,7 +130,7 @@ const PEERS: &[Field<HttpEvent>] = &[
         .of_connection()
         .get(|v| client(v.record).port.map(|port| Value::Number(port.into())))
         .read(|d, v| d.client_port = v.port()),
-    field("destination", OBJECT, "", "The server's end of the connection. It and server are absent where a recording (http-trace detect) does not say which server it is of, as access logs do not; and so is the port alone."),
+    field("destination", OBJECT, "", "The server's end of the connection. Absent, like `server`, if the recorded event (http-trace detect) does not name the server, as in access logs; the same holds for the port alone."),
     field("destination.ip", Kind::Ip, "IP header", "")
         .always()
         .strict()
@@ -141,7 +141,7 @@ const PEERS: &[Field<HttpEvent>] = &[
         .of_connection()
         .get(|v| v.record.server.known_port().map(|port| Value::Number(port.into())))
         .read(|d, v| d.event.server.port = v.port().unwrap_or(0)),
-    field("destination.nat", OBJECT, "", "The same end as seen nearest to the client, where addresses were translated on the way."),
+    field("destination.nat", OBJECT, "", "The same end as seen nearest to the client, if addresses were translated on the way."),
     field("destination.nat.ip", Kind::Ip, "IP header", "")
         .always()
         .of_connection()
@@ -150,7 +150,7 @@ const PEERS: &[Field<HttpEvent>] = &[
         .always()
         .of_connection()
         .get(|v| server(v.record).and(v.record.nat_server).map(|nat| Value::Number(nat.port.into()))),
-    field("server.ip", Kind::Ip, "IP header", "Who answered; as `destination.ip`.")
+    field("server.ip", Kind::Ip, "IP header", "The server; as `destination.ip`.")
         .always()
         .of_connection()
         .rules(&["s-ip", "dst_ip", "dst-ip", "server.ip", "server.address", "destination.ip", "id.resp_h"])
@@ -179,14 +179,14 @@ const PEERS: &[Field<HttpEvent>] = &[
             let ip = v.record.server.known_ip().unwrap_or(v.record.client.ip);
             Some(Value::word(if ip.is_ipv4() { "ipv4" } else { "ipv6" }))
         }),
-    field("network.community_id", Kind::Pattern("^1:[A-Za-z0-9+/]{27}=$"), "tuple", "Community ID version 1, which joins records with those of Zeek, Suricata and Packetbeat. Absent where not both ends are known with their ports.")
+    field("network.community_id", Kind::Pattern("^1:[A-Za-z0-9+/]{27}=$"), "tuple", "Community ID version 1, to join records with those of Zeek, Suricata and Packetbeat. Absent unless both ends are known with their ports.")
         .of_connection()
         .get(|v| community_id(v.record)),
-    field("network.forwarded_ip", Kind::Ip, "X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The real client, where the peer is a trusted proxy that names it.")
+    field("network.forwarded_ip", Kind::Ip, "X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The real client, if the peer is a trusted proxy that names it.")
         .of_connection()
         .get(|v| v.record.forwarded.map(|client| Value::Ip(client.ip)))
         .read(|d, v| d.forwarded_ip = v.ip()),
-    field("network.direction", Kind::OneOf(&["ingress", "egress"]), "hook", "Of the response, for this host.")
+    field("network.direction", Kind::OneOf(&["ingress", "egress"]), "hook", "Direction of the response, seen from this host.")
         .get(|v| v.record.egress.map(|egress| Value::word(if egress { "egress" } else { "ingress" })))
         .read(|d, v| d.event.egress = v.bytes().map(|direction| direction == b"egress")),
     field("network.vlan", OBJECT, "", "IEEE 802.1Q tag; the outermost, where there are several."),
@@ -225,7 +225,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| v.record.request_bytes().map(Value::Number))
         .read(|d, v| d.request_bytes = v.number()),
     field("http.request.body", OBJECT, "", ""),
-    field("http.request.body.bytes", NUMBER, "message framing", "Body bytes on the wire, chunk framing not counted.")
+    field("http.request.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing.")
         .always()
         .rules(&["request_body_len", "http.request.body.bytes"])
         .get(|v| v.request().and(v.record.request_body_bytes).map(Value::Number))
@@ -263,12 +263,12 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))
         .read(|d, v| d.event.response_bytes = v.number()),
     field("http.response.body", OBJECT, "", ""),
-    field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, chunk framing not counted; those so far, where the event was written before the end, and absent where that was before the first.")
+    field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing; those so far, if the event was written before the end, and absent if that was before the first.")
         .always()
         .rules(&["response_body_len", "http.response.body.bytes"])
         .get(|v| v.response().and(v.record.body_bytes).map(Value::Number))
         .read(|d, v| d.event.body_bytes = v.number()),
-    field("http.response.body.content", Kind::Text, "response body", "The first bytes of the body, decoded, where --body-snippet asks for them.")
+    field("http.response.body.content", Kind::Text, "response body", "The first bytes of the body, decoded, if requested by --body-snippet.")
         .rules(&["http.response.body.content"])
         .get(|v| v.response().and(v.record.body_bytes).and(v.record.body_snippet.as_deref()).map(Value::Text))
         .read(|d, v| d.event.body_snippet = v.into_bytes()),
@@ -278,7 +278,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .rules(&["url.original", "uri"])
         .get(|v| v.request().map(|request| Value::Text(&request.target)))
         .read(|d, v| d.target = v.into_bytes()),
-    field("url.scheme", Kind::Text, "request target", "`http` where the target does not say; absent for CONNECT.")
+    field("url.scheme", Kind::Text, "request target", "`http` if the target has none; absent for CONNECT.")
         .get(|v| v.target.scheme.map(Value::Text)),
     field("url.domain", Kind::Text, "request target, Host", "Host without port.")
         .rules(&["cs-host", "host", "vhost", "r-dns", "url.domain"])
@@ -290,7 +290,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     field("url.query", Kind::Text, "request target", "Without `?`. Rules also compare path and query together, since many public rules put a path here.")
         .rules(&["cs-uri-query", "c-uri-query", "uri_query", "url.query"])
         .get(|v| v.target.query.map(Value::Text)),
-    field("url.port", Kind::Port, "request target, Host", "As sent, or the scheme's default where a host was sent without one.")
+    field("url.port", Kind::Port, "request target, Host", "As sent, or the scheme's default if the host was sent without one.")
         .get(|v| v.target.port.map(|port| Value::Number(port.into())))
         .read(|d, v| d.port = v.number()),
     field("user_agent.original", Kind::Text, "User-Agent", "")
@@ -299,7 +299,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| v.request()?.headers.first_known(Known::USER_AGENT).map(Value::Text))
         .read(|d, v| d.add_line("user-agent", v)),
     field("user", OBJECT, "", "Of Basic authentication."),
-    field("user.name", Kind::Text, "Authorization", "User of Basic authentication; the password is never looked at.")
+    field("user.name", Kind::Text, "Authorization", "User of Basic authentication; the password is never read.")
         .always()
         .rules(&["cs-username", "username", "user.name"])
         .get(|v| match v.user {

@@ -20,7 +20,7 @@ pub const LOSS: &[Field<Loss>] = &[
         "@timestamp",
         Kind::Time,
         "clock of the capture",
-        "End of the interval in which it happened.",
+        "End of the interval in which the loss happened.",
     )
     .get(|v| Some(Value::Time(v.record.until_ns))),
     field("ecs", Kind::Object, "", ""),
@@ -68,28 +68,28 @@ pub const LOSS: &[Field<Loss>] = &[
         "http_trace.lost.count",
         Kind::Number(1, u64::MAX),
         "counter",
-        "How much.",
+        "Amount lost.",
     )
     .get(|v| Some(Value::Number(v.record.count))),
     field(
         "http_trace.lost.unit",
         Kind::OneOf(&LossUnit::NAMES),
         "counter",
-        "Of what.",
+        "Unit of the amount.",
     )
     .get(|v| Some(Value::word(v.record.unit.name()))),
     field(
         "http_trace.lost.where",
         Kind::Text,
         "counter",
-        "The stage and the reason, such as `ring_full`.",
+        "Stage and reason, such as `ring_full`.",
     )
     .get(|v| Some(Value::word(v.record.place))),
     Field::new(About::new(
         "http_trace.lost.detail",
         Kind::Text,
         "kernel",
-        "The interface, and the program that hides packets there.",
+        "The interface, and the program that hides its packets.",
     ))
     .get(|v| {
         v.record
@@ -108,7 +108,7 @@ pub const LOSS: &[Field<Loss>] = &[
         "http_trace.lost.until",
         Kind::Time,
         "clock of the capture",
-        "End of it.",
+        "End of the interval.",
     )
     .get(|v| Some(Value::Time(v.record.until_ns))),
 ];

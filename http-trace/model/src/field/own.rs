@@ -50,7 +50,7 @@ const OUTER: &[About] = &[
 /// The fields.
 pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("observer", OBJECT, "", "").always(),
-    field("observer.hostname", Kind::Text, "agent", "Name of the host that traced.")
+    field("observer.hostname", Kind::Text, "agent", "Name of the tracing host.")
         .always()
         .of_run()
         .get(|v| Some(Value::Text(v.hostname))),
@@ -82,21 +82,21 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         .strict()
         .get(|v| informational(v.record))
         .read(|d, v| d.informational = v.into_list()),
-    field("http_trace.request_version", Kind::Text, "request line", "What stands for a version in a request line that has none of HTTP/1.x, as sent (`RTSP/1.0`).")
+    field("http_trace.request_version", Kind::Text, "request line", "The protocol of a request line that is not HTTP/1.x, as sent (`RTSP/1.0`).")
         .get(|v| v.request()?.version.as_deref().map(Value::Text))
         .read(|d, v| d.request_version = v.into_bytes()),
-    field("http_trace.no_response", Kind::OneOf(&NoResponse::NAMES), "end of the connection", "Why the request was never answered, or was with what is no response; then there is no http.response.")
+    field("http_trace.no_response", Kind::OneOf(&NoResponse::NAMES), "end of the connection", "Why the request has no response; http.response is then absent.")
         .rules(&["http_trace.no_response"])
         .get(|v| v.record.no_response.map(|why| Value::word(why.name())))
         .read(|d, v| d.event.no_response = v.bytes().and_then(NoResponse::named)),
-    field("http_trace.ttfb_ns", NUMBER, "clock of the capture", "Last byte of the request to first byte of the final head.")
+    field("http_trace.ttfb_ns", NUMBER, "clock of the capture", "Time from the last byte of the request to the first byte of the final head, in ns.")
         .get(|v| v.record.ttfb_ns().map(Value::Number))
         .read(|d, v| d.ttfb_ns = v.number()),
-    field("http_trace.ttlb_ns", NUMBER, "clock of the capture", "Last byte of the request to last byte of the response.")
+    field("http_trace.ttlb_ns", NUMBER, "clock of the capture", "Time from the last byte of the request to the last byte of the response, in ns.")
         .get(|v| v.record.ttlb_ns().map(Value::Number)),
     field("http_trace.body_end", Kind::OneOf(&BodyEnd::NAMES), "message framing", "How the body ended, once it has (RFC 9112 section 6.3).")
         .get(|v| v.record.body_end.map(|end| Value::word(end.name()))),
-    field("http_trace.transaction", Kind::Pattern(r"^\d+\.\d+$"), "counter", "Number of the connection in this run, and of the transaction in it.")
+    field("http_trace.transaction", Kind::Pattern(r"^\d+\.\d+$"), "counter", "Numbers of the connection in this run and of the transaction in it.")
         .always()
         .get(|v| Some(Value::Dotted(v.record.connection, v.record.ordinal.into())))
         .read(|d, v| d.set_connection(&v)),
@@ -112,7 +112,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         .always()
         .get(|v| Some(Value::Bool(v.record.complete)))
         .read(|d, v| d.event.complete = v != Value::Bool(false)),
-    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "What of the transaction was not seen.")
+    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen.")
         .always()
         .get(|v| {
             let missing = v.record.missing.iter();
@@ -143,7 +143,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments.")
         .always()
         .get(|v| Some(Value::Number(v.record.retransmissions.into()))),
-    field("http_trace.hook", Kind::OneOf(&HOOKS), "hook", "Where the response's head was taken.")
+    field("http_trace.hook", Kind::OneOf(&HOOKS), "hook", "Hook at which the response's head was captured.")
         .always()
         .get(|v| Some(Value::word(v.record.hook.name()))),
     field("http_trace.interfaces", Kind::Texts(0), "hook", "Interfaces that the response was seen on.")
@@ -157,14 +157,14 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("http_trace.packet_len", NUMBER, "capture", "Length on the wire of the frame that held the response's first byte.")
         .always()
         .get(|v| Some(Value::Number(v.record.packet_len.into()))),
-    field("http_trace.cgroup_id", NUMBER, "hook", "Number of the cgroup of this host that sent the response, or received it.")
+    field("http_trace.cgroup_id", NUMBER, "hook", "Id of the cgroup on this host that sent or received the response.")
         .get(|v| v.record.cgroup_id.map(Value::Number))
         .read(|d, v| d.event.cgroup_id = v.number()),
-    field("http_trace.tunnel", OBJECT, "", "What the response (of a request without one, the request) was wrapped in, outermost first."),
+    field("http_trace.tunnel", OBJECT, "", "Tunnels around the response (or around the request, if there is no response), outermost first."),
     field("http_trace.tunnel.layers", Kind::Rows(LAYER, 1, u64::MAX), "tunnel headers", "")
         .always()
         .get(|v| layers(v.record)),
-    field("http_trace.tunnel.outer", Kind::Rows(OUTER, 0, u64::MAX), "outer IP headers", "The ends of the IP headers around the connection's own: on the client's side and on the server's.")
+    field("http_trace.tunnel.outer", Kind::Rows(OUTER, 0, u64::MAX), "outer IP headers", "Addresses of the outer IP headers: on the client's side and on the server's.")
         .always()
         .get(|v| outer(v.record)),
 ];

@@ -81,7 +81,7 @@ impl Place {
             }),
             Place::File(path) => {
                 let file: Kubeconfig = yaml_serde::from_str(&text(path)?)
-                    .map_err(|error| format!("{}: no kubeconfig: {error}", path.display()))?;
+                    .map_err(|error| format!("{}: invalid kubeconfig: {error}", path.display()))?;
                 let folder = path.parent().unwrap_or(Path::new(""));
                 let access = file.access(folder);
                 access.map_err(|why| format!("{}: {why}", path.display()))
@@ -96,7 +96,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
 
 fn text(path: &Path) -> Result<String, String> {
     let text = String::from_utf8(bytes(path)?);
-    let text = text.map_err(|_| format!("{}: no text", path.display()))?;
+    let text = text.map_err(|_| format!("{}: not UTF-8", path.display()))?;
     Ok(text.trim().to_owned())
 }
 
@@ -130,7 +130,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
         }
     }
     match found.is_empty() {
-        true => Err("certificate: there is none".to_owned()),
+        true => Err("no certificate found".to_owned()),
         false => Ok(found),
     }
 }
@@ -198,19 +198,17 @@ impl Kubeconfig {
     fn access(self, folder: &Path) -> Result<Access, String> {
         let name = &self.current_context;
         let context = self.contexts.iter().find(|one| one.name == *name);
-        let context = &context
-            .ok_or(format!("there is no context '{name}'"))?
-            .context;
+        let context = &context.ok_or(format!("no context '{name}'"))?.context;
         let of = |one: &&NamedCluster| one.name == context.cluster;
         let cluster = self.clusters.iter().find(of);
-        let cluster = cluster.ok_or(format!("there is no cluster '{}'", context.cluster))?;
+        let cluster = cluster.ok_or(format!("no cluster '{}'", context.cluster))?;
         let cluster = &cluster.cluster;
         let user = self.users.into_iter().find(|one| one.name == context.user);
         let user = user.map(|one| one.user).unwrap_or_default();
         if user.exec.is_some() {
             return Err(format!(
-                "user '{}' has a program for credentials (exec), which is not run; want a token or a \
-                 certificate",
+                "user '{}' uses an exec credential plugin, which is not supported; want a token or \
+                 a certificate",
                 context.user
             ));
         }
@@ -298,7 +296,11 @@ users:
             ),
             ("cluster: c,", "cluster: d,", "no cluster 'd'"),
             ("token: sesame", "tokenFile: none", "none: No such file"),
-            ("token: sesame", "exec: {command: aws}", "which is not run"),
+            (
+                "token: sesame",
+                "exec: {command: aws}",
+                "which is not supported",
+            ),
             (
                 "server:",
                 "certificate-authority-data: '!', server:",
@@ -307,15 +309,15 @@ users:
             (
                 "server:",
                 "certificate-authority-data: 'YQ==', server:",
-                "certificate: there is none",
+                "no certificate found",
             ),
             (
                 "server:",
                 "certificate-authority: missing, server:",
                 "missing: No such file",
             ),
-            ("clusters:", "clusters: 7 #", "no kubeconfig"),
-            (FILE, "\u{0}", "no kubeconfig"),
+            ("clusters:", "clusters: 7 #", "invalid kubeconfig"),
+            (FILE, "\u{0}", "invalid kubeconfig"),
         ] {
             let error = read(&FILE.replace(from, to)).expect_err(to);
             assert!(error.contains(why), "{error}");

@@ -161,7 +161,7 @@ impl Follower {
                 End::Over => {}
                 End::Failed(why) => {
                     if !std::mem::replace(&mut self.was_said, true) {
-                        (self.say)(&format!("pods are not named: {why}; it is tried again"));
+                        (self.say)(&format!("pods are not named: {why}; retrying"));
                     }
                 }
             }
@@ -216,10 +216,10 @@ impl Follower {
         let answer = self.get("resourceVersion=0", self.watch.times.answer)?;
         let body = answer.into_body().into_with_config().limit(LARGEST_LIST);
         let list: List = serde_json::from_reader(BufReader::new(body.reader()))
-            .map_err(|error| End::Failed(format!("no list of pods: {error}")))?;
+            .map_err(|error| End::Failed(format!("invalid pod list: {error}")))?;
         let version = list.metadata.resource_version;
         if version.is_empty() {
-            return Err(End::Failed("a list of pods without a version".to_owned()));
+            return Err(End::Failed("pod list without a resourceVersion".to_owned()));
         }
         let items = list.items.unwrap_or_default();
         let (node, labels) = (&self.watch.node, &self.watch.labels);
@@ -254,7 +254,7 @@ impl Follower {
                 Ok(0) => return End::Over,
                 Ok(read) if read as u64 == LARGEST_OBJECT => {
                     self.version = None;
-                    return End::Failed("a change of a pod that is too long".to_owned());
+                    return End::Failed("pod change too long".to_owned());
                 }
                 Ok(_) => {}
                 // Disconnected, or silent for too long: reconnecting shows whether the server is up.
@@ -269,7 +269,7 @@ impl Follower {
     }
 
     fn change(&mut self, line: &[u8]) -> Result<(), End> {
-        let bad = |error| End::Failed(format!("no change of a pod: {error}"));
+        let bad = |error| End::Failed(format!("invalid pod change: {error}"));
         let Kind { r#type: kind } = serde_json::from_slice(line).map_err(bad)?;
         if kind == "ERROR" {
             let status = serde_json::from_slice::<Of<Status>>(line);
@@ -449,7 +449,7 @@ mod tests {
                 Mode::Status(500),
                 "500 Internal Server Error no pods for you",
             ),
-            (Mode::Garbage, "no change of a pod: expected value"),
+            (Mode::Garbage, "invalid pod change: expected value"),
             (Mode::Hangs, "timeout"),
         ]
         .into_iter()

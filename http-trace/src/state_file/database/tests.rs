@@ -177,12 +177,12 @@ fn what_lies_is_told_and_can_be_moved_aside() {
         (
             "view",
             &|| change("DROP TABLE kept; CREATE VIEW kept AS SELECT 1"),
-            "the table of an inventory",
+            "no inventory table",
         ),
         (
             "trigger",
             &|| change("CREATE TRIGGER t AFTER INSERT ON kept BEGIN DELETE FROM kept; END"),
-            "the table",
+            "no inventory table",
         ),
         ("cut", &cut, "malformed"),
         ("noise", &noise, "malformed"),

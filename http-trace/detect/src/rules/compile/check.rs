@@ -15,7 +15,7 @@ const STATUSES: RangeInclusive<f64> = 100.0..=999.0;
 pub(super) fn item(item: &DetectionItem) -> Vec<Finding> {
     let name = item.field.name.as_deref().unwrap_or_default();
     if item.values.is_empty() {
-        let why = format!("'{name}' has no value, so no event matches it");
+        let why = format!("'{name}' has no value, so it never matches");
         return vec![Finding::warning(name, why)];
     }
     if Field::named(name) != Some(Field::Status) {
@@ -44,6 +44,6 @@ fn no_status(name: &str, modifiers: &[Modifier], value: &SigmaValue) -> Option<F
         [Modifier::Lte] => (number >= least, "up to "),
         _ => return None,
     };
-    let why = format!("there is no status {asked}{value}: they are {least} to {most}");
+    let why = format!("status {asked}{value} is out of range: want {least} to {most}");
     (!exists).then(|| Finding::warning(name, why).of_value(value.to_string()))
 }

@@ -28,13 +28,13 @@ pub(super) fn expression(
     let why = match Pattern::new(pattern) {
         Ok(pattern) => return Ok(TextTest::Regex(pattern)),
         Err(regex::Error::CompiledTooBig(_)) => {
-            format!("compiles to more than {PATTERN_BYTES} bytes: bound its repetitions")
+            format!("compiles to more than {PATTERN_BYTES} bytes: limit its repetitions")
         }
         // The message has an excerpt of the expression before its last line.
         Err(error) => {
             let error = error.to_string();
             let last = error.lines().last().unwrap_or(&error);
-            format!("is none: {}", last.trim_start_matches("error: "))
+            format!("is invalid: {}", last.trim_start_matches("error: "))
         }
     };
     let short: String = given.chars().take(80).collect();

@@ -98,8 +98,8 @@ fn networks(
 fn keywords(item: &DetectionItem) -> Result<Expr, Finding> {
     let known = [Modifier::All, Modifier::Contains, Modifier::Cased];
     if item.field.modifiers.iter().any(|m| !known.contains(m)) {
-        let why = "keywords are texts that are anywhere in an event: of modifiers they take |all, \
-                   |contains and |cased; name a field for others";
+        let why = "keywords match anywhere in an event and only take |all, |contains and |cased; \
+                   name a field for other modifiers";
         return Err(Finding::error("'|", why));
     }
     let fold = !item.field.has_modifier(Modifier::Cased);

@@ -82,17 +82,16 @@ pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, F
         match (given.next(), given.next()) {
             (one, None) => Ok(one),
             _ => Err(error(format!(
-                "'{name}' has more than one {what}: leave one, or write two selections"
+                "'{name}' has more than one {what}: keep one, or write two selections"
             ))),
         }
     };
     if has(M::Expand) {
-        let why =
-            "|expand needs a placeholder's values, which there are none of: write the values out";
+        let why = "|expand is not supported: there are no placeholder values; write the values out";
         return Err(error(why.to_owned()));
     }
     if has_any(DATES) {
-        return Err(error("no field of an event is a date".to_owned()));
+        return Err(error("events have no date fields".to_owned()));
     }
     let part = only(PARTS, "of |contains, |startswith and |endswith")?;
     let comparison = only(COMPARISONS, "comparison")?;
@@ -100,7 +99,7 @@ pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, F
     while let Some((one, _, others)) = groups.next() {
         let mut later = groups.clone().map(|group| group.0);
         if let Some(other) = later.find(|other| !others.contains(other)) {
-            let why = format!("'{name}': {one} and {other} do not go together; leave one of them");
+            let why = format!("'{name}': {one} and {other} cannot be combined; keep one of them");
             return Err(error(why));
         }
     }

@@ -36,14 +36,19 @@ pub(super) fn variants(
         .map(|text| text.as_plain().map(String::into_bytes));
     let mut bytes = plain
         .collect::<Option<Vec<Vec<u8>>>>()
-        .ok_or_else(|| Finding::error(name, "a value that is encoded must have no wildcards"))?;
+        .ok_or_else(|| Finding::error(name, "an encoded value cannot contain wildcards"))?;
     for encoding in &m.encodings {
         bytes = bytes.iter().flat_map(|b| encode(*encoding, b)).collect();
     }
     // Cutting the parts that depend on neighbouring bytes leaves nothing of one or two bytes in some
     // alignments, and an empty text would match everything.
     bytes.retain(|b| !b.is_empty());
-    let wide = |_| Finding::error(name, "wide text is only found encoded: add |base64offset");
+    let wide = |_| {
+        Finding::error(
+            name,
+            "wide text is only supported if encoded: add |base64offset",
+        )
+    };
     let texts = bytes
         .into_iter()
         .map(|b| String::from_utf8(b).map_err(wide));

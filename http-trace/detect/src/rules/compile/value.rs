@@ -36,7 +36,7 @@ pub(super) fn one_value(
         Operation::Order(order) => match number(value) {
             Some(number) => Test::Number(order, number),
             None => {
-                let why = format!("'{value}' is not a number to compare with");
+                let why = format!("'{value}' is not a number");
                 return Err(Finding::error(name, why));
             }
         },
@@ -110,7 +110,10 @@ fn other_field(
         (Some(order), _) => {
             for (name, field) in [(name, field), (&named, &other)] {
                 if !field.may_be_number() {
-                    let why = format!("'{name}' is no number, so it is neither more nor less");
+                    let why = format!(
+                        "'{name}' is not a numeric field: numeric comparison is not \
+                                       possible"
+                    );
                     return Err(Finding::error(name, why));
                 }
             }
@@ -139,7 +142,7 @@ fn never(name: &str, field: &Field, value: &SigmaValue) -> Option<String> {
     };
     let text = text.as_plain().filter(|text| text != "-")?;
     if field.is_number() && text.parse::<f64>().is_err() {
-        return Some(format!("'{text}' is no number, and '{name}' always is"));
+        return Some(format!("'{text}' is not a number, but '{name}' is numeric"));
     }
     let network = field.is_address() && text.contains('/');
     (network && http_trace_model::value::network(&text).is_ok())
