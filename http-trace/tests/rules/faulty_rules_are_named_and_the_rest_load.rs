@@ -87,7 +87,7 @@ correlation:
     (
         "expand.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-ip|expand: '%scanners%'\n  condition: s\n",
-        "expand.yml:5:5: error: |expand needs a placeholder's values",
+        "expand.yml:5:5: error: |expand is not supported",
     ),
     (
         "field.yml",
