@@ -87,7 +87,7 @@ correlation:
     (
         "expand.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-ip|expand: '%scanners%'\n  condition: s\n",
-        "expand.yml:5:5: error: |expand needs a placeholder's values",
+        "expand.yml:5:5: error: |expand is not supported",
     ),
     (
         "field.yml",
@@ -121,7 +121,7 @@ filter:
     (
         "source.yml",
         "title: t\nlogsource:\n  category: process_creation\n  product: windows\ndetection:\n  s:\n    c-uri: x\n  condition: s\n",
-        "source.yml:2:1: error: category process_creation, product windows is not seen in HTTP responses",
+        "source.yml:2:1: error: category process_creation, product windows does not apply to HTTP responses",
     ),
     (
         "threshold.yml",

@@ -223,7 +223,7 @@ fn and_what_is_missing_is_named_with_what_is_lost() {
             "+net_admin,+bpf,+perfmon",
             &["--duration", "100ms"],
             0,
-            "CAP_SYS_NICE (without it the threads",
+            "CAP_SYS_NICE (without it, the reader and writer threads",
         ),
     ] {
         let mut command = Command::new(program("setpriv").expect("setpriv"));
