@@ -195,8 +195,8 @@ impl Connection {
             }
         } else if header.has(flag::STREAM_BEGINS) {
             self.stream_begins(env, d, header);
-            // The filter was there from the start: what an end acknowledges with its first bytes
-            // is where the peer's begin, whether or not those will be seen.
+            // The filter followed the stream from its beginning: what an end acknowledges with its first
+            // bytes is where the peer's stream begins, whether or not that will be seen.
             let link = &self.tcp.link;
             let asks = !link.is_client(1 - d);
             if asks && !answers && !link.known[1 - d] && header.has(flag::ACK) {
