@@ -30,7 +30,7 @@ use crate::table::Id;
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     pub interfaces: Interfaces,
-    /// Tags and tunnels by the number that records bear.
+    /// Tags and tunnels by the number in records.
     pub encaps: Encaps,
     /// The source that a PROXY protocol header named, by connection.
     proxied: HashMap<u64, Forwarded>,
@@ -55,7 +55,7 @@ impl Context {
         self.connections
     }
 
-    /// The connection with this number is gone.
+    /// Drops the state of a connection that is gone.
     pub fn forget(&mut self, number: u64) {
         self.aliases.forget(number);
         self.proxied.remove(&number);
@@ -375,7 +375,7 @@ impl Emitter<'_> {
     }
 }
 
-/// Cookies of the client's and the server's socket, as far as their packets tell.
+/// Cookies of the client's and the server's socket, as far as known from their packets.
 fn sockets(response: Option<&Origin>, request: Option<&Origin>) -> [Option<u64>; 2] {
     let [answers, is_answered] = response.map_or([None; 2], Origin::sockets);
     let [asks, is_asked] = request.map_or([None; 2], Origin::sockets);

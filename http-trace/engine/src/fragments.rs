@@ -1,5 +1,5 @@
 //! Reassembles IP packets from fragments (RFC 791 §3.2, RFC 815, RFC 8200 §4.5), within fixed limits.
-//! Must not look into their payload.
+//! Decides nothing about the segments inside.
 //!
 //! Follows Linux (`ip_fragment.c`, `inet_fragment.c`, since 4.19; RFC 5722 for IPv6): a fragment whose
 //! bytes are all present is a copy; one that overlaps others in part, or contradicts them, drops its

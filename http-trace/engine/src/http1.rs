@@ -3,6 +3,11 @@
 //! Takes each direction's bytes in order and yields exchanges. Of TCP it must know only the
 //! acknowledgements that come with the bytes.
 //!
+//! Bytes pass through `framing`, which turns them into heads, bodies and ends; `heads` decodes a completed
+//! head and applies it; `transaction` and `order` find the request that a response answers. An exchange
+//! is yielded when it ends or its event is due, unless it rests on a claim: then `proof` decides whether
+//! and when.
+//!
 //! # Layout
 //! - `order`, `pending`, `transaction`: requests in flight and which of them a response answers.
 //! - `claim`: responses held back until they are confirmed.

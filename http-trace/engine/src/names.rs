@@ -250,7 +250,7 @@ pub struct Alias {
     pub flipped: bool,
     /// Distinguishes the paths of one connection; 0 is that of its own name.
     pub path: u8,
-    /// Order in which aliases were made.
+    /// Position in the order of creation.
     made: u64,
 }
 

@@ -92,7 +92,7 @@ impl Origin {
         }
     }
 
-    /// For something of which no packet was seen.
+    /// For something that no packet showed.
     pub const fn at(time_ns: u64) -> Self {
         Origin {
             time_ns,

@@ -5,7 +5,6 @@
 //! [`Sink`]; exchanges of one connection may end in any order. Must know neither segments nor events.
 //! The only trace of TCP is an [`Ack`] beside the bytes; a transport without acknowledgements gives the
 //! position up to which the sender had read.
-//! acknowledgements replaces by the position up to which the sender had read.
 //!
 //! # Layout
 //! - [`body`]: the first bytes of a body.

@@ -114,7 +114,7 @@ pub struct Stats {
     pub requests_unmatched: u64,
     /// `HTTP/1.x` heads with an impossible status code; they make no events.
     pub bad_status: u64,
-    /// Connections taken into the table.
+    /// Connections added to the table.
     pub flows: u64,
     /// Aliases of connections (address translation); not included in `flows`.
     pub aliases: u64,
@@ -145,7 +145,7 @@ pub struct Stats {
     pub filter_disagrees: u64,
     /// Bytes that came more than once.
     pub copied_bytes: u64,
-    /// Copies that differed from what came first.
+    /// Copies that differed from the first bytes seen at their position.
     pub overlaps_differ: u64,
     /// RSTs, FINs and SYNs that fit and were disproved by what followed.
     pub disputed_segments: u64,

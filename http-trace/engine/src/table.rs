@@ -59,7 +59,7 @@ struct Ends {
     len: usize,
 }
 
-/// The table, from keys `K` to values `V`.
+/// The table: maps keys `K` to values `V`.
 #[derive(Debug)]
 pub struct Table<K, V> {
     index: HashTable<u32>,

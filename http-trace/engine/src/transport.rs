@@ -1,6 +1,17 @@
 //! TCP: puts each direction's bytes in order and hands them to the connection's protocol, together with
 //! gaps that will not be filled, declared skips, and how the connection ended.
 //!
+//! A connection is quiet while nothing is in flight: it then keeps only its position in each direction
+//! (`tcp`) and the protocol's small state. The first byte allocates the rest (`active`). Positions are 64
+//! bits wide and do not wrap.
+//!
+//! - **Reassembly**: bytes are handed over in order, and a response only after the request bytes that it
+//!   acknowledges. The first copy of a byte wins; bytes win over a declared skip.
+//! - **Gaps**: missing bytes are waited for, for a shorter time if the peer has acknowledged them, then
+//!   passed on as a gap.
+//! - **Copies** are counted and compared with what came first.
+//! - **Closes** are claims, since anyone can send a FIN or RST: what depends on one waits for confirmation.
+//!
 //! Must not interpret bytes. It asks the protocol how many bytes of a direction are certainly body, and
 //! whether an exchange is in flight.
 //!

@@ -111,7 +111,7 @@ impl Order {
         self.owed = self.owed.saturating_sub(1);
     }
 
-    /// Resumed framing has held for long: the client asks only when everything is answered.
+    /// Resumed framing has held for long: the client is taken to ask only when everything is answered.
     pub const fn trust(&mut self) {
         self.bits |= TRUSTED;
     }

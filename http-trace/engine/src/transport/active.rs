@@ -185,8 +185,7 @@ impl Active {
 
     /// Hands over everything that is next, in both directions; with `force` also across gaps.
     pub fn drain(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, force: bool) {
-        // Requests first, so that responses find them; but nothing before the bytes that it
-        // acknowledges.
+        // Requests first, so that responses find them; but nothing before the bytes it acknowledges.
         let client = tcp.link.client_or_first();
         let mut causal = true;
         loop {
@@ -242,7 +241,7 @@ impl Active {
         }
     }
 
-    /// Hands over bytes of direction `d`; the wait for the next gap starts anew.
+    /// Hands over bytes of direction `d`; the wait for the next gap starts again.
     pub fn data(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, chunk: &Chunk<'_>) {
         self.protocol.data(&mut env.cx(&mut tcp.link), d, chunk);
         let stream = &mut self.streams[d];
@@ -349,8 +348,7 @@ impl Active {
         }
         let body = start - next <= self.protocol.skippable(d);
         if stream.buffer.is_empty() && tcp.link.known[1 - d] && !body {
-            // A FIN alone may be forged: bytes before it are missing only if the peer has acknowledged
-            // it.
+            // A FIN alone may be forged: bytes before it are missing only if the peer acknowledged it.
             return if stream.acked == start + 1 {
                 config.hole_ns
             } else {
@@ -481,7 +479,7 @@ impl Active {
         };
         self.protocol.is_quiet()
             || self.opaque(d)
-            // A higher acknowledgement is of bytes beyond the FIN.
+            // A higher acknowledgement covers bytes beyond the FIN.
             || self.streams[d].acked == fin + 1 && self.protocol.is_ended_by_close(&tcp.link, d)
             || self.fin_due_ns(tcp, d).is_some_and(|due| env.now_ns >= due)
     }

@@ -274,7 +274,7 @@ impl Connection {
             active.note_fin(env, d, header.skip_to, &origin);
         }
         if header.has(flag::FIN) && self.tcp.is_reset_by(d) {
-            // A RST and an orderly close exclude each other.
+            // A sender that has reset the connection sends no FIN.
             self.disprove_close(env, d);
         }
         self.settle(env);

@@ -84,7 +84,7 @@ impl Held {
         }
     }
 
-    /// Memory in use.
+    /// Memory in use, in bytes.
     pub fn size(&self) -> usize {
         size_of::<Held>() + self.bytes.capacity()
     }

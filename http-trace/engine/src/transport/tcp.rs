@@ -37,8 +37,8 @@ pub(crate) const fn timer(deadline_ns: u64) -> u32 {
 }
 
 impl Tcp {
-    /// A close or a SYN is disproved. The next exchange is marked if its sender had sent a message
-    /// before; a filter does not report earlier ones.
+    /// A close or a SYN is disproved. The next exchange is marked if the sender has sent a message; before
+    /// that, a filter does not report it.
     pub const fn dispute(&mut self, stats: &mut Stats, framed: bool) {
         stats.disputed_segments += 1;
         self.link.disputed |= framed;
