@@ -26,8 +26,7 @@ const MAX_BYTES: usize = 16 << 20;
 const MAX_RUNS: usize = 256;
 /// Memory overhead of a run, in bytes.
 const RUN_BYTES: usize = 64;
-/// How long a packet of a capture waits for its fragments: Linux's `ipfrag_time`. Identifications are
-/// reused.
+/// How long a packet of a capture waits for its fragments: Linux's `ipfrag_time`. Identifications are reused.
 pub const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// Counters of fragments and packets.
@@ -41,8 +40,7 @@ pub struct FragmentCounts {
     pub given_up: u64,
     /// Packets dropped to stay within the limits.
     pub displaced: u64,
-    /// Packets dropped because a fragment contradicts others about the packet's end, or leaves too many
-    /// gaps.
+    /// Packets dropped because a fragment contradicts others about the packet's end, or leaves too many gaps.
     pub contradicting: u64,
     /// Packets dropped because a fragment overlaps others in part.
     pub overlapping: u64,
@@ -345,8 +343,7 @@ impl Pieces {
         Added::Yes
     }
 
-    /// Inserts bytes that overlap no others before the run at `at`; `false` if there would be too many
-    /// runs.
+    /// Inserts bytes that overlap no others before the run at `at`; `false` if there would be too many runs.
     fn put(&mut self, at: usize, data: &[u8], from: u32) -> bool {
         let before = at.checked_sub(1).filter(|&i| {
             let run = self.runs.get(i);

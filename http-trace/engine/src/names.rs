@@ -257,8 +257,7 @@ pub struct Alias {
 /// The names that one connection was seen under, as far as needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// The name nearest to the server, and whether its directions are swapped relative to the
-    /// connection's.
+    /// The name nearest to the server, and whether its directions are swapped relative to the connection's.
     pub server: (FlowKey, bool),
     /// The name nearest to the client.
     pub client: (FlowKey, bool),

@@ -153,8 +153,7 @@ impl Pipeline {
         self.shared.events.encaps.number(encap)
     }
 
-    /// Adds a loss to the next report; for losses counted elsewhere (the kernel's counters, an output
-    /// queue).
+    /// Adds a loss to the next report; for losses counted elsewhere (the kernel's counters, an output queue).
     pub fn add_loss(&mut self, loss: &Loss) {
         if loss.detail.is_some() {
             return self.shared.losses.add_detailed(loss.clone());

@@ -19,7 +19,7 @@ use crate::stats::Unreadable;
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly all that are in flight are the large one"
+    reason = "nearly all values in flight are of the large variant"
 )]
 pub(crate) enum Implementation {
     Http1(Http1),

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use http_trace_common::counter::Counter;
 use http_trace_model::event::{Loss, LossUnit};
 
-/// Counters of a filter, in the kernel or on the host, that mean that output is missing, with their
-/// unit.
+/// Counters of a filter, in the kernel or on the host, that mean that output is missing, with their unit.
 const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::RingFull, LossUnit::Records),
     (Counter::RingFullBytes, LossUnit::Bytes),

@@ -40,8 +40,7 @@ impl Default for Shipped {
 }
 
 impl Shipped {
-    /// `decap` selects the tunnels that the programs look into, bits of
-    /// [`http_trace_common::config::decap`].
+    /// `decap` selects the tunnels that the programs look into, bits of [`http_trace_common::config::decap`].
     pub fn new(decap: u32) -> Self {
         Shipped {
             fragments: Fragments::default(),

@@ -1,5 +1,4 @@
-//! Claims: responses that are held back until they are confirmed, and the evidence for them. Decides
-//! nothing.
+//! Claims: responses that are held back until they are confirmed, and the evidence for them. Decides nothing.
 
 use http_trace_model::event::BodyEnd;
 

@@ -66,8 +66,7 @@ impl Http1 {
                 if cx.link.is_client(d) {
                     let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
                     if order.begins_unknown() && self.profile.framed(1 - d) {
-                        // The server had answered before: bytes that are not understood may be a
-                        // request.
+                        // The server had answered before: bytes that are not understood may be a request.
                         order.requests_lost(next);
                     }
                     order.gap_goes_on(next);
@@ -170,8 +169,7 @@ impl Http1 {
         }
     }
 
-    /// Whether direction `d` may omit the body of a request that was answered before any of the body
-    /// came.
+    /// Whether direction `d` may omit the body of a request that was answered before any of the body came.
     fn is_refused(&self, d: usize) -> bool {
         self.halves[d].message == Message::Request
             && self.halves[d].framer.is_body_unbegun()
@@ -264,8 +262,7 @@ impl Http1 {
         let spoken = cx.link.has_received(d, origin.ack);
         let filtered = origin.flags & flag::FILTERED != 0;
         if begins && filtered && spoken && !cx.link.is_client(1 - d) {
-            // The filter passes over bytes that are not a start line (SOCKS), and the peer has answered
-            // them.
+            // The filter passes over bytes that are not a start line (SOCKS), and the peer has answered them.
             self.exchanges.order.begin_unknown(self.halves[d].next);
         }
     }

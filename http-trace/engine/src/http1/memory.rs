@@ -1,5 +1,4 @@
-//! HTTP/1.x state of a connection while nothing is in flight. One exists per connection: it must stay
-//! small.
+//! HTTP/1.x state of a connection while nothing is in flight. One exists per connection: it must stay small.
 
 use super::order::Order;
 use crate::protocol::Cx;

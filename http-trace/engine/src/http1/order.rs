@@ -150,8 +150,7 @@ impl Order {
         self.gap_end = end as u32;
     }
 
-    /// Requests may be missing before `end`; `lost` says that bytes are missing, rather than the
-    /// beginning.
+    /// Requests may be missing before `end`; `lost` says that bytes are missing, rather than the beginning.
     pub fn join(&mut self, requests: Option<(u64, bool)>) {
         match requests {
             Some((end, true)) => self.requests_lost(end),
@@ -220,8 +219,7 @@ impl Order {
         self.bits &= !GAP;
     }
 
-    /// Counts exchanges after a gap: `one` says that exactly one response came between the last two
-    /// requests.
+    /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests.
     pub fn alternates(&mut self, one: bool) {
         self.streak = if one {
             self.streak.saturating_add(1)

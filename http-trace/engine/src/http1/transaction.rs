@@ -178,8 +178,7 @@ impl Exchanges {
 
     /// A response begins at `start` and acknowledges `ack`. Unless it is known which request it answers,
     /// assumes the first of those that were sent when everything before it had been received; returns
-    /// whether it did. Not for a client that keeps requests open, which sends the next ones then as
-    /// well.
+    /// whether it did. Not for a client that keeps requests open, which sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
         if self.order.overlaps() {
             return false;
@@ -208,8 +207,7 @@ impl Exchanges {
         }
     }
 
-    /// Responses may have been lost, also those to requests that a close had ended, before the waiting
-    /// ones.
+    /// Responses may have been lost, also those to requests that a close had ended, before the waiting ones.
     pub fn lose_answers_of_closed(&mut self, end: u64) {
         if self.order.owes() {
             self.order.lose_owed(end, true);

@@ -102,8 +102,7 @@ impl Http1 {
         half.answered |= half.message == Message::Head;
     }
 
-    /// Whether the current response, a 408 timeout, was sent while the client was in the middle of a
-    /// request.
+    /// Whether the current response, a 408 timeout, was sent while the client was in the middle of a request.
     pub(super) fn cuts_short(&self, link: &Link, d: usize, first: &Origin) -> bool {
         if let Some(pending) = self.exchanges.answered() {
             return pending.is_unfinished();

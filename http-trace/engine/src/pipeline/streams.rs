@@ -1,5 +1,4 @@
-//! Plaintext streams without a transport: their table and its limits. Must not reorder what a source
-//! pushes.
+//! Plaintext streams without a transport: their table and its limits. Must not reorder what a source pushes.
 //!
 //! A source opens a stream under an id of its own, pushes what both sides sent in order of occurrence,
 //! and closes it. The tuple may be set at any time; events until then have none.

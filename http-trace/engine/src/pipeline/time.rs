@@ -1,5 +1,4 @@
-//! Event time: which times are accepted, which timers fire, which connections expire. Must not read a
-//! clock.
+//! Event time: which times are accepted, which timers fire, which connections expire. Must not read a clock.
 
 use std::cmp::Reverse;
 

@@ -25,8 +25,7 @@ pub(crate) struct Active {
     pub far: [Option<Box<FarSegment>>; 2],
     /// Bytes of gaps before the first head, not yet reported as lost.
     unreported: u64,
-    /// Time of a RST that came while something was in flight; 0 for none. See
-    /// [`super::connection::claim`].
+    /// Time of a RST that came while something was in flight; 0 for none. See [`super::connection::claim`].
     pub reset_ns: u64,
     /// Time of the last bytes that neither confirm nor disprove a claimed close.
     pub heard_ns: u64,

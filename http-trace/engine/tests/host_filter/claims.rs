@@ -144,8 +144,7 @@ fn a_long_body_beside_another_request_has_no_hole() {
     assert_eq!(live.finish(), expected);
 }
 
-/// A record shipped with its flow declares what was skipped before it: the rest is lost, even if it is
-/// body.
+/// A record shipped with its flow declares what was skipped before it: the rest is lost, even if it is body.
 #[test]
 fn a_hole_before_what_the_flow_ships_is_told() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
@@ -187,8 +186,7 @@ fn without_framing_a_hole_before_a_refused_claim_is_told() {
     );
 }
 
-/// Both ends close at once, on one CPU each: a body that lasts until the close ends, and is reported
-/// then.
+/// Both ends close at once, on one CPU each: a body that lasts until the close ends, and is reported then.
 #[test]
 fn an_end_that_another_cpu_is_beside_is_told() {
     const FIN: u8 = tcp_flag::FIN | tcp_flag::ACK;

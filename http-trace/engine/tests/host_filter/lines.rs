@@ -45,8 +45,7 @@ fn a_malformed_request_may_be_cut_after_its_line() {
     }
 }
 
-/// Lines that are not HTTP/1.x and their HTTP/1.x answers, at the first byte of a stream and after a
-/// request.
+/// Lines that are not HTTP/1.x and their HTTP/1.x answers, at the first byte of a stream and after a request.
 #[test]
 fn a_line_that_is_no_http_1_is_shipped() {
     use http_trace_engine::pipeline::{Pipeline, PipelineConfig};

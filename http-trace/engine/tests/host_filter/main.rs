@@ -52,8 +52,7 @@ impl Wire {
         wire
     }
 
-    /// Sends `payload` to the filter and what ships to the pipeline, and hands back what the pipeline
-    /// offers.
+    /// Sends `payload` to the filter and what ships to the pipeline, and hands back what the pipeline offers.
     fn judged(
         &mut self,
         from_client: bool,

@@ -353,8 +353,7 @@ fn a_flood_evicts_no_honest_connection() {
 }
 
 /// The first request was not seen, so the first response is taken for the answer to the second. The
-/// server sent the answer to the second, in a segment that arrives late, before it had received the
-/// third.
+/// server sent the answer to the second, in a segment that arrives late, before it had received the third.
 #[test]
 fn what_was_sent_before_a_request_answers_none_that_rests_on_an_assumption() {
     let continues = "HTTP/1.1 100 Continue\r\n\r\n";

@@ -77,8 +77,7 @@ impl Seg {
     }
 }
 
-/// A conversation: each call appends a segment at its side's position and advances time by a
-/// millisecond.
+/// A conversation: each call appends a segment at its side's position and advances time by a millisecond.
 #[derive(Clone, Debug)]
 pub struct Talk {
     pub segs: Vec<Seg>,

@@ -5,8 +5,7 @@
 //! another connection confirms it. An acknowledgement of the FIN confirms it only for a body that lasts
 //! until the close, since that may be forged, too. New bytes of the sender disprove it, because a closed
 //! side sends nothing. New bytes of the other end may have crossed the RST and are still taken. If
-//! nothing is in flight, the connection is closed at once, and reopened if bytes continue at its
-//! position.
+//! nothing is in flight, the connection is closed at once, and reopened if bytes continue at its position.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{RecordHeader, flag};

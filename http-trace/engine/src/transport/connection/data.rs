@@ -1,5 +1,4 @@
-//! Payload on its way to the protocol: new bytes, copies, and bytes that must wait. Must not frame
-//! messages.
+//! Payload on its way to the protocol: new bytes, copies, and bytes that must wait. Must not frame messages.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};

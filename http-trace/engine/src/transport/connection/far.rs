@@ -58,8 +58,7 @@ impl Connection {
         self.go_far(env, d, start, record, origin)
     }
 
-    /// Accepts distant bytes at `start` and moves the stream there. Returns whether they are to be
-    /// ignored.
+    /// Accepts distant bytes at `start` and moves the stream there. Returns whether they are to be ignored.
     fn go_far(
         &mut self,
         env: &mut Env<'_>,

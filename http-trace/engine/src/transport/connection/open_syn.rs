@@ -72,8 +72,7 @@ impl Connection {
     }
 
     /// Appends the rest of a SYN's data that is longer than one record: a filter ships it in records
-    /// that begin no segment. Returns whether such a record is held as well; after an accepted SYN it is
-    /// not.
+    /// that begin no segment. Returns whether such a record is held as well; after an accepted SYN it is not.
     pub(super) fn more_of_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         let past = self.next(d).wrapping_sub(header.seq);

@@ -60,8 +60,7 @@ impl Connection {
         }
     }
 
-    /// Handles a SYN, or a filter's record of one. Returns whether it is held until the SYN is
-    /// confirmed.
+    /// Handles a SYN, or a filter's record of one. Returns whether it is held until the SYN is confirmed.
     pub(super) fn syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         if header.len > 0 && !header.has(flag::SEGMENT_BEGINS) {
