@@ -6,7 +6,7 @@
 use http_trace_common::framer::{Event, Framer, MethodKind, RequestQueue, Span};
 use libfuzzer_sys::fuzz_target;
 
-/// Whether these bytes may precede bytes that are no start line.
+/// Whether these bytes may precede bytes that are not a start line.
 fn leads(line: &String) -> bool {
     let leads = ["Head ", "HeadBegins ", "Ignored "];
     leads.iter().any(|lead| line.starts_with(lead))
@@ -61,7 +61,7 @@ fn run(kinds: u8, pieces: &[&[u8]]) -> Vec<String> {
             }
             rest = &rest[taken..];
             if let Some(event) = event {
-                // Bytes that are no start line have no span: how many it took to decide depends on the cuts.
+                // Bytes that are not a start line have no span: where that is decided depends on the cuts.
                 if matches!(event, Event::NotHttp { .. }) {
                     while out.last().is_some_and(leads) {
                         out.pop();

@@ -13,7 +13,7 @@ const LOG: &str = r#"10.1.2.3 - - [20/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 
 /// The responses.
 ///
 /// # Panics
-/// If a line of the text above is no event.
+/// If a line of the text above is not an event.
 pub fn events() -> Vec<HttpEvent> {
     let all = Recorded::new(LOG.as_bytes());
     all.map(|event| event.expect("an event")).collect()

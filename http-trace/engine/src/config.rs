@@ -1,4 +1,4 @@
-//! Bounds and choices of the pipeline. Holds values only.
+//! Limits and options of the pipeline. Holds values only.
 
 use std::ops::RangeInclusive;
 
@@ -7,53 +7,53 @@ use http_trace_common::config::Snippet;
 /// When a response's event is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Emit {
-    /// At the message's end, or [`PipelineConfig::emit_after_ns`] after its head.
+    /// At the message's end, but no later than [`PipelineConfig::emit_after_ns`] after its head.
     #[default]
     Auto,
     /// When the head is complete.
     Head,
-    /// At the message's end, however late.
+    /// At the message's end, no matter how late.
     End,
 }
 
-/// Bounds and choices of the pipeline. Times are event time, in ns; sizes in bytes.
+/// Limits and options of the pipeline. Times are event time, in ns; sizes in bytes.
 #[derive(Clone, Debug)]
 pub struct PipelineConfig {
     /// When events are written.
     pub emit: Emit,
-    /// With [`Emit::Auto`]: how long after its head a response that goes on is written.
+    /// With [`Emit::Auto`]: time after its head at which an unfinished response is written.
     pub emit_after_ns: u64,
-    /// Most connections in the table, closed ones included.
+    /// Limit of connections in the table, closed ones included.
     pub flows: usize,
-    /// Most memory for heads in flight and what belongs to them.
+    /// Limit of memory for heads in flight and their state.
     pub heads_bytes: usize,
-    /// Most memory for bytes out of order, all connections together.
+    /// Limit of memory for out-of-order bytes of all connections.
     pub reorder_bytes: usize,
-    /// Most memory for bytes out of order, one direction.
+    /// Limit of memory for out-of-order bytes of one direction.
     pub reorder_bytes_per_direction: usize,
-    /// Longest head that is kept; the rest of a longer one is framed and dropped.
+    /// Limit of a head that is kept; the rest of a longer one is framed and dropped.
     pub head_bytes: usize,
     /// How long to wait for missing bytes that the peer has acknowledged.
     pub hole_ns: u64,
-    /// How long to wait for missing bytes of which no acknowledgement is seen.
+    /// How long to wait for missing bytes that were not seen to be acknowledged.
     pub unseen_hole_ns: u64,
-    /// How long a closed connection stays, so that late copies make nothing twice.
+    /// How long a closed connection is remembered, so that late copies make no second event.
     pub closed_ns: u64,
-    /// How long a connection without traffic stays.
+    /// How long a connection without traffic is kept.
     pub idle_ns: u64,
     /// Whether requests without a response become events.
     pub no_response: bool,
     /// How long a response may take before its request counts as unanswered.
     pub response_timeout_ns: u64,
-    /// Server ports whose refused and unanswered connection attempts are reported, beside those where
-    /// HTTP was seen.
+    /// Server ports whose refused and unanswered connection attempts are reported, in addition to those
+    /// where HTTP was seen.
     pub attempt_ports: Vec<RangeInclusive<u16>>,
-    /// Limit of such events per second; the rest is counted as lost.
+    /// Limit of such events per second; the excess is counted as lost.
     pub attempts_per_second: u32,
-    /// Whether gaps in the numbering of records are reported as losses. Off where the kernel's own
-    /// counters are read, which include the last records.
+    /// Whether gaps in the numbering of records are reported as losses. Off if the kernel's own counters
+    /// are read, which also cover the last records.
     pub tell_gaps: bool,
-    /// Which responses' bodies are kept how far.
+    /// Which responses' bodies are kept, and how many bytes of them.
     pub snippet: Snippet,
 }
 
@@ -66,7 +66,7 @@ impl Default for PipelineConfig {
             flows: 65_536,
             heads_bytes: 64 << 20,
             reorder_bytes: 64 << 20,
-            // 1 MiB of payload in segments of Ethernet's size, with what each takes beside it.
+            // 1 MiB of payload in Ethernet-sized segments, with the overhead of each.
             reorder_bytes_per_direction: 5 << 18,
             head_bytes: 64 << 10,
             hole_ns: SECOND / 10,

@@ -1,10 +1,10 @@
-//! Which connections leave a table that is full: the kernel's, the filter's on the host, the pipeline's.
-//! Must not know a table or a clock.
+//! Which connections a full table evicts: the kernel's, the filter's on the host, the pipeline's. Must
+//! not know a table or a clock.
 //!
-//! Each client's connections are ranked: open exchanges first, then idle, silent and closed ones, each by
-//! when they were last heard of. The highest ranks leave, whoever they are of, so that no client keeps
-//! more than another while others wait. Of equal ranks, as in a flood from many addresses, the worst
-//! connections leave first.
+//! Each client's connections are ranked: open exchanges first, then idle, silent and closed ones, each
+//! by last segment. The highest ranks are evicted, whichever client they belong to, so that no client
+//! keeps more than another while others wait. Among equal ranks, as in a flood from many addresses, the
+//! least valuable connections go first.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -12,14 +12,14 @@ use std::hash::BuildHasher;
 use http_trace_common::filter::{Flow, side_flag};
 use http_trace_common::flow::{Address, Direction, FlowKey, seq_distance};
 
-/// What a connection is doing, the most worth keeping first.
+/// What a connection is doing, in order of value, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doing {
-    /// Both ends have sent something, or a whole request waits for its answer.
+    /// Both ends have sent something, or a complete request waits for its response.
     Exchange,
-    /// The same, but not for a while.
+    /// As [`Doing::Exchange`], but without a segment for a while.
     Idle,
-    /// One end has sent something, the other nothing yet.
+    /// Only one end has sent something.
     Silent,
     /// An end has sent FIN or RST.
     Closed,
@@ -28,35 +28,35 @@ pub enum Doing {
 /// A connection is idle after this long without a segment, in seconds.
 const IDLE_S: u32 = 5;
 
-/// How many of `capacity` connections a table is filled to before some are evicted.
+/// Number of connections in a table of this capacity at which eviction begins.
 pub const fn high_mark(capacity: usize) -> usize {
     capacity - capacity / 8
 }
 
-/// How many are left then, so that the next time is not the next connection.
+/// Number of connections that eviction leaves, so that the next one does not trigger it again.
 pub const fn low_mark(capacity: usize) -> usize {
     capacity - capacity / 4
 }
 
 impl Doing {
-    /// From the filter's state at a time (seconds of the kernel's clock).
+    /// From the filter's state; `now_s` is in seconds of the kernel's clock.
     pub fn of(flow: &Flow, now_s: u32) -> Self {
         let closed = side_flag::FIN | side_flag::RST;
         if flow.sides.iter().any(|s| s.flags & closed != 0) {
             return Doing::Closed;
         }
-        // The floor of a direction is where it was taken up.
+        // The floor of a direction is where tracing of it began.
         let spoken = |side: &http_trace_common::filter::Side| {
             side.flags & side_flag::KNOWN != 0 && seq_distance(side.floor, side.next) != 0
         };
-        // A request that waits for its answer is no silence.
+        // A connection whose request waits for a response is not silent.
         if flow.queue.has_none() && !flow.sides.iter().all(spoken) {
             return Doing::Silent;
         }
         Doing::spoken(now_s.saturating_sub(flow.last_seen_s).into())
     }
 
-    /// Of a connection on which messages were seen, the last this long ago (s).
+    /// For a connection on which messages were seen, the last one `quiet_s` seconds ago.
     pub const fn spoken(quiet_s: u64) -> Self {
         match quiet_s > IDLE_S as u64 {
             true => Doing::Idle,
@@ -65,20 +65,20 @@ impl Doing {
     }
 }
 
-/// A connection of a table, as far as it matters here.
+/// What eviction needs to know of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Which.
+    /// The connection's key.
     pub key: FlowKey,
-    /// What it is doing.
+    /// Its activity.
     pub doing: Doing,
-    /// When its last segment came, in any unit.
+    /// Time of its last segment, in any unit.
     pub last_seen: u64,
 }
 
-/// The connections in the order in which they leave.
+/// The connections in order of eviction.
 pub fn leaving(entries: Vec<Entry>) -> impl Iterator<Item = FlowKey> {
-    // A server has many connections at one port, a client each from another.
+    // A server has many connections at one port, a client has each at a different port.
     let mut at: HashMap<u64, u32> = HashMap::with_capacity(entries.len());
     let hasher = at.hasher().clone();
     let end = |address: &Address, port: u16| hasher.hash_one((address, port));
@@ -90,7 +90,7 @@ pub fn leaving(entries: Vec<Entry>) -> impl Iterator<Item = FlowKey> {
     let many = |(address, port): (Address, u16)| at.get(&end(&address, port)).copied();
     let client = |key: &FlowKey| {
         let (a, b) = (key.sender(Direction::FromA), key.sender(Direction::FromB));
-        // Where that says nothing, the higher port asks.
+        // If that does not decide, the end with the higher port is the client.
         let a_serves = (many(a), b.1) > (many(b), a.1);
         let (address, _) = if a_serves { b } else { a };
         whose(&address)
@@ -114,7 +114,7 @@ pub fn leaving(entries: Vec<Entry>) -> impl Iterator<Item = FlowKey> {
     leaving.into_iter().map(|(_, entry)| entry.key)
 }
 
-/// Whose an address is: itself, or its /64 in IPv6 (RFC 6177: an end site has at least one).
+/// The owner of an address: itself, or its /64 in IPv6 (RFC 6177: an end site has at least one).
 fn whose(address: &Address) -> u64 {
     let [high, low] = http_trace_common::flow::words(address);
     // IPv4-mapped (RFC 4291 §2.5.5.2).
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn one_client_does_not_displace_the_others() {
-        // A flood of fresh, active connections, and honest clients, of which some are idle.
+        // A flood of fresh, active connections, and honest clients, some of them idle.
         let flood = (0..5000).map(|n| entry([10, 6, 6, 6], 10_000 + n, Doing::Exchange, 100));
         let honest = (0..50u16).map(|n| {
             let doing = if n % 2 == 0 {
@@ -191,7 +191,7 @@ mod tests {
         for honest in honest {
             assert!(stay.iter().any(|e| e.key == honest.key), "{honest:?}");
         }
-        // Of many addresses, each with one connection: what is silent goes, what talks stays.
+        // From many addresses, one connection each: silent ones are evicted, active ones stay.
         let flood = (0..5000u16).map(|n| {
             let [high, low] = n.to_be_bytes();
             entry([10, 66, high, low], 7000, Doing::Silent, 100)

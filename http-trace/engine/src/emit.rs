@@ -1,7 +1,7 @@
 //! From exchanges to events: adds tuples, interfaces and flags. Must not decide what a message is.
 //!
 //! # Layout
-//! - `tables`: names of interfaces, ports, the limit of attempts.
+//! - `tables`: names of interfaces, server ports, the limit of attempts.
 
 mod tables;
 
@@ -30,9 +30,9 @@ use crate::table::Id;
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     pub interfaces: Interfaces,
-    /// Tags and tunnels by the number that records bear.
+    /// Tags and tunnels by the number in records.
     pub encaps: Encaps,
-    /// By connection: the source that a PROXY protocol header named.
+    /// The source that a PROXY protocol header named, by connection.
     proxied: HashMap<u64, Forwarded>,
     /// Server ports at which HTTP was seen.
     ports: Ports,
@@ -41,21 +41,21 @@ pub(crate) struct Context {
     sightings: Sightings,
     /// Connections with several names.
     pub aliases: Aliases,
-    /// Events so far.
+    /// Number of events so far.
     sequence: u64,
-    /// Connections so far.
+    /// Number of connections so far.
     connections: u64,
 }
 
 impl Context {
-    /// The number of a new connection.
+    /// The number for a new connection.
     pub fn new_connection(&mut self, stats: &mut Stats) -> u64 {
         stats.flows += 1;
         self.connections += 1;
         self.connections
     }
 
-    /// The connection with this number is gone.
+    /// Drops the state of a connection that is gone.
     pub fn forget(&mut self, number: u64) {
         self.aliases.forget(number);
         self.proxied.remove(&number);
@@ -66,12 +66,12 @@ impl Context {
 pub(crate) struct Emitter<'a> {
     pub cx: &'a mut Context,
     pub key: FlowKey,
-    /// Its place in the table; a stream that no transport carried has none.
+    /// Its slot in the table; `None` for a plaintext stream.
     pub id: Option<Id>,
     pub number: u64,
     pub now_ns: u64,
     pub config: &'a PipelineConfig,
-    /// Set when it turns out to be the copy of another.
+    /// Set when the connection turns out to be a copy of another.
     pub original: Option<Original>,
     pub out: &'a mut dyn FnMut(Output),
 }
@@ -173,7 +173,7 @@ impl Sink for Emitter<'_> {
 }
 
 impl Emitter<'_> {
-    /// An exchange with a final response.
+    /// Writes an exchange with a final response.
     fn response(&mut self, stats: &mut Stats, link: &Link, exchange: Exchange, outcome: Outcome) {
         let Some(response) = exchange.response else {
             return;
@@ -213,7 +213,7 @@ impl Emitter<'_> {
         if complete {
             event.response_end_ns = Some(response.last_ns);
         }
-        // Before the first byte of a body nobody knows that there will be none.
+        // Before the first byte of a body, it is unknown whether there will be one.
         let goes_on = matches!(outcome, Outcome::StillOpen | Outcome::Open);
         let unknown = response.head_cut || goes_on && response.body_bytes == 0;
         event.body_bytes = (!unknown).then_some(response.body_bytes);
@@ -238,7 +238,7 @@ impl Emitter<'_> {
         self.send(event);
     }
 
-    /// 1xx heads that no final response followed: the last of them stands for the response.
+    /// Writes 1xx heads without a final response: the last of them stands for the response.
     fn informational(&mut self, stats: &mut Stats, link: &Link, mut exchange: Exchange) {
         let Some((head, origin)) = exchange.informational.pop() else {
             return;
@@ -258,7 +258,7 @@ impl Emitter<'_> {
             stats.without_request += 1;
         }
         event.flags = sorted(exchange.oddities);
-        // What the client asked for is the final response.
+        // The final response, which the client asked for, is missing.
         event.missing.push(Missing::End);
         stats.incomplete += 1;
         event.interfaces = self.cx.interfaces.names(origin.interfaces);
@@ -268,7 +268,7 @@ impl Emitter<'_> {
         self.send(event);
     }
 
-    /// A request that nothing answered.
+    /// Writes a request that nothing answered.
     fn no_response(
         &mut self,
         stats: &mut Stats,
@@ -365,7 +365,7 @@ impl Emitter<'_> {
             packet_len: origin.wire_len,
             encap: self.cx.encaps.get(origin.encap).cloned(),
             sockets: sockets(Some(origin), request.map(|request| &request.origin)),
-            // Bytes from another host have passed no socket yet; the other direction's have.
+            // Bytes from another host have not passed a socket yet; those of the other direction have.
             cgroup_id: known(origin.cgroup_id)
                 .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
             client_process: None,
@@ -375,15 +375,16 @@ impl Emitter<'_> {
     }
 }
 
-/// Cookies of the client's and the server's socket, as far as their packets tell.
+/// Cookies of the client's and the server's socket, as far as known from their packets.
 fn sockets(response: Option<&Origin>, request: Option<&Origin>) -> [Option<u64>; 2] {
     let [answers, is_answered] = response.map_or([None; 2], Origin::sockets);
     let [asks, is_asked] = request.map_or([None; 2], Origin::sockets);
     [asks.or(is_answered), answers.or(is_asked)]
 }
 
-/// Whether a body that has ended is not as long as its head declared: cut off, or chunked, which
-/// overrides the declaration (RFC 9112 §6.3). What has no body may declare the length of another.
+/// Whether a body that has ended differs from the length that its head declared: it was cut off, or
+/// chunked, which overrides the declaration (RFC 9112 §6.3). A message without a body may declare the
+/// length of another.
 fn length_differs(head: &ResponseHead, end: Option<BodyEnd>, body_bytes: u64) -> bool {
     let ends = matches!(
         end,
@@ -405,23 +406,23 @@ fn heads(informational: Vec<(ResponseHead, Origin)>) -> Vec<ResponseHead> {
     informational.into_iter().map(|(head, _)| head).collect()
 }
 
-/// Names in order, each once.
+/// The names sorted, without duplicates.
 fn sorted(mut names: Vec<&'static str>) -> Vec<&'static str> {
     names.sort_unstable();
     names.dedup();
     names
 }
 
-/// A value that is likely to differ between two responses at the same position of two connections
-/// that share a tuple: mostly the Date field's.
+/// A value that probably differs between two responses at the same position of two connections on one
+/// tuple: usually that of the Date field.
 fn identifying_bytes(head: &ResponseHead) -> &[u8] {
     head.headers
         .first_known(Known::DATE)
         .unwrap_or(&head.reason)
 }
 
-/// The same for the same wire bytes, whoever saw them and when: from the tuple, the sequence
-/// number of the head's first byte and a part of the head.
+/// An identity that is equal for equal wire bytes, wherever and whenever they were seen: from the tuple,
+/// the sequence number of the head's first byte and a part of the head.
 fn identity(key: &FlowKey, position: u64, part: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |h: u64, n: u64| (h ^ n).wrapping_mul(K).rotate_left(29).wrapping_mul(K);

@@ -1,15 +1,15 @@
-//! Tags and tunnels by the number that records and their origins bear, so that an origin stays small.
+//! Numbers for tags and tunnels, which records and origins carry so that an origin stays small.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http_trace_common::walk::Encap;
 
-/// Limit of numbered tunnels. Forged ones evict the oldest: events in flight under those numbers then
-/// name no tunnel, never another one.
+/// Limit of numbered tunnels. If forged ones evict the oldest, events in flight under those numbers name
+/// no tunnel, never a wrong one.
 const MOST: usize = 4096;
 
-/// Numbered tags and tunnels.
+/// Tags and tunnels by number, and their numbers.
 #[derive(Debug, Default)]
 pub struct Encaps {
     by_number: HashMap<u32, Arc<Encap>, foldhash::quality::RandomState>,
@@ -18,13 +18,13 @@ pub struct Encaps {
 }
 
 impl Encaps {
-    /// Sets what a number stands for that was given elsewhere.
+    /// Sets the meaning of a number that was assigned elsewhere.
     pub fn set(&mut self, number: u32, encap: &Encap) {
         self.by_number.insert(number, Arc::new(*encap));
     }
 
-    /// The number of this one, a new one if it has none yet; 0 of one without tags and tunnels. Not
-    /// together with [`Encaps::set`].
+    /// The number of these tags and tunnels, assigned if they have none yet; 0 for an empty list. Not to
+    /// be mixed with [`Encaps::set`].
     pub fn number(&mut self, encap: &Encap) -> u32 {
         if encap.is_empty() {
             return 0;

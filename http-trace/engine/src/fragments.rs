@@ -1,11 +1,12 @@
-//! IP fragments put together (RFC 791 §3.2, RFC 815, RFC 8200 §4.5), within fixed bounds.
+//! Reassembles IP packets from fragments (RFC 791 §3.2, RFC 815, RFC 8200 §4.5), within fixed limits.
+//! Decides nothing about the segments inside.
 //!
-//! As Linux does it (`ip_fragment.c`, `inet_fragment.c`, since 4.19; RFC 5722 for IPv6): a piece that
-//! is all there already is a copy; one that overlaps others in part, or contradicts them, has its whole
-//! packet dropped. Packets that do not become whole go after half a minute, or when the bounds are
-//! reached, oldest first. All of it is counted.
+//! Follows Linux (`ip_fragment.c`, `inet_fragment.c`, since 4.19; RFC 5722 for IPv6): a fragment whose
+//! bytes are all present is a copy; one that overlaps others in part, or contradicts them, drops its
+//! whole packet. Incomplete packets are dropped after half a minute, or when a limit is reached, oldest
+//! first. All of this is counted.
 //!
-//! [`shipped`] does it for pieces that came from the programs in the kernel.
+//! [`shipped`] does this for fragments shipped by the programs in the kernel.
 
 pub mod shipped;
 
@@ -17,16 +18,15 @@ use http_trace_common::walk::{
 
 use crate::origin::CapturePoint;
 
-/// The most packets in the making.
+/// Limit of incomplete packets.
 const MAX_PACKETS: usize = 4096;
-/// The most bytes in them.
+/// Limit of bytes in incomplete packets.
 const MAX_BYTES: usize = 16 << 20;
-/// The most pieces of one packet that leave gaps between them.
+/// Limit of separate runs of bytes in one packet.
 const MAX_RUNS: usize = 256;
-/// Overhead of a run of bytes.
+/// Memory overhead of a run, in bytes.
 const RUN_BYTES: usize = 64;
-/// How long a packet of a capture waits for its pieces: Linux's `ipfrag_time`. Identifications come
-/// around.
+/// How long a packet of a capture waits for its fragments: Linux's `ipfrag_time`. Identifications are reused.
 pub const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// Counters of fragments and packets.
@@ -34,46 +34,45 @@ pub const PATIENCE_NS: u64 = 30_000_000_000;
 pub struct FragmentCounts {
     /// Fragments seen.
     pub fragments: u64,
-    /// Packets that became whole.
+    /// Packets that were completed.
     pub reassembled: u64,
-    /// Packets whose pieces did not all come in time, or were not all there at the end.
+    /// Packets whose fragments did not all come in time, or were incomplete at the end.
     pub given_up: u64,
-    /// Packets given up to stay within the bounds.
+    /// Packets dropped to stay within the limits.
     pub displaced: u64,
-    /// Packets dropped because a piece contradicts others in where the packet ends, or leaves too many
-    /// gaps.
+    /// Packets dropped because a fragment contradicts others about the packet's end, or leaves too many gaps.
     pub contradicting: u64,
-    /// Packets dropped because a piece overlaps others in part.
+    /// Packets dropped because a fragment overlaps others in part.
     pub overlapping: u64,
 }
 
-/// Where a piece was seen, and when.
+/// Where and when a fragment was seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
     /// Its tags and tunnels.
     pub encap: &'a Encap,
     /// When, ns.
     pub time_ns: u64,
-    /// Copies that were seen elsewhere are put together by themselves.
+    /// Copies seen at other points are reassembled separately.
     pub point: CapturePoint,
     /// Whether its segment is known to be the first of its stream.
     pub stream_begins: bool,
-    /// How long its packet waits for the others, ns.
+    /// How long its packet waits for the other fragments, ns.
     pub patience_ns: u64,
-    /// Whether these are further bytes of a piece that was counted.
+    /// Whether these are more bytes of a fragment that was already counted.
     pub goes_on: bool,
 }
 
-/// A packet that became whole.
+/// A completed packet.
 #[derive(Debug)]
 pub struct Whole {
     /// Its addresses.
     pub id: FragmentId,
-    /// Protocol of its payload, as the piece at offset 0 says.
+    /// Protocol of its payload, from the fragment at offset 0.
     pub protocol: u8,
-    /// Tags and tunnels of that piece.
+    /// Tags and tunnels of that fragment.
     pub encap: Encap,
-    /// Whether one of its pieces was known to begin a stream.
+    /// Whether one of its fragments was known to begin a stream.
     pub stream_begins: bool,
     /// The payload.
     pub payload: Vec<u8>,
@@ -83,19 +82,19 @@ pub struct Whole {
 struct Pieces {
     /// Bytes so far, in order; no two runs touch or overlap.
     runs: Vec<Run>,
-    /// Length of the payload, once the last piece is there.
+    /// Length of the payload, once the last fragment is known.
     total: Option<u32>,
     first: Option<(u8, Encap)>,
     stream_begins: bool,
-    /// Whether further pieces are dropped: it cannot become whole, or nobody wants it.
+    /// Whether further fragments are dropped: the packet cannot be completed, or is not wanted.
     dropped: bool,
-    /// When its first piece came.
+    /// When its first fragment came.
     since_ns: u64,
-    /// Tells a packet from a later one with the same name in `order`.
+    /// Distinguishes a packet from a later one with the same name in `order`.
     serial: u64,
 }
 
-/// Bytes of a payload.
+/// Contiguous bytes of a payload.
 #[derive(Debug)]
 struct Run {
     start: u32,
@@ -108,10 +107,10 @@ impl Run {
     }
 }
 
-/// Names a packet in the making: equal ids in different VLANs or tunnels are different packets.
+/// Names an incomplete packet: equal ids in different VLANs or tunnels are different packets.
 type Name = (FragmentId, Encap, CapturePoint);
 
-/// Packets in the making.
+/// Incomplete packets.
 #[derive(Debug, Default)]
 pub struct Fragments {
     packets: HashMap<Name, Pieces, foldhash::quality::RandomState>,
@@ -122,8 +121,8 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// Adds a piece found in `bytes`; what is in the packet, if that made it whole. A packet in a
-    /// tunnel may itself be a piece of one.
+    /// Adds the fragment found in `bytes`; if it completes the packet, returns the packet and what is in
+    /// it. A packet in a tunnel may itself be a fragment.
     pub fn walk(
         &mut self,
         piece: &Fragment,
@@ -154,14 +153,14 @@ impl Fragments {
         }
     }
 
-    /// Adds a piece with its bytes; the packet, if that made it whole.
+    /// Adds a fragment with its bytes; returns the packet if it is complete.
     pub fn add(&mut self, piece: &Fragment, data: &[u8], seen: &Seen<'_>) -> Option<Whole> {
         self.counts.fragments += u64::from(!seen.goes_on);
         let name = (piece.id, *seen.encap, seen.point);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
         let is_another = |packet: &Pieces| {
             let waited = seen.time_ns.saturating_sub(packet.since_ns);
-            // The first piece of a packet of which nothing more is expected is another packet's.
+            // A first fragment for a packet that expects none belongs to another packet.
             waited > seen.patience_ns || packet.dropped && from == 0 && !seen.goes_on
         };
         if self.packets.get(&name).is_none_or(is_another) {
@@ -201,12 +200,12 @@ impl Fragments {
         })
     }
 
-    /// Nobody wants the packet of which this is the first piece: the others are dropped as they come,
-    /// and are not waited for.
+    /// Drops the packet that begins with this fragment because it is not wanted: its other fragments are
+    /// dropped as they come and are not waited for.
     pub fn refuse(&mut self, id: FragmentId, seen: &Seen<'_>) {
         self.counts.fragments += 1;
         let name = (id, *seen.encap, seen.point);
-        // The pieces so far were of this packet.
+        // The fragments so far belonged to this packet.
         if let Some(packet) = self.packets.get_mut(&name) {
             packet.dropped = true;
         }
@@ -216,7 +215,7 @@ impl Fragments {
         }
     }
 
-    /// Gives up what has waited for longer than this.
+    /// Drops packets that have waited for longer than `patience_ns`.
     pub fn expire(&mut self, now_ns: u64, patience_ns: u64) {
         while let Some((name, serial)) = self.order.front() {
             if let Some(packet) = self.packets.get(name)
@@ -240,12 +239,12 @@ impl Fragments {
         counts
     }
 
-    /// [`Fragments::counts`] without the packets in the making, of which nothing is decided.
+    /// [`Fragments::counts`] without incomplete packets, which are still undecided.
     pub const fn decided(&self) -> FragmentCounts {
         self.counts
     }
 
-    /// A packet without pieces yet, in place of what has its name.
+    /// Begins a packet without fragments, replacing one with the same name.
     fn begin(&mut self, name: Name, time_ns: u64) {
         self.counts.given_up += self.remove(&name);
         self.make_room();
@@ -259,7 +258,7 @@ impl Fragments {
         self.packets.insert(name, packet);
     }
 
-    /// Takes a packet out; 1 if it was waiting for more, otherwise 0.
+    /// Removes a packet; returns 1 if it was incomplete, otherwise 0.
     fn remove(&mut self, name: &Name) -> u64 {
         let Some(packet) = self.packets.remove(name) else {
             return 0;
@@ -274,7 +273,7 @@ impl Fragments {
                 break;
             }
         }
-        // Names of packets that became whole stay in `order` until here.
+        // Names of completed packets stay in `order` until here.
         if self.order.len() > 2 * MAX_PACKETS {
             let packets = &self.packets;
             self.order
@@ -290,7 +289,7 @@ impl Fragments {
         }
     }
 
-    /// Gives up the oldest packet; `false` when there is none.
+    /// Drops the oldest packet; `false` if there is none.
     fn drop_oldest(&mut self) -> bool {
         while let Some((name, serial)) = self.order.pop_front() {
             if self.packets.get(&name).is_some_and(|p| p.serial == serial) {
@@ -302,7 +301,7 @@ impl Fragments {
     }
 }
 
-/// The bytes of a piece that was found in `bytes`.
+/// The bytes of a fragment that was found in `bytes`.
 fn data<'a>(piece: &Fragment, bytes: &'a [u8]) -> &'a [u8] {
     let (from, len) = (piece.data_offset as usize, piece.data_len as usize);
     let rest = bytes.get(from..).unwrap_or_default();
@@ -344,8 +343,7 @@ impl Pieces {
         Added::Yes
     }
 
-    /// Puts bytes in that overlap no others, before the run at `at`; `false` when there would be too
-    /// many runs.
+    /// Inserts bytes that overlap no others before the run at `at`; `false` if there would be too many runs.
     fn put(&mut self, at: usize, data: &[u8], from: u32) -> bool {
         let before = at.checked_sub(1).filter(|&i| {
             let run = self.runs.get(i);
@@ -375,13 +373,13 @@ impl Pieces {
         true
     }
 
-    /// Memory in use.
+    /// Memory in use, in bytes.
     fn cost(&self) -> usize {
         let of = |run: &Run| run.bytes.capacity() + RUN_BYTES;
         self.runs.iter().map(of).sum()
     }
 
-    /// Frees its pieces and drops further ones.
+    /// Frees its fragments and drops further ones.
     fn drop_all(&mut self) {
         self.dropped = true;
         self.runs = Vec::new();

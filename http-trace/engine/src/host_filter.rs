@@ -1,8 +1,8 @@
-//! The kernel's filter, run on the host: in front of the judge in a replay that asks for it, and
-//! against the kernel's own program in tests.
+//! The kernel's filter, run on the host: before the judge in a replay that asks for it, and against the
+//! kernel's own program in tests.
 //!
-//! It is the environment of [`http_trace_common::filter`] and nothing more: a flow table, a table
-//! of SYNs, counters, all bounded as the kernel's maps are.
+//! It provides the environment of [`http_trace_common::filter`] and must add no decisions: a flow table,
+//! a table of SYNs and counters, all bounded like the kernel's maps.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -18,22 +18,22 @@ use http_trace_common::{
 
 use crate::crowd::{self, Doing, Entry};
 
-/// How many connections are handed back at a time.
+/// Limit of hand-backs that wait for their flow.
 const MAX_HANDED_BACK: usize = 1024;
 
-/// Faults to make on purpose, so that tests can show that none of them makes a false event.
+/// Faults to inject, so that tests can show that none of them causes a false event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Every how many claims one is refused; 0 for never.
+    /// One in this many claims is refused; 0 for never.
     pub refuse_claim_every: u32,
-    /// Every how many segments the flow is forgotten before it; 0 for never.
+    /// Before one in this many segments, its flow is deleted; 0 for never.
     pub forget_flow_every: u32,
-    /// Every how many records one is lost; 0 for never.
+    /// One in this many records is lost; 0 for never.
     pub lose_record_every: u32,
-    /// Every how many times the budget of `Unsure` directions is found spent; 0 for never.
+    /// One in this many times, the budget of `Unsure` directions is spent; 0 for never.
     pub spend_budget_every: u32,
-    /// Every how many segments the CPU's scratch is in use, so that the segment is not looked at; 0 for
-    /// never.
+    /// For one in this many segments, the CPU's scratch memory is in use, so the segment is not looked
+    /// at; 0 for never.
     pub scratch_busy_every: u32,
 }
 
@@ -43,7 +43,7 @@ pub struct HostFilter {
     config: FilterConfig,
     frames: bool,
     scratch: Box<Scratch>,
-    /// What stands for the namespace in the keys of the frame at hand: 0, or its VLANs.
+    /// The namespace in the keys of the current frame: 0, or its VLANs.
     netns: u32,
     tables: Tables,
 }
@@ -53,7 +53,7 @@ struct Tables {
     flows: HashMap<FlowKey, Flow, foldhash::fast::RandomState>,
     max_flows: usize,
     syns: HashMap<FlowKey, Syn, foldhash::fast::RandomState>,
-    /// Keys of `syns` in the order they came, for eviction.
+    /// Keys of `syns` in order of insertion, for eviction.
     syn_order: VecDeque<FlowKey>,
     max_syns: usize,
     handed_back: HashMap<FlowKey, HandBack, foldhash::fast::RandomState>,
@@ -70,7 +70,7 @@ impl HostFilter {
         Self::with_sizes(config, 65_536, 16_384)
     }
 
-    /// The filter of kernels that cannot frame: whole connections ship.
+    /// The filter for kernels that cannot frame: whole connections ship.
     pub fn without_framing(config: FilterConfig) -> Self {
         HostFilter {
             frames: false,
@@ -101,17 +101,17 @@ impl HostFilter {
         }
     }
 
-    /// An endpoint of the agent's own, as the kernel's table of them has it.
+    /// Excludes an endpoint of the agent's own, as the kernel's table of them does.
     pub fn exclude(&mut self, address: Address, port: u16) {
         self.tables.own.insert((address, port));
     }
 
-    /// Makes faults from now on.
+    /// Injects faults from now on.
     pub fn set_faults(&mut self, faults: Faults) {
         self.tables.faults = faults;
     }
 
-    /// Hands `frame`, in which `segment` was found, to the filter; `emit` gets what it ships.
+    /// Passes `frame`, in which `segment` was found, to the filter; `emit` gets what it ships.
     pub fn push(
         &mut self,
         frame: &[u8],
@@ -123,7 +123,7 @@ impl HostFilter {
         self.push_found(frame, segment, context, emit);
     }
 
-    /// [`HostFilter::push`], whatever it was found in.
+    /// [`HostFilter::push`], within any tunnel.
     fn push_found(
         &mut self,
         frame: &[u8],
@@ -136,7 +136,7 @@ impl HostFilter {
             self.tables.flows.remove(&segment.key);
         }
         self.tables.add(Counter::Packets, 1);
-        // The programs take no scratch for a bare acknowledgement.
+        // The programs take no scratch memory for a pure acknowledgement.
         let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
         let every = self.tables.faults.scratch_busy_every;
         let looks = segment.payload_len > 0 || segment.flags & control != 0;
@@ -175,7 +175,7 @@ impl HostFilter {
         filter::finish(s, &mut env, &self.config);
     }
 
-    /// Hands a frame to the filter whose IP packet, which begins at `at`, is a piece of another.
+    /// Passes a frame to the filter whose IP packet, which begins at `at`, is a fragment.
     pub fn push_fragment(
         &mut self,
         frame: &[u8],
@@ -222,9 +222,8 @@ impl HostFilter {
         }
     }
 
-    /// Hands an Ethernet frame to the filter as the kernel's entry does: a segment or a piece of an
-    /// IP packet, or either in a tunnel that the configuration asks for; what is neither is passed
-    /// over.
+    /// Passes an Ethernet frame to the filter as the kernel's entry point does: a segment or an IP
+    /// fragment, also inside a tunnel that the configuration asks for; anything else is ignored.
     pub fn push_ethernet(
         &mut self,
         frame: &[u8],
@@ -252,7 +251,7 @@ impl HostFilter {
         self.netns = 0;
     }
 
-    /// What may be a tunnel's packet.
+    /// Looks into a packet that may be a tunnel's.
     fn look_inside(&mut self, frame: &[u8], context: &Context, emit: &mut impl FnMut(Record<'_>)) {
         let Ok(outer) = walk::ip_of_ethernet(frame) else {
             return;
@@ -273,9 +272,9 @@ impl HostFilter {
         }
     }
 
-    /// Hands a connection's framing back to the filter, as the host does for the kernel's.
+    /// Hands framing of a connection back to the filter, as the host does for the kernel's filter.
     pub fn hand_back(&mut self, key: FlowKey, handed: HandBack) {
-        // As the kernel's table, it forgets rather than grows.
+        // Like the kernel's table, it drops entries rather than grow.
         if self.tables.handed_back.len() >= MAX_HANDED_BACK {
             self.tables.handed_back.clear();
         }
@@ -287,13 +286,13 @@ impl HostFilter {
         self.tables.counters[counter as usize]
     }
 
-    /// How many connections are followed now.
+    /// Number of connections that are followed now.
     pub fn flows(&self) -> usize {
         self.tables.flows.len()
     }
 
-    /// Forgets flows without a segment since `before_s` (seconds of the packets' clock), as the
-    /// host does for the kernel's table.
+    /// Deletes flows without a segment since `before_s` (seconds of the packets' clock), as the host
+    /// does in the kernel's table.
     pub fn forget_idle(&mut self, before_s: u32) {
         self.tables
             .flows
@@ -302,7 +301,7 @@ impl HostFilter {
 }
 
 impl Tables {
-    /// Makes room for newcomers, as the agent does in the kernel's table.
+    /// Evicts flows as the agent does in the kernel's table.
     fn make_room(&mut self, now_s: u32) {
         if self.flows.len() < crowd::high_mark(self.max_flows) {
             return;
@@ -326,7 +325,7 @@ impl Tables {
         self.counters[counter as usize] += u64::from(n);
     }
 
-    /// Whether one of every `every` calls, spread evenly, is this one.
+    /// Whether it is this call's turn, of one in `every`, spread evenly.
     fn turn_comes(&mut self, every: u32) -> bool {
         if every == 0 {
             return false;
@@ -464,7 +463,7 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
     }
 
     fn unsure_budget(&mut self, _bytes: u32) -> bool {
-        // A replay has no CPU to spare another's traffic for.
+        // A replay need not spare a CPU for other traffic.
         let every = self.tables.faults.spend_budget_every;
         !self.tables.turn_comes(every)
     }

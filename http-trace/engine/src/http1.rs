@@ -1,18 +1,23 @@
 //! HTTP/1.x: frames messages, decodes their heads and pairs responses with requests.
 //!
-//! Is handed bytes in order and yields exchanges. Must not know more of TCP than the acknowledgements
-//! beside the bytes.
+//! Takes each direction's bytes in order and yields exchanges. Of TCP it must know only the
+//! acknowledgements that come with the bytes.
+//!
+//! Bytes pass through `framing`, which turns them into heads, bodies and ends; `heads` decodes a completed
+//! head and applies it; `transaction` and `order` find the request that a response answers. An exchange
+//! is yielded when it ends or its event is due, unless it rests on a claim: then `proof` decides whether
+//! and when.
 //!
 //! # Layout
 //! - `order`, `pending`, `transaction`: requests in flight and which of them a response answers.
-//! - `claim`: responses that are not believed yet.
+//! - `claim`: responses held back until they are confirmed.
 //! - `memory`: state of a quiet connection.
-//! - [`decode`], [`preface`]: from bytes to heads and PROXY protocol headers.
+//! - [`decode`], [`preface`]: decode heads and PROXY protocol headers.
 //! - `half`, `hand_back`: framing of one direction, and how a filter resynchronises with it.
-//! - `heads`, `lines`, `unfinished`, `ends`: completed heads; requests that are no HTTP/1.x; heads that
+//! - `heads`, `lines`, `unfinished`, `ends`: completed heads; requests that are not HTTP/1.x; heads that
 //!   are never completed; how exchanges end.
 //! - `proof`: whether a message begins where framing was lost.
-//! - `framing`: bytes to heads, bodies and ends.
+//! - `framing`: from bytes to heads, bodies and ends.
 
 mod claim;
 pub mod decode;
@@ -50,19 +55,19 @@ use crate::protocol::{Chunk, Cx, End, Gap, Link, Protocol, Standing, Witness};
 #[derive(Debug)]
 pub(crate) struct Http1 {
     halves: [Half; 2],
-    /// Requests without an answer, as far as they matter to framing.
+    /// Unanswered requests, as far as they matter to framing.
     queue: RequestQueue,
     exchanges: Exchanges,
     profile: Profile,
     verdicts: Verdicts,
     /// End of the last hand-back, by direction.
     handed_back: [u64; 2],
-    /// Responses that nothing proves yet.
+    /// Responses held back because nothing confirms them yet.
     claim: Option<Box<Claim>>,
 }
 
 impl Http1 {
-    /// Resumes a quiet connection, with both directions at these positions.
+    /// Resumes a quiet connection, with the directions at these positions.
     pub fn resume(memory: &Memory, link: &Link, next: [u64; 2]) -> Self {
         let profile = memory.profile;
         let half = |d: usize| {
@@ -101,14 +106,14 @@ impl Http1 {
         Memory::of(
             self.exchanges.order,
             self.profile,
-            // A message that the connection's close has cut may go on all the same.
+            // A message that was cut by the connection's close may continue.
             halves.map(|half| half.framer.phase() == Phase::Unsure || !half.is_quiet()),
             halves.map(|half| half.passed_head),
             self.queue.is_unknown() || self.exchanges.order.owes(),
         )
     }
 
-    /// Direction `d` is joined in the middle of its stream; see [`Memory::join`].
+    /// Direction `d` is joined in midstream; see [`Memory::join`].
     pub fn join(&mut self, d: usize, at: u64, requests: Option<(u64, bool)>) {
         let half = &mut self.halves[d];
         half.next = at;
@@ -119,7 +124,7 @@ impl Http1 {
         self.exchanges.order.join(requests);
     }
 
-    /// Direction `d` is another connection's from `at` on.
+    /// Direction `d` belongs to another connection from position `at` on.
     pub fn begin_anew(&mut self, d: usize, at: u64) {
         let half = &mut self.halves[d];
         half.next = at;
@@ -137,7 +142,7 @@ impl Http1 {
     }
 }
 
-/// Whether direction `d` has carried responses, or requests, so far; `None` for neither.
+/// Whether direction `d` carries responses (or requests); `None` if neither was seen.
 fn carries_responses(profile: &Profile, link: &Link, d: usize) -> Option<bool> {
     let client = link.client().filter(|_| profile.framed(d))?;
     Some(client != d)
@@ -239,7 +244,7 @@ impl Protocol for Http1 {
     }
 
     fn end_direction(&mut self, cx: &mut Cx<'_>, d: usize, witness: &Witness) {
-        // A head that its client does not finish may still be answered, as a whole one may.
+        // A head that its client does not finish may still be answered, like a complete one.
         if self.is_in_request_head(d) {
             return;
         }
@@ -257,7 +262,7 @@ impl Protocol for Http1 {
             }
         }
         if in_head {
-            // If it goes on after all, the rest is no head.
+            // If it continues after all, the rest is not a head.
             self.halves[d].framer.lose();
             self.doubt(cx, d);
         }
@@ -270,7 +275,7 @@ impl Protocol for Http1 {
         } else {
             self.take_unfinished(cx, u64::MAX, witness.complete)
         };
-        // The server's last: it may still answer after the client's close.
+        // The server's last byte: it may still answer after the client's close.
         let client = cx.link.client_or_first();
         self.owe_answers(client);
         for d in [client, 1 - client] {
@@ -294,7 +299,7 @@ impl Protocol for Http1 {
             && let Some(response) = &current.response
             && cx.now_ns >= response.head_end_ns.saturating_add(cx.config.emit_after_ns)
         {
-            // Before its first byte nobody knows of some responses whether there is a body.
+            // For some responses, only the first byte after the head shows whether there is a body.
             let mut halves = self.halves.iter();
             let is_undecided = halves.any(|half| half.framer.phase() == Phase::Peek);
             let outcome = if is_undecided {

@@ -1,5 +1,20 @@
-//! From records of TCP segments, or streams of plaintext, to HTTP exchanges. Synchronous; performs no
-//! I/O and reads no clock.
+//! Turns records of TCP segments, or plaintext streams, into HTTP exchanges and events. Synchronous;
+//! performs no I/O and reads no clock.
+//!
+//! The parts, from the bytes to the event:
+//!
+//! - **Transport** ([`transport`]) orders each direction's bytes. It reassembles segments, recognises
+//!   copies, decides when a gap will not be filled, and treats FIN and RST as claims until something
+//!   confirms them.
+//! - **Protocol boundary** (`protocol`): a protocol gets bytes, gaps and declared skips in order, and
+//!   yields exchanges. It knows neither segments nor events.
+//! - **Framing** ([`http1`]) finds where messages, heads and bodies begin and end, with the framer that
+//!   the filter uses. After a gap that is not provably body, a direction is `Unsure` until it
+//!   resynchronises at a start line that begins a segment.
+//! - **Pairing** gives each response its request: by order, and after a loss by sequence and
+//!   acknowledgement numbers. If two requests remain possible, the response gets none.
+//! - **Proof**: a status line where framing was lost may be part of a body. Its events are held back
+//!   until both ends continue as the framing says.
 //!
 //! ```
 //! use http_trace_common::flow::{Direction, FlowKey, v4_mapped};
@@ -31,28 +46,28 @@
 //! assert_eq!((asked, status), (Some(&b"/cart"[..]), Some(404)));
 //! ```
 //!
-//! Packets take the same way: `Pipeline::push` takes the records that a hook, a capture or
+//! Packets take the same path: `Pipeline::push` takes the records that a hook, a capture or
 //! [`host_filter`] makes of their segments.
 //!
 //! # Layout
 //! Each module imports only from those above it.
 //!
-//! - [`stats`] counts.
-//! - [`config`]: bounds and choices.
-//! - [`table`]: the bounded table of connections, ordered by last use.
+//! - [`stats`]: counters.
+//! - [`config`]: limits and options.
+//! - [`table`]: the bounded table of connections, in order of last use.
 //! - [`origin`]: where, when and at which position bytes were seen.
 //! - [`encaps`]: numbered tags and tunnels.
 //! - [`fragments`]: reassembles IP packets.
-//! - [`crowd`]: which connections leave a table that is full.
+//! - [`crowd`]: which connections a full table evicts.
 //! - [`host_filter`]: the kernel's filter on the host.
 //! - [`names`]: connections that are seen under several tuples.
 //! - [`protocol`]: the boundary: bytes, gaps and skips of one direction in, exchanges out.
 //! - [`http1`]: HTTP/1.x: framing, decoding, pairing.
 //! - [`protocols`]: which implementation reads a connection.
 //! - [`transport`]: TCP: reassembly, gaps, copies, SYN, FIN and RST.
-//! - [`plain`]: streams that are plaintext already, without TCP below.
+//! - [`plain`]: plaintext streams, without TCP below.
 //! - [`emit`]: from exchanges to events.
-//! - [`pipeline`]: drives it all: records and streams in, events and losses out.
+//! - [`pipeline`]: drives everything: records and streams in, events and losses out.
 #![forbid(unsafe_code)]
 
 pub mod config;

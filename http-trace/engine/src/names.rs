@@ -1,44 +1,42 @@
-//! Finds copies of one connection that bear another name: before and after an address translation,
+//! Finds copies of one connection under another name (tuple): before and after an address translation,
 //! on a pod's side and on its host's.
 //!
-//! Translators rewrite addresses and ports and leave the rest of TCP alone, so the head of a request
-//! is seen twice with the same sequence number, the same acknowledgement number and the same bytes.
-//! [`Sightings`] remembers the heads of the last two seconds and says, of each new one, whose copy
-//! it is; [`Aliases`] remembers the names that were found to be another connection's, so that the
-//! copies' records go to that connection, where they fall to the sequence numbers as any copy does.
-//! Both are bounded. They must not know more of messages than the bytes of a head.
+//! Translators rewrite addresses and ports and leave the rest of TCP alone, so a request's head is seen
+//! twice with the same sequence number, acknowledgement number and bytes. [`Sightings`] remembers the
+//! heads of the last two seconds and finds whose copy a new one is. [`Aliases`] remembers the names that
+//! belong to another connection, so that the copies' records go to that connection, whose sequence
+//! numbers show them to be copies. Both are bounded. They must not know more of messages than the bytes
+//! of a head.
 //!
-//! # Why two honest connections are not taken for one
-//! - Sequence and acknowledgement number are drawn by two hosts, 64 random bits together; the head's
-//!   bytes come to them, by a hash whose key nobody knows. Where both beginnings of the sender's
-//!   stream were seen they must be equal too; with those of the other stream they may stand in for
-//!   an acknowledgement number that differs because a copy was retransmitted.
-//! - Who opens many connections can choose one of the two numbers and the bytes, and draws the other
-//!   against itself: among 10,000 of its connections in flight one pair in a hundred tries. Such a
-//!   pair comes the same way, so where and which way the head passed (hook, interface, direction,
-//!   namespace) tells: one packet does not pass one point twice in one direction. A client alone
-//!   therefore merges nothing; one that also sees the other's packets to copy them could as well
-//!   send under their name.
-//! - A capture may have been taken at one point that all copies pass (`tcpdump -i any` on a router).
-//!   There the translation must show in an address, not in a port alone as between two connections
-//!   of one client, and both numbers must look drawn: captures that were written by programs begin
-//!   every connection at 0, 1 or 1000.
-//! - In a capture equal tuples were told apart by the reader already, which saw more than heads.
+//! # Why two independent connections are not merged
+//! - Sequence and acknowledgement numbers are drawn by two hosts, 64 random bits together; the head's
+//!   bytes are compared as well, by a hash with a secret key. If the beginning of the sender's stream
+//!   was seen in both, the beginnings must be equal too. Equal beginnings of the other stream may
+//!   replace an acknowledgement number that differs because a copy was retransmitted.
+//! - A client that opens many connections can choose one of the two numbers and the bytes, so it only
+//!   has to match the other: among 10,000 of its connections in flight, one attempt in a hundred finds a
+//!   pair. Such a pair comes by the same path, so the point where the head passed (hook, interface,
+//!   direction, namespace) decides: one packet does not pass one point twice in one direction. A client
+//!   alone therefore merges nothing; one that also sees another's packets, to copy them, could equally
+//!   send under its name.
+//! - A capture may be taken at one point that all copies pass (`tcpdump -i any` on a router). There the
+//!   translation must change an address, since two connections of one client differ in a port alone, and
+//!   both numbers must look random: captures written by programs begin every connection at 0, 1 or 1000.
+//! - In a capture, equal tuples were already told apart by the reader, which sees more than heads.
 //!
-//! Translations that rewrite sequence numbers (SYN proxies, some firewalls) are not followed: both
-//! sides are then reported.
+//! Translations that rewrite sequence numbers (SYN proxies, some firewalls) are not followed: both sides
+//! are reported.
 //!
 //! # Names of one direction
-//! Where two translations meet a bridge that calls the IP hooks, answers pass it with one of them
-//! undone and the other not: a name under which no request is ever seen. Its responses are known as
-//! copies because a connection with several names has the heads of its responses noted too. (An
-//! agent that is let see that bridge alone sees requests under one name and responses under another
-//! and does not bring them together.)
+//! If two translations meet a bridge that calls the IP hooks, responses pass it with only one of them
+//! undone: under a name that never carries a request. They are recognised as copies because the response
+//! heads of a connection with several names are noted, too. (An agent that sees only that bridge sees
+//! requests under one name and responses under another, and cannot join them.)
 //!
 //! # Which name is the server's
-//! A request passes the server's side last, and its response there first. The names are put in
-//! order by when each saw the same head: by one clock when live. Where captures of two hosts are
-//! merged their clocks must agree to less than the way between them takes.
+//! A request passes the server's side last, and its response passes there first. Names are ordered by
+//! when each saw the same head: by one clock in live traffic. If captures of two hosts are merged, their
+//! clocks must agree to within the time between them.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -49,20 +47,20 @@ use http_trace_common::flow::{Direction, FlowKey};
 use crate::origin::{Ack, CapturePoint};
 use crate::table::Id;
 
-/// How far apart in event time two sightings of one head may be.
+/// Limit on the time between two sightings of one head, in event time.
 pub const WITHIN_NS: u64 = 2_000_000_000;
 
-/// Heads that are remembered: sets of [`WAYS`], in which the oldest makes room.
+/// Sets of [`WAYS`] remembered heads each; the oldest of a set is evicted.
 const SETS: usize = 4096;
 const WAYS: usize = 4;
 
 /// Limit of aliases; the oldest is evicted, and found again when needed.
 pub const MAX_ALIASES: usize = 65_536;
 
-/// Numbers below this do not look as if a host had drawn them.
+/// Numbers below this do not look random.
 const DRAWN: u32 = 1 << 20;
 
-/// Names of one connection whose order is remembered.
+/// Limit of names of one connection whose order is remembered.
 const PATHS: usize = 8;
 
 /// Kind of a message head.
@@ -70,22 +68,22 @@ const PATHS: usize = 8;
 pub enum Kind {
     /// A request's.
     Request,
-    /// A response's, of which only those are looked for whose request was not seen.
+    /// A response's; looked up only if its request was not seen.
     Response,
 }
 
-/// A head that was seen.
+/// A head that was seen, with what identifies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighting {
     /// Name of the connection.
     pub key: FlowKey,
-    /// Who sent the head.
+    /// Sender of the head.
     pub sender: Direction,
-    /// The connection's place in the table.
+    /// The connection's slot in the table.
     pub id: Id,
-    /// The connection's number: places are used again.
+    /// The connection's number, since slots are reused.
     pub number: u64,
-    /// What kind of message it begins.
+    /// Kind of the message that it begins.
     pub kind: Kind,
     /// Sequence number of its first byte.
     pub seq: u32,
@@ -95,13 +93,13 @@ pub struct Sighting {
     pub starts: [Option<u32>; 2],
     /// When its first byte was seen, ns.
     pub time_ns: u64,
-    /// Where.
+    /// Where its first byte was seen.
     pub point: CapturePoint,
-    /// Under which of the connection's names, as [`Alias::path`].
+    /// Name of the connection that it was seen under, as [`Alias::path`].
     pub path: u8,
 }
 
-/// Heads whose hashes begin alike.
+/// Heads whose hashes share a prefix.
 type Set = [Option<Entry>; WAYS];
 
 /// A sighting and the hash of its head.
@@ -114,21 +112,21 @@ struct Entry {
 /// The connection that a sighting is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
-    /// Place of the connection that was seen first.
+    /// Slot of the connection that was seen first.
     pub id: Id,
     /// Its number.
     pub number: u64,
-    /// Its directions are the other way round than the copy's.
+    /// Its directions are swapped relative to the copy's.
     pub flipped: bool,
-    /// How much nearer to the server the copy was seen than the first, in ns; negative when farther.
+    /// How much nearer to the server the copy was seen than the first, in ns; negative if farther.
     pub nearer_ns: i64,
-    /// Under which of its connection's names the first was seen, as [`Alias::path`].
+    /// Name of its connection that the first was seen under, as [`Alias::path`].
     pub path: u8,
-    /// What kind of head shows it.
+    /// Kind of head that shows it.
     pub kind: Kind,
 }
 
-/// Recent heads, in a table of fixed size that is allocated with the first.
+/// Recent heads, in a table of fixed size that is allocated with the first one.
 #[derive(Debug, Default)]
 pub struct Sightings {
     sets: Vec<Set>,
@@ -136,7 +134,8 @@ pub struct Sightings {
 }
 
 impl Sightings {
-    /// Remembers a head with these bytes, of `len` on the wire, unless it is a copy: then of what.
+    /// Looks a head up; `len` is its length on the wire. Returns what it is a copy of, otherwise
+    /// remembers it.
     pub fn meet(&mut self, sighting: Sighting, bytes: &[u8], len: u64) -> Option<Original> {
         let (hash, set) = self.set(&sighting, bytes, len)?;
         for entry in set.iter().flatten() {
@@ -148,14 +147,14 @@ impl Sightings {
         None
     }
 
-    /// Remembers a head that is known to be no copy, so that copies of it are found.
+    /// Remembers a head that is known not to be a copy, so that its copies are found.
     pub fn note(&mut self, sighting: Sighting, bytes: &[u8], len: u64) {
         if let Some((hash, set)) = self.set(&sighting, bytes, len) {
             put(set, Entry { hash, sighting });
         }
     }
 
-    /// The hash of a head and where it belongs; `None` when nothing could prove a copy of it.
+    /// The hash of a head and its set; `None` if nothing could prove a copy of it.
     fn set(&mut self, sighting: &Sighting, bytes: &[u8], len: u64) -> Option<(u64, &mut Set)> {
         if sighting.ack.number().is_none() && sighting.starts.contains(&None) {
             return None;
@@ -170,7 +169,7 @@ impl Sightings {
     }
 }
 
-/// The oldest of a set makes room.
+/// Adds an entry; the oldest of a full set is evicted.
 fn put(set: &mut Set, entry: Entry) {
     let age = |entry: &&mut Option<Entry>| entry.as_ref().map_or(0, |e| e.sighting.time_ns);
     if let Some(oldest) = set.iter_mut().min_by_key(age) {
@@ -190,8 +189,8 @@ fn is_copy(first: &Sighting, second: &Sighting) -> bool {
         let known = first.starts[side].zip(second.starts[side]);
         known.map(|(a, b)| a == b)
     });
-    // The other end's beginning may be a guess, where nothing of it was seen: it proves, and does
-    // not disprove.
+    // The other end's beginning may be a guess if nothing of it was seen: it can prove a match, but not
+    // disprove one.
     if own == Some(false) {
         return false;
     }
@@ -202,7 +201,7 @@ fn is_copy(first: &Sighting, second: &Sighting) -> bool {
     translates(first, second)
 }
 
-/// Whether the names can be of one connection, seen where they were.
+/// Whether both names can belong to one connection, given where they were seen.
 fn translates(first: &Sighting, second: &Sighting) -> bool {
     let live = first.point.is_live();
     let (a, b) = (ends(first), ends(second));
@@ -212,7 +211,7 @@ fn translates(first: &Sighting, second: &Sighting) -> bool {
     if first.point != second.point {
         return true;
     }
-    // A live hook sees a packet once in each direction at each place.
+    // A live hook sees a packet once per direction at each point.
     let translated = a.iter().zip(&b).any(|(a, b)| a.0 != b.0);
     let drawn = first.seq >= DRAWN && first.ack.number().is_some_and(|ack| ack >= DRAWN);
     !live && translated && drawn
@@ -225,7 +224,7 @@ fn ends(sighting: &Sighting) -> [(http_trace_common::flow::Address, u16); 2] {
 
 fn original(first: &Sighting, second: &Sighting) -> Original {
     let later = second.time_ns.wrapping_sub(first.time_ns) as i64;
-    // Of two at the same time the one that came first was there first.
+    // At equal times, the one that arrived first was first.
     let later = if later == 0 { 1 } else { later };
     Original {
         id: first.id,
@@ -240,35 +239,34 @@ fn original(first: &Sighting, second: &Sighting) -> Original {
     }
 }
 
-/// A name that is another connection's.
+/// A name that belongs to another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alias {
-    /// Place of the connection that its records belong to.
+    /// Slot of the connection that its records belong to.
     pub id: Id,
-    /// That connection's number; another there means that the alias is of the past.
+    /// That connection's number; if another is found there, the alias is stale.
     pub number: u64,
-    /// Directions are the other way round.
+    /// Directions are swapped.
     pub flipped: bool,
-    /// Tells the paths of one connection apart; 0 is that of its own name.
+    /// Distinguishes the paths of one connection; 0 is that of its own name.
     pub path: u8,
-    /// Order in which aliases were made.
+    /// Position in the order of creation.
     made: u64,
 }
 
-/// The names that one connection was seen under, as far as they matter.
+/// The names that one connection was seen under, as far as needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// The one nearest to the server, and whether its directions are the other way round than the
-    /// connection's.
+    /// The name nearest to the server, and whether its directions are swapped relative to the connection's.
     pub server: (FlowKey, bool),
-    /// The one nearest to the client.
+    /// The name nearest to the client.
     pub client: (FlowKey, bool),
     server_ns: i64,
     client_ns: i64,
     paths: u8,
-    /// Requests were seen under more than one of them.
+    /// Whether requests were seen under more than one name.
     asked: bool,
-    /// How much nearer to the server than the connection's own name each of the first others is.
+    /// How much nearer to the server than the connection's own name each of the first others is, in ns.
     nearer_ns: [i64; PATHS],
 }
 
@@ -276,24 +274,24 @@ pub struct Names {
 #[derive(Debug, Default)]
 pub struct Aliases {
     by_key: HashMap<FlowKey, Alias, foldhash::fast::RandomState>,
-    /// Aliases in the order they were made, some of them gone since.
+    /// Aliases in order of creation, including ones removed since.
     order: VecDeque<(u64, FlowKey)>,
     made: u64,
     names: HashMap<u64, Names, foldhash::fast::RandomState>,
 }
 
 impl Aliases {
-    /// How many there are.
+    /// Number of aliases.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no aliases.
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()
     }
 
-    /// Whose name `key` is, if it is another connection's.
+    /// The connection that `key` is an alias of, if any.
     pub fn get(&self, key: &FlowKey) -> Option<Alias> {
         if self.by_key.is_empty() {
             return None;
@@ -306,7 +304,7 @@ impl Aliases {
         self.names.get(&number)
     }
 
-    /// `alias` is another name of the connection named `key` that `copy` was taken from.
+    /// Adds `alias` as another name of the connection named `key`, whose copy was found.
     pub fn insert(&mut self, alias: FlowKey, key: FlowKey, original: &Original) {
         let names = self.names.entry(original.number).or_insert(Names {
             server: (key, false),
@@ -325,8 +323,8 @@ impl Aliases {
             *place = nearer_ns;
         }
         names.asked |= original.kind == Kind::Request;
-        // A name of responses alone lies between those of requests; how long the way back takes
-        // does not compare with how long the way there took.
+        // A name that carries only responses lies between those of requests; travel times of the two
+        // directions cannot be compared.
         let counts = original.kind == Kind::Request || !names.asked;
         if counts && nearer_ns > names.server_ns {
             names.server_ns = nearer_ns;
@@ -363,12 +361,12 @@ impl Aliases {
         }
     }
 
-    /// `key` names a connection of its own from here on.
+    /// From here on, `key` names a connection of its own.
     pub fn remove(&mut self, key: &FlowKey) {
         self.by_key.remove(key);
     }
 
-    /// The connection with this number is gone. Its aliases go when they are looked up again, or when
+    /// The connection with this number is gone. Its aliases are removed when they are looked up, or when
     /// there are too many.
     pub fn forget(&mut self, number: u64) {
         self.names.remove(&number);

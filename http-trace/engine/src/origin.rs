@@ -1,32 +1,32 @@
-//! Where and when bytes were seen, and at which position of their stream.
+//! Where and when bytes were seen, and their position in the stream.
 //!
-//! Positions are 64-bit numbers whose low half is the TCP sequence number, so that nothing above wraps.
-//! Keeps no state.
+//! Positions are 64-bit numbers whose low half is the TCP sequence number, so they do not wrap. Keeps no
+//! state.
 
 use http_trace_common::flow::{FlowKey, seq_distance};
 use http_trace_common::record::{Hook, RecordHeader, flag};
 
-/// Flags of what a filter ships without having framed it.
+/// Flags of a filter's record that it did not frame.
 const UNFRAMED: u16 = flag::FILTERED | flag::UNFILTERED;
 
-/// The position with the low half `seq` that is nearest to `near`.
+/// The position nearest to `near` whose low half is `seq`.
 #[inline]
 pub const fn position(near: u64, seq: u32) -> u64 {
     near.wrapping_add_signed(seq_distance(near as u32, seq) as i64)
 }
 
-/// The position at which a direction's stream is joined with `seq`: far enough from 0 that
-/// nothing before it is negative.
+/// The position at which a stream is joined with `seq`: far enough from 0 that positions before it are
+/// not negative.
 pub const fn first_position(seq: u32) -> u64 {
     (1 << 33) | seq as u64
 }
 
-/// The acknowledgement of a segment: after a loss, the evidence of which request a response answers.
+/// A segment's acknowledgement: after a loss, it shows which request a response answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ack(Option<u32>);
 
 impl Ack {
-    /// Of an acknowledgement number.
+    /// From an acknowledgement number.
     pub const fn of(number: u32) -> Self {
         Ack(Some(number))
     }
@@ -40,7 +40,7 @@ impl Ack {
 /// Where and when bytes were seen: a record's header without its position in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// When, Unix ns.
+    /// Unix time, ns.
     pub time_ns: u64,
     /// Socket cookie, 0 when unknown.
     pub socket_cookie: u64,
@@ -52,24 +52,24 @@ pub struct Origin {
     pub ack: Ack,
     /// The frame's length on the wire, in bytes.
     pub wire_len: u32,
-    /// Number of the tags and tunnels it was wrapped in, 0 for none.
+    /// Number of its tags and tunnels, 0 for none.
     pub encap: u32,
     /// Bits of [`flag`].
     pub flags: u16,
-    /// Copies that the filter dropped before this record.
+    /// Number of copies that the filter dropped before this record.
     pub retransmissions: u16,
     /// Where the record was made.
     pub hook: Hook,
-    /// Under which of the connection's names, as [`Alias::path`](crate::names::Alias::path); 0 for its
-    /// own.
+    /// Name of the connection that it was seen under, as [`Alias::path`](crate::names::Alias::path); 0
+    /// for the connection's own.
     pub path: u8,
-    /// A filter shipped it unframed and without the connection's flow, which another CPU held: it
-    /// could not say what was skipped as body before.
+    /// A filter shipped it unframed and without its flow, which another CPU had claimed, so it could not
+    /// declare skips before it.
     pub without_flow: bool,
 }
 
 impl Origin {
-    /// Of a record that came under the connection's name number `path`.
+    /// From a record under the connection's name number `path`.
     pub fn of(header: &RecordHeader, path: u8) -> Self {
         Origin {
             time_ns: header.time_ns,
@@ -92,7 +92,7 @@ impl Origin {
         }
     }
 
-    /// Of something that no packet was seen of.
+    /// For something that no packet showed.
     pub const fn at(time_ns: u64) -> Self {
         Origin {
             time_ns,
@@ -110,18 +110,18 @@ impl Origin {
         }
     }
 
-    /// Whether a filter shipped this as what it framed.
+    /// Whether a filter shipped this after framing it.
     pub const fn framed_by_filter(&self) -> bool {
         self.flags & UNFRAMED == flag::FILTERED
     }
 
-    /// Whether it was seen live, so that missing bytes are our own loss.
+    /// Whether it was seen live, so that missing bytes are a loss of our own.
     pub fn is_live(&self) -> bool {
         self.hook != Hook::Capture
     }
 
-    /// Cookies of the sockets that are known, of whoever sent it and of whom it was for. A packet is its
-    /// sender's until it is received; the cgroup hook sees what a socket has received.
+    /// Cookies of the sending and the receiving socket, as far as known. A packet carries its sender's
+    /// cookie until it is received; the cgroup hook sees what a socket has received.
     pub fn sockets(&self) -> [Option<u64>; 2] {
         let cookie = (self.socket_cookie != 0).then_some(self.socket_cookie);
         match self.hook == Hook::Cgroup && !self.is_egress() {
@@ -136,7 +136,7 @@ impl Origin {
     }
 }
 
-/// The point at which a packet was seen, and which way it went.
+/// The point at which a packet was seen, and its direction there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CapturePoint {
     pub(crate) hook: Hook,
@@ -146,7 +146,7 @@ pub struct CapturePoint {
 }
 
 impl CapturePoint {
-    /// Of a record.
+    /// From a record.
     pub fn of(header: &RecordHeader) -> Self {
         CapturePoint {
             hook: Hook::from_number(header.hook).unwrap_or(Hook::Capture),
@@ -156,13 +156,13 @@ impl CapturePoint {
         }
     }
 
-    /// Of a segment of a connection named `key`.
+    /// From a segment of the connection named `key`.
     pub fn of_segment(key: &FlowKey, origin: &Origin) -> Self {
         CapturePoint {
             hook: origin.hook,
             interface: origin.interfaces[0],
             egress: origin.is_egress(),
-            // The other hooks are in one namespace; there a tunnel's number distinguishes keys, and two
+            // The other hooks are in one namespace, where a tunnel's number distinguishes keys and two
             // tunnels pass one point.
             netns: match origin.hook {
                 Hook::Tc | Hook::SocketFilter | Hook::Xdp => 0,
@@ -171,7 +171,7 @@ impl CapturePoint {
         }
     }
 
-    /// The one point of a capture.
+    /// The single point of a capture.
     pub const fn of_capture() -> Self {
         CapturePoint {
             hook: Hook::Capture,
@@ -181,7 +181,7 @@ impl CapturePoint {
         }
     }
 
-    /// Whether packets are seen there as they pass.
+    /// Whether it sees packets live.
     pub fn is_live(&self) -> bool {
         self.hook != Hook::Capture
     }

@@ -1,12 +1,12 @@
-//! From records to events: the connection table, its bounds and its clock.
+//! From records to events: the connection table, its limits and its clock.
 //!
-//! Synchronous and without I/O. Time is event time: the greatest that a record or a tick has
-//! brought, so that a capture decides as a live run did.
+//! Synchronous and without I/O. Time is event time: the latest that a record or tick has brought, so
+//! that a capture gives the same decisions as a live run. Must not interpret payload.
 //!
 //! # Layout
 //! - `time`: event time, timers, expiry.
 //! - `bounds`: eviction when memory is full.
-//! - `streams`: streams that no transport below carries.
+//! - `streams`: plaintext streams without a transport.
 
 mod bounds;
 mod streams;
@@ -35,7 +35,7 @@ use crate::transport::tcp::timer;
 
 const _: () = assert!(Table::<FlowKey, Connection>::SLOT_BYTES <= 128);
 
-/// Everything that is followed.
+/// The engine: connections, streams and their shared state.
 #[derive(Debug)]
 pub struct Pipeline {
     table: Table<FlowKey, Connection>,
@@ -45,13 +45,13 @@ pub struct Pipeline {
     heads_bytes: usize,
     reorder_bytes: usize,
     cpus: Vec<Cpu>,
-    /// The last records that are far ahead, at most [`AGREEING`] of them between two records.
+    /// The latest records that are far ahead in time, at most [`AGREEING`] of them.
     ahead: Vec<Ahead>,
     next_loss_ns: u64,
     next_sweep_ns: u64,
 }
 
-/// State that all connections share.
+/// State shared by all connections.
 #[derive(Debug)]
 struct Shared {
     config: PipelineConfig,
@@ -64,8 +64,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// Runs `work` for connection `number`, named `key`; the connection that it turned out to be a copy
-    /// of, if so.
+    /// Runs `work` for connection `number`, named `key`. Returns the original if the connection turned
+    /// out to be a copy.
     fn with(
         &mut self,
         (id, key, number): (Option<Id>, FlowKey, u64),
@@ -97,14 +97,14 @@ impl Shared {
     }
 }
 
-/// A record that is far ahead of those before it, and the connection it was of.
+/// A record far ahead of the others in time, with its connection.
 #[derive(Clone, Copy, Debug)]
 struct Ahead {
     time_ns: u64,
     id: Option<Id>,
 }
 
-/// A source of numbered records: one CPU, whichever hooks run on it.
+/// A source of numbered records: one CPU, for all hooks that run on it.
 #[derive(Debug)]
 struct Cpu {
     cpu: u16,
@@ -137,24 +137,23 @@ impl Pipeline {
         }
     }
 
-    /// Sets the name of an interface, by the index that records bear.
+    /// Sets the name of an interface index in records.
     pub fn set_interface(&mut self, index: u32, name: &str) {
         self.shared.events.interfaces.set(index, name);
     }
 
-    /// Sets the tags and tunnels that a number in [`RecordHeader::encap`] stands for.
+    /// Sets the tags and tunnels of a number in [`RecordHeader::encap`].
     pub fn set_encap(&mut self, number: u32, encap: &Encap) {
         self.shared.events.encaps.set(number, encap);
     }
 
-    /// The number that stands for these tags and tunnels in [`RecordHeader::encap`], for records
-    /// whose source does not number them itself.
+    /// The number of these tags and tunnels for [`RecordHeader::encap`], for sources of records that do
+    /// not assign numbers.
     pub fn encap_number(&mut self, encap: &Encap) -> u32 {
         self.shared.events.encaps.number(encap)
     }
 
-    /// Adds to the next report of losses; for losses that are counted elsewhere (the kernel's
-    /// counters, an output queue).
+    /// Adds a loss to the next report; for losses counted elsewhere (the kernel's counters, an output queue).
     pub fn add_loss(&mut self, loss: &Loss) {
         if loss.detail.is_some() {
             return self.shared.losses.add_detailed(loss.clone());
@@ -165,8 +164,8 @@ impl Pipeline {
             .add(loss.place, loss.unit, loss.count, since_ns, until_ns);
     }
 
-    /// Takes the offers to filters that lost the framing of connections. To be called after each batch
-    /// of records; an offer that is not taken in time is dropped, which costs bytes only.
+    /// Takes the offers to filters that lost framing. Call it after each batch of records; an offer that
+    /// is not taken in time is dropped, which only costs bytes.
     pub fn take_hand_backs(&mut self) -> Vec<(FlowKey, HandBack)> {
         std::mem::take(&mut self.shared.hand_backs)
     }
@@ -191,13 +190,13 @@ impl Pipeline {
         self.shared.now_ns
     }
 
-    /// Processes a record: [`Pipeline::note`] and [`Pipeline::judge`].
+    /// Processes a record: [`Pipeline::note`], then [`Pipeline::judge`].
     pub fn push(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         self.note(record, out);
         self.judge(record, out);
     }
 
-    /// Counts a record whose bytes may be somebody else's to process: its number, time and length.
+    /// Counts a record whose bytes may be processed elsewhere: its number, time and length.
     pub fn note(&mut self, record: &Record<'_>, out: &mut impl FnMut(Output)) {
         let header = record.header;
         self.shared.stats.records += 1;
@@ -222,14 +221,14 @@ impl Pipeline {
         self.judge_numbered(record, out);
     }
 
-    /// [`Pipeline::judge`] of a record whose header names its tunnel.
+    /// [`Pipeline::judge`] for a record whose header already numbers its tunnel.
     fn judge_numbered(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         if !self.is_ahead(record.header.time_ns) {
             self.judge_now(record, out);
             return;
         }
-        // Whether time has come so far is not known yet; for the record's connection it has.
+        // Whether time has advanced this far is not known yet; for the record's connection it has.
         self.shared.now_ns = record.header.time_ns;
         let id = self.judge_now(record, out);
         self.shared.now_ns = now;
@@ -238,7 +237,7 @@ impl Pipeline {
         }
     }
 
-    /// [`Pipeline::judge`] at the current time; the record's connection.
+    /// [`Pipeline::judge`] at the current time; returns the record's connection.
     fn judge_now(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) -> Option<Id> {
         let header = record.header;
         let (key, direction) = header.key();
@@ -256,8 +255,8 @@ impl Pipeline {
         Some(id)
     }
 
-    /// Forgets a connection that closed long ago on the same tuple: its time in the table may only seem
-    /// not to be over because event time lags.
+    /// Forgets a connection that closed long ago on the same tuple, and seems to be current only because
+    /// event time lags.
     fn forget_closed(&mut self, key: &FlowKey) {
         let Some(id) = self.table.find(key) else {
             return;
@@ -276,7 +275,7 @@ impl Pipeline {
         self.advance(now_ns, out);
     }
 
-    /// Ends the run: everything in flight is written, and the table is empty afterwards.
+    /// Ends the run: writes everything in flight, and empties the table.
     pub fn finish(&mut self, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
         let mut ids: Vec<(u64, Id)> = self
@@ -293,8 +292,8 @@ impl Pipeline {
         self.tell_losses(out);
     }
 
-    /// The connection of a record that bears another name of it; with that name's number and the
-    /// direction as the connection has it.
+    /// The connection of a record that bears one of its aliases, with the alias's path number and the
+    /// direction in the connection's terms.
     fn find_alias(
         &mut self,
         key: &FlowKey,
@@ -313,12 +312,12 @@ impl Pipeline {
         None
     }
 
-    /// Makes the name of a copy an alias of its original.
+    /// Makes a copy's name an alias of its original.
     fn merge(&mut self, id: Id, original: &Original) {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
         };
-        // A new connection may have begun under its name since.
+        // A new connection may have begun under its name.
         if !connection.tcp.link.muted {
             return;
         }
@@ -328,7 +327,7 @@ impl Pipeline {
                 .is_some_and(|first| first.number == original.number)
         };
         if original.id == id || !first(&self.table) {
-            // The first was thrown out: the copy is all there is.
+            // The original was evicted: the copy is all there is.
             if let Some((_, connection)) = self.table.get_mut(id) {
                 connection.tcp.link.muted = false;
             }
@@ -401,7 +400,7 @@ impl Pipeline {
         } else if connection.is_busy() {
             List::Busy
         } else if connection.tcp.payload() || connection.tcp.is_established() {
-            // One that is opened ahead of need, as browsers and pools do, waits for its first request.
+            // A connection opened ahead of need, as by browsers and pools, waits for its first request.
             List::Idle
         } else {
             List::Embryonic
@@ -428,7 +427,7 @@ impl Pipeline {
         }
     }
 
-    /// Removes a connection from the table; everything in flight is written.
+    /// Removes a connection from the table and writes everything in flight.
     fn remove(&mut self, id: Id, end: End, out: &mut dyn FnMut(Output)) {
         let Some((key, mut connection)) = self.table.remove(id) else {
             return;
@@ -442,7 +441,7 @@ impl Pipeline {
         self.shared.events.forget(number);
     }
 
-    /// A gap in a CPU's numbers is records that never came.
+    /// A gap in a CPU's numbering means lost records.
     fn count_attempt(&mut self, header: &RecordHeader) {
         if header.hook == Hook::Capture as u8 || !self.shared.config.tell_gaps {
             return;
@@ -468,7 +467,7 @@ impl Pipeline {
                 .losses
                 .add("ring_buffer", LossUnit::Records, gap as u64, since, until);
         } else if gap < 0 {
-            // A record that was overtaken by one of a context that interrupted it.
+            // A record that was overtaken by one from a context that interrupted it.
             self.shared
                 .losses
                 .take_back("ring_buffer", LossUnit::Records, 1);
@@ -476,7 +475,7 @@ impl Pipeline {
         source.last_ns = header.time_ns;
     }
 
-    /// A SYN that nothing answered, at a port that is of interest.
+    /// Reports an unanswered SYN, if its port is of interest.
     fn unreachable(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         let time_ns = now.saturating_sub(self.table.age_ns(id, now));

@@ -1,5 +1,5 @@
-//! A stream without packets below it: plaintext that its source has in order, such as what a TLS library
-//! was given to encrypt. Does what [`crate::transport`] does for TCP, which is little.
+//! Streams without packets below: plaintext that its source has in order, such as the data given to a
+//! TLS library. Does for them what [`crate::transport`] does for TCP. Must not reorder or infer losses.
 
 use http_trace_common::flow::FlowKey;
 use http_trace_model::event::NoResponse;
@@ -9,11 +9,11 @@ use crate::protocol::{Chunk, Cx, End, Link, Witness};
 use crate::protocols::{Implementation, Memory};
 use crate::transport::Env;
 
-/// Names a stream: its source sees to it that no two open ones have one name.
+/// Identifies a stream; its source must not use one id for two open streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
 
-/// A stream in the table. Its directions are those of `key`, whose ends need not be in order.
+/// A stream in the table. Its directions are those of `key`, whose ends may be in any order.
 #[derive(Debug)]
 pub(crate) struct PlainStream {
     pub number: u64,
@@ -51,7 +51,7 @@ impl PlainStream {
         busy.map_or(0, |protocol| size_of::<Implementation>() + protocol.held())
     }
 
-    /// `bytes` follow in direction `d`.
+    /// Hands over the next bytes of direction `d`.
     pub fn data(&mut self, env: &mut Env<'_>, d: usize, bytes: &[u8]) {
         let origin = self.origin(env, d);
         let chunk = Chunk {
@@ -62,19 +62,19 @@ impl PlainStream {
         self.work(env, |protocol, cx| protocol.data(cx, d, &chunk));
     }
 
-    /// The source knows that `n` bytes of a body follow in direction `d`, and does not have them.
+    /// Skips `n` bytes of a body in direction `d` that the source does not have.
     pub fn skip(&mut self, env: &mut Env<'_>, d: usize, n: u64) {
         let origin = self.origin(env, d);
         self.work(env, |protocol, cx| protocol.skip(cx, d, n, &origin));
     }
 
-    /// Time has passed: yields what is due.
+    /// Yields what is due at the current event time.
     pub fn tick(&mut self, env: &mut Env<'_>) {
         let witness = witness(NoResponse::Timeout, env.now_ns);
         self.work(env, |protocol, cx| protocol.tick(cx, &witness));
     }
 
-    /// The stream is over.
+    /// Closes the stream.
     pub fn close(&mut self, env: &mut Env<'_>, end: End) {
         if let Some(protocol) = &mut self.busy {
             let witness = witness(NoResponse::Closed, env.now_ns);
@@ -84,7 +84,7 @@ impl PlainStream {
         self.busy = None;
     }
 
-    /// Lets the protocol work, and lets go of it once nothing is in flight.
+    /// Runs the protocol, and frees it once nothing is in flight.
     fn work(&mut self, env: &mut Env<'_>, work: impl FnOnce(&mut Implementation, &mut Cx<'_>)) {
         let protocol = self.busy.get_or_insert_with(|| {
             Box::new(Implementation::resume(&self.memory, &self.link, self.next))
@@ -97,7 +97,7 @@ impl PlainStream {
         }
     }
 
-    /// Who writes has read all that came before: that is what a segment's acknowledgement says.
+    /// A writer has read everything that came before, which corresponds to a segment's acknowledgement.
     fn origin(&self, env: &Env<'_>, d: usize) -> Origin {
         let next = match &self.busy {
             Some(protocol) => protocol.next(1 - d),

@@ -1,10 +1,10 @@
-//! The boundary between the transport of a connection's bytes and the protocol that reads them.
+//! The boundary between a connection's transport and the protocol that reads it.
 //!
-//! A transport hands over each direction's bytes in order, with the gaps that will not be filled, the
-//! skips that a filter declared and the closes. A [`Protocol`] makes [`Exchange`]s of them and gives
-//! them to a [`Sink`]; those of one connection may end in any order. Must know neither segments nor
-//! events: the only trace of TCP is an [`Ack`] beside the bytes, which a transport without
-//! acknowledgements replaces by the position up to which the sender had read.
+//! A transport hands over each direction's bytes in order, with gaps that will not be filled, skips that
+//! a filter declared, and closes. A [`Protocol`] turns them into [`Exchange`]s and gives these to a
+//! [`Sink`]; exchanges of one connection may end in any order. Must know neither segments nor events.
+//! The only trace of TCP is an [`Ack`] beside the bytes; a transport without acknowledgements gives the
+//! position up to which the sender had read.
 //!
 //! # Layout
 //! - [`body`]: the first bytes of a body.
@@ -26,16 +26,16 @@ use crate::stats::{Losses, Stats, Unreadable};
 /// State of a connection that transport and protocol share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    /// Sequence numbers of each direction's first byte, where `start_known`.
+    /// Sequence numbers of each direction's first byte, valid if `start_known`.
     start: [u32; 2],
-    /// Whether it is known where each direction stands.
+    /// Whether each direction's position is known.
     pub known: [bool; 2],
     start_known: [bool; 2],
-    /// Index of the direction that the client sends in, plus 1; 0 while it is not known.
+    /// Index of the direction that the client sends in, plus 1; 0 if unknown.
     client_plus_1: u8,
-    /// It is another connection's copy and makes no events.
+    /// The connection is a copy of another one and makes no events.
     pub muted: bool,
-    /// A close or a SYN came that what followed disproves; the next exchange says so.
+    /// A close or a SYN was disproved by what followed; the next exchange is marked.
     pub disputed: bool,
 }
 
@@ -50,17 +50,17 @@ impl Link {
         self.client() == Some(d)
     }
 
-    /// Index of the direction that the client sends in; the first while nobody knows.
+    /// Index of the direction that the client sends in; the first one while it is unknown.
     pub fn client_or_first(&self) -> usize {
         self.client().unwrap_or(0) & 1
     }
 
-    /// The client sends in direction `d`.
+    /// Sets direction `d` as the client's.
     pub const fn set_client(&mut self, d: usize) {
         self.client_plus_1 = (d as u8 & 1) + 1;
     }
 
-    /// Which direction the client sends in is not known after all.
+    /// The client's direction is unknown after all.
     pub const fn forget_client(&mut self) {
         self.client_plus_1 = 0;
     }
@@ -75,18 +75,18 @@ impl Link {
         self.start(d).map(first_position)
     }
 
-    /// The stream of direction `d` begins with `seq`.
+    /// Sets the beginning of direction `d`.
     pub const fn set_start(&mut self, d: usize, seq: u32) {
         self.start[d] = seq;
         self.start_known[d] = true;
     }
 
-    /// Where the streams begin is not known any more.
+    /// The beginnings of the streams are no longer known.
     pub const fn forget_starts(&mut self) {
         self.start_known = [false; 2];
     }
 
-    /// The position in direction `d`, which stands at `next`, that `ack` is of.
+    /// The position in direction `d`, near `next`, that `ack` acknowledges.
     pub fn acknowledged(&self, d: usize, next: u64, ack: Ack) -> Option<u64> {
         let seq = ack.number()?;
         Some(if self.known[d] {
@@ -105,7 +105,7 @@ impl Link {
     }
 }
 
-/// Direction number `d`.
+/// The direction with index `d`.
 pub(crate) const fn direction(d: usize) -> Direction {
     if d == 0 {
         Direction::FromA
@@ -114,12 +114,12 @@ pub(crate) const fn direction(d: usize) -> Direction {
     }
 }
 
-/// Surroundings of a protocol.
+/// Context of a protocol.
 pub(crate) struct Cx<'a> {
     pub link: &'a mut Link,
     /// Ports of the senders of both directions.
     pub ports: [u16; 2],
-    /// Event time.
+    /// Event time, ns.
     pub now_ns: u64,
     pub config: &'a PipelineConfig,
     pub stats: &'a mut Stats,
@@ -128,7 +128,7 @@ pub(crate) struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    /// Reports `count` bytes as lost here and now.
+    /// Reports `count` bytes as lost at the current event time.
     pub fn lose_bytes(&mut self, place: &'static str, count: u64) {
         let now = self.now_ns;
         self.losses.add(place, LossUnit::Bytes, count, now, now);
@@ -142,7 +142,7 @@ impl Cx<'_> {
         self.sink.exchange(self.stats, self.link, exchange);
     }
 
-    /// The server's port, as far as it is known.
+    /// The server's port; a guess while the client is unknown.
     pub fn server_port(&self) -> u16 {
         match self.link.client() {
             Some(client) => self.ports[1 - client],
@@ -151,9 +151,9 @@ impl Cx<'_> {
     }
 }
 
-/// Takes a protocol's results.
+/// Takes the results of a protocol.
 pub(crate) trait Sink {
-    /// An exchange that is over, or of which nothing more is waited for.
+    /// An exchange that is over, or for which nothing more is awaited.
     fn exchange(&mut self, stats: &mut Stats, link: &Link, exchange: Exchange);
 
     /// A connection attempt that was refused or never answered.
@@ -166,7 +166,7 @@ pub(crate) trait Sink {
         why: NoResponse,
     );
 
-    /// A message head was framed: finds connections that are copies of each other.
+    /// A message head was framed; used to find copies of a connection.
     fn head(&mut self, link: &mut Link, head: &HeadSeen<'_>);
 
     /// A PROXY protocol header named the source of the connection.
@@ -178,11 +178,11 @@ pub(crate) trait Sink {
     /// Whether the connection is seen under several tuples.
     fn has_aliases(&self) -> bool;
 
-    /// Another connection begins on the same tuple; its number.
+    /// Another connection begins on the same tuple; returns its number.
     fn restart(&mut self, stats: &mut Stats) -> u64;
 }
 
-/// A message head, for the search for copies.
+/// A message head, for finding copies.
 pub(crate) struct HeadSeen<'a> {
     /// Direction of its sender.
     pub d: usize,
@@ -200,7 +200,7 @@ pub(crate) struct HeadSeen<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadKind {
     Request,
-    /// A response whose request was seen: no copy, but one of it may follow.
+    /// A response whose request was seen: not a copy, but copies of it may follow.
     Answer,
     /// A response whose request was not seen.
     Orphan,
@@ -209,7 +209,7 @@ pub(crate) enum HeadKind {
 /// Bytes of one direction, next in order.
 pub(crate) struct Chunk<'a> {
     pub bytes: &'a [u8],
-    /// A segment begins with them, or, from a filter that frames, a head.
+    /// A segment or, from a filter that frames, a head begins with these bytes.
     pub begins: bool,
     pub origin: &'a Origin,
 }
@@ -223,40 +223,40 @@ pub(crate) struct Gap<'a> {
     pub origin: &'a Origin,
 }
 
-/// How a direction, or the connection, came to its end.
+/// How a direction or the connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// FIN.
     Closed,
     /// RST.
     Reset,
-    /// The capture, the run or the connection's time in the table is over.
+    /// The capture or the run ended, or the connection was evicted or expired.
     Stopped,
 }
 
 /// The transport's evidence about requests without a response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Witness {
-    /// By direction: all that its sender sent so far was handed over, and its peer was heard of.
+    /// By direction: everything that its sender has sent was handed over, and its peer was seen.
     pub complete: [bool; 2],
     /// Why no response will come.
     pub why: NoResponse,
-    /// When that became so, ns.
+    /// Since when, ns.
     pub since_ns: u64,
 }
 
-/// Where the reading of a direction stands.
+/// State of a direction's framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Between,
     InMessage,
     /// Framing is lost.
     Lost,
-    /// It is not read, for good.
+    /// It is permanently not read.
     Opaque,
 }
 
-/// The unreadable protocol that the first bytes of a direction show.
+/// The unreadable protocol that a direction's first bytes belong to.
 pub(crate) fn unreadable(bytes: &[u8]) -> Unreadable {
     match bytes {
         // A TLS record: content type, then version 3.x (RFC 8446 §5.1).
@@ -268,25 +268,25 @@ pub(crate) fn unreadable(bytes: &[u8]) -> Unreadable {
 
 /// Reads both directions of a connection. Directions are numbered as in the connection's key.
 pub(crate) trait Protocol {
-    /// Bytes follow in direction `d`.
+    /// The next bytes of direction `d`.
     fn data(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>);
 
-    /// `n` bytes follow that a filter declared to be body.
+    /// The next `n` bytes were declared as body by a filter.
     fn skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin);
 
-    /// Bytes that follow will not come.
+    /// The next bytes will not come.
     fn gap(&mut self, cx: &mut Cx<'_>, d: usize, gap: &Gap<'_>);
 
-    /// The direction goes on at `to`; how much is missing before it is not known.
+    /// The direction continues at `to`, after an unknown number of missing bytes.
     fn jump(&mut self, cx: &mut Cx<'_>, d: usize, to: u64, origin: &Origin);
 
-    /// Bytes up to `end` came again `count` times.
+    /// Bytes up to `end` came again, `count` times.
     fn copied(&mut self, _d: usize, _end: u64, _count: u32, _origin: &Origin) {}
 
-    /// Two copies of the bytes that come next differ.
+    /// Two copies of the next bytes differ.
     fn overlap_differs(&mut self, _d: usize) {}
 
-    /// The peer has acknowledged bytes of direction `d` up to `end`; they are not waited for.
+    /// The peer has acknowledged direction `d` up to `end`; these bytes are no longer waited for.
     fn never_seen(&mut self, _d: usize, _end: u64) {}
 
     /// The stream of direction `d` begins at `at`.
@@ -294,26 +294,26 @@ pub(crate) trait Protocol {
         self.rewind(d, at);
     }
 
-    /// Direction `d`, in which nothing was framed, turns out to begin earlier.
+    /// Direction `d`, in which nothing was framed, begins earlier than assumed.
     fn rewind(&mut self, d: usize, at: u64);
 
-    /// The bytes of direction `d` so far are not known.
+    /// Direction `d` is joined in midstream: the bytes before are unknown.
     fn joined(&mut self, _link: &Link, _d: usize) {}
 
     /// Position of the next byte of direction `d`.
     fn next(&self, d: usize) -> u64;
 
-    /// How many bytes of direction `d` are body whatever they are.
+    /// How many next bytes of direction `d` are certainly body.
     fn skippable(&self, d: usize) -> u64;
 
     fn standing(&self, d: usize) -> Standing;
 
-    /// No exchange is in flight.
+    /// Whether no exchange is in flight.
     fn is_answered(&self) -> bool {
         true
     }
 
-    /// Nothing at all is in flight.
+    /// Whether nothing at all is in flight.
     fn is_quiet(&self) -> bool {
         true
     }
@@ -323,30 +323,31 @@ pub(crate) trait Protocol {
         0
     }
 
-    /// Whether no more depends on the end of direction `d` than where a body ends that lasts until then.
+    /// Whether at most a body that lasts until the close depends on the end of direction `d`.
     fn is_ended_by_close(&self, _link: &Link, _d: usize) -> bool {
         true
     }
 
-    /// Direction `d` has come to its end in an orderly way.
+    /// Direction `d` has ended by FIN.
     fn end_direction(&mut self, _cx: &mut Cx<'_>, _d: usize, _witness: &Witness) {}
 
-    /// The connection is over, of which the directions in `ended` were before; all in flight is
-    /// yielded. The witness speaks only of one that did not stop in the middle.
+    /// The connection is over, and everything in flight is yielded; `ended` marks the directions that
+    /// had ended before. The witness is valid only if tracing did not stop in the middle.
     fn finish(&mut self, _cx: &mut Cx<'_>, _end: End, _ended: [bool; 2], _witness: &Witness) {}
 
     /// Yields everything that is due.
     fn tick(&mut self, _cx: &mut Cx<'_>, _witness: &Witness) {}
 
-    /// When something will be due.
+    /// When something becomes due, ns.
     fn deadline(&self, _now_ns: u64, _config: &PipelineConfig) -> Option<u64> {
         None
     }
 
-    /// Before a filter's record of direction `d` is handed over.
+    /// Notes the trial in a filter's record of direction `d`, before its bytes are handed over.
     fn note_trial(&mut self, _d: usize, _header: &RecordHeader) {}
 
-    /// The offer to a filter of this generation that lost its framing, by this connection's directions; `in_order` says that all bytes that came were handed over.
+    /// The offer to a filter of this generation that lost framing, in this connection's directions;
+    /// `in_order` says that all bytes that came were handed over.
     fn hand_back(&mut self, _generation: u32, _in_order: bool) -> Option<HandBack> {
         None
     }

@@ -1,9 +1,9 @@
 //! The implementations of [`Protocol`], and which of them reads a connection.
 //!
-//! A connection begins as HTTP/1.x. Its framing declines a direction whose first bytes are another
-//! protocol's, and a tunnel both; a connection of which nothing can be read is [`Unread`] from its next
-//! quiet moment. A new protocol is a variant here, a case in [`Implementation::resume`], and its state
-//! of a quiet connection. Must not know how bytes arrive.
+//! A connection begins as HTTP/1.x. Its framing declines a direction whose first bytes belong to another
+//! protocol, and both directions of a tunnel. A connection in which nothing can be read becomes
+//! [`Unread`] when it is next quiet. To add a protocol: a variant here, a case in
+//! [`Implementation::resume`], and its state for a quiet connection. Must not know how bytes arrive.
 
 use std::ops::{Deref, DerefMut};
 
@@ -15,11 +15,11 @@ use crate::origin::Origin;
 use crate::protocol::{Chunk, Cx, Gap, Link, Protocol, Standing};
 use crate::stats::Unreadable;
 
-/// The reader of a connection while something is in flight.
+/// The protocol of a connection while something is in flight.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly all that are in flight are the large one"
+    reason = "nearly all values in flight are of the large variant"
 )]
 pub(crate) enum Implementation {
     Http1(Http1),
@@ -27,7 +27,7 @@ pub(crate) enum Implementation {
 }
 
 impl Implementation {
-    /// Resumes a quiet connection, with both directions at these positions.
+    /// Resumes a quiet connection, with the directions at these positions.
     pub fn resume(memory: &Memory, link: &Link, next: [u64; 2]) -> Self {
         if memory.profile.opaque(0) && memory.profile.opaque(1) {
             let memory = *memory;
@@ -44,7 +44,7 @@ impl Implementation {
         }
     }
 
-    /// Direction `d` is joined in the middle of its stream; see [`Memory::join`].
+    /// Direction `d` is joined in midstream; see [`Memory::join`].
     pub fn join(&mut self, d: usize, at: u64, requests: Option<(u64, bool)>) {
         match self {
             Implementation::Http1(http1) => http1.join(d, at, requests),
@@ -63,14 +63,14 @@ impl Implementation {
         }
     }
 
-    /// A filter, which read the first bytes, says that this is no HTTP/1.x.
+    /// A filter, which saw the first bytes, reports that this is not HTTP/1.x.
     pub fn not_readable(&mut self, cx: &mut Cx<'_>, kind: Unreadable) {
         if let Implementation::Http1(http1) = self {
             http1.profile_mut().not_readable(cx, kind);
         }
     }
 
-    /// Findings about the protocol.
+    /// What was learned about the protocol.
     pub const fn profile(&self) -> &Profile {
         match self {
             Implementation::Http1(http1) => http1.profile(),
@@ -99,12 +99,12 @@ impl DerefMut for Implementation {
     }
 }
 
-/// Whether bytes are, or may be, the first of a response.
+/// Whether bytes are, or may be, the beginning of a response.
 pub(crate) fn may_answer(bytes: &[u8]) -> bool {
     !bytes.is_empty() && status_line(bytes) != Match::No
 }
 
-/// Whether bytes are the first of a response.
+/// Whether bytes are the beginning of a response.
 pub(crate) fn answers(bytes: &[u8]) -> bool {
     status_line(bytes) == Match::Yes
 }

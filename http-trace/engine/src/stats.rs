@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use http_trace_common::counter::Counter;
 use http_trace_model::event::{Loss, LossUnit};
 
-/// Counters of a filter, in the kernel or on the host, that mean that something is missing from the
-/// output, with what they count.
+/// Counters of a filter, in the kernel or on the host, that mean that output is missing, with their unit.
 const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::RingFull, LossUnit::Records),
     (Counter::RingFullBytes, LossUnit::Bytes),
@@ -57,7 +56,7 @@ impl FilterLosses {
     }
 }
 
-/// Protocols that are recognised and not read.
+/// Protocols that are recognised but not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Unreadable {
@@ -65,7 +64,7 @@ pub enum Unreadable {
     Tls = 1,
     /// The HTTP/2 connection preface (RFC 9113 §3.4).
     Http2 = 2,
-    /// Anything else that is no HTTP/1.x.
+    /// Anything else that is not HTTP/1.x.
     Other = 3,
 }
 
@@ -80,7 +79,7 @@ impl Unreadable {
         }
     }
 
-    /// As summaries print it.
+    /// The name in summaries.
     pub const fn name(self) -> &'static str {
         match self {
             Unreadable::Tls => "TLS",
@@ -96,13 +95,13 @@ const MAX_PORTS: usize = 256;
 /// Everything counted since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Records taken in.
+    /// Records processed.
     pub records: u64,
     /// Payload bytes in them.
     pub bytes: u64,
     /// Final responses in events, by the first digit of the code: index 0 for 6xx–9xx.
     pub responses: [u64; 6],
-    /// 1xx heads that rode on a final response or were an event of their own.
+    /// 1xx heads that came with a final response or made an event of their own.
     pub informational: u64,
     /// Events of requests without a response.
     pub no_response: u64,
@@ -110,19 +109,19 @@ pub struct Stats {
     pub without_request: u64,
     /// Response events whose end was not seen.
     pub incomplete: u64,
-    /// Requests whose response was not seen, without it being certain that there was none.
+    /// Requests whose response was not seen, though there may have been one.
     pub requests_unmatched: u64,
-    /// `HTTP/1.x` heads with an impossible status code: no events.
+    /// `HTTP/1.x` heads with an impossible status code; they make no events.
     pub bad_status: u64,
-    /// Connections taken into the table.
+    /// Connections added to the table.
     pub flows: u64,
-    /// Further names of connections, before or after a translation of addresses; not among `flows`.
+    /// Aliases of connections (address translation); not included in `flows`.
     pub aliases: u64,
     /// Connections on which a message was framed.
     pub http_flows: u64,
     /// Connections that became tunnels or other protocols (CONNECT, 101).
     pub tunnels: u64,
-    /// Connections thrown out while open, because the table was full.
+    /// Open connections evicted because the table was full.
     pub flows_evicted: u64,
     /// Directions that lost their framing.
     pub became_unsure: u64,
@@ -130,35 +129,35 @@ pub struct Stats {
     pub resynchronised: u64,
     /// Gaps that were given up.
     pub holes: u64,
-    /// Bytes in them.
+    /// Bytes in these gaps.
     pub hole_bytes: u64,
-    /// Bytes of connections with HTTP that came and were framed as no message: after a loss, before
-    /// the first start line of a connection that was open already, or no HTTP/1.x.
+    /// Bytes of HTTP connections that were not framed as a message: after a loss, before the first start
+    /// line of a connection that was already open, or not HTTP/1.x.
     pub unframed_bytes: u64,
-    /// Connections with HTTP of which a direction's beginning was not seen.
+    /// HTTP connections for which the beginning of a direction was not seen.
     pub midstream: u64,
-    /// What looked like a response where framing was lost, and nothing proves to be one.
+    /// Apparent responses where framing was lost that nothing proved.
     pub unproven: u64,
-    /// Connections with HTTP whose end was not seen.
+    /// HTTP connections whose end was not seen.
     pub unended: u64,
-    /// Declared skips that the framing here does not make body.
+    /// Declared skips that are not body according to the judge.
     pub filter_disagrees: u64,
     /// Bytes that came more than once.
     pub copied_bytes: u64,
-    /// Copies that differed from what came first.
+    /// Copies that differed from the first bytes seen at their position.
     pub overlaps_differ: u64,
-    /// RSTs, FINs and SYNs that fit, and that what followed disproves.
+    /// RSTs, FINs and SYNs that fit and were disproved by what followed.
     pub disputed_segments: u64,
     /// Other segments that a receiver would have ignored.
     pub ignored_segments: u64,
-    /// Connections not read, by protocol and server port.
+    /// Connections that are not read, by protocol and server port.
     pub unreadable: BTreeMap<(Unreadable, u16), u64>,
     /// Losses reported in the stream, by place.
     pub lost: BTreeMap<(&'static str, LossUnit), u64>,
 }
 
 impl Stats {
-    /// A connection turned out not to be readable.
+    /// Counts a connection that turned out not to be readable.
     pub fn count_unreadable(&mut self, kind: Unreadable, port: u16) {
         let known =
             self.unreadable.len() < MAX_PORTS || self.unreadable.contains_key(&(kind, port));
@@ -166,7 +165,7 @@ impl Stats {
         *self.unreadable.entry((kind, port)).or_default() += 1;
     }
 
-    /// It was readable after all.
+    /// Takes back such a count: the connection is readable after all.
     pub fn uncount_unreadable(&mut self, kind: Unreadable, port: u16) {
         for port in [port, 0] {
             if let Some(count) = self.unreadable.get_mut(&(kind, port))
@@ -181,7 +180,7 @@ impl Stats {
         }
     }
 
-    /// A final response became an event.
+    /// Counts the event of a final response.
     pub fn count_response(&mut self, status: u16) {
         let class = usize::from(status / 100);
         if class == 1 && status != 101 {
@@ -197,7 +196,7 @@ impl Stats {
     }
 }
 
-/// Losses that are not reported yet.
+/// Losses not reported yet.
 #[derive(Clone, Debug, Default)]
 pub struct Losses(Vec<Loss>);
 
@@ -232,12 +231,12 @@ impl Losses {
         }
     }
 
-    /// Adds one that says where it happened, which is reported by itself.
+    /// Adds a loss that names its location, which is reported separately.
     pub fn add_detailed(&mut self, loss: Loss) {
         self.0.push(loss);
     }
 
-    /// Takes back up to `count` unreported losses; how many there were.
+    /// Takes back up to `count` unreported losses; returns how many there were.
     pub fn take_back(&mut self, place: &'static str, unit: LossUnit, count: u64) -> u64 {
         let Some(loss) = self
             .0
@@ -256,7 +255,7 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// Everything, once.
+    /// Takes all unreported losses.
     pub fn take(&mut self) -> impl Iterator<Item = Loss> + use<> {
         std::mem::take(&mut self.0)
             .into_iter()

@@ -1,7 +1,7 @@
-//! The bounded table of connections: a keyed hash over a slab, with lists in order of last use.
+//! The bounded table of connections: a hash index over a slab, with lists in order of last use.
 //!
-//! Insertion, look-up, removal and finding the oldest of a kind are O(1). The table never decides
-//! what goes: its owner asks for the oldest of a [`List`] and removes it.
+//! Insertion, lookup, removal and finding the oldest of a list are O(1). The table must not decide what
+//! is evicted: its owner asks for the oldest of a [`List`] and removes it.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -11,32 +11,32 @@ use hashbrown::HashTable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum List {
-    /// Nothing but SYNs and answers to them: under a SYN flood these go first after the closed ones.
+    /// Only SYNs and answers to them: in a SYN flood, evicted first after the closed ones.
     Embryonic = 0,
     /// Open, with nothing in flight.
     Idle = 1,
     /// Open, with bytes or messages in flight.
     Busy = 2,
-    /// Closed; kept so that late copies make nothing twice.
+    /// Closed; kept so that late copies make no second event.
     Closed = 3,
 }
 
 const LISTS: usize = 4;
 const NONE: u32 = u32::MAX;
 
-/// Times in the table are counted in units of 2^26 ns, so that half a slot's word will do.
+/// Times in the table are in units of 2^26 ns, so that they fit 32 bits.
 const COARSE: u32 = 26;
 
 const fn coarse(ns: u64) -> u32 {
     (ns >> COARSE) as u32
 }
 
-/// Where a connection is in the table, valid until it is removed.
+/// The slot of a connection, valid until the connection is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(u32);
 
 impl Id {
-    /// As an index, for tables beside this one.
+    /// As an index, for tables parallel to this one.
     pub const fn index(self) -> u32 {
         self.0
     }
@@ -59,7 +59,7 @@ struct Ends {
     len: usize,
 }
 
-/// The table, from keys `K` to values `V`.
+/// The table: maps keys `K` to values `V`.
 #[derive(Debug)]
 pub struct Table<K, V> {
     index: HashTable<u32>,
@@ -76,7 +76,7 @@ impl<K: Copy + Eq + Hash, V> Default for Table<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
-    /// Bytes that a connection costs in the table, the hash index not counted.
+    /// Memory that a connection takes in the table, in bytes, without the hash index.
     pub const SLOT_BYTES: usize = size_of::<Slot<K, V>>();
 
     /// An empty table; it grows as connections come.
@@ -90,27 +90,27 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
                 last: NONE,
                 len: 0,
             }; LISTS],
-            // The keys are the network's to choose, so the hash is seeded at random.
+            // Keys come from the network, so the hash is randomly seeded.
             hasher: foldhash::fast::RandomState::default(),
         }
     }
 
-    /// How many connections there are.
+    /// Number of connections.
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there are none.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
 
-    /// How many connections are in `list`.
+    /// Number of connections in `list`.
     pub fn len_of(&self, list: List) -> usize {
         self.lists[list as usize].len
     }
 
-    /// The connection named `key`.
+    /// The connection with this key.
     pub fn find(&self, key: &K) -> Option<Id> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
@@ -121,7 +121,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             .map(|&i| Id(i))
     }
 
-    /// Adds a connection that is not there yet, as the last of `list`.
+    /// Adds a connection that is not in the table yet, at the end of `list`.
     pub fn insert(&mut self, key: K, value: V, list: List, now_ns: u64) -> Id {
         let slot = Slot {
             key,
@@ -149,7 +149,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         Id(at)
     }
 
-    /// Takes a connection out.
+    /// Removes a connection.
     pub fn remove(&mut self, id: Id) -> Option<(K, V)> {
         let at = id.0;
         let slot = self.slots.get_mut(at as usize)?;
@@ -176,26 +176,26 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.slots.get(id.0 as usize)?.value.as_ref()
     }
 
-    /// How long ago a connection was last used, in ns, to 67 ms.
+    /// Time since a connection was last used, in ns, with a resolution of 67 ms.
     pub fn age_ns(&self, id: Id, now_ns: u64) -> u64 {
         let last = self.slots.get(id.0 as usize).map_or(0, |slot| slot.last);
         let age = coarse(now_ns).wrapping_sub(last) as i32;
         (age.max(0) as u64) << COARSE
     }
 
-    /// The connection of `list` whose last use is longest ago.
+    /// The least recently used connection of `list`.
     pub fn oldest(&self, list: List) -> Option<Id> {
         let first = self.lists[list as usize].first;
         (first != NONE).then_some(Id(first))
     }
 
-    /// The one after `id` in its list: used later.
+    /// The connection after `id` in its list: used later.
     pub fn newer(&self, id: Id) -> Option<Id> {
         let next = self.slots.get(id.0 as usize)?.next;
         (next != NONE).then_some(Id(next))
     }
 
-    /// Marks a use, which makes the connection the last of `list`.
+    /// Marks a use, which moves the connection to the end of `list`.
     pub fn touch(&mut self, id: Id, list: List, now_ns: u64) {
         let at = id.0;
         let Some(slot) = self.slots.get_mut(at as usize) else {
@@ -209,14 +209,14 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.link(at, list);
     }
 
-    /// Sets when a connection was last used, its place in its list unchanged.
+    /// Sets when a connection was last used, without moving it in its list.
     pub fn refresh(&mut self, id: Id, now_ns: u64) {
         if let Some(slot) = self.slots.get_mut(id.0 as usize) {
             slot.last = coarse(now_ns);
         }
     }
 
-    /// Every connection, in no particular order.
+    /// All connections, in no particular order.
     pub fn ids(&self) -> impl Iterator<Item = Id> + use<K, V> {
         let ids: Vec<u32> = self.index.iter().copied().collect();
         ids.into_iter().map(Id)

@@ -1,4 +1,5 @@
-//! Small tables that events are made with: names of interfaces, server ports, the limit of attempts.
+//! Small tables for making events: names of interfaces, server ports, the limit of attempts. Decides
+//! nothing about messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,8 +16,7 @@ impl Interfaces {
         self.0.insert(index, name.into());
     }
 
-    /// The name of an index; `if7` when it is not known, or it is another
-    /// namespace's.
+    /// The name of an index; `if7` if it is unknown or belongs to another namespace.
     pub fn name(&mut self, index: u32) -> Arc<str> {
         self.0
             .entry(index)
@@ -24,7 +24,7 @@ impl Interfaces {
             .clone()
     }
 
-    /// The names of those indexes that are not 0.
+    /// The names of all indexes that are not 0.
     pub fn names(&mut self, indexes: [u32; 4]) -> Vec<Arc<str>> {
         let known = indexes.into_iter().filter(|&index| index != 0);
         known.map(|index| self.name(index)).collect()
@@ -47,13 +47,13 @@ impl Ports {
         self.0[usize::from(port >> 6)] |= 1 << (port & 63);
     }
 
-    /// Whether a port is in it.
+    /// Whether the set contains a port.
     pub fn contains(&self, port: u16) -> bool {
         self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
     }
 }
 
-/// Events of failed connection attempts in the second at hand.
+/// Events of failed connection attempts in the current second.
 #[derive(Debug, Default)]
 pub struct Attempts {
     second: u64,
@@ -61,7 +61,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Whether one more is within the bound.
+    /// Whether one more is within the limit.
     pub fn admit(&mut self, now_ns: u64, per_second: u32) -> bool {
         let second = now_ns / 1_000_000_000;
         if self.second != second {

@@ -1,5 +1,5 @@
-//! Pieces of IP packets that the programs in the kernel shipped, put together to what they would
-//! have shipped of the whole packet.
+//! Reassembles fragments that the programs in the kernel shipped, into the records that they would have
+//! shipped of the whole packets. Must not frame payload.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -12,19 +12,19 @@ use http_trace_common::walk::{
 use super::{FragmentCounts, Fragments, Seen, Whole};
 use crate::origin::CapturePoint;
 
-/// How long a packet waits for its pieces, ns. Identifications come around, and the sooner the faster
-/// their sender is.
+/// How long a packet waits for its fragments, ns. Identifications are reused, the sooner the faster the
+/// sender is.
 pub const PATIENCE_NS: u64 = 1_000_000_000;
 
-/// Packets that are remembered to know their copies at other places by.
+/// Limit of completed packets that are remembered to recognise their copies at other points.
 const MOST_MET: usize = 4096;
 
-/// Packets in the making, by where their pieces were seen.
+/// Incomplete packets, by the point where their fragments were seen.
 #[derive(Debug)]
 pub struct Shipped {
     fragments: Fragments,
     options: WalkOptions,
-    /// The packet of the record at hand.
+    /// The packet of the current record.
     whole: Option<Whole>,
     header: Option<RecordHeader>,
     bytes: std::ops::Range<usize>,
@@ -40,14 +40,14 @@ impl Default for Shipped {
 }
 
 impl Shipped {
-    /// With the tunnels that the programs look into, bits of [`http_trace_common::config::decap`].
+    /// `decap` selects the tunnels that the programs look into, bits of [`http_trace_common::config::decap`].
     pub fn new(decap: u32) -> Self {
         Shipped {
             fragments: Fragments::default(),
             options: WalkOptions {
-                // Verified here and not elsewhere: who cuts a packet into pieces, or sends the
-                // pieces, has computed them, and two packets of one identification must not become
-                // one (RFC 4963).
+                // Verified only here: whoever fragments a packet, or sends the fragments, has computed
+                // the checksums, and fragments of two packets with one identification must not be joined
+                // (RFC 4963).
                 verify_checksums: true,
                 tunnels: Some(decap),
             },
@@ -60,9 +60,9 @@ impl Shipped {
         }
     }
 
-    /// Takes a record with [`flag::FRAGMENT`]; the record of the segment in the packet that it made
-    /// whole, as it would have shipped from a connection that is not framed. `number` numbers the
-    /// tunnels that the segment was in.
+    /// Takes a record with [`flag::FRAGMENT`]. If it completes a packet, returns the record of the
+    /// packet's segment, as it would have shipped from a connection that is not framed. `number` assigns
+    /// numbers to the segment's tunnels.
     pub fn push(
         &mut self,
         record: &Record<'_>,
@@ -107,7 +107,7 @@ impl Shipped {
             && let Some(which) = self.options.tunnels
             && let Some(vxlan) = encap.layers().iter().find(|l| l.kind == LayerKind::Vxlan)
         {
-            // Its pieces were of the outer packet: only now the network's number is known.
+            // The fragments were of the outer packet: the network's number is known only now.
             let what = Tunnel::VXLAN | u64::from(vxlan.id);
             of_segment.netns = Tunnel::netns(what, header.netns, which);
         }
@@ -124,13 +124,13 @@ impl Shipped {
         })
     }
 
-    /// Gives up packets that have waited for too long.
+    /// Drops packets that have waited for too long.
     pub fn expire(&mut self, now_ns: u64) {
         self.fragments.expire(now_ns, PATIENCE_NS);
     }
 
-    /// Packets lost since the last call, by reason: those that nobody put together although they may
-    /// have held a message.
+    /// Packets lost since the last call, by reason: those that could not be reassembled and may have
+    /// contained a message.
     pub fn losses(&mut self) -> [(&'static str, u64); 3] {
         let counts = self.fragments.decided();
         let now = Reported {
@@ -149,12 +149,12 @@ impl Shipped {
         ]
     }
 
-    /// Counters of pieces and packets.
+    /// Counters of fragments and packets.
     pub fn counts(&self) -> FragmentCounts {
         self.fragments.counts()
     }
 
-    /// Packets whose pieces were not of one packet, or were damaged on the way.
+    /// Packets whose fragments did not belong together, or were damaged on the way.
     pub const fn bad_checksums(&self) -> u64 {
         self.bad_checksums
     }
@@ -168,7 +168,7 @@ struct Reported {
     bad_checksums: u64,
 }
 
-/// Packets that became whole: one that does at another place too, shortly after, was sent but once.
+/// Completed packets: one that is completed at another point shortly after was sent only once.
 #[derive(Debug, Default)]
 struct Met {
     packets: HashMap<FragmentId, Meeting, foldhash::quality::RandomState>,
@@ -176,7 +176,7 @@ struct Met {
     hasher: foldhash::quality::RandomState,
 }
 
-/// Where a packet became whole first, and what it held.
+/// Where a packet was completed first, and a hash of its payload.
 #[derive(Debug)]
 struct Meeting {
     point: CapturePoint,
@@ -185,7 +185,7 @@ struct Meeting {
 }
 
 impl Met {
-    /// Whether the packet was seen at another point before; remembers it if it was not seen at all.
+    /// Whether the packet was seen at another point before; remembers it if it was not seen before.
     fn elsewhere(&mut self, whole: &Whole, point: CapturePoint, time_ns: u64) -> bool {
         let payload = self.hasher.hash_one(&whole.payload);
         if let Some(met) = self.packets.get(&whole.id)
@@ -211,7 +211,7 @@ impl Met {
     }
 }
 
-/// The header of the segment in a packet whose last piece to come was that of `header`.
+/// The header for the segment of a packet that was completed by the record with `header`.
 fn of_segment(
     header: &RecordHeader,
     segment: &Segment,
@@ -221,7 +221,7 @@ fn of_segment(
     let of_segment = RecordHeader::of_segment(segment, len);
     let mut flags = flag::FILTERED | flag::UNFILTERED | flag::IN_PIECES;
     flags |= header.flags & flag::EGRESS;
-    // SYNs have records of their own; bytes that came with one are the stream's first.
+    // SYNs have records of their own; data in a SYN is the stream's first.
     flags |= of_segment.flags & !flag::SYN;
     if len > 0 && (stream_begins || segment.flags & tcp_flag::SYN != 0) {
         flags |= flag::STREAM_BEGINS;

@@ -1,47 +1,47 @@
-//! Responses that are held back until they are believed, and what speaks for them. Decides nothing.
+//! Claims: responses that are held back until they are confirmed, and the evidence for them. Decides nothing.
 
 use http_trace_model::event::BodyEnd;
 
 use super::transaction::exchange_cost;
 use crate::protocol::exchange::{Exchange, Outcome};
 
-/// How long a claim that nothing speaks against is held back: a round trip, and some patience.
+/// How long an uncontradicted claim is held back: one round trip with a margin.
 const PATIENCE_NS: u64 = 1_000_000_000;
 
-/// Responses that are not believed yet.
+/// Responses that are not confirmed yet.
 #[derive(Debug)]
 pub(super) struct Claim {
     /// Direction of the server.
     pub d: usize,
     pub since_ns: u64,
     pub basis: Basis,
-    /// Bytes right before it went by unframed: a body that it may be part of.
+    /// Bytes right before it passed unframed: it may be part of a body.
     pub amid: bool,
-    /// Exchanges, and whether their requests are theirs only if the claim is right.
+    /// Exchanges held back, each with whether its request is paired only if the claim is right.
     pub held: Vec<(Exchange, bool)>,
 }
 
-/// What a claim rests on.
+/// The evidence that a claim rests on.
 #[derive(Debug)]
 pub(super) enum Basis {
-    /// The client is not heard.
+    /// The client is not seen.
     Unheard {
         /// What the first response acknowledged.
         ack: Option<u32>,
-        /// The server has received more since.
+        /// Whether the server has received more since.
         received: bool,
         live: bool,
     },
-    /// Requests that were sent when all before this position was received.
+    /// Requests sent when everything before this position had been received.
     Asked {
         at: u64,
-        /// Which of them is answered is known only if the claim is right.
+        /// Whether the pairing of requests depends on the claim.
         paired: bool,
     },
 }
 
 impl Claim {
-    /// When it is believed, if nothing speaks against it.
+    /// When it is accepted if nothing contradicts it.
     pub fn due_ns(&self) -> Option<u64> {
         let believed = !matches!(
             self.basis,
@@ -53,8 +53,8 @@ impl Claim {
         believed.then(|| self.since_ns.saturating_add(PATIENCE_NS))
     }
 
-    /// Whether it may be part of a body to the end: it begins amid bytes that went by, and did not come to an end
-    /// of its own.
+    /// Whether all of it may be part of a body: it begins amid unframed bytes, and its own framing did
+    /// not end it.
     pub fn may_be_body(&self) -> bool {
         use BodyEnd::{Chunked, Length, None, Tunnel};
         let ended = |exchange: &Exchange| {

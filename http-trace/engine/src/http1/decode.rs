@@ -1,9 +1,9 @@
-//! From a head's bytes to its fields.
+//! Decodes a head's bytes into fields.
 //!
-//! httparse reads what RFC 9112 allows. What it refuses and the framer accepted (folded lines,
-//! lines without a colon, control characters, HTTP/1.2, more headers than fit its table) is read by
-//! a decoder of our own that refuses nothing: no framed head is lost. A head may also be cut short
-//! by a hole; then the whole lines in it are decoded.
+//! httparse reads what RFC 9112 allows. What it refuses although the framer accepted it (folded lines,
+//! lines without a colon, control characters, HTTP/1.2, more fields than fit its table) goes to a
+//! decoder of our own that refuses nothing: no framed head is lost. A head may also be cut short by a
+//! gap; then its complete lines are decoded.
 
 use std::mem::MaybeUninit;
 
@@ -12,20 +12,20 @@ use bytes::Bytes;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 use http_trace_model::known::Known;
 
-/// A line without a colon among the field lines; it is no header.
+/// A line without a colon among the field lines; it is not decoded as a field.
 pub const LINE_WITHOUT_COLON: u32 = 1 << 0;
-/// Blanks between a field name and its colon (RFC 9112 §5.1).
+/// Whitespace between a field name and its colon (RFC 9112 §5.1).
 pub const SPACE_BEFORE_COLON: u32 = 1 << 1;
-/// A field name that is no token (RFC 9110 §5.1).
+/// A field name that is not a token (RFC 9110 §5.1).
 pub const BAD_FIELD_NAME: u32 = 1 << 2;
-/// A request line without a target, or without a version where one is due (RFC 9112 §3).
+/// A request line without a target, or without a version where one is required (RFC 9112 §3).
 pub const MALFORMED_REQUEST: u32 = 1 << 3;
 
-/// Field lines that httparse is given room for.
+/// Number of field lines that httparse has room for.
 const ROOM: usize = 64;
 
-/// Decodes a response head; `None` unless it begins with a status line that has a code. The second
-/// value holds this module's flags.
+/// Decodes a response head; `None` unless it begins with a status line that has a code. The second value
+/// holds this module's flags.
 pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
     let minor_version = *line.get(7)?;
@@ -67,9 +67,9 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
     ))
 }
 
-/// Decodes a request head; `None` unless it begins with a method, a blank and the rest of a line.
-/// Of a malformed line the target is what stands between the method and something like a version,
-/// or up to the line's end.
+/// Decodes a request head; `None` unless it begins with a method, a space and the rest of a line. The
+/// target of a malformed line is everything between the method and something like a version, or up to
+/// the end of the line.
 pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
@@ -130,8 +130,8 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
     ))
 }
 
-/// Decodes a head that begins with a line which is no HTTP/1.x request's, and was answered all the
-/// same: a word, then perhaps a target, then perhaps a version of any protocol.
+/// Decodes a head whose first line is not an HTTP/1.x request line but was answered: a word, then
+/// perhaps a target, then perhaps a version of any protocol.
 pub fn other_request(bytes: &Bytes) -> RequestHead {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
@@ -148,12 +148,12 @@ pub fn other_request(bytes: &Bytes) -> RequestHead {
     }
 }
 
-/// The longest word that is taken for a version.
+/// Limit on the length of a version, in bytes.
 const LONGEST_VERSION: usize = 32;
 
-/// What follows a method, without a last word that was meant for a version (`HTTP/1.`, `HTTP/2`,
-/// `RTSP/1.0`), and that word. What is no number behind `HTTP/` may be anything, a secret of the query
-/// before it too, and belongs to the target.
+/// Splits what follows a method into the target and a last word that was meant as a version (`HTTP/1.`,
+/// `HTTP/2`, `RTSP/1.0`). A word `HTTP/` without a number may be anything, such as a secret of the query
+/// before it, and belongs to the target.
 fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     let sp = rest.iter().rposition(|&b| b == b' ');
     let (target, word) = rest.split_at(sp.unwrap_or(0));
@@ -170,7 +170,7 @@ fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Whether a word is a version as HTTP and what was modelled on it write them: letters, `/`, digit,
+/// Whether a word is a version in the format of HTTP and protocols modelled on it: letters, `/`, digit,
 /// `.`, digit.
 pub fn is_version(word: &[u8]) -> bool {
     match word {
@@ -184,12 +184,12 @@ pub fn is_version(word: &[u8]) -> bool {
     }
 }
 
-/// Whether a head that was cut short holds its whole start line.
+/// Whether a truncated head contains its whole start line.
 pub fn has_start_line(bytes: &[u8]) -> bool {
     bytes.contains(&b'\n')
 }
 
-/// The start line without its line end, and what follows it.
+/// The start line without its line terminator, and the bytes after it.
 fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes
         .iter()
@@ -199,7 +199,7 @@ fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     (without_cr(line), rest.get(1..).unwrap_or_default())
 }
 
-/// A line without the CRs before its LF: text mode makes two of one.
+/// A line without the CRs before its LF: text mode turns one CR into two.
 fn without_cr(mut line: &[u8]) -> &[u8] {
     while let [rest @ .., b'\r'] = line {
         line = rest;
@@ -215,7 +215,7 @@ fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
     headers
 }
 
-/// Field lines up to the blank line or the end of what there is, whatever they are made of.
+/// Field lines up to the blank line or the end of the bytes, whatever their content.
 fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
     let mut headers = Headers::of(bytes, 0);
     let mut flags = 0;
@@ -255,7 +255,7 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
     (headers, flags)
 }
 
-/// Appends folded lines to the last field, each after one blank (RFC 9112 §5.2).
+/// Appends folded lines to the last field, each after one space (RFC 9112 §5.2).
 fn join(headers: &mut Headers, folds: &mut Vec<&[u8]>) {
     if folds.is_empty() {
         return;
@@ -273,7 +273,7 @@ fn join(headers: &mut Headers, folds: &mut Vec<&[u8]>) {
     folds.clear();
 }
 
-/// Without blanks at either end (OWS, RFC 9110 §5.6.3).
+/// Strips optional whitespace (OWS, RFC 9110 §5.6.3) at both ends.
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -284,7 +284,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The one plain number that all Content-Length values are (RFC 9110 §8.6), if they are.
+/// The number that all Content-Length values agree on (RFC 9110 §8.6); `None` if they do not.
 fn content_length(headers: &Headers) -> Option<u64> {
     let mut length = None;
     for value in headers.all_known(Known::CONTENT_LENGTH) {
@@ -439,7 +439,7 @@ mod tests {
             ("GET / http/1.1\nA: b\n\n", Some(("GET", "/", 0, 1))),
             ("GET /a b HTTP/2\nA: b\n\n", Some(("GET", "/a b", 0, 1))),
             ("GET /HTTP/1.1\nA: b\n\n", Some(("GET", "/HTTP/1.1", 1, 1))),
-            // A method alone asks for nothing.
+            // A method alone is not a request.
             ("GET \nA: b\n\n", None),
             ("GET\nA: b\n\n", None),
             ("GET /cut", None),

@@ -1,4 +1,4 @@
-//! How exchanges end: with their response, with the connection, or in time. Frames nothing.
+//! How exchanges end: with their response, with the connection, or by timeout. Frames nothing.
 
 use http_trace_common::framer::{Body, MethodKind, Phase};
 use http_trace_model::event::{BodyEnd, NoResponse};
@@ -10,7 +10,7 @@ use crate::protocol::exchange::Outcome;
 use crate::protocol::{Cx, End};
 
 impl Http1 {
-    /// The direction has come to its end.
+    /// The direction has ended.
     pub(super) fn close_half(&mut self, cx: &mut Cx<'_>, d: usize, end: End) {
         let half = &mut self.halves[d];
         let phase = half.framer.phase();
@@ -24,7 +24,7 @@ impl Http1 {
                 let outcome = match (end, phase) {
                     (End::Stopped, _) => Outcome::Open,
                     (End::Closed, Phase::UntilClose) => Outcome::Ended(BodyEnd::Close),
-                    // Nobody knew whether there was a body; none came.
+                    // It was unknown whether there was a body; none came.
                     (End::Closed, Phase::Peek) if undecided == 0 => {
                         let current = self.exchanges.current.as_ref();
                         let until_close = current.is_some_and(|c| c.body == Body::Close);
@@ -46,15 +46,15 @@ impl Http1 {
         }
     }
 
-    /// The server's direction has ended, for all that is known, and the requests that wait get no response:
-    /// yields them. They wait on all the same, for the end may be disproved.
+    /// Yields the waiting requests as unanswered, as the server's direction seems to have ended. They
+    /// keep waiting, since the end may be disproved.
     pub(super) fn forsake(&mut self, cx: &mut Cx<'_>, why: NoResponse, since_ns: u64) {
         let mut certain = !self.exchanges.responses_lost;
         for pending in &mut self.exchanges.waiting {
             certain &= !pending.after_gap;
             let sure = certain;
             certain &= pending.kind != MethodKind::Connect;
-            // A malformed request line alone is no HTTP.
+            // A malformed request line alone is not evidence of HTTP.
             if !self.profile.http() || std::mem::replace(&mut pending.reported, true) {
                 continue;
             }
@@ -66,8 +66,8 @@ impl Http1 {
         }
     }
 
-    /// The connection is over. If its close is disproved all the same, what was asked is answered first; of
-    /// that no more is kept than how much it was.
+    /// The connection is over. If its close is disproved, the open requests are answered first, so their
+    /// number is kept (and nothing else).
     pub(super) fn owe_answers(&mut self, client: usize) {
         let (half, server) = (&self.halves[client], &self.halves[1 - client]);
         let (waiting, at_head) = (&self.exchanges.waiting, half.message == Message::Head);
@@ -78,7 +78,7 @@ impl Http1 {
         let certain = !self.exchanges.responses_lost
             && !self.exchanges.order.gap()
             && all.all(|r| !r.after_gap && !r.malformed && r.kind != MethodKind::Connect);
-        // What is cut is not framed on.
+        // A message that was cut is not framed further.
         let rests = |half: &Half| half.is_quiet() && half.framer.phase() == Phase::Idle;
         if certain && rests(half) && rests(server) && count < usize::from(u8::MAX) {
             return self.exchanges.order.owe(count);
@@ -90,8 +90,8 @@ impl Http1 {
         }
     }
 
-    /// Yields the requests that will get no response, and 1xx heads without a final one; with the reason
-    /// and its time.
+    /// Yields the requests that will get no response, with the reason and its time, and 1xx heads
+    /// without a final response.
     pub(super) fn unanswered(&mut self, cx: &mut Cx<'_>, why: Option<(NoResponse, u64)>) {
         let current = self.exchanges.current.as_ref();
         if let Some(current) = current.filter(|c| c.response.is_none() && !c.emitted) {
@@ -103,7 +103,7 @@ impl Http1 {
             }
         }
         for (request, certain) in self.exchanges.drain_waiting() {
-            // A malformed request line alone is no HTTP.
+            // A malformed request line alone is not evidence of HTTP.
             if request.reported || !self.profile.http() {
                 continue;
             }
@@ -114,13 +114,13 @@ impl Http1 {
         }
     }
 
-    /// Yields requests that have waited too long, once.
+    /// Yields requests that have waited too long, each once.
     pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, why: NoResponse, heard: bool) {
         let mut certain = heard && !self.exchanges.responses_lost;
         for pending in &mut self.exchanges.waiting {
             certain &= !pending.after_gap;
             let sure = certain;
-            // What follows may be the tunnel's.
+            // What follows CONNECT may belong to the tunnel.
             certain &= pending.kind != MethodKind::Connect;
             let end_ns = pending.request.end_ns;
             let due = end_ns.map(|end| end.saturating_add(cx.config.response_timeout_ns));
@@ -134,14 +134,14 @@ impl Http1 {
         }
     }
 
-    /// When the first line began, of those that are a malformed request's if a field follows.
+    /// When the oldest line began that counts as a malformed request only if a field follows.
     pub(super) fn awaits_first_field_since(&self) -> Option<u64> {
         let awaiting = self.halves.iter().filter(|h| h.framer.awaits_first_field());
         awaiting.filter_map(|h| Some(h.head_origin?.time_ns)).min()
     }
 
-    /// Lines that no field follows for long are no requests: protocols of lines have such, and
-    /// would be held as long as their connections last.
+    /// Gives up lines that no field has followed for long. They are not requests: line-based protocols
+    /// send such lines, which would be held for the life of their connections.
     pub(super) fn first_fields_overdue(&mut self, cx: &mut Cx<'_>) {
         let since = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);
         for d in 0..2 {
@@ -155,14 +155,14 @@ impl Http1 {
         }
     }
 
-    /// Yields the response at hand before its end.
+    /// Yields the current response before its end.
     pub(super) fn yield_early(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
         if let Some(transaction) = self.exchanges.take_for_early_event() {
             self.yield_exchange(cx, transaction.into_exchange(outcome));
         }
     }
 
-    /// The response at hand is over, or cannot be followed any further.
+    /// The current response is over, or cannot be followed any further.
     pub(super) fn yield_current(&mut self, cx: &mut Cx<'_>, outcome: Outcome) {
         let current = self.exchanges.current.as_ref();
         if current.is_none_or(|c| c.response.is_none() && !c.emitted) {
@@ -175,7 +175,7 @@ impl Http1 {
         }
     }
 
-    /// Informational responses came, and the final one may be lost.
+    /// Yields informational responses whose final response may be lost.
     pub(super) fn yield_informational(&mut self, cx: &mut Cx<'_>, transaction: Transaction) {
         self.yield_exchange(cx, transaction.into_exchange(Outcome::Informational));
     }

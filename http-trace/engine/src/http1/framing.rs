@@ -1,7 +1,7 @@
 //! Follows the message framing of both directions: bytes in order become heads, bodies and ends.
 //!
-//! Knows of segments only where one begins: a direction whose framing was lost is resynchronised
-//! nowhere else.
+//! It knows segments only by where they begin: a direction whose framing was lost resynchronises nowhere
+//! else.
 
 use http_trace_common::framer::{Body, Event, Phase, Span};
 use http_trace_common::record::flag;
@@ -16,7 +16,7 @@ use crate::protocol::exchange::Outcome;
 use crate::protocol::{Chunk, Cx, Gap, unreadable};
 
 impl Http1 {
-    /// The next bytes of direction `d`.
+    /// Frames the next bytes of direction `d`.
     pub(super) fn feed(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>) {
         let &Chunk {
             bytes,
@@ -34,7 +34,7 @@ impl Http1 {
             && begins
             && begins_message(bytes, carries_responses(&self.profile, cx.link, d))
         {
-            // No field follows the malformed line, but another message.
+            // The malformed line is followed by another message, not by a field.
             let start = std::mem::take(&mut self.halves[d].head);
             self.halves[d].framer.lose();
             self.not_http(cx, d, &start);
@@ -46,7 +46,7 @@ impl Http1 {
         if self.halves[d].framer.phase() == Phase::Unsure {
             let whole = begins_message(bytes, carries_responses(&self.profile, cx.link, d));
             let resumes = if origin.framed_by_filter() {
-                // It was there from the beginning, or was told where a message begins.
+                // The filter followed the stream from its beginning, or was told where a message begins.
                 begins && (whole || may_begin(bytes))
             } else {
                 begins
@@ -66,7 +66,7 @@ impl Http1 {
                 if cx.link.is_client(d) {
                     let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
                     if order.begins_unknown() && self.profile.framed(1 - d) {
-                        // The server had answered before: what is not understood may be a request.
+                        // The server had answered before: bytes that are not understood may be a request.
                         order.requests_lost(next);
                     }
                     order.gap_goes_on(next);
@@ -77,7 +77,7 @@ impl Http1 {
             self.halves[d].lost = false;
             let passed_head = std::mem::take(&mut self.halves[d].passed_head);
             if passed_head && self.exchanges.order.begins_unknown() && !is_response(bytes) {
-                // The rest of a request's head: this is not the first.
+                // The end of a request's head passed: the next request is not the first.
                 self.exchanges.order.requests_lost(self.halves[d].next);
             }
             if self.profile.framed(d) {
@@ -85,13 +85,13 @@ impl Http1 {
             }
         }
         let mut at = 0;
-        // Where in `bytes` the head at hand begins.
+        // Where the current head begins in `bytes`.
         let mut head_from = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let half = &mut self.halves[d];
             let step = half.framer.step(&mut self.queue, rest);
             let taken = step.taken as usize;
-            // Before the request's end is noted, which is after these.
+            // Advance first: the request's end, noted below, is after these bytes.
             half.next += taken as u64;
             match step.span {
                 Span::Head => half.head_len += taken as u64,
@@ -126,7 +126,7 @@ impl Http1 {
                 Some(Event::HeadBegins { back }) => {
                     let start = self.halves[d].next - u64::from(back);
                     let at_segment = begins && at == usize::from(back);
-                    // A body was possible here: nobody knew whether HEAD was answered.
+                    // A body was possible here: it was unknown whether HEAD was answered.
                     if back > 0 && !(at_segment && self.is_response_proven(cx, d, start, origin)) {
                         self.halves[d].framer.lose();
                         self.event(cx, d, Event::Lost, origin);
@@ -151,7 +151,7 @@ impl Http1 {
                 }
                 Some(Event::NotHttp { .. }) => {
                     let start = self.take_head(d, bytes.get(head_from..).unwrap_or_default(), cx);
-                    // No other head may come for long.
+                    // No other head may come for a long time: free the buffer.
                     self.halves[d].head = Vec::new();
                     self.other_request(cx, d, &start, false);
                     self.not_http(cx, d, &start);
@@ -169,16 +169,16 @@ impl Http1 {
         }
     }
 
-    /// Whether direction `d` owes the body of a request that was answered before any of it came.
+    /// Whether direction `d` may omit the body of a request that was answered before any of the body came.
     fn is_refused(&self, d: usize) -> bool {
         self.halves[d].message == Message::Request
             && self.halves[d].framer.is_body_unbegun()
             && self.queue.has_none()
     }
 
-    /// [next, next + n) was declared skipped as body.
+    /// Bytes [next, next + n) were declared skipped as body.
     pub(super) fn pass_skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
-        // The filter saw the bytes that decide, and did not ship them.
+        // The filter saw the deciding bytes and did not ship them: they were body.
         if n > 0
             && let Some(event) = self.halves[d].framer.decide_body()
         {
@@ -190,8 +190,8 @@ impl Http1 {
         if rest == 0 {
             return;
         }
-        // A filter that does not know which request is answered takes for body what follows an answer
-        // to HEAD and is no start line; that counts as unframed bytes, and no more.
+        // A filter that does not know which request is answered takes what follows an answer to HEAD for
+        // body unless it is a start line. Such bytes count as unframed, not as a disagreement.
         let guessed = origin.flags & flag::ORDER_UNKNOWN != 0;
         if !guessed && !matches!(self.halves[d].framer.phase(), Phase::Unsure | Phase::Opaque) {
             cx.stats.filter_disagrees += 1;
@@ -202,7 +202,7 @@ impl Http1 {
         self.lose(cx, d, rest, origin);
     }
 
-    /// [next, next + n) will not come.
+    /// Bytes [next, next + n) will not come.
     pub(super) fn pass_gap(&mut self, cx: &mut Cx<'_>, d: usize, gap: &Gap<'_>) {
         let &Gap {
             len: n,
@@ -219,11 +219,11 @@ impl Http1 {
             return;
         }
         self.lose(cx, d, n - known, origin);
-        // No request is missing with a body, whoever steps over it, the filter or we.
+        // A gap that is body hides no request, whether the filter skips it or the gap is passed here.
         let answered = answered || self.profile.framed(1 - d);
         let spoken = !cx.link.is_client(1 - d) && origin.ack.number().is_some();
         if answered && spoken && self.exchanges.order.begins_unknown() {
-            // The bytes before were no other protocol's.
+            // The bytes before did not belong to another protocol.
             let end = self.halves[d].next;
             self.exchanges.order.requests_lost(end);
         }
@@ -262,18 +262,18 @@ impl Http1 {
         let spoken = cx.link.has_received(d, origin.ack);
         let filtered = origin.flags & flag::FILTERED != 0;
         if begins && filtered && spoken && !cx.link.is_client(1 - d) {
-            // The filter passes over what is no start line (SOCKS), and the peer has answered it.
+            // The filter passes over bytes that are not a start line (SOCKS), and the peer has answered them.
             self.exchanges.order.begin_unknown(self.halves[d].next);
         }
     }
 
-    /// Direction `d` goes on at `to`, after an unknown number of missing bytes.
+    /// Direction `d` continues at `to`, after an unknown number of missing bytes.
     pub(super) fn jump_to(&mut self, cx: &mut Cx<'_>, d: usize, to: u64, origin: &Origin) {
         self.halves[d].next = to;
         self.lose(cx, d, 0, origin);
     }
 
-    /// Messages may have gone by unseen in direction `d`.
+    /// Messages may have passed unseen in direction `d`.
     pub(super) fn doubt(&mut self, cx: &mut Cx<'_>, d: usize) {
         if !cx.link.is_client(1 - d) {
             let end = self.halves[d].next;
@@ -291,13 +291,13 @@ impl Http1 {
         }
     }
 
-    /// The message at hand in direction `d` cannot be followed to its end.
+    /// The current message of direction `d` cannot be followed to its end.
     pub(super) fn abandon(&mut self, cx: &mut Cx<'_>, d: usize) {
         match self.halves[d].message {
             Message::Head => self.cut_head(cx, d, true),
             Message::Response => self.yield_current(cx, Outcome::Lost),
             Message::Request => {
-                // Its end is unknown from here; it may have ended.
+                // Its end is unknown from here on; it may already have ended.
                 if let Some(request) = self.exchanges.waiting.back_mut() {
                     request.end_lost = true;
                 }
@@ -374,7 +374,7 @@ impl Http1 {
         self.clear(d);
     }
 
-    /// `n` bytes of the message at hand go by: of its body, or beside it as chunk framing is.
+    /// Counts `n` bytes of the current message: body, or other bytes such as chunk framing.
     fn count(&mut self, d: usize, n: u64, is_body: bool, origin: &Origin) {
         let half = &self.halves[d];
         let (next, ordinal) = (half.next, half.ordinal);
@@ -399,7 +399,7 @@ impl Http1 {
         }
     }
 
-    /// Keeps the first bytes of a response's body, if they are wanted.
+    /// Keeps the first bytes of a response's body, if wanted.
     fn keep_body(&mut self, d: usize, bytes: &[u8]) {
         if let Some(start) = self.start_of_body(d) {
             start.push(bytes);
@@ -414,7 +414,7 @@ impl Http1 {
         Some(&mut current.response.as_mut()?.snippet)
     }
 
-    /// Names an oddity of the response that goes by in direction `d`.
+    /// Adds an oddity to the response that passes in direction `d`.
     pub fn flag_response(&mut self, d: usize, name: &'static str) {
         if self.halves[d].message == Message::Response
             && let Some(current) = &mut self.exchanges.current

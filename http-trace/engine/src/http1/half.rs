@@ -1,4 +1,4 @@
-//! Framing state of one direction, and tests of its first bytes. Must not know the other direction.
+//! Framing state of one direction, and tests of its first bytes. Must not depend on the other direction.
 
 use http_trace_common::framer::{Framer, Phase};
 use http_trace_common::start_line::{Match, request_line, status_line};
@@ -14,7 +14,7 @@ pub(crate) enum Message {
     Head,
     Request,
     Response,
-    /// A head with an impossible status code, and its body: framed, counted, no event.
+    /// A head with an impossible status code, and its body: framed and counted, makes no event.
     Uncounted,
 }
 
@@ -25,31 +25,31 @@ pub(crate) struct Half {
     /// Position of the next byte.
     pub next: u64,
     pub message: Message,
-    /// The head's bytes from before the piece at hand.
+    /// The head's bytes from before the current chunk.
     pub head: Vec<u8>,
     pub head_len: u64,
     pub head_start: u64,
     pub head_origin: Option<Origin>,
-    /// The request of the response at hand has been looked up.
+    /// The request of the current response has been looked up.
     pub paired: bool,
-    /// The request whose head goes by was reported as unanswered.
+    /// The request whose head passes was reported as unanswered.
     pub reported: bool,
-    /// A response that is no other request's came while the head went by.
+    /// A response that answers no other request came while the head was incomplete.
     pub answered: bool,
-    /// Bytes after a head that may be the next one ([`Phase::Peek`]).
+    /// Bytes after a head that may begin the next one ([`Phase::Peek`]).
     pub undecided: Vec<u8>,
     pub undecided_origin: Option<Origin>,
-    /// Ordinal of the request whose body goes by.
+    /// Ordinal of the request whose body passes.
     pub ordinal: u32,
-    /// Names of oddities to be put on the response at hand.
+    /// Names of oddities for the current response.
     pub oddities: Vec<&'static str>,
-    /// Framing was lost with bytes that did not come to us, live.
+    /// Framing was lost because of missing bytes in live traffic.
     pub lost: bool,
-    /// Bytes before the next one were passed over, and ended as a head does.
+    /// The bytes passed over before the next one ended like a head.
     pub passed_head: bool,
-    /// What the bytes right before the next one acknowledged, as far as they were seen.
+    /// What the segment of the bytes right before the next one acknowledged, if they were seen.
     pub passed_ack: Option<u32>,
-    /// A filter's framing on trial, at a position further on.
+    /// A filter's trial at a position further ahead.
     pub trial: Option<Trial>,
 }
 
@@ -77,7 +77,7 @@ impl Half {
         }
     }
 
-    /// Nothing of a message is held.
+    /// Whether nothing of a message is held.
     pub fn is_quiet(&self) -> bool {
         self.message == Message::None
             && match self.framer.phase() {
@@ -97,9 +97,9 @@ impl Half {
     }
 }
 
-/// Methods at which a lost direction is resynchronised, and with which a malformed request line is
-/// believed (IANA HTTP Method Registry, and what UPnP, caches, RPC over HTTP and Configuration Manager
-/// add): a segment may begin in the middle of one, and `ET` is no method.
+/// Methods at which a lost direction resynchronises, and with which a malformed request line is
+/// accepted: IANA's HTTP Method Registry, and those of UPnP, caches, RPC over HTTP and Configuration
+/// Manager. Listed because a segment may begin in the middle of a method, and `ET` is not one.
 const METHODS: &str = "\
     GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY ACL BASELINE-CONTROL BIND \
     CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MKREDIRECTREF \
@@ -107,8 +107,8 @@ const METHODS: &str = "\
     UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL M-SEARCH NOTIFY SUBSCRIBE \
     UNSUBSCRIBE PURGE BAN SOURCE RPC_IN_DATA RPC_OUT_DATA CCM_POST";
 
-/// Whether a segment's bytes are, or may be, the beginning of a message: of a response, a request,
-/// or either where it is not known what the direction carries. A body may hold the other kind.
+/// Whether a segment's bytes are, or may be, the beginning of a message: a response, a request, or
+/// either if it is unknown what the direction carries. A body may contain the other kind.
 pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
     if is_response != Some(false) {
         match status_line(bytes) {
@@ -123,13 +123,13 @@ pub(crate) fn begins_message(bytes: &[u8], is_response: Option<bool>) -> bool {
     request_line(bytes) != Match::No && begins_with_method(bytes)
 }
 
-/// Whether a request's whole line, of a known method, stands at the beginning of these bytes.
+/// Whether these bytes begin with a whole request line of a known method.
 pub(super) fn begins_request(bytes: &[u8]) -> bool {
     request_line(bytes) == Match::Yes && begins_with_method(bytes)
 }
 
-/// Whether bytes may be the first of a message: for a filter, which says that one begins there, it
-/// is enough that they do not show otherwise.
+/// Whether bytes may begin a message. For a filter that declares a beginning here, it suffices that the
+/// bytes do not contradict it.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {
     status_line(bytes) == Match::NeedMore || request_line(bytes) == Match::NeedMore
 }
@@ -139,14 +139,14 @@ pub(super) fn ends_as_heads_do(bytes: &[u8]) -> bool {
     if bytes.iter().all(|b| matches!(b, b'\r' | b'\n')) {
         return true;
     }
-    // As for the framer, what ends the line is its LF, and any CR before it may be ignored.
+    // As for the framer, LF ends the line, and CRs before it are ignored.
     let Some((b'\n', before)) = bytes.split_last() else {
         return false;
     };
     before.iter().rev().find(|&&b| b != b'\r') == Some(&b'\n')
 }
 
-/// Whether bytes begin with a known method and a blank.
+/// Whether bytes begin with a known method and a space.
 pub(super) fn begins_with_method(bytes: &[u8]) -> bool {
     bytes
         .iter()

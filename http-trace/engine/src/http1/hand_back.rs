@@ -1,6 +1,5 @@
-//! Resynchronises a filter that lost the framing of a connection, so that it skips bodies again: offers
-//! the position of framing here, and verdicts on the filter's framing on trial. The filter checks whether
-//! an offer still fits.
+//! Resynchronises a filter that lost framing, so that it skips bodies again: offers it the judge's
+//! position, and verdicts on its trials. The filter checks whether an offer still fits.
 
 use http_trace_common::{
     filter::{HandBack, Handed, handed},
@@ -11,34 +10,34 @@ use http_trace_common::{
 use super::Http1;
 use crate::origin::position;
 
-/// Bodies shorter than this are past before the filter could hear of them.
+/// In bodies shorter than this, an offer would reach the filter too late.
 const WORTH_BYTES: u64 = 16 << 10;
 /// Sequence numbers are compared over less than half their range.
 const FAR_BYTES: u64 = 1 << 30;
 
-/// A filter's framing on trial, as a record describes it.
+/// A filter's trial, as a record describes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
-    /// The use of the filter's table that it is of.
+    /// Generation of the filter's table entry that it belongs to.
     generation: u32,
-    /// Where it began.
+    /// Sequence number where it began.
     from: u32,
     /// Position of the record's first byte.
     at: u64,
-    /// Whether, by it, a head begins there.
+    /// Whether the trial found a head there.
     begins: bool,
-    /// Whether one does.
+    /// Whether the judge found a head there.
     met: bool,
 }
 
 impl Trial {
-    /// A head begins at `start`.
+    /// The judge found a head at `start`.
     pub fn meet(&mut self, start: u64) {
         self.met |= self.at == start;
     }
 }
 
-/// Trials that were looked at last, with the generation that they are of.
+/// The trials judged last, with their generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {
     generation: u32,
@@ -47,7 +46,7 @@ pub(crate) struct Verdicts {
     from: [u32; 2],
 }
 
-/// Nothing of either direction.
+/// No offer for either direction.
 const NOWHERE: Handed = Handed {
     framer: Framer::new(),
     from: 0,
@@ -55,7 +54,7 @@ const NOWHERE: Handed = Handed {
 };
 
 impl Http1 {
-    /// Before a record of direction `d` is handed over.
+    /// Notes the trial of a record of direction `d`, before its bytes are handed over.
     pub(super) fn remember_trial(&mut self, d: usize, header: &RecordHeader) {
         let half = &mut self.halves[d];
         let at = position(half.next, header.seq);
@@ -71,11 +70,11 @@ impl Http1 {
         });
     }
 
-    /// The offer to a filter of this generation, if it is new: verdicts on trials, and, if `in_order`,
+    /// The offer to a filter of this generation, if it is new: verdicts on trials and, if `in_order`,
     /// the position of framing.
     pub(super) fn offer(&mut self, generation: u32, in_order: bool) -> Option<HandBack> {
         let judged = self.judge_trials(generation);
-        // A filter that believed what is only claimed here would skip what follows.
+        // A filter that adopted what is only claimed here would skip what follows.
         let places = (in_order && self.claim.is_none())
             .then(|| self.places())
             .flatten();
@@ -102,8 +101,8 @@ impl Http1 {
         Some(offer)
     }
 
-    /// Where both directions stand, if both are in a body or between messages, and the end of that;
-    /// if it is worth an offer.
+    /// The positions of both directions and the end of their bodies, if both are in a body or between
+    /// messages and an offer is worthwhile.
     fn places(&self) -> Option<([Handed; 2], RequestQueue, [u64; 2])> {
         let mut ends = [0; 2];
         let mut in_body = false;
@@ -123,14 +122,14 @@ impl Http1 {
                 to: from.wrapping_add(body as u32),
             };
         }
-        // One message in, the other end's framer says no more than that a role is known.
+        // In one message, the other end's framer shows no more than that a role is known.
         let resting = self.exchanges.is_quiet();
         (in_body || resting).then_some((sides, self.queue, ends))
     }
 
-    /// Whether anything new can be said of trials of this generation. Where the judge too has found a
-    /// head at the place of one that the trial framed, both go on alike from there; the judge, which
-    /// gets all bytes, knows what is a body's imitation of one.
+    /// Judges trials of this generation; returns whether anything is new. If the judge found a head
+    /// where the trial did, both frame alike from there on. The judge, which gets all bytes, recognises
+    /// a body that imitates a head.
     fn judge_trials(&mut self, generation: u32) -> bool {
         let before = self.verdicts;
         if before.generation != generation {
@@ -141,7 +140,7 @@ impl Http1 {
         }
         let mut judged = false;
         for (d, half) in self.halves.iter_mut().enumerate() {
-            // What is still undecided may turn out to be a head.
+            // Undecided bytes may turn out to be a head.
             let decided = half.undecided.is_empty();
             let Some(trial) = half.trial.filter(|trial| half.next > trial.at && decided) else {
                 continue;

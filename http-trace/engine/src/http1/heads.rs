@@ -18,7 +18,7 @@ use crate::stats::Unreadable;
 
 impl Http1 {
     pub(super) fn head_begins(&mut self, cx: &mut Cx<'_>, d: usize, back: u8, origin: &Origin) {
-        // A head where a body was possible: there was none.
+        // A head where a body was possible: there was no body.
         if self.halves[d].message != Message::None {
             let undecided = std::mem::take(&mut self.halves[d].undecided);
             let first = self.halves[d].undecided_origin;
@@ -45,8 +45,8 @@ impl Http1 {
         (half.paired, half.reported, half.answered) = (false, false, false);
     }
 
-    /// While the order is in doubt the framer must be told what a response answers before its head
-    /// ends, since its body depends on that.
+    /// While the order is in doubt, the framer must learn which request a response answers before the
+    /// response's head ends, since its body depends on the request.
     pub(super) fn start_line_ends(&mut self, link: &Link, d: usize) {
         let half = &mut self.halves[d];
         if half.framer.phase() != Phase::Head {
@@ -64,7 +64,7 @@ impl Http1 {
         }
     }
 
-    /// Where more requests wait in order than the framer's queue holds, it is told of the one that is
+    /// If more requests wait in order than the framer's queue holds, tells the framer which one is
     /// answered now.
     fn requeue_answered(&mut self) {
         let overflows = self.exchanges.waiting.len() >= RequestQueue::CAPACITY as usize;
@@ -81,20 +81,20 @@ impl Http1 {
         }
     }
 
-    /// Whether the response at hand cannot answer the request whose turn it is. One that answers
-    /// none ([`Http1::unsolicited`]) changes nothing.
+    /// Whether the current response cannot answer the request that is next in order. An unsolicited
+    /// response ([`Http1::unsolicited`]) does not affect the order.
     fn is_too_early(&self, d: usize, ack: Option<u64>) -> bool {
         self.halves[d].framer.status() != 408 && self.exchanges.is_too_early(ack)
     }
 
-    /// Up to where the head at hand in direction `d` acknowledges the other.
+    /// The position up to which the current head of direction `d` acknowledges the other direction.
     pub(super) fn acknowledged(&self, link: &Link, d: usize) -> Option<u64> {
         let ack = self.halves[d].head_origin?.ack;
         link.acknowledged(1 - d, self.halves[1 - d].next, ack)
     }
 
-    /// Finds the exchange that the response head in direction `d` belongs to; `taken` says that the
-    /// framer has taken its request from the queue.
+    /// Finds the exchange of the response head in direction `d`; `taken` says that the framer has
+    /// removed its request from the queue.
     fn answer(&mut self, link: &Link, d: usize, taken: bool) {
         if !link.is_client(1 - d) {
             return;
@@ -111,7 +111,7 @@ impl Http1 {
         }
     }
 
-    /// Extends the request whose body goes by in direction `d` up to `ack`: a filter declares the skip
+    /// Extends the request whose body passes in direction `d` up to `ack`: a filter declares the skip
     /// only with the bytes that follow.
     pub(super) fn reach(&mut self, d: usize, ack: Option<u64>) {
         let half = &self.halves[d];
@@ -123,8 +123,8 @@ impl Http1 {
         }
     }
 
-    /// The order of requests is known again: so is what the framer asks of them. It has no more to
-    /// ask of the current one if it has `taken` it.
+    /// Rebuilds the framer's queue once the order of requests is known again. The current request is
+    /// left out if the framer has `taken` it.
     pub(super) fn requeue(&mut self, taken: bool) {
         self.queue = RequestQueue::new();
         let current = self.exchanges.awaiting_final().filter(|_| !taken);
@@ -139,8 +139,8 @@ impl Http1 {
         }
     }
 
-    /// Whether the response at hand answers CONNECT with 2xx (RFC 9112 §6.3, item 2): the framer
-    /// does not know when the order was in doubt.
+    /// Whether the current response answers CONNECT with 2xx (RFC 9112 §6.3, item 2), which the framer
+    /// does not know if the order was in doubt.
     fn tunnels(&self, message: Message) -> bool {
         message == Message::Response
             && self.exchanges.current.as_ref().is_some_and(|current| {
@@ -150,7 +150,7 @@ impl Http1 {
             })
     }
 
-    /// The head's bytes, of which `here` are in the piece at hand.
+    /// The head's bytes, of which `here` are in the current chunk.
     pub(super) fn take_head(&mut self, d: usize, here: &[u8], cx: &Cx<'_>) -> Bytes {
         let half = &mut self.halves[d];
         if half.head.is_empty() {
@@ -179,7 +179,7 @@ impl Http1 {
         if response {
             self.answered_early(cx, 1 - d);
         }
-        // Nothing comes of a malformed request before HTTP/1.x answers it.
+        // A malformed request has no effect until HTTP/1.x answers it.
         let believed = !malformed || (!cx.link.is_client(1 - d) && begins_with_method(&raw));
         if believed && (self.profile.http() || !malformed) {
             self.profile.met_http(cx, d, response);
@@ -196,7 +196,7 @@ impl Http1 {
             }
             HeadFacts::Response { status: 0, .. } => {
                 cx.stats.bad_status += 1;
-                // Its request was answered, with nothing that could be an event of its own.
+                // Its request was answered, by nothing that could be an event of its own.
                 self.turn(cx, 1 - d, first);
                 self.answer(cx.link, d, true);
                 let answered = self.exchanges.take_current();
@@ -257,13 +257,13 @@ impl Http1 {
         }
     }
 
-    /// Tells of the head in direction `d`, so that copies of the connection are found.
+    /// Reports the head in direction `d`, so that copies of the connection are found.
     fn seen(&self, cx: &mut Cx<'_>, d: usize, kind: HeadKind, bytes: &[u8]) {
         let len = self.halves[d].head_len;
         self.seen_part(cx, d, kind, bytes, len);
     }
 
-    /// The same, where no more than the first `len` bytes may have come by everywhere.
+    /// The same for the first `len` bytes, where the rest may not have passed under every name.
     pub(super) fn seen_part(
         &self,
         cx: &mut Cx<'_>,
@@ -286,7 +286,7 @@ impl Http1 {
         }
     }
 
-    /// What was framed as a malformed request is not believed: another may be due for an answer.
+    /// A malformed request line is refused: another request may be next in order.
     fn not_a_request(&mut self, cx: &mut Cx<'_>, d: usize) -> Message {
         self.profile.unframed(cx, d, self.halves[d].head_len, false);
         self.profile.not_readable(cx, Unreadable::Other);
@@ -305,7 +305,7 @@ impl Http1 {
         let half = &self.halves[d];
         let first = half.head_origin.unwrap_or(*origin);
         let Some((head, odd)) = decode::request(raw, half.head_len) else {
-            // The request line is longer than the limit of a head.
+            // The request line exceeds the limit of a head.
             self.exchanges.order.requests_lost(half.next);
             cx.stats.requests_unmatched += 1;
             return Message::Uncounted;
@@ -328,12 +328,12 @@ impl Http1 {
         Message::Request
     }
 
-    /// How far the server's bytes had come to the client when it sent `first` in direction `d`.
+    /// How much of the server's stream the client had received when it sent `first` in direction `d`.
     pub(super) fn received(&self, link: &Link, d: usize, first: &Origin) -> u64 {
-        // Zero is what packets have that no TCP made.
+        // An acknowledgement of 0 means a packet that was not made by TCP.
         let ack = Some(first.ack).filter(|ack| ack.number() != Some(0));
         let received = ack.and_then(|ack| link.acknowledged(1 - d, self.halves[1 - d].next, ack));
-        // Without an acknowledgement it came with the SYN: before all that the server sent.
+        // Without an acknowledgement it came with the SYN, before anything that the server sent.
         received.or(link.first(1 - d)).unwrap_or(BEFORE_ALL)
     }
 
@@ -356,7 +356,7 @@ impl Http1 {
         let informational = (100..200).contains(&status) && status != 101;
         self.answer(cx.link, d, !informational);
         if !informational && self.queue.has_none() && !self.exchanges.waiting.is_empty() {
-            // The queue held the one that this answers: see `requeue_answered`.
+            // The queue held the request that this answers: see `requeue_answered`.
             self.requeue(true);
         }
         if self.exchanges.order.gap() {
@@ -398,12 +398,12 @@ impl Http1 {
 
     fn put_response(&mut self, link: &Link, response: Response, flags: u32, body: Body) {
         if link.client().is_none() || self.exchanges.current.is_none() {
-            // No request was ever seen: who answers is the server.
+            // No request was ever seen: the sender of a response is the server.
             self.exchanges.answer(response.start, None);
         }
         self.exchanges.hold_response(&response.head);
         if self.exchanges.count_final() {
-            // The next one answers what came after the close.
+            // The next response answers what came after the close.
             self.requeue(true);
         }
         let Some(current) = &mut self.exchanges.current else {
@@ -422,8 +422,8 @@ impl Http1 {
         }
     }
 
-    /// The request of the head at hand may not have been seen: later requests may then get another's
-    /// answer.
+    /// Notes that the request of the current head may not have been seen: later requests may then get
+    /// the wrong answer.
     fn note_unasked(&mut self, link: &Link) {
         let exchanges = &mut self.exchanges;
         let unasked = exchanges
@@ -452,8 +452,8 @@ impl Http1 {
         }
     }
 
-    /// A response head that was cut off after its status line is an event all the same; of any
-    /// other, `for_good` says, nothing more will come.
+    /// Makes an event of a response head that was cut after its status line. With `for_good`, any other
+    /// cut head counts as unframed bytes.
     pub(super) fn cut_head(&mut self, cx: &mut Cx<'_>, d: usize, for_good: bool) {
         let half = &self.halves[d];
         if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
@@ -487,14 +487,14 @@ impl Http1 {
         self.yield_current(cx, Outcome::Lost);
     }
 
-    /// The client is the sender of direction `d`; `first` says that this shows in the connection's
-    /// first message.
+    /// Sets the sender of direction `d` as the client; `first` says that this is known from the
+    /// connection's first message.
     pub(super) fn turn(&mut self, cx: &mut Cx<'_>, d: usize, first: bool) {
         if cx.link.is_client(d) {
             return;
         }
         if cx.link.client().is_some() {
-            // The supposed client answers, or the other way round: no waiting request can be paired.
+            // Client and server were confused: no waiting request can be paired.
             self.yield_current(cx, Outcome::Lost);
             self.unanswered(cx, None);
             if first {
@@ -508,8 +508,8 @@ impl Http1 {
             let in_head = half.message == Message::Head;
             let end = if in_head { half.head_start } else { half.next };
             self.exchanges.order.gap_goes_on(end);
-            // Nor was the head at hand known as a server's, whose segments acknowledge requests; its body
-            // may be skipped.
+            // Nor was the current head known to be a server's, whose segments acknowledge requests; its
+            // body may be skipped.
             let server = &self.halves[1 - d];
             if let (Message::Head, Some(origin)) = (server.message, server.head_origin) {
                 let order = &mut self.exchanges.order;
@@ -524,7 +524,7 @@ impl Http1 {
         self.profile.unframed(cx, d, self.halves[d].head_len, false);
         self.clear(d);
         if !self.profile.http() && cx.link.is_client(1 - d) {
-            // The answer is no HTTP, so the request was none either.
+            // The answer is not HTTP, so the request was not HTTP either.
             drop(self.exchanges.drain_waiting());
         }
         if self.profile.http() {
@@ -533,21 +533,22 @@ impl Http1 {
             let kind = unreadable(bytes);
             self.profile.not_readable(cx, kind);
             if kind != Unreadable::Other && cx.link.start(d).is_some() {
-                // The peer may still answer in HTTP/1.x: a server says 400 to what it cannot read.
+                // The peer may still answer in HTTP/1.x: a server sends 400 if it cannot read a request.
                 self.profile.set_opaque(d);
                 self.halves[d].framer.set_opaque();
             }
         }
         let last = self.exchanges.waiting.back();
         if cx.link.is_client(d) && last.is_some_and(|r| r.kind == MethodKind::Connect) {
-            // The tunnel's first bytes, if the answer makes it one: that it answers CONNECT stays.
+            // These may be the tunnel's first bytes, if the answer opens one; the pairing with CONNECT
+            // is kept.
             let end = self.halves[d].next;
             self.exchanges.order.requests_lost(end);
         } else {
             self.doubt(cx, d);
         }
         if !self.profile.framed(d) && !cx.link.is_client(1 - d) {
-            // Bytes before the first request are another protocol's (SOCKS, PROXY).
+            // Bytes before the first request belong to another protocol (SOCKS, PROXY).
             self.exchanges.order.begin_unknown(self.halves[d].next);
         }
     }

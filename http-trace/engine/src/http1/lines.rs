@@ -1,8 +1,8 @@
-//! Lines that are no HTTP/1.x request's and that servers answer in HTTP/1.x: HTTP/0.9's (`GET /`),
-//! other protocols' (`OPTIONS / RTSP/1.0`), a word alone (`HELP`). Old clients send them, and scanners.
+//! Request lines that are not HTTP/1.x but get HTTP/1.x answers: HTTP/0.9 (`GET /`), other protocols
+//! (`OPTIONS / RTSP/1.0`), single words (`HELP`). Old clients and scanners send them.
 //!
-//! What follows such a line is not framed: its direction is lost behind it as it would be otherwise,
-//! and nothing comes of it unless the other direction answers with an HTTP/1.x head.
+//! What follows such a line is not framed: the direction loses framing after it, as it would otherwise,
+//! and the line is dropped unless the other direction answers with an HTTP/1.x head.
 
 use bytes::Bytes;
 use http_trace_common::framer::{MethodKind, flag};
@@ -12,13 +12,13 @@ use super::pending::Pending;
 use super::{Http1, decode};
 use crate::protocol::{Cx, HeadKind, Link};
 
-/// The longest word that is one alone.
+/// Limit on the length of a line that is a single word, in bytes.
 const LONGEST_WORD: usize = 32;
 
 impl Http1 {
-    /// Direction `d`, in which a message was due, goes on with `start`, which the framer refused. It is
-    /// kept as what was asked if it looks like that, and then this returns true; `answered` says that
-    /// the answer is there, so that no more of it need come.
+    /// Keeps `start`, which the framer refused in direction `d` where a message was expected, as a
+    /// request if it looks like one. Returns whether it does; `answered` says that the answer has come,
+    /// so that no more of the line is needed.
     pub(super) fn other_request(
         &mut self,
         cx: &mut Cx<'_>,
@@ -45,7 +45,7 @@ impl Http1 {
         let mut pending = Pending {
             ack: self.received(cx.link, d, &first),
             malformed: true,
-            // Without an answer in HTTP/1.x nothing shows that it was asked of a web server.
+            // Without an HTTP/1.x answer, nothing shows that it was meant for a web server.
             reported: true,
             ..Pending::new(
                 decode::other_request(&raw),
@@ -57,14 +57,14 @@ impl Http1 {
         };
         pending.request.end_ns = Some(first.time_ns);
         self.exchanges.push(pending, server_next);
-        // Of the head that the framer was at it is accounted for; what was taken behind it is not.
+        // Its part of the current head is accounted for; the bytes after it are not.
         let half = &mut self.halves[d];
         half.head_len = half.head_len.saturating_sub(len as u64);
         true
     }
 
-    /// A response is there while direction `d` waits for what follows a line without a version: none
-    /// need follow (HTTP/0.9).
+    /// A response came while direction `d` waits for what follows a line without a version: nothing need
+    /// follow (HTTP/0.9).
     pub(super) fn answered_early(&mut self, cx: &mut Cx<'_>, d: usize) {
         let from = self.halves[d].head_start;
         let received = self
@@ -83,7 +83,7 @@ impl Http1 {
         self.not_http(cx, d, &line);
     }
 
-    /// Whether what was refused in direction `d` stands where a request was due for certain.
+    /// Whether the refused bytes of direction `d` are certainly where a request was expected.
     fn due(&self, link: &Link, d: usize, answered: bool) -> Option<Due> {
         let half = &self.halves[d];
         if link.is_client(1 - d)
@@ -97,27 +97,27 @@ impl Http1 {
             return followed.then_some(Due::AfterRequest);
         }
         let first = link.first(d) == Some(half.head_start);
-        // Who speaks first where a server is known to is no client.
-        // The framer has asked the queue for what an answer that is there answers.
+        // The side that speaks first to a known server is its client. The framer has already asked the
+        // queue for the request of an answer that is there.
         let silent = (answered || self.queue.has_none()) && !self.profile.framed(1 - d);
         (first && silent).then_some(Due::First)
     }
 }
 
-/// Where a line stands that may ask for something.
+/// Position of a line that may be a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
-    /// At its stream's first byte.
+    /// At the first byte of its stream.
     First,
-    /// Behind a request.
+    /// After a request.
     AfterRequest,
 }
 
-/// How much of `start` asks for something, if any of it does: its line, and the fields and the blank
-/// line behind it as far as they are there.
+/// Length of the request at the beginning of `start`, if there is one: its line, and the fields and
+/// blank line after it as far as present.
 ///
-/// The framer refuses it at its first byte that cannot be, which may be a segment's last: the CR behind
-/// a word, or that of the blank line.
+/// The framer refuses a line at its first impossible byte, which may be the last of a segment: the CR
+/// after a word, or that of the blank line.
 fn asks(start: &[u8], due: Due, answered: bool) -> Option<usize> {
     let end = match start.iter().position(|&b| b == b'\n') {
         Some(lf) => lf + 1,
@@ -155,8 +155,7 @@ fn asks(start: &[u8], due: Due, answered: bool) -> Option<usize> {
     Some(at)
 }
 
-/// How long the blank line is that bytes begin with, 0 if they begin with none. Its LF may be still to
-/// come.
+/// Length of the blank line that bytes begin with; 0 if none. Its LF may still be missing.
 fn blank_line(bytes: &[u8]) -> usize {
     match bytes.iter().position(|&b| b != b'\r') {
         Some(end) if bytes.get(end) == Some(&b'\n') => end + 1,

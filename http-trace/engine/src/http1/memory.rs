@@ -1,10 +1,10 @@
-//! HTTP/1.x state of a connection while nothing is in flight: it must stay small.
+//! HTTP/1.x state of a connection while nothing is in flight. One exists per connection: it must stay small.
 
 use super::order::Order;
 use crate::protocol::Cx;
 use crate::stats::Unreadable;
 
-/// Everything that outlives a quiet moment.
+/// State that is kept while nothing is in flight.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub order: Order,
@@ -14,7 +14,7 @@ pub(crate) struct Memory {
 
 /// Framing of the direction is lost; shifted by the direction.
 const UNSURE: u8 = 1 << 0;
-/// The bytes passed over in the direction ended as a head does; shifted by the direction.
+/// The bytes passed over in the direction ended like a head; shifted by the direction.
 const PASSED_HEAD: u8 = 1 << 2;
 /// The framer's queue of requests is unknown.
 const QUEUE_UNKNOWN: u8 = 1 << 4;
@@ -32,7 +32,7 @@ impl Memory {
         self.bits & QUEUE_UNKNOWN != 0
     }
 
-    /// Of a quiet connection.
+    /// The state of a quiet connection.
     pub fn of(
         order: Order,
         profile: Profile,
@@ -52,27 +52,27 @@ impl Memory {
         }
     }
 
-    /// Direction `d` is joined in the middle of its stream. `requests`, if some may be missing: where
-    /// the stream of requests stands, and whether bytes of it are known to be lost.
+    /// Direction `d` is joined in midstream. `requests`, if some may be missing: the position in the
+    /// stream of requests, and whether bytes of it are known to be lost.
     pub fn join(&mut self, d: usize, requests: Option<(u64, bool)>) {
         self.bits |= UNSURE << (d & 1);
         self.order.join(requests);
     }
 }
 
-/// Findings about a connection's protocol.
+/// What was learned about a connection's protocol.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Profile {
-    /// Bytes that were framed as no message before it was known whether this is HTTP.
+    /// Bytes that were not framed as a message before the connection was known to be HTTP.
     unframed: u32,
     bits: u8,
-    /// An [`Unreadable`] as its number, 0 while nothing speaks against HTTP/1.x.
+    /// An [`Unreadable`] as its number; 0 while nothing contradicts HTTP/1.x.
     unreadable: u8,
 }
 
 /// A head was framed in the direction; shifted by the direction.
 const FRAMED: u8 = 1 << 0;
-/// The direction carries no HTTP/1.x, for good; shifted by the direction.
+/// The direction is permanently opaque; shifted by the direction.
 const OPAQUE: u8 = 1 << 2;
 /// A message was framed.
 const HTTP: u8 = 1 << 4;
@@ -87,12 +87,12 @@ impl Profile {
         self.bits |= FRAMED << (d & 1);
     }
 
-    /// What was framed in direction `d` was no head after all.
+    /// Refutes what was framed in direction `d`.
     pub const fn unset_framed(&mut self, d: usize) {
         self.bits &= !(FRAMED << (d & 1));
     }
 
-    /// Whether direction `d` carries no HTTP/1.x, for good.
+    /// Whether direction `d` is permanently opaque.
     pub const fn opaque(&self, d: usize) -> bool {
         self.bits & OPAQUE << (d & 1) != 0
     }
@@ -106,7 +106,7 @@ impl Profile {
         self.bits & HTTP != 0
     }
 
-    /// Whether the connection's bytes are known to be no HTTP/1.x.
+    /// Whether the connection's bytes are known not to be HTTP/1.x.
     pub const fn is_unreadable(&self) -> bool {
         self.unreadable != 0
     }
@@ -127,8 +127,8 @@ impl Profile {
         cx.sink.served_at(cx.ports[server]);
     }
 
-    /// `n` bytes of direction `d` were framed as no message. They count once this is known to be HTTP:
-    /// of another protocol none would be. `lost` says that they follow a loss that is ours.
+    /// Counts `n` bytes of direction `d` that were not framed as a message, once the connection is known
+    /// to be HTTP: in another protocol none would be. `lost` says that they follow a loss of our own.
     pub fn unframed(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, lost: bool) {
         if cx.link.muted {
             return;
@@ -146,7 +146,7 @@ impl Profile {
         }
     }
 
-    /// The connection's first bytes are of another protocol.
+    /// The connection's first bytes belong to another protocol.
     pub fn not_readable(&mut self, cx: &mut Cx<'_>, kind: Unreadable) {
         if self.http() || self.unreadable != 0 {
             return;

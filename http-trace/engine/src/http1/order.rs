@@ -1,11 +1,10 @@
-//! Which waiting request a response answers when something of the connection was not seen.
+//! Which waiting request a response answers when part of the connection was not seen.
 //!
-//! In order the answer is the oldest one (RFC 9112 §9.3.2). After a loss the numbers decide: a
-//! response answers only what its sender had received (its acknowledgement) and what was sent
-//! before it was. What else can be known depends on how the client works, and that it shows while
-//! nothing is lost: it asks one at a time, in batches each of which it sends when all before it is
-//! answered, or keeps a window of requests open. Where that leaves two answers possible there is
-//! none.
+//! In order, it is the oldest one (RFC 9112 §9.3.2). After a loss, the numbers decide: a response
+//! answers only what its sender had received (its acknowledgement) and what was sent before the
+//! response. Beyond that, it depends on how the client works, which is learned while nothing is lost: it
+//! asks one at a time, or in batches, each sent when everything before is answered, or it keeps a window
+//! of requests open. If two requests remain possible, the response gets none.
 
 use std::collections::VecDeque;
 
@@ -14,44 +13,44 @@ use http_trace_common::flow::seq_distance;
 use super::pending::{BEFORE_ALL, Pending};
 use crate::origin::Ack;
 
-/// Exchanges one at a time that show, after a loss, how the client works.
+/// Number of exchanges one at a time that show, after a loss, how the client works.
 const SHOWN_BY: u8 = 3;
 
-/// So few bytes after a request are its trailing line end, or the FIN.
+/// This few bytes after a request are its trailing line terminator, or the FIN.
 const NO_REQUEST: u64 = 3;
 
-/// State of the order of exchanges; it outlives a quiet moment of the connection.
+/// State of the order of exchanges; it is kept while the connection is quiet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// How many exchanges there were.
+    /// Number of exchanges so far.
     pub ordinal: u32,
-    /// Sequence number after the requests that may have been lost, or, with `past_gap`, up to which
-    /// that acknowledged.
+    /// Sequence number after the requests that may have been lost or, with `past_gap`, up to which that
+    /// segment acknowledged.
     gap_end: u32,
-    /// Sequence number of a server's segment that acknowledged all of the gap; without a gap, of its
-    /// last one.
+    /// Sequence number of a server's segment that acknowledged all of the gap; without a gap, of the
+    /// server's last segment.
     past_gap: u32,
     bits: u8,
-    /// Exchanges one at a time since the gap.
+    /// Number of exchanges one at a time since the gap.
     streak: u8,
-    /// Requests that a close has ended, and that are answered first if the connection goes on; see
-    /// [`Order::owe`].
+    /// Number of requests that a close has ended; if the connection continues, these are answered first.
+    /// See [`Order::owe`].
     owed: u8,
 }
 
 /// Requests may have been lost since the last one that was seen.
 const GAP: u8 = 1 << 0;
-/// The gap is the time before the first request: before the start, or another protocol's bytes.
+/// The gap is what came before the first request: before tracing began, or another protocol's bytes.
 const INITIAL: u8 = 1 << 1;
 /// `past_gap` is known.
 const PAST_GAP: u8 = 1 << 2;
-/// The client sends requests together.
+/// The client sends requests in batches.
 const BATCHES: u8 = 1 << 3;
-/// The client sends requests while earlier ones are open whose batch is over.
+/// The client sends requests while earlier ones, of a finished batch, are open.
 const WINDOW: u8 = 1 << 4;
-/// The client was seen to ask again only when all was answered.
+/// The client was seen to send another request only when everything was answered.
 const WAITS: u8 = 1 << 5;
-/// A pair was only assumed ([`Order::certain`]): those after it rest on it.
+/// A pair was only assumed ([`Order::certain`]): those after it depend on it.
 const ASSUMED: u8 = 1 << 6;
 /// See [`Order::trust`].
 const TRUSTED: u8 = 1 << 7;
@@ -66,34 +65,34 @@ impl Order {
         self.has(GAP)
     }
 
-    /// Whether the next request will be the first, after unknown bytes.
+    /// Whether the next request is the first one, after unknown bytes.
     pub const fn begins_unknown(&self) -> bool {
         self.has(GAP) && self.has(INITIAL)
     }
 
-    /// A pair is only assumed.
+    /// Notes that a pair is only assumed.
     pub const fn assume(&mut self) {
         self.bits |= ASSUMED;
     }
 
-    /// Whether a pair was only assumed, now or before the connection's last quiet moment.
+    /// Whether a pair was only assumed, also before the connection was last quiet.
     pub const fn rests_on_assumption(&self) -> bool {
         self.has(ASSUMED)
     }
 
-    /// The client was seen to ask while an answer that it has a part of was on its way.
+    /// The client sent a request while the answer to an earlier one was still arriving.
     pub const fn overlap(&mut self) {
         self.bits |= WINDOW;
     }
 
-    /// A close ended `count` requests without their answers. Should it be disproved, these are answered
-    /// before any later one.
+    /// A close ended `count` requests without responses. If it is disproved, these are answered before
+    /// any later one.
     pub fn owe(&mut self, count: usize) {
         self.owed = count.try_into().unwrap_or(u8::MAX);
     }
 
-    /// How many of the requests that a close had ended are answered is not known: any of those before
-    /// `end` may be. `pipelined` says that several were open at once.
+    /// Gives up the count of requests that a close had ended and that are still answered first: any of
+    /// those before `end` may be. `pipelined` says that several were open at once.
     pub fn lose_owed(&mut self, end: u64, pipelined: bool) {
         self.owed = 0;
         self.requests_lost(end);
@@ -112,24 +111,24 @@ impl Order {
         self.owed = self.owed.saturating_sub(1);
     }
 
-    /// Framing that was taken up again has held for long: the client asks only when all is answered.
+    /// Resumed framing has held for long: the client is taken to ask only when everything is answered.
     pub const fn trust(&mut self) {
         self.bits |= TRUSTED;
     }
 
-    /// Whether the client was seen to ask only when all was answered, and never otherwise; `followed`
-    /// says that all of the connection was seen.
+    /// Whether the client was only ever seen to ask when everything was answered; `followed` says that
+    /// all of the connection was seen.
     pub const fn is_trusted(&self, followed: bool) -> bool {
         let waits = followed && self.has(WAITS) && !self.has(BATCHES);
         !self.has(WINDOW) && (waits || self.has(TRUSTED))
     }
 
-    /// Whether the client asks again while answers are on their way, for all that was seen.
+    /// Whether the client was seen to ask while answers were still arriving.
     pub const fn overlaps(&self) -> bool {
         self.has(WINDOW)
     }
 
-    /// Requests may be missing before `end` (a position of the client's stream).
+    /// Requests may be missing before `end` (a position in the client's stream).
     pub fn requests_lost(&mut self, end: u64) {
         let known = self.has(PAST_GAP) && seq_distance(self.gap_end, end as u32) <= 0;
         if known && self.has(GAP) {
@@ -143,15 +142,15 @@ impl Order {
         }
     }
 
-    /// The bytes before the first request, which is at `end` or later, are not known, and were no
-    /// request as far as they were seen.
+    /// The bytes before the first request, which is at `end` or later, are unknown; as far as they were
+    /// seen, they were not a request.
     pub fn begin_unknown(&mut self, end: u64) {
         self.bits |= GAP | INITIAL;
         self.bits &= !PAST_GAP;
         self.gap_end = end as u32;
     }
 
-    /// Requests may be missing before `end`; `lost` says that bytes are, rather than the beginning.
+    /// Requests may be missing before `end`; `lost` says that bytes are missing, rather than the beginning.
     pub fn join(&mut self, requests: Option<(u64, bool)>) {
         match requests {
             Some((end, true)) => self.requests_lost(end),
@@ -160,7 +159,7 @@ impl Order {
         }
     }
 
-    /// Bytes up to `end` that are not understood belong to the gap.
+    /// Extends the gap over bytes up to `end` that are not understood.
     pub fn gap_goes_on(&mut self, end: u64) {
         if self.has(GAP) {
             self.gap_end = end as u32;
@@ -168,13 +167,13 @@ impl Order {
         }
     }
 
-    /// The server's segment at `start` acknowledges `ack` of the client's bytes.
+    /// The server's segment at `start` acknowledges the client's bytes up to `ack`.
     #[inline]
     pub fn server_segment(&mut self, start: u64, ack: Ack) {
         let Some(ack) = ack.number() else {
             return;
         };
-        // Without a gap it is noted as well: bytes before it may turn out to be missing.
+        // Noted without a gap, too: bytes before it may turn out to be missing.
         let past = self.has(GAP) && (self.has(PAST_GAP) || seq_distance(self.gap_end, ack) < 0);
         if !past {
             (self.gap_end, self.past_gap) = (ack, start as u32);
@@ -182,9 +181,9 @@ impl Order {
         }
     }
 
-    /// A request is about to join `waiting`; `open` says that a response is under way,
-    /// `lossy` that responses may have been lost. Says of it
-    /// what the gap before it leaves, and learns how the client works.
+    /// A request is about to join `waiting`; `open` says that a response is in progress, `lossy` that
+    /// responses may have been lost. Marks on the request what the gap before it leaves uncertain, and
+    /// learns how the client works.
     pub fn request(
         &mut self,
         request: &mut Pending,
@@ -193,7 +192,7 @@ impl Order {
         lossy: bool,
         server_next: u64,
     ) {
-        // What came with the SYN acknowledges nothing that could have grown since.
+        // An acknowledgement of a request in the SYN cannot have advanced.
         let advanced = waiting
             .back()
             .is_none_or(|last| last.ack != BEFORE_ALL && request.ack > last.ack);
@@ -201,7 +200,7 @@ impl Order {
         request.after_gap = self.has(GAP);
         request.first_known = self.has(GAP) && self.has(INITIAL) && waiting.is_empty();
         request.begins_batch = if self.has(GAP) {
-            // The gap's bytes had been received when the server sent what this acknowledges.
+            // The server had received the gap's bytes when it sent what this acknowledges.
             self.has(PAST_GAP) && seq_distance(self.past_gap, request.ack as u32) > 0
         } else {
             quiet || advanced
@@ -220,7 +219,7 @@ impl Order {
         self.bits &= !GAP;
     }
 
-    /// After a gap: one response came between the last two requests, or another number did.
+    /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests.
     pub fn alternates(&mut self, one: bool) {
         self.streak = if one {
             self.streak.saturating_add(1)
@@ -232,20 +231,20 @@ impl Order {
         }
     }
 
-    /// Which of `waiting` the response answers that begins at `start` in a segment which
-    /// acknowledges `ack`, if only one is possible; and whether that is only assumed, of a
-    /// connection of which nothing is known before this request.
+    /// Which request of `waiting` is answered by the response that begins at `start` in a segment
+    /// acknowledging `ack`, if only one is possible. The flag says that this is only assumed, because
+    /// nothing of the connection is known before this request.
     pub fn certain(
         &self,
         waiting: &VecDeque<Pending>,
         start: u64,
         ack: u64,
     ) -> Option<(usize, bool)> {
-        // The server had received some of it, and the client had sent it before it saw the answer.
+        // The server had received part of it, and the client had sent it before it saw the answer.
         let possible = |request: &Pending| request.request.start < ack && request.ack <= start;
         let last = waiting.iter().rposition(possible)?;
         let newest = waiting.get(last).filter(|newest| newest.head_end <= ack)?;
-        // The server had received more than that: something that was lost, or has not all come.
+        // The server had received more: something that was lost, or that has not all come.
         let more = ack.saturating_sub(newest.end) > NO_REQUEST;
         let lost_behind = more && waiting.get(last + 1).is_none_or(|next| next.after_gap);
         if lost_behind {
@@ -267,7 +266,7 @@ impl Order {
         let alone = first == last;
         let unanswered = batch.ack == start;
         let otherwise = self.has(BATCHES | WINDOW);
-        // Nothing is known of what came before: a client that has shown no other way is taken to
+        // Nothing is known of what came before: unless the client has shown otherwise, it is assumed to
         // ask one at a time.
         if batch.first_known && first == 0 && alone && unanswered && !otherwise {
             return Some((first, true));

@@ -7,8 +7,8 @@ use http_trace_model::head::{LINE_COST, RequestHead};
 use crate::origin::Origin;
 use crate::protocol::exchange::{Exchange, Outcome, Request};
 
-/// In [`Pending::ack`]: it came with the client's SYN (RFC 7413), and where the server's bytes begin
-/// is not known.
+/// Value of [`Pending::ack`]: the request came with the client's SYN (RFC 7413), and the beginning of
+/// the server's stream is not known.
 pub(crate) const BEFORE_ALL: u64 = 0;
 
 /// A request in flight.
@@ -19,21 +19,21 @@ pub(crate) struct Pending {
     pub ordinal: u32,
     /// Position after its head.
     pub head_end: u64,
-    /// Position after its last byte, or after its head while the body goes on.
+    /// Position after its last byte, or as far as its body was seen.
     pub end: u64,
-    /// Up to where the client had acknowledged the server's bytes when it sent this.
+    /// Position up to which the client had acknowledged the server's bytes when it sent this.
     pub ack: u64,
-    /// Its last byte cannot be recognised any more.
+    /// Its last byte can no longer be recognised.
     pub end_lost: bool,
     /// Requests may have been lost before this one.
     pub after_gap: bool,
-    /// All that was asked before had been answered when this was sent, or was lost as a whole.
+    /// Everything requested before had been answered when this was sent, or was lost entirely.
     pub begins_batch: bool,
-    /// The bytes before it are not known at all.
+    /// The bytes before it are entirely unknown.
     pub first_known: bool,
-    /// Its request line is none to the letter ([`super::decode::MALFORMED_REQUEST`]).
+    /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
-    /// Reported as unanswered already.
+    /// Already reported as unanswered.
     pub reported: bool,
 }
 
@@ -69,12 +69,12 @@ impl Pending {
         }
     }
 
-    /// Its last byte was not seen, and was not lost either.
+    /// Whether its last byte was not seen yet, and was not lost either.
     pub const fn is_unfinished(&self) -> bool {
         self.request.end_ns.is_none() && !self.end_lost
     }
 
-    /// Nothing answers it since `since_ns`.
+    /// The exchange of a request that is unanswered since `since_ns`.
     pub fn unanswered(self, why: NoResponse, since_ns: u64) -> Exchange {
         let mut oddities = Vec::new();
         if self.malformed {

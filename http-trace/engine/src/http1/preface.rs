@@ -1,5 +1,5 @@
-//! PROXY protocol headers, version 1 and 2 (HAProxy, The PROXY protocol, §2): who asked the proxy
-//! that opened the connection. Takes the bytes that the framer found to be one, and no others.
+//! PROXY protocol headers, versions 1 and 2 (HAProxy, The PROXY protocol, §2): the client of the proxy
+//! that opened the connection. Takes only bytes that the framer recognised as such a header.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,13 +8,13 @@ use http_trace_model::event::Forwarded;
 /// Version 2's signature.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The source that the header names; `None` where it names none (`UNKNOWN`, `LOCAL`, a family
-/// without IP addresses) or is malformed. `header` may lack version 2's leading blank lines.
+/// The source that the header names; `None` if it names none (`UNKNOWN`, `LOCAL`, a family without IP
+/// addresses) or is malformed. `header` may lack the blank lines at the beginning of version 2.
 pub fn source(header: &[u8]) -> Option<Forwarded> {
     match header.strip_prefix(b"PROXY ") {
         Some(line) => version_1(line),
         None => {
-            // The first four bytes are line ends, which belong to no head.
+            // The first four bytes are line terminators, which belong to no head.
             let short = header.strip_prefix(SIGNATURE.get(4..)?);
             version_2(header.strip_prefix(SIGNATURE).or(short)?)
         }

@@ -1,13 +1,14 @@
-//! Whether a message begins where framing was lost: a body may imitate one, at the beginning of every
-//! segment. Must not frame.
+//! Decides whether a message begins where framing was lost: a body may imitate one at the beginning of
+//! every segment. Must not frame.
 //!
-//! A response is proven by the request that it answers: the client had received all before the response
-//! when it sent that, and the response acknowledges it. A client that asks again before it has its answer
-//! may have done so in the middle of a body; so what comes of it is a claim, held back until both ends go on
-//! as the framing says: the next request comes when all are answered, and acknowledges the last answer.
+//! A response is proven by the request that it answers: when the client sent that request, it had
+//! received everything before the response, and the response acknowledges the request. A client that
+//! asks again before it has its answer may have done so in the middle of a body. So the result is a
+//! claim, held back until both ends continue as the framing says: the next request comes when all are
+//! answered, and acknowledges the end of the last answer.
 //!
-//! While only the server is heard, what comes is a claim as well. As soon as the client is heard it was none.
-//! It is believed once the server has received bytes that nobody saw, or at the end.
+//! While only the server is seen, its responses are claims as well, and are dropped as soon as the
+//! client is seen. They are accepted once the server has received bytes that nobody saw, or at the end.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::Phase;
@@ -20,12 +21,12 @@ use crate::origin::Origin;
 use crate::protocol::exchange::Exchange;
 use crate::protocol::{Cx, Link};
 
-/// Exchanges that a claim may hold back.
+/// Limit of exchanges that a claim may hold back.
 const MAX_HELD: usize = 256;
 
 impl Http1 {
-    /// Whether the status line with which a segment of `origin` begins, at position `at` of direction `d`, is
-    /// a response's, though the framing does not say so: whether it is as far as the numbers say.
+    /// Whether the status line at the beginning of a segment of `origin`, at position `at` of direction
+    /// `d`, begins a response although framing was lost, as far as the numbers show.
     pub(super) fn is_response_proven(
         &mut self,
         cx: &mut Cx<'_>,
@@ -34,7 +35,7 @@ impl Http1 {
         origin: &Origin,
     ) -> bool {
         let basis = if !cx.link.known[1 - d] {
-            // If the server has received nothing since the bytes before, those go on.
+            // If the server has received nothing since the bytes before, those continue.
             let ack = origin.ack.number();
             let goes_on = ack.is_some() && self.halves[d].passed_ack == ack;
             (!goes_on).then(|| Basis::Unheard {
@@ -59,13 +60,13 @@ impl Http1 {
         };
         let followed = cx.link.start(d).is_some();
         let trusted = self.exchanges.order.is_trusted(followed);
-        // A batch that is assumed to be whole waits for what proves it: inside the gap even a client that has
+        // A batch that is assumed to be complete waits for proof: inside the gap, even a client that has
         // asked one at a time may have asked twice.
         if trusted && matches!(basis, Basis::Asked { paired: false, .. }) {
             return true;
         }
         match &mut self.claim {
-            // From here on it is an assumption, whatever it was.
+            // From here on it is an assumption, whatever it was before.
             Some(claim) if matches!(basis, Basis::Asked { paired: true, .. }) => {
                 claim.basis = basis;
             }
@@ -88,7 +89,7 @@ impl Http1 {
         if !link.is_client(1 - d) {
             return false;
         }
-        // Zero is what packets have that no TCP made.
+        // An acknowledgement of 0 means a packet that was not made by TCP.
         let ack = Some(origin.ack).filter(|ack| ack.number() != Some(0));
         let ack = ack.and_then(|ack| link.acknowledged(1 - d, self.halves[1 - d].next, ack));
         let ack = ack.unwrap_or(u64::MAX);
@@ -98,16 +99,16 @@ impl Http1 {
             && asks
                 .head_origin
                 .is_some_and(|first| self.received(link, 1 - d, &first) == start);
-        // What came with the SYN was asked before all.
+        // A request in the SYN was sent before everything else.
         let waits = |asked: &Pending| {
             (asked.ack == start || asked.ack == BEFORE_ALL) && asked.request.start < ack
         };
         in_head || self.exchanges.waiting.iter().any(waits)
     }
 
-    /// A segment of `origin` goes on in direction `d`. While it is not known which requests are answered:
-    /// whether the server sent it without one that the client sent with all before in hand, and so in the
-    /// middle of an answer.
+    /// While it is unknown which requests are answered: notes whether the server sent this segment of
+    /// direction `d` without having received a request that the client sent when it had everything
+    /// before, that is, in the middle of an answer.
     pub(super) fn note_overlap(&mut self, link: &Link, d: usize, origin: &Origin) {
         if !self.queue.is_unknown() || !link.is_client(1 - d) {
             return;
@@ -118,7 +119,7 @@ impl Http1 {
         }
     }
 
-    /// More was heard: of direction `d`, with bytes of `origin`.
+    /// Weighs the claim after bytes of `origin` in direction `d`.
     pub(super) fn weigh_claim(&mut self, cx: &mut Cx<'_>, d: usize, origin: &Origin) {
         let Some(claim) = &mut self.claim else {
             return;
@@ -128,7 +129,7 @@ impl Http1 {
                 if !self.is_claim_followed(cx.link, d, origin) {
                     return self.refute(cx);
                 }
-                // The next response shows whether the server had waited for what the client says now.
+                // The next response shows whether the server had waited for what the client sends now.
                 let at = self.halves[1 - d].next;
                 if let Some(claim) = &mut self.claim {
                     claim.basis = Basis::Asked { at, paired: false };
@@ -142,9 +143,9 @@ impl Http1 {
         self.confirm_due(cx);
     }
 
-    /// Whether the client, whose first bytes that were seen come with `origin` in direction `d`, goes on
-    /// as one that has received the one response that was claimed. Live that is not enough: of many
-    /// bodies under way one may end as such a response does.
+    /// Whether the client, whose first seen bytes come with `origin` in direction `d`, continues like
+    /// one that received the single claimed response. In live traffic that is not enough: of many bodies
+    /// in progress, one may end as such a response does.
     fn is_claim_followed(&self, link: &Link, d: usize, origin: &Origin) -> bool {
         let Some(claim) = self.claim.as_ref().filter(|claim| claim.d != d) else {
             return false;
@@ -170,7 +171,8 @@ impl Http1 {
         }
     }
 
-    /// A request's head is complete, of direction `d`, that was sent when all before `ack` was received.
+    /// Weighs the claim when a request head of direction `d` is complete; the client had received
+    /// everything before `ack`.
     pub(super) fn weigh_request(&mut self, cx: &mut Cx<'_>, d: usize, ack: u64) {
         let server = &self.halves[1 - d];
         let doubt = self.queue.is_unknown() && cx.link.known[1 - d];
@@ -202,8 +204,8 @@ impl Http1 {
         }
     }
 
-    /// A head begins in direction `d`: whether it is believed. What answers nothing refutes a claim that
-    /// all is known of what was asked.
+    /// Whether a head that begins in direction `d` is accepted. One that answers nothing refutes a claim
+    /// that all requests are known.
     pub(super) fn weigh_head(&mut self, cx: &mut Cx<'_>, d: usize, origin: &Origin) -> bool {
         let claimed = self
             .claim
@@ -214,7 +216,7 @@ impl Http1 {
         let ack = ack.filter(|&ack| ack as u32 != 0).unwrap_or(u64::MAX);
         let received = match self.exchanges.waiting.front() {
             Some(asked) => ack > asked.request.start,
-            // The head of a request goes by, or was not seen. One more byte is a FIN's.
+            // A request's head is passing, or was not seen. One more byte is a FIN.
             None => asks.message == Message::Head || ack > asks.next + 1,
         };
         if !claimed || received || self.exchanges.current.is_some() {
@@ -235,7 +237,7 @@ impl Http1 {
         }
     }
 
-    /// Yields what was held back, if it is believed by now.
+    /// Yields the held exchanges if their claim is due.
     pub(super) fn confirm_due(&mut self, cx: &mut Cx<'_>) {
         if self.claim_due_ns().is_some_and(|due| cx.now_ns >= due) {
             self.exchanges.order.trust();
@@ -243,14 +245,14 @@ impl Http1 {
         }
     }
 
-    /// The connection is over: nothing will speak against a claim any more. `stopped` says that it is not
-    /// the connection that ended.
+    /// The connection is over: nothing will contradict a claim any more. `stopped` says that tracing
+    /// ended, not the connection.
     pub(super) fn settle_claim(&mut self, cx: &mut Cx<'_>, stopped: bool) {
         let Some(claim) = &self.claim else {
             return;
         };
         match claim.basis {
-            // The client was heard to close.
+            // The client was seen to close.
             Basis::Unheard { live, .. } if cx.link.known[1 - claim.d] => {
                 if live || claim.held.len() != 1 || !self.is_at_rest(claim.d) {
                     return self.refute(cx);
@@ -264,7 +266,7 @@ impl Http1 {
         }
     }
 
-    /// Yields what was held back. `surely` says that both ends went on as the framing says.
+    /// Yields the held exchanges. `surely` says that both ends continued as the framing says.
     fn confirm(&mut self, cx: &mut Cx<'_>, surely: bool) {
         let held = self.claim.take().into_iter().flat_map(|claim| claim.held);
         for (mut exchange, paired) in held {
@@ -276,7 +278,7 @@ impl Http1 {
         }
     }
 
-    /// What was claimed was no response.
+    /// Drops the held exchanges: what was claimed was not a response.
     fn refute(&mut self, cx: &mut Cx<'_>) {
         let Some(claim) = self.claim.take() else {
             return;
@@ -320,14 +322,14 @@ impl Http1 {
         self.claim.as_ref().map_or(0, |claim| claim.size())
     }
 
-    /// When the claim at hand is believed.
+    /// When the current claim is accepted.
     pub(super) fn claim_due_ns(&self) -> Option<u64> {
         let claim = self.claim.as_ref().filter(|claim| self.is_whole(claim))?;
         claim.due_ns()
     }
 
-    /// Whether nothing speaks against a claim so far: if some of what was asked is answered all is, and
-    /// the client was not seen to ask in the middle of an answer.
+    /// Whether nothing contradicts a claim so far: if some requests are answered, all are, and the
+    /// client was not seen to ask in the middle of an answer.
     fn is_whole(&self, claim: &Claim) -> bool {
         match claim.basis {
             Basis::Unheard { .. } => true,

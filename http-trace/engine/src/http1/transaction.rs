@@ -1,8 +1,8 @@
 //! Requests and responses of one connection, and which belongs to which.
 //!
-//! Pairing is by order (RFC 9112 §9.3.2). Where something of a direction was lost the order is in
-//! doubt, and then a response gets a request only if the sequence and acknowledgement numbers leave
-//! no other: rather a response without its request than one with another's.
+//! Pairing is by order (RFC 9112 §9.3.2). If part of a direction was lost, the order is in doubt, and a
+//! response gets a request only if the sequence and acknowledgement numbers leave no other: a response
+//! without its request is better than one with the wrong request.
 
 use std::collections::VecDeque;
 
@@ -15,10 +15,10 @@ use super::pending::{BEFORE_ALL, Pending, head_cost};
 use crate::origin::Origin;
 use crate::protocol::exchange::{Exchange, Outcome, Response};
 
-/// Requests that may wait for their response on one connection; more lose their order.
+/// Limit of requests that wait for a response on one connection; beyond it the order is lost.
 const MAX_WAITING: usize = 1024;
 
-/// A request and its responses, from the first head of a response on.
+/// A request and its responses, once the first response head has begun.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub ordinal: u32,
@@ -27,24 +27,24 @@ pub(crate) struct Transaction {
     /// The framer's flags of all its responses.
     pub flags: u32,
     pub response: Option<Response>,
-    /// How the response's head says that its body ends.
+    /// How its body ends, as declared by the response's head.
     pub body: Body,
-    /// Names of oddities beside the framer's.
+    /// Names of oddities, without the framer's.
     pub oddities: Vec<&'static str>,
-    /// The event was written before the end.
+    /// Its event was written before its end.
     pub emitted: bool,
-    /// The request was found by numbers, the order being in doubt.
+    /// The request was found by sequence numbers because the order was in doubt.
     pub by_numbers: bool,
-    /// That it is this request is only assumed: see [`Order::certain`].
+    /// The pairing is only assumed: see [`Order::certain`].
     pub assumed: bool,
-    /// It answers the first of those that wait, or a later one: once it is final, the first is over.
+    /// It answers the first waiting request, or a later one: once it is final, the first is done.
     pub ends_front: bool,
     /// It answers a request that a close had ended ([`Order::owes`]).
     pub owed: bool,
 }
 
 impl Transaction {
-    /// One of which nothing but its request is known, if that.
+    /// A transaction of which at most the request is known.
     const fn new(ordinal: u32, pending: Option<Pending>) -> Self {
         Transaction {
             ordinal,
@@ -67,7 +67,7 @@ impl Transaction {
         let kind = self.pending.as_ref().map(|pending| pending.kind);
         let body_bytes = self.response.as_ref().map_or(0, |r| r.body_bytes);
         let outcome = match outcome {
-            // The head was framed without knowing that HEAD was asked (RFC 9112 §6.3, item 1).
+            // The head was framed without knowing that HEAD was requested (RFC 9112 §6.3, item 1).
             Outcome::Ended(BodyEnd::Length | BodyEnd::Close)
                 if kind == Some(MethodKind::Head) && body_bytes == 0 =>
             {
@@ -109,27 +109,27 @@ impl Transaction {
 /// The connection's exchanges in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
-    /// Requests without an answer, oldest first.
+    /// Unanswered requests, oldest first.
     pub waiting: VecDeque<Pending>,
-    /// The exchange whose answer has begun.
+    /// The exchange whose response has begun.
     pub current: Option<Transaction>,
     pub order: Order,
     /// Responses may have been lost since the last one that was matched.
     pub responses_lost: bool,
-    /// Bytes held, in heads.
+    /// Memory of heads held, in bytes.
     pub held: usize,
     /// Final responses since the last request.
     finals: u8,
 }
 
 impl Exchanges {
-    /// Nothing in flight.
+    /// Whether nothing is in flight.
     pub fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && self.current.is_none()
     }
 
-    /// A request's head is complete; `server_next` is how far the server's bytes were seen. Its
-    /// ordinal.
+    /// Adds a request whose head is complete, and returns its ordinal; `server_next` is the end of the
+    /// server's bytes seen.
     pub fn push(&mut self, mut request: Pending, server_next: u64) -> u32 {
         self.order.ordinal = self.order.ordinal.saturating_add(1);
         let ordinal = self.order.ordinal;
@@ -163,8 +163,9 @@ impl Exchanges {
         early.for_each(|request| request.ack = first);
     }
 
-    /// Whether a server's segment at `start` that acknowledges `ack` goes on without the last request that
-    /// was sent when all before `start` was received, or without those sent with it.
+    /// Whether a server's segment at `start` that acknowledges `ack` continues an answer without having
+    /// received the last request that was sent when everything before `start` had been received, or
+    /// those sent with it.
     pub fn overlaps(&self, start: u64, ack: u64) -> bool {
         let mut sent = self.waiting.iter().rev();
         let Some(last) = sent.find(|request| request.ack <= start) else {
@@ -175,9 +176,9 @@ impl Exchanges {
         first.ack != BEFORE_ALL && ack <= first.request.start
     }
 
-    /// A response begins at `start` that acknowledges `ack`: unless it is known which request it answers,
-    /// takes it to be the first of those that were sent when all before it was received. Whether it does. A
-    /// client that keeps requests open sends the next ones then as well.
+    /// A response begins at `start` and acknowledges `ack`. Unless it is known which request it answers,
+    /// assumes the first of those that were sent when everything before it had been received; returns
+    /// whether it did. Not for a client that keeps requests open, which sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
         if self.order.overlaps() {
             return false;
@@ -197,7 +198,7 @@ impl Exchanges {
         true
     }
 
-    /// What was taken for answers was none: those that wait may be answered, or not.
+    /// What was taken for responses was refuted: waiting requests may or may not be answered.
     pub fn lose_answers(&mut self, end: u64) {
         self.lose_answers_of_closed(end);
         self.responses_lost = true;
@@ -206,7 +207,7 @@ impl Exchanges {
         }
     }
 
-    /// Answers may have been lost: so may those to requests that a close had ended, before those that wait.
+    /// Responses may have been lost, also those to requests that a close had ended, before the waiting ones.
     pub fn lose_answers_of_closed(&mut self, end: u64) {
         if self.order.owes() {
             self.order.lose_owed(end, true);
@@ -222,9 +223,9 @@ impl Exchanges {
         }
     }
 
-    /// Whether a response that acknowledges `ack` began before its sender had any of the request
-    /// whose turn it is, if that turn rests on an assumption: it does not answer that one. (Where it
-    /// rests on nothing that was lost, the client takes it for the answer, forged as it may be.)
+    /// Whether a response that acknowledges `ack` began before its sender had received any of the
+    /// request that is next in order, if that order rests on an assumption. It does not answer that
+    /// request. (If the order is certain, the client takes it for the answer, even if it is forged.)
     pub fn is_too_early(&self, ack: Option<u64>) -> bool {
         let free = self.current.is_none() && self.order.rests_on_assumption();
         let next = self.waiting.front().filter(|_| free);
@@ -232,8 +233,8 @@ impl Exchanges {
             .is_some_and(|(next, ack)| ack <= next.request.start)
     }
 
-    /// A response begins that [`Exchanges::is_too_early`]: it answers a request that was not seen, or
-    /// the one before it did.
+    /// A response begins that [`Exchanges::is_too_early`]: it answers an unseen request, or the one
+    /// before it did.
     pub fn answer_early(&mut self) {
         if let Some(next) = self.waiting.front_mut() {
             next.after_gap = true;
@@ -241,9 +242,9 @@ impl Exchanges {
         self.begin_orphan();
     }
 
-    /// A response's first head begins at `start` in a segment that acknowledged `ack` of the
-    /// client's bytes: makes the exchange that it belongs to the current one. Whether the order
-    /// is known again after it was not; the framer's queue is then to be rebuilt.
+    /// A response's first head begins at `start` in a segment that acknowledged the client's bytes up to
+    /// `ack`: makes its exchange the current one. Returns whether the order is known again after being
+    /// in doubt; the framer's queue is then to be rebuilt.
     pub fn answer(&mut self, start: u64, ack: Option<u64>) -> bool {
         if self.current.is_some() {
             return false;
@@ -306,7 +307,7 @@ impl Exchanges {
         self.current = Some(Transaction::new(self.order.ordinal, None));
     }
 
-    /// The current response takes no request after all: its request waits on.
+    /// Detaches the request from the current response: it waits again.
     pub fn unanswer(&mut self) {
         if let Some(current) = &mut self.current
             && let Some(request) = current.pending.take()
@@ -319,8 +320,8 @@ impl Exchanges {
         }
     }
 
-    /// The final response may have been lost after its 1xx heads: takes the exchange out, and its
-    /// request waits on.
+    /// Removes the exchange whose final response may have been lost after its 1xx heads; its request
+    /// waits again.
     pub fn take_unfinished(&mut self) -> Option<Transaction> {
         if self
             .current
@@ -337,13 +338,13 @@ impl Exchanges {
         Some(exchange)
     }
 
-    /// Puts a request back that is not answered after all; `assumed` says that the pair was a guess.
+    /// Returns an unanswered request to the queue; `assumed` says that the pair was a guess.
     fn wait_on(&mut self, mut request: Pending, assumed: bool) {
         request.after_gap |= assumed;
         self.waiting.push_front(request);
     }
 
-    /// A final response's head went by. Whether it was the last to answer what a close had ended.
+    /// Counts a final response's head. Returns whether it was the last to answer what a close had ended.
     pub fn count_final(&mut self) -> bool {
         let mut paid = false;
         if let Some(current) = &mut self.current {
@@ -359,19 +360,19 @@ impl Exchanges {
         paid
     }
 
-    /// A response's head came into memory.
+    /// Adds a response's head to the memory held.
     pub fn hold_response(&mut self, head: &ResponseHead) {
         self.held += response_cost(head);
     }
 
-    /// Takes the current exchange out.
+    /// Removes the current exchange.
     pub fn take_current(&mut self) -> Option<Transaction> {
         let exchange = self.current.take()?;
         self.release(&exchange);
         Some(exchange)
     }
 
-    /// Takes the current exchange for an early event; the rest only follows the message.
+    /// Takes the current exchange for an early event; what stays only follows the message.
     pub fn take_for_early_event(&mut self) -> Option<Transaction> {
         let current = self.current.as_mut()?;
         if current.emitted {
@@ -391,12 +392,12 @@ impl Exchanges {
         self.held = self.held.saturating_sub(transaction.cost());
     }
 
-    /// The response at hand.
+    /// The current response.
     pub fn response_mut(&mut self) -> Option<&mut Response> {
         self.current.as_mut()?.response.as_mut()
     }
 
-    /// Bytes held of the body at hand.
+    /// Bytes held of the current body.
     pub fn snippet_bytes(&self) -> usize {
         let response = self.current.as_ref().and_then(|c| c.response.as_ref());
         response.map_or(0, |response| response.snippet.held())
@@ -429,9 +430,9 @@ impl Exchanges {
             .filter(|request| request.ordinal == ordinal)
     }
 
-    /// The current response makes the connection a tunnel: what its client sent after the request
-    /// was the tunnel's, whatever it looked like (RFC 9110 §9.3.6, §7.8). Where it is not certain
-    /// which request that is, those that wait may be it.
+    /// The current response opens a tunnel: what its client sent after the request belongs to the
+    /// tunnel, whatever it looks like (RFC 9110 §9.3.6, §7.8). If it is not certain which request that
+    /// is, it may be one of those that wait.
     pub fn tunnel_begins(&mut self) {
         let known = self.current.as_ref().is_some_and(|c| c.pending.is_some());
         if !known || self.responses_lost {
@@ -442,8 +443,8 @@ impl Exchanges {
         }
     }
 
-    /// Takes all waiting requests out, with whether each is certainly without an answer. What
-    /// follows CONNECT may be the tunnel's, for all that is known without its answer.
+    /// Removes all waiting requests, each with whether it is certainly unanswered. What follows CONNECT
+    /// may belong to the tunnel as long as its answer is not known.
     pub fn drain_waiting(&mut self) -> Vec<(Pending, bool)> {
         let mut certain = !self.responses_lost;
         let mut out = Vec::with_capacity(self.waiting.len());

@@ -1,5 +1,5 @@
-//! Request heads that their client never finishes: reported as unanswered if the request line is
-//! whole. Frames nothing and changes nothing that later messages depend on.
+//! Request heads that the client never finishes: reported as unanswered if the request line is complete.
+//! Frames nothing, and changes nothing that later messages depend on.
 
 use bytes::Bytes;
 use http_trace_common::framer::{MethodKind, Phase, flag};
@@ -11,7 +11,7 @@ use crate::origin::Origin;
 use crate::protocol::{Cx, HeadKind, Link};
 
 impl Http1 {
-    /// Whether the head of a request goes by in direction `d` whose line is whole, and of HTTP/1.x.
+    /// Whether direction `d` is in a request head with a complete HTTP/1.x request line.
     pub(super) fn is_in_request_head(&self, d: usize) -> bool {
         let half = &self.halves[d];
         half.message == Message::Head
@@ -21,7 +21,7 @@ impl Http1 {
             && half.framer.flags() & flag::MALFORMED_REQUEST == 0
     }
 
-    /// Whether one does that was not reported yet.
+    /// Whether direction `d` is in such a head that was not reported yet.
     fn is_begun(&self, d: usize) -> bool {
         !self.halves[d].reported && self.is_in_request_head(d)
     }
@@ -34,9 +34,9 @@ impl Http1 {
             .min()
     }
 
-    /// Such a head in direction `d` that began at `since_ns` or before, as the request that it would
-    /// have been, once. `None` as well if it is not certain that nothing answered it; `all_seen` says
-    /// that nothing of what the client sent is missing.
+    /// Takes such a head of direction `d` that began at `since_ns` or before, once, as the request that
+    /// it would have been. `None` also if it is not certain that nothing answered it; `all_seen` says
+    /// that nothing the client sent is missing.
     fn take_begun(
         &mut self,
         cx: &mut Cx<'_>,
@@ -56,13 +56,13 @@ impl Http1 {
         if !all_seen || half.answered || cx.link.is_client(1 - d) || !self.is_order_certain() {
             return None;
         }
-        // Whole lines alone: the last one may be cut.
+        // Complete lines only: the last one may be cut.
         let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;
         let raw = Bytes::copy_from_slice(half.head.get(..whole)?);
         let line = raw.iter().position(|&b| b == b'\n')? + 1;
         let (head, odd) = decode::request(&raw, half.head_len)?;
-        // Without an answer nothing else shows that this is a request: its line must be one to the
-        // letter (RFC 9112 §3.2).
+        // Without an answer, nothing else shows that this is a request: its line must be strictly valid
+        // (RFC 9112 §3.2).
         let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
         let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
         if odd & decode::MALFORMED_REQUEST != 0 || !method || !visible(&head.target) {
@@ -71,7 +71,7 @@ impl Http1 {
         let new = !self.profile.http();
         self.profile.met_http(cx, d, false);
         self.turn(cx, d, new);
-        // Lines that came since may not have come by under the other names yet.
+        // Later lines may not have passed under the other names yet.
         self.seen_part(cx, d, HeadKind::Request, raw.get(..line)?, line as u64);
         let half = &self.halves[d];
         Some(Pending {
@@ -81,10 +81,10 @@ impl Http1 {
         })
     }
 
-    /// Whether no response so far can be that of a request that comes now.
+    /// Whether no response so far can belong to a request that comes now.
     fn is_order_certain(&self) -> bool {
         let exchanges = &self.exchanges;
-        // What follows CONNECT may be the tunnel's.
+        // What follows CONNECT may belong to the tunnel.
         let certain = |request: &Pending| {
             !request.after_gap && !request.malformed && request.kind != MethodKind::Connect
         };
@@ -95,15 +95,14 @@ impl Http1 {
             && (exchanges.current.is_none() || answered.is_some_and(certain))
     }
 
-    /// A response came that is no other request's: if a head goes by in direction `client`, it may be
-    /// that one's.
+    /// A response came that answers no other request: if a head is passing in direction `client`, it may
+    /// answer that.
     pub(super) fn answer_begun(&mut self, client: usize) {
         let half = &mut self.halves[client];
         half.answered |= half.message == Message::Head;
     }
 
-    /// Whether the response at hand, which says that its server has waited for long enough (408), was
-    /// sent while the client was in the middle of a request.
+    /// Whether the current response, a 408 timeout, was sent while the client was in the middle of a request.
     pub(super) fn cuts_short(&self, link: &Link, d: usize, first: &Origin) -> bool {
         if let Some(pending) = self.exchanges.answered() {
             return pending.is_unfinished();

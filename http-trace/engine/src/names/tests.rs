@@ -26,7 +26,7 @@ fn end(text: &str) -> ([u8; 16], u16) {
     (v4_mapped(ip.octets()), port.parse().expect("a port"))
 }
 
-/// A request head from `client` to `server` as the hook of `point` sees it.
+/// A request head from `client` to `server` as seen by the hook of `point`.
 fn seen(number: u64, client: &str, server: &str, point: CapturePoint) -> Sighting {
     let (client, server) = (end(client), end(server));
     let (key, sender) = FlowKey::new(&client.0, client.1, &server.0, server.1, point.netns);
@@ -71,7 +71,7 @@ fn cgroup(netns: u32) -> CapturePoint {
     }
 }
 
-/// Whether `second` is a copy of `first`, both with the same head.
+/// Looks up `second` after `first`, both with the same head.
 fn matched(first: Sighting, second: Sighting) -> Option<Original> {
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
     let mut sightings = Sightings::default();
@@ -129,7 +129,7 @@ fn translations_are_seen_through() {
         // The other order of arrival: the time decides which is nearer.
         let copy = matched(second, first).unwrap_or_else(|| panic!("{name}"));
         assert_eq!((copy.number, copy.nearer_ns), (2, -1000), "{name}");
-        // A response comes by the server's side first.
+        // A response passes the server's side first.
         let response = |s: Sighting| Sighting {
             kind: Kind::Response,
             ..s
@@ -241,7 +241,7 @@ fn heads_beyond_the_bound_are_forgotten_oldest_first() {
         head.starts = [None; 2];
         found += u32::from(sightings.meet(head, b"GET /", 5).is_some());
     }
-    // A set that drew more than its share lost some of them.
+    // A set that got more than its share evicted some.
     assert!(found > 4000, "{found}");
 }
 
@@ -270,7 +270,7 @@ fn the_names_of_a_chain_are_put_in_order() {
         (5, 1, 1, asks),
         (6, 9, 0, answers),
     ] {
-        // The last was met beside the second name, not beside the first.
+        // The last copy was seen beside the second name, not beside the first.
         let copy = Original {
             path,
             kind,
@@ -307,7 +307,7 @@ fn aliases_are_bounded() {
         kind: Kind::Request,
     };
     for n in 0..2 * MAX_ALIASES as u32 {
-        // Some again and again.
+        // Some repeatedly.
         for again in [n, n / 2] {
             aliases.insert(key(again), key(u32::MAX), &copy(u64::from(n % 7)));
         }

@@ -1,5 +1,5 @@
-//! Eviction when memory is full: of connections, of heads in flight, of bytes out of order. Must not
-//! look into connections.
+//! Eviction when memory is full: of connections, heads in flight, and out-of-order bytes. Must not look
+//! into connections.
 
 use http_trace_common::flow::FlowKey;
 use http_trace_model::event::{LossUnit, Output};
@@ -10,8 +10,8 @@ use crate::protocol::End;
 use crate::table::{Id, List};
 
 impl Pipeline {
-    /// Evicts a closed connection, else one without payload, else an eighth of all, each client's share
-    /// of the table last ([`crowd`]).
+    /// Evicts a closed connection, else one without payload, else an eighth of all, by each client's
+    /// share of the table ([`crowd`]).
     pub(super) fn make_room(&mut self, out: &mut dyn FnMut(Output)) {
         if let Some(id) = self.table.oldest(List::Closed) {
             return self.remove(id, End::Stopped, out);
@@ -26,7 +26,7 @@ impl Pipeline {
         }
     }
 
-    /// The connections of these lists in the order in which they leave.
+    /// The connections of these lists in order of eviction.
     fn leaving(&mut self, lists: &[List]) -> impl Iterator<Item = FlowKey> + use<> {
         let now = self.shared.now_ns;
         let mut entries = Vec::new();
@@ -65,7 +65,7 @@ impl Pipeline {
         self.shared.losses.add(place, LossUnit::Flows, 1, now, now);
     }
 
-    /// Evicts connections with something in flight when that takes too much, down to three quarters.
+    /// Evicts connections with heads in flight when these exceed their limit, down to three quarters.
     pub(super) fn free_heads(&mut self, out: &mut dyn FnMut(Output)) {
         let bound = self.shared.config.heads_bytes;
         if self.heads_bytes <= bound {
@@ -79,7 +79,7 @@ impl Pipeline {
         }
     }
 
-    /// Gives up the gaps of the least recently used connections while bytes out of order take too much.
+    /// Gives up gaps of the least recently used connections while out-of-order bytes exceed their limit.
     pub(super) fn free_reorder(&mut self, current: Id, out: &mut dyn FnMut(Output)) {
         const LOOK_AT: usize = 64;
         while self.reorder_bytes > self.shared.config.reorder_bytes {

@@ -1,7 +1,7 @@
-//! Streams that no transport below carries: their table and its bounds.
+//! Plaintext streams without a transport: their table and its limits. Must not reorder what a source pushes.
 //!
-//! A source opens a stream under an id of its own, pushes what either side sent in the order in which
-//! it happened, and closes it. The tuple may be named at any time; events until then bear none.
+//! A source opens a stream under an id of its own, pushes what both sides sent in order of occurrence,
+//! and closes it. The tuple may be set at any time; events until then have none.
 
 use http_trace_common::flow::{Direction, FlowKey};
 use http_trace_model::event::Output;
@@ -13,7 +13,7 @@ use crate::protocol::End;
 use crate::table::{Id, List, Table};
 use crate::transport::Env;
 
-/// The tuple of a stream that has none yet.
+/// The tuple of a stream whose tuple is not known yet.
 const UNNAMED: FlowKey = FlowKey {
     a: [0; 16],
     b: [0; 16],
@@ -22,12 +22,12 @@ const UNNAMED: FlowKey = FlowKey {
     netns: 0,
 };
 
-/// The streams that are open.
+/// The open streams.
 pub(super) type Streams = Table<StreamId, PlainStream>;
 
 impl Pipeline {
-    /// Opens a stream. Its directions are those of `key`, whose ends may be in any order. One that is
-    /// open under this id is closed.
+    /// Opens a stream. Its directions are those of `key`, whose ends may be in any order. A stream that
+    /// is already open under this id is closed.
     pub fn open_stream(
         &mut self,
         id: StreamId,
@@ -52,7 +52,7 @@ impl Pipeline {
         self.streams.insert(id, stream, List::Idle, now_ns);
     }
 
-    /// The tuple of an open stream has become known.
+    /// Sets the tuple of an open stream.
     pub fn name_stream(&mut self, id: StreamId, key: FlowKey) {
         let id = self.streams.find(&id);
         if let Some((_, stream)) = id.and_then(|id| self.streams.get_mut(id)) {
@@ -60,7 +60,7 @@ impl Pipeline {
         }
     }
 
-    /// `bytes` follow from `sender`, in order. Ignored unless the stream is open.
+    /// Adds the next bytes from `sender`. Ignored unless the stream is open.
     pub fn push_stream(
         &mut self,
         id: StreamId,
@@ -74,7 +74,7 @@ impl Pipeline {
         self.at(id, time_ns, out, |stream, env| stream.data(env, d, bytes));
     }
 
-    /// `n` bytes of a body follow from `sender`, which the source does not have.
+    /// Skips `n` bytes of a body from `sender` that the source does not have.
     pub fn skip_stream(
         &mut self,
         id: StreamId,
@@ -87,7 +87,7 @@ impl Pipeline {
         self.at(id, time_ns, out, |stream, env| stream.skip(env, d, n));
     }
 
-    /// The stream is closed.
+    /// Closes a stream.
     pub fn close_stream(&mut self, id: StreamId, time_ns: u64, out: &mut impl FnMut(Output)) {
         if let Some(id) = self.streams.find(&id) {
             let out: &mut dyn FnMut(Output) = out;
@@ -134,7 +134,7 @@ impl Pipeline {
         }
     }
 
-    /// Removes a stream from the table; everything in flight is yielded.
+    /// Removes a stream from the table and yields everything in flight.
     fn end_stream(&mut self, id: Id, end: End, out: &mut dyn FnMut(Output)) {
         self.work_on_stream(id, out, |stream, env| stream.close(env, end));
         if let Some((_, stream)) = self.streams.remove(id) {
@@ -142,7 +142,7 @@ impl Pipeline {
         }
     }
 
-    /// All streams are over, in the order in which they were opened.
+    /// Closes all streams in the order in which they were opened.
     pub(super) fn end_streams(&mut self, out: &mut dyn FnMut(Output)) {
         let number = |id: &Id| self.streams.get(*id).map(|stream| stream.number);
         let mut ids: Vec<Id> = self.streams.ids().collect();
@@ -152,7 +152,7 @@ impl Pipeline {
         }
     }
 
-    /// Runs the timers of streams, and ends those that were idle for too long.
+    /// Runs the timers of streams, and closes those that were idle for too long.
     pub(super) fn sweep_streams(&mut self, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         let mut next = self.streams.oldest(List::Busy);

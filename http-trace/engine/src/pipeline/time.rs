@@ -1,5 +1,4 @@
-//! Event time: which times are believed, which timers fire, which connections expire. Must not read a
-//! clock.
+//! Event time: which times are accepted, which timers fire, which connections expire. Must not read a clock.
 
 use std::cmp::Reverse;
 
@@ -13,16 +12,16 @@ use crate::transport::tcp::timer;
 /// How often losses are reported, in event time.
 const LOSS_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// A record this far ahead of the others is believed when [`AGREEING`] more agree with it.
+/// A record this far ahead of the others in time is accepted when [`AGREEING`] more agree with it.
 const LEAP_NS: u64 = 60_000_000_000;
-/// Records that make a leap in time believable.
+/// Number of records that make a jump in time credible.
 const AGREEING: usize = 16;
 
-/// How often closed and idle connections are looked for, in event time.
+/// How often closed and idle connections are checked, in event time.
 const SWEEP_INTERVAL_NS: u64 = LOSS_INTERVAL_NS / 4;
 
 impl Pipeline {
-    /// Event time follows the records, but not a single one that is far ahead.
+    /// Advances event time to a record's, unless it alone is far ahead.
     pub(super) fn clock(&mut self, time_ns: u64, out: &mut dyn FnMut(Output)) {
         if !self.is_ahead(time_ns) {
             let now = self.shared.now_ns;
@@ -32,8 +31,8 @@ impl Pipeline {
             return self.advance(time_ns, out);
         }
         self.ahead.push(Ahead { time_ns, id: None });
-        // Time has come at least as far as all of them say; of a capture in which every pause is long, as
-        // far as the first of them. What follows on that closely is no leap.
+        // Time has advanced at least as far as all of them show; in a capture with long pauses, as far
+        // as the first of them. Records shortly after that are no jump.
         if self.ahead.len() > AGREEING {
             let times = self.ahead.iter().map(|ahead| ahead.time_ns);
             let mut next = times.min();
@@ -47,13 +46,13 @@ impl Pipeline {
         }
     }
 
-    /// Whether a time is so far ahead that it is not believed alone.
+    /// Whether a time is too far ahead to be accepted alone.
     pub(super) fn is_ahead(&self, time_ns: u64) -> bool {
         let now = self.shared.now_ns;
         now != 0 && time_ns.saturating_sub(now) > LEAP_NS
     }
 
-    /// Time is known: what was ahead of it was not stamped right.
+    /// The time is known: records ahead of it had wrong timestamps.
     pub(super) fn forget_ahead(&mut self, now_ns: u64) {
         for Ahead { time_ns, id } in self.ahead.drain(..) {
             if let Some(id) = id {
@@ -95,7 +94,7 @@ impl Pipeline {
         self.work_untouched(id, out);
     }
 
-    /// As [`Pipeline::work`], for time alone: the connection's place in its list stays.
+    /// As [`Pipeline::work`], for timers: the connection keeps its place in its list.
     fn work_untouched(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let Some((&key, connection)) = self.table.get_mut(id) else {
             return;
@@ -112,7 +111,7 @@ impl Pipeline {
         self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
         let number = connection.number;
         if let Some(deadline) = deadline {
-            // Never at once again, whatever is due: time must pass between two looks.
+            // Never immediately: time must pass between two checks.
             let deadline = deadline.max(self.shared.now_ns + 1);
             connection.tcp.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
@@ -127,7 +126,7 @@ impl Pipeline {
         }
     }
 
-    /// Closed connections, those that nothing came of and those that were idle for long leave.
+    /// Removes expired connections: closed, idle, and those without payload.
     fn sweep(&mut self, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         let config = &self.shared.config;

@@ -1,5 +1,5 @@
 //! The first bytes of a response's body: kept as they come, decoded when the event is made. Must not
-//! decode more than a limit, whatever the bytes say.
+//! decode beyond a limit, whatever the bytes say.
 
 use std::io::Read;
 
@@ -8,23 +8,23 @@ use http_trace_common::config::{MAX_SNIPPET, Snippet};
 
 use http_trace_model::head::Headers;
 
-/// The most bytes between two codings of one body.
+/// Limit of bytes between two codings of one body.
 const BETWEEN: u64 = 16 * MAX_SNIPPET as u64;
 
-/// The most codings that are undone.
+/// Limit of codings that are decoded.
 const MAX_CODINGS: usize = 4;
 
-/// The first bytes of a body without a break, chunk framing not among them.
+/// The first contiguous bytes of a body, without chunk framing.
 #[derive(Debug, Default)]
 pub(crate) struct BodyStart {
     bytes: Vec<u8>,
-    /// How many are wanted.
+    /// Limit of bytes to keep.
     room: usize,
     closed: bool,
 }
 
 impl BodyStart {
-    /// Of a response with this status.
+    /// For a response with this status.
     pub fn of_status(wanted: &Snippet, status: u16) -> Self {
         BodyStart {
             bytes: Vec::new(),
@@ -33,7 +33,7 @@ impl BodyStart {
         }
     }
 
-    /// The body goes on with these.
+    /// Appends the next bytes of the body.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.closed {
             let room = self.room.saturating_sub(self.bytes.len());
@@ -42,18 +42,18 @@ impl BodyStart {
         }
     }
 
-    /// Bytes are missing: no more is kept.
+    /// Bytes are missing: keeps no more.
     pub const fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Memory in use.
+    /// Memory in use, in bytes.
     pub fn held(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// The bytes without the codings that the head names (RFC 9112 §7, RFC 9110 §8.4.1); as many as
-    /// were asked for at most. `None` when there are none, or a coding is not known here.
+    /// The bytes with the head's codings removed (RFC 9112 §7, RFC 9110 §8.4.1), at most as many as were
+    /// asked for. `None` if there are none, or a coding is unknown.
     pub fn decoded(self, headers: &Headers) -> Option<Bytes> {
         if self.bytes.is_empty() {
             return None;
@@ -70,7 +70,7 @@ impl BodyStart {
             return None;
         }
         let mut bytes = self.bytes;
-        // The last that was applied comes off first.
+        // The coding that was applied last is removed first.
         for coding in codings.iter().rev() {
             bytes = undo(coding, &bytes)?;
         }
@@ -80,15 +80,15 @@ impl BodyStart {
     }
 }
 
-/// Decodes one coding as far as the bytes go.
+/// Removes one coding, as far as the bytes suffice.
 fn undo(coding: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    // The bytes are cut off by design: everything before the error counts.
+    // The bytes are truncated by design: everything before the error is used.
     let _ = match coding {
         b"gzip" | b"x-gzip" => flate2::read::MultiGzDecoder::new(bytes)
             .take(BETWEEN)
             .read_to_end(&mut out),
-        // Some senders leave the zlib header out that RFC 9110 §8.4.1.2 asks for.
+        // Some senders omit the zlib header that RFC 9110 §8.4.1.2 requires.
         b"deflate" if has_zlib_header(bytes) => flate2::read::ZlibDecoder::new(bytes)
             .take(BETWEEN)
             .read_to_end(&mut out),
@@ -100,7 +100,7 @@ fn undo(coding: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// RFC 1950 §2.2.
+/// Whether bytes begin with a zlib header (RFC 1950 §2.2).
 fn has_zlib_header(bytes: &[u8]) -> bool {
     match bytes {
         [method, flags, ..] => {
@@ -110,7 +110,7 @@ fn has_zlib_header(bytes: &[u8]) -> bool {
     }
 }
 
-/// Cuts off a character of UTF-8 that the end cut through.
+/// Removes an incomplete UTF-8 character at the end.
 fn whole_characters(bytes: &mut Vec<u8>) {
     if let Err(error) = std::str::from_utf8(bytes)
         && error.error_len().is_none()
@@ -213,14 +213,14 @@ mod tests {
             decoded(5, b"123456789", &[]).as_deref(),
             Some(&b"12345"[..])
         );
-        // No half of a character.
+        // No partial character.
         let got = decoded(6, "gr\u{fc}\u{df}e".as_bytes(), &[]);
         assert_eq!(got.as_deref(), Some("gr\u{fc}\u{df}".as_bytes()));
         assert_eq!(
             decoded(5, "gr\u{fc}\u{df}e".as_bytes(), &[]).map(|b| b.len()),
             Some(4)
         );
-        // Other bytes than UTF-8 stay as they are.
+        // Bytes that are not UTF-8 are kept.
         assert_eq!(decoded(4, b"\xff\xfe\x00a", &[]).map(|b| b.len()), Some(4));
     }
 }

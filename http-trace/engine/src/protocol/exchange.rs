@@ -1,5 +1,5 @@
-//! The result of a protocol: a request, its responses, and how they ended. Must not hold state that
-//! only pairing needs.
+//! The result of a protocol: a request, its responses, and how they ended. Must not hold state that only
+//! pairing needs.
 
 use http_trace_model::event::{BodyEnd, NoResponse};
 use http_trace_model::head::{RequestHead, ResponseHead};
@@ -12,15 +12,15 @@ use crate::origin::Origin;
 pub(crate) enum Outcome {
     /// To the response's end.
     Ended(BodyEnd),
-    /// The response goes on, longer than an event waits for its end.
+    /// The response continues after the time limit of its event.
     StillOpen,
-    /// The response's end was not waited for.
+    /// The response's end was not awaited.
     Open,
-    /// The response's end is unknown: bytes that the framing needs are missing.
+    /// The response's end is unknown: bytes that framing needs are missing.
     Lost,
     /// Informational responses came and no final one.
     Informational,
-    /// No response came, and none is waited for since then (Unix ns).
+    /// No response came, and none is awaited since this time (Unix ns).
     Unanswered(NoResponse, u64),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Exchange {
     pub oddities: Vec<&'static str>,
 }
 
-/// A request as it goes by.
+/// A request, updated while its body passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub head: RequestHead,
@@ -51,7 +51,7 @@ pub(crate) struct Request {
     pub origin: Origin,
 }
 
-/// A final response as it goes by.
+/// A final response, updated while its body passes.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub head: ResponseHead,
@@ -62,7 +62,7 @@ pub(crate) struct Response {
     pub head_end_ns: u64,
     pub last_ns: u64,
     pub body_bytes: u64,
-    /// The first bytes of the body, as far as they are wanted.
+    /// The first bytes of the body, as far as wanted.
     pub snippet: BodyStart,
     /// Bytes that are neither head nor body, such as chunk framing and trailers.
     pub framing_bytes: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// One whose head begins at `start`, of which no body has come.
+    /// A response whose head begins at `start`, before any of its body.
     pub fn new(head: ResponseHead, origin: Origin, start: u64) -> Self {
         Response {
             head,
@@ -89,12 +89,12 @@ impl Response {
         }
     }
 
-    /// Bytes before `end` came again: its own, if it goes on there.
+    /// Counts copies of bytes before `end` if they belong to this response.
     pub fn copied(&mut self, end: u64, count: u32, origin: &Origin) {
         if end <= self.start {
             return;
         }
-        // The same bytes on the other side of a translation were sent but once.
+        // The same bytes on the other side of a translation were sent only once.
         if self.origin.path == origin.path {
             self.copies = self.copies.saturating_add(count);
         }

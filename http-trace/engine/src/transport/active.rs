@@ -19,20 +19,20 @@ pub(crate) struct Active {
     pub protocol: Implementation,
     pub streams: [Stream; 2],
     pub syn: Option<OpenSyn>,
-    /// The closed connection before, if this one is no more than a SYN.
+    /// The closed connection before, if this one is only a SYN so far.
     pub before: Option<Box<Before>>,
-    /// By direction: a segment from far off that is not believed yet.
+    /// By direction: a segment far outside the window, not yet accepted.
     pub far: [Option<Box<FarSegment>>; 2],
-    /// Bytes of gaps before the first head, which are not reported as lost yet.
+    /// Bytes of gaps before the first head, not yet reported as lost.
     unreported: u64,
-    /// When a RST came with something in flight; 0 when none did. See [`super::connection::claim`].
+    /// Time of a RST that came while something was in flight; 0 for none. See [`super::connection::claim`].
     pub reset_ns: u64,
-    /// When bytes came last that neither confirm nor disprove a claimed close.
+    /// Time of the last bytes that neither confirm nor disprove a claimed close.
     pub heard_ns: u64,
 }
 
 impl Active {
-    /// Of a quiet connection that goes on.
+    /// Resumes a quiet connection.
     pub fn new(tcp: &Tcp, memory: &Memory) -> Self {
         let stream = |d: usize| Stream {
             given_up: if tcp.given_up(d) { u64::MAX } else { 0 },
@@ -51,7 +51,7 @@ impl Active {
         }
     }
 
-    /// Writes down where both directions stand.
+    /// Saves the positions of both directions.
     pub fn remember(&self, tcp: &mut Tcp) -> Memory {
         for (d, stream) in self.streams.iter().enumerate() {
             let next = self.protocol.next(d);
@@ -72,7 +72,7 @@ impl Active {
         (heads, buffers.sum())
     }
 
-    /// Whether nothing is in flight, so that little need be remembered.
+    /// Whether nothing is in flight, so that the small state suffices.
     pub fn is_quiet(&self, tcp: &Tcp) -> bool {
         let fin_waits = (0..2).any(|d| self.streams[d].fin.is_some() && !tcp.fin[d]);
         self.protocol.is_quiet()
@@ -85,12 +85,13 @@ impl Active {
             && !fin_waits
     }
 
-    /// Whether direction `d` carries nothing that is read, for good.
+    /// Whether direction `d` is permanently opaque.
     pub fn opaque(&self, d: usize) -> bool {
         self.protocol.profile().opaque(d)
     }
 
-    /// Whether bytes that acknowledge what `origin` does must wait for a request that came later.
+    /// Whether the bytes of `origin` must wait because they acknowledge bytes of the other direction
+    /// that were not handed over yet.
     pub fn holds(&self, tcp: &Tcp, d: usize, origin: &Origin) -> bool {
         let (o, link) = (1 - d, &tcp.link);
         let over = tcp.fin[o] || tcp.is_reset_by(o);
@@ -111,7 +112,7 @@ impl Active {
             && let Content::Skip(n) = *content
             && (*start + n >= ack || n > skippable)
         {
-            // A filter's skip will never be filled; where it is no body, these bytes made the tunnel.
+            // A filter's skip will never be filled; if it is not body, these bytes opened the tunnel.
             return false;
         }
         let mut missing = ack - next;
@@ -120,7 +121,7 @@ impl Active {
         {
             missing -= 1;
         }
-        // One byte is a FIN that was not seen, or a probe's.
+        // One byte is an unseen FIN, or a keepalive probe.
         let too_short = missing <= 1 && self.protocol.standing(o) == Standing::Between;
         !(missing == 0 || too_short || skippable >= missing)
     }
@@ -139,8 +140,8 @@ impl Active {
         self.streams[d].buffer.pop_from(next)
     }
 
-    /// Whether a declared skip that is no body here may become one by what the other direction has
-    /// ready and sent before: the answer that makes a tunnel.
+    /// Whether a declared skip that is not body yet may become body by bytes that the other direction
+    /// sent before and has ready: the response that opens a tunnel.
     fn follows_other(&self, tcp: &Tcp, d: usize, first: &Piece<Origin>, force: bool) -> bool {
         let skippable = self.protocol.skippable(d);
         if !matches!(first.content, Content::Skip(n) if n > skippable) {
@@ -149,7 +150,7 @@ impl Active {
         let o = 1 - d;
         let waiting = &self.streams[o].buffer;
         let ready = waiting.first().is_some_and(|piece| {
-            // Bytes that wait in turn for this direction are not waited for.
+            // Bytes that wait their turn behind this direction are not waited for.
             let passes = match piece.content {
                 Content::Bytes(_) => true,
                 Content::Skip(n) => n <= self.protocol.skippable(o),
@@ -164,8 +165,8 @@ impl Active {
             })
     }
 
-    /// Whether the next bytes of direction `d` acknowledge bytes of the other that wait here, and may be
-    /// handed over first.
+    /// Whether the next bytes of direction `d` acknowledge bytes of the other direction that wait here,
+    /// and may be handed over first.
     fn follows_waiting(&self, tcp: &Tcp, d: usize, force: bool) -> bool {
         let o = 1 - d;
         let Some((asked, waits)) = self.streams[d]
@@ -181,9 +182,9 @@ impl Active {
         ready && ack.is_some_and(|ack| ack > waits.start && ack - waits.start <= FAR)
     }
 
-    /// Hands over all that is next, in both directions; with `force` also across gaps.
+    /// Hands over everything that is next, in both directions; with `force` also across gaps.
     pub fn drain(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, force: bool) {
-        // Requests first, so that responses find them; but nothing before what it acknowledges.
+        // Requests first, so that responses find them; but nothing before the bytes it acknowledges.
         let client = tcp.link.client_or_first();
         let mut causal = true;
         loop {
@@ -224,7 +225,7 @@ impl Active {
                 if self.streams[d].acked == fin + 1 || !self.protocol.is_quiet() {
                     self.pass_gap(tcp, env, d, fin - next, &origin);
                 } else {
-                    // For the case that neither this nor the close is true the direction stays where it is.
+                    // If neither this FIN nor the close is real, the direction keeps its position.
                     self.streams[d].fin = None;
                     self.count_lost(env, d, fin - next, &origin);
                 }
@@ -239,31 +240,31 @@ impl Active {
         }
     }
 
-    /// Hands bytes of direction `d` over; the next gap is waited for again.
+    /// Hands over bytes of direction `d`; the wait for the next gap starts again.
     pub fn data(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, chunk: &Chunk<'_>) {
         self.protocol.data(&mut env.cx(&mut tcp.link), d, chunk);
         let stream = &mut self.streams[d];
         stream.given_up = stream.given_up.min(self.protocol.next(d));
     }
 
-    /// Hands a declared skip of direction `d` over.
+    /// Hands over a declared skip of direction `d`.
     pub fn skip(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.skip(cx, d, n, origin);
     }
 
-    /// `n` bytes are not there.
+    /// Passes over `n` missing bytes: as a skip where the filter has skipped them, otherwise as a loss.
     fn pass_gap(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
         if n <= self.protocol.skippable(d) && origin.without_flow {
-            // The filter has skipped it on purpose, and declares it with the next record that has the
-            // flow: later than we wait, or never, where a RST of the other end comes first. A record that
-            // was dropped for lack of room would be reported as such.
+            // The filter skipped this body and declares it with the next record that has the flow, which
+            // may come later than we wait, or never if the other end sends a RST first. A record dropped
+            // for lack of room would be reported.
             return self.skip(tcp, env, d, n, origin);
         }
         self.lose(tcp, env, d, n, origin);
     }
 
-    /// `n` bytes are lost.
+    /// Passes over `n` lost bytes.
     pub fn lose(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
         self.count_lost(env, d, n, origin);
         if self.protocol.profile().http() {
@@ -277,9 +278,9 @@ impl Active {
         self.protocol.gap(&mut env.cx(&mut tcp.link), d, &gap);
     }
 
-    /// `n` bytes of direction `d` are to be reported as lost.
+    /// Counts `n` bytes of direction `d` as lost.
     fn count_lost(&mut self, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
-        // An unreadable direction is not shipped, so nothing is lost with it.
+        // Opaque directions are not shipped, so nothing is lost.
         if self.protocol.standing(d) != Standing::Opaque {
             env.stats.holes += 1;
             env.stats.hole_bytes += n;
@@ -287,8 +288,8 @@ impl Active {
         }
     }
 
-    /// Whether direction `o` had sent a response, which is not handed over yet, when the other one
-    /// acknowledged it with `origin`.
+    /// Whether direction `o` had sent a response, not handed over yet, that the other direction
+    /// acknowledged with `origin`.
     fn answer_waits(&self, link: &Link, o: usize, origin: &Origin) -> bool {
         let Some(ack) = link.acknowledged(o, self.protocol.next(o), origin.ack) else {
             return false;
@@ -302,8 +303,8 @@ impl Active {
             })
     }
 
-    /// Reports missing bytes as lost, unless the connection is known under another name as well. Its
-    /// first head shows whether it is, so nothing is reported before that or its end.
+    /// Reports missing bytes as lost, unless the connection is known under another name as well. Only
+    /// its first head shows that, so nothing is reported before the head or the connection's end.
     pub fn report_gaps(&mut self, link: &Link, env: &mut Env<'_>) {
         let n = std::mem::take(&mut self.unreported);
         if n > 0 && !env.is_copied(link) {
@@ -311,8 +312,8 @@ impl Active {
         }
     }
 
-    /// The connection is over: acknowledged bytes that never came are a gap, unless they are certainly
-    /// body. One byte is a FIN's, or a probe's.
+    /// At the end of the connection: acknowledged bytes that never came are a gap, unless they are
+    /// certainly body. One byte is a FIN or a keepalive probe.
     pub fn count_unseen(&mut self, env: &mut Env<'_>) {
         for (d, stream) in self.streams.iter().enumerate() {
             let missing = stream.acked.saturating_sub(self.protocol.next(d));
@@ -330,7 +331,7 @@ impl Active {
         }
     }
 
-    /// How long direction `d` waits for missing bytes, or for the other direction.
+    /// How long direction `d` waits for missing bytes, or for the other direction, ns.
     fn patience(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> u64 {
         let (stream, next) = (&self.streams[d], self.protocol.next(d));
         let Some((start, origin)) = stream.waits(next) else {
@@ -341,19 +342,19 @@ impl Active {
             return 0;
         }
         if start <= next {
-            // It waits for the other direction, whose bytes it acknowledges.
+            // It waits for bytes of the other direction that it acknowledges.
             return config.hole_ns;
         }
         let body = start - next <= self.protocol.skippable(d);
         if stream.buffer.is_empty() && tcp.link.known[1 - d] && !body {
-            // A FIN alone, that anybody may have sent: bytes before it are missing if its peer has taken it.
+            // A FIN alone may be forged: bytes before it are missing only if the peer acknowledged it.
             return if stream.acked == start + 1 {
                 config.hole_ns
             } else {
                 u64::MAX
             };
         }
-        // Body that the filter has skipped was there, and does not come.
+        // Body that the filter skipped is not lost and will not come.
         let is_skipped = || origin.without_flow && start - next <= self.protocol.skippable(d);
         if stream.acked >= start || origin.framed_by_filter() || is_skipped() {
             config.hole_ns
@@ -364,7 +365,7 @@ impl Active {
         }
     }
 
-    /// Direction `d` is acknowledged up to here by a segment of the other.
+    /// A segment of the other direction acknowledges direction `d` up to here.
     pub fn acknowledge(&mut self, d: usize, origin: &Origin) {
         let Some(ack) = origin.ack.number() else {
             return;
@@ -378,7 +379,7 @@ impl Active {
         }
     }
 
-    /// Acknowledged bytes that have not come for long enough will not be waited for.
+    /// Stops waiting for acknowledged bytes that were missing for too long.
     fn give_up_short(&mut self, env: &Env<'_>, d: usize) {
         let (next, skippable) = (self.protocol.next(d), self.protocol.skippable(d));
         let stream = &mut self.streams[d];
@@ -393,7 +394,7 @@ impl Active {
         }
     }
 
-    /// Whether direction `d` has waited long enough and goes on without.
+    /// Whether direction `d` has waited long enough and continues without the missing bytes.
     pub fn give_up(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize) -> bool {
         self.give_up_short(env, d);
         let since = self.streams[d].waiting_ns;
@@ -413,18 +414,18 @@ impl Active {
             let ack = position(next, ack);
             self.streams[o].given_up = self.streams[o].given_up.max(ack);
             self.protocol.never_seen(o, ack);
-            // A direction of which nothing ever came is not there to be waited for.
+            // Do not wait for a direction that never sent anything.
             tcp.link.known[o] &= tcp.link.first(o) != Some(next);
         }
         self.streams[d].waiting_ns = 0;
         true
     }
 
-    /// The evidence about requests without a response.
+    /// Collects the evidence about requests without a response.
     fn witness(&self, tcp: &Tcp, why: NoResponse, since_ns: u64) -> Witness {
         let complete = |d: usize| {
             let (stream, next) = (&self.streams[d], self.protocol.next(d));
-            // A FIN is acknowledged as one byte more.
+            // A FIN takes one sequence number.
             stream.acked <= next + 1 && stream.waits(next).is_none() && tcp.link.known[1 - d]
         };
         Witness {
@@ -434,8 +435,8 @@ impl Active {
         }
     }
 
-    /// A FIN at `seq`. The first is believed, unless bytes have gone on beyond it, or this one comes where
-    /// the direction stands.
+    /// Notes a FIN at `seq`. The first one is kept, unless bytes have passed beyond it, or this one is
+    /// at the direction's position.
     pub fn note_fin(&mut self, env: &mut Env<'_>, d: usize, seq: u32, origin: &Origin) {
         let next = self.protocol.next(d);
         let end = position(next, seq);
@@ -453,7 +454,7 @@ impl Active {
         }
     }
 
-    /// The FIN at which direction `d` stands, if it has not ended there yet.
+    /// The FIN at the position of direction `d`, if the direction has not ended there yet.
     pub fn claimed_fin(&self, tcp: &Tcp, d: usize) -> Option<(u64, Origin)> {
         let next = self.protocol.next(d);
         self.streams[d]
@@ -461,28 +462,28 @@ impl Active {
             .filter(|(fin, _)| *fin == next && !tcp.fin[d])
     }
 
-    /// When the FIN at which direction `d` stands is believed, if nothing else comes.
+    /// When the FIN at the position of direction `d` is accepted if nothing else comes.
     pub fn fin_due_ns(&self, tcp: &Tcp, d: usize) -> Option<u64> {
         let (_, origin) = self.claimed_fin(tcp, d)?;
         let since = origin.time_ns.max(self.heard_ns);
         Some(since.saturating_add(CROSSING_NS))
     }
 
-    /// Whether the FIN at which direction `d` stands is believed: nothing depends on it, or nobody has gone on
-    /// for long enough. An acknowledgement may be forged as well, and does where only a body waits for the
-    /// close.
+    /// Whether the FIN at the position of direction `d` is accepted: nothing depends on it, or nothing
+    /// has come for long enough. An acknowledgement may be forged as well, and suffices only if a body
+    /// that lasts until the close depends on it.
     pub fn is_fin_believed(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> bool {
         let Some((fin, _)) = self.claimed_fin(tcp, d) else {
             return false;
         };
         self.protocol.is_quiet()
             || self.opaque(d)
-            // More than that is of bytes beyond it.
+            // A higher acknowledgement covers bytes beyond the FIN.
             || self.streams[d].acked == fin + 1 && self.protocol.is_ended_by_close(&tcp.link, d)
             || self.fin_due_ns(tcp, d).is_some_and(|due| env.now_ns >= due)
     }
 
-    /// Believes the FINs at which directions stand.
+    /// Accepts FINs at the directions' positions.
     pub fn believe_fins(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
         let client = tcp.link.client_or_first();
         for d in [client, 1 - client] {
@@ -492,7 +493,7 @@ impl Active {
         }
     }
 
-    /// Direction `d` has come to its FIN.
+    /// Direction `d` has reached its FIN.
     pub fn end_direction(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize) {
         let fin_ns = self.streams[d].fin.map(|(_, origin)| origin.time_ns);
         let fin_ns = fin_ns.unwrap_or(env.now_ns);
@@ -550,12 +551,12 @@ impl Active {
         self.protocol.tick(cx, &witness);
     }
 
-    /// When the RST is believed, if nothing else comes.
+    /// When the RST is accepted if nothing else comes.
     pub fn reset_due_ns(&self) -> u64 {
         self.reset_ns.max(self.heard_ns).saturating_add(CROSSING_NS)
     }
 
-    /// When something in flight will be due.
+    /// When something in flight becomes due.
     pub fn deadline(&self, tcp: &Tcp, env: &Env<'_>) -> Option<u64> {
         let config = env.config;
         let mut deadline = self.protocol.deadline(env.now_ns, config);

@@ -1,11 +1,11 @@
-//! One connection, record by record: which records are its own, where its streams begin, and how it
-//! ends.
+//! One connection, record by record: which records belong to it, where its streams begin, and how it
+//! ends. Must not frame messages.
 //!
 //! # Layout
 //! - `data`: payload on its way to the protocol.
-//! - `syn`: which SYNs and RSTs are believed.
+//! - `syn`: which SYNs and RSTs are accepted.
 //! - `open_syn`: a SYN on an open connection, with its data.
-//! - `far`: segments out of any window.
+//! - `far`: segments far outside the window.
 //! - `copies`: records under another name of the connection.
 //! - `claim`: a FIN or RST is a claim until something confirms it.
 
@@ -29,7 +29,7 @@ use crate::protocol::{End, unreadable};
 use crate::protocols::{Memory, Profile, may_answer};
 use crate::stats::Unreadable;
 
-/// How many offers to filters wait to be taken; more are for connections that have gone on since.
+/// Limit of untaken offers to filters; further ones are dropped, as their connections have moved on.
 const MAX_HAND_BACKS: usize = 1024;
 
 /// A connection in the table.
@@ -41,12 +41,12 @@ pub(crate) struct Connection {
     flight: Flight,
 }
 
-/// Whether something is in flight, and the state for it.
+/// Whether something is in flight, with the state for either case.
 #[derive(Debug)]
 enum Flight {
-    /// Nothing.
+    /// Nothing in flight.
     Quiet(Memory),
-    /// Nothing, and the connection may not be one.
+    /// Nothing in flight, and only a SYN was seen since the connection before was closed.
     Begun(Box<Before>),
     Busy(Box<Active>),
 }
@@ -66,7 +66,7 @@ impl Flight {
         }
     }
 
-    /// What is remembered while nothing is in flight, or else what is.
+    /// The state of a quiet connection, or else of what is in flight.
     fn quiet(&mut self) -> Result<&mut Memory, &mut Active> {
         match self {
             Flight::Quiet(memory) => Ok(memory),
@@ -90,7 +90,7 @@ impl Flight {
         }
     }
 
-    /// The connection before, if this one may not be one.
+    /// The closed connection before, if this one is only a SYN so far.
     fn before(&self) -> Option<&Before> {
         match self {
             Flight::Quiet(_) => None,
@@ -114,7 +114,7 @@ impl Connection {
         self.flight.active().is_some()
     }
 
-    /// Findings about the connection's protocol.
+    /// What was learned about the connection's protocol.
     pub fn profile(&self) -> &Profile {
         match &self.flight {
             Flight::Quiet(memory) => &memory.profile,
@@ -136,7 +136,7 @@ impl Connection {
         self.flight.active().map_or((0, 0), Active::size)
     }
 
-    /// A record of direction `d`.
+    /// Processes a record of direction `d`.
     pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         if self.flight.before().is_some() {
@@ -152,8 +152,8 @@ impl Connection {
                 env.stats.copied_bytes += u64::from(header.len);
                 return;
             }
-            // The position of the one before decides which segments are far off; and a SYN-ACK may
-            // answer a SYN that was refused by a forged RST.
+            // The previous connection's position decides which segments are far outside the window, and
+            // a SYN-ACK may answer a SYN that a forged RST refused.
             let (o, stood) = (1 - d, self.tcp.next[d]);
             let asked =
                 header.has(flag::SYN | flag::ACK) && self.tcp.link.start(o) == Some(header.ack);
@@ -184,7 +184,7 @@ impl Connection {
         self.take(env, d, record);
     }
 
-    /// A record that is believed to be of the connection.
+    /// Processes a record that is accepted as the connection's.
     fn take(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         // A response acknowledges what it answers, not where the peer's stream begins.
@@ -195,8 +195,8 @@ impl Connection {
             }
         } else if header.has(flag::STREAM_BEGINS) {
             self.stream_begins(env, d, header);
-            // The filter was there from the start: what an end acknowledges with its first bytes
-            // is where the peer's begin, whether or not those will be seen.
+            // The filter followed the stream from its beginning: what an end acknowledges with its first
+            // bytes is where the peer's stream begins, whether or not that will be seen.
             let link = &self.tcp.link;
             let asks = !link.is_client(1 - d);
             if asks && !answers && !link.known[1 - d] && header.has(flag::ACK) {
@@ -224,7 +224,7 @@ impl Connection {
         }
         let unseen = self.acknowledges_unseen(d, header);
         if unseen {
-            // Bytes went by, though none was seen.
+            // Bytes passed that were not seen.
             self.tcp.set_payload();
         }
         let stood = self.tcp.next[d];
@@ -245,7 +245,7 @@ impl Connection {
             if !ends {
                 return;
             }
-            // Bytes went by unseen before the end, unless it always stood there.
+            // Bytes passed unseen before the end, unless the direction was always at this position.
             joined = stood != header.seq || self.tcp.passed_unseen();
             self.tcp.next[d] = header.seq;
             self.tcp.link.known[d] = true;
@@ -257,7 +257,7 @@ impl Connection {
             if joined {
                 active.protocol.joined(link, d);
             }
-            // What a RST acknowledges its sender need not have received: see `claim`.
+            // The sender of a RST need not have received what it acknowledges: see `claim`.
             if link.known[1 - d] && !header.has(flag::RST) {
                 active.acknowledge(1 - d, &origin);
             }
@@ -274,7 +274,7 @@ impl Connection {
             active.note_fin(env, d, header.skip_to, &origin);
         }
         if header.has(flag::FIN) && self.tcp.is_reset_by(d) {
-            // Who resets a connection does not end it as well.
+            // A sender that has reset the connection sends no FIN.
             self.disprove_close(env, d);
         }
         self.settle(env);
@@ -285,7 +285,7 @@ impl Connection {
         self.deactivate(env);
     }
 
-    /// A record that was held back and is believed now.
+    /// Processes a held record that is accepted now.
     fn take_held(&mut self, env: &mut Env<'_>, d: usize, held: &Held) {
         let path = std::mem::replace(&mut env.path, held.path);
         self.take(env, d, &held.record());
@@ -307,17 +307,17 @@ impl Connection {
     /// The first bytes of a direction whose beginning was not seen.
     fn join(&mut self, d: usize, header: &RecordHeader) {
         let tcp = &mut self.tcp;
-        // Bytes that the peer had not acknowledged yet are missing before these: sent, and not seen.
+        // Bytes before these that the peer had not acknowledged yet were sent and not seen.
         let missing = seq_distance(tcp.next[d], header.skip_from);
         let passed = tcp.next[d] != 0 && (2..=FAR as i32).contains(&missing);
         tcp.link.known[d] = true;
         tcp.next[d] = header.skip_from;
-        // A filter that frames has seen the beginning: the records before this one are lost.
+        // A filter that frames has seen the beginning: earlier records are lost.
         let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
         let lost = framed || passed;
         let start = first_position(header.skip_from);
-        // The order is that of requests: of the server's bytes only responses are missing, and no
-        // request where the client is followed already.
+        // Only requests affect the order: of the server's bytes only responses are missing, and no
+        // request is missing while the client is already followed.
         let client = tcp.link.client().unwrap_or(d);
         let followed = client != d && (tcp.link.start(client).is_some() || tcp.link.known[client]);
         match self.flight.quiet() {
@@ -337,7 +337,7 @@ impl Connection {
         }
     }
 
-    /// Prepares to hand bytes over.
+    /// Allocates the state that is needed to hand bytes over.
     fn activate(&mut self) {
         match &self.flight {
             Flight::Quiet(memory) => {
@@ -361,14 +361,14 @@ impl Connection {
             return;
         }
         if active.reset_ns != 0 && !self.tcp.closed {
-            // All that was due has come.
+            // Everything that was due has come.
             return self.stop(env, End::Reset);
         }
         active.report_gaps(&self.tcp.link, env);
         self.rest();
     }
 
-    /// Nothing is in flight any more.
+    /// Returns to the quiet state.
     fn rest(&mut self) {
         let before = self.flight.take_before();
         if let Some(active) = self.flight.active() {
@@ -383,7 +383,7 @@ impl Connection {
         }
     }
 
-    /// Hands over bytes that have become next, gives up gaps, and handles FINs.
+    /// Hands over bytes that are next now, gives up gaps, and handles FINs.
     fn settle(&mut self, env: &mut Env<'_>) {
         let Some(active) = self.flight.active_mut() else {
             return;
@@ -406,11 +406,11 @@ impl Connection {
             let next = active.protocol.next(d);
             let stream = &mut active.streams[d];
             if stream.fin.take_if(|(fin, _)| *fin < next).is_some() {
-                // Bytes beyond it show that the FIN was not the sender's.
+                // Bytes beyond the FIN show that the sender did not send it.
                 tcp.dispute(env.stats, active.protocol.profile().framed(d));
             }
         }
-        // One that is believed may be all that the other waits for.
+        // An accepted FIN may be all that the other direction waits for.
         for d in [0, 1, 0] {
             if active.is_fin_believed(tcp, env, d) {
                 active.end_direction(tcp, env, d);
@@ -421,7 +421,7 @@ impl Connection {
         }
     }
 
-    /// The connection is over: everything in flight comes out.
+    /// Ends the connection: yields everything in flight.
     pub fn stop(&mut self, env: &mut Env<'_>, end: End) {
         let is_reset = self.flight.active().is_some_and(|a| a.reset_ns != 0);
         let end = if is_reset { End::Reset } else { end };
@@ -454,7 +454,7 @@ impl Connection {
         }
     }
 
-    /// Yields everything that is due; when the next will be.
+    /// Yields everything that is due; returns when the next is due.
     pub fn tick(&mut self, env: &mut Env<'_>) -> Option<u64> {
         self.drop_far(env, env.now_ns);
         self.drop_syn_data(env, env.now_ns);
@@ -470,12 +470,12 @@ impl Connection {
         self.deadline(env)
     }
 
-    /// When something in flight will be due.
+    /// When something in flight becomes due.
     pub fn deadline(&self, env: &Env<'_>) -> Option<u64> {
         self.flight.active()?.deadline(&self.tcp, env)
     }
 
-    /// Hands over bytes that wait for missing ones, which are given up.
+    /// Gives up the gaps that buffered bytes wait for, and hands these bytes over.
     pub fn flush_buffers(&mut self, env: &mut Env<'_>) {
         self.drop_far(env, u64::MAX);
         self.drop_syn_data(env, u64::MAX);
@@ -495,7 +495,7 @@ impl Connection {
         let Some(mut offer) = active.and_then(|active| active.hand_back(&self.tcp, header)) else {
             return;
         };
-        // The record may bear another name of the connection, whose ends are in another order.
+        // The record may bear another name of the connection, with its ends in the opposite order.
         let (key, direction) = header.key();
         if direction.index() != d {
             const FIRST: u32 = handed::RIGHT | handed::WRONG;

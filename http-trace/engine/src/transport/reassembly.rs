@@ -1,13 +1,13 @@
-//! The reassembly buffer of one direction: bytes that came out of order, by position.
+//! The reassembly buffer of one direction: out-of-order bytes, by position.
 //!
-//! The first copy of a byte wins, as in Linux; bytes replace a declared skip. Must not decide whether the
-//! first piece may be used: its owner does.
+//! The first copy of a byte wins, as in Linux; bytes replace a declared skip. Must not decide whether
+//! the first piece may be used: the caller does.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// Overhead of a buffered piece: its node, its description, its allocation.
+/// Overhead of a buffered piece, in bytes: tree node, metadata, allocation.
 pub const PIECE_OVERHEAD: usize = 192;
 
 /// Content of a piece.
@@ -15,7 +15,7 @@ pub const PIECE_OVERHEAD: usize = 192;
 pub enum Content {
     /// Payload.
     Bytes(Bytes),
-    /// So many bytes that were declared skipped as body.
+    /// Length of a declared skip of body, in bytes.
     Skip(u64),
 }
 
@@ -28,13 +28,13 @@ impl Content {
         }
     }
 
-    /// Whether it spans nothing.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A contiguous part of the stream; `M` says where it came from.
+/// A contiguous part of the stream; `M` says where it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece<M> {
     /// Position of its first byte.
@@ -43,7 +43,7 @@ pub struct Piece<M> {
     pub content: Content,
     /// Whether a segment's payload (or, from a filter, a head) begins at its first byte.
     pub begins: bool,
-    /// Description of the record it came in.
+    /// Where the record was seen.
     pub meta: M,
 }
 
@@ -57,15 +57,15 @@ impl<M> Piece<M> {
 /// Result of inserting bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
-    /// Bytes that were new.
+    /// New bytes.
     pub stored: u64,
-    /// Bytes that were there already.
+    /// Bytes that were already present.
     pub copied: u64,
-    /// Whether a copy differed from what was there.
+    /// Whether a copy differed from the bytes already present.
     pub differs: bool,
 }
 
-/// Pieces that wait.
+/// Buffered pieces, in order of position.
 #[derive(Debug)]
 pub struct Buffer<M> {
     pieces: BTreeMap<u64, Piece<M>>,
@@ -87,7 +87,7 @@ impl<M: Copy> Buffer<M> {
         self.size
     }
 
-    /// Whether nothing waits.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -107,7 +107,8 @@ impl<M: Copy> Buffer<M> {
         self.pieces.values()
     }
 
-    /// Takes the first piece, cut at `from`; pieces that lie wholly before it are dropped. `None` when nothing is left.
+    /// Removes the first piece and returns it from `from` on; drops pieces wholly before it. `None` if
+    /// none is left.
     pub fn pop_from(&mut self, from: u64) -> Option<Piece<M>> {
         while let Some((_, mut piece)) = self.pieces.pop_first() {
             self.size -= cost(&piece.content);
@@ -128,7 +129,7 @@ impl<M: Copy> Buffer<M> {
         None
     }
 
-    /// Puts bytes in; those that are there already stay.
+    /// Inserts bytes; bytes already present are kept.
     pub fn insert_bytes(&mut self, start: u64, bytes: &[u8], begins: bool, meta: M) -> Inserted {
         let mut out = Inserted::default();
         let end = start + bytes.len() as u64;
@@ -178,7 +179,7 @@ impl<M: Copy> Buffer<M> {
         out
     }
 
-    /// Declares [`start`, `end`) skipped, where nothing else is known of it.
+    /// Declares [`start`, `end`) skipped where no bytes are present.
     pub fn insert_skip(&mut self, start: u64, end: u64, meta: M) {
         let mut at = start;
         for key in self.overlapping(start, end) {
@@ -223,7 +224,7 @@ impl<M: Copy> Buffer<M> {
             .collect()
     }
 
-    /// Takes [`start`, `end`) out of a declared skip.
+    /// Removes [`start`, `end`) from a declared skip.
     fn cut_skip(&mut self, key: u64, start: u64, end: u64) {
         let Some(piece) = self.pieces.remove(&key) else {
             return;
@@ -255,7 +256,7 @@ fn cost(content: &Content) -> usize {
 mod tests {
     use super::*;
 
-    /// `start:bytes`, a `|` before the bytes where a segment begins, `start~n` for a skip.
+    /// Format: `start:bytes`, with `|` before the bytes if a segment begins there; `start~n` for a skip.
     fn drain(mut buffer: Buffer<()>, from: u64) -> String {
         let mut out = Vec::new();
         while let Some(piece) = buffer.pop_from(from) {

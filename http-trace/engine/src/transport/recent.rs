@@ -1,13 +1,13 @@
-//! The last payload of each direction, for a while: so that a copy with other bytes is noticed after the first one
-//! has been handed over. Decides nothing.
+//! The latest payload of each direction, kept for a while to detect copies that differ from bytes
+//! already handed over. Decides nothing.
 
-/// Directions that are remembered: of those that fall on one place, the last.
+/// Slots for directions; on a collision the later direction wins.
 const SLOTS: u64 = 512;
 
-/// The most bytes of a direction.
+/// Limit of bytes kept per direction.
 const MOST: usize = 8 << 10;
 
-/// The last bytes of directions.
+/// The latest bytes of recent directions.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     slots: Vec<Slot>,
@@ -15,14 +15,14 @@ pub(crate) struct Recent {
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// The connection's number, and the direction.
+    /// Connection number and direction index.
     of: (u64, usize),
     seq: u32,
     bytes: Vec<u8>,
 }
 
 impl Recent {
-    /// Direction `d` of connection `number` goes on with these bytes.
+    /// Appends the next bytes of direction `d` of connection `number`.
     pub fn note(&mut self, (number, d): (u64, usize), seq: u32, bytes: &[u8]) {
         if self.slots.is_empty() {
             self.slots = vec![Slot::default(); SLOTS as usize];
@@ -38,7 +38,7 @@ impl Recent {
         }
         let all = slot.bytes.len() + bytes.len();
         if all > MOST {
-            // Half of it at least, so that little is moved.
+            // Drop at least half, to move bytes rarely.
             let past = (all - MOST / 2).min(slot.bytes.len());
             slot.bytes.drain(..past);
             slot.seq = slot.seq.wrapping_add(past as u32);
@@ -51,7 +51,7 @@ impl Recent {
             .extend_from_slice(bytes.get(past..).unwrap_or_default());
     }
 
-    /// Whether other bytes were seen in the place of these.
+    /// Whether different bytes were seen at this position.
     pub fn differs(&self, of: (u64, usize), seq: u32, bytes: &[u8]) -> bool {
         let Some(slot) = self.slots.get(place(of)).filter(|slot| slot.of == of) else {
             return false;

@@ -1,34 +1,34 @@
-//! TCP state of a connection while nothing is in flight: it must stay small.
+//! TCP state of a connection while nothing is in flight. One exists per connection: it must stay small.
 
 use crate::protocol::Link;
 use crate::stats::Stats;
 
-/// Where both directions stand.
+/// Positions of both directions.
 #[derive(Debug, Default)]
 pub(crate) struct Tcp {
     pub link: Link,
-    /// When the pipeline will look at the connection again, 0 for never; as [`timer`] makes it.
+    /// When the pipeline looks at the connection again, as [`timer`] encodes it; 0 for never.
     pub timer: u32,
-    /// Sequence numbers of each direction's next byte as of the last quiet moment; until that is
-    /// known, the furthest that either end said it stands at, or 0.
+    /// Sequence number of each direction's next byte at the last quiet moment; until that is known, the
+    /// highest position that either end reported, or 0.
     pub next: [u32; 2],
-    /// The direction has come to its FIN.
+    /// The direction has reached its FIN.
     pub fin: [bool; 2],
     pub closed: bool,
     bits: u8,
 }
 
-/// Bytes that are missing next have been waited for; shifted by the direction.
+/// The wait for the next missing bytes is over; shifted by the direction.
 const GIVEN_UP: u8 = 1 << 0;
-/// A segment without payload was further on than the bytes seen: some went by before it.
+/// A segment without payload was ahead of the bytes seen: some passed before it unseen.
 const PASSED_UNSEEN: u8 = 1 << 2;
-/// The beginning of a direction became known only after later bytes had been handed over.
+/// The beginning of a direction became known only after later bytes were handed over.
 const BEGUN_LATE: u8 = 1 << 3;
-/// The handshake was seen to its end.
+/// The whole handshake was seen.
 const ESTABLISHED: u8 = 1 << 4;
 /// Payload was seen.
 const PAYLOAD: u8 = 1 << 5;
-/// A RST of the direction's sender ended the connection, or is to; shifted by the direction.
+/// The direction's sender has reset the connection, or claims to; shifted by the direction.
 const RESET: u8 = 1 << 6;
 
 /// A deadline in units of 2^20 ns, never 0.
@@ -37,29 +37,29 @@ pub(crate) const fn timer(deadline_ns: u64) -> u32 {
 }
 
 impl Tcp {
-    /// A close or a SYN is disproved. The next exchange says so if a message of its sender came before: of
-    /// earlier ones a filter does not tell.
+    /// A close or a SYN is disproved. The next exchange is marked if the sender has sent a message; before
+    /// that, a filter does not report it.
     pub const fn dispute(&mut self, stats: &mut Stats, framed: bool) {
         stats.disputed_segments += 1;
         self.link.disputed |= framed;
     }
 
-    /// Bytes that nobody saw went by before a segment without payload.
+    /// Notes that bytes before a segment without payload passed unseen.
     pub const fn pass_unseen(&mut self) {
         self.bits |= PASSED_UNSEEN;
     }
 
-    /// Whether bytes of either direction went by unseen: see [`Tcp::pass_unseen`].
+    /// Whether bytes of either direction passed unseen: see [`Tcp::pass_unseen`].
     pub const fn passed_unseen(&self) -> bool {
         self.bits & PASSED_UNSEEN != 0
     }
 
-    /// Whether a RST came in direction `d`, and nothing that disproves it.
+    /// Whether a RST came in direction `d` that nothing has disproved.
     pub const fn is_reset_by(&self, d: usize) -> bool {
         self.bits & RESET << (d & 1) != 0
     }
 
-    /// Whether [`Tcp::is_reset_by`] holds of either direction.
+    /// Whether [`Tcp::is_reset_by`] holds for either direction.
     pub const fn is_reset(&self) -> bool {
         self.bits & (RESET | RESET << 1) != 0
     }
@@ -78,20 +78,20 @@ impl Tcp {
         self.bits & PAYLOAD != 0
     }
 
-    /// The stream of direction `d`, which is in use, begins with `seq`: its SYN was seen late, or
-    /// its first bytes were not.
+    /// Sets the beginning of direction `d`, which is already in use: its SYN was seen late, or its first
+    /// bytes were missed.
     pub const fn begins_behind(&mut self, d: usize, seq: u32) {
         self.link.set_start(d, seq);
         self.bits |= BEGUN_LATE;
     }
 
-    /// Whether the beginning of a direction was not seen, or only after what followed it.
+    /// Whether the beginning of a direction was not seen, or only after later bytes.
     pub fn is_midstream(&self) -> bool {
         let link = &self.link;
         (0..2).any(|d| link.known[d] && link.start(d).is_none()) || self.bits & BEGUN_LATE != 0
     }
 
-    /// The client sent something else than its SYN in direction `d`, and was answered before.
+    /// Notes that the client sent something other than its SYN in direction `d` after it was answered.
     pub fn note_established(&mut self, d: usize) {
         let link = &self.link;
         if link.start(0).is_some() && link.start(1).is_some() && link.is_client(d) {
@@ -99,18 +99,18 @@ impl Tcp {
         }
     }
 
-    /// Whether the handshake was seen to its end (RFC 9293 §3.5).
+    /// Whether the whole handshake was seen (RFC 9293 §3.5).
     pub const fn is_established(&self) -> bool {
         self.bits & ESTABLISHED != 0
     }
 
-    /// Whether the SYN was answered, be it that only the answer was seen.
+    /// Whether the SYN was answered, even if only the answer was seen.
     pub fn is_answered(&self) -> bool {
         let server = self.link.client().map(|client| 1 - client);
         server.is_some_and(|server| self.link.start(server).is_some())
     }
 
-    /// Whether bytes that are missing next in direction `d` have been waited for.
+    /// Whether the wait for the next missing bytes of direction `d` is over.
     pub const fn given_up(&self, d: usize) -> bool {
         self.bits & GIVEN_UP << (d & 1) != 0
     }

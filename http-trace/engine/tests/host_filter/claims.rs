@@ -1,4 +1,4 @@
-//! Segments that ship without their flow, which another CPU holds just then.
+//! Segments that ship without their flow because another CPU has claimed it.
 
 use http_trace_common::record::{Hook, Record};
 use http_trace_engine::host_filter::Faults;
@@ -14,7 +14,7 @@ const SEGMENT: usize = 1448;
 struct Live {
     wire: Wire,
     pipeline: Pipeline,
-    /// Of so many records that come next nothing is heard.
+    /// Number of next records to lose.
     lost: u32,
     told: Vec<String>,
 }
@@ -46,12 +46,12 @@ impl Live {
         *seq = seq.wrapping_add(bytes.len() as u32);
     }
 
-    /// As [`Live::send`], while another CPU has the flow.
+    /// As [`Live::send`], while another CPU has claimed the flow.
     fn send_beside(&mut self, from_client: bool, bytes: &[u8]) {
         self.close_beside(from_client, tcp_flag::ACK, bytes);
     }
 
-    /// The same of a segment that may close.
+    /// The same for a segment that may close the connection.
     fn close_beside(&mut self, from_client: bool, flags: u8, bytes: &[u8]) {
         self.faults(1);
         self.send(from_client, flags, bytes);
@@ -96,8 +96,8 @@ fn line(output: &Output) -> String {
     }
 }
 
-/// The client closes while a body goes by: on one CPU its FIN has the flow, on the other a segment of
-/// the body finds it held. What was skipped of the body before that nobody tells any more.
+/// The client closes while a body passes: on one CPU its FIN claims the flow, on the other a segment of
+/// the body finds it claimed. The body skipped before that is not declared any more.
 #[test]
 fn a_body_that_its_client_breaks_off_has_no_hole() {
     let mut live = Live::new(Wire::new(FilterConfig::DEFAULT));
@@ -118,8 +118,8 @@ fn a_body_that_its_client_breaks_off_has_no_hole() {
     );
 }
 
-/// Another request comes while a body goes by: the filter tells of what it skipped when the message
-/// ends, which may be long after.
+/// Another request comes while a body passes: the filter declares what it skipped when the message ends,
+/// which may be much later.
 #[test]
 fn a_long_body_beside_another_request_has_no_hole() {
     let mut live = Live::new(Wire::new(FilterConfig::DEFAULT));
@@ -144,11 +144,11 @@ fn a_long_body_beside_another_request_has_no_hole() {
     assert_eq!(live.finish(), expected);
 }
 
-/// What shipped as a flow's own says what was skipped before it: the rest is lost, be it a body's.
+/// A record shipped with its flow declares what was skipped before it: the rest is lost, even if it is body.
 #[test]
 fn a_hole_before_what_the_flow_ships_is_told() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
-    // Far from the SYN that was seen: of another connection, which ships as it is.
+    // Far from the SYN that was seen: another connection, which ships as it is.
     wire.seq = [50_000_000, 60_000_000];
     let mut live = Live::new(wire);
     live.send(true, tcp_flag::ACK, &get("/"));
@@ -162,8 +162,8 @@ fn a_hole_before_what_the_flow_ships_is_told() {
     assert!(told.contains(&lost), "{told:?}");
 }
 
-/// Where nothing is framed nothing is skipped: what is missing of a body is lost, also before a segment whose
-/// flow another CPU held.
+/// Without framing nothing is skipped: missing body bytes are lost, also before a segment whose flow
+/// another CPU had claimed.
 #[test]
 fn without_framing_a_hole_before_a_refused_claim_is_told() {
     let filter = HostFilter::without_framing(FilterConfig::DEFAULT);
@@ -186,11 +186,11 @@ fn without_framing_a_hole_before_a_refused_claim_is_told() {
     );
 }
 
-/// Both ends close at once, on one CPU each: the body that ends with the connection ends, and is told then.
+/// Both ends close at once, on one CPU each: a body that lasts until the close ends, and is reported then.
 #[test]
 fn an_end_that_another_cpu_is_beside_is_told() {
     const FIN: u8 = tcp_flag::FIN | tcp_flag::ACK;
-    // How it ends, bytes that come with that, segments before it, and what else the event says.
+    // How it ends, the bytes that come with that, the segments before it, and what else the event says.
     let ends = [
         (FIN, 0, 0, "[] []"),
         (FIN, 0, 1, "[] []"),
@@ -212,7 +212,7 @@ fn an_end_that_another_cpu_is_beside_is_told() {
                 live.send(false, tcp_flag::ACK, &[b'x'; SEGMENT]);
             }
             live.close_beside(false, flags, &vec![b'x'; last]);
-            // Nobody is seen to acknowledge the end.
+            // No acknowledgement of the end is seen.
             live.wait_ms(1_200);
             let seen = segments * SEGMENT + last;
             let expected = [format!("200 Some({seen}) {said}")];

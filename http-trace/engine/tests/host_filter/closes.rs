@@ -1,4 +1,4 @@
-//! A close is a claim, for the filter too: who goes on where the connection stood is followed on, and
+//! Closes are claims for the filter, too: a sender that continues at its position is still followed, and
 //! nothing of that is shipped as lost.
 
 use http_trace_common::walk::tcp_flag;
@@ -19,7 +19,7 @@ fn answered() -> Wire {
     wire
 }
 
-/// Who is said to close, and with what.
+/// Which side closes, and how.
 const CLOSES: [&[(bool, u8)]; 4] = [
     &[(true, RST)],
     &[(false, RST)],
@@ -36,7 +36,7 @@ fn between_messages_a_connection_is_forgotten_and_followed_on() {
         }
         assert_eq!(wire.filter.flows(), 0, "{closes:?}");
         let before = wire.records.len();
-        // The request line is cut in two, which would admit no connection that was open before.
+        // The request line is cut in two, so it would not admit a connection that was already open.
         wire.send(true, &ASK[..5]);
         wire.send(true, &ASK[5..]);
         wire.send(false, ANSWER);
@@ -75,7 +75,7 @@ fn without_framing_a_connection_is_never_forgotten() {
         for &(from, flags) in closes {
             wire.segment(from, flags, 0, b"");
         }
-        // No start line, which would admit it anew.
+        // No start line, which would admit the connection again.
         wire.send(false, &ANSWER[7..]);
         assert_eq!(wire.filter.flows(), 1, "{closes:?}");
         let shipped: Vec<_> = wire.records.iter().map(|r| &r.5[..]).collect();
@@ -89,7 +89,7 @@ fn who_goes_on_beyond_a_fin_that_was_ahead_is_told_of() {
     wire.send(true, ASK);
     wire.send(false, b"HTTP/1.1 200 OK\r\n\r\nbody");
     wire.segment(false, FIN, 1, b"");
-    // Up to it, and beyond: the body goes by unseen.
+    // Up to the end of the body, and beyond it: the body passes unseen.
     for part in [b"x".as_slice(), b"y", b"zzz"] {
         wire.send(false, part);
         let told = wire.records.last().map(|r| (r.1, r.4 & flag::FIN));
@@ -103,7 +103,7 @@ fn a_body_that_the_close_ends_is_over() {
     wire.send(true, ASK);
     wire.send(false, b"HTTP/1.1 200 OK\r\n\r\nbody");
     wire.segment(false, FIN, 0, b"");
-    // The client's own end acknowledges the server's, or it has not seen one.
+    // The client's own FIN acknowledges the server's, or the client has not seen one.
     wire.segment(true, FIN, 0, b"");
     assert_eq!(wire.filter.flows(), 1);
     wire.seq[1] = wire.seq[1].wrapping_add(1);

@@ -1,4 +1,4 @@
-//! A connection whose framing was lost: the judge hands it back, or confirms what was framed on trial.
+//! Connections whose framing was lost: the judge hands framing back, or confirms a trial.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
     let mut pipeline = Pipeline::new(PipelineConfig::default());
     let mut events = 0;
     let mut wire = Wire::new(FilterConfig::DEFAULT);
-    // Far from the SYN that was seen: of another connection.
+    // Far from the SYN that was seen: another connection.
     wire.seq = [50_000_000, 60_000_000];
     let mut shipped = Vec::new();
     for _ in 0..4 {
@@ -29,7 +29,7 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
         shipped.push(wire.filter.counter(Counter::RecordBytes) - before);
     }
     assert_eq!(events, 4);
-    // The first response is believed with the second request.
+    // The first response is confirmed by the second request.
     assert!(shipped[1..].iter().all(|n| *n < 3000), "{shipped:?}");
     assert!(wire.filter.counter(Counter::HandedBack) <= 1);
 }
@@ -40,7 +40,7 @@ fn a_body_that_was_refused_before_it_began_ships_until_the_judge_has_met_it() {
     use http_trace_model::event::Output;
     let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {MIB}\r\n\r\n");
     let refused = b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n";
-    // It is left out, or comes all the same.
+    // The body is left out, or comes nevertheless.
     for comes in [false, true] {
         let mut pipeline = Pipeline::new(Default::default());
         let mut wire = Wire::new(FilterConfig::DEFAULT);
@@ -74,17 +74,17 @@ fn a_body_that_was_refused_before_it_began_ships_until_the_judge_has_met_it() {
     }
 }
 
-/// Bodies at full speed: what the judge hands back is there so many segments later.
+/// Bodies at full speed: a hand-back reaches the filter a number of segments later.
 struct Late {
     wire: Wire,
     pipeline: http_trace_engine::pipeline::Pipeline,
-    /// What is on its way to the filter, and at which segment it is there.
+    /// Hand-backs on their way to the filter, with the segment at which they arrive.
     returns: Vec<(u64, FlowKey, HandBack)>,
     late: u64,
     segments: u64,
-    /// Of so many records that tell of a trial nothing is heard.
+    /// Number of next records of a trial to lose.
     unheard: u32,
-    /// The judge says of each trial that it is right.
+    /// The judge falsely confirms every trial.
     lie: bool,
     complete: usize,
 }
@@ -92,7 +92,7 @@ struct Late {
 const MIB: usize = 1 << 20;
 
 impl Late {
-    /// Of a connection whose beginning was not seen.
+    /// A connection whose beginning was not seen.
     fn new(config: FilterConfig, late: u64) -> Self {
         let mut wire = Wire::new(config);
         wire.seq = [50_000_000, 60_000_000];
@@ -108,7 +108,7 @@ impl Late {
         }
     }
 
-    /// A segment, which the filter sees.
+    /// Sends a segment that the filter sees.
     fn segment(&mut self, from_client: bool, bytes: &[u8]) {
         let filter = &mut self.wire.filter;
         self.returns.retain(|(due, key, handed)| {
@@ -144,13 +144,13 @@ impl Late {
         self.pass(from_client, bytes);
     }
 
-    /// A segment that nobody sees.
+    /// Passes a segment that is not seen.
     fn pass(&mut self, from_client: bool, bytes: &[u8]) {
         let seq = &mut self.wire.seq[usize::from(!from_client)];
         *seq = seq.wrapping_add(bytes.len() as u32);
     }
 
-    /// A message each way; how many bytes of it ship.
+    /// Sends a message each way; returns how many bytes of them ship.
     fn exchange(&mut self, response: &[u8]) -> u64 {
         let before = self.counted(Counter::RecordBytes);
         self.segment(true, &get("/"));
@@ -188,7 +188,7 @@ fn bodies_are_skipped_from_where_a_trial_is_confirmed_however_late_that_is() {
         for late in [0, 1, 100, 700, 1500, 3000] {
             let mut busy = Late::new(FilterConfig::DEFAULT, late);
             let shipped: u64 = busy.exchanges(8, &response).iter().sum();
-            // The first response is believed with the second request.
+            // The first response is confirmed by the second request.
             assert!(
                 shipped < (late + 728) * 1448 + 8 * 4000,
                 "{late}: {shipped}"
@@ -212,8 +212,8 @@ fn a_head_that_was_not_all_seen_costs_no_more_than_the_judge_takes() {
     for segment in response[400..].chunks(1448) {
         busy.segment(false, segment);
     }
-    // The judge is sure again with the second head, once it waits no longer for what is missing, and
-    // the filter a thousand segments later.
+    // The judge is sure again at the second head, once it no longer waits for the missing bytes, and the
+    // filter a thousand segments later.
     let shipped = busy.exchanges(4, &response);
     assert!(
         shipped[..3].iter().sum::<u64>() < 1800 * 1448,
@@ -223,8 +223,8 @@ fn a_head_that_was_not_all_seen_costs_no_more_than_the_judge_takes() {
     assert_eq!(busy.pipeline.stats().filter_disagrees, 0);
 }
 
-/// A body imitates a response where a segment begins while the filter has lost the direction and the
-/// judge has not; and what is shipped of each message after it.
+/// A body imitates a response at the beginning of a segment while the filter has lost the direction and
+/// the judge has not. Returns how much is shipped of each later message.
 fn imitated(lie: bool) -> (Late, Vec<u64>) {
     let endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n";
     let mut imitating = ok(1448 * 700);
@@ -239,7 +239,7 @@ fn imitated(lie: bool) -> (Late, Vec<u64>) {
     for (n, segment) in rest.chunks(1448).enumerate() {
         busy.segment(false, segment);
         if n == 100 {
-            // Here the head comes, late.
+            // Here the head arrives, late.
             let next = busy.wire.seq[1];
             busy.wire.seq[1] = next.wrapping_sub(1448 * 102);
             busy.segment(false, head);
@@ -257,14 +257,14 @@ fn a_trial_that_began_with_an_imitation_is_found_wrong() {
     assert!(shipped[4] < 1000, "{shipped:?}");
     assert_eq!(busy.complete, 10);
     assert_eq!(busy.pipeline.stats().filter_disagrees, 0);
-    // Were it taken for right, it would be noticed.
+    // If the trial were falsely confirmed, it would show.
     let (busy, _) = imitated(true);
     assert!(busy.complete < 10);
 }
 
 #[test]
 fn a_trial_is_confirmed_by_any_head_that_it_framed() {
-    // The record that told of its beginning is lost, and the one after.
+    // The record of the trial's beginning is lost, and the one after it.
     let mut busy = Late::new(FilterConfig::DEFAULT, 800);
     busy.unheard = 2;
     let shipped = busy.exchanges(6, &ok(MIB));
@@ -275,7 +275,7 @@ fn a_trial_is_confirmed_by_any_head_that_it_framed() {
 #[test]
 fn a_spent_budget_does_not_keep_a_trial_from_being_confirmed() {
     for mut response in [ok(MIB), ok_chunked(MIB)] {
-        // Of bytes that cannot be a method's.
+        // Of bytes that cannot be part of a method.
         for byte in response.iter_mut().skip(60) {
             if matches!(byte, b'b' | b'c') {
                 *byte = 0x80;
@@ -305,7 +305,7 @@ fn a_spent_budget_does_not_keep_a_trial_from_being_confirmed() {
 
 #[test]
 fn text_is_no_start_line_for_a_trial() {
-    // A long line of words without an end, from a segment's beginning on.
+    // A long line of words without an end, from the beginning of a segment on.
     let mut response = ok(MIB);
     let from = response.len() - MIB;
     for (i, byte) in response[from..].iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! First lines that are no request line of HTTP/1.x.
+//! First lines that are not an HTTP/1.x request line.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn a_malformed_request_line_is_followed_by_its_first_field() {
     wire.send(false, &ok(100_000));
     assert_eq!(wire.filter.counter(Counter::NotHttp), 0);
     assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0);
-    // Its first byte shows that it is no status line.
+    // The first byte shows that it is not a status line.
     assert!(wire.filter.counter(Counter::BodySkipped) >= 99_999);
 }
 
@@ -19,10 +19,10 @@ fn a_malformed_request_may_be_cut_after_its_line() {
     use http_trace_model::event::Output;
     let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     for (sent, target) in [
-        // Its first field is in a segment of its own, or comes byte by byte.
+        // The first field is in a segment of its own, or comes byte by byte.
         (vec![&b"GET /a\r\n"[..], b"Host: x\r\n\r\n"], "/a"),
         (vec![b"GET /a\r\n", b"H", b"o", b"st: x\r\n\r\n"], "/a"),
-        // No field follows, but a request.
+        // A request follows instead of a field.
         (
             vec![b"GET /a\r\n", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"],
             "/b",
@@ -45,8 +45,7 @@ fn a_malformed_request_may_be_cut_after_its_line() {
     }
 }
 
-/// Lines that are no HTTP/1.x, and the HTTP/1.x that answers them, at a stream's first byte and behind
-/// a request.
+/// Lines that are not HTTP/1.x and their HTTP/1.x answers, at the first byte of a stream and after a request.
 #[test]
 fn a_line_that_is_no_http_1_is_shipped() {
     use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
@@ -94,14 +93,14 @@ fn a_line_that_is_no_http_1_is_shipped() {
     }
 }
 
-/// Of another protocol the first line in capitals ships, and the answer to it; nothing after that.
+/// Of another protocol, the first line in capitals and its answer ship, and nothing after that.
 #[test]
 fn another_protocol_is_dropped_once_both_ends_have_spoken() {
     const RTSP: &[u8] = b"OPTIONS / RTSP/1.0\r\n\r\n";
     for (first, second, shipped) in [
         (RTSP, &b"RTSP/1.0 200 OK\r\n\r\n"[..], 2),
         (b"HELP\r\n", b"\x05binary", 2),
-        // No method is in small letters.
+        // Methods are not in lower case.
         (b"get a key of mine\r\n", b"END\r\n", 0),
     ] {
         let mut wire = Wire::new(FilterConfig::DEFAULT);

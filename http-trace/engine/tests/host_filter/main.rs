@@ -1,5 +1,5 @@
-//! The filter against the framer alone: what the host frames from shipped records is what it would
-//! have framed from every byte.
+//! Compares the filter with the framer alone: the host frames the same from shipped records as it would
+//! from every byte.
 
 mod begins;
 mod claims;
@@ -25,7 +25,7 @@ const SERVER: ([u8; 4], u16) = ([10, 0, 0, 2], 80);
 /// From the client, `seq`, `skip_from`, `skip_to`, flags, bytes.
 type Shipped = (bool, u32, u32, u32, u16, Vec<u8>);
 
-/// One end's view of a connection as segments, fed to a filter; the host's side frames what comes.
+/// A connection as segments, passed to a filter; the host's side frames what ships.
 struct Wire {
     filter: HostFilter,
     seq: [u32; 2],
@@ -38,7 +38,7 @@ impl Wire {
         Wire::through(HostFilter::new(config))
     }
 
-    /// With the handshake seen by this filter.
+    /// Begins with a handshake seen by this filter.
     fn through(filter: HostFilter) -> Self {
         let mut wire = Wire {
             filter,
@@ -52,8 +52,7 @@ impl Wire {
         wire
     }
 
-    /// Sends `payload` to the filter, what it ships to the pipeline, and hands back what that
-    /// offers.
+    /// Sends `payload` to the filter and what ships to the pipeline, and hands back what the pipeline offers.
     fn judged(
         &mut self,
         from_client: bool,
@@ -73,7 +72,7 @@ impl Wire {
         *seq = seq.wrapping_add(payload.len() as u32);
     }
 
-    /// Sends `payload`, `ahead` bytes after the next one.
+    /// Sends `payload` at `ahead` bytes after the next position.
     fn segment(&mut self, from_client: bool, flags: u8, ahead: i32, payload: &[u8]) {
         let (segment, context) = self.make(from_client, flags, ahead, payload);
         let records = &mut self.records;
@@ -131,7 +130,7 @@ impl Wire {
         *seq = seq.wrapping_add(payload.len() as u32);
     }
 
-    /// Frames the records as the host would when nothing was lost: events by side.
+    /// Frames the records as the host would if nothing was lost; returns the events by side.
     fn framed(&self) -> [Vec<String>; 2] {
         let mut framers = [Framer::new(); 2];
         let mut queue = RequestQueue::new();
@@ -257,7 +256,7 @@ fn what_is_no_http_is_left_alone() {
             [0, ..] => 0,
             // A line that a field may follow.
             b"GET key\r\n" => 1,
-            // A line in capitals, and what answers it.
+            // A line in capitals, and its answer.
             _ => 2,
         };
         assert_eq!(wire.records.len(), expected, "{}", payload.escape_ascii());
@@ -352,8 +351,8 @@ fn another_connection_on_the_same_ports_begins_anew() {
     assert_eq!(begins, [true, true]);
 }
 
-/// Data in a SYN (RFC 7413) on the ports of a connection that was not closed ships as it is, and only
-/// the SYN-ACK that acknowledges it begins another one.
+/// Data in a SYN (RFC 7413) on the ports of an open connection ships as it is, and only a SYN-ACK that
+/// acknowledges it begins another connection.
 #[test]
 fn data_in_a_syn_ships_and_waits_for_the_syn_ack() {
     const OF_SYN: u16 =
@@ -384,7 +383,7 @@ fn data_in_a_syn_ships_and_waits_for_the_syn_ack() {
         );
         let before = wire.records.len();
         if !answered {
-            // The connection that was there goes on as if nothing had been.
+            // The open connection continues undisturbed.
             wire.seq = was;
             wire.send(false, &ok(5)[40..]);
             wire.send(true, &get("/3"));
@@ -430,7 +429,7 @@ fn only_the_ports_asked_for() {
 #[test]
 fn a_connection_without_its_start_is_picked_up_at_a_start_line() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
-    // Far from the SYN that was seen: of another connection.
+    // Far from the SYN that was seen: another connection.
     wire.seq = [50_000_000, 60_000_000];
     wire.send(false, &[b'x'; 100]);
     wire.send(true, b"get key\r\n");
@@ -497,8 +496,8 @@ proptest! {
     ) {
         let mut config = FilterConfig::DEFAULT;
         config.steps = steps;
-        // With its steps spent the filter forgets which requests are outstanding, and then only a
-        // strict status line tells that a HEAD was answered: a bad one would be taken for a body.
+        // When its steps are used up, the filter forgets which requests are outstanding; then only a
+        // strict status line shows that a HEAD was answered: an invalid one would be taken for body.
         prop_assume!(steps == 3000 || !exchanges.iter().any(|(_, b)| b.starts_with(b"HEAD")));
         let mut wire = Wire::new(config);
         let mut cut = cuts.iter().cycle();

@@ -4,14 +4,14 @@ use crate::talk::{Bench, Talk, check, get, ok};
 use http_trace_common::record::{Hook, flag};
 use http_trace_engine::pipeline::PipelineConfig;
 
-/// What Slowloris and `slowhttptest -H` do: a head that goes on and on.
+/// As Slowloris and `slowhttptest -H` send: a head without an end.
 #[test]
 fn heads_that_never_end() {
     let begun = || Talk::open().c("GET /1 HTTP/1.1\r\nHost: h\r\nX-a: ");
     let unfinished = |why: &str| [format!("GET /1 -> {why} flags request_unfinished")];
     let told = |name: &str, talk: &Talk, why: &str| {
         let expected = unfinished(why);
-        // A close is believed once nobody has gone on for a second.
+        // A close is accepted after a second without further bytes.
         let talk = talk.clone().wait_ms(1_100).c_ack();
         check(name, &talk, &[expected[0].as_str()]);
     };
@@ -108,7 +108,7 @@ fn heads_that_never_end() {
     );
 }
 
-/// A pod's side of a connection and its host's, whose port is another.
+/// A pod's side and its host's side of one connection, with different ports.
 #[test]
 fn a_head_that_never_ends_is_told_once_whatever_its_names() {
     let inside = |talk: Talk| talk.c("GET /1 HTTP/1.1\r\nHost: h\r\n").s_ack();
@@ -140,7 +140,7 @@ fn a_head_that_never_ends_is_told_once_whatever_its_names() {
     }
 }
 
-/// What is not certain is not told.
+/// What is not certain is not reported.
 #[test]
 fn heads_of_which_nobody_knows_that_they_never_ended() {
     let begun = || Talk::open().c("GET /1 HTTP/1.1\r\nHost: h\r\n");

@@ -56,7 +56,7 @@ fn unanswered_requests() {
         &unseen.c(&get("/2")).s(&ok("a")),
         &[
             "GET /1 -> 200 OK 1 Length",
-            // It is believed once nothing speaks against it.
+            // It is accepted once nothing contradicts it.
             "(finish)",
             "GET /2 -> 200 OK 1 Length flags request_assumed,resynchronised",
         ],
@@ -183,7 +183,7 @@ fn cut_messages() {
     );
 }
 
-/// As `suri__bug-3286-02` and `-03` of the public captures have it.
+/// As in `suri__bug-3286-02` and `-03` of the public captures.
 #[test]
 fn a_forged_refusal_does_not_hide_the_connection() {
     let mut talk = Talk::new();
@@ -247,8 +247,8 @@ fn failed_attempts_are_told_where_http_is_spoken() {
     assert_eq!(client, [40_000, 2, 4]);
 }
 
-/// However many SYNs are refused or unanswered, only so many events a second come of them; of the
-/// others it is told how many there were.
+/// However many SYNs are refused or unanswered, the number of their events per second is limited; the
+/// number of the others is reported.
 #[test]
 fn a_flood_of_failed_attempts_is_bounded_and_told() {
     const FLOOD: u16 = 5_000;
@@ -282,7 +282,7 @@ fn a_flood_of_failed_attempts_is_bounded_and_told() {
         let why = if answer { "Refused" } else { "Unreachable" };
         let event = format!("? -> {why} missing [Request]");
         let events = bench.lines.iter().filter(|line| **line == event).count();
-        // The half second may lie in two.
+        // The half second may span two.
         assert!((BOUND..=2 * BOUND).contains(&events), "{why}: {events}");
         let told: usize = bench
             .lines
@@ -297,8 +297,8 @@ fn a_flood_of_failed_attempts_is_bounded_and_told() {
     }
 }
 
-/// However long the pauses of a capture are, and however many follow one another, each connection has the
-/// time that its own records say.
+/// However long the pauses of a capture are, and however many follow one another, each connection has
+/// the times of its own records.
 #[test]
 fn a_capture_with_long_pauses_keeps_requests_and_responses_together() {
     for pause_s in [50, 70, 200, 900, 3600, 86_400] {
@@ -325,7 +325,7 @@ fn a_capture_with_long_pauses_keeps_requests_and_responses_together() {
     }
 }
 
-/// One record that is stamped a day ahead ends nothing: not its own connection, and no other.
+/// One record with a timestamp a day ahead ends nothing: not its own connection, and no other.
 #[test]
 fn one_time_that_is_far_ahead_ends_nothing() {
     let answer = ok("abc");
@@ -366,8 +366,8 @@ fn one_time_that_is_far_ahead_ends_nothing() {
     }
 }
 
-/// Browsers and pools open connections ahead of need: one that is answered is not out of reach, and is not
-/// forgotten before its first request.
+/// Browsers and pools open connections ahead of need: one that was answered is not unreachable, and is
+/// not forgotten before its first request.
 #[test]
 fn a_connection_that_waits_for_its_first_request_is_kept() {
     for (wait_s, others) in [(20, 0), (31, 0), (31, 40), (300, 40), (800, 40)] {
@@ -399,7 +399,7 @@ fn a_connection_that_waits_for_its_first_request_is_kept() {
     }
 }
 
-/// A handshake that its client does not end is none that nothing answers.
+/// A handshake that its client does not complete is not unanswered.
 #[test]
 fn only_a_syn_without_an_answer_is_told_as_unreachable() {
     let config = PipelineConfig {
@@ -423,7 +423,7 @@ fn only_a_syn_without_an_answer_is_told_as_unreachable() {
     }
 }
 
-/// What the server sends again after the close, as late as retransmissions come, is told once.
+/// What the server retransmits after the close, as late as retransmissions come, is reported once.
 #[test]
 fn a_copy_that_comes_half_a_minute_after_the_close_makes_nothing() {
     for wait_s in [5, 11, 31, 55] {

@@ -1,10 +1,10 @@
-//! Segments far from where their direction is.
+//! Segments far from the position of their direction.
 
 use crate::talk::{Side, Talk, check, get, ok};
 use crate::tcp::TWO;
 use http_trace_common::record::Hook;
 
-/// How far off: beyond any window, further, and behind by the same arithmetic.
+/// Distances: beyond any window, further, and behind in modular arithmetic.
 const FAR: [u32; 4] = [20 << 20, 100 << 20, 1 << 30, 3 << 30];
 
 #[test]
@@ -70,7 +70,7 @@ fn the_first_segment_from_far_off_is_nothing_when_others_say_so() {
                 talk.push(seg)
             };
             let name = |what: &str| format!("{what}, {far} {hook:?}");
-            // The handshake was not seen: where the server stands, the client says.
+            // The handshake was not seen: the client's acknowledgement shows the server's position.
             let asked = || Talk::new().c(&get("/1"));
             let rest = |talk: Talk| talk.s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
             let expected = told(rest(asked()));
@@ -79,10 +79,10 @@ fn the_first_segment_from_far_off_is_nothing_when_others_say_so() {
             assert_eq!(got, expected, "{}", name("before the answer"));
             let twice = forge(forge(asked(), Side::Server, &forged), Side::Server, &forged);
             assert_eq!(told(rest(twice)), expected, "{}", name("twice"));
-            // Nothing speaks against it, and nothing for it.
+            // Nothing contradicts it, and nothing confirms it.
             let alone = told(forge(asked(), Side::Server, &forged));
             assert!(alone.is_empty(), "{}: {alone:#?}", name("alone"));
-            // After the end, of whichever side.
+            // After the close, by either side.
             for closed in [
                 Talk::open().c(&get("/1")).s(&ok("hello")).s_fin().c_fin(),
                 Talk::open().c(&get("/1")).s(&ok("hello")).s_rst(),
@@ -91,7 +91,7 @@ fn the_first_segment_from_far_off_is_nothing_when_others_say_so() {
                 check(&name("after the end"), &got, &TWO[..1]);
                 let got = forge(closed.clone(), Side::Client, &get("/forged"));
                 check(&name("a request after the end"), &got, &TWO[..1]);
-                // The next connection, whose handshake was not seen, goes on.
+                // The next connection, whose handshake was not seen, continues.
                 let mut next = closed;
                 next.client = next.client.wrapping_add(far);
                 next.server = next.server.wrapping_add(far);
@@ -107,7 +107,7 @@ fn the_first_segment_from_far_off_is_nothing_when_others_say_so() {
 
 #[test]
 fn a_stream_that_really_is_far_on_is_followed() {
-    // A body of which all but its ends was lost; its last segment is acknowledged.
+    // All of a body but its ends was lost; its last segment is acknowledged.
     let length = 100 << 20;
     let mut talk = Talk::open().c(&get("/1")).s(&format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
@@ -123,7 +123,7 @@ fn a_stream_that_really_is_far_on_is_followed() {
         ],
     );
     for far in FAR {
-        // Whole exchanges were lost. What follows shows where the connection is now.
+        // Whole exchanges were lost. What follows shows the connection's position.
         let mut talk = Talk::open().c(&get("/1")).s(&ok("hello"));
         talk.client += 5000;
         talk.server = talk.server.wrapping_add(far);

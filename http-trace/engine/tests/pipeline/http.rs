@@ -1,4 +1,4 @@
-//! Messages: what RFC 9110 and 9112 say of framing, pairing and the exchanges around a response.
+//! Messages: framing, pairing, and the exchanges around a response (RFC 9110, RFC 9112).
 
 use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
 use http_trace_engine::pipeline::{Emit, PipelineConfig};
@@ -256,7 +256,7 @@ fn an_unsolicited_408_answers_nothing() {
             "? -> 408 T 0 Length missing [Request]",
         ],
     );
-    // The request crossed it on the way: the server had not seen it.
+    // The request crossed it: the server had not seen it.
     let talk = Talk::open().c(&get("/1")).s(&ok("a"));
     let late = talk.seg(Side::Server, timeout.as_bytes());
     let talk = talk.c(&get("/2")).push(late);
@@ -268,7 +268,7 @@ fn an_unsolicited_408_answers_nothing() {
             "? -> 408 T 0 Length missing [Request]",
         ],
     );
-    // Half a request was there: it is answered, though nobody can show all of it.
+    // Half a request had arrived: it is answered, though not all of it can be shown.
     let talk = Talk::open()
         .c("GET /slow HTTP/1.1\r\nHo")
         .s(timeout)
@@ -296,8 +296,8 @@ fn a_response_may_come_before_its_request_has_ended() {
     );
 }
 
-/// RFC 9110 §10.1.1: who asked `Expect: 100-continue` and is refused need not send the body. Clients
-/// authenticate so (NTLM), on one connection.
+/// RFC 9110 §10.1.1: a client that sent `Expect: 100-continue` and is refused may omit the body. Clients
+/// authenticate this way (NTLM) on one connection.
 #[test]
 fn a_client_that_was_refused_may_leave_the_body_out() {
     const REFUSED: &str = "HTTP/1.1 401 U\r\nContent-Length: 2\r\n\r\nno";
@@ -321,8 +321,8 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
         ];
         check(fields, &talk, &expected);
     }
-    // Where it comes all the same it is body: whatever is no request of a known method, and a
-    // request in what has begun already, or that nobody has answered.
+    // If the body comes nevertheless, it is body: anything that is not a request of a known method, and
+    // a request within a body that has begun, or one that is unanswered.
     let like = get("/no");
     let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n", like.len());
     let words = "PUT it there".repeat(like.len()).split_off(11 * like.len());
@@ -420,7 +420,7 @@ fn emission() {
         };
         assert_eq!(slow().judged_with(config), expected, "{emit:?}");
     }
-    // Time alone does it too.
+    // Time alone suffices, too.
     let mut bench = Bench::new(PipelineConfig::default());
     let talk = Talk::open()
         .c(&get("/1"))
@@ -434,7 +434,7 @@ fn emission() {
         ["GET /1 -> 200 OK 8 missing [End] flags still_open"]
     );
     assert_eq!(bench.finish().len(), 1);
-    // Whether the answer to what may have been HEAD goes on, nobody knows before a byte of it came.
+    // If the request may have been HEAD, only the first byte of a body shows that there is one.
     for (body, expected) in [
         ("", "? -> 200 OK missing [Request, End]"),
         (

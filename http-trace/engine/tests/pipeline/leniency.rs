@@ -1,4 +1,4 @@
-//! Messages that break the rules, and streams that are no HTTP/1.x.
+//! Messages that break the rules, and streams that are not HTTP/1.x.
 
 use crate::talk::{Bench, Talk, check, get, ok};
 use http_trace_engine::pipeline::PipelineConfig;
@@ -86,7 +86,7 @@ fn malformed_request_lines_are_paired_and_flagged() {
             "GET /a http/1.1",
             "GET /a -> 400 B 3 Length flags malformed_request",
         ),
-        // The server need not have read the method: the body is there.
+        // The server need not have read the method: the body exists.
         (
             "HEAD /HTTP/1.1",
             "HEAD /HTTP/1.1 -> 400 B 3 Length flags malformed_request",
@@ -95,7 +95,7 @@ fn malformed_request_lines_are_paired_and_flagged() {
             "OPTIONS rtsp://x RTSP/1.0",
             "OPTIONS rtsp://x -> 400 B 3 Length flags malformed_request",
         ),
-        // No known method: nothing that was asked.
+        // An unknown method: not a request.
         ("FOO /", "? -> 400 B 3 Length missing [Request]"),
     ] {
         let head = format!("{line}\r\nHost: x\r\n\r\n");

@@ -1,12 +1,12 @@
-//! Lines that are no HTTP/1.x request's and are answered in HTTP/1.x: what is paired, and what is not.
+//! Request lines that are not HTTP/1.x but get HTTP/1.x answers: what is paired, and what is not.
 
 use crate::talk::{Bench, Talk, check, get, ok};
 use http_trace_engine::pipeline::PipelineConfig;
 
-/// What a web server says to what it cannot read.
+/// A web server's answer to what it cannot read.
 const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
 
-/// Lines of HTTP/0.9, of other protocols and words alone, as nmap's service probes send them.
+/// Lines of HTTP/0.9, of other protocols and single words, as nmap's service probes send them.
 #[test]
 fn lines_that_are_no_http_1_are_paired_where_http_1_answers() {
     for (sent, expected) in [
@@ -47,8 +47,8 @@ fn lines_that_are_no_http_1_are_paired_where_http_1_answers() {
     );
 }
 
-/// Wherever a segment ends, the same comes of it: the framer refuses a line at its first byte that
-/// cannot be, whatever follows.
+/// The result does not depend on where a segment ends: the framer refuses a line at its first impossible
+/// byte, whatever follows.
 #[test]
 fn such_lines_may_be_cut_anywhere() {
     for (sent, expected) in [
@@ -89,12 +89,12 @@ fn such_lines_may_be_cut_anywhere() {
     }
 }
 
-/// An answer that comes before a line's first field loses nothing where it answers another: the field
-/// may still come.
+/// An answer before a line's first field loses nothing if it answers another request: the field may
+/// still come.
 #[test]
 fn an_answer_before_the_first_field_loses_only_a_line_that_it_answers() {
     const LATE: &str = "HTTP/1.1 408 L\r\nContent-Length: 0\r\n\r\n";
-    // Not at the stream's first byte, so that no answer alone makes it a request.
+    // Not at the first byte of the stream, so that an answer alone does not make it a request.
     let talk = Talk::open()
         .c("\r\nGET /a\r\n")
         .s(LATE)
@@ -116,8 +116,7 @@ fn an_answer_before_the_first_field_loses_only_a_line_that_it_answers() {
     assert_eq!(bench.pipeline.stats().became_unsure, 0);
 }
 
-/// What is kept of a line has the bound of a head: no target is made of pieces that are not next to
-/// each other.
+/// The kept part of a line has the limit of a head: no target is made of pieces that are not adjacent.
 #[test]
 fn a_line_longer_than_a_head_may_be_is_no_request() {
     let piece = "a".repeat(1000);
@@ -155,7 +154,7 @@ fn what_follows_a_line_that_was_answered_is_counted_as_not_framed() {
     }
 }
 
-/// What is no request, though HTTP/1.x follows it, or is one of another protocol.
+/// What is not a request although HTTP/1.x follows it, or is a request of another protocol.
 #[test]
 fn lines_that_http_1_does_not_answer_are_no_requests() {
     const ORPHAN: &str = "? -> 400 B 3 Length missing [Request]";
@@ -165,7 +164,7 @@ fn lines_that_http_1_does_not_answer_are_no_requests() {
         "help\r\n\r\n",
         "HELP me\r\n\r\n",
         "\r\n\r\n",
-        // STOMP's, with fields of its own.
+        // STOMP's, with its own fields.
         "CONNECT\naccept-version:1.2\n\n",
         "get / RTSP/1.0\r\n\r\n",
     ] {
@@ -173,16 +172,16 @@ fn lines_that_http_1_does_not_answer_are_no_requests() {
     }
     let rtsp = "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n";
     for sent in ["OPTIONS / RTSP/1.0\r\n\r\n", "HELP\r\n", "GET /\r\n\r\n"] {
-        // Its own server answers, or closes, or nobody does.
+        // Its own server answers, or closes, or there is no answer.
         check(sent, &Talk::open().c(sent).s(rtsp).c(sent).s(rtsp), &[]);
         check(sent, &Talk::open().c(sent).c_fin().s_fin(), &[]);
         check(sent, &Talk::open().c(sent), &[]);
-        // HTTP/1.x that is said later answers something else, if it is no body's.
+        // A later HTTP/1.x message answers something else, unless it is part of a body.
         check(sent, &Talk::open().c(sent).s(rtsp).s(BAD), &[]);
-        // Who speaks first is no web server.
+        // A server that speaks first is not a web server.
         let talk = Talk::open().s("220 ready\r\n").c(sent).s(BAD);
         check(sent, &talk, &[]);
-        // In a body it is body.
+        // Within a body it is body.
         let post = format!(
             "POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}",
             sent.len()
@@ -194,7 +193,7 @@ fn lines_that_http_1_does_not_answer_are_no_requests() {
             &["POST /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 1 Length"],
         );
     }
-    // Not answered, it is not told of, though the connection is HTTP's.
+    // Unanswered, it is not reported, although the connection is HTTP.
     let talk = Talk::open().c(&get("/1")).s(&ok("a")).c("GET /2\r\n\r\n");
     check(
         "closed",

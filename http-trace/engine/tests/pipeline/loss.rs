@@ -1,10 +1,10 @@
-//! What is lost: in a capture, in the kernel, in the bounds of this pipeline.
+//! Losses: in a capture, in the kernel, at the limits of this pipeline.
 
 use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
 use http_trace_common::record::{Hook, flag};
 use http_trace_engine::pipeline::PipelineConfig;
 
-/// A response of which a middle segment was lost, and what comes after.
+/// A response with its middle segment lost, and what follows.
 fn with_hole(parts: [&str; 3]) -> Talk {
     let [a, b, c] = parts;
     let talk = Talk::open()
@@ -93,7 +93,7 @@ fn a_lost_response_does_not_shift_the_others() {
             "GET /3 -> 200 OK 3 Length",
         ],
     );
-    // Pipelined, nobody can tell which of the two is missing.
+    // With pipelining, it is unknown which of the two is missing.
     let talk = Talk::open()
         .c(&get("/1"))
         .c(&get("/2"))
@@ -165,7 +165,7 @@ fn a_hole_that_is_filled_late_is_no_hole() {
         .s(&answer[30..]);
     let mut late = talk.seg(Side::Server, &answer.as_bytes()[20..30]);
     late.seq = late.seq.wrapping_sub(answer.len() as u32 - 20);
-    // The client asks for it again and again: it is not acknowledged.
+    // The client requests it repeatedly: it is not acknowledged.
     let talk = talk.wait_ms(3_000).push(late).c(&get("/2")).s(&ok("ab"));
     check(
         "retransmission",
@@ -266,7 +266,7 @@ fn the_bounds_hold() {
         assert!(heads <= 1 << 20 && bench.pipeline.flows() <= 100, "{heads}");
     }
     assert!(bench.pipeline.stats().flows_evicted >= 1_900);
-    // Bytes that wait for one that never comes.
+    // Bytes that wait for bytes that never come.
     let mut bench = Bench::new(config());
     for port in 0..200 {
         let mut talk = Talk::new();
@@ -279,7 +279,7 @@ fn the_bounds_hold() {
             assert!(bench.pipeline.memory().1 <= 1 << 20);
         }
     }
-    // A flood of SYNs does not push out the one that is in use.
+    // A flood of SYNs does not evict a connection in use.
     let mut bench = Bench::new(config());
     let honest = Talk::open().c(&get("/1")).s(&ok("a"));
     bench.push_all(&honest.segs);
@@ -300,7 +300,7 @@ fn the_bounds_hold() {
     );
 }
 
-/// Honest keep-alive connections, of which some pause, beside a flood from a few addresses.
+/// Honest keep-alive connections, some of them pausing, beside a flood from a few addresses.
 #[test]
 fn a_flood_evicts_no_honest_connection() {
     const HONEST: &str = "GET /honest -> 200 OK 2 Length";
@@ -352,8 +352,8 @@ fn a_flood_evicts_no_honest_connection() {
     }
 }
 
-/// The first request was not seen, so that the first response is taken for the answer to the second. What the
-/// second is answered with, in a segment that comes late, the server sent before it had the third.
+/// The first request was not seen, so the first response is taken for the answer to the second. The
+/// server sent the answer to the second, in a segment that arrives late, before it had received the third.
 #[test]
 fn what_was_sent_before_a_request_answers_none_that_rests_on_an_assumption() {
     let continues = "HTTP/1.1 100 Continue\r\n\r\n";

@@ -1,4 +1,4 @@
-//! Segments of connections, and events as lines of text: what the tables here are written in.
+//! Segments of connections, and events as lines of text, for the tables of these tests.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ pub enum Side {
     Server,
 }
 
-/// A record in the making.
+/// A record under construction.
 #[derive(Clone, Debug)]
 pub struct Seg {
     pub time_ns: u64,
@@ -77,8 +77,7 @@ impl Seg {
     }
 }
 
-/// A conversation: each call appends a segment where its side's stream has come to, and time goes
-/// on by a millisecond.
+/// A conversation: each call appends a segment at its side's position and advances time by a millisecond.
 #[derive(Clone, Debug)]
 pub struct Talk {
     pub segs: Vec<Seg>,
@@ -96,7 +95,7 @@ impl Default for Talk {
 }
 
 impl Talk {
-    /// No handshake yet.
+    /// Before the handshake.
     pub fn new() -> Self {
         Talk::with_isn(1000, 500_000)
     }
@@ -129,7 +128,7 @@ impl Talk {
         self.push(ack)
     }
 
-    /// The next segment of a side, not yet sent.
+    /// The next segment of a side, not sent yet.
     pub fn seg(&self, from: Side, bytes: &[u8]) -> Seg {
         let (seq, ack) = match from {
             Side::Client => (self.client, self.server),
@@ -153,7 +152,7 @@ impl Talk {
         }
     }
 
-    /// Appends a segment as it is; streams stay where they are.
+    /// Appends a segment as it is, without advancing the streams.
     pub fn push(mut self, mut seg: Seg) -> Self {
         seg.time_ns = self.now_ns;
         self.segs.push(seg);
@@ -210,13 +209,13 @@ impl Talk {
         self
     }
 
-    /// The last segment was never seen.
+    /// The last segment is not seen.
     pub fn lost(mut self) -> Self {
         self.segs.pop();
         self
     }
 
-    /// The last segment is seen `by` segments earlier; the times of the sequence stay.
+    /// The last segment is seen `by` segments earlier; the sequence of times is unchanged.
     pub fn early(mut self, by: usize) -> Self {
         let times: Vec<u64> = self.segs.iter().map(|seg| seg.time_ns).collect();
         let at = self.segs.len().saturating_sub(1 + by);
@@ -237,7 +236,8 @@ impl Talk {
         }
     }
 
-    /// Events of this alone, with the default configuration; `(open)` marks where the capture ends.
+    /// Events of this conversation alone, with the default configuration; `(open)` marks the end of the
+    /// capture.
     pub fn judged(&self) -> Vec<String> {
         self.judged_with(PipelineConfig::default())
     }
@@ -249,7 +249,7 @@ impl Talk {
     }
 }
 
-/// A pipeline with what came out of it.
+/// A pipeline with its output.
 #[derive(Debug)]
 pub struct Bench {
     pub pipeline: Pipeline,
@@ -315,7 +315,7 @@ fn take(lines: &mut Vec<String>, events: &mut Vec<HttpEvent>, output: Output) {
     }
 }
 
-/// `GET /a -> 100 103 200 OK 5 Length`, then what is out of the ordinary.
+/// `GET /a -> 100 103 200 OK 5 Length`, followed by anything unusual.
 pub fn line(event: &HttpEvent) -> String {
     let mut out = match &event.request {
         Some(request) => {
@@ -360,7 +360,7 @@ pub fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")
 }
 
-/// A response of known length.
+/// A response with Content-Length.
 pub fn ok(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -368,7 +368,7 @@ pub fn ok(body: &str) -> String {
     )
 }
 
-/// Holds a conversation against the lines of its events.
+/// Compares the events of a conversation with the expected lines.
 #[track_caller]
 pub fn check(name: &str, talk: &Talk, expected: &[&str]) {
     let got = talk.judged();

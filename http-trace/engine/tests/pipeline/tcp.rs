@@ -1,4 +1,4 @@
-//! Segments: order, copies, overlaps, holes, wrap-around, reuse of a tuple, forgeries.
+//! Segments: order, copies, overlaps, gaps, wrap-around, tuple reuse, forgeries.
 
 use crate::talk::{Side, Talk, check, get, ok};
 use http_trace_common::record::flag;
@@ -55,7 +55,7 @@ fn order_and_copies_change_nothing() {
     check("both out of order", &talk, &TWO);
 }
 
-/// A megabyte of a body is there before the head that it follows.
+/// A mebibyte of a body arrives before the head that it follows.
 #[test]
 fn a_mebibyte_waits_for_the_segment_before_it() {
     let body = vec![b'x'; 1 << 20];
@@ -149,8 +149,8 @@ fn probes_are_not_data() {
     check("keep-alive probes", &talk, &TWO);
 }
 
-/// Who meets a zero window sends the next byte again and again (RFC 9293 §3.8.6.1), and the receiver
-/// takes it or does not; Linux repeats the last one instead.
+/// A sender that meets a zero window sends the next byte repeatedly (RFC 9293 §3.8.6.1), and the
+/// receiver takes it or does not; Linux repeats the last byte instead.
 #[test]
 fn a_window_of_zero_costs_nothing() {
     let answer = ok("hello");
@@ -168,7 +168,7 @@ fn a_window_of_zero_costs_nothing() {
                 old.seq = old.seq.wrapping_sub(1);
                 talk = talk.wait_ms(wait_ms).push(probe).c_ack().push(old).c_ack();
             }
-            // What was taken is not sent again.
+            // A byte that was taken is not sent again.
             let rest = if taken {
                 talk.server += 1;
                 &after[1..]
@@ -243,7 +243,7 @@ fn a_tuple_is_used_again() {
     );
 }
 
-/// A SYN with a request in it (RFC 7413), where the client then stands at `client`.
+/// A SYN with a request in it (RFC 7413); the client's position is then `client`.
 fn syn_with(mut talk: Talk, client: u32, bytes: &str) -> Talk {
     talk.client = client;
     let mut syn = talk.seg(Side::Client, bytes.as_bytes()).flag(flag::SYN);
@@ -251,7 +251,7 @@ fn syn_with(mut talk: Talk, client: u32, bytes: &str) -> Talk {
     talk.push(syn)
 }
 
-/// The SYN-ACK, which acknowledges so many bytes of what came with the SYN.
+/// The SYN-ACK, which acknowledges `taken` bytes of the SYN's data.
 fn syn_ack(mut talk: Talk, server: u32, taken: usize) -> Talk {
     talk.server = server;
     talk.client = talk.client.wrapping_add(taken as u32);
@@ -275,12 +275,12 @@ fn a_tuple_is_used_again_with_data_in_the_syn() {
         let copied = syn_with(first(), client, &two).again();
         let copied = syn_ack(copied, server, two.len()).again().c_ack();
         check(&name("copied"), &copied.s(&ok("ab")), &TWO);
-        // What the server did not take comes again.
+        // What the server did not accept is sent again.
         for taken in [0, 7] {
             let part = syn_ack(syn_with(first(), client, &two), server, taken);
             check(&name("not all"), &part.c(&two[taken..]).s(&ok("ab")), &TWO);
         }
-        // It may also go on before the answer.
+        // The client may also continue before the answer.
         let (head, tail) = two.split_at(11);
         let more = syn_ack(syn_with(first(), client, head), server, head.len());
         check(&name("first part"), &more.c(tail).s(&ok("ab")), &TWO);
@@ -292,7 +292,7 @@ fn a_tuple_is_used_again_with_data_in_the_syn() {
             &["GET /0 -> Closed", TWO[1]],
         );
     }
-    // Its SYN-ACK is not seen: nobody acknowledges what is so far off, but for one that has taken it.
+    // The SYN-ACK is not seen: only a server that accepted the SYN acknowledges data this far away.
     let mut lost = syn_with(first(), 900_000_000, &two);
     (lost.client, lost.server) = (900_000_000 + two.len() as u32, 2_000_000_000);
     let events = lost.s(&ok("ab")).judged();
@@ -300,13 +300,13 @@ fn a_tuple_is_used_again_with_data_in_the_syn() {
     assert!(events[2].starts_with("GET /2 -> 200 OK 2"), "{events:?}");
 }
 
-/// [`TWO`], where a forged segment was disproved.
+/// [`TWO`] after a forged segment was disproved.
 const DISPUTED: [&str; 2] = [
     "GET /1 -> 200 OK 5 Length",
     "GET /2 -> 200 OK 2 Length flags disputed_segment",
 ];
 
-/// Nobody takes what comes with a SYN that is forged, wherever it would begin.
+/// Nobody accepts the data of a forged SYN, wherever it would begin.
 #[test]
 fn data_in_a_forged_syn_makes_nothing() {
     let rest = |talk: Talk| talk.s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
@@ -323,7 +323,7 @@ fn data_in_a_forged_syn_makes_nothing() {
                 continue;
             }
             check(&name, &rest(talk.clone()), &DISPUTED);
-            // A SYN-ACK of another SYN, or of more than came with this one.
+            // A SYN-ACK for another SYN, or for more than this one carried.
             for ack in [client, client.wrapping_add(off + 40_000)] {
                 let mut answer = talk.seg(Side::Server, b"").flag(flag::SYN);
                 (answer.seq, answer.ack) = (77_000_000, Some(ack));
@@ -359,7 +359,7 @@ fn forgeries_do_not_end_a_connection() {
     let mut forged = talk.seg(Side::Client, b"").flag(flag::SYN);
     (forged.seq, forged.ack) = (3_000_000, None);
     check("SYN", &rest(talk.push(forged.clone())), &DISPUTED);
-    // Data follows it, but nobody acknowledged it.
+    // Data follows it that nobody acknowledged.
     let talk = first().push(forged);
     let mut data = talk.seg(Side::Client, get("/forged").as_bytes());
     data.seq = 3_000_000;
@@ -413,7 +413,7 @@ fn a_connection_is_taken_up_in_the_middle() {
         .s(&ok("hello"))
         .c(&get("/2"))
         .s(&ok("ab"));
-    // That it answers no request that was seen is as in the middle of a response.
+    // It answers no request that was seen, as if in the middle of a response.
     check(
         "in a request's body",
         &talk,
@@ -422,7 +422,7 @@ fn a_connection_is_taken_up_in_the_middle() {
             "GET /2 -> 200 OK 2 Length flags request_assumed,resynchronised",
         ],
     );
-    // A batch of two was cut by the capture's start: nobody can say which of them is answered.
+    // The capture begins within a batch of two: it is unknown which of them is answered.
     let talk = Talk::new().c(&get("/b")).c(&get("/c"));
     let mut talk = talk.s(&ok("1"));
     for seg in &mut talk.segs {

@@ -1,10 +1,11 @@
-//! A close is a claim: anybody can send a RST or a FIN that fits, and its receiver may not take it (a
-//! wrong checksum, an option that fails, too few hops).
+//! Closes are claims: anyone can send a RST or FIN that fits, and the receiver may drop it (wrong
+//! checksum, failing option, too few hops).
 //!
-//! What depends on it waits: a request without a response, a response that is cut. Silence or another
-//! connection confirms the close, and an acknowledgement of the FIN only for a body that lasts until then, for
-//! that may be forged, too. New bytes of the sender disprove it, because who has closed sends none. New bytes of the other end may have crossed the RST, and are taken too. Where
-//! nothing is in flight the connection is closed at once, and opened again when bytes go on where it stood.
+//! Whatever depends on a close waits: a request without a response, a response that is cut. Silence or
+//! another connection confirms it. An acknowledgement of the FIN confirms it only for a body that lasts
+//! until the close, since that may be forged, too. New bytes of the sender disprove it, because a closed
+//! side sends nothing. New bytes of the other end may have crossed the RST and are still taken. If
+//! nothing is in flight, the connection is closed at once, and reopened if bytes continue at its position.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{RecordHeader, flag};
@@ -18,7 +19,7 @@ use crate::transport::streams::{Before, JUMP, OpenSyn};
 use crate::transport::tcp::Tcp;
 
 impl Connection {
-    /// A RST.
+    /// Handles a RST.
     pub(super) fn reset(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let tcp = &mut self.tcp;
         let Some(active) = self.flight.active_mut() else {
@@ -26,9 +27,9 @@ impl Connection {
         };
         let next = active.protocol.next(d);
         let at = position(next, header.skip_to);
-        // After its FIN the sender's RST is one further.
+        // After its FIN, the sender's RST is one sequence number further.
         let after_fin = tcp.fin[d] || active.claimed_fin(tcp, d).is_some();
-        // The peer has received more than was seen here: it stands there.
+        // The peer has received more than was seen here: the sender is at that position.
         let stands = next.max(active.streams[d].acked);
         let expected = at == next || at == stands || after_fin && at == next + 1;
         if !expected && !active.opaque(d) {
@@ -38,7 +39,7 @@ impl Connection {
         }
         tcp.set_reset_by(d, true);
         if at == next {
-            // A FIN further on is not of who resets the connection here.
+            // A FIN further ahead does not come from the sender of this RST.
             active.streams[d].fin.take_if(|(fin, _)| *fin > next);
         }
         if active.protocol.is_quiet() || active.opaque(d) {
@@ -49,13 +50,13 @@ impl Connection {
         }
     }
 
-    /// Whether a RST at `seq`, of a direction of which nothing else was seen, comes from where the peer
-    /// says that the direction stands; `stood` is where that was before the RST.
+    /// Whether a RST at `seq`, in a direction of which nothing else was seen, is at the position that
+    /// the peer acknowledged; `stood` is that position before the RST.
     pub(super) const fn is_placed(&self, seq: u32, stood: u32) -> bool {
         self.tcp.payload() && stood != 0 && seq == stood
     }
 
-    /// New bytes of direction `d`: its sender has not closed.
+    /// New bytes of direction `d` disprove its sender's close.
     pub(super) fn disprove_close(&mut self, env: &mut Env<'_>, d: usize) {
         let tcp = &mut self.tcp;
         let ended = std::mem::take(&mut tcp.fin[d]);
@@ -84,22 +85,23 @@ impl Connection {
         }
     }
 
-    /// Whether a record on a closed connection goes on where that stood.
+    /// Whether a record on a closed connection continues at its position.
     pub(super) fn goes_on(&self, d: usize, header: &RecordHeader) -> bool {
         !self.profile().opaque(d) && follows(&self.tcp, d, header)
     }
 
-    /// A closed tunnel goes on where it stood: nobody reads it, but a SYN may name that place.
+    /// Advances the position of a closed tunnel that continues: nobody reads it, but a SYN may name that
+    /// position.
     pub(super) fn pass_unread(&mut self, d: usize, header: &RecordHeader) {
         if follows(&self.tcp, d, header) {
             self.tcp.next[d] = header.skip_to;
         }
     }
 
-    /// Another connection begins on the closed one's tuple, for all that a SYN without data says.
+    /// Begins another connection tentatively on the closed one's tuple, after a SYN without data.
     pub(super) fn begin_tentatively(&mut self) {
         let closed = std::mem::replace(self, Connection::new(self.number));
-        // Of several SYNs the first found the connection that there was.
+        // Of several SYNs, only the first found the closed connection.
         self.flight = match closed.flight {
             Flight::Quiet(memory) => Flight::Begun(Box::new(Before {
                 tcp: closed.tcp,
@@ -114,14 +116,14 @@ impl Connection {
         };
     }
 
-    /// A connection that was not answered is to be told of: it is not the one before.
+    /// Gives a connection attempt that is to be reported a number of its own.
     pub fn number_attempt(&mut self, env: &mut Env<'_>) {
         if self.flight.before().is_some() {
             self.number = env.sink.restart(env.stats);
         }
     }
 
-    /// Payload shows that the connection that began is one.
+    /// Payload confirms the connection that began tentatively.
     pub(super) fn believe_anew(&mut self, env: &mut Env<'_>) {
         let Some(before) = self.flight.take_before() else {
             return;
@@ -132,8 +134,8 @@ impl Connection {
         self.number = env.sink.restart(env.stats);
     }
 
-    /// Where a record goes on with the connection before, which thus was not closed, that is taken up again;
-    /// what there was of the next one becomes a SYN that waits for proof.
+    /// If a record continues the connection before, that one was not closed and resumes; the tentative
+    /// one becomes a SYN that waits to be confirmed.
     pub(super) fn take_up_before(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let begins = self.tcp.link.start(d) == Some(header.seq);
         let fits = self.flight.before().is_some_and(|before| {
@@ -167,7 +169,7 @@ impl Connection {
         }
     }
 
-    /// The connection goes on after its close.
+    /// Reopens the connection after a close that was disproved.
     pub(super) fn reopen(&mut self, env: &mut Env<'_>) {
         self.tcp.closed = false;
         if self.profile().http() && self.tcp.is_midstream() && !self.tcp.link.muted {
@@ -183,10 +185,10 @@ impl Connection {
     }
 }
 
-/// Whether a record goes on with a closed connection, where that stood.
+/// Whether a record continues a closed connection at its position.
 fn follows(tcp: &Tcp, d: usize, header: &RecordHeader) -> bool {
     let new = seq_distance(tcp.next[d], header.skip_to);
-    // Its first bytes, when only its peer was heard before the close.
+    // The direction's first bytes, if only the peer was seen before the close.
     let first = tcp.link.start(d) == Some(header.seq) && tcp.next[d] == header.seq;
     !header.has(flag::SYN)
         && (first || !header.has(flag::STREAM_BEGINS))

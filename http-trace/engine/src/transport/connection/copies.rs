@@ -1,4 +1,4 @@
-//! Records of a connection under other names.
+//! Records of a connection under its other names. Must not look for such names.
 
 use http_trace_common::record::{RecordHeader, flag};
 
@@ -8,8 +8,8 @@ use crate::protocol::Standing;
 use crate::transport::streams::JUMP;
 
 impl Connection {
-    /// Whether a record that came under another name, of direction `d`, can be of this connection.
-    /// The name may be used for another one since.
+    /// Whether a record of direction `d` under another name can belong to this connection. Another
+    /// connection may use the name by now.
     pub fn has_bytes_of(&self, d: usize, header: &RecordHeader) -> bool {
         let tcp = &self.tcp;
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0
@@ -21,8 +21,8 @@ impl Connection {
         !tcp.link.known[d] || u64::from(near) <= JUMP
     }
 
-    /// A copy knows of streams of which this connection has seen nothing: `flipped` says that its
-    /// directions are the other way round.
+    /// Learns the beginnings of streams from a copy where this connection has seen nothing; `flipped`
+    /// says that its directions are swapped.
     pub fn learn(&mut self, copy: &Connection, flipped: bool) {
         for d in 0..2 {
             let o = d ^ usize::from(flipped);
@@ -34,8 +34,8 @@ impl Connection {
         }
     }
 
-    /// Direction `d` was joined a little behind `seq`, where it really begins, and nothing was framed
-    /// in it yet: by a segment that overtook its first, or by its copy on another path.
+    /// Whether direction `d` was joined a little after its real beginning `seq`, and nothing was framed
+    /// in it yet: by a segment that overtook its first, or by a copy on another path.
     pub(super) fn was_joined_behind(&mut self, d: usize, seq: u32) -> bool {
         let known = self.tcp.link.start(d).is_some() || self.profile().framed(d);
         let Some(active) = self.flight.active_mut().filter(|_| !known) else {

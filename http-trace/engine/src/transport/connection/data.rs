@@ -1,4 +1,4 @@
-//! Payload on its way to the protocol: new bytes, copies, and bytes that must wait.
+//! Payload on its way to the protocol: new bytes, copies, and bytes that must wait. Must not frame messages.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -11,8 +11,8 @@ use crate::transport::streams::JUMP;
 use crate::transport::{Env, FAR};
 
 impl Connection {
-    /// Whether a record of direction `d` acknowledges bytes of the other that were not seen. One
-    /// byte is a FIN's, or a probe's.
+    /// Whether a record of direction `d` acknowledges bytes of the other that were not seen. One byte is
+    /// a FIN or a keepalive probe.
     pub(super) fn acknowledges_unseen(&self, d: usize, header: &RecordHeader) -> bool {
         let (tcp, o) = (&self.tcp, 1 - d);
         let missing = seq_distance(tcp.next[o], header.ack);
@@ -23,8 +23,8 @@ impl Connection {
             && (2..=FAR as i32).contains(&missing)
     }
 
-    /// Notes where a record says that both directions stand: its acknowledgement, and without payload its
-    /// own number. Positions further on than the bytes seen mean that some went by.
+    /// Notes the positions that a record shows: its acknowledgement and, without payload, its own
+    /// sequence number. A position ahead of the bytes seen means that some passed unseen.
     pub(super) fn note_positions(&mut self, d: usize, header: &RecordHeader) {
         if header.has(flag::SYN) {
             return;
@@ -50,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// Payload, or a declared skip, of direction `d`.
+    /// Handles payload, or a declared skip, of direction `d`.
     pub(super) fn data(
         &mut self,
         env: &mut Env<'_>,
@@ -74,7 +74,7 @@ impl Connection {
         }
     }
 
-    /// Puts a record's payload where it belongs in the stream.
+    /// Inserts a record's payload at its position in the stream.
     pub(super) fn insert(
         &mut self,
         env: &mut Env<'_>,
@@ -170,8 +170,8 @@ impl Connection {
         }
     }
 
-    /// Compares what of a record was seen before, and remembers it if it goes on. A filter ships no copies,
-    /// but what it cannot frame. One byte may be a probe's.
+    /// Compares the part of a record that was seen before, and remembers the record if it continues the
+    /// stream. A filter ships copies only where it cannot frame. One byte may be a keepalive probe.
     pub(super) fn compare(
         &mut self,
         env: &mut Env<'_>,
@@ -196,8 +196,8 @@ impl Connection {
         differs
     }
 
-    /// Whether a direction that was joined in the middle turns out to begin earlier: as long as no
-    /// message was framed in it.
+    /// Whether a direction that was joined in midstream turns out to begin earlier, which counts while
+    /// no message was framed in it.
     fn rewinds(&mut self, d: usize, seq: u64, bytes: &[u8]) -> bool {
         let known = self.profile().framed(d)
             || self.tcp.link.start(d).is_some()

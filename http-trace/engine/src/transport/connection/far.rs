@@ -1,16 +1,17 @@
-//! Segments far out of any window.
+//! Segments far outside the window.
 //!
-//! A sender is never further ahead of what its peer acknowledged than the peer's window (RFC 9293
-//! §3.4), which is at most 1 GiB and hardly ever more than [`JUMP`]. A segment further off is forged,
-//! garbage, the next connection's on the same ports, or follows a loss of our own: a ring buffer
-//! that overflowed for seconds loses gigabytes. The last two go on, and the peer acknowledges them.
-//! So such a segment is held until a second one follows it, or the peer acknowledges it; it is dropped
-//! when the stream goes on where it was, or in the end. A record that a filter has framed is believed at
+//! A sender is never further ahead of its peer's acknowledgements than the peer's window (RFC 9293
+//! §3.4), which is at most 1 GiB and hardly ever more than [`JUMP`]. A segment further away is forged,
+//! garbage, the next connection's on the same ports, or follows a loss of our own: a ring buffer that
+//! overflows for seconds loses gigabytes. The last two continue, and the peer acknowledges them. So such
+//! a segment is held until a second one follows it or the peer acknowledges it. It is dropped when the
+//! stream continues at its old position, or at the end. A record that a filter has framed is accepted at
 //! once: the filter saw the stream without a break.
 //!
-//! The first segment of a direction is held likewise if it is far from what the other one acknowledged,
-//! or comes after the connection's close; in the first case it is believed in the end unless something
-//! contradicts it. Where nothing is known of a direction, its first segment defines its position.
+//! The first segment of a direction is also held if it is far from what the other direction
+//! acknowledged, or comes after the connection's close; in the first case it is accepted at the end
+//! unless something contradicts it. If nothing is known of a direction, its first segment defines its
+//! position.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -23,8 +24,8 @@ use crate::transport::streams::{FarSegment, Held, JUMP};
 use crate::transport::{Env, FAR};
 
 impl Connection {
-    /// Whether bytes are so far from where the direction is that nothing may come of them yet.
-    /// Between messages a start line that is believed there begins another connection.
+    /// Whether bytes are so far from the direction's position that they must not be used yet. An
+    /// accepted start line there, between messages, begins another connection.
     pub(super) fn is_elsewhere(
         &mut self,
         env: &mut Env<'_>,
@@ -37,7 +38,7 @@ impl Connection {
             return true;
         };
         let (stream, next) = (&active.streams[d], active.protocol.next(d));
-        // An acknowledgement of less is old, or of bytes that are not believed yet.
+        // A lower acknowledgement is old, or of bytes that are not accepted yet.
         let ahead = [stream.acked, stream.buffer.end().unwrap_or(0)];
         let mut places = ahead.into_iter().filter(|place| *place > next);
         let near = |place: u64| place.abs_diff(start) <= JUMP;
@@ -57,7 +58,7 @@ impl Connection {
         self.go_far(env, d, start, record, origin)
     }
 
-    /// Believes bytes at `start`, far off, and moves the stream there. Whether they are to be ignored.
+    /// Accepts distant bytes at `start` and moves the stream there. Returns whether they are to be ignored.
     fn go_far(
         &mut self,
         env: &mut Env<'_>,
@@ -81,7 +82,7 @@ impl Connection {
         }
         let next = active.protocol.next(d);
         if start < next || start - next > FAR {
-            // Numbers of 32 bits do not show how much is missing.
+            // 32-bit sequence numbers do not show how much is missing.
             active.lose(tcp, env, d, 1, origin);
             let stream = &mut active.streams[d];
             (stream.buffer, stream.acked, stream.given_up) = (Buffer::default(), 0, 0);
@@ -91,8 +92,8 @@ impl Connection {
         false
     }
 
-    /// Whether a record with the first bytes of a direction is far from where the peer, or the
-    /// connection that was there before, says that the direction stands.
+    /// Whether a record with the first bytes of a direction is far from the direction's position, as
+    /// known from the peer or the connection before.
     pub(super) fn begins_far(&self, d: usize, header: &RecordHeader) -> bool {
         let tcp = &self.tcp;
         let off = seq_distance(tcp.next[d], header.skip_from).unsigned_abs();
@@ -106,7 +107,7 @@ impl Connection {
             && !framed
     }
 
-    /// Keeps such a record until something confirms it.
+    /// Holds such a record until something confirms it.
     pub(super) fn hold_first(
         &mut self,
         env: &mut Env<'_>,
@@ -127,7 +128,7 @@ impl Connection {
         }
     }
 
-    /// The connection ends: believes a direction's only bytes, which nothing contradicts.
+    /// At the end of the connection: accepts a direction's only bytes, which nothing contradicts.
     pub(super) fn believe_first(&mut self, env: &mut Env<'_>) {
         for d in 0..2 {
             if let Some(active) = self.flight.active_mut()
@@ -139,7 +140,7 @@ impl Connection {
         }
     }
 
-    /// Looks whether a record confirms a held segment, or contradicts it.
+    /// Checks whether a record confirms or contradicts a held segment.
     pub(super) fn confirm_far(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         for e in [1 - d, d] {
             let Some(active) = self.flight.active_mut() else {
@@ -163,7 +164,7 @@ impl Connection {
             if confirmed && let Some(far) = active.far[e].take() {
                 self.believe(env, e, &far);
             } else if e == d && header.len > 0 && ends > next && ends - next <= JUMP {
-                // The stream goes on where it was.
+                // The stream continues at its old position.
                 active.far[e] = None;
                 env.stats.ignored_segments += 1;
             }

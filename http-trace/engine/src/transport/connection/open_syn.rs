@@ -1,9 +1,9 @@
-//! A SYN on a connection that is open, and the data that came with it (RFC 9293 §3.10.7.4, RFC 7413).
+//! A SYN on an open connection, and its data (RFC 9293 §3.10.7.4, RFC 7413).
 //!
-//! Anybody can send one, and the peer of an open connection does not accept it. So both are held, and the
-//! open connection goes on, until a SYN-ACK, a filter's record of the other direction, or later segments
-//! show that the peer has begun another connection. The data is then its first; otherwise it is dropped
-//! and counted.
+//! Anyone can send one, and the peer of an open connection does not accept it. So SYN and data are held,
+//! and the open connection continues, until a SYN-ACK, a filter's record of the other direction, or
+//! later segments show that the peer has begun another connection. The data is then that connection's
+//! first; otherwise it is dropped and counted.
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -14,7 +14,7 @@ use crate::transport::Env;
 use crate::transport::streams::{Held, JUMP, OpenSyn, SYN_DATA};
 
 impl Connection {
-    /// A SYN that would begin another connection.
+    /// Holds a SYN that would begin another connection.
     pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         self.activate();
@@ -24,12 +24,12 @@ impl Connection {
         let same = |syn: &&mut OpenSyn| syn.d == d && syn.seq == header.seq;
         let data = (header.len > 0).then(|| {
             let mut held = Held::of(record, env.path);
-            // A filter's state in it is of the connection before.
+            // A filter's state in it belongs to the connection before.
             (held.header.generation, held.header.retransmissions) = (0, 0);
             Box::new(held)
         });
         match active.syn.as_mut().filter(same) {
-            // Repeated, as a rule without the data; the first copy of it is the one that counts.
+            // A repeated SYN, usually without data; the first copy of the data counts.
             Some(syn) if syn.data.is_none() => syn.data = data,
             Some(_) => {}
             None => {
@@ -47,8 +47,8 @@ impl Connection {
         }
     }
 
-    /// Whether a record is the handshake's end of the connection that would begin with the SYN that waits: it
-    /// says nothing of the one that is open.
+    /// Whether a record completes the handshake of the connection that the held SYN would begin: it says
+    /// nothing about the open one.
     pub(super) fn is_of_open_syn(&self, d: usize, header: &RecordHeader) -> bool {
         let Some(OpenSyn {
             d: asked,
@@ -71,8 +71,8 @@ impl Connection {
             && (header.seq, header.ack) == numbers
     }
 
-    /// The rest of a SYN's data that is longer than a record: a filter ships it in records that begin no
-    /// segment. Whether such a record is held as well; after a SYN that is believed it is not.
+    /// Appends the rest of a SYN's data that is longer than one record: a filter ships it in records
+    /// that begin no segment. Returns whether such a record is held as well; after an accepted SYN it is not.
     pub(super) fn more_of_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         let past = self.next(d).wrapping_sub(header.seq);
@@ -93,8 +93,8 @@ impl Connection {
         true
     }
 
-    /// Whether a record of the connection shows that the peer took the SYN that waits, with its data:
-    /// then that begins another connection.
+    /// Whether a record of the connection shows that the peer accepted the held SYN with its data: it
+    /// then begins another connection.
     pub(super) fn confirm_syn_data(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let Some(active) = self.flight.active() else {
             return;
@@ -105,7 +105,7 @@ impl Connection {
         let (tcp, o) = (&self.tcp, 1 - d);
         let ack = header.has(flag::ACK).then_some(header.ack);
         let answer = if syn.d == d {
-            // It goes on, and nobody is known to wait for the one before.
+            // It continues the SYN, and nothing of the connection before waits.
             let follows = header.seq == syn.seq.wrapping_add(syn.len())
                 && (header.len > 0 || header.has(flag::FIN))
                 && !header.has(flag::SYN);
@@ -119,7 +119,7 @@ impl Connection {
             }
             Some(header.seq)
         } else if header.has(flag::STREAM_BEGINS) {
-            // A filter saw the SYN, and its answer.
+            // A filter saw the SYN and its answer.
             let known = tcp.link.start(d) == Some(header.seq);
             let past = ack.map_or(0, |ack| seq_distance(syn.seq, ack));
             if known || !(1..=JUMP as i32).contains(&past) {
@@ -127,7 +127,7 @@ impl Connection {
             }
             Some(header.seq)
         } else {
-            // Where the one before never was, nothing else can be acknowledged.
+            // Where the connection before never was, nothing else can be acknowledged.
             let next = active.protocol.next(o) as u32;
             let off = seq_distance(next, syn.seq).unsigned_abs();
             let far = !tcp.link.known[o] || u64::from(off) > JUMP;
@@ -139,7 +139,7 @@ impl Connection {
         self.begin_anew(env, answer);
     }
 
-    /// Believes the SYN that is held, and its data.
+    /// Accepts the held SYN and its data.
     pub(super) fn begin_anew(&mut self, env: &mut Env<'_>, answer: Option<u32>) {
         let Some(syn) = self
             .flight
@@ -161,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// Data at a new SYN's sequence number makes it true.
+    /// Data at a new SYN's sequence number confirms that SYN.
     pub(super) fn confirm_syn(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let Some(active) = self.flight.active_mut() else {
             return;
@@ -179,12 +179,12 @@ impl Connection {
             env.stats.ignored_segments += 1;
             return;
         }
-        // The peer did not take what came with the SYN: here it is again.
+        // The peer did not accept the SYN's data: this is its retransmission.
         syn.data = None;
         self.begin_anew(env, answer);
     }
 
-    /// The connection that was there goes on: the SYN was not the peer's.
+    /// The open connection continues: the peer did not accept the SYN.
     pub(super) fn forget_syn(&mut self, env: &mut Env<'_>) {
         if let Some(active) = self.flight.active_mut()
             && let Some(syn) = active.syn.take()

@@ -1,5 +1,5 @@
 //! How connections begin, are refused and are reset, and how tuples are reused: which SYNs and RSTs are
-//! believed (RFC 9293 §3.10.7, RFC 5961).
+//! accepted (RFC 9293 §3.10.7, RFC 5961).
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
@@ -12,14 +12,14 @@ use crate::protocol::End;
 use crate::transport::Env;
 use crate::transport::streams::{JUMP, SYN_DATA};
 
-/// A beginning at most this many bytes behind a stream is that stream's.
+/// A beginning at most this many bytes behind a stream's position belongs to that stream.
 const COPY: i32 = 1 << 20;
 
 impl Connection {
-    /// Whether a record on a closed connection's tuple is of a new one.
+    /// Whether a record on a closed connection's tuple belongs to a new one.
     pub(super) fn is_reused(&self, d: usize, header: &RecordHeader) -> bool {
         let far = (header.seq.wrapping_sub(self.tcp.next[d]) as i32).unsigned_abs();
-        // An acknowledgement of the other end shows the position, too.
+        // The other end's acknowledgement shows the position, too.
         let placed = self.tcp.link.known[d] || self.tcp.next[d] != 0;
         let elsewhere = !placed || u64::from(far) > JUMP;
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
@@ -31,25 +31,24 @@ impl Connection {
                 && self.tcp.payload()
                 && self.tcp.link.start(o) == Some(header.ack)
             {
-                // It acknowledges the beginning of the connection that there was. One that was
-                // refused before it began may have been so by a forged RST.
+                // It acknowledges the beginning of the closed connection. One that was refused before it
+                // began may have been refused by a forged RST.
                 return false;
             }
-            // A copy of a beginning that was not known for one is no new connection, nor is its SYN
-            // that is seen late: the next one's is ahead (RFC 9293 §3.4.1). Were it not, the answer
-            // to it would show.
+            // A late copy of a beginning, or of its SYN, is no new connection: the next one's sequence
+            // numbers are ahead (RFC 9293 §3.4.1). Otherwise its answer would show it.
             let behind = seq_distance(header.seq, self.tcp.next[d]);
             return !(placed && (0..COPY).contains(&behind));
         }
         header.len > 0 && elsewhere
     }
 
-    /// Another connection begins on the same tuple. Nothing may be in flight any more.
+    /// Begins another connection on the same tuple. Nothing may be in flight.
     pub(super) fn restart(&mut self, env: &mut Env<'_>) {
         *self = Connection::new(env.sink.restart(env.stats));
     }
 
-    /// The stream of direction `d` begins with `seq`.
+    /// The stream of direction `d` begins at `seq`.
     pub(super) fn begin_stream(&mut self, d: usize, seq: u32) {
         let link = &mut self.tcp.link;
         link.set_start(d, seq);
@@ -61,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// A SYN, or a filter's record of one. Whether the record is held until the SYN is believed.
+    /// Handles a SYN, or a filter's record of one. Returns whether it is held until the SYN is confirmed.
     pub(super) fn syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         if header.len > 0 && !header.has(flag::SEGMENT_BEGINS) {
@@ -78,7 +77,7 @@ impl Connection {
         let placed = tcp.link.known[d] || tcp.payload() && tcp.next[d] != 0;
         let since = seq_distance(header.seq, next);
         if placed && tcp.link.start(d).is_none() && (0..JUMP as i32).contains(&since) {
-            // The SYN of the connection in use, seen late.
+            // The SYN of the current connection, seen late.
             if tcp.link.known[d] {
                 tcp.begins_behind(d, header.seq);
             } else {
@@ -93,7 +92,7 @@ impl Connection {
             if syn.d != d && syn.is_answered_by(header.ack) {
                 syn.answer = Some(header.seq);
             }
-            // It says nothing of the connection that is open; its data is sent again.
+            // It says nothing about the open connection; its data is sent again.
             return true;
         }
         if !tcp.payload() && !tcp.is_established() {
@@ -104,7 +103,8 @@ impl Connection {
             let asker = !tcp.link.known[1 - d] && header.has(flag::ACK);
             self.begin_stream(d, header.seq);
             if asker {
-                // It acknowledges the SYN, which was not seen, and may acknowledge data that came
+                // It acknowledges a SYN that was not seen, and perhaps data that came with it (RFC 7413
+                // §4.1.2): the client's stream begins here or before.
                 // with it (RFC 7413 §4.1.2): the client's stream begins here or before.
                 self.tcp.next[1 - d] = header.ack;
             }
@@ -126,7 +126,7 @@ impl Connection {
             }
             return self.syn(env, d, record);
         }
-        // Anybody can send a SYN: it is believed when what follows shows that the peer did.
+        // Anyone can send a SYN: it is accepted when later segments show that the peer accepted it.
         self.hold_syn(env, d, record);
         true
     }
@@ -140,7 +140,7 @@ impl Connection {
             let behind = (0..COPY).contains(&seq_distance(header.seq, self.next(d)));
             let (is_new, framed) = (self.tcp.link.start(d).is_none(), self.profile().framed(d));
             if is_new && framed && behind {
-                // Late, or a copy, of the connection in use.
+                // Late, or a copy, of the current connection.
                 self.tcp.begins_behind(d, header.seq);
                 return;
             }
@@ -152,14 +152,14 @@ impl Connection {
                 return;
             }
             if is_new && behind {
-                // A copy of bytes that went by unseen: another connection would begin ahead.
+                // A copy of bytes that passed unseen: another connection would begin ahead.
                 self.tcp.begins_behind(d, header.seq);
                 return;
             }
             self.stop(env, End::Closed);
             self.restart(env);
         } else if self.tcp.payload() && self.tcp.next[d] != 0 {
-            // The peer has acknowledged more of this direction than a stream has that begins here.
+            // The peer has acknowledged more of this direction than a stream that begins here has.
             let past = seq_distance(header.seq, self.tcp.next[d]);
             if !(0..COPY).contains(&past) {
                 self.stop(env, End::Closed);
@@ -169,13 +169,13 @@ impl Connection {
         self.begin_stream(d, header.seq);
     }
 
-    /// The client's first byte acknowledges the beginning of the server's stream, whose SYN-ACK may be
-    /// lost. The server's first may acknowledge data that came with the SYN.
+    /// Learns the beginning of the server's stream, whose SYN-ACK may be lost, from what the client's
+    /// first byte acknowledges. The server's first byte may acknowledge data that came with the SYN.
     pub(super) fn learn_start(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let (tcp, o) = (&self.tcp, 1 - d);
         let first = tcp.link.start(d) == Some(header.seq);
         let asks = !tcp.link.is_client(o);
-        // Of two SYN-ACKs its acknowledgement says which one the client took.
+        // If there were two SYN-ACKs, this acknowledges the one that the client accepted.
         let other = !tcp.link.known[o] || tcp.link.start(o).is_some_and(|s| s != header.ack);
         if first && asks && header.has(flag::ACK) && other && !tcp.payload() {
             if tcp.link.known[o] {
@@ -185,7 +185,7 @@ impl Connection {
         }
     }
 
-    /// A RST from an end that has sent nothing else.
+    /// Handles a RST from an end that has sent nothing else.
     pub(super) fn refused(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let o = 1 - d;
         let answers =
