@@ -5,6 +5,7 @@
 //! - `exit`: exit status and standard error. `stop`: signals.
 //! - [`doctor`]: what this host lets the agent do.
 //! - `limits`: what the system allows.
+//! - `changes`: files of settings and rules that change.
 //! - `clash`: outputs that would overwrite an input.
 //! - `confine`: capabilities and the user that the rest of a run needs.
 //! - `listen`: the port of `--listen`.
@@ -22,6 +23,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 pub mod bans;
+mod changes;
 mod clash;
 mod confine;
 #[cfg(feature = "live")]

@@ -104,8 +104,9 @@ impl Rules {
     }
 
     /// Reads the settings and the rules again if that was asked for, without waiting for it, and sets to
-    /// work what was read.
-    pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) {
+    /// work what was read; whether it did that now.
+    pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) -> bool {
+        let mut loaded_now = false;
         self.asked |= asked;
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
             match thread.join() {
@@ -113,6 +114,7 @@ impl Rules {
                     loaded.said.iter().for_each(|line| say(line));
                     self.known = loaded.known;
                     *config = again;
+                    loaded_now = true;
                     engine.set(choices);
                     let reloaded = engine.reload(prepared);
                     if !config.quiet {
@@ -141,6 +143,7 @@ impl Rules {
                 )),
             }
         }
+        loaded_now
     }
 }
 

@@ -24,7 +24,7 @@ SETS = {
         "podAnnotations": {"team": "platform"},
         "podLabels": {"team": "platform"},
     },
-    "least": {"podNames": False, "statePath": "", "tolerations": [], "nodeSelector": {}, "config": "", "priorityClassName": ""},
+    "least": {"podNames": False, "hostPID": False, "statePath": "", "tolerations": [], "nodeSelector": {}, "config": "", "priorityClassName": ""},
 }
 # The oldest that the chart names, and the newest that there are schemas of.
 VERSIONS = ["1.25", None]
