@@ -19,7 +19,7 @@ use crate::{
 /// What is installed for it.
 const PACKAGES: &[&str] = &["buildah"];
 /// What the check needs beside it.
-const CHECK_PACKAGES: &[&str] = &["podman", "runc", "curl", "iproute2", "python3"];
+const CHECK_PACKAGES: &[&str] = &["podman", "runc", "curl", "iproute2", "prometheus", "python3"];
 /// Serves, asks, and looks at what the container wrote.
 const CHECK: &str = "xtask/src/image/check.sh";
 /// What the cluster's pods are set to.

@@ -100,8 +100,9 @@ enum Chore {
     },
     /// Boot Debian's kernels under qemu and trace on each of them, at every hook; for every night.
     Kernels(kernels::Options),
-    /// Pack what users install: a static program, a tarball and a Debian package, in target/packages.
-    Dist,
+    /// Pack what users install: a static program, a tarball and a Debian package, in target/packages; --check installs,
+    /// upgrades, restarts and removes it under systemd.
+    Dist(dist::Options),
     /// Build the OCI image of the static program, in target/packages.
     Image(image::Options),
     /// Have others' packages read what outputs write: OTLP receivers, the table of ECS, the recipes for Vector.
@@ -147,7 +148,7 @@ fn main() -> ExitCode {
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),
         Chore::Kernels(options) => kernels::kernels(&options),
-        Chore::Dist => dist::dist(),
+        Chore::Dist(options) => dist::dist(&options),
         Chore::Image(options) => image::image(&options),
         Chore::Formats => formats::formats(),
         Chore::Manifests { check } => manifests::manifests(check),
