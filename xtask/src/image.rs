@@ -1,5 +1,6 @@
 //! `cargo xtask image`: the OCI image of the static program, in `target/packages`; with `--check` it also runs as
-//! the DaemonSet's pod would, under podman and runc, on live traffic in a network namespace of its own.
+//! the DaemonSet's pod would, under podman and runc, and through containerd's CRI, on live traffic in a network namespace
+//! of its own.
 
 use std::{
     fs,
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::{
-    command::{self, target_folder, workspace},
+    command::{self, target_folder, venv, workspace},
     dist,
     setup::{self, Purpose},
 };
@@ -19,7 +20,22 @@ use crate::{
 /// What is installed for it.
 const PACKAGES: &[&str] = &["buildah"];
 /// What the check needs beside it.
-const CHECK_PACKAGES: &[&str] = &["podman", "runc", "curl", "iproute2", "prometheus", "python3"];
+const CHECK_PACKAGES: &[&str] = &[
+    "containerd",
+    "curl",
+    "gcc",
+    "iproute2",
+    "libc6-dev",
+    "podman",
+    "prometheus",
+    "python3",
+    "python3-venv",
+    "runc",
+];
+/// What the check of the CRI needs of PyPI.
+const CRI_PACKAGES: &[&str] = &["grpcio==1.85.1", "pyyaml==6.0.3"];
+/// Asks containerd for the pod, as kubelet does.
+const CRI: &str = "xtask/src/image/cri.py";
 /// Serves, asks, and looks at what the container wrote.
 const CHECK: &str = "xtask/src/image/check.sh";
 /// What the cluster's pods are set to.
@@ -84,6 +100,7 @@ pub fn image(options: &Options) -> Result<()> {
     println!("{} {}", fs::metadata(&archive)?.len(), archive.display());
     if options.check {
         check(&folder, name)?;
+        check_by_cri(&archive, name)?;
     }
     Ok(())
 }
@@ -111,6 +128,16 @@ fn check(folder: &Path, name: &str) -> Result<()> {
         .arg(name)
         .arg("podman");
     command::run(check.args(podman.get_args()))
+}
+
+/// The container as kubelet has containerd run it, from the manifest.
+fn check_by_cri(archive: &Path, name: &str) -> Result<()> {
+    let python = venv("cri", CRI_PACKAGES)?;
+    let mut check = Command::new("unshare");
+    check.args(["--net", "--mount"]).arg(python);
+    check.arg(workspace().join(CRI)).arg(workspace().join(BASE));
+    check.arg(archive).arg(name);
+    command::run(check.arg(workspace().join(SECCOMP)))
 }
 
 /// The settings of the DaemonSet.
