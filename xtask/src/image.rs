@@ -1,6 +1,6 @@
 //! `cargo xtask image`: the OCI image of the static program, in `target/packages`; with `--check` it also runs as
-//! the DaemonSet's pod would, under podman and runc, and through containerd's CRI, on live traffic in a network namespace
-//! of its own.
+//! the DaemonSet's pod would, under podman and runc, through containerd's CRI, and by docker-compose, on live traffic in
+//! network namespaces of its own.
 
 use std::{
     fs,
@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &["buildah"];
 const CHECK_PACKAGES: &[&str] = &[
     "containerd",
     "curl",
+    "docker-compose",
     "gcc",
     "iproute2",
     "libc6-dev",
@@ -38,6 +39,8 @@ const CRI_PACKAGES: &[&str] = &["grpcio==1.85.1", "pyyaml==6.0.3"];
 const CRI: &str = "xtask/src/image/cri.py";
 /// Serves, asks, and looks at what the container wrote.
 const CHECK: &str = "xtask/src/image/check.sh";
+/// Has docker-compose run it.
+const COMPOSE: &str = "xtask/src/image/compose.sh";
 /// What the cluster's pods are set to.
 const BASE: &str = "deploy/kubernetes/base/http-trace.yaml";
 /// The system calls that a node may let it make.
@@ -101,6 +104,7 @@ pub fn image(options: &Options) -> Result<()> {
     if options.check {
         check(&folder, name)?;
         check_by_cri(&archive, name)?;
+        check_by_compose(&folder, name)?;
     }
     Ok(())
 }
@@ -128,6 +132,15 @@ fn check(folder: &Path, name: &str) -> Result<()> {
         .arg(name)
         .arg("podman");
     command::run(check.args(podman.get_args()))
+}
+
+/// The container of `deploy/compose.yaml`.
+fn check_by_compose(folder: &Path, name: &str) -> Result<()> {
+    let mut check = Command::new("unshare");
+    check.args(["--net", "--mount", "bash", "-eu"]);
+    check.arg(workspace().join(COMPOSE));
+    check.arg(workspace().join("deploy")).arg(name);
+    command::run(check.arg(folder))
 }
 
 /// The container as kubelet has containerd run it, from the manifest.
