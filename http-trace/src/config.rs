@@ -18,7 +18,7 @@ mod show;
 mod types;
 mod values;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet};
@@ -158,7 +158,20 @@ impl Config {
         Ok((config, changed))
     }
 
-    /// Options that were given but have no effect on a run of this source.
+    /// The files and folders that [`Config::again`] and the rules are read from.
+    pub fn read_again(&self) -> Vec<PathBuf> {
+        let known = self.layers.given("known").map(|given| given.values.iter());
+        let known = known.into_iter().flatten().map(PathBuf::from);
+        let rules = self.rules.iter().cloned();
+        self.file
+            .iter()
+            .cloned()
+            .chain(rules)
+            .chain(known)
+            .collect()
+    }
+
+    /// Options that were given and have no effect on a run of this source.
     pub fn without_effect(&self) -> Vec<&str> {
         let without = KEYS.iter();
         without

@@ -3,8 +3,9 @@
 //!
 //! # Layout
 //! - `exit`: exit status and standard error. `stop`: signals.
-//! - [`doctor`]: checks what this host allows the agent to do.
-//! - `limits`: resource limits of the system.
+//! - [`doctor`]: what this host lets the agent do.
+//! - `limits`: what the system allows.
+//! - `changes`: files of settings and rules that change.
 //! - `clash`: outputs that would overwrite an input.
 //! - `confine`: drops capabilities and switches to the configured user.
 //! - `listen`: the HTTP server of `--listen`.
@@ -22,6 +23,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 pub mod bans;
+mod changes;
 mod clash;
 mod confine;
 #[cfg(feature = "live")]

@@ -1,5 +1,6 @@
-//! `cargo xtask dist`: builds one static program and packages it, with manual pages, completions, the service
-//! and its settings, as a tarball and as a Debian package in `target/packages`.
+//! `cargo xtask dist`: what users install, in `target/packages`: one static program, and it with manual
+//! pages, completions, the service and its settings as a tarball and as a Debian package. With `--check` the package is
+//! installed, upgraded, restarted and removed under systemd, with traffic running, in namespaces of its own.
 
 use std::{
     fs,
@@ -7,10 +8,12 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 
 use crate::{
     command::{self, cargo, target_folder, workspace},
+    privilege::as_root,
     setup::{self, Purpose},
 };
 
@@ -41,8 +44,45 @@ const FILES: &[(&str, &str)] = &[
     ("deploy/systemd/http-trace.service", "systemd"),
 ];
 
-/// Builds and packages.
-pub fn dist() -> Result<()> {
+/// What the check needs.
+const CHECK_PACKAGES: &[&str] = &["iproute2", "procps", "python3", "systemd"];
+/// The folder of the check.
+const CHECK: &str = "xtask/src/dist";
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Install, upgrade, restart and remove the package too, as root.
+    #[arg(long)]
+    check: bool,
+    /// Check this package instead of one that is built now.
+    #[arg(long, value_name = "FILE", requires = "check")]
+    package: Option<PathBuf>,
+}
+
+/// Builds and packs, and checks the package if asked for.
+pub fn dist(options: &Options) -> Result<()> {
+    let package = match &options.package {
+        Some(package) => package.clone(),
+        None => pack()?,
+    };
+    match options.check {
+        true => check(&package),
+        false => Ok(()),
+    }
+}
+
+fn check(package: &Path) -> Result<()> {
+    setup::ensure_packages(CHECK_PACKAGES)?;
+    let Some(mut check) = as_root("bash") else {
+        bail!("the check takes root");
+    };
+    let folder = workspace().join(CHECK);
+    check.arg("-eu").arg(folder.join("check.sh"));
+    command::run(check.arg(package).arg(folder))
+}
+
+/// The Debian package, beside the tarball.
+fn pack() -> Result<PathBuf> {
     setup::ensure(&[Purpose::Build, Purpose::Dist])?;
     let program = build()?;
     let size = fs::metadata(&program)?.len();
@@ -70,11 +110,13 @@ pub fn dist() -> Result<()> {
         String::from_utf8_lossy(&printed.stderr)
     );
     let printed = String::from_utf8_lossy(&printed.stdout);
-    packed.extend(printed.lines().last().map(PathBuf::from));
+    let package = printed.lines().last().map(PathBuf::from);
+    let package = package.context("cargo-deb names no package")?;
+    packed.push(package.clone());
     for file in packed {
         println!("{} {}", fs::metadata(&file)?.len(), file.display());
     }
-    Ok(())
+    Ok(package)
 }
 
 /// The program, linked statically.

@@ -1,6 +1,6 @@
-//! `cargo xtask image`: builds the OCI image of the static program in `target/packages`. With `--check` it
-//! also runs it as the DaemonSet's pod, under podman and runc, on live traffic in a network namespace of its
-//! own.
+//! `cargo xtask image`: the OCI image of the static program, in `target/packages`; with `--check` it also runs as
+//! the DaemonSet's pod would, under podman and runc, through containerd's CRI, and by docker-compose, on live traffic in
+//! network namespaces of its own.
 
 use std::{
     fs,
@@ -12,18 +12,36 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::{
-    command::{self, target_folder, workspace},
+    command::{self, target_folder, venv, workspace},
     dist,
     setup::{self, Purpose},
 };
 
 /// Debian packages for building.
 const PACKAGES: &[&str] = &["buildah"];
-/// Debian packages for the check.
-const CHECK_PACKAGES: &[&str] = &["podman", "runc", "curl", "iproute2", "python3"];
-/// Serves and requests, then checks what the container wrote.
+/// What the check needs beside it.
+const CHECK_PACKAGES: &[&str] = &[
+    "containerd",
+    "curl",
+    "docker-compose",
+    "gcc",
+    "iproute2",
+    "libc6-dev",
+    "podman",
+    "prometheus",
+    "python3",
+    "python3-venv",
+    "runc",
+];
+/// What the check of the CRI needs of PyPI.
+const CRI_PACKAGES: &[&str] = &["grpcio==1.85.1", "pyyaml==6.0.3"];
+/// Asks containerd for the pod, as kubelet does.
+const CRI: &str = "xtask/src/image/cri.py";
+/// Serves, asks, and looks at what the container wrote.
 const CHECK: &str = "xtask/src/image/check.sh";
-/// Manifest with the settings of the pods.
+/// Has docker-compose run it.
+const COMPOSE: &str = "xtask/src/image/compose.sh";
+/// What the cluster's pods are set to.
 const BASE: &str = "deploy/kubernetes/base/http-trace.yaml";
 /// The seccomp profile of the pods.
 const SECCOMP: &str = "deploy/kubernetes/seccomp.json";
@@ -85,6 +103,8 @@ pub fn image(options: &Options) -> Result<()> {
     println!("{} {}", fs::metadata(&archive)?.len(), archive.display());
     if options.check {
         check(&folder, name)?;
+        check_by_cri(&archive, name)?;
+        check_by_compose(&folder, name)?;
     }
     Ok(())
 }
@@ -112,6 +132,25 @@ fn check(folder: &Path, name: &str) -> Result<()> {
         .arg(name)
         .arg("podman");
     command::run(check.args(podman.get_args()))
+}
+
+/// The container of `deploy/compose.yaml`.
+fn check_by_compose(folder: &Path, name: &str) -> Result<()> {
+    let mut check = Command::new("unshare");
+    check.args(["--net", "--mount", "bash", "-eu"]);
+    check.arg(workspace().join(COMPOSE));
+    check.arg(workspace().join("deploy")).arg(name);
+    command::run(check.arg(folder))
+}
+
+/// The container as kubelet has containerd run it, from the manifest.
+fn check_by_cri(archive: &Path, name: &str) -> Result<()> {
+    let python = venv("cri", CRI_PACKAGES)?;
+    let mut check = Command::new("unshare");
+    check.args(["--net", "--mount"]).arg(python);
+    check.arg(workspace().join(CRI)).arg(workspace().join(BASE));
+    check.arg(archive).arg(name);
+    command::run(check.arg(workspace().join(SECCOMP)))
 }
 
 /// The settings of the DaemonSet.

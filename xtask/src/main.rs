@@ -99,8 +99,9 @@ enum Chore {
     },
     /// Boot Debian's kernels under qemu and trace on each, at every hook. Meant for a nightly run.
     Kernels(kernels::Options),
-    /// Package for users: a static program, a tarball and a Debian package, in target/packages.
-    Dist,
+    /// Pack what users install: a static program, a tarball and a Debian package, in target/packages; --check installs,
+    /// upgrades, restarts and removes it under systemd.
+    Dist(dist::Options),
     /// Build the OCI image of the static program, in target/packages.
     Image(image::Options),
     /// Check outputs with third-party software: OTLP receivers, the ECS table, Vector's compiler.
@@ -146,7 +147,7 @@ fn main() -> ExitCode {
         Chore::Corpus(options) => corpus::corpus(&options),
         Chore::DetectEval { args } => detect_eval::detect_eval(&args),
         Chore::Kernels(options) => kernels::kernels(&options),
-        Chore::Dist => dist::dist(),
+        Chore::Dist(options) => dist::dist(&options),
         Chore::Image(options) => image::image(&options),
         Chore::Formats => formats::formats(),
         Chore::Manifests { check } => manifests::manifests(check),

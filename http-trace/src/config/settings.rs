@@ -243,6 +243,11 @@ settings! {
         /// Serve /metrics (Prometheus), /healthz and /readyz at this address, e.g. 127.0.0.1:9464
         listen: Option<SocketAddr> = one("ADDRESS:PORT").only(runs::LIVE), values::endpoint;
     }
+    "Configuration" {
+        /// Load settings and rules again when their files change, as on SIGHUP; for files that are mounted, as those of
+        /// a ConfigMap
+        watch_config: bool = switch().only(runs::LIVE), boolean;
+    }
     "Without an option" {
         /// names of further header fields to redact, in any case and with any separators; parameters and
         /// members of these names too

@@ -102,9 +102,10 @@ impl Rules {
         self.faulty
     }
 
-    /// Starts a reload of settings and rules if requested, without waiting for it, and applies a finished
-    /// one.
-    pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) {
+    /// Reads the settings and the rules again if that was asked for, without waiting for it, and sets to
+    /// work what was read; whether it did that now.
+    pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) -> bool {
+        let mut loaded_now = false;
         self.asked |= asked;
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
             match thread.join() {
@@ -112,6 +113,7 @@ impl Rules {
                     loaded.said.iter().for_each(|line| say(line));
                     self.known = loaded.known;
                     *config = again;
+                    loaded_now = true;
                     engine.set(choices);
                     let reloaded = engine.reload(prepared);
                     if !config.quiet {
@@ -140,6 +142,7 @@ impl Rules {
                 )),
             }
         }
+        loaded_now
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::changes::Changes;
 use super::exit::{Ended, Reading, say};
 use super::loading::Rules;
 use super::stop::Stop;
@@ -30,6 +31,7 @@ pub struct Session {
     pub engine: Engine,
     stop: Stop,
     rules: Rules,
+    changes: Option<Changes>,
     problems: Vec<String>,
 }
 
@@ -84,11 +86,16 @@ impl Session {
             engine.ban(bans);
         }
         restore(config, &mut engine);
+        let changes = watch(config).map_err(|why| {
+            say(&format!("files cannot be watched: {why}"));
+            Ended::CannotStart
+        })?;
         Ok(Session {
             config: config.clone(),
             engine,
             stop: stop.clone(),
             rules,
+            changes,
             problems: Vec::new(),
         })
     }
@@ -105,8 +112,12 @@ impl Session {
 
     /// Periodic work common to all sources: rules, state, messages from outputs.
     pub fn upkeep(&mut self) {
-        let asked = self.stop.wants_reload();
-        self.rules.work(asked, &mut self.config, &mut self.engine);
+        let have_changed = self.changes.as_ref().is_some_and(Changes::any);
+        let asked = self.stop.wants_reload() || have_changed;
+        let is_loaded = self.rules.work(asked, &mut self.config, &mut self.engine);
+        if let Some(changes) = self.changes.as_ref().filter(|_| is_loaded) {
+            changes.loaded(&self.config);
+        }
         if let Some(line) = self.engine.keep_state() {
             say(&line);
         }
@@ -154,7 +165,13 @@ impl Session {
     }
 }
 
-/// Who is banned, or would be banned in a dry run.
+/// With `--watch-config`, the thread that sees changes.
+fn watch(config: &Config) -> std::io::Result<Option<Changes>> {
+    let is_asked = config.watch_config && config.source == Source::Live;
+    is_asked.then(|| Changes::watch(config)).transpose()
+}
+
+/// Who is banned, or would be.
 fn bans_line(plan: &Plan, live: bool) -> String {
     let (level, set) = (plan.level.name(), &plan.set);
     match plan.lasts.filter(|_| live) {

@@ -24,7 +24,7 @@ SETS = {
         "podAnnotations": {"team": "platform"},
         "podLabels": {"team": "platform"},
     },
-    "least": {"podNames": False, "statePath": "", "tolerations": [], "nodeSelector": {}, "config": "", "priorityClassName": ""},
+    "least": {"podNames": False, "hostPID": False, "statePath": "", "tolerations": [], "nodeSelector": {}, "config": "", "priorityClassName": ""},
 }
 # The oldest version that the chart allows, and the newest with schemas.
 VERSIONS = ["1.25", None]

@@ -34,23 +34,16 @@ impl Unreadable {
     }
 }
 
-/// Reads a rule file, or all `.yml` and `.yaml` files in a directory and its subdirectories,
-/// in the order of their names; also a pipe given by name, as a shell does for `<(command)`.
-/// Also returns what could not be read.
-pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
-    let mut files = Vec::new();
-    if path.is_dir() {
-        list(path, MAX_DEPTH, &mut files);
-    } else {
-        let text = if is_pipe(path) {
-            pipe(path)
-        } else {
-            file(path)
-        };
-        files.push((path.to_owned(), text));
-    }
+/// Reads a rule file, or every `.yml` and `.yaml` in a folder and those in it, in the order of
+/// their names; also a pipe that is named itself, as a shell does for `<(command)`. Returns what
+/// cannot be read beside what can.
+pub fn read(named: &Path) -> (Vec<Source>, Vec<Unreadable>) {
     let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
-    for (path, text) in files {
+    for (path, listed) in files(named) {
+        let text = listed.and_then(|()| match path == named && is_pipe(&path) {
+            true => pipe(&path),
+            false => file(&path),
+        });
         match text {
             Ok(text) => sources.push(Source {
                 origin: Origin::File(path),
@@ -62,7 +55,17 @@ pub fn read(path: &Path) -> (Vec<Source>, Vec<Unreadable>) {
     (sources, unreadable)
 }
 
-/// Whether a directory contains any rule file.
+/// The files that [`read`] reads, and folders that cannot be listed.
+pub fn files(path: &Path) -> Vec<(PathBuf, io::Result<()>)> {
+    let mut files = Vec::new();
+    match path.is_dir() {
+        true => list(path, MAX_DEPTH, &mut files),
+        false => files.push((path.to_owned(), Ok(()))),
+    }
+    files
+}
+
+/// Whether there is any rule file in a folder.
 pub fn has_any(path: &Path) -> bool {
     let (sources, unreadable) = read(path);
     !(sources.is_empty() && unreadable.is_empty())
@@ -107,7 +110,7 @@ fn not_too_large(bytes: u64) -> io::Result<()> {
     }
 }
 
-fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<String>)>) {
+fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<()>)>) {
     let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let mut entries = match entries {
         Ok(entries) => entries,
@@ -115,6 +118,10 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<String
     };
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
+        // A mounted ConfigMap has its files a second time, in a folder `..TIME`; editors keep theirs as `.#NAME`.
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         let path = entry.path();
         // Symbolic links to directories are not followed: they may form a cycle.
         if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -123,8 +130,7 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<String
             .extension()
             .is_some_and(|end| end == "yml" || end == "yaml")
         {
-            let text = file(&path);
-            files.push((path, text));
+            files.push((path, Ok(())));
         }
     }
 }
