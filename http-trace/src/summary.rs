@@ -283,7 +283,7 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
 pub fn damaged(count: u64) -> Option<String> {
     (count > 0).then(|| {
         let segments = counted(count, "segment");
-        format!("{segments} disproved: wrong checksum, or no acknowledgement")
+        format!("{segments} disproved: wrong checksum, old timestamp or no acknowledgement")
     })
 }
 

@@ -13,7 +13,8 @@
 //! - [`frames`]: the merge in time order.
 //! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
 //! - [`link`]: link types by name.
-//! - `sums`: segments with wrong checksums.
+//! - `stamps`: timestamps of both ends of a connection.
+//! - `sums`: segments with wrong checksums or old timestamps.
 //! - [`replay`]: frames to records.
 
 pub mod error;
@@ -25,6 +26,7 @@ pub mod magic;
 mod pcap;
 mod pcapng;
 pub mod replay;
+mod stamps;
 mod sums;
 mod zstd;
 
