@@ -156,6 +156,12 @@ impl Written {
             (self.not_sampled, sample),
         ] {
             if count > 0 {
+                // An output has filters of its own beside those of the run.
+                let by = if by.is_empty() {
+                    "filters of an output"
+                } else {
+                    by
+                };
                 let _ = write!(line, ", {} left out by {by}", grouped(count));
             }
         }
