@@ -316,6 +316,11 @@ mod tests {
         written.saw(&event);
         assert!(!written.is_lossy());
         written.left_out_by_filters = 1_204;
+        let own = &written.lines("", "")[0];
+        assert!(
+            own.ends_with("1,204 left out by filters of an output"),
+            "{own}"
+        );
         assert_eq!(
             written.lines("--status 6xx", ""),
             [
