@@ -156,6 +156,12 @@ impl Written {
             (self.not_sampled, sample),
         ] {
             if count > 0 {
+                // An output has filters of its own beside those of the run.
+                let by = if by.is_empty() {
+                    "filters of an output"
+                } else {
+                    by
+                };
                 let _ = write!(line, ", {} left out by {by}", grouped(count));
             }
         }
@@ -283,7 +289,7 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
 pub fn damaged(count: u64) -> Option<String> {
     (count > 0).then(|| {
         let segments = counted(count, "segment");
-        format!("{segments} rejected: wrong checksum, or never acknowledged")
+        format!("{segments} disproved: wrong checksum, old timestamp or no acknowledgement")
     })
 }
 
@@ -310,6 +316,11 @@ mod tests {
         written.saw(&event);
         assert!(!written.is_lossy());
         written.left_out_by_filters = 1_204;
+        let own = &written.lines("", "")[0];
+        assert!(
+            own.ends_with("1,204 left out by filters of an output"),
+            "{own}"
+        );
         assert_eq!(
             written.lines("--status 6xx", ""),
             [

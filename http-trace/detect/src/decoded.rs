@@ -1,5 +1,5 @@
-//! The request target with obfuscation removed: percent-encoding (also nested), `+` for a space, overlong
-//! UTF-8, SQL comments. Only for comparison: the result is no longer a valid URL.
+//! The request target without what hides it from a reader: percent-encoding, also repeated, `+` for a blank,
+//! overlong UTF-8, escapes as in JSON, letters and signs of other widths, comments of SQL. For comparing only; it decides nothing and keeps no structure of a URL.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ const ROUNDS: usize = 3;
 
 /// The target as an application would read it.
 pub fn decoded(target: &[u8]) -> Cow<'_, [u8]> {
-    let is_plain = |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*');
+    let is_plain = |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*' | b'\\');
     if target.iter().all(is_plain) {
         return Cow::Borrowed(target);
     }
@@ -24,12 +24,16 @@ pub fn decoded(target: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// Decodes `%XX`, and `%uXXXX` below U+0100. Returns whether there was any.
+/// Decodes `%XX`, and `%uXXXX` and `\uXXXX` of what has one byte or stands for it; whether there was any.
 fn percent_decode(text: &mut Vec<u8>) -> bool {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {
         let (byte, len) = match &text[from..] {
-            [b'%', b'u' | b'U', b'0', b'0', high, low, ..] => hex(*high, *low).map(|b| (b, 6)),
+            [b'%' | b'\\', b'u' | b'U', a, b, c, d, ..] => {
+                let scalar = hex(*a, *b).zip(hex(*c, *d));
+                let scalar = scalar.map(|(high, low)| u32::from(high) << 8 | u32::from(low));
+                scalar.and_then(plain).map(|b| (b, 6))
+            }
             [b'%', high, low, ..] => hex(*high, *low).map(|b| (b, 3)),
             _ => None,
         }
@@ -47,7 +51,35 @@ fn hex(high: u8, low: u8) -> Option<u8> {
     u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
-/// Collapses whitespace and comments to one space, drops NUL, and decodes overlong ASCII.
+/// The byte that a character is, or that programs take it for: of full width, as of slashes and full stops of other
+/// scripts, and digits in circles. Not of punctuation that Chinese and Japanese text is full of.
+fn plain(scalar: u32) -> Option<u8> {
+    let byte = match scalar {
+        0..=0xff => scalar,
+        0x2044 | 0x2215 | 0x29f8 => u32::from(b'/'),
+        0x2216 | 0x29f5 => u32::from(b'\\'),
+        0x3002 | 0xff61 => u32::from(b'.'),
+        0x24ea => u32::from(b'0'),
+        0x2460..=0x2468 => scalar - 0x2460 + u32::from(b'1'),
+        0xff02
+        | 0xff07
+        | 0xff0e..=0xff19
+        | 0xff1c
+        | 0xff1e
+        | 0xff21..=0xff3a
+        | 0xff3c
+        | 0xff41..=0xff5a => scalar - 0xff00 + 0x20,
+        _ => return None,
+    };
+    u8::try_from(byte).ok()
+}
+
+/// The character of three bytes of UTF-8, overlong or not.
+const fn of_three(lead: u8, next: u8, last: u8) -> u32 {
+    ((lead & 0xf) as u32) << 12 | ((next & 0x3f) as u32) << 6 | (last & 0x3f) as u32
+}
+
+/// Makes one blank of blanks and comments, drops NUL, and writes overlong ASCII, and what stands for it, as such.
 fn squeeze(text: &mut Vec<u8>) {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {
@@ -63,6 +95,19 @@ fn squeeze(text: &mut Vec<u8>) {
             },
             [b'*', b'/', ..] => (b' ', 2),
             [lead @ (0xc0 | 0xc1), next @ 0x80..=0xbf, ..] => (lead << 6 | next & 0x3f, 2),
+            // As lenient decoders read them, whatever the second byte's upper bits.
+            [0xc0, next @ (b'/' | b'.' | b'\\'), ..] => (*next, 2),
+            [0xc1, 0x1c, ..] => (b'\\', 2),
+            [
+                lead @ 0xe0..=0xef,
+                next @ 0x80..=0xbf,
+                last @ 0x80..=0xbf,
+                ..,
+            ] => match plain(of_three(*lead, *next, *last)) {
+                // Two bytes would do for these, so nobody writes them so.
+                Some(byte) if byte < 0x80 => (byte, 3),
+                _ => (*lead, 1),
+            },
             [b'\t'..=b'\r' | b' ', ..] => (b' ', 1),
             [byte, ..] => (*byte, 1),
             [] => break,
@@ -94,6 +139,17 @@ mod tests {
                 "/?q=1 union select 1",
             ),
             ("/..%c0%af..%C1%9C%c0%", "/../..\\\u{fffd}%"),
+            ("/%e0%80%ae%E0%80%AE/..%c0%2f..%c1%1c", "/../../..\\"),
+            ("/%uff0e%uFF0E%u2215..%u2216", "/../..\\"),
+            (
+                "/?q=${\\u006a%5cu006Edi}\\u20ac\\x",
+                "/?q=${jndi}\\u20ac\\x",
+            ),
+            (
+                "/?q=%EF%BC%9Cｓcript>＇%E2%91%A06%E3%80%822",
+                "/?q=<script>'16.2",
+            ),
+            ("/?q=€；（ä）", "/?q=€；（ä）"),
             ("/a%00b%", "/ab%"),
             ("/%zz%4", "/%zz%4"),
             ("*", "*"),

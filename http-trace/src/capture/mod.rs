@@ -11,9 +11,10 @@
 //! - `zstd`: frames of RFC 8878, including skippable ones.
 //! - [`pcap`] and [`pcapng`]: the two formats, a packet at a time.
 //! - [`frames`]: the merge in time order.
-//! - [`lanes`]: equal addresses and ports in different VLANs or tunnels.
-//! - [`link`]: names of link types.
-//! - `sums`: segments with wrong checksums.
+//! - [`lanes`]: the same addresses and ports in two VLANs or tunnels.
+//! - [`link`]: link types by name.
+//! - `stamps`: timestamps of both ends of a connection.
+//! - `sums`: segments with wrong checksums or old timestamps.
 //! - [`replay`]: frames to records.
 
 pub mod error;
@@ -25,6 +26,7 @@ pub mod magic;
 mod pcap;
 mod pcapng;
 pub mod replay;
+mod stamps;
 mod sums;
 mod zstd;
 

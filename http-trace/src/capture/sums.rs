@@ -1,4 +1,4 @@
-//! Segments whose checksum shows that their receiver drops them.
+//! Segments whose checksum or timestamp shows that their receiver does not take them.
 //!
 //! For SYNs, FINs and RSTs without payload, the kernel's filter does the same with its table of SYNs
 //! (`http_trace_common::filter::sum::is_disproved`).
@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use super::stamps::{Sent, Stamps, timestamps};
 use http_trace_common::flow::FlowKey;
 use http_trace_common::walk::{Segment, Sum, of_segment, tcp_flag};
 
@@ -26,10 +27,17 @@ struct Right {
     payload: bool,
 }
 
-type Known = HashMap<FlowKey, [Right; 2], foldhash::fast::RandomState>;
+/// Of a connection, by direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tuple {
+    right: [Right; 2],
+    stamps: Stamps,
+}
 
-/// Which senders fill in checksums, by connection and direction. A sender is only tracked once its SYN had a
-/// right checksum.
+type Known = HashMap<FlowKey, Tuple, foldhash::fast::RandomState>;
+
+/// Which senders fill in checksums, by connection and direction: first of all those of whose SYN it is right. And
+/// the timestamps of both.
 #[derive(Debug, Default)]
 pub struct Sums {
     young: Known,
@@ -37,11 +45,28 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Whether `segment` in `packet` has a wrong checksum although its sender fills checksums in.
+    /// Whether `segment`, found in `packet`, is one that its receiver refuses: it has a wrong checksum, of a sender
+    /// who fills it in, or a timestamp that is too old.
     pub fn disprove(&mut self, packet: &[u8], segment: &Segment) -> bool {
         const CONTROL: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+        if segment.flags & CONTROL == 0 && segment.payload_len == 0 {
+            return false;
+        }
+        let begin = segment
+            .payload_offset
+            .checked_sub(segment.header_len.into());
+        let begins = begin.and_then(|begin| packet.get(begin as usize..));
+        let Some(bytes) = begins.filter(|_| segment.header_len > 0) else {
+            return false;
+        };
+        self.has_wrong_sum(bytes, segment) || self.is_stale(bytes, segment)
+    }
+
+    /// Whether `bytes`, which begin with the segment's header, have a wrong checksum.
+    fn has_wrong_sum(&mut self, bytes: &[u8], segment: &Segment) -> bool {
+        const CONTROL: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
         let (control, payload) = (segment.flags & CONTROL != 0, segment.payload_len > 0);
-        if !control && !(1..=ONE_PACKET).contains(&segment.payload_len) {
+        if !control && segment.payload_len > ONE_PACKET {
             return false;
         }
         let (d, syn) = (
@@ -50,23 +75,19 @@ impl Sums {
         );
         let known = self.young.get(&segment.key);
         let known = known.or_else(|| self.old.get(&segment.key));
-        let known = known.map(|known| known[d]).unwrap_or_default();
+        let known = known.map(|known| known.right[d]).unwrap_or_default();
         if !known.syn && !syn {
             return false;
         }
         let len = u32::from(segment.header_len) + segment.payload_len;
-        let begin = segment
-            .payload_offset
-            .checked_sub(segment.header_len.into());
-        let bytes = begin.and_then(|begin| packet.get(begin as usize..)?.get(..len as usize));
-        let Some(bytes) = bytes.filter(|_| segment.header_len > 0) else {
+        let Some(bytes) = bytes.get(..len as usize) else {
             return false;
         };
         match of_segment(&segment.key, bytes) {
             Sum::Unknown => false,
             Sum::Right => {
                 if !known.syn || payload && !known.payload {
-                    let own = &mut self.of(segment.key)[d];
+                    let own = &mut self.of(segment.key).right[d];
                     own.syn = true;
                     own.payload |= payload;
                 }
@@ -77,7 +98,30 @@ impl Sums {
         }
     }
 
-    fn of(&mut self, key: FlowKey) -> &mut [Right; 2] {
+    /// Whether the segment's timestamp is older than what its receiver has taken. Only of connections whose SYN had
+    /// timestamps.
+    fn is_stale(&mut self, bytes: &[u8], segment: &Segment) -> bool {
+        let header = bytes.get(..segment.header_len.into());
+        let Some(stamps) = header.and_then(timestamps) else {
+            return false;
+        };
+        let syn = segment.flags & tcp_flag::SYN != 0;
+        if !syn && !self.young.contains_key(&segment.key) && !self.old.contains_key(&segment.key) {
+            return false;
+        }
+        let ack = segment.flags & tcp_flag::ACK != 0;
+        let sent = Sent {
+            seq: segment.seq,
+            ack: ack.then_some(segment.ack),
+            syn,
+            rst: segment.flags & tcp_flag::RST != 0,
+            stamps,
+        };
+        let known = &mut self.of(segment.key).stamps;
+        known.stale(segment.direction.index(), &sent)
+    }
+
+    fn of(&mut self, key: FlowKey) -> &mut Tuple {
         if !self.young.contains_key(&key) {
             if self.young.len() >= MAX_TUPLES / 2 {
                 self.old = std::mem::take(&mut self.young);

@@ -28,21 +28,25 @@ const NAMES: &[(Rule, &str)] = &[
     ),
     (
         Rule::End,
-        "accesskey accountkey apikey appkey applicationkey assertion authkey authorization \
-         authticket clientkey codeverifier consumerkey cookie credential credentials csrf \
-         devicecode encryptionkey hmackey idtokenhint licensekey masterkey mfacode nonce \
-         oauthverifier otpcode passcode passkey passphrase passwd password passwordconfirm \
-         passwordconfirmation passwordhash passwords pincode privatekey samlart samlrequest \
-         samlresponse secret secretid secretkey secrets servicekey sessid sessionid sessionkey \
-         sharedaccesssignature sharedkey signature signingkey storagekey subscriptionkey token \
-         twofactorcode usercode verificationcode wskey xsrf",
+        "accesskey accountkey activationcode activationkey apikey appkey applicationkey assertion authcode authkey \
+         authorization authorizationcode authticket backupcode clientkey codeverifier consumerkey contrasena \
+         cookie credential credentials csrf devicecode encryptionkey hmackey idtokenhint invitecode kennwort \
+         licencekey licensekey masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode passcode \
+         passkey passphrase passwd password passwordconfirm passwordconfirmation passwordhash passwords passwort \
+         pincode pinnumber privatekey pswd recoverycode samlart samlrequest samlresponse secret secretid secretkey \
+         secretkeybase secrets securityanswer securitycode servicekey sessid sessionid sessionkey \
+         sharedaccesssignature sharedkey signature signingkey ssoticket storagekey subscriptionkey token \
+         twofactorcode usercode userpass userpwd verificationcode wachtwoord wskey xsrf",
     ),
     (
         Rule::Word,
-        "auth bearer hmac jwt otp pass pin psk pw pwd session sid sig totp",
+        "auth bearer hmac jwt mfa otp pass pin psk pw pwd pword sess session sid sig totp",
     ),
-    (Rule::Whole, "2fa key pgt pgtiou ticket tokens"),
-    // Gateways use their own names for API keys.
+    (
+        Rule::Whole,
+        "2fa clave key loginpwd mdp pat pgt pgtiou sas senha ticket tokens",
+    ),
+    // Every gateway has a name of its own for its key.
     (Rule::Field, "key xibmclientid xhoneycombteam"),
     (
         Rule::Personal,

@@ -6,9 +6,19 @@ use super::context::Context;
 /// Longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// Quotes around names and values, including escaped ones.
+/// What stands around names and values, as written where a quote is not itself: JSON in a string of JSON, and that in
+/// another.
 const QUOTES: &[&[u8]] = &[
-    b"\\\"", b"\\'", b"\"", b"'", b"`", b"&quot;", b"&#34;", b"&#39;", b"&apos;",
+    b"\\\\\\\"",
+    b"\\\"",
+    b"\\'",
+    b"\"",
+    b"'",
+    b"`",
+    b"&quot;",
+    b"&#34;",
+    b"&#39;",
+    b"&apos;",
 ];
 
 /// Authentication schemes (RFC 9110 §11.1): the value continues after the space.

