@@ -48,7 +48,7 @@ pub struct Plan {
 pub struct Counts {
     /// Clients banned, or in a dry run those that would have been.
     pub banned: u64,
-    /// Clients not banned for a reason.
+    /// Alerts whose client was not banned, for a reason.
     pub refused: u64,
     /// Bans that failed in the firewall.
     pub failed: u64,
@@ -119,7 +119,12 @@ impl Bans {
         if let Some(until) = self.in_force.get(&client)
             && *until > now
         {
-            return ban(Outcome::InForce, Some((*until - now).as_secs()), None);
+            let left = Some((*until - now).as_secs());
+            return match self.firewall {
+                Some(_) => ban(Outcome::InForce, left, None),
+                // Nobody is banned; the client was counted.
+                None => ban(Outcome::DryRun, self.plan.lasts.and(left), None),
+            };
         }
         if let Some(reason) = self.reason_against(alert, client) {
             self.counts.refused += 1;

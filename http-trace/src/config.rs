@@ -109,12 +109,13 @@ impl Config {
                     .to_owned(),
             );
         }
-        for statuses in config.status.named().filter(|s| s.first >= 600) {
-            let code = statuses.first;
-            config.warnings.push(format!(
-                "--status: HTTP has no status codes above 599 (RFC 9110 section 15); {code} only \
-                 matches invalid responses"
-            ));
+        config
+            .warnings
+            .extend(config.selection().unlikely("--", ": "));
+        for output in &config.output {
+            let before = format!("--output {}: ", output.name());
+            let unlikely = output.only.selection.unlikely(&before, "=: ");
+            config.warnings.extend(unlikely);
         }
         let as_given = |name: &str| layers.given(name).map(|given| given.to_string());
         let of = |names: &[&str]| names.iter().filter_map(|name| as_given(name)).collect();
@@ -392,11 +393,8 @@ mod tests {
                 ["-o", "json:"],
                 "--output 'json:': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
-            (["-o", "json:a,clients=internal"], "there is no 'clients='"),
-            (
-                ["-H", "a b"],
-                "--headers 'a b': want all, none, or header names",
-            ),
+            (["-o", "json:a,clients=internal"], "there is no clients="),
+            (["-H", "a b"], "--headers 'a b': want all, none, or names"),
             (["-H", "all,Date"], "--headers 'all': want it alone"),
             (["--emit", "now"], "--emit 'now': want auto, head, end"),
             (

@@ -250,16 +250,17 @@ impl Selection {
         of.into_iter().any(|of| of.named().next().is_some())
     }
 
-    /// Hints if nothing was written: a pattern without a wildcard must match the whole value.
-    pub fn hints(&self) -> Vec<String> {
+    /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
+    /// Options are named with `before` and `behind` around them, as they are given.
+    pub fn hints(&self, before: &str, behind: &str) -> Vec<String> {
         let mut hints = Vec::new();
         let headers = self.header.include.iter().map(|header| &header.value);
         let of_header: Vec<&Pattern> = headers.collect();
         for (option, patterns) in [
-            ("--host", self.host.include.iter().collect()),
-            ("--path", self.path.include.iter().collect()),
-            ("--user-agent", self.user_agent.include.iter().collect()),
-            ("--header", of_header),
+            ("host", self.host.include.iter().collect()),
+            ("path", self.path.include.iter().collect()),
+            ("user-agent", self.user_agent.include.iter().collect()),
+            ("header", of_header),
         ] {
             let literals = patterns
                 .into_iter()
@@ -267,27 +268,38 @@ impl Selection {
                 .map(Pattern::text);
             hints.extend(literals.map(|text| {
                 let meant = match option {
-                    "--host" => format!("*{text}*"),
-                    "--path" if !text.starts_with('/') => format!("*{text}*"),
+                    "host" => format!("*{text}*"),
+                    "path" if !text.starts_with('/') => format!("*{text}*"),
                     _ => format!("{text}*"),
                 };
-                format!("{option}: '{text}' matches only {text} itself; did you mean '{meant}'?")
+                format!(
+                    "{before}{option}{behind}'{text}' matches only exactly {text}; did you mean '{meant}'?"
+                )
             }));
         }
         let queries = self.path.include.iter().map(Pattern::text);
-        hints.extend(
-            queries
-                .filter(|path| path.contains("?") && path.contains('='))
-                .map(|path| {
-                    format!(
-                        "--path: '{path}' can never match: paths are compared without the query"
-                    )
-                }),
-        );
+        let queries = queries.filter(|path| path.contains("?") && path.contains('='));
+        hints.extend(queries.map(|path| {
+            format!(
+                "{before}path{behind}'{path}' is compared with paths alone, which have no query"
+            )
+        }));
         hints
     }
 
-    /// Whether an alert is written: always, unless rules are selected.
+    /// What to say of statuses that HTTP does not have, at the start.
+    pub fn unlikely(&self, before: &str, behind: &str) -> impl Iterator<Item = String> {
+        let beyond = self.status.named().filter(|statuses| statuses.first >= 600);
+        beyond.map(move |statuses| {
+            format!(
+                "{before}status{behind}HTTP has no codes from 600 on (RFC 9110 section 15); {} is written only if \
+                 a server makes it up",
+                statuses.first
+            )
+        })
+    }
+
+    /// Whether an alert is to be written: all are, unless rules are chosen.
     pub fn admits_alert(&self, rule: &str) -> bool {
         self.rule.admits(|id| id == rule)
     }

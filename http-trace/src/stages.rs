@@ -142,7 +142,7 @@ impl Exit {
                 } else if !self.selection.samples(&event) {
                     outlet.not_sampled();
                 } else if !outlet.takes(&event) {
-                    outlet.left_out();
+                    outlet.taken_by_none();
                 } else {
                     is_written = true;
                 }

@@ -19,7 +19,11 @@ pub struct Written {
     pub left_out_by_filters: u64,
     /// Events not in the sample.
     pub not_sampled: u64,
-    /// Responses from the pipeline, by class.
+    /// Events that the run's filters let through and no output takes.
+    pub taken_by_none: u64,
+    /// What outputs with filters of their own left out.
+    pub by_output: Vec<ByOutput>,
+    /// Responses that came out of the pipeline, by class.
     pub classes: BTreeMap<&'static str, u64>,
     /// 1xx heads, with or without a final response.
     pub informational: u64,
@@ -39,6 +43,33 @@ pub struct Written {
     pub bans: Option<String>,
     /// Failed outputs, with the reason.
     pub failed: Vec<String>,
+}
+
+/// What an output with filters of its own left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByOutput {
+    /// The output, as it was given, without its options.
+    pub name: String,
+    /// Its filters, as they were given.
+    pub filters: String,
+    /// Events that it left out, and those that it took.
+    pub left_out: u64,
+    pub took: u64,
+    /// What may have been meant, where it took none.
+    pub hints: Vec<String>,
+}
+
+impl ByOutput {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let left_out = format!(
+            "{}: {} left out by {}",
+            self.name,
+            counted(self.left_out, "event"),
+            self.filters
+        );
+        let hints = self.hints.iter().filter(|_| self.took == 0).cloned();
+        [left_out].into_iter().chain(hints)
+    }
 }
 
 impl Written {
@@ -104,8 +135,8 @@ impl Written {
         if counts.refused > 0 {
             let _ = write!(
                 line,
-                "; {} not banned (reason in the alert)",
-                grouped(counts.refused)
+                "; {} refused for a reason that the alert has",
+                counted(counts.refused, "ban")
             );
         }
         self.bans = (counts.banned + counts.refused > 0).then_some(line);
@@ -154,6 +185,7 @@ impl Written {
         for (count, by) in [
             (self.left_out_by_filters, filters),
             (self.not_sampled, sample),
+            (self.taken_by_none, "what outputs take"),
         ] {
             if count > 0 {
                 // An output has filters of its own beside those of the run.
@@ -166,6 +198,8 @@ impl Written {
             }
         }
         lines.push(line);
+        let with_filters = self.by_output.iter().filter(|of| of.left_out > 0);
+        lines.extend(with_filters.flat_map(ByOutput::lines));
         if !self.alerts.is_empty() {
             let of: Vec<String> = self
                 .alerts
@@ -188,19 +222,62 @@ impl Written {
                 "{records} not written as {format}, which only has events"
             ));
         }
-        if !self.lost.is_empty() {
-            let lost: Vec<String> = self
-                .lost
-                .iter()
-                .map(|((place, unit), count)| format!("{} {unit} ({place})", grouped(*count)))
-                .collect();
-            lines.push(format!("lost: {}", lost.join(", ")));
-            if self.lost.keys().any(|(place, _)| *place == "ring_full") {
-                lines.push(RING_FULL.to_owned());
-            }
+        if self.lost.keys().any(|(place, _)| *place == "ring_full") {
+            lines.push(RING_FULL.to_owned());
         }
         lines
     }
+
+    /// Whether anything was lost, in words: the beginning of the last line.
+    fn losses(&self) -> String {
+        let each = self.lost.iter();
+        let each =
+            each.map(|((place, unit), count)| format!("{} {unit} ({place})", grouped(*count)));
+        let mut lost: Vec<String> = each.collect();
+        if !self.failed.is_empty() {
+            lost.push("what could not be written or delivered".to_owned());
+        }
+        match lost.is_empty() {
+            true => "nothing was lost".to_owned(),
+            false => format!("lost: {}", lost.join(", ")),
+        }
+    }
+
+    /// The last line of a run: whether anything was lost, what of the traffic was not there to be seen, and what
+    /// was not readable. `seen` says what a run looked at.
+    pub fn verdict(&self, seen: &Seen<'_>) -> String {
+        let mut line = self.losses();
+        if seen.gaps > 0 {
+            let (gaps, bytes) = (counted(seen.gaps, "gap"), counted(seen.gap_bytes, "byte"));
+            let _ = write!(line, "; {bytes} of connections were not seen ({gaps})");
+        }
+        if seen.is_cut {
+            line.push_str("; not all of the input was read");
+        }
+        let unreadable = unreadable(seen.unreadable);
+        line.push_str("; ");
+        line.push_str(match &unreadable {
+            Some(unreadable) => unreadable,
+            None if seen.is_empty => "there was nothing to read",
+            None if seen.is_cut => "the rest was readable",
+            None => "everything was readable",
+        });
+        line
+    }
+}
+
+/// What a run looked at, besides what came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen<'a> {
+    /// Connections that are not readable: protocol, port and count.
+    pub unreadable: &'a [(&'a str, u16, u64)],
+    /// Gaps in connections, and how many bytes of these they hide.
+    pub gaps: u64,
+    pub gap_bytes: u64,
+    /// Whether some of the input was not read: files, lines, or what comes after a signal.
+    pub is_cut: bool,
+    /// Whether nothing came.
+    pub is_empty: bool,
 }
 
 /// Advice for losses that occur if the CPUs were busy with other work.
@@ -341,8 +418,86 @@ mod tests {
             written.lines("", ""),
             [
                 "2 responses (4xx 2), 1 informational head; 0 events written",
-                "lost: 3,000 records (ring_full)",
                 RING_FULL,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
+        let mut written = Written::default();
+        let tls = [("TLS", 443, 12)];
+        let whole = Seen::default();
+        let of_tls = Seen {
+            unreadable: &tls,
+            ..whole
+        };
+        for (seen, expected) in [
+            (whole, "nothing was lost; everything was readable"),
+            (of_tls, "nothing was lost; not readable: 12 TLS on :443"),
+            (
+                Seen {
+                    gaps: 2,
+                    gap_bytes: 3_000,
+                    ..of_tls
+                },
+                "nothing was lost; 3,000 bytes of connections were not seen (2 gaps); not readable: 12 TLS on \
+                 :443",
+            ),
+            (
+                Seen {
+                    is_cut: true,
+                    ..whole
+                },
+                "nothing was lost; not all of the input was read; the rest was readable",
+            ),
+            (
+                Seen {
+                    is_empty: true,
+                    ..whole
+                },
+                "nothing was lost; there was nothing to read",
+            ),
+        ] {
+            assert_eq!(written.verdict(&seen), expected);
+        }
+        written.lost(&Loss {
+            count: 3_000,
+            unit: LossUnit::Records,
+            place: "ring_full",
+            since_ns: 0,
+            until_ns: 1,
+            detail: None,
+        });
+        written.failed("/dev/full", "no space", 2);
+        assert_eq!(
+            written.verdict(&whole),
+            "lost: 3,000 records (ring_full), what could not be written or delivered; everything was readable"
+        );
+    }
+
+    #[test]
+    fn an_output_with_filters_says_what_they_left_out() {
+        let of = |took, left_out| ByOutput {
+            name: "json:a".to_owned(),
+            filters: "status=5xx".to_owned(),
+            left_out,
+            took,
+            hints: vec!["a hint".to_owned()],
+        };
+        let mut written = Written {
+            taken_by_none: 4,
+            by_output: vec![of(1, 5), of(0, 6), of(3, 0)],
+            ..Written::default()
+        };
+        written.saw(&testing::event());
+        assert_eq!(
+            written.lines("", ""),
+            [
+                "1 response (4xx 1); 0 events written, 4 left out by what outputs take",
+                "json:a: 5 events left out by status=5xx",
+                "json:a: 6 events left out by status=5xx",
+                "a hint",
             ]
         );
     }

@@ -1,7 +1,12 @@
-//! Converts bytes from the network to text for JSON strings and terminals. Bytes that are not UTF-8 are
-//! written as `\xNN` (two lower-case hexadecimal digits) without loss: a backslash that would look like the
-//! start of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its byte, from left to
-//! right, restores the original ([`unescaped`]).
+//! Bytes from the network as text: in JSON strings and on terminals. What is not UTF-8 is written
+//! as `\xNN` (two lower-case hexadecimal digits) and loses nothing: a backslash that would read as
+//! the beginning of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its
+//! byte, from left to right, gives back what was on the wire ([`unescaped`]).
+//!
+//! # Layout
+//! - [`columns`] fits text into the columns of a terminal.
+
+pub mod columns;
 
 use std::borrow::Cow;
 use std::fmt;

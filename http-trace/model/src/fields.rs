@@ -3,8 +3,9 @@
 use super::head::Headers;
 use super::known::Known;
 
-/// Trace id and span id of a request: from W3C `traceparent`, otherwise from B3 (single or multiple headers).
-/// Only well-formed ids that are not all zeros; hexadecimal as sent.
+/// Trace id and span id of a request: W3C `traceparent` (Trace Context §3.2, which is to be ignored where it is not
+/// in lower case or has other parts), else B3 in one header or in several. Only what is well-formed and not all
+/// zeros; hexadecimal as sent.
 pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
     let id = |t: &[u8], lens: &[usize]| {
         lens.contains(&t.len())
@@ -13,10 +14,19 @@ pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
     };
     if let Some(value) = headers.first_known(Known::TRACEPARENT) {
         let mut parts = value.split(|b| *b == b'-');
-        let version = parts.next().filter(|v| v.len() == 2 && *v != b"ff");
-        if let (Some(_), Some(trace), Some(span)) = (version, parts.next(), parts.next())
+        let mut next = |len| {
+            let lower = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+            parts
+                .next()
+                .filter(|part| part.len() == len && part.iter().all(lower))
+        };
+        let version = next(2).filter(|version| *version != b"ff");
+        let of = (version, next(32), next(16), next(2));
+        if let (Some(version), Some(trace), Some(span), Some(_)) = of
             && id(trace, &[32])
             && id(span, &[16])
+            // Later versions may have more.
+            && (version != b"00" || parts.next().is_none())
         {
             return Some((trace, Some(span)));
         }
@@ -60,6 +70,24 @@ mod tests {
             (vec![("traceparent", format!("ff-{TRACE}-{SPAN}-01"))], None),
             (vec![("traceparent", format!("00-{zeros}-{SPAN}-01"))], None),
             (vec![("traceparent", "00-x".to_owned())], None),
+            (
+                vec![(
+                    "traceparent",
+                    format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+                )],
+                None,
+            ),
+            (vec![("traceparent", format!("00-{TRACE}-{SPAN}"))], None),
+            (vec![("traceparent", format!("00-{TRACE}-{SPAN}-1"))], None),
+            (vec![("traceparent", format!("0g-{TRACE}-{SPAN}-01"))], None),
+            (
+                vec![("traceparent", format!("00-{TRACE}-{SPAN}-01-x"))],
+                None,
+            ),
+            (
+                vec![("traceparent", format!("01-{TRACE}-{SPAN}-01-x"))],
+                Some((TRACE, Some(SPAN))),
+            ),
             (
                 vec![("b3", format!("{TRACE}-{SPAN}-1"))],
                 Some((TRACE, Some(SPAN))),

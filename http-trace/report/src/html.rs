@@ -24,12 +24,21 @@ dl div{border:1px solid var(--line);border-radius:6px;padding:.5rem .7rem}
 dt{color:var(--dim);font-size:.8rem}dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.85rem}
-th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
+th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+td{overflow-wrap:break-word}td span{white-space:nowrap}
 th{color:var(--dim);font-weight:600}.n{text-align:right;white-space:nowrap}
 pre{border:1px solid var(--line);border-radius:6px;padding:.7rem;overflow:auto;font-size:.8rem}
 svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:11px}
 .key span{display:inline-block;margin-right:1rem}.key i{display:inline-block;width:.8em;height:.8em;margin-right:.35em}
-@media print{body{margin:0;max-width:none;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}}
+@page{size:landscape;margin:1.2cm}
+@media print{
+:root{color-scheme:light;--line:#d6dae0;--dim:#5d6673}
+body{margin:0;max-width:none;padding:0;font-size:10px;print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.wide{overflow:visible}table{font-size:9px}td{overflow-wrap:anywhere}th,td{padding:.15rem .5rem .15rem 0}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;overflow:visible}
+dl{grid-template-columns:repeat(4,1fr)}svg{max-height:4cm}
+h1,h2,p{break-after:avoid}tr,dl div,svg,.key{break-inside:avoid}
+}
 ";
 
 /// Renders the page.
@@ -73,15 +82,29 @@ fn table(out: &mut String, table: &Table) {
     out.push_str("</tr></thead><tbody>\n");
     for row in &table.rows {
         out.push_str("<tr>");
-        for (cell, (_, right)) in row.iter().zip(&table.columns) {
-            let _ = write!(out, "<td{}>{}</td>", class(*right), escaped(cell));
+        for (cell, (name, right)) in row.iter().zip(&table.columns) {
+            let _ = write!(out, "<td{}>{}</td>", class(*right), broken(name, cell));
         }
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
 }
 
-/// Draws responses over time as bars stacked by class.
+/// What a cell holds, to be broken only where a person would: times between date and clock, statuses between one and
+/// the next.
+fn broken(column: &str, cell: &str) -> String {
+    let separator = match column {
+        "first" | "last" => 'T',
+        "statuses" => ' ',
+        _ => return escaped(cell),
+    };
+    let joined = cell.replace(": ", ":\u{a0}");
+    let parts = joined.split_inclusive(separator);
+    let parts = parts.map(|part| format!("<span>{}</span><wbr>", escaped(part)));
+    parts.collect()
+}
+
+/// Bars of responses over time, one on the other by class.
 fn chart(out: &mut String, timeline: &Timeline) {
     const WIDTH: f64 = 1000.0;
     const HEIGHT: f64 = 160.0;

@@ -99,6 +99,11 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
         "none" => format!("{} without response", grouped(*count)),
         class => format!("{} {class}", grouped(*count)),
     });
+    let classes = classes.collect::<Vec<_>>().join(", ");
+    let responses = match report.events {
+        0 => "0".to_owned(),
+        events => format!("{} ({classes})", grouped(events)),
+    };
     let time = match (&report.from, &report.until) {
         (Some(from), Some(until)) => format!("{from} to {until}"),
         _ => "no events".to_owned(),
@@ -110,14 +115,7 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let left_out = &report.left_out;
     let mut facts = vec![
         ("time", time),
-        (
-            "responses",
-            format!(
-                "{} ({})",
-                grouped(report.events),
-                classes.collect::<Vec<_>>().join(", ")
-            ),
-        ),
+        ("responses", responses),
         ("clients", report.clients.clone()),
         ("services", report.services.len().to_string()),
         ("endpoints", report.endpoints.len().to_string()),

@@ -43,10 +43,11 @@ fn who_may_be_banned_and_who_never() {
     let mut bans = bans(&["198.51.100.0/24"], &["203.0.113.9/32"]);
     let mut judge = |alert: Alert| bans.judge(&alert).map(|ban| (ban.outcome, ban.reason));
     assert_eq!(judge(about("192.0.2.1")), Some((Outcome::DryRun, None)));
-    assert_eq!(judge(about("192.0.2.1")), Some((Outcome::InForce, None)));
+    assert_eq!(judge(about("192.0.2.1")), Some((Outcome::DryRun, None)));
     assert_eq!(
         judge(about("::ffff:192.0.2.1")),
-        Some((Outcome::InForce, None))
+        Some((Outcome::DryRun, None)),
+        "nothing is in force"
     );
     let refused = |reason| Some((Outcome::Refused, Some(reason)));
     for (client, reason) in [

@@ -9,6 +9,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http_trace_common::walk::LinkType;
 
@@ -79,6 +80,9 @@ struct Slot {
     input: Input,
     file: Arc<str>,
     state: State,
+    /// Its bytes as they are stored, if it is a regular file, and how many of them were read.
+    size: Option<u64>,
+    read: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -155,8 +159,10 @@ impl Frames {
             .into_iter()
             .map(|input| Slot {
                 file: Arc::from(input.name()),
+                size: input.size(),
                 input,
                 state: State::Waiting,
+                read: Arc::default(),
             })
             .collect();
         let mut frames = Frames {
@@ -186,19 +192,23 @@ impl Frames {
     /// Reads the time of a slot's first frame. Files that can be reopened are closed meanwhile.
     fn peek(&mut self, slot: usize) {
         self.open_slot(slot);
-        let Some(Slot { input, state, .. }) = self.slots.get_mut(slot) else {
+        let Some(Slot {
+            size, state, read, ..
+        }) = self.slots.get_mut(slot)
+        else {
             return;
         };
-        if input.is_regular() && matches!(state, State::Open(_)) {
+        if size.is_some() && matches!(state, State::Open(_)) {
             *state = State::Waiting;
+            read.store(0, Ordering::Relaxed);
         }
     }
 
     fn open_slot(&mut self, slot: usize) {
-        let Some(Slot { input, .. }) = self.slots.get(slot) else {
+        let Some(Slot { input, read, .. }) = self.slots.get(slot) else {
             return;
         };
-        match input.open() {
+        match input.open(read) {
             Ok(buffer) => self.begin(slot, buffer),
             Err(problem) => self.finish(slot, Some(problem)),
         }
@@ -397,6 +407,18 @@ impl Frames {
     /// Number of frames delivered, and their captured bytes.
     pub fn totals(&self) -> (u64, u64) {
         (self.frames, self.bytes)
+    }
+
+    /// Bytes of the files that were read, as they are stored, and of how many: `None` where a pipe is among them.
+    pub fn progress(&self) -> (u64, Option<u64>) {
+        let read = self
+            .slots
+            .iter()
+            .map(|slot| match (&slot.state, slot.size) {
+                (State::Done, Some(size)) => size,
+                _ => slot.read.load(Ordering::Relaxed),
+            });
+        (read.sum(), self.slots.iter().map(|slot| slot.size).sum())
     }
 }
 

@@ -8,6 +8,8 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -47,25 +49,48 @@ impl Input {
     /// Opens it, decompressing gzip and zstd.
     ///
     /// # Errors
-    /// [`Problem::Open`], or [`Problem::Read`] if the first bytes cannot be read.
-    pub fn open(&self) -> Result<Buffer, Problem> {
+    /// [`Problem::Open`], or [`Problem::Read`] when its first bytes cannot be read.
+    ///
+    /// `read` counts its bytes, as they are stored.
+    pub fn open(&self, read: &Arc<AtomicU64>) -> Result<Buffer, Problem> {
         let reader: Box<dyn Read + Send> = match self {
             Input::Stdin => Box::new(io::stdin()),
             Input::Named(path) | Input::Found(path) => {
                 Box::new(File::open(path).map_err(Problem::Open)?)
             }
         };
-        Buffer::decompressing(reader)
+        let read = Arc::clone(read);
+        Buffer::decompressing(Box::new(Counted { reader, read }))
+    }
+
+    /// Bytes of it, as they are stored, if it is a regular file.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            Input::Stdin => None,
+            Input::Named(path) | Input::Found(path) => {
+                let about = fs::metadata(path).ok()?;
+                about.is_file().then_some(about.len())
+            }
+        }
     }
 
     /// Whether it can be reopened and yields the same bytes: a regular file.
     pub fn is_regular(&self) -> bool {
-        match self {
-            Input::Stdin => false,
-            Input::Named(path) | Input::Found(path) => {
-                fs::metadata(path).is_ok_and(|m| m.is_file())
-            }
-        }
+        self.size().is_some()
+    }
+}
+
+/// Counts what is read of a file.
+struct Counted {
+    reader: Box<dyn Read + Send>,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(into)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

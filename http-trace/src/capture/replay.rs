@@ -288,7 +288,12 @@ impl Replay {
         self.frames.skipped()
     }
 
-    /// Counts of the frames.
+    /// Bytes of the files that were read, as they are stored, and of how many, as far as that is known.
+    pub fn progress(&self) -> (u64, Option<u64>) {
+        self.frames.progress()
+    }
+
+    /// What the frames held.
     pub fn counts(&self) -> ReplayCounts {
         let (frames, frame_bytes) = self.frames.totals();
         ReplayCounts {

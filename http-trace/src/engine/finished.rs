@@ -3,7 +3,7 @@
 use crate::config::{Config, Source};
 use crate::enrich::process::AttributionCounts;
 use crate::state_file::Kept;
-use crate::summary::{self, Written, counted};
+use crate::summary::{self, Seen, Written, counted};
 use http_trace_detect::DetectStats;
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::stats::Stats;
@@ -36,19 +36,13 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The summary: responses, alerts, losses, and connections if any were traced; every counter with -v.
-    /// `all_read` says whether all input could be read.
-    pub fn lines(&self, config: &Config, all_read: bool) -> Vec<String> {
+    /// The summary's lines: responses, alerts, and what there was of connections if any were looked at. Every
+    /// counter with -v.
+    pub fn lines(&self, config: &Config) -> Vec<String> {
         let stats = &self.stats;
         let all = config.verbose > 0;
         let written = &self.written;
         let mut lines = written.lines(&config.filters.join(" "), &config.sampled.join(" "));
-        if all_read
-            && !written.is_lossy()
-            && let Some(first) = lines.first_mut()
-        {
-            first.push_str("; no loss");
-        }
         if written.is_empty() && self.outside > 0 {
             let what = match config.source {
                 Source::Recorded(_) => "event",
@@ -58,7 +52,7 @@ impl Finished {
             lines.insert(1, format!("nothing matches {limits}: {outside} left out"));
         }
         if written.events == 0 && written.left_out_by_filters > 0 {
-            lines.splice(1..1, config.selection().hints());
+            lines.splice(1..1, config.selection().hints("--", ": "));
         }
         if self.detect.open > 0 {
             lines.push(format!(
@@ -126,9 +120,6 @@ impl Finished {
                 line.push_str(&format!("{}{rest}", counted(count, first)));
             }
         }
-        if let Some(unreadable) = unreadable(stats) {
-            line.push_str(&format!("; {unreadable}"));
-        }
         lines.push(line);
         let fragments = &self.fragments;
         if fragments.fragments > 0 {
@@ -154,7 +145,20 @@ impl Finished {
         lines
     }
 
-    /// Whether there was no input at all.
+    /// The last line: whether anything was lost and what was not readable. `is_cut` says that some of the input was
+    /// not read.
+    pub fn verdict(&self, is_cut: bool) -> String {
+        let stats = &self.stats;
+        self.written.verdict(&Seen {
+            unreadable: &of_unreadable(stats),
+            gaps: stats.holes,
+            gap_bytes: stats.hole_bytes,
+            is_cut,
+            is_empty: self.written.is_empty() && stats.flows == 0 && self.outside == 0,
+        })
+    }
+
+    /// Whether nothing came in at all.
     pub fn is_empty(&self) -> bool {
         self.written.is_empty() && self.stats.records == 0 && self.outside == 0
     }
@@ -192,6 +196,7 @@ impl Finished {
     }
 }
 
+/// `not readable: 398 TLS on :443`, if there are such.
 pub(super) fn unreadable(stats: &Stats) -> Option<String> {
     summary::unreadable(&of_unreadable(stats))
 }

@@ -3,6 +3,9 @@
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use terminal_size::terminal_size_of;
+
+use crate::text::columns::wrapped;
 use crate::text::lines_for_terminal;
 
 /// How a run ended.
@@ -53,11 +56,18 @@ pub fn clear_line(follows: bool) {
     }
 }
 
-/// Prints a line on standard error.
+/// What every line begins with.
+const BEFORE: &str = "http-trace: ";
+
+/// Prints a line on standard error; on a terminal, broken between words.
 pub fn say(line: &str) {
     clear_line(false);
-    // The line may contain names of files, interfaces and rules chosen by others.
-    let line = lines_for_terminal(line);
-    // If standard error is closed, nobody can be told.
-    let _ = writeln!(std::io::stderr().lock(), "http-trace: {line}");
+    // It may hold names of files, interfaces and rules that others chose.
+    let mut line = lines_for_terminal(line);
+    let stderr = std::io::stderr();
+    if let Some((width, _)) = terminal_size_of(&stderr) {
+        line = wrapped(&line, width.0.into(), BEFORE.len(), 2);
+    }
+    // Nobody reads it if standard error is closed.
+    let _ = writeln!(stderr.lock(), "{BEFORE}{line}");
 }

@@ -1,13 +1,11 @@
 //! Progress of reading captures, on a terminal that shows nothing else meanwhile. Knows nothing about what is
 //! read.
 
-use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::exit::clear_line;
-use crate::capture::ReplayCounts;
+use crate::capture::Replay;
 use crate::config::Config;
 use crate::sink::Place;
 
@@ -15,54 +13,43 @@ use crate::sink::Place;
 const EVERY: Duration = Duration::from_millis(250);
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Packets between checks of the clock.
-const PACKETS: u64 = 1024;
-
-/// Size of a packet header in a capture, in bytes.
-const HEADER: u64 = 16;
+/// Records between looks at the clock.
+const RECORDS: u64 = 1024;
 
 /// A progress line, erased at the end.
 #[derive(Debug)]
 pub struct Progress {
-    /// Total size of all files in bytes, unless some are compressed.
-    total: Option<u64>,
+    records: u64,
     begun: Instant,
     next: Instant,
 }
 
 impl Progress {
-    /// `None` if standard error is no terminal, or if events are shown on one.
-    pub fn of(config: &Config, paths: &[PathBuf]) -> Option<Self> {
+    /// `None` where nobody looks, or where events are shown.
+    pub fn of(config: &Config) -> Option<Self> {
         let to_stdout =
             config.output.is_empty() || config.output.iter().any(|o| o.place == Place::Stdout);
         let shows_events = to_stdout && io::stdout().is_terminal();
         if config.quiet || shows_events || !io::stderr().is_terminal() {
             return None;
         }
-        let size = |path: &PathBuf| {
-            let ending = path.extension().and_then(|ending| ending.to_str());
-            let is_plain = !matches!(ending, Some("gz" | "zst"));
-            fs::metadata(path)
-                .ok()
-                .filter(|about| about.is_file() && is_plain)
-                .map(|about| about.len())
-        };
         let now = Instant::now();
         Some(Progress {
-            total: paths.iter().map(size).sum(),
+            records: 0,
             begun: now,
             next: now + FIRST,
         })
     }
 
-    /// Updates the line if it is time to.
-    pub fn tick(&mut self, counts: &ReplayCounts) {
-        if !counts.frames.is_multiple_of(PACKETS) || Instant::now() < self.next {
+    /// Shows how far it is, now and then: called for each record.
+    pub fn tick(&mut self, replay: &Replay) {
+        self.records += 1;
+        if !self.records.is_multiple_of(RECORDS) || Instant::now() < self.next {
             return;
         }
         self.next = Instant::now() + EVERY;
-        let bytes = counts.frame_bytes + HEADER * counts.frames;
-        let line = line(bytes, self.total, self.begun.elapsed());
+        let (bytes, total) = replay.progress();
+        let line = line(bytes, total, self.begun.elapsed());
         clear_line(true);
         let mut stderr = io::stderr().lock();
         let _ = write!(stderr, "{line}").and_then(|()| stderr.flush());

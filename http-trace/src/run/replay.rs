@@ -90,7 +90,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     };
     let mut replay = Replay::open(paths, options);
     let mut told = Told::default();
-    let mut progress = Progress::of(config, paths);
+    let mut progress = Progress::of(config);
     let mut filter = config.kernel_filter.then(|| {
         HostFilter::new(FilterConfig {
             snippet: config.snippet(),
@@ -134,7 +134,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         };
         let time_ns = header.time_ns;
         if let Some(progress) = &mut progress {
-            progress.tick(&replay.counts());
+            progress.tick(&replay);
         }
         keep_problems(&mut replay, session, &mut told);
         shared.came(time_ns);

@@ -139,7 +139,7 @@ impl Session {
             said.for_each(|line| say(line));
             // If nothing could be read there is nothing else to report.
             let is_read = problems.is_empty() || !finished.is_empty();
-            let summary = is_read.then(|| finished.lines(&config, problems.is_empty()));
+            let summary = is_read.then(|| finished.lines(&config));
             for line in summary.iter().flatten().chain(&lines).filter(|_| is_read) {
                 say(line);
             }
@@ -148,6 +148,10 @@ impl Session {
         let not_kept = not_kept.into_iter().flatten();
         let failures = finished.written.failed.iter().chain(not_kept.clone());
         failures.chain(&problems).for_each(|line| say(line));
+        let is_cut = reading != Reading::Whole || !problems.is_empty();
+        if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
+            say(&finished.verdict(is_cut));
+        }
         let problems = reading != Reading::Whole || rules.is_faulty() || !problems.is_empty();
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;
         let worst = finished.written.worst.map(|severity| severity.level());

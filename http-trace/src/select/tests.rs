@@ -203,7 +203,7 @@ fn what_may_be_meant_is_said_of_patterns_without_wildcard() {
         (&["--path", "/api/*", "--host", "{a,b}.c"], None),
         (&["--status", "404"], None),
     ] {
-        let hints = selection(options).hints();
+        let hints = selection(options).hints("--", ": ");
         assert_eq!(hints.len(), usize::from(expected.is_some()), "{hints:?}");
         assert!(
             hints

@@ -67,6 +67,14 @@ const HTTP: &[Field<HttpEvent>] = &[
     number("flow_id").get(|v| Some(Value::Number(flow_id::number(v.record)))),
     text("in_iface").get(|v| v.record.interfaces.first().map(|name| Value::word(name))),
     text("event_type").get(|_| Some(Value::word("http"))),
+    number("vlan").get(|v| {
+        let tags: Vec<_> = v
+            .record
+            .vlans()
+            .map(|id| Value::Number(id.into()))
+            .collect();
+        (!tags.is_empty()).then_some(Value::List(tags))
+    }),
     text("src_ip").get(|v| v.record.client.known_ip().map(address)),
     number("src_port").get(|v| v.record.client.known_port().map(port)),
     text("dest_ip").get(|v| v.record.server.known_ip().map(address)),
@@ -246,6 +254,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use http_trace_common::walk::Tunnel;
     use http_trace_model::event::LossUnit;
     use http_trace_model::testing;
 
@@ -319,7 +328,12 @@ mod tests {
         let response = testing::response("HTTP/1.1 302 \r\nLocation: /b\r\n\r\n");
         let mut event = testing::event_of(request, response);
         event.client.ip = "2001:db8::1".parse().expect("an address");
+        let encap = Tunnel::of_tags(201 << 12 | 200).encap();
+        event.encap = Some(std::sync::Arc::new(encap));
+        let vlans: Vec<u32> = event.vlans().collect();
+        assert_eq!(vlans.len(), 2);
         let record = record(&event);
+        assert_eq!(record["vlan"], json!(vlans));
         assert_eq!(record["src_ip"], "2001:0db8:0000:0000:0000:0000:0000:0001");
         let http = &record["http"];
         for (name, expected) in [

@@ -16,7 +16,7 @@ use super::spec::{Alerts, Only, OutputSpec, Place};
 use super::writer::{Broken, News, Pace, WhenFull, Writer};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
-use crate::summary::Written;
+use crate::summary::{ByOutput, Written};
 use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
@@ -81,8 +81,9 @@ pub struct Outlet {
 struct One {
     format: Format,
     alerts: Alerts,
-    /// Which events it gets, and whether the one at hand is one of them.
+    /// Which events it gets, what came of that, and whether the one at hand is one of them.
     only: Option<Selection>,
+    by_filters: ByOutput,
     takes: bool,
     render: Box<dyn Render>,
     /// Alerts and losses that the format has no place for.
@@ -151,6 +152,12 @@ impl Outlet {
                 format: spec.format,
                 alerts: spec.alerts,
                 only: (spec.only != Only::default()).then(|| spec.only.selection.clone()),
+                by_filters: ByOutput {
+                    name: spec.name(),
+                    filters: spec.only.given(),
+                    hints: spec.only.selection.hints("", "="),
+                    ..ByOutput::default()
+                },
                 takes: true,
                 render,
                 left_out: 0,
@@ -190,6 +197,11 @@ impl Outlet {
         self.written.left_out_by_filters += 1;
     }
 
+    /// Counts an event that no output takes.
+    pub const fn taken_by_none(&mut self) {
+        self.written.taken_by_none += 1;
+    }
+
     /// Counts an event that is not in the sample.
     pub const fn not_sampled(&mut self) {
         self.written.not_sampled += 1;
@@ -208,6 +220,10 @@ impl Outlet {
             let only = one.only.as_ref();
             one.takes = only.is_none_or(|only| only.admits(event) && only.samples(event));
             takes |= one.takes;
+            match one.takes {
+                true => one.by_filters.took += 1,
+                false => one.by_filters.left_out += 1,
+            }
         }
         takes
     }
@@ -327,6 +343,9 @@ impl Outlet {
                 let name = name.or(one.failure.as_ref().map(|(name, _)| name.clone()));
                 let name = name.unwrap_or_default();
                 self.written.refused(&name, refused, &why);
+            }
+            if one.only.is_some() {
+                self.written.by_output.push(one.by_filters.clone());
             }
             *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {

@@ -13,6 +13,7 @@ use super::render::{Entry, Render};
 use super::time::clock_ms;
 use crate::summary::counted;
 use crate::text::Escaped;
+use crate::text::columns::{columns, cut, cut_middle, padded, wrapped};
 use http_trace_detect::alert::{Alert, Ban, Outcome, State};
 use http_trace_detect::rule::Level;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
@@ -20,20 +21,30 @@ use http_trace_model::head::{Headers, ResponseHead};
 use http_trace_model::shown::{latency, size, span};
 use http_trace_model::target::Target;
 
-/// Columns of the URL when the width of the terminal is not known.
+/// The fewest columns of the URL, and how many it begins with, where it has them: it grows with what it has shown.
+const LEAST_URL: usize = 20;
 const URL_WIDTH: usize = 40;
 
-/// The most that a column grows with what it has shown.
+/// The most that the column of ends grows with what it has shown, and that of processes.
 const ENDS_WIDTH: usize = 48;
-
-/// The most that URLs give way to processes.
 const PROCESS_WIDTH: usize = 24;
+
+/// Columns of methods, most of which are shorter, and the most of one.
+const METHOD_WIDTH: usize = 7;
+const LONGEST_METHOD: usize = 16;
 
 /// Columns of a terminal below which a line would not fit: it is shown without milliseconds, server, size and process.
 const NARROW: usize = 110;
 
-/// Columns of what is always shown of a narrow line: time, status, method, latency and the gaps.
-const NARROW_REST: usize = 8 + 5 + 9 + 2 + 2 + 10;
+/// Columns of all else on a line, with the gaps: time, status, latency, and size of a wide one.
+const REST: usize = 12 + 2 + 3 + 2 + 2 + 2 + 2 + 8 + 2 + 9;
+const NARROW_REST: usize = 8 + 2 + 3 + 2 + 2 + 2 + 2 + 8;
+
+/// Columns of addresses on a narrow line.
+const CLIENT_WIDTH: usize = 15;
+
+/// Blanks before the further lines of an alert.
+const INDENT: usize = 14;
 
 /// Writes events as aligned lines.
 #[derive(Debug)]
@@ -43,35 +54,30 @@ pub struct Pretty {
     verbose: u8,
     color: bool,
     zone: Option<jiff::tz::TimeZone>,
+    /// Columns of the terminal, if there is one.
+    width: Option<usize>,
+    /// Widest URL so far.
     url_width: usize,
-    /// Columns of a narrow terminal.
-    narrow: Option<usize>,
     /// Widest ends of a connection so far: the columns right of it stay where they are.
     ends_width: usize,
     /// The same of processes, for which a terminal's URLs make room.
     process_width: usize,
-    has_width: bool,
     line: String,
 }
 
 impl Pretty {
     /// In this style.
     pub fn new(style: &choice::Style) -> Self {
-        // What is not the URL: time, status, method, ends, latency, size and the gaps.
-        let url_width = style.width.map_or(URL_WIDTH, |w| {
-            w.saturating_sub(12 + 5 + 9 + 38 + 11 + 11).clamp(20, 100)
-        });
         Pretty {
             headers: style.headers.clone(),
             request_headers: style.request_headers.clone(),
             verbose: style.verbose,
             color: style.color,
             zone: style.zone.clone(),
-            url_width,
-            narrow: style.width.filter(|width| *width < NARROW),
+            width: style.width,
+            url_width: URL_WIDTH,
             ends_width: 32,
             process_width: 0,
-            has_width: style.width.is_some(),
             line: String::new(),
         }
     }
@@ -109,21 +115,9 @@ impl Pretty {
     }
 
     fn first_line(&mut self, event: &HttpEvent) {
-        if let Some(width) = self.narrow {
-            return self.narrow_line(event, width);
-        }
         let (dim, class) = (self.dim(), self.style(class_style(event)));
         let time = self.clock(event.time_ns);
         let (status, method) = status_and_method(event);
-        let process = process(event);
-        self.process_width = self.process_width.max(columns(&process)).min(PROCESS_WIDTH);
-        let room = if self.has_width {
-            self.process_width
-        } else {
-            0
-        };
-        let url_width = self.url_width.saturating_sub(room).max(20);
-        let url = shorten(url(event), url_width);
         let mut ends = String::new();
         if let Some(forwarded) = event.forwarded {
             let _ = write!(ends, "{} via ", forwarded.ip);
@@ -134,17 +128,41 @@ impl Pretty {
             let _ = write!(ends, " → {}", End(event.server));
         }
         self.ends_width = self.ends_width.max(columns(&ends)).min(ENDS_WIDTH);
-        let ends_width = self.ends_width;
+        let mut process = process(event);
+        self.process_width = self.process_width.max(columns(&process)).min(PROCESS_WIDTH);
         let latency = latency_of(event);
         let size = event.body_bytes.map_or_else(|| "-".to_owned(), size);
+        // Some sizes are wider than their column.
+        let rest = REST + columns(&size).saturating_sub(9) + columns(&latency).saturating_sub(8);
+        let url = url(event);
+        self.url_width = self.url_width.max(columns(&url));
+        let mut url_width = URL_WIDTH;
+        if let Some(width) = self.width {
+            let taken = rest + columns(&method) + self.ends_width.max(columns(&ends));
+            let room = width.saturating_sub(taken);
+            if width < NARROW || room < LEAST_URL {
+                return self.narrow_line(event, width);
+            }
+            // URLs make room for processes, as long as they have some themselves.
+            let beside = room.saturating_sub(self.process_width.max(columns(&process)));
+            if beside < LEAST_URL {
+                process.clear();
+                url_width = self.url_width.min(room);
+            } else {
+                url_width = self.url_width.min(beside);
+            }
+        }
+        let url = padded(cut(&url, url_width), url_width);
+        let ends = padded(ends, self.ends_width);
         self.put(format_args!(
-            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method:7}  {url:url_width$}  \
-             {ends:ends_width$}  {latency:>8}  {size:>9}"
+            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method}  {url}  {ends}  {latency:>8}  {size:>9}"
         ));
+        let used = rest + columns(&method) + columns(&url) + columns(&ends);
+        let used = used + columns(&process);
         if !process.is_empty() {
             self.put(format_args!("{dim}{process}{dim:#}"));
         }
-        self.remarks(event);
+        self.remarks(event, used);
         self.end_line();
     }
 
@@ -154,17 +172,18 @@ impl Pretty {
         let time = self.clock(event.time_ns);
         let time = time.get(..8).unwrap_or(&time);
         let (status, method) = status_and_method(event);
+        let room = width.saturating_sub(NARROW_REST + columns(&method));
         let client = event.client_ip().to_string();
-        let url_width = width
-            .saturating_sub(NARROW_REST + client.len().max(15))
-            .max(20);
-        let url = shorten(url(event), url_width);
+        let client_width = room.saturating_sub(LEAST_URL).max(CLIENT_WIDTH);
+        let client = padded(cut_middle(&client, client_width), CLIENT_WIDTH);
+        let url_width = room.saturating_sub(columns(&client)).max(LEAST_URL / 2);
+        let url = padded(cut(&url(event), url_width), url_width);
         let latency = latency_of(event);
         self.put(format_args!(
-            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method:7}  {url:url_width$}  \
-             {client:15}  {latency:>8}"
+            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method}  {url}  {client}  {latency:>8}"
         ));
-        self.remarks(event);
+        let used = NARROW_REST + columns(&method) + columns(&url) + columns(&client);
+        self.remarks(event, used);
         self.end_line();
     }
 
@@ -186,47 +205,27 @@ impl Pretty {
         };
         let (time, level) = (self.clock(alert.time_ns), level.name().to_uppercase());
         let (message, dim) = (alert.message(), self.dim());
+        let used = columns(&time) + 2 + "!!! ".len() + level.len() + state.len();
+        let message = self.wrapped(&Escaped(&message).to_string(), used);
+        let details = self.wrapped(&details(alert), INDENT);
         self.put(format_args!(
-            "{time}  {of_level}!!! {level}{of_level:#}{state}{bold}{}{bold:#}\n\
-             {dim}              {}: {}",
-            Escaped(&message),
-            Escaped(alert.rule.id.as_bytes()),
-            match alert.stands_for {
-                Some(more) => format!("stands for {}", counted(more, "alert")),
-                None => counted(alert.count, "event"),
-            }
+            "{time}  {of_level}!!! {level}{of_level:#}{state}{bold}{message}{bold:#}\n\
+             {dim}{:INDENT$}{details}{dim:#}\n",
+            ""
         ));
-        if let Some(distinct) = alert.distinct {
-            self.put(format_args!(", {distinct} distinct"));
-        }
-        // How often each came is known from half the threshold on only: that is for the record.
-        let status = |(status, _): &(u16, u64)| match status {
-            0 => "no response".to_owned(),
-            status => status.to_string(),
-        };
-        let statuses: Vec<String> = alert.statuses.iter().map(status).collect();
-        if !statuses.is_empty() {
-            self.put(format_args!(" ({})", statuses.join(", ")));
-        }
-        for (at, (path, _)) in alert.paths.iter().take(3).enumerate() {
-            let before = if at == 0 { ", paths" } else { "" };
-            let path = shorten(Escaped(path).to_string(), 32);
-            self.put(format_args!("{before} {path}"));
-        }
-        if alert.under_counted {
-            self.line.push_str(", at least: some were lost");
-        }
-        if alert.proxy_suspected {
-            self.line.push_str(", the client looks like a proxy");
-        }
-        if let Some(ban) = &alert.ban {
-            self.put(format_args!("; {}", banned(ban)));
-        }
-        self.put(format_args!("{dim:#}\n"));
     }
 
-    /// What is not as usual: 1xx heads, no response, an end that was not seen.
-    fn remarks(&mut self, event: &HttpEvent) {
+    /// Broken between words, where there is a terminal: its first line has so many columns before it.
+    fn wrapped(&self, text: &str, used: usize) -> String {
+        match self.width {
+            Some(width) => wrapped(text, width, used, INDENT),
+            None => text.to_owned(),
+        }
+    }
+
+    /// What is not as usual: 1xx heads, no response, an end that was not seen. On a line of its own, where so many
+    /// columns of the terminal are taken that it would be broken.
+    fn remarks(&mut self, event: &HttpEvent, used: usize) {
         let mut remarks = String::new();
         if event.response.is_some() {
             for head in &event.informational {
@@ -246,6 +245,12 @@ impl Pretty {
         }
         if !remarks.is_empty() {
             let dim = self.dim();
+            if self
+                .width
+                .is_some_and(|width| used + columns(&remarks) > width)
+            {
+                self.end_line();
+            }
             self.put(format_args!("{dim}{remarks}{dim:#}"));
         }
     }
@@ -340,30 +345,63 @@ impl Render for Pretty {
         let style = self.style(style.bg_color(Some(AnsiColor::Yellow.into())));
         let (until, since) = (self.clock(loss.until_ns), self.clock(loss.since_ns));
         let (count, unit, place) = (loss.count, loss.unit.name(), loss.place);
-        self.put(format_args!(
-            "{until}  {style}!!! LOST {count} {unit} ({place}) since {since}"
-        ));
+        let mut what = format!("!!! LOST {count} {unit} ({place}) since {since}");
         if let Some(detail) = &loss.detail {
-            self.put(format_args!(": {}", Escaped(detail.as_bytes())));
+            let _ = write!(what, ": {}", Escaped(detail.as_bytes()));
         }
-        self.put(format_args!("{style:#}\n"));
+        let what = self.wrapped(&what, columns(&until) + 2);
+        self.put(format_args!("{until}  {style}{what}{style:#}\n"));
         out.extend_from_slice(self.line.as_bytes());
         self.line.clear();
     }
 }
 
-/// The code, or what stands for none, and the method as sent.
+/// The code, or what stands for none, and the method as sent, both with the blanks of their columns.
 fn status_and_method(event: &HttpEvent) -> (String, String) {
     let head = event.response.as_ref().or(event.informational.last());
     let status = head.map_or_else(|| "---".to_owned(), |head| head.status.to_string());
     let method = match &event.request {
-        Some(request) => Escaped(&request.method).to_string(),
+        Some(request) => cut(&Escaped(&request.method).to_string(), LONGEST_METHOD),
         None => "?".to_owned(),
     };
-    (status, method)
+    (status, padded(method, METHOD_WIDTH))
 }
 
-/// `  nginx[812]` of who answered, where that is known.
+/// What was counted, and of what: the second line of an alert.
+fn details(alert: &Alert) -> String {
+    let mut out = format!("{}: ", Escaped(alert.rule.id.as_bytes()));
+    out.push_str(&match alert.stands_for {
+        Some(more) => format!("stands for {}", counted(more, "alert")),
+        None => counted(alert.count, "event"),
+    });
+    if let Some(distinct) = alert.distinct {
+        let _ = write!(out, ", {distinct} distinct");
+    }
+    // How often each came is known from half the threshold on only: that is for the record.
+    let status = |(status, _): &(u16, u64)| match status {
+        0 => "no response".to_owned(),
+        status => status.to_string(),
+    };
+    let statuses: Vec<String> = alert.statuses.iter().map(status).collect();
+    if !statuses.is_empty() {
+        let _ = write!(out, " ({})", statuses.join(", "));
+    }
+    for (at, (path, _)) in alert.paths.iter().take(3).enumerate() {
+        let before = if at == 0 { ", paths" } else { "" };
+        let _ = write!(out, "{before} {}", cut(&Escaped(path).to_string(), 32));
+    }
+    if alert.under_counted {
+        out.push_str(", at least: some were lost");
+    }
+    if alert.proxy_suspected {
+        out.push_str(", the client looks like a proxy");
+    }
+    if let Some(ban) = &alert.ban {
+        let _ = write!(out, "; {}", banned(ban));
+    }
+    out
+}
+
 /// What was decided about banning a client, in words.
 fn banned(ban: &Ban) -> String {
     let client = ban.client;
@@ -380,6 +418,7 @@ fn banned(ban: &Ban) -> String {
     }
 }
 
+/// `  nginx[812]` of who answered, where that is known.
 fn process(event: &HttpEvent) -> String {
     let process = event.server_process.as_ref();
     let named = process.and_then(|process| Some((process.name.as_ref()?, process.pid)));
@@ -442,23 +481,6 @@ impl fmt::Display for End {
             None => write!(f, "{}", self.0.ip),
             Some(port) => write!(f, "{}", SocketAddr::new(self.0.ip, port)),
         }
-    }
-}
-
-/// Columns that a text takes; wide characters count as one here, which at worst misaligns a line.
-fn columns(text: &str) -> usize {
-    text.chars().count()
-}
-
-/// Cuts to `width` columns, with an ellipsis in place of what is cut.
-fn shorten(text: String, width: usize) -> String {
-    match columns(&text) > width {
-        true => text
-            .chars()
-            .take(width.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
-        false => text,
     }
 }
 

@@ -84,6 +84,17 @@ pub struct Only {
     given: Vec<(&'static str, String)>,
 }
 
+impl Only {
+    /// As they were given: `status=5xx,client=internal`.
+    pub fn given(&self) -> String {
+        let each = self
+            .given
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        each.collect::<Vec<_>>().join(",")
+    }
+}
+
 impl PartialEq for Only {
     fn eq(&self, other: &Self) -> bool {
         self.given == other.given
@@ -217,7 +228,7 @@ const OPTIONS: &[OutputOption] = &[
         name: "unseen",
         set: |spec, value| {
             if spec.format != Format::REPORT {
-                return Err("this on an output of report".to_owned());
+                return Err("a time (30d), on an output of report".to_owned());
             }
             spec.report.unseen_ns = Some(nanoseconds(value)?);
             Ok(())
@@ -243,6 +254,17 @@ impl OutputSpec {
     }
 }
 
+impl OutputSpec {
+    /// As it was given, without options: `json:FILE`.
+    pub fn name(&self) -> String {
+        let format = self.format.name;
+        match &self.place {
+            Place::Stdout => format.to_owned(),
+            place => format!("{format}:{place}"),
+        }
+    }
+}
+
 impl FromStr for OutputSpec {
     type Err = String;
 
@@ -250,9 +272,9 @@ impl FromStr for OutputSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let want = || {
             format!(
-                "{}, with :FILE to write to a file (otlp:http://HOST:4318, otlp:grpc://HOST:4317), and {} after it",
-                Format::names(),
-                names()
+                "{}, with :FILE to write to a file (otlp:http://HOST:4318, otlp:grpc://HOST:4317), and options such as \
+                 ,status=5xx after it",
+                Format::names()
             )
         };
         let (place, options) = split(text);
@@ -272,14 +294,13 @@ impl FromStr for OutputSpec {
             if let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) {
                 let only = &mut spec.only;
                 let added = (filter.add)(&mut only.selection, &value);
-                added.map_err(|want| format!("{name}={want}"))?;
+                added.map_err(|want| format!("{name}= to be {want}"))?;
                 only.given.push((filter.name, value));
                 continue;
             }
             let option = OPTIONS.iter().find(|option| option.name == name);
-            let option =
-                option.ok_or_else(|| format!("one of {}; there is no '{name}='", names()))?;
-            (option.set)(&mut spec, &value).map_err(|want| format!("{name}={want}"))?;
+            let option = option.ok_or_else(|| no_option(name))?;
+            (option.set)(&mut spec, &value).map_err(|want| format!("{name}= to be {want}"))?;
         }
         if spec.format == Format::REPORT && spec.report.form.is_none() {
             let ending = spec.place.file().and_then(Path::extension);
@@ -289,12 +310,21 @@ impl FromStr for OutputSpec {
     }
 }
 
-/// `,alerts=…`
-fn names() -> String {
+/// There is no option of this name, but of these.
+fn no_option(name: &str) -> String {
     let names = OPTIONS.iter().map(|option| option.name);
-    let names = names.chain(FILTERS.iter().map(|filter| filter.name));
-    let names = names.map(|name| format!(",{name}=…"));
-    names.collect::<Vec<_>>().join(" ")
+    let names: Vec<&str> = names
+        .chain(FILTERS.iter().map(|filter| filter.name))
+        .collect();
+    let near = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known, name), known));
+    let near = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let meant = near.filter(|(likeness, _)| *likeness > 0.8);
+    let meant = meant.map_or_else(String::new, |(_, known)| {
+        format!(", did you mean {known}=?")
+    });
+    format!("one of {}=; there is no {name}={meant}", names.join("=, "))
 }
 
 /// What comes before the options, and each with its value. A comma before the first option is the file
@@ -391,10 +421,10 @@ mod tests {
             ),
             (
                 "json:a,clients=internal",
-                ",sample=…; there is no 'clients='",
+                "server=, sample=; there is no clients=, did you mean client=?",
             ),
-            ("json,alerts=loud", "alerts=info, low, medium"),
-            ("json,alerts=high,low", "alerts=info, low, medium"),
+            ("json,alerts=loud", "alerts= to be info, low, medium"),
+            ("json,alerts=high,low", "alerts= to be info, low, medium"),
             ("csv,alerts=high", "an output that has alerts"),
             ("json,every=5s", "on an output of summary"),
             ("json,compression=gzip", "on an output of otlp"),
@@ -408,9 +438,9 @@ mod tests {
             ("otlp:grpcs://me:secret@a", "otlp:grpc://HOST:4317"),
             ("otlp:/tmp/file", "otlp:grpc://HOST:4317"),
             ("summary,every=5ms", "at least 1s"),
-            ("json:a,mode=666", "mode=600, 640"),
-            ("json:a,mode=440", "mode=600, 640"),
-            ("json:a,mode=0640", "mode=600, 640"),
+            ("json:a,mode=666", "mode= to be 600, 640"),
+            ("json:a,mode=440", "mode= to be 600, 640"),
+            ("json:a,mode=0640", "mode= to be 600, 640"),
             ("json,mode=640", "on an output to a file"),
             ("json,rotate=1M", "on an output to a file"),
             ("json:a,rotate=5", "a size (100M, 1G)"),
@@ -446,7 +476,7 @@ mod tests {
         let error = "json,status=6x"
             .parse::<OutputSpec>()
             .expect_err("no status");
-        assert!(error.contains("status=a code from 100"), "{error}");
+        assert!(error.contains("status= to be a code from 100"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::text::terminal;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
-use http_trace_model::process::Process;
+use http_trace_model::process::{self, Process};
 use http_trace_model::target::Target;
 
 /// IP protocol number of TCP.
@@ -40,6 +40,7 @@ impl Tracee {
         let process = message.process;
         let pid = process.map_or(0, |process| process.pid);
         let container = process.and_then(|process| process.workload.container.as_ref());
+        let pod = process.and_then(|process| process.workload.pod.as_ref());
         let metadata = Argument {
             name: "metadata",
             r#type: "trace.PktMeta",
@@ -67,6 +68,12 @@ impl Tracee {
                     .unwrap_or(""),
             },
             container_id: container.map_or("", |container| &container.id),
+            container: container.map(Container::of).unwrap_or_default(),
+            kubernetes: pod.map(Kubernetes::of).unwrap_or_default(),
+            context_flags: ContextFlags {
+                container_started: container.is_some(),
+                is_compat: false,
+            },
             cgroup_id: message.cgroup_id,
             host_name: &self.hostname,
             event_id: message.id.to_string(),
@@ -232,8 +239,8 @@ struct Record<'a> {
     executable: Executable<'a>,
     host_name: &'a str,
     container_id: &'a str,
-    container: Empty,
-    kubernetes: Empty,
+    container: Container<'a>,
+    kubernetes: Kubernetes<'a>,
     event_id: String,
     event_name: &'a str,
     matched_policies: [&'a str; 1],
@@ -253,8 +260,47 @@ struct Executable<'a> {
     path: &'a str,
 }
 
+/// `trace.Container`; what is empty is left out.
 #[derive(Default, Serialize)]
-struct Empty {}
+struct Container<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    image: &'a str,
+}
+
+impl<'a> Container<'a> {
+    fn of(container: &'a process::Container) -> Self {
+        Container {
+            id: &container.id,
+            name: container.name.as_deref().unwrap_or(""),
+            image: container.image.as_deref().unwrap_or(""),
+        }
+    }
+}
+
+/// `trace.Kubernetes`; what is empty is left out.
+#[derive(Default, Serialize)]
+struct Kubernetes<'a> {
+    #[serde(rename = "podName", skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(rename = "podNamespace", skip_serializing_if = "str::is_empty")]
+    namespace: &'a str,
+    #[serde(rename = "podUID", skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+}
+
+impl<'a> Kubernetes<'a> {
+    fn of(pod: &'a process::Pod) -> Self {
+        Kubernetes {
+            name: pod.name.as_deref().unwrap_or(""),
+            namespace: pod.namespace.as_deref().unwrap_or(""),
+            uid: &pod.uid,
+        }
+    }
+}
 
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -402,6 +448,43 @@ mod tests {
         let text = String::from_utf8(out).expect("UTF-8");
         let lines = text.lines().map(serde_json::from_str);
         lines.collect::<Result<_, _>>().expect("JSON")
+    }
+
+    #[test]
+    fn a_process_has_its_container_and_pod() {
+        let mut event = testing::event();
+        event.server_process = Some(Arc::new(Process {
+            workload: process::Workload {
+                service: None,
+                container: Some(process::Container {
+                    id: "c0ffee".into(),
+                    runtime: Some("containerd"),
+                    name: Some("shop".into()),
+                    image: Some("shop:1".into()),
+                }),
+                pod: Some(process::Pod {
+                    uid: "u-1".into(),
+                    name: Some("shop-7d".into()),
+                    namespace: Some("web".into()),
+                    ..process::Pod::default()
+                }),
+            },
+            ..Process::default()
+        }));
+        let records = records(&event);
+        assert_eq!(records[0]["container"], json!({}));
+        assert_eq!(records[0]["contextFlags"]["containerStarted"], json!(false));
+        let response = &records[1];
+        assert_eq!(
+            response["container"],
+            json!({"id": "c0ffee", "name": "shop", "image": "shop:1"})
+        );
+        assert_eq!(
+            response["kubernetes"],
+            json!({"podName": "shop-7d", "podNamespace": "web", "podUID": "u-1"})
+        );
+        assert_eq!(response["containerId"], "c0ffee");
+        assert_eq!(response["contextFlags"]["containerStarted"], json!(true));
     }
 
     #[test]

@@ -51,8 +51,8 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
         (
             &["--status", "6xx"][..],
             &[
-                "HTTP has no status codes above 599",
-                "0 events written, 2 left out by --status 6xx; no loss",
+                "HTTP has no codes from 600 on",
+                "0 events written, 2 left out by --status 6xx\n",
             ][..],
         ),
         (
@@ -72,7 +72,7 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
         ),
         (
             &["--peer", "192.0.2.1"],
-            &["1 response (2xx 1); 1 event written; no loss"],
+            &["1 response (2xx 1); 1 event written\n"],
         ),
     ] {
         let ran = run(&[&["detect", "--events", log][..], options].concat());
@@ -97,6 +97,98 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
 }
 
 #[test]
+fn times_are_local_and_with_utc_they_are_not() {
+    // As POSIX has it, so that no database of zones is needed; and as the database has it, where there is one.
+    let mut zones = vec![("JST-9", "18:23:14")];
+    if std::path::Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        zones.push(("Asia/Tokyo", "18:23:14"));
+    }
+    for (zone, local) in zones {
+        for (option, expected) in [(None, local), (Some("--utc"), "09:23:14")] {
+            let options = ["-r", NGINX, "-q", "-o", "pretty"]
+                .into_iter()
+                .chain(option);
+            let mut command = http_trace(&options.collect::<Vec<_>>());
+            let ran = ran(command.env("TZ", zone));
+            assert!(
+                ran.out.starts_with(expected),
+                "{zone} {option:?}: {}",
+                ran.out
+            );
+        }
+    }
+}
+
+#[test]
+fn an_output_that_takes_nothing_says_why_and_what_may_be_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.jsonl");
+    let all = format!("json:{}", file.display());
+    for (output, expected) in [
+        (
+            "eve,status=9xx",
+            &[
+                "--output eve: status=: HTTP has no codes from 600 on",
+                "eve: 49 events left out by status=9xx\n",
+            ][..],
+        ),
+        (
+            "csv,path=/tex,status=2xx,404",
+            &[
+                "csv: 49 events left out by path=/tex,status=2xx,404\n",
+                "path='/tex' matches only exactly /tex; did you mean '/tex*'?",
+            ],
+        ),
+        (
+            "csv,status=5xx",
+            &["csv: 46 events left out by status=5xx\n"],
+        ),
+    ] {
+        let ran = run(&["-r", NGINX, "-o", output, "-o", &all]);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        assert!(ran.err.contains("49 events written\n"), "{}", ran.err);
+        for expected in expected {
+            assert!(ran.err.contains(expected), "{output}: {}", ran.err);
+        }
+    }
+    let ran = run(&["-r", NGINX, "-o", "json,status=5xx"]);
+    let expected = "3 events written, 46 left out by what outputs take\n";
+    assert!(ran.err.contains(expected), "{}", ran.err);
+}
+
+#[test]
+fn the_last_line_says_what_was_not_readable_and_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pcap");
+    let whole = std::fs::read(NGINX).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let cut = cut.to_str().unwrap();
+    let tls = NGINX.replace("nginx", "tls");
+    for (options, expected) in [
+        (
+            &["-r", &tls][..],
+            "nothing was lost; not readable: 1 TLS on :443",
+        ),
+        (
+            &["-r", cut],
+            "; not all of the input was read; the rest was readable",
+        ),
+        (
+            &["-r", NGINX, "-o", "json:/dev/full"],
+            "lost: what could not be written or delivered",
+        ),
+        (
+            &["detect", "/dev/null"],
+            "nothing was lost; there was nothing to read",
+        ),
+    ] {
+        let ran = run(options);
+        let last = ran.err.lines().last().unwrap_or_default();
+        assert!(last.contains(expected), "{options:?}: {}", ran.err);
+    }
+}
+
+#[test]
 fn the_end_tells_what_was_seen_and_quiet_tells_nothing() {
     let ran_loud = run(&["-r", NGINX]);
     assert_eq!(ran_loud.status, 0);
@@ -111,6 +203,11 @@ fn the_end_tells_what_was_seen_and_quiet_tells_nothing() {
             .contains("48 responses (2xx 26, 3xx 3, 4xx 16, 5xx 3), 2 informational heads"),
         "{}",
         ran_loud.err
+    );
+    let last = ran_loud.err.lines().last().unwrap_or_default();
+    assert_eq!(
+        last,
+        "http-trace: nothing was lost; everything was readable"
     );
     let quiet = run(&["-r", NGINX, "-q"]);
     assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));

@@ -96,8 +96,19 @@ fn a_file_that_is_missing_or_no_capture_ends_with_1_after_the_others_were_read()
     ] {
         let ran = run(&["-r", NGINX, bad, "-o", "json"]);
         assert_eq!(ran.status, 1, "{}", ran.err);
-        let last = ran.err.lines().last().unwrap();
-        assert!(last.contains(expected), "it is not overlooked: {}", ran.err);
+        let mut last = ran.err.lines().rev();
+        let verdict = last.next().unwrap();
+        assert!(
+            verdict.contains("; not all of the input was read; "),
+            "{}",
+            ran.err
+        );
+        let named = last.next().unwrap();
+        assert!(
+            named.contains(expected),
+            "it is not overlooked: {}",
+            ran.err
+        );
         assert_eq!(statuses(&ran.out).len(), 48, "{}", ran.err);
     }
 }

@@ -19,8 +19,20 @@ fn folders_are_read_in_time_order_and_other_files_skipped() {
     scratch.file("c/empty", b"");
     let cut = PLAIN.pcap(1, 2);
     scratch.file("c/cut.pcap", &cut[..cut.len() - 1]);
+    let sizes = [
+        "a/readme.txt",
+        "b.pcap",
+        "a/z.pcap.gz",
+        "c/empty",
+        "c/cut.pcap",
+    ];
+    let sizes = sizes.map(|name| scratch.0.join(name).metadata().expect("a file").len());
+    let total: u64 = sizes.iter().sum();
     let mut frames = Frames::open(std::slice::from_ref(&scratch.0));
+    // What was no capture, and what was looked at to learn its time: the first is done with.
+    assert_eq!(frames.progress(), (sizes[0] + sizes[3], Some(total)));
     let rows = read(&mut frames);
+    assert_eq!(frames.progress(), (total, Some(total)));
     let seconds: Vec<_> = rows.iter().map(|row| row.0 / 1_000_000_000).collect();
     assert_eq!(seconds, [1, 10, 11, 11, 12, 12, 13]);
     assert_eq!(frames.skipped(), [text, scratch.0.join("c/empty")]);

@@ -82,6 +82,27 @@ fn who_invents_hosts_and_paths_makes_neither_services_nor_endpoints() {
     assert_eq!(report.endpoints[0].hits, report.left_out.endpoints);
 }
 
+/// As it is read again from where it was kept: in any order, the common one first.
+#[test]
+fn the_common_endpoint_takes_no_room_from_others() {
+    let mut counted = Inventory::new(Options::default());
+    counted.event(&event("GET /a", "", 200));
+    let tally = &counted.services["shop.example"].all;
+    let mut inventory = Inventory::new(Options::default());
+    let mut join = |method: &str, template: &str| {
+        let endpoint = (method.to_owned(), template.to_owned());
+        inventory.join_tally("shop.example".to_owned(), Some(endpoint), tally);
+    };
+    join("*", OTHER);
+    for n in 0..ENDPOINTS {
+        join("GET", &format!("/p{n}"));
+    }
+    let report = inventory.report();
+    assert_eq!(report.endpoints.len(), ENDPOINTS + 1);
+    assert_eq!(report.left_out.endpoints, 0);
+    assert!(report.endpoints.iter().all(|row| row.hits == 1));
+}
+
 #[test]
 fn links_that_lead_nowhere_are_told_with_where_they_are() {
     let mut inventory = Inventory::new(Options::default());

@@ -68,8 +68,12 @@ impl Transport for Http {
             Ok(answer) => answer,
             Err(error) => {
                 let is_lasting = matches!(error, Error::BadUri(_) | Error::Http(_));
+                let why = match error {
+                    Error::Timeout(_) => format!("no answer in {} s", PATIENCE.as_secs()),
+                    error => error.to_string(),
+                };
                 return Err(Failure {
-                    why: error.to_string(),
+                    why,
                     again: (!is_lasting).then_some(Duration::ZERO),
                 });
             }
@@ -78,6 +82,8 @@ impl Transport for Http {
         let after = answer.headers().get("retry-after");
         let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
         let again = match status.as_u16() {
+            // A page of a proxy, or of whatever else is at that port: nothing took the records.
+            200..=299 if is_page(answer.headers()) => None,
             200..=299 => {
                 let body = answer.body_mut().with_config().limit(LONGEST_ANSWER);
                 // The collector has it, whatever it says.
@@ -86,9 +92,18 @@ impl Transport for Http {
             429 | 502..=504 => Some(Duration::from_secs(after.unwrap_or(0))),
             _ => None,
         };
+        let page = match is_page(answer.headers()) && status.is_success() {
+            true => " with a page of HTML: it is no collector",
+            false => "",
+        };
         Err(Failure {
-            why: format!("answered {status}"),
+            why: format!("answered {status}{page}"),
             again,
         })
     }
+}
+
+fn is_page(headers: &HeaderMap) -> bool {
+    let kind = headers.get("content-type").map(|kind| kind.as_bytes());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"text/html"))
 }

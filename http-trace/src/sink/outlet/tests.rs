@@ -51,6 +51,7 @@ fn stuck(
         alerts: Alerts::None,
         only: None,
         takes: true,
+        by_filters: ByOutput::default(),
         render: Box::new(Json::new(&Style::default())),
         left_out: 0,
         writer: Some(writer.expect("a thread")),

@@ -62,6 +62,70 @@ fn some_events() -> Vec<HttpEvent> {
     vec![testing::event(), slow, hostile, unknown, unanswered]
 }
 
+/// Whatever is on a line: long methods, hosts and addresses, remarks, alerts and losses.
+#[test]
+fn nothing_is_broken_in_its_middle_on_a_terminal_of_eighty_columns_or_more() {
+    let mut events = some_events();
+    let request = format!(
+        "VERSION-CONTROL-AND-MORE /{} HTTP/1.1\r\nHost: 日本.example\r\n\r\n",
+        "日".repeat(90)
+    );
+    let mut long = testing::event_of(
+        testing::request(&request),
+        testing::response("HTTP/1.1 200 OK\r\n\r\n"),
+    );
+    long.client.ip = "2001:db8:1111:2222:3333:4444:5555:6666"
+        .parse()
+        .expect("an address");
+    events.push(long.clone());
+    long.server.ip = long.client.ip;
+    long.server_process = Some(std::sync::Arc::new(http_trace_model::process::Process {
+        pid: 4_194_304,
+        name: Some("kube-controller".into()),
+        ..Default::default()
+    }));
+    events.push(long);
+    for width in [80, 90, 109, 110, 120, 140, 160, 200, 300] {
+        let mut pretty = Pretty::new(&crate::sink::Style {
+            width: Some(width),
+            ..Default::default()
+        });
+        for event in &events {
+            let mut out = Vec::new();
+            pretty.event(&Entry { event, user: None }, &mut out);
+            let text = String::from_utf8(out).expect("UTF-8");
+            let remarked =
+                event.no_response.is_some() || !event.complete || !event.informational.is_empty();
+            assert!(
+                text.lines().count() <= 1 + usize::from(remarked),
+                "{width}: {text}"
+            );
+            for line in text.lines() {
+                assert!(columns(line) <= width, "{width}: {} {line}", columns(line));
+            }
+        }
+        let mut out = Vec::new();
+        let mut alert = http_trace_detect::testing::alert();
+        alert.proxy_suspected = true;
+        pretty.alert(&alert, &mut out);
+        pretty.loss(
+            &Loss {
+                count: 3,
+                unit: LossUnit::Records,
+                place: "ring_full",
+                since_ns: testing::TIME_NS,
+                until_ns: testing::TIME_NS,
+                detail: Some("a program of somebody else dropped what it took for an attack, on eth0 and eth1".into()),
+            },
+            &mut out,
+        );
+        let text = String::from_utf8(out).expect("UTF-8");
+        for line in text.lines() {
+            assert!(columns(line) <= width, "{width}: {line}");
+        }
+    }
+}
+
 /// As on a terminal of eighty columns: a line each, whatever is on it.
 #[test]
 fn a_narrow_terminal_gets_lines_that_fit() {

@@ -1,0 +1,129 @@
+//! Text in the columns of a terminal: how wide it is, cut, padded and wrapped. Escapes nothing.
+
+/// Columns that a text takes.
+pub fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
+}
+
+/// Columns of a character: two of those of East Asian scripts and of emoji (Unicode Standard Annex 11, wide and
+/// fullwidth), none of combining ones.
+fn width(c: char) -> usize {
+    match u32::from(c) {
+        0..0x300 => 1,
+        0x300..=0x36f | 0x200b..=0x200f | 0x20d0..=0x20ff | 0xfe00..=0xfe0f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1faff
+        | 0x2_0000..=0x3_fffd => 2,
+        _ => 1,
+    }
+}
+
+/// Cut to `most` columns, with an ellipsis in place of the end.
+pub fn cut(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let mut out = beginning(text.chars(), most.saturating_sub(1));
+    out.push('…');
+    out
+}
+
+/// Cut to `most` columns, with an ellipsis in place of the middle: both ends of an address tell it from others.
+pub fn cut_middle(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let room = most.saturating_sub(1);
+    let mut out = beginning(text.chars(), room.div_ceil(2));
+    out.push('…');
+    let end = beginning(text.chars().rev(), room / 2);
+    out.extend(end.chars().rev());
+    out
+}
+
+fn beginning(chars: impl Iterator<Item = char>, most: usize) -> String {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += width(*c);
+        used <= most
+    };
+    chars.take_while(fits).collect()
+}
+
+/// With blanks behind it, to fill `least` columns.
+pub fn padded(mut text: String, least: usize) -> String {
+    let missing = least.saturating_sub(columns(&text));
+    text.extend(std::iter::repeat_n(' ', missing));
+    text
+}
+
+/// Broken between words into lines of at most `width` columns: the first has `used` of them before it, the others
+/// begin with `indent` blanks. A word that fills more than a line is not broken.
+pub fn wrapped(text: &str, width: usize, used: usize, indent: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = used;
+    for (nth, word) in text.split(' ').enumerate() {
+        let wide = columns(word);
+        if nth > 0 && at + 1 + wide > width && at > indent {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            at = indent;
+        } else if nth > 0 {
+            out.push(' ');
+            at += 1;
+        }
+        out.push_str(word);
+        at += wide;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_have_columns() {
+        for (text, expected) in [
+            ("", 0),
+            ("/a→b…", 5),
+            ("日本", 4),
+            ("e\u{301}", 1),
+            ("🦀", 2),
+            ("é", 1),
+        ] {
+            assert_eq!(columns(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_says_so_and_fits() {
+        assert_eq!(cut("/a/b", 4), "/a/b");
+        assert_eq!(cut("/a/b/c", 4), "/a/…");
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(cut_middle("2001:db8::1", 20), "2001:db8::1");
+        assert_eq!(cut_middle("2001:db8:1:2:3:4:5:6", 12), "2001:d…4:5:6");
+        assert_eq!(padded("日".to_owned(), 4), "日  ");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        for (text, width, used, expected) in [
+            ("one two three", 80, 0, "one two three"),
+            ("one two three", 7, 0, "one two\n  three"),
+            ("one two three", 9, 2, "one two\n  three"),
+            ("one two", 7, 6, "one\n  two"),
+            ("a muchtoolongword b", 8, 0, "a muchtoolongword\n  b"),
+            ("", 8, 0, ""),
+        ] {
+            assert_eq!(wrapped(text, width, used, 2), expected);
+        }
+    }
+}
