@@ -172,7 +172,7 @@ impl Config {
             .collect()
     }
 
-    /// Options that were given and have no effect on a run of this source.
+    /// Options that were given but have no effect on a run of this source.
     pub fn without_effect(&self) -> Vec<&str> {
         let without = KEYS.iter();
         without
@@ -394,7 +394,10 @@ mod tests {
                 "--output 'json:': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (["-o", "json:a,clients=internal"], "there is no clients="),
-            (["-H", "a b"], "--headers 'a b': want all, none, or names"),
+            (
+                ["-H", "a b"],
+                "--headers 'a b': want all, none, or header names",
+            ),
             (["-H", "all,Date"], "--headers 'all': want it alone"),
             (["--emit", "now"], "--emit 'now': want auto, head, end"),
             (

@@ -273,7 +273,7 @@ impl Selection {
                     _ => format!("{text}*"),
                 };
                 format!(
-                    "{before}{option}{behind}'{text}' matches only exactly {text}; did you mean '{meant}'?"
+                    "{before}{option}{behind}'{text}' matches only {text} itself; did you mean '{meant}'?"
                 )
             }));
         }
@@ -281,7 +281,7 @@ impl Selection {
         let queries = queries.filter(|path| path.contains("?") && path.contains('='));
         hints.extend(queries.map(|path| {
             format!(
-                "{before}path{behind}'{path}' is compared with paths alone, which have no query"
+                "{before}path{behind}'{path}' is compared with the path only, without the query"
             )
         }));
         hints
@@ -292,8 +292,8 @@ impl Selection {
         let beyond = self.status.named().filter(|statuses| statuses.first >= 600);
         beyond.map(move |statuses| {
             format!(
-                "{before}status{behind}HTTP has no codes from 600 on (RFC 9110 section 15); {} is written only if \
-                 a server makes it up",
+                "{before}status{behind}HTTP has no status codes above 599 (RFC 9110 section 15); {} only matches \
+                 invalid responses",
                 statuses.first
             )
         })

@@ -51,7 +51,7 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
         (
             &["--status", "6xx"][..],
             &[
-                "HTTP has no codes from 600 on",
+                "HTTP has no status codes above 599",
                 "0 events written, 2 left out by --status 6xx\n",
             ][..],
         ),
@@ -128,7 +128,7 @@ fn an_output_that_takes_nothing_says_why_and_what_may_be_meant() {
         (
             "eve,status=9xx",
             &[
-                "--output eve: status=: HTTP has no codes from 600 on",
+                "--output eve: status=: HTTP has no status codes above 599",
                 "eve: 49 events left out by status=9xx\n",
             ][..],
         ),
