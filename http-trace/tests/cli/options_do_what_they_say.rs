@@ -136,7 +136,7 @@ fn an_output_that_takes_nothing_says_why_and_what_may_be_meant() {
             "csv,path=/tex,status=2xx,404",
             &[
                 "csv: 49 events left out by path=/tex,status=2xx,404\n",
-                "path='/tex' matches only exactly /tex; did you mean '/tex*'?",
+                "path='/tex' matches only /tex itself; did you mean '/tex*'?",
             ],
         ),
         (
