@@ -1,15 +1,19 @@
 //! Connections that are not followed: which segment admits one.
 
 use super::{
-    Block, Claim, Context, Continue, Env, Scratch, Syn, Verified, View, clear_flow, generation,
-    held, known::unsure, mode, other_side, ship_all, ship_raw, side, side_flag, steps,
+    env::{Claim, Context, Env, Verified, View},
+    first::{First, PEEK},
+    known::unsure,
+    segment::{clear_flow, first_bytes},
+    ship::{ship_all, ship_raw, tell_start},
+    state::{Block, Continue, Scratch, Syn, generation, held, mode, other_side, side, side_flag},
 };
 use crate::{
     config::FilterConfig,
     counter::Counter,
     framer::{RequestQueue, Window},
     record::flag,
-    start_line::{self, is_token},
+    start_line,
     walk::{Segment, tcp_flag},
 };
 
@@ -134,7 +138,7 @@ pub(super) fn admit<E: Env>(
     if first == First::Status {
         side(s).framer.lose();
         env.count(Counter::BecameUnsure, 1);
-        steps::tell_start(s, env);
+        tell_start(s, env);
         if !insert(s, env) {
             return false;
         }
@@ -209,137 +213,4 @@ pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             false
         }
     }
-}
-
-/// How an unknown connection's segment begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum First {
-    /// Anything else.
-    Other = 0,
-    /// A strict status line.
-    Status = 1,
-    /// A method and a blank: a request line may follow.
-    Request = 2,
-    /// A prefix of either that fills the segment, a word alone, or what may stand before a message.
-    Prefix = 3,
-    /// A TLS ClientHello (RFC 8446 §5.1).
-    Tls = 4,
-    /// The HTTP/2 preface (RFC 9113 §3.4).
-    Http2 = 5,
-}
-
-impl First {
-    /// The one with this number.
-    #[inline(always)]
-    pub const fn from_number(n: u32) -> Self {
-        match n {
-            1 => First::Status,
-            2 => First::Request,
-            3 => First::Prefix,
-            4 => First::Tls,
-            5 => First::Http2,
-            _ => First::Other,
-        }
-    }
-}
-
-const PEEK: u32 = 16;
-/// Bytes that decide a status line.
-const DECIDES: u32 = start_line::STATUS_LINE_DECIDES as u32;
-
-/// Loads and classifies the first sixteen bytes.
-#[inline(always)]
-pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
-    let len = if s.end < PEEK { s.end } else { PEEK };
-    if len == 0 || !env.load(&mut s.block, s.payload_offset, len) {
-        env.count(Counter::LoadFailed, 1);
-        return First::Other;
-    }
-    let [w0, w1] = first_words(&s.block);
-    let b0 = w0 as u8;
-    if b0 == 0x16 {
-        let hello = len >= 6 && (w0 >> 8) as u8 == 3 && (w0 >> 40) as u8 == 1;
-        return if hello { First::Tls } else { First::Other };
-    }
-    if !is_token(b0) && b0 != b'\r' && b0 != b'\n' {
-        return First::Other;
-    }
-    if len == PEEK && b0 == b'H' && start_line::status_in_words(w0, w1).is_some() {
-        return First::Status;
-    }
-    E::classify(w0, w1, len)
-}
-
-/// [`first_bytes`] of a segment that begins with a token or a blank line, and not with a whole status
-/// line; of its first `len` bytes, at most sixteen, in two little-endian words.
-#[inline(always)]
-pub fn classify(w0: u64, w1: u64, len: u32) -> First {
-    let b0 = w0 as u8;
-    if w0 == u64::from_le_bytes(*b"\r\n\r\n\0\r\nQ") {
-        // PROXY protocol version 2: a message may follow.
-        return First::Prefix;
-    }
-    if len >= 13 && w0 == u64::from_le_bytes(*b"PRI * HT") {
-        let version_2 = w1 & 0xff_ffff_ffff == u64::from_le_bytes(*b"TP/2.\0\0\0");
-        return if version_2 {
-            First::Http2
-        } else {
-            First::Other
-        };
-    }
-    let byte = |i: u32| match i {
-        0..8 => (w0 >> (8 * i)) as u8,
-        _ => (w1 >> (8 * (i - 8))) as u8,
-    };
-    let mut i = 0;
-    while i < PEEK && i < len {
-        let b = byte(i);
-        if b == b' ' && i > 0 {
-            return First::Request;
-        }
-        if !is_token(b) {
-            let ends_line = b == b'\r' || b == b'\n';
-            if ends_line && b0.is_ascii_uppercase() {
-                // A word alone: a request only where the client's stream begins.
-                return First::Prefix;
-            }
-            if !ends_line || i >= 4 {
-                break;
-            }
-        }
-        i += 1;
-    }
-    if i == PEEK {
-        // Sixteen bytes of token: longer than any registered method but one or two.
-        return First::Request;
-    }
-    if i == len {
-        return First::Prefix;
-    }
-    // The beginning of a status line, up to the segment's end: its first byte that no token has is the
-    // slash of `HTTP/`.
-    if i != 4 || !start_line::begins_with_http(w0) {
-        return First::Other;
-    }
-    while i < DECIDES && i < len {
-        if !start_line::status_byte(i as u8, byte(i)) {
-            return First::Other;
-        }
-        i += 1;
-    }
-    if i == DECIDES {
-        First::Status
-    } else {
-        First::Prefix
-    }
-}
-
-#[inline(always)]
-fn first_words(block: &Block) -> [u64; 2] {
-    let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |w| u64::from_le_bytes(*w));
-    [
-        word(block.bytes.first_chunk()),
-        word(block.bytes.get(8..16).and_then(<[u8]>::first_chunk)),
-    ]
 }

@@ -1,9 +1,8 @@
 //! What the filter asks of the place it runs in, and how it reads a block.
 
 use super::{
-    BLOCK_BYTES, Block, First, Flow, HandBack, Scratch, Syn, after_syn, classify,
-    ends_request_line, fill_header, frame_step, learn_syn, note_close, prepare_record,
-    remember_close, take_body,
+    first::First,
+    state::{BLOCK_BYTES, Block, Flow, HandBack, Scratch, Syn},
 };
 use crate::{
     counter::Counter,
@@ -24,73 +23,41 @@ pub enum Claim {
 }
 
 /// Hints for the kernel's verifier, and the parts of the filter that it verifies by themselves, so
-/// that it walks each of their paths once and not again for every path before them. Elsewhere the
-/// provided functions do.
+/// that it walks each of their paths once and not again for every path before them. Where there is no
+/// verifier, [`super::Unverified`] provides all of it.
 pub trait Verified: Sized {
     /// `value & bits` in a form that the verifier sees and the compiler keeps. `bits + 1` is a
     /// power of two.
-    fn mask(value: u32, bits: u32) -> u32 {
-        value & bits
-    }
+    fn mask(value: u32, bits: u32) -> u32;
     /// The same number, of which the verifier knows nothing any more; see [`Window::forget`]. The
     /// block lends a zero that the verifier does not know for one.
-    fn forget(_block: &Block, number: u32) -> u32 {
-        number
-    }
-    /// [`frame_step`].
-    fn frame_step(s: &mut Scratch) {
-        frame_step::<Self>(s);
-    }
-    /// [`fill_header`].
-    fn fill_header(s: &mut Scratch) {
-        fill_header(s);
-    }
-    /// [`prepare_record`].
-    fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
-        prepare_record(s, seq, skip_from, skip_to, extra);
-    }
-    /// [`take_body`].
-    fn take_body(s: &mut Scratch) {
-        take_body(s);
-    }
-    /// [`learn_syn`].
-    fn learn_syn(s: &mut Scratch) -> bool {
-        learn_syn(s)
-    }
-    /// [`after_syn`].
+    fn forget(block: &Block, number: u32) -> u32;
+    /// [`super::frame_step`].
+    fn frame_step(s: &mut Scratch);
+    /// [`super::fill_header`].
+    fn fill_header(s: &mut Scratch);
+    /// [`super::prepare_record`].
+    fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16);
+    /// [`super::take_body`].
+    fn take_body(s: &mut Scratch);
+    /// [`super::learn_syn`].
+    fn learn_syn(s: &mut Scratch) -> bool;
+    /// [`super::after_syn`].
     fn after_syn(s: &mut Scratch) -> bool
     where
-        Self: Env,
-    {
-        after_syn::<Self>(s)
-    }
-    /// [`note_close`].
-    fn note_close(s: &mut Scratch) {
-        note_close(s);
-    }
-    /// [`remember_close`].
-    fn remember_close(s: &mut Scratch) -> bool {
-        remember_close(s)
-    }
+        Self: Env;
+    /// [`super::note_close`].
+    fn note_close(s: &mut Scratch);
+    /// [`super::remember_close`].
+    fn remember_close(s: &mut Scratch) -> bool;
     /// [`find_lf`].
-    #[inline(always)]
-    fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool) {
-        find_lf::<Self>(block, at, end)
-    }
+    fn find_lf(block: &Block, at: u32, end: u32) -> (u32, bool);
     /// [`match_suffix`].
-    #[inline(always)]
-    fn match_suffix(block: &Block, state: u8, at: u32, end: u32) -> u8 {
-        match_suffix::<Self>(block, state, at, end)
-    }
-    /// [`classify`].
-    #[inline(always)]
-    fn classify(w0: u64, w1: u64, len: u32) -> First {
-        classify(w0, w1, len)
-    }
-    /// [`ends_request_line`].
-    fn ends_request_line(&self, block: &Block, len: u32) -> bool {
-        ends_request_line::<Self>(block, len)
-    }
+    fn match_suffix(block: &Block, state: u8, at: u32, end: u32) -> u8;
+    /// [`super::classify`].
+    fn classify(w0: u64, w1: u64, len: u32) -> First;
+    /// [`super::ends_request_line`].
+    fn ends_request_line(&self, block: &Block, len: u32) -> bool;
 }
 
 /// What the filter needs of the place it runs in.

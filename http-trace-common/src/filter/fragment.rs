@@ -4,9 +4,12 @@
 //! To the flow such a segment is a hole: where that is not provably body the direction becomes
 //! `Unsure`, as after any other, until the host hands its framing back.
 
-use super::admit::{First, first_bytes};
 use super::{
-    Claim, Context, Continue, Env, Scratch, clear_flow, followed, generation, prepare, side, steps,
+    env::{Claim, Context, Env},
+    first::First,
+    segment::{clear_flow, first_bytes, followed, prepare},
+    ship::emit_passed,
+    state::{BLOCK_BYTES, Continue, Scratch, generation, side},
 };
 use crate::{
     config::{FilterConfig, decap},
@@ -18,7 +21,7 @@ use crate::{
 };
 
 /// Calls of [`fragment_step`] that ship a piece of 64 KiB.
-pub const FRAGMENT_STEPS: u32 = 64 / (super::BLOCK_BYTES >> 10);
+pub const FRAGMENT_STEPS: u32 = 64 / (BLOCK_BYTES >> 10);
 
 /// Looks at the piece in the IP packet that begins at `at` of a frame. `true` when
 /// [`fragment_step`] is to be called until it says `false`.
@@ -77,7 +80,7 @@ pub fn begin_fragment<E: Env>(
 #[inline(always)]
 pub fn fragment_step<E: Env>(s: &mut Scratch, env: &mut E) -> Continue {
     let left = s.end.saturating_sub(s.at);
-    let block = super::BLOCK_BYTES;
+    let block = BLOCK_BYTES;
     let len = if left < block { left } else { block };
     if len != 0 {
         let len = E::mask(len - 1, block - 1) + 1;
@@ -176,7 +179,7 @@ fn first_of_segment<E: Env>(
             let own = side(s);
             if E::FRAMES && own.told != own.next {
                 // The host will have bytes on both sides of what was skipped since.
-                steps::emit_passed(s, env);
+                emit_passed(s, env);
             }
         }
         Claim::Refused => return flags,

@@ -1,13 +1,14 @@
 //! Connections that are followed: what of a segment is new, and what becomes of a direction whose
 //! framing is lost.
 
-use super::steps::wanted;
 use super::{
-    Context, Continue, Env, Scratch,
-    admit::{First, first_bytes},
-    held, mode, other_side,
+    env::{Context, Env},
+    first::First,
+    frame::wanted,
     resync::take_back,
-    ship_all, side, side_flag, steps, untold,
+    segment::first_bytes,
+    ship::{emit_passed, emit_start, ship_all},
+    state::{Continue, Scratch, held, mode, other_side, side, side_flag, untold},
 };
 use crate::{
     config::FilterConfig,
@@ -74,10 +75,10 @@ pub(super) fn known_flow<E: Env>(
         } else {
             if own.flags & side_flag::AT_START != 0 {
                 // The stream's first bytes are late or lost: the host must know where it begins.
-                steps::emit_start(s, env);
+                emit_start(s, env);
             } else if E::FRAMES && own.told != own.next {
                 // What was skipped up to the hole was body all the same.
-                steps::emit_passed(s, env);
+                emit_passed(s, env);
             }
             let own = side(s);
             if !own.framer.pass_on_trial(gap) {
@@ -184,7 +185,7 @@ const CLOSED: u16 = side_flag::FIN | side_flag::RST;
 
 /// The segment at hand closes its direction, or comes after one that did: what becomes of the flow.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
 #[inline(always)]
 pub fn note_close(s: &mut Scratch) {
     let (tcp_flags, seq, end) = (s.tcp_flags as u8, s.seq, s.end);

@@ -14,39 +14,46 @@
 
 mod admit;
 mod env;
+mod first;
 mod fragment;
+mod frame;
 mod known;
 mod raw;
 mod resync;
+mod segment;
+mod ship;
 mod state;
 mod steps;
 pub mod sum;
 mod syn;
+mod unverified;
 
-pub use admit::{First, classify, ends_request_line};
-pub(crate) use env::View;
+pub use admit::ends_request_line;
 pub use env::{Claim, Context, Env, Verified, find_lf, match_suffix};
+pub use first::{First, classify};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
+pub use frame::{frame_step, take_body};
 pub use known::note_close;
 pub use raw::{drop_rest, raw as raw_step};
+pub use ship::{fill_header, prepare_record};
 pub use state::{
-    BLOCK_BYTES, Block, Flow, HandBack, Handed, Scratch, Side, Syn, handed, held, met, mode,
-    side_flag, untold,
+    BLOCK_BYTES, Block, Continue, Flow, HandBack, Handed, Scratch, Side, Syn, handed, held, met,
+    mode, side_flag, untold,
 };
-pub use steps::{frame_step, prepare_record, step, take_body};
+pub use steps::step;
 pub use syn::{after_syn, learn_syn, remember_close};
+pub use unverified::Unverified;
 
 use crate::{
     config::FilterConfig,
     counter::Counter,
-    flow::{Address, FlowKey, seq_distance},
-    framer::Framer,
-    record::{self, flag},
+    flow::seq_distance,
+    record::flag,
     walk::{Segment, tcp_flag},
 };
-
-/// Whether any step remains to be taken.
-pub type Continue = bool;
+use segment::{followed, prepare};
+use ship::{emit_position, ship_raw, tell_end, tell_start};
+use state::side;
 
 /// Steps that ship a segment of 128 KiB as it is: its blocks, one cut in two where it is new only in
 /// part, and the ends. What leaves by lo has been seen with 93 KiB: it is cut only after the hook.
@@ -96,7 +103,7 @@ pub fn begin<E: Env>(
                 if s.syn.begins(segment.direction, s.seq) {
                     s.record_flags |= u32::from(flag::STREAM_BEGINS);
                 }
-                steps::tell_start(s, env);
+                tell_start(s, env);
             }
             true
         }
@@ -121,7 +128,7 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
     if s.held == held::REFUSED {
         if closing {
-            steps::tell_end(s, env);
+            tell_end(s, env);
         }
         return;
     }
@@ -146,7 +153,7 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
             // The place is not the SYN's.
             s.record_flags &= !u32::from(flag::SYN);
         }
-        steps::emit_position::<E>(s, env);
+        emit_position::<E>(s, env);
     }
     if s.heads > 1 {
         env.count(Counter::SkbSeveralHeads, 1);
@@ -168,165 +175,4 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     } else {
         env.give_up(&s.key);
     }
-}
-
-/// The fields of the scratch and of the record's header that stay the same for all of a segment.
-#[inline(always)]
-fn prepare<E: Env>(s: &mut Scratch, config: &FilterConfig, segment: &Segment, context: &Context) {
-    // As words, and zeroes that the compiler does not know for such: it would make loops over bytes
-    // of both.
-    s.key = bytemuck::cast(bytemuck::cast::<_, [u64; 5]>(segment.key));
-    let zero = E::forget(&s.block, 0);
-    s.direction = segment.direction as u32;
-    s.mode = mode::FRAME;
-    s.seq = segment.payload_seq();
-    s.tcp_flags = u32::from(segment.flags);
-    s.payload_offset = segment.payload_offset;
-    s.at = zero;
-    s.loaded = zero;
-    s.cursor = zero;
-    s.raw_end = zero;
-    s.frame_from = zero;
-    s.in_order = zero;
-    s.dropped = zero;
-    s.untold = zero;
-    s.heads = zero;
-    s.steps = config.steps;
-    let mut flags = flag::FILTERED;
-    if segment.flags & tcp_flag::ACK != 0 {
-        flags |= flag::ACK;
-    }
-    if segment.flags & tcp_flag::SYN != 0 {
-        flags |= flag::SYN;
-    }
-    if context.egress {
-        flags |= flag::EGRESS;
-    }
-    s.record_flags = u32::from(flags);
-    s.time_ns = context.time_ns;
-    s.ack = segment.ack;
-    s.wire_len = context.wire_len;
-    s.interface = context.interface;
-    s.hook = context.hook as u32;
-}
-
-/// The fields of a record's header that are the same for all records of a segment. Filled in only
-/// once there is a record: most segments have none.
-#[inline(always)]
-pub fn fill_header(s: &mut Scratch) {
-    // As words: copied as arrays they cost the kernel's program a loop over bytes.
-    let words = |address: Address| bytemuck::cast::<_, [u64; 2]>(address);
-    let (a, b, a_port, b_port) = (words(s.key.a), words(s.key.b), s.key.a_port, s.key.b_port);
-    let (src, dst, src_port, dst_port) = if s.direction == 0 {
-        (a, b, a_port, b_port)
-    } else {
-        (b, a, b_port, a_port)
-    };
-    let header = &mut s.block.header;
-    header.time_ns = s.time_ns;
-    header.src = bytemuck::cast(src);
-    header.dst = bytemuck::cast(dst);
-    header.netns = s.key.netns;
-    header.generation = 0;
-    header.seq = s.seq;
-    header.ack = s.ack;
-    header.skip_from = s.seq;
-    header.skip_to = s.seq;
-    header.len = 0;
-    header.wire_len = s.wire_len;
-    header.src_port = src_port;
-    header.dst_port = dst_port;
-    header.flags = s.record_flags as u16;
-    header.retransmissions = 0;
-    header.version = record::VERSION;
-    header.hook = s.hook as u8;
-    header.interfaces[0] = s.interface;
-    header.interfaces[1] = 0;
-    header.interfaces[2] = 0;
-    header.interfaces[3] = 0;
-}
-
-/// Whether one of the ports is among those to follow. Which end is the server is not known here;
-/// the host looks again.
-#[inline(always)]
-fn followed(config: &FilterConfig, key: &FlowKey) -> bool {
-    if config.port_ranges == 0 {
-        return true;
-    }
-    let mut i = 0;
-    while i < config.ports.len() {
-        let range = &config.ports[i];
-        let inside = |port: u16| port >= range.first && port <= range.last;
-        if i < config.port_ranges as usize && (inside(key.a_port) || inside(key.b_port)) {
-            return true;
-        }
-        i += 1;
-    }
-    false
-}
-
-#[inline(always)]
-pub(crate) fn side(s: &mut Scratch) -> &mut Side {
-    if s.direction == 0 {
-        &mut s.flow.sides[0]
-    } else {
-        &mut s.flow.sides[1]
-    }
-}
-
-#[inline(always)]
-pub(crate) fn other_side(s: &mut Scratch) -> &mut Side {
-    if s.direction == 0 {
-        &mut s.flow.sides[1]
-    } else {
-        &mut s.flow.sides[0]
-    }
-}
-
-/// Of a flow that begins at this time: never 0, which stands for none.
-#[inline(always)]
-pub(crate) const fn generation(time_ns: u64) -> u32 {
-    (time_ns >> 16) as u32 | 1
-}
-
-/// Makes the flow an empty one. As words, and a zero that the compiler does not know for one: it would
-/// make a loop over bytes of it.
-#[inline(always)]
-fn clear_flow<E: Env>(s: &mut Scratch) {
-    let zero = u64::from(E::forget(&s.block, 0));
-    let words: &mut [u64; size_of::<Flow>() / 8] = bytemuck::cast_mut(&mut s.flow);
-    for word in words {
-        *word = zero;
-    }
-    s.flow.sides[0].framer = new_framer::<E>();
-    s.flow.sides[1].framer = new_framer::<E>();
-}
-
-/// The framer of a direction that is taken up.
-#[inline(always)]
-fn new_framer<E: Env>() -> Framer {
-    let mut framer = Framer::new();
-    if !E::FRAMES {
-        framer.lose();
-    }
-    framer
-}
-
-/// The whole segment ships as it is, without the flow's knowledge.
-#[inline(always)]
-fn ship_raw<E: Env>(s: &mut Scratch) {
-    clear_flow::<E>(s);
-    // Where something is skipped the host must know that this cannot say what; elsewhere nothing is.
-    s.flow.generation = u32::from(!E::FRAMES);
-    s.block.header.trial_from = 0;
-    s.in_order = 0;
-    ship_all(s);
-}
-
-/// The whole segment ships as it is.
-#[inline(always)]
-fn ship_all(s: &mut Scratch) {
-    s.mode = mode::RAW;
-    s.raw_end = s.end;
-    s.frame_from = s.end;
 }

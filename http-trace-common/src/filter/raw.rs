@@ -3,10 +3,11 @@
 //! comes of it. Nothing is skipped here.
 
 use super::{
-    Env, Scratch, View, held, mode,
+    env::{Env, View},
     resync::{fail_trial, tell_trial, try_out},
-    side,
-    steps::{load, ship},
+    segment::load,
+    ship::ship,
+    state::{Scratch, held, mode, side},
 };
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
 

@@ -4,7 +4,11 @@
 //! has gone on when a hand-back comes, so that only a trial recovers it. A direction inside one long
 //! body begins no head to try, so that only a hand-back does. Nothing is skipped before either.
 
-use super::{Env, Handed, Scratch, Side, handed, met, side, side_flag, steps::LINES_AT_ONCE};
+use super::{
+    env::Env,
+    frame::LINES_AT_ONCE,
+    state::{Handed, Scratch, Side, handed, met, side, side_flag},
+};
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
 
 /// Takes the framing over from the host: all of it, if both directions stand where it says, since

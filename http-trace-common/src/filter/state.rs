@@ -9,6 +9,9 @@ use crate::{
     walk::Tunnel,
 };
 
+/// Whether any step remains to be taken.
+pub type Continue = bool;
+
 /// Bits of [`Side::flags`].
 pub mod side_flag {
     /// `floor`, `next` and `told` are valid.
@@ -208,6 +211,7 @@ pub mod handed {
 
 /// Bytes of a [`Block`] that can be loaded at once.
 pub const BLOCK_BYTES: u32 = MAX_BYTES as u32;
+
 /// Room after them, so that a word read at the last byte stays inside.
 const SLACK: usize = 64;
 
@@ -216,7 +220,7 @@ const SLACK: usize = 64;
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Block {
-    /// Always 0, which the verifier does not know: see [`super::Verified::forget`].
+    /// Always 0, which the verifier does not know: see `Verified::forget`.
     pub zero: u64,
     /// The tunnel; set at the beginning of each packet.
     pub tunnel: Tunnel,
@@ -284,7 +288,7 @@ pub struct Scratch {
     pub flow: Flow,
     /// What the host handed back, when it is looked at.
     pub hand_back: HandBack,
-    /// When the segment was seen; see [`crate::filter::Context`], as the four below.
+    /// When the segment was seen; see `Context`, as the four below.
     pub time_ns: u64,
     /// The frame's length on the wire.
     pub wire_len: u32,
@@ -342,3 +346,43 @@ pub struct Scratch {
     /// The record in the making.
     pub block: Block,
 }
+
+#[inline(always)]
+pub(super) fn side(s: &mut Scratch) -> &mut Side {
+    if s.direction == 0 {
+        &mut s.flow.sides[0]
+    } else {
+        &mut s.flow.sides[1]
+    }
+}
+
+#[inline(always)]
+pub(super) fn other_side(s: &mut Scratch) -> &mut Side {
+    if s.direction == 0 {
+        &mut s.flow.sides[1]
+    } else {
+        &mut s.flow.sides[0]
+    }
+}
+
+/// Of a flow that begins at this time: never 0, which stands for none.
+#[inline(always)]
+pub(super) const fn generation(time_ns: u64) -> u32 {
+    (time_ns >> 16) as u32 | 1
+}
+
+/// Of the segment's direction, then of the other: whether a SYN was seen, and where the stream begins.
+#[inline(always)]
+pub(super) fn both(s: &Scratch) -> (bool, u32, bool, u32) {
+    let [a, b] = s.syn.first;
+    let (knows_a, knows_b) = (s.syn.valid & 1 != 0, s.syn.valid & 2 != 0);
+    if s.direction == 0 {
+        (knows_a, a, knows_b, b)
+    } else {
+        (knows_b, b, knows_a, a)
+    }
+}
+
+/// How far behind its stream's beginning a segment may be that tells of it, in bytes: the SYN that
+/// is remembered may be of an older connection.
+pub(super) const NEAR_START: i32 = 1 << 20;

@@ -4,7 +4,10 @@
 //! A sender that leaves checksums to its network card has not filled them in where it is seen. So what is
 //! learned first, from each direction's SYN, is that it does.
 
-use super::{BLOCK_BYTES, Env, Scratch, Syn};
+use super::{
+    env::Env,
+    state::{BLOCK_BYTES, Scratch, Syn},
+};
 use crate::walk::{HEADER_SPACE, Segment, Sum, of_header, tcp_flag};
 
 /// Whether a SYN, FIN or RST is not to be looked at any further. One with payload always is.

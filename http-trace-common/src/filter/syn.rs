@@ -3,7 +3,11 @@
 use bytemuck::Zeroable;
 
 use super::{
-    Env, Scratch, Side, Syn, generation, new_framer, other_side, side, side_flag, steps, untold,
+    env::Env,
+    segment::new_framer,
+    state::{
+        NEAR_START, Scratch, Side, Syn, both, generation, other_side, side, side_flag, untold,
+    },
 };
 use crate::{
     framer::{Phase, RequestQueue},
@@ -34,7 +38,7 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
 /// What the SYN, or SYN-ACK, at hand says beside what is known of its tuple; whether the host is to
 /// hear of it.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
 #[inline(always)]
 pub fn learn_syn(s: &mut Scratch) -> bool {
     let (known, first, ..) = both(s);
@@ -153,7 +157,7 @@ fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
 /// or forged as well: it is remembered beside that. Whether the connection is forgotten: inside an
 /// exchange, what goes on would not be understood without it.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
 #[inline(always)]
 pub fn remember_close(s: &mut Scratch) -> bool {
     let (flags, ack) = (s.tcp_flags as u8, s.ack);
@@ -197,7 +201,7 @@ pub fn remember_close(s: &mut Scratch) -> bool {
 /// connection. Whether the segment is such a SYN, with data: it ships as it is, and the host makes
 /// nothing of it until it hears of the SYN-ACK.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame_step`] is.
+/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
 #[inline(always)]
 pub fn after_syn<E: Env>(s: &mut Scratch) -> bool {
     let flags = s.tcp_flags as u8;
@@ -237,23 +241,11 @@ fn tell_peer_start<E: Env>(s: &mut Scratch) {
     }
 }
 
-/// Of the segment's direction, then of the other: whether a SYN was seen, and where the stream begins.
-#[inline(always)]
-pub(super) fn both(s: &Scratch) -> (bool, u32, bool, u32) {
-    let [a, b] = s.syn.first;
-    let (knows_a, knows_b) = (s.syn.valid & 1 != 0, s.syn.valid & 2 != 0);
-    if s.direction == 0 {
-        (knows_a, a, knows_b, b)
-    } else {
-        (knows_b, b, knows_a, a)
-    }
-}
-
 /// Whether a number is that of a direction's beginning, or a copy's, behind `next`, where it stands: a
 /// stack gives the next use of a tuple a number ahead (RFC 9293 §3.4.1).
 #[inline(always)]
 const fn is_behind(first: u32, next: u32) -> bool {
-    next.wrapping_sub(first) < steps::NEAR_START as u32
+    next.wrapping_sub(first) < NEAR_START as u32
 }
 
 /// Whether the data of a SYN is not the followed connection's.

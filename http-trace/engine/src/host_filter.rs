@@ -10,7 +10,9 @@ use bytemuck::Zeroable;
 use http_trace_common::{
     config::{FilterConfig, Snippet, decap},
     counter::{self, Counter},
-    filter::{self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn, Verified},
+    filter::{
+        self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn, Unverified,
+    },
     flow::{Address, FlowKey},
     record::Record,
     walk::{self, Segment, Skip, Tunnel, tcp_flag},
@@ -345,7 +347,7 @@ struct HostEnv<'a, F, const FRAMES: bool> {
     emit: &'a mut F,
 }
 
-impl<F: FnMut(Record<'_>), const FRAMES: bool> Verified for HostEnv<'_, F, FRAMES> {}
+impl<F: FnMut(Record<'_>), const FRAMES: bool> Unverified for HostEnv<'_, F, FRAMES> {}
 
 impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
     const FRAMES: bool = FRAMES;

@@ -1,0 +1,85 @@
+//! The framer over the block at hand: heads line by line, and the part of a body that is to ship.
+
+use super::{
+    env::{Env, Verified, View},
+    state::{Scratch, met, side},
+};
+use crate::{
+    framer::{self, Event, Phase},
+    record::flag,
+};
+
+/// Lines of a head that one step frames.
+pub(super) const LINES_AT_ONCE: u32 = 8;
+
+/// One step of the framer over the block; what it met goes to [`Scratch::met`].
+///
+/// Apart from the rest so that the kernel's verifier walks each of its paths once, and not again
+/// together with each path of what comes after.
+#[inline(always)]
+pub fn frame_step<E: Verified>(s: &mut Scratch) {
+    // The queue and the framer both live in the flow; the window is the block.
+    let (mut framer, mut queue) = (side(s).framer.on_its_word(), s.flow.queue);
+    let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
+    side(s).framer.go_on(framer);
+    s.flow.queue = queue;
+    if s.cursor == 0 && framer.is_at_start_line() {
+        s.record_flags |= u32::from(flag::HEAD_BEGINS);
+    }
+    s.cursor = s.cursor.wrapping_add(step.taken);
+    // Only which event it is, and the framer's state, are looked at: what an event carries is
+    // undefined in the others, and the verifier refuses to move what is.
+    s.met = match step.event {
+        None | Some(Event::BodyBegins { .. } | Event::MessageEnds | Event::Preface) => 0,
+        Some(Event::HeadBegins { .. }) if framer.is_at_start_line() => met::HEAD_BEGINS,
+        // Where a body was possible a status line may be a body's: nothing after it is proven.
+        Some(Event::HeadBegins { .. }) => met::LOST,
+        Some(Event::HeadEnds { .. }) => {
+            let bad = framer.flags() & framer::flag::BAD_STATUS != 0;
+            met::HEAD_ENDS
+                | if bad { met::BAD_STATUS } else { 0 }
+                | match framer.phase() {
+                    Phase::Opaque => met::TUNNEL,
+                    Phase::Unsure => met::LOST,
+                    _ => 0,
+                }
+        }
+        Some(Event::NotHttp { .. }) if framer.has_framed() => met::NOT_HTTP,
+        Some(Event::NotHttp { .. }) => met::NEVER_HTTP,
+        Some(Event::Lost) => met::LOST,
+    };
+}
+
+/// How many of the body bytes that come next are to ship.
+#[inline(always)]
+pub(super) fn wanted<E: Env>(s: &mut Scratch, env: &E) -> u32 {
+    if env.ships_bodies() && is_response(s) && side(s).framer.phase() != Phase::Opaque {
+        s.flow.wanted
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+pub(super) fn is_response(s: &mut Scratch) -> bool {
+    matches!(side(s).framer.is_response(), Some(true))
+}
+
+/// Bytes of the block are body that is wanted: they ship as a head does.
+///
+/// Apart from the rest for the sake of the kernel's stack, as [`frame_step`] is.
+#[inline(always)]
+pub fn take_body(s: &mut Scratch) {
+    let mut n = s.loaded.saturating_sub(s.cursor);
+    let wanted = s.flow.wanted;
+    if wanted < n {
+        n = wanted;
+    }
+    let skippable = side(s).framer.skippable();
+    if skippable < u64::from(n) {
+        n = skippable as u32;
+    }
+    side(s).framer.skip(u64::from(n));
+    s.flow.wanted = wanted.saturating_sub(n);
+    s.cursor = s.cursor.wrapping_add(n);
+}

@@ -1,0 +1,253 @@
+//! Makes records: of bytes, of where a direction begins or stands, and of how it closes.
+//!
+//! Does not decide what is shipped.
+
+use super::{
+    env::Env,
+    segment::clear_flow,
+    state::{NEAR_START, Scratch, both, mode, side, side_flag, untold},
+};
+use crate::{
+    counter::Counter,
+    flow::{Address, seq_distance},
+    record::{self, flag},
+    walk::tcp_flag,
+};
+
+/// The fields of a record's header that are the same for all records of a segment. Filled in only
+/// once there is a record: most segments have none.
+#[inline(always)]
+pub fn fill_header(s: &mut Scratch) {
+    // As words: copied as arrays they cost the kernel's program a loop over bytes.
+    let words = |address: Address| bytemuck::cast::<_, [u64; 2]>(address);
+    let (a, b, a_port, b_port) = (words(s.key.a), words(s.key.b), s.key.a_port, s.key.b_port);
+    let (src, dst, src_port, dst_port) = if s.direction == 0 {
+        (a, b, a_port, b_port)
+    } else {
+        (b, a, b_port, a_port)
+    };
+    let header = &mut s.block.header;
+    header.time_ns = s.time_ns;
+    header.src = bytemuck::cast(src);
+    header.dst = bytemuck::cast(dst);
+    header.netns = s.key.netns;
+    header.generation = 0;
+    header.seq = s.seq;
+    header.ack = s.ack;
+    header.skip_from = s.seq;
+    header.skip_to = s.seq;
+    header.len = 0;
+    header.wire_len = s.wire_len;
+    header.src_port = src_port;
+    header.dst_port = dst_port;
+    header.flags = s.record_flags as u16;
+    header.retransmissions = 0;
+    header.version = record::VERSION;
+    header.hook = s.hook as u8;
+    header.interfaces[0] = s.interface;
+    header.interfaces[1] = 0;
+    header.interfaces[2] = 0;
+    header.interfaces[3] = 0;
+}
+
+/// Ships `cursor` bytes.
+#[inline(always)]
+pub(super) fn ship<E: Env>(
+    s: &mut Scratch,
+    env: &mut E,
+    seq: u32,
+    skip_from: u32,
+    skip_to: u32,
+    extra: u16,
+) {
+    E::prepare_record(s, seq, skip_from, skip_to, extra);
+    env.emit(&mut s.block);
+}
+
+/// Ships the framed bytes of the block, and with them that `skipped` bytes after them are body.
+#[inline(always)]
+pub(super) fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
+    if s.cursor == 0 {
+        return;
+    }
+    let seq = s.seq.wrapping_add(s.at);
+    env.count(Counter::HeadShipped, s.cursor);
+    let own = side(s);
+    let told = own.told;
+    let end = seq.wrapping_add(s.cursor);
+    ship(s, env, seq, told, end.wrapping_add(skipped), 0);
+}
+
+/// Fills in what differs from record to record of a segment.
+#[inline(always)]
+pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
+    fill_header(s);
+    let cursor = s.cursor;
+    let own = side(s);
+    let retransmissions = own.retransmissions;
+    own.retransmissions = 0;
+    // A FIN that comes before the data it ends stands further on than the stream's beginning.
+    let goes_on = own.told == skip_from;
+    own.told = skip_to;
+    let mut flags = s.record_flags as u16 | extra;
+    let own = side(s);
+    if goes_on && own.flags & side_flag::AT_START != 0 {
+        own.flags &= !side_flag::AT_START;
+        flags |= flag::STREAM_BEGINS;
+    }
+    if s.flow.queue.is_unknown() {
+        flags |= flag::ORDER_UNKNOWN;
+    }
+    let header = &mut s.block.header;
+    header.seq = seq;
+    header.skip_from = skip_from;
+    header.skip_to = skip_to;
+    header.len = cursor;
+    header.flags = flags;
+    header.retransmissions = retransmissions;
+    header.generation = s.flow.generation;
+    let first = header.interfaces[0];
+    header.interfaces = s.flow.interfaces;
+    if header.interfaces[0] != first && first != 0 {
+        // This segment's own interface comes first.
+        let others = s.flow.interfaces;
+        header.interfaces = [
+            first,
+            others[0],
+            if others[1] == first {
+                others[2]
+            } else {
+                others[1]
+            },
+            if others[1] == first || others[2] == first {
+                others[3]
+            } else {
+                others[2]
+            },
+        ];
+    }
+    s.flow.interfaces = [first, 0, 0, 0];
+    s.record_flags &=
+        !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::STREAM_BEGINS | flag::TRIAL);
+    s.untold = untold::NOTHING;
+}
+
+/// The whole segment ships as it is.
+#[inline(always)]
+pub(super) fn ship_all(s: &mut Scratch) {
+    s.mode = mode::RAW;
+    s.raw_end = s.end;
+    s.frame_from = s.end;
+}
+
+/// The whole segment ships as it is, without the flow's knowledge.
+#[inline(always)]
+pub(super) fn ship_raw<E: Env>(s: &mut Scratch) {
+    clear_flow::<E>(s);
+    // Where something is skipped the host must know that this cannot say what; elsewhere nothing is.
+    s.flow.generation = u32::from(!E::FRAMES);
+    s.block.header.trial_from = 0;
+    s.in_order = 0;
+    ship_all(s);
+}
+
+/// Ships no bytes, only where the stream begins that this segment is not the first of, when its SYN
+/// was seen: the host must know that something is missing before it.
+#[inline(always)]
+pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
+    if !E::FRAMES {
+        // Whole connections ship; the small program's stack has no room for more.
+        return;
+    }
+    let (known, first, peer_known, peer_first) = both(s);
+    let past = seq_distance(first, s.seq);
+    if !known || past <= 0 || past > NEAR_START {
+        return;
+    }
+    E::fill_header(s);
+    let header = &mut s.block.header;
+    header.seq = first;
+    header.skip_from = first;
+    header.skip_to = first;
+    header.flags |= flag::STREAM_BEGINS;
+    // The first bytes acknowledge the peer's SYN; what this segment does is another matter.
+    header.ack = peer_first;
+    header.flags &= !flag::ACK;
+    if peer_known {
+        header.flags |= flag::ACK;
+    }
+    env.emit(&mut s.block);
+}
+
+/// Ships no bytes, only how a segment closes that somebody else holds the flow of: where either side
+/// stands is not known here, so that nothing is said to be skipped.
+#[inline(always)]
+pub(super) fn tell_end<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    // The place is not the SYN's.
+    s.record_flags &= !u32::from(flag::SYN);
+    let (seq, extra) = (s.seq.wrapping_add(s.end), closing(s));
+    ship(s, env, seq, seq, seq, flag::UNFILTERED | extra);
+}
+
+/// The flags of a record that tells how the segment closes.
+#[inline(always)]
+const fn closing(s: &Scratch) -> u16 {
+    let tcp_flags = s.tcp_flags as u8;
+    let fin = if tcp_flags & tcp_flag::FIN != 0 {
+        flag::FIN
+    } else {
+        0
+    };
+    let rst = if tcp_flags & tcp_flag::RST != 0 {
+        flag::RST
+    } else {
+        0
+    };
+    fin | rst
+}
+
+/// Ships no bytes, only where the direction's stream begins.
+#[inline(always)]
+pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let first = side(s).next;
+    // It is not the first bytes that acknowledge what this segment does.
+    let flags = s.record_flags;
+    s.record_flags &= !u32::from(flag::ACK);
+    ship(s, env, first, first, first, 0);
+    s.record_flags = flags;
+}
+
+/// Ships no bytes, only that all up to `next` has passed.
+#[inline(always)]
+pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let own = side(s);
+    let (told, next) = (own.told, own.next);
+    ship(s, env, next, told, next, 0);
+}
+
+/// Ships no bytes, only that all up to `next` has passed, and how the segment closes.
+#[inline(always)]
+pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
+    s.cursor = 0;
+    let extra = closing(s);
+    let end = s.seq.wrapping_add(s.end);
+    let own = side(s);
+    let (told, next) = (own.told, own.next);
+    // A FIN or RST stands at its own place, which need not be where we are.
+    let seq = if extra != 0 { end } else { next };
+    let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
+    let skip_from = if in_order && E::FRAMES { told } else { seq };
+    // Elsewhere it does not show that what lies between was there.
+    let extra = if in_order {
+        extra
+    } else {
+        extra | flag::UNFILTERED
+    };
+    ship(s, env, seq, skip_from, seq, extra);
+    if !in_order {
+        side(s).told = told;
+    }
+}
