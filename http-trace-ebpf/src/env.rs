@@ -295,19 +295,7 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
 
     #[inline(always)]
     fn unsure_budget(&mut self, bytes: u32) -> bool {
-        let Some(state) = this_cpu() else {
-            return false;
-        };
-        // SAFETY: a per-CPU map value. A softirq between the lines can only make the budget a
-        // little larger.
-        unsafe {
-            if self.time_ns.wrapping_sub((*state).unsure_since_ns) >= SECOND_NS {
-                (*state).unsure_since_ns = self.time_ns;
-                (*state).unsure_bytes = 0;
-            }
-            (*state).unsure_bytes += u64::from(bytes);
-            (*state).unsure_bytes <= UNSURE_BYTES_PER_S
-        }
+        take_unsure_budget(self.time_ns, bytes)
     }
 
     #[inline(always)]
@@ -315,7 +303,7 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
         let Some(state) = this_cpu() else {
             return false;
         };
-        // SAFETY: as above.
+        // SAFETY: a per-CPU map value, as for [`take_unsure_budget`].
         unsafe {
             if self.time_ns.wrapping_sub((*state).fragments_since_ns) >= SECOND_NS {
                 (*state).fragments_since_ns = self.time_ns;
@@ -437,5 +425,22 @@ unsafe fn copy_words<W: Copy, T>(to: *mut T, from: *const T, skip: usize) {
         // SAFETY: by contract.
         unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
         i += 1;
+    }
+}
+
+/// [`Env::unsure_budget`]; one function for all that ask, since a socket filter's size is limited.
+#[inline(never)]
+fn take_unsure_budget(time_ns: u64, bytes: u32) -> bool {
+    let Some(state) = this_cpu() else {
+        return false;
+    };
+    // SAFETY: a per-CPU map value. A softirq between the lines can only make the budget a little larger.
+    unsafe {
+        if time_ns.wrapping_sub((*state).unsure_since_ns) >= SECOND_NS {
+            (*state).unsure_since_ns = time_ns;
+            (*state).unsure_bytes = 0;
+        }
+        (*state).unsure_bytes += u64::from(bytes);
+        (*state).unsure_bytes <= UNSURE_BYTES_PER_S
     }
 }

@@ -34,11 +34,11 @@ const WORDS: [(Option<Counter>, &str); 10] = [
     ),
     (
         Some(Counter::ScratchBusy),
-        "a packet is not looked at: no working memory is free",
+        "a packet is not read: no working memory is free",
     ),
     (
         Some(Counter::UnsureDropped),
-        "a segment is dropped: unsure connections ship too much",
+        "a segment is dropped: too much ships unframed",
     ),
     (
         Some(Counter::FragmentDropped),
@@ -46,7 +46,7 @@ const WORDS: [(Option<Counter>, &str); 10] = [
     ),
     (
         Some(Counter::StepBudget),
-        "a packet takes too many steps: its rest ships unframed",
+        "too many steps: a packet's rest ships unframed",
     ),
     (
         Some(Counter::LoadFailed),
@@ -57,7 +57,7 @@ const WORDS: [(Option<Counter>, &str); 10] = [
 /// All of one length, filled up with blanks: aya-log copies what it says byte by byte at every place
 /// that says something, and a program may not be larger than a socket's memory (net.core.optmem_max)
 /// to be its filter. With one place for all, it is not.
-const WIDTH: usize = 56;
+const WIDTH: usize = 48;
 static TEXTS: [[u8; WIDTH]; WORDS.len()] = texts();
 
 const fn texts() -> [[u8; WIDTH]; WORDS.len()] {

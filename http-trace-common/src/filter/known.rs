@@ -94,28 +94,28 @@ pub(super) fn known_flow<E: Env>(
         }
     } else if ahead < 0 {
         let past = ahead.unsigned_abs();
+        let copied = if past < end { past } else { end };
         let below_floor = seq_distance(seq, own.floor);
-        if below_floor <= 0 {
-            if own.place == place {
-                own.retransmissions = own.retransmissions.saturating_add(1);
-            }
-            if past >= end {
-                env.count(Counter::Copies, 1);
-                return false;
-            }
-            s.at = past;
-        } else {
-            // Bytes from before the floor were never seen: they ship as they are, what is above
-            // `next` is framed as ever.
+        if below_floor <= 0 && copied == end {
+            env.count(Counter::Copies, 1);
+        }
+        // Bytes from before the floor were never seen, and those that come again may differ: they
+        // ship as they are, or are looked at. What is above `next` is framed as ever.
+        if below_floor > 0 || own.place == place {
+            let until = below_floor as u32;
             s.mode = mode::RAW;
-            s.raw_end = if below_floor as u32 >= end {
-                end
+            s.raw_end = if below_floor > 0 && until < end {
+                until
             } else {
-                below_floor as u32
+                copied
             };
-            s.frame_from = if past >= end { end } else { past };
+            s.frame_from = copied;
             return true;
         }
+        if copied == end {
+            return false;
+        }
+        s.at = past;
     }
     if !E::FRAMES {
         return unsure(s, env, config);

@@ -39,7 +39,11 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             return true;
         }
         if s.at == 0 {
-            begin_raw::<E>(s);
+            let like = looks_like_start_line::<E>(s);
+            if is_copy(s) && (like == Like::Nothing || !env.unsure_budget(s.raw_end)) {
+                return pass_copy(s);
+            }
+            begin_raw::<E>(s, like);
         }
     }
     if E::FRAMES && s.in_order != 0 && try_out(s, env) {
@@ -59,20 +63,38 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         return true;
     }
     let own = side(s);
-    let (told, below) = (own.told, seq_distance(seq, own.floor) > 0);
+    let (told, again) = (own.told, seq_distance(seq, own.told) > 0);
     let end = seq.wrapping_add(s.loaded);
-    if s.held == held::FLOW && !below {
+    if s.held == held::FLOW && !again {
         // What was skipped between the last record and here was proven to be body.
         let skip_from = if E::FRAMES { told } else { seq };
         ship(s, env, seq, skip_from, end, flag::UNFILTERED);
     } else {
-        // Below the floor, or not ours: what the flow has told stays as it was.
+        // Behind what was told, or not ours: what the flow has told stays as it was.
         ship(s, env, seq, seq, end, flag::UNFILTERED);
         side(s).told = told;
     }
     s.at = s.at.wrapping_add(s.loaded);
     s.loaded = 0;
     s.cursor = 0;
+    true
+}
+
+/// Whether the bytes at hand were seen before, at the same place, so that they come again. One that begins
+/// as a start line does ships: whoever receives it may have refused what came first, so the host compares.
+#[inline(always)]
+fn is_copy(s: &mut Scratch) -> bool {
+    let (seq, held) = (s.seq, s.held);
+    let own = side(s);
+    held == held::FLOW && seq_distance(own.floor, seq) >= 0 && seq_distance(seq, own.told) > 0
+}
+
+/// The copy at hand is counted, and not shipped.
+#[inline(always)]
+fn pass_copy(s: &mut Scratch) -> bool {
+    let own = side(s);
+    own.retransmissions = own.retransmissions.saturating_add(1);
+    s.at = s.raw_end;
     true
 }
 
@@ -101,9 +123,8 @@ fn raw_done(s: &mut Scratch) -> bool {
 /// The first bytes of a segment that ships as it is. Where they look like a start line a trial may
 /// begin; whether it is one, the framer says.
 #[inline(always)]
-fn begin_raw<E: Env>(s: &mut Scratch) {
+fn begin_raw<E: Env>(s: &mut Scratch, like: Like) {
     s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
-    let like = looks_like_start_line::<E>(s);
     let (seq, in_order) = (s.seq, s.in_order != 0);
     let own = side(s);
     if E::FRAMES

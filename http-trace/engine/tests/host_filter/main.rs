@@ -275,22 +275,39 @@ fn what_is_no_http_is_left_alone() {
     );
 }
 
+/// What the records of the server's bytes hold, in the order in which they came.
+fn from_server(wire: &Wire) -> Vec<u8> {
+    let records = wire.records.iter().filter(|r| !r.0);
+    records.flat_map(|r| r.5.clone()).collect()
+}
+
 #[test]
 fn copies_are_counted_and_partial_ones_cut() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
     wire.send(true, &get("/"));
     let response = ok(0);
     wire.send(false, &response[..20]);
-    wire.segment(false, tcp_flag::ACK, -20, &response[..20]);
-    wire.segment(false, tcp_flag::ACK, -10, &response[10..]);
+    wire.segment(false, tcp_flag::ACK, -16, &response[4..20]);
+    wire.segment(false, tcp_flag::ACK, -16, &response[4..]);
     assert_eq!(wire.filter.counter(Counter::Copies), 1);
-    let bytes: Vec<u8> = wire
-        .records
-        .iter()
-        .filter(|r| !r.0)
-        .flat_map(|r| r.5.clone())
-        .collect();
-    assert_eq!(bytes, response);
+    assert_eq!(from_server(&wire), response);
+}
+
+#[test]
+fn heads_that_come_again_ship_to_be_compared() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, &get("/"));
+    let response = ok(0);
+    let (first, other) = (&response[..20], b"HTTP/1.1 404 Gone\r\nX");
+    wire.send(false, first);
+    wire.segment(false, tcp_flag::ACK, -20, &other[..20]);
+    assert_eq!(wire.filter.counter(Counter::Copies), 1);
+    assert_eq!(from_server(&wire), [first, &other[..20]].concat());
+    // The copy ends inside the segment: what is new of it is framed as ever.
+    wire.segment(false, tcp_flag::ACK, -20, &response);
+    let all = [first, &other[..20], &response[..20], &response[20..]].concat();
+    assert_eq!(from_server(&wire), all);
+    assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0);
 }
 
 #[test]

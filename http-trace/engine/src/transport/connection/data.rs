@@ -171,7 +171,8 @@ impl Connection {
     }
 
     /// Compares the part of a record that was seen before, and remembers the record if it continues the
-    /// stream. A filter ships copies only where it cannot frame. One byte may be a keepalive probe.
+    /// stream. A filter ships copies where it cannot frame, and those that begin as a start line does. One
+    /// byte may be a keepalive probe.
     pub(super) fn compare(
         &mut self,
         env: &mut Env<'_>,
@@ -180,7 +181,7 @@ impl Connection {
         goes_on: bool,
     ) -> bool {
         let (header, bytes) = (record.header, record.bytes);
-        if header.has(flag::FILTERED) || bytes.is_empty() {
+        if bytes.is_empty() {
             return false;
         }
         let of = (self.number, d);
