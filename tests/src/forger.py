@@ -1,7 +1,8 @@
 """Forges closes on live connections: `forger.py INTERFACE PORT SENDER DAMAGE`.
 
 SENDER is `client` or `server`, whose segments are forged. DAMAGE says why their receiver refuses them: `sum` (a wrong
-checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). After some segments with payload of the server at
+checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). With `payload`, which has such a TTL, a request comes
+after each answer of the server, before the client's own. Otherwise: after some segments with payload of the server at
 PORT, it sends a SYN (for the server a SYN-ACK) with other numbers, a RST and a FIN at the sender's position, and another
 SYN; after a SYN-ACK of the server, one with another number. Prints `ready`, then the number of sent segments, a line each.
 """
@@ -12,6 +13,7 @@ import sys
 
 INTERFACE, PORT, SENDER, DAMAGE = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 AFTER = (1, 2, 12, 40)
+REQUEST = b"GET /forged HTTP/1.1\r\nHost: a\r\n\r\n"
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -26,14 +28,15 @@ def added_up(data):
     return total
 
 
-def frame(ethernet, source, destination, ports, seq, ack, flags):
-    ttl = 1 if DAMAGE == "ttl" else 64
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0x4000, ttl, 6, 0, source, destination)
+def frame(ethernet, source, destination, ports, seq, ack, flags, payload=b""):
+    ttl = 64 if DAMAGE == "sum" else 1
+    length = 20 + len(payload)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + length, 0, 0x4000, ttl, 6, 0, source, destination)
     ip = ip[:10] + struct.pack("!H", 0xFFFF - added_up(ip)) + ip[12:]
     tcp = struct.pack("!HHIIBBHHH", *ports, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, 0x50, flags, 512, 0, 0)
-    right = 0xFFFF - added_up(source + destination + struct.pack("!HH", 6, 20) + tcp)
-    stored = right if DAMAGE == "ttl" else right ^ 0x1234
-    return ethernet + ip + tcp[:16] + struct.pack("!H", stored) + tcp[18:]
+    right = 0xFFFF - added_up(source + destination + struct.pack("!HH", 6, length) + tcp + payload)
+    stored = right ^ 0x1234 if DAMAGE == "sum" else right
+    return ethernet + ip + tcp[:16] + struct.pack("!H", stored) + tcp[18:] + payload
 
 
 ours = {}
@@ -63,7 +66,9 @@ while True:
         kinds = [SYN]
     if from_server and length > 0:
         answers[client] = answers.get(client, 0) + 1
-        if answers[client] in AFTER:
+        if DAMAGE == "payload":
+            kinds = [PSH]
+        elif answers[client] in AFTER:
             kinds = [SYN, RST, FIN, SYN]
     if not kinds or client not in ours:
         continue
@@ -73,6 +78,7 @@ while True:
     for kind in kinds:
         off = 77_777 * (1 + sent) if kind == SYN else 0
         bits = kind if kind == SYN and SENDER == "client" else kind | ACK
-        packets.send(frame(ethernet, *ends, ports, stands + off, acknowledged, bits))
+        payload = REQUEST if kind == PSH else b""
+        packets.send(frame(ethernet, *ends, ports, stands + off, acknowledged, bits, payload))
         sent += 1
     print(sent, flush=True)

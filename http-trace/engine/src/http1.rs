@@ -35,6 +35,8 @@ mod proof;
 mod transaction;
 mod unfinished;
 
+use std::ops::Range;
+
 use http_trace_common::filter::HandBack;
 use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::RecordHeader;
@@ -173,9 +175,16 @@ impl Protocol for Http1 {
         }
     }
 
-    fn overlap_differs(&mut self, d: usize) {
-        self.halves[d].odd(oddity::OVERLAP_DIFFERS);
+    fn overlap_differs(&mut self, link: &Link, d: usize, bytes: Range<u64>) {
+        let half = &mut self.halves[d];
+        let in_message = half.message != Message::None && bytes.end > half.head_start;
+        if in_message || bytes.end > half.next {
+            half.odd(oddity::OVERLAP_DIFFERS);
+        }
         self.flag_response(d, oddity::OVERLAP_DIFFERS);
+        if link.is_client(d) {
+            self.exchanges.requests_differ(&bytes);
+        }
     }
 
     fn never_seen(&mut self, _d: usize, end: u64) {

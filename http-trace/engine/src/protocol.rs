@@ -13,6 +13,8 @@
 pub(crate) mod body;
 pub(crate) mod exchange;
 
+use std::ops::Range;
+
 use http_trace_common::filter::HandBack;
 use http_trace_common::flow::{Direction, seq_distance};
 use http_trace_common::record::RecordHeader;
@@ -283,8 +285,8 @@ pub(crate) trait Protocol {
     /// Bytes up to `end` came again, `count` times.
     fn copied(&mut self, _d: usize, _end: u64, _count: u32, _origin: &Origin) {}
 
-    /// Two copies of the next bytes differ.
-    fn overlap_differs(&mut self, _d: usize) {}
+    /// Two copies of these bytes differ, of which the first was or will be handed over.
+    fn overlap_differs(&mut self, _link: &Link, _d: usize, _bytes: Range<u64>) {}
 
     /// The peer has acknowledged direction `d` up to `end`; these bytes are no longer waited for.
     fn never_seen(&mut self, _d: usize, _end: u64) {}

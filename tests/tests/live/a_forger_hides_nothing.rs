@@ -12,6 +12,7 @@ use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair, Running};
 use http_trace_tests::nginx::Nginx;
 use http_trace_tests::routed::nft;
+use http_trace_tests::seen::Seen;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 const CONNECTIONS: usize = 6;
@@ -33,12 +34,18 @@ enum Damage {
     SumAmongFilled,
     /// The packet does not reach its receiver.
     Ttl,
+    /// The same, and it is a request that comes before the client's own.
+    Payload,
 }
 
 fn forger(namespace: &Namespace, port: u16, sender: &str, damage: Damage) -> Running {
     let mut command = Command::new(program("python3").expect("python3"));
     command.args(["-c", include_str!("../../src/forger.py"), "veth0"]);
-    let damage = if damage == Damage::Ttl { "ttl" } else { "sum" };
+    let damage = match damage {
+        Damage::Sum | Damage::SumAmongFilled => "sum",
+        Damage::Ttl => "ttl",
+        Damage::Payload => "payload",
+    };
     command.args([&port.to_string(), sender, damage]);
     command.stdout(Stdio::piped());
     let mut forger = namespace.spawn(&mut command).expect("a forger");
@@ -53,6 +60,18 @@ fn get(raw: &mut Raw, target: &str, pause: Duration) -> u16 {
     raw.receive_in_parts(50, pause).expect("an answer").status
 }
 
+/// Drops packets whose TTL is used up, behind the hooks.
+fn drop_far(end: &Namespace) {
+    let drop = "table ip far {
+ chain far {
+ type filter hook prerouting priority -300
+ ip ttl 1 drop
+ }
+}
+";
+    nft(end, drop).expect("a rule");
+}
+
 fn behind_a_forger(hook: &str, damage: Damage) {
     let pair = Pair::new(1500).expect("a pair");
     let port = own_port();
@@ -63,14 +82,7 @@ fn behind_a_forger(hook: &str, damage: Damage) {
                 .expect("ethtool");
         }
         if damage == Damage::Ttl {
-            let drop = "table ip far {
- chain far {
- type filter hook prerouting priority -300
- ip ttl 1 drop
- }
-}
-";
-            nft(end, drop).expect("a rule");
+            drop_far(end);
         }
     }
     let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
@@ -142,6 +154,44 @@ fn behind_a_forger(hook: &str, damage: Damage) {
         "{hook} {damage:?}: {} exchanges, {counted:?}, {} alerts",
         told.len(),
         outcome.report.alerts.len()
+    );
+}
+
+/// Nothing shows which of two requests the server has taken: the first is told, and that there were two.
+#[test]
+fn a_request_that_comes_first_is_not_taken_in_silence() {
+    needs!(alone; "nginx", "nft", "python3");
+    let pair = Pair::new(1500).expect("a pair");
+    let port = own_port();
+    drop_far(&pair.server);
+    let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+    let port_text = port.to_string();
+    let agent = Agent::start(&pair.server, &["-i", "veth0", "-p", &port_text, "-v"]);
+    let agent = agent.expect("the agent");
+    let forger = forger(&pair.client, port, "client", Damage::Payload);
+    let mut raw = Raw::connect(&pair.client, server_v4(port)).expect("a connection");
+    for _ in 0..ROUNDS {
+        // Of the forged one's length, longer and shorter.
+        for target in ["/.env?12", ATTACKS[0], "/.env"] {
+            get(&mut raw, target, Duration::ZERO);
+            // The forged segment comes before the next request.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    drop(raw);
+    let _ = agent.wait_for(3 * ROUNDS, Duration::from_secs(10));
+    drop(forger);
+    let outcome = agent.stop().expect("an outcome");
+    drop(nginx);
+    let what = format!("{:#?}", outcome.said);
+    let differs = outcome.counter("overlaps_differ");
+    assert!(differs >= 2 * ROUNDS as u64, "{differs} {what}");
+    let forged = |seen: &&Seen| matches!(&seen.request, Some((_, target)) if target == "/forged");
+    let mut told = outcome.report.responses.iter();
+    assert!(told.clone().filter(forged).count() > 0, "{what}");
+    assert!(
+        told.all(|seen| !forged(&seen) || seen.flags.iter().any(|flag| flag == "overlap_differs")),
+        "{what}"
     );
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Half {
     pub undecided_origin: Option<Origin>,
     /// Ordinal of the request whose body passes.
     pub ordinal: u32,
-    /// Names of oddities for the current response.
+    /// Names of oddities for the current message.
     pub oddities: Vec<&'static str>,
     /// Framing was lost because of missing bytes in live traffic.
     pub lost: bool,

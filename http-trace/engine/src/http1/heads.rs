@@ -319,6 +319,7 @@ impl Http1 {
                 ack,
                 malformed: odd & decode::MALFORMED_REQUEST != 0
                     || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
+                differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
                 reported: half.reported,
                 ..Pending::new(head, method, half.head_start, half.next, first)
             },

@@ -33,6 +33,8 @@ pub(crate) struct Pending {
     pub first_known: bool,
     /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
+    /// Other bytes came at the same place.
+    pub differs: bool,
     /// Already reported as unanswered.
     pub reported: bool,
 }
@@ -65,6 +67,7 @@ impl Pending {
             begins_batch: false,
             first_known: false,
             malformed: false,
+            differs: false,
             reported: false,
         }
     }
@@ -77,9 +80,7 @@ impl Pending {
     /// The exchange of a request that is unanswered since `since_ns`.
     pub fn unanswered(self, why: NoResponse, since_ns: u64) -> Exchange {
         let mut oddities = Vec::new();
-        if self.malformed {
-            oddities.push(oddity::MALFORMED_REQUEST);
-        }
+        self.add_oddities(&mut oddities);
         if self.is_unfinished() {
             oddities.push(oddity::REQUEST_UNFINISHED);
         }
@@ -90,6 +91,16 @@ impl Pending {
             response: None,
             outcome: Outcome::Unanswered(why, since_ns),
             oddities,
+        }
+    }
+
+    /// Adds the names of its oddities.
+    pub fn add_oddities(&self, names: &mut Vec<&'static str>) {
+        if self.malformed {
+            names.push(oddity::MALFORMED_REQUEST);
+        }
+        if self.differs && !names.contains(&oddity::OVERLAP_DIFFERS) {
+            names.push(oddity::OVERLAP_DIFFERS);
         }
     }
 

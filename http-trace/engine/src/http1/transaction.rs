@@ -5,6 +5,7 @@
 //! without its request is better than one with the wrong request.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use http_trace_common::framer::{Body, MethodKind, flag};
 use http_trace_model::event::{BodyEnd, oddity};
@@ -78,8 +79,8 @@ impl Transaction {
         if self.assumed && outcome != Outcome::Informational {
             self.oddities.push(oddity::REQUEST_ASSUMED);
         }
-        if self.pending.as_ref().is_some_and(|p| p.malformed) {
-            self.oddities.push(oddity::MALFORMED_REQUEST);
+        if let Some(pending) = &self.pending {
+            pending.add_oddities(&mut self.oddities);
         }
         let names = flag::NAMES.iter();
         let names = names.filter(|(bit, _)| self.flags & bit != 0);
@@ -413,6 +414,14 @@ impl Exchanges {
         let current = self.current.as_ref()?;
         let awaits = current.response.is_none() && !current.emitted;
         current.pending.as_ref().filter(|_| awaits)
+    }
+
+    /// Notes that two copies of these bytes of the client differ.
+    pub fn requests_differ(&mut self, bytes: &Range<u64>) {
+        let current = self.current.as_mut().and_then(|c| c.pending.as_mut());
+        for pending in self.waiting.iter_mut().chain(current) {
+            pending.differs |= pending.request.start < bytes.end && bytes.start < pending.end;
+        }
     }
 
     /// The request with this ordinal, wherever it is.

@@ -123,6 +123,30 @@ fn the_first_copy_of_a_byte_wins_and_a_difference_is_flagged() {
 }
 
 #[test]
+fn a_request_of_which_another_version_came_is_flagged_and_no_other() {
+    for (copies, flagged) in [(0, ""), (1, " flags overlap_differs")] {
+        let mut talk = Talk::open().c(&get("/0")).s(&ok("hello"));
+        let other = talk.seg(Side::Client, get("/X").as_bytes());
+        talk = talk.c(&get("/1"));
+        for _ in 0..copies {
+            talk = talk.push(other.clone());
+        }
+        let talk = talk.s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+        let mut bench =
+            crate::talk::Bench::new(http_trace_engine::pipeline::PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        assert_eq!(
+            bench.lines,
+            [
+                "GET /0 -> 200 OK 5 Length".to_owned(),
+                format!("GET /1 -> 200 OK 5 Length{flagged}"),
+                "GET /2 -> 200 OK 2 Length".to_owned(),
+            ]
+        );
+    }
+}
+
+#[test]
 fn partial_retransmissions_bring_what_is_new() {
     let answer = ok("hello");
     let talk = Talk::open().c(&get("/1")).s(&answer[..30]);

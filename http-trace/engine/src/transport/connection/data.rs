@@ -161,7 +161,7 @@ impl Connection {
             env.stats.copied_bytes += inserted.copied;
             if inserted.differs && !differs {
                 env.stats.overlaps_differ += 1;
-                active.protocol.overlap_differs(d);
+                active.protocol.overlap_differs(&tcp.link, d, seq..end);
             }
         }
         if skip_to > end.max(next) {
@@ -189,7 +189,9 @@ impl Connection {
         if differs {
             env.stats.overlaps_differ += 1;
             if let Some(active) = self.flight.active_mut() {
-                active.protocol.overlap_differs(d);
+                let start = position(active.protocol.next(d), header.seq);
+                let copy = start..start + bytes.len() as u64;
+                active.protocol.overlap_differs(&self.tcp.link, d, copy);
             }
         } else if goes_on {
             env.recent.note(of, header.seq, bytes);
