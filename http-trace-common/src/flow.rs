@@ -1,4 +1,4 @@
-//! Names of connections: the canonical 4-tuple with its network namespace.
+//! Keys of connections: the canonical 4-tuple with its network namespace.
 
 use bytemuck::{Pod, Zeroable};
 
