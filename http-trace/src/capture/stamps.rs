@@ -3,7 +3,7 @@
 //!
 //! A receiver drops a segment that is older than the last timestamp it accepted (PAWS, section 5), and echoes that
 //! timestamp in each of its own segments. So an observer of both ends knows what the receiver drops, as long as nobody
-//! forges both ends. If a peer later echoes an older timestamp, somebody does, and no segment sent to that peer is
+//! forges both ends. If an end later echoes an older timestamp, somebody does, and no segment sent to that end is
 //! disproved any more.
 
 /// Number of ticks that a segment may be older than the last: Linux's `TCP_PAWS_WINDOW`.
