@@ -1,81 +1,81 @@
-//! What the loader tells the program: sizes as map sizes, the rest as one read-only global.
+//! Settings that the loader gives the program, as one read-only global. Sizes are set as map sizes.
 
 use bytemuck::{Pod, Zeroable};
 
-/// Limits of the filter, read-only once the program is loaded. All integers in host order.
+/// Limits of the filter, read-only once the program is loaded. All integers are in host byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FilterConfig {
-    /// Folded from the network namespace's cookie by the loader; the same at every hook of a
+    /// Derived by the loader from the cookie of the network namespace; the same at every hook of a
     /// namespace.
     pub netns: u32,
-    /// 1 when a frame begins with an Ethernet header, 0 when with IP.
+    /// 1 if a frame begins with an Ethernet header, 0 if with an IP header.
     pub ethernet: u8,
-    /// The [`crate::record::Hook`] as its number.
+    /// The number of the [`crate::record::Hook`].
     pub hook: u8,
-    /// 1 to leave the flow as it was (so that a benchmark can repeat one packet).
+    /// 1 to leave the flow unchanged (so that a benchmark can repeat one packet).
     pub no_write_back: u8,
-    /// How many entries of `ports` count; 0 for every port.
+    /// Number of valid entries in `ports`; 0 for every port.
     pub port_ranges: u8,
     /// Inclusive ranges of server ports to follow.
     pub ports: [PortRange; MAX_PORT_RANGES],
-    /// Bytes an `Unsure` direction may ship before the shared budget.
+    /// Bytes that an `Unsure` direction may ship before it uses the shared budget.
     pub unsure_flow_bytes: u32,
-    /// Steps of the framer per skb before its rest ships whole.
+    /// Steps of the framer per skb, after which the rest of the skb ships as it is.
     pub steps: u32,
-    /// 1 to count which segments came non-linear, as GSO or GRO super-packets, or without a
-    /// link-layer header; else the program saves the look-ups.
+    /// 1 to count segments that are non-linear, GSO or GRO super-packets, or without a link-layer
+    /// header. With 0 the program saves the reads.
     pub count_skbs: u32,
-    /// Tunnels to look into, and whether tags are told: bits of [`decap`].
+    /// Tunnels to look into, and whether VLAN tags are reported: bits of [`decap`].
     pub decap: u32,
-    /// Which responses' bodies ship how far.
+    /// How many bytes of which response bodies ship.
     pub snippet: Snippet,
 }
 
 /// Bits of [`FilterConfig::decap`].
 pub mod decap {
-    /// VXLAN (RFC 7348) on UDP port 4789 or 8472, Linux's own.
+    /// VXLAN (RFC 7348) on UDP port 4789, or 8472 as in Linux.
     pub const VXLAN: u32 = 1 << 0;
-    /// IPv4 and IPv6 within IPv4 and IPv6 (RFC 2003, 2473, 4213).
+    /// IPv4 and IPv6 in IPv4 and IPv6 (RFC 2003, 2473, 4213).
     pub const IPIP: u32 = 1 << 1;
-    /// What is in VXLAN networks of different numbers may be one connection, as where each direction
-    /// is routed into the network of its receiver; and equal tuples in two networks are not told
-    /// apart.
+    /// Segments in VXLAN networks with different VNIs may belong to one connection, for example if
+    /// each direction is routed into the network of its receiver. Equal tuples in two networks are
+    /// not told apart.
     pub const JOINED: u32 = 1 << 2;
-    /// Any tunnel: what is no TCP is looked into.
+    /// Any tunnel: packets without TCP are looked into.
     pub const TUNNELS: u32 = VXLAN | IPIP;
-    /// VLAN tags (IEEE 802.1Q, 802.1ad) are told, and equal tuples in two VLANs told apart.
+    /// VLAN tags (IEEE 802.1Q, 802.1ad) are reported, and equal tuples in two VLANs are told apart.
     pub const VLAN: u32 = 1 << 3;
 }
 
-/// The first bytes of bodies that are wanted, by status code.
+/// Which response bodies ship, by status code, and how many of their first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Snippet {
-    /// How many, up to [`MAX_SNIPPET`]; 0 for none.
+    /// Number of bytes, up to [`MAX_SNIPPET`]; 0 for none.
     pub bytes: u32,
-    /// One bit for each status code of which they are wanted.
+    /// One bit per status code whose bodies ship.
     pub statuses: [u32; 32],
 }
 
-/// The most bytes of a body that are wanted.
+/// Maximum number of body bytes that ship.
 pub const MAX_SNIPPET: u32 = 4096;
 
 impl Snippet {
-    /// Of no body.
+    /// No body ships.
     pub const NONE: Snippet = Snippet {
         bytes: 0,
         statuses: [0; 32],
     };
 
-    /// Wants the bodies of a status code too.
+    /// Ships the bodies of this status code too.
     pub fn add(&mut self, status: u16) {
         if let Some(word) = self.statuses.get_mut(usize::from(status >> 5)) {
             *word |= 1 << (status & 31);
         }
     }
 
-    /// How many bytes of the body of a response with `status` are wanted.
+    /// Number of bytes that ship of the body of a response with `status`.
     #[inline(always)]
     pub const fn of(&self, status: u32) -> u32 {
         let word = self.statuses[(status >> 5 & 31) as usize];
@@ -87,7 +87,7 @@ impl Snippet {
     }
 }
 
-/// The most port ranges a configuration holds.
+/// Maximum number of port ranges.
 pub const MAX_PORT_RANGES: usize = 16;
 
 /// An inclusive range of ports.
@@ -101,7 +101,7 @@ pub struct PortRange {
 }
 
 impl FilterConfig {
-    /// Every port, Ethernet frames, the budgets of the design.
+    /// Every port, Ethernet frames, the default budgets.
     pub const DEFAULT: FilterConfig = FilterConfig {
         netns: 0,
         ethernet: 1,

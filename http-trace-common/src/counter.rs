@@ -1,9 +1,9 @@
-//! Why something was not shipped: one per-CPU counter in the kernel for each reason, and the same
-//! numbers from a replay that runs the filter.
+//! Reasons for not shipping something: one per-CPU counter for each in the kernel, and the same
+//! numbers in a replay that runs the filter.
 
 macro_rules! counters {
     ($( $(#[doc = $doc:literal])+ $name:ident = $text:literal, )+) => {
-        /// A reason to drop or skip, or something met that tests and `doctor` want to know of.
+        /// A reason to drop or skip, or an occurrence that tests and `doctor` need to know.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
         pub enum Counter {
@@ -11,7 +11,7 @@ macro_rules! counters {
         }
 
         impl Counter {
-            /// Every counter, in the order of its number.
+            /// Every counter, ordered by its number.
             pub const ALL: &'static [Counter] = &[$(Counter::$name),+];
 
             /// The name in summaries, loss events and metrics.
@@ -23,27 +23,27 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Packets the hook looked at.
+    /// Packets seen by the hook.
     Packets = "packets",
-    /// Not IPv4 or IPv6, not TCP, or nothing of the payload in it.
+    /// Packets that are not IPv4 or IPv6, not TCP, or without any of the payload.
     NotTcp = "not_tcp",
-    /// Headers that contradict the frame's length.
+    /// Packets whose headers contradict the length of the frame.
     MalformedPacket = "malformed_packet",
-    /// Packets that were looked into as a tunnel's (`--decap`).
+    /// Packets that were looked into as tunnels (`--decap`).
     Decapsulated = "decapsulated",
-    /// IP fragments shipped, for the host to put together.
+    /// IP fragments shipped, for the host to reassemble.
     Fragment = "fragment",
-    /// IP fragments that were dropped because the budget for them was spent.
+    /// IP fragments dropped because their budget was spent.
     FragmentDropped = "fragment_dropped",
-    /// Bytes of IP payload in those.
+    /// Bytes of IP payload in the dropped fragments.
     FragmentDroppedBytes = "fragment_dropped_bytes",
-    /// SYNs, FINs and RSTs with a wrong checksum, of a sender that fills it in.
+    /// SYNs, FINs and RSTs with a wrong checksum from a sender that fills checksums in.
     BadChecksum = "bad_checksum",
-    /// Segments with payload or FIN, but neither SYN, RST nor ACK: nobody takes them.
+    /// Segments with payload or FIN, but without SYN, RST and ACK, which every receiver drops.
     WithoutAck = "without_ack",
-    /// Left out by the port, client or server limits.
+    /// Segments excluded by the port, client or server limits.
     Excluded = "excluded",
-    /// Segments of the agent's own connections that begin as a message does.
+    /// Segments of the agent's own connections that begin like a message.
     OwnTraffic = "own_traffic",
     /// Payload on a connection that is not followed and does not begin a message.
     NotHttp = "not_http",
@@ -57,42 +57,43 @@ counters! {
     FlowsClosed = "flows_closed",
     /// Flows not admitted because the table was full.
     TableFull = "table_full",
-    /// Segments all of whose bytes had been handled (retransmissions, or the same packet at a
+    /// Segments whose bytes were all handled before (retransmissions, or the same packet at a
     /// second hook).
     Copies = "copies",
     /// Segments shipped as they were because another context held the flow.
     ClaimRefused = "claim_refused",
-    /// Packets shipped or dropped unseen because every scratch slot of the CPU was in use.
+    /// Packets shipped or dropped unexamined because every scratch slot of the CPU was in use.
     ScratchBusy = "scratch_busy",
     /// Directions that became `Unsure`.
     BecameUnsure = "became_unsure",
     /// Connections whose framing the host handed back.
     HandedBack = "handed_back",
-    /// Directions whose framing on trial the host found right.
+    /// Directions whose trial the host found right.
     TrialRight = "trial_right",
-    /// Directions whose framing on trial the host found wrong.
+    /// Directions whose trial the host found wrong.
     TrialWrong = "trial_wrong",
-    /// Segments of an `Unsure` direction that were dropped because its budget was spent.
+    /// Segments of an `Unsure` direction dropped because its budget was spent.
     UnsureDropped = "unsure_dropped",
-    /// Payload bytes in those.
+    /// Payload bytes in the dropped segments.
     UnsureDroppedBytes = "unsure_dropped_bytes",
-    /// Skbs whose framing took more steps than the budget allows; their rest shipped whole.
+    /// Skbs whose framing took more steps than the budget allows; their rest shipped as it was.
     StepBudget = "step_budget",
     /// Payload bytes that could not be read from the skb.
     LoadFailed = "load_failed",
     /// Records written.
     Records = "records",
-    /// Payload bytes in them.
+    /// Payload bytes in the written records.
     RecordBytes = "record_bytes",
     /// Records lost because the ring buffer was full.
     RingFull = "ring_full",
-    /// Payload bytes in those.
+    /// Payload bytes in the lost records.
     RingFullBytes = "ring_full_bytes",
     /// Payload bytes skipped as body.
     BodySkipped = "body_skipped",
-    /// Payload bytes shipped of directions that were followed, body or head.
+    /// Payload bytes shipped from followed directions, body or head.
     HeadShipped = "head_shipped",
-    /// Lines where a status line was due that are none (HTTP/1.x with status 000, say).
+    /// Lines that are not a status line where one was expected (for example HTTP/1.x with status
+    /// 000).
     BadStatusLine = "bad_status_line",
     /// Skbs whose payload was not linear.
     SkbNonLinear = "skb_non_linear",
@@ -104,5 +105,5 @@ counters! {
     SkbSeveralHeads = "skb_several_heads",
 }
 
-/// How many counters there are.
+/// Number of counters.
 pub const COUNT: usize = Counter::ALL.len();

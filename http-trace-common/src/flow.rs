@@ -1,8 +1,8 @@
-//! Names of connections: the canonical 4-tuple with its network namespace.
+//! Keys of connections: the canonical 4-tuple with its network namespace.
 
 use bytemuck::{Pod, Zeroable};
 
-/// An address as 16 bytes in network order; IPv4 as IPv4-mapped IPv6 (RFC 4291 §2.5.5.2).
+/// An address as 16 bytes in network byte order; IPv4 as IPv4-mapped IPv6 (RFC 4291 §2.5.5.2).
 pub type Address = [u8; 16];
 
 /// The IPv4-mapped form of an IPv4 address.
@@ -12,7 +12,7 @@ pub const fn v4_mapped(v4: [u8; 4]) -> Address {
     ]
 }
 
-/// Which of the two endpoints of a [`FlowKey`] sent a segment. Says nothing of who is the client.
+/// Which of the two endpoints of a [`FlowKey`] sent a segment. Does not say which one is the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Direction {
@@ -23,7 +23,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The other way.
+    /// The opposite direction.
     pub const fn opposite(self) -> Self {
         match self {
             Direction::FromA => Direction::FromB,
@@ -37,10 +37,10 @@ impl Direction {
     }
 }
 
-/// A connection: both endpoints in canonical order (the smaller `(address, port)` is `a`) and the
-/// namespace the loader assigned to the hook (in a capture, a number that tells connections of the
-/// same tuple in different VLANs or tunnels apart).
-/// 40 bytes without padding: the kernel hashes it as such.
+/// A connection: both endpoints in canonical order (the smaller `(address, port)` is `a`), and the
+/// network namespace that the loader assigned to the hook (in a capture, a number that distinguishes
+/// equal tuples in different VLANs or tunnels).
+/// 40 bytes without padding, because the kernel hashes all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(C)]
 pub struct FlowKey {
@@ -48,11 +48,11 @@ pub struct FlowKey {
     pub a: Address,
     /// Address of endpoint `b`.
     pub b: Address,
-    /// TCP port of `a`, host order.
+    /// TCP port of `a`, host byte order.
     pub a_port: u16,
-    /// TCP port of `b`, host order.
+    /// TCP port of `b`, host byte order.
     pub b_port: u16,
-    /// Tells equal tuples in different namespaces (or VLANs, or tunnels) apart.
+    /// Distinguishes equal tuples in different namespaces (or VLANs, or tunnels).
     pub netns: u32,
 }
 
@@ -69,7 +69,7 @@ impl FlowKey {
         FlowKey::from_words(words(src), src_port, words(dst), dst_port, netns)
     }
 
-    /// As [`FlowKey::new`], of addresses as two words each.
+    /// Like [`FlowKey::new`], for addresses as two words each.
     #[inline(always)]
     pub fn from_words(
         src: Words,
@@ -78,8 +78,8 @@ impl FlowKey {
         dst_port: u16,
         netns: u32,
     ) -> (Self, Direction) {
-        // The order of the bytes, compared as two words: a loop over sixteen bytes costs the
-        // kernel's program ten times as much.
+        // Compare in byte order, but as two words: a loop over sixteen bytes costs the kernel's
+        // program ten times as much.
         let [s, d] = [src, dst].map(|[high, low]| (u64::from_be(high), u64::from_be(low)));
         let src_first = (s.0, s.1, src_port) <= (d.0, d.1, dst_port);
         let direction = if src_first {
@@ -111,7 +111,7 @@ impl FlowKey {
     }
 }
 
-/// An [`Address`] as two words in the machine's order, as it lies in memory.
+/// An [`Address`] as two words, read from memory without swapping bytes.
 pub type Words = [u64; 2];
 
 /// The two words of an address.

@@ -1,73 +1,72 @@
 //! The layout in which bytes travel from a hook, or from a capture, to the judge.
 //!
-//! One kind of record: a fixed header and up to [`MAX_BYTES`] bytes (more in a replay without the
-//! filter). Bytes are TCP payload of one direction, contiguous from `seq`. A record also declares
-//! what was *skipped as body* around its bytes: [`skip_from`, `seq`) before them and
-//! [`seq + len`, `skip_to`) after them. What the host lacks before `skip_from` was lost, but for body
-//! before a record that shipped without its flow, of which nothing was at hand to declare.
+//! There is one kind of record: a fixed header and up to [`MAX_BYTES`] bytes (more in a replay without
+//! the filter). The bytes are TCP payload of one direction, contiguous from `seq`. A record also declares
+//! what was *skipped as body* around its bytes: [`skip_from`, `seq`) before them and [`seq + len`,
+//! `skip_to`) after them. Bytes missing before `skip_from` were lost. The exception is a record that
+//! shipped without its flow: it cannot declare what was skipped, so body may be missing before it.
 //!
-//! Where the hook looked into a tunnel, the [`Tunnel`] stands before the header.
+//! If the hook looked into a tunnel, a [`Tunnel`] precedes the header.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::flow::{Address, Direction, FlowKey};
 use crate::walk::{Fragment, FragmentId, Segment, TUNNEL_LEN, Tunnel, tcp_flag};
 
-/// Version of this layout; the first thing a reader checks.
+/// Version of this layout; readers check it first.
 pub const VERSION: u8 = 1;
 
-/// The most payload bytes in one record from the kernel.
+/// Maximum number of payload bytes in one record from the kernel.
 pub const MAX_BYTES: usize = 4096;
 
 /// Bits of [`RecordHeader::flags`].
 pub mod flag {
-    /// The bytes begin where a TCP segment's payload began. The judge resynchronises only there.
+    /// The bytes begin where the payload of a TCP segment began. The judge resynchronises only there.
     pub const SEGMENT_BEGINS: u16 = 1 << 0;
     /// The filter saw a message head begin at the first byte.
     pub const HEAD_BEGINS: u16 = 1 << 1;
-    /// Shipped without framing: the direction was `Unsure`, below its floor, or its claim refused.
+    /// Shipped without framing: the direction was `Unsure`, the bytes were below its floor, or claiming
+    /// the flow was refused.
     pub const UNFILTERED: u16 = 1 << 2;
-    /// The first byte is the first of the direction's stream (ISN + 1 of a SYN that was seen), or,
-    /// with no bytes, `seq` is.
+    /// The first byte is the first of the direction's stream (ISN + 1 of a SYN that was seen). Without
+    /// bytes, this is said of `seq`.
     pub const STREAM_BEGINS: u16 = 1 << 3;
     /// A SYN; `seq` is then that of the first payload byte (ISN + 1).
     pub const SYN: u16 = 1 << 4;
-    /// The segment carried FIN, whose place is after the last byte (or skip) of this record.
+    /// The segment carried FIN, which comes after the last byte (or skip) of this record.
     pub const FIN: u16 = 1 << 5;
     /// The segment carried RST.
     pub const RST: u16 = 1 << 6;
     /// `ack` is valid.
     pub const ACK: u16 = 1 << 7;
-    /// Bytes that show a protocol which is not HTTP/1.x (TLS, the HTTP/2 preface); the filter has
-    /// looked away from this connection.
+    /// The bytes show a protocol other than HTTP/1.x (TLS, the HTTP/2 preface); the filter does not
+    /// follow this connection.
     pub const OPAQUE: u16 = 1 << 8;
-    /// The hook saw the segment leaving the host (egress); otherwise entering.
+    /// The hook saw the segment leave the host (egress); otherwise enter it.
     pub const EGRESS: u16 = 1 << 9;
-    /// Comes from the filter: bytes missing between records of this direction were body where
-    /// declared and lost otherwise. Absent in a replay that ships every segment.
+    /// The record comes from the filter: bytes missing between records of this direction were body where
+    /// declared, and lost otherwise. Not set in a replay that ships every segment.
     pub const FILTERED: u16 = 1 << 10;
-    /// Put together from pieces of an IP packet: before these shipped, the flow told what it had skipped.
-    /// Set on the host.
+    /// Reassembled from IP fragments; the flow declared what it had skipped before they shipped. Set on
+    /// the host.
     pub const IN_PIECES: u16 = 1 << 11;
-    /// The bytes are a piece of an IP packet's payload, not of a stream: see
-    /// [`super::FragmentHeader`].
+    /// The bytes are an IP fragment's, not those of a stream: see [`super::FragmentHeader`].
     pub const FRAGMENT: u16 = 1 << 12;
-    /// The same packet was seen at another place before, so that this is no retransmission. Set on the
-    /// host.
+    /// The same packet was already seen elsewhere, so this is not a retransmission. Set on the host.
     pub const SEEN_ELSEWHERE: u16 = 1 << 13;
-    /// Framing was lost and is on trial, of which [`HEAD_BEGINS`] says whether by it a head begins
-    /// with this segment. Nothing was skipped by it.
+    /// Framing was lost and is on trial. [`HEAD_BEGINS`] then says whether a head begins with this
+    /// segment according to the trial. Nothing was skipped because of it.
     pub const TRIAL: u16 = 1 << 14;
-    /// The filter does not know which requests are outstanding: whether a body follows a head of this
-    /// direction it took from the bytes after it ([`crate::framer::Phase::Peek`]).
+    /// The filter does not know which requests are outstanding: it decided from the following bytes
+    /// whether a head of this direction has a body ([`crate::framer::Phase::Peek`]).
     pub const ORDER_UNKNOWN: u16 = 1 << 15;
 }
 
-/// Set by the host in an interface's index that is another network namespace's: it must not get the
-/// name of one here that has the same. The kernel's are positive as C's `int`.
+/// Set by the host in an interface index of another network namespace, which must not get the name of the
+/// local interface with the same index. Indexes from the kernel are positive as C `int`.
 pub const ELSEWHERE: u32 = 1 << 31;
 
-/// Where a record was taken.
+/// The hook that took a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Hook {
@@ -84,7 +83,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// The hook whose number is `n`.
+    /// The hook with number `n`.
     pub const fn from_number(n: u8) -> Option<Self> {
         Some(match n {
             0 => Hook::Capture,
@@ -114,56 +113,56 @@ impl Hook {
 pub struct RecordHeader {
     /// When the hook saw the segment, in ns: CLOCK_BOOTTIME from the kernel, Unix time in a replay.
     pub time_ns: u64,
-    /// cgroup id of the socket, 0 when the hook does not know it.
+    /// cgroup id of the socket, 0 if the hook does not know it.
     pub cgroup_id: u64,
-    /// Socket cookie, 0 when the hook does not know it.
+    /// Socket cookie, 0 if the hook does not know it.
     pub socket_cookie: u64,
-    /// Sender's address.
+    /// Address of the sender.
     pub src: Address,
-    /// Receiver's address.
+    /// Address of the receiver.
     pub dst: Address,
     /// As in [`FlowKey::netns`].
     pub netns: u32,
-    /// Which use of the flow table's entry this is; a new connection on the same tuple has another.
-    /// 0 where bytes shipped without it, since another CPU held it or they came in pieces; not where
-    /// nothing is framed.
+    /// Identifies this use of the flow-table entry; a new connection on the same tuple has another value.
+    /// 0 if the bytes shipped without the flow, because another CPU held it or because they came in
+    /// fragments (but not if nothing is framed).
     pub generation: u32,
-    /// Sequence number of the first byte; with no bytes, of where they would be.
+    /// Sequence number of the first byte, or the position of a record without bytes.
     pub seq: u32,
-    /// The segment's acknowledgement number, when [`flag::ACK`] is set.
+    /// The acknowledgement number of the segment, if [`flag::ACK`] is set.
     pub ack: u32,
-    /// [`skip_from`, `seq`) was skipped as body; equal to `seq` when nothing was.
+    /// [`skip_from`, `seq`) was skipped as body; equal to `seq` if nothing was.
     pub skip_from: u32,
-    /// [`seq + len`, `skip_to`) was skipped as body; equal to `seq + len` when nothing was.
+    /// [`seq + len`, `skip_to`) was skipped as body; equal to `seq + len` if nothing was.
     pub skip_to: u32,
     /// Number of payload bytes that follow.
     pub len: u32,
-    /// The frame's length on the wire, in bytes.
+    /// Length of the frame on the wire, in bytes.
     pub wire_len: u32,
-    /// How many records this CPU had tried to ship before: a gap is a lost record.
+    /// Number of earlier attempts of this CPU to ship a record: a jump means that a record was lost.
     pub attempt: u32,
-    /// Sender's TCP port, host order.
+    /// TCP port of the sender, host byte order.
     pub src_port: u16,
-    /// Receiver's TCP port, host order.
+    /// TCP port of the receiver, host byte order.
     pub dst_port: u16,
     /// Bits of [`flag`].
     pub flags: u16,
-    /// Copies (retransmissions, or the same packet at another hook) of this direction since its
-    /// last record, saturating.
+    /// Copies in this direction since its last record (retransmissions, or the same packet at another
+    /// hook), saturating.
     pub retransmissions: u16,
     /// The CPU that shipped the record.
     pub cpu: u16,
     /// [`VERSION`].
     pub version: u8,
-    /// A [`Hook`] as its number.
+    /// The number of the [`Hook`].
     pub hook: u8,
-    /// Interface indexes at which the flow was seen since its last record; 0 is none. The first is
-    /// this segment's own.
+    /// Interface indexes at which the flow was seen since its last record; 0 means none. The first is
+    /// that of this segment.
     pub interfaces: [u32; 4],
-    /// Sequence number where the trial began, with [`flag::TRIAL`].
+    /// Sequence number at which the trial began, with [`flag::TRIAL`].
     pub trial_from: u32,
-    /// Number of the tags and tunnels that the segment was wrapped in, 0 for none. The host numbers
-    /// them; a hook puts a [`Tunnel`] before the header.
+    /// Number that the host assigns to the tags and tunnels of the segment, 0 for none. A hook puts a
+    /// [`Tunnel`] before the header instead.
     pub encap: u32,
 }
 
@@ -173,8 +172,8 @@ pub const HEADER_LEN: usize = size_of::<RecordHeader>();
 const _: () = assert!(HEADER_LEN == 128);
 
 impl RecordHeader {
-    /// Of a segment of whose payload `len` bytes are there, from its first on; what is not in the
-    /// segment is zero.
+    /// Header for a segment whose first `len` payload bytes are present. Fields that the segment does not
+    /// determine are zero.
     pub fn of_segment(segment: &Segment, len: u32) -> Self {
         let (src, src_port) = segment.key.sender(segment.direction);
         let (dst, dst_port) = segment.key.sender(segment.direction.opposite());
@@ -222,7 +221,7 @@ impl RecordHeader {
         )
     }
 
-    /// The piece that a record with [`flag::FRAGMENT`] holds.
+    /// The fragment in a record with [`flag::FRAGMENT`].
     pub fn fragment(&self) -> Fragment {
         let header: &FragmentHeader = bytemuck::cast_ref(self);
         header.fragment()
@@ -235,11 +234,12 @@ impl RecordHeader {
     }
 }
 
-/// The header of a record with [`flag::FRAGMENT`]. What a [`RecordHeader`] has too is at the same place.
+/// The header of a record with [`flag::FRAGMENT`]. Fields that it shares with [`RecordHeader`] have the
+/// same offset.
 ///
-/// [`flag::SEGMENT_BEGINS`] means that the piece begins, which may be several records;
-/// [`flag::STREAM_BEGINS`] is about the segment in the packet. A record without bytes says that nobody
-/// wants the packet of which this is the first piece.
+/// [`flag::SEGMENT_BEGINS`] means that the fragment begins here; it may span several records.
+/// [`flag::STREAM_BEGINS`] is about the segment in the packet. A record without bytes says that the
+/// packet of which this is the first fragment is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FragmentHeader {
@@ -249,27 +249,27 @@ pub struct FragmentHeader {
     pub cgroup_id: u64,
     /// As [`RecordHeader::socket_cookie`].
     pub socket_cookie: u64,
-    /// The packet's sender.
+    /// Sender of the packet.
     pub src: Address,
-    /// The packet's receiver.
+    /// Receiver of the packet.
     pub dst: Address,
     /// As in [`FlowKey::netns`].
     pub netns: u32,
-    /// 0: no flow is known.
+    /// Always 0: no flow is known.
     pub generation: u32,
-    /// The packet's identification.
+    /// Identification of the packet.
     pub identification: u32,
-    /// The payload's protocol.
+    /// Protocol of the payload.
     pub protocol: u8,
-    /// 1 when pieces follow.
+    /// 1 if more fragments follow.
     pub more: u8,
-    /// 1 of an IPv6 packet, 0 of an IPv4 one.
+    /// 1 for IPv6, 0 for IPv4.
     pub v6: u8,
-    /// 0.
+    /// Always 0.
     pub pad: u8,
-    /// Place of the bytes in the packet's payload.
+    /// Offset of the bytes in the payload of the packet.
     pub offset: u32,
-    /// Place of the byte after them.
+    /// End offset of the bytes (exclusive).
     pub end: u32,
     /// Number of bytes that follow.
     pub len: u32,
@@ -277,28 +277,28 @@ pub struct FragmentHeader {
     pub wire_len: u32,
     /// As [`RecordHeader::attempt`].
     pub attempt: u32,
-    /// 0: the ports are in the payload.
+    /// Always 0: the ports are in the payload.
     pub ports: [u16; 2],
     /// Bits of [`flag`].
     pub flags: u16,
-    /// 0.
+    /// Always 0.
     pub retransmissions: u16,
     /// As [`RecordHeader::cpu`].
     pub cpu: u16,
     /// [`VERSION`].
     pub version: u8,
-    /// A [`Hook`] as its number.
+    /// The number of the [`Hook`].
     pub hook: u8,
     /// As [`RecordHeader::interfaces`].
     pub interfaces: [u32; 4],
-    /// 0.
+    /// Always 0.
     pub rest: [u32; 2],
 }
 
 const _: () = assert!(size_of::<FragmentHeader>() == HEADER_LEN);
 
 impl FragmentHeader {
-    /// What it says of the piece.
+    /// The fragment that it describes.
     pub const fn fragment(&self) -> Fragment {
         let v6 = self.v6 != 0;
         Fragment {
@@ -329,7 +329,7 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
 }
 
-/// Why a buffer is no record.
+/// Why a buffer is not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Shorter than its header, or than the header says.
@@ -339,7 +339,7 @@ pub enum Malformed {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record as the ring buffer hands it over (8-byte aligned).
+    /// Parses a record as the ring buffer delivers it (8-byte aligned).
     pub fn parse(buffer: &'a [u8]) -> Result<Self, Malformed> {
         let (tunnel, buffer) = match buffer.split_at_checked(TUNNEL_LEN) {
             Some((tunnel, rest)) if buffer.first_chunk().is_some_and(begins_with_tunnel) => {
@@ -364,7 +364,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Whether what begins with this word is a tunnel, and not a header with its time.
+/// Whether a record with this first word begins with a tunnel, and not with a header and its time.
 fn begins_with_tunnel(word: &[u8; 8]) -> bool {
     u64::from_ne_bytes(*word) & Tunnel::MARK != 0
 }

@@ -1,26 +1,27 @@
-//! Recognises request and status lines. Looks at bytes and keeps nothing.
+//! Recognises request and status lines. Examines bytes and keeps no state.
 //!
-//! A status line begins with thirteen bytes that decide it (RFC 9112 §4): `HTTP/1.`, a digit, SP,
-//! three digits of which the first is 1–9, then SP, HT, CR or LF (an absent reason phrase and the
-//! blank before it are tolerated). A request line is a token, SP, anything, SP, `HTTP/1.`, a digit
-//! (RFC 9112 §3); raw blanks in the target are accepted because scanners send them.
+//! The first thirteen bytes decide whether a line is a status line (RFC 9112 §4): `HTTP/1.`, a
+//! digit, SP, three digits of which the first is 1–9, then SP, HT, CR or LF (a missing reason
+//! phrase with its preceding SP is tolerated). A request line is a token, SP, anything, SP,
+//! `HTTP/1.`, a digit (RFC 9112 §3). Unencoded whitespace in the target is accepted because
+//! scanners send it.
 
-/// Whether bytes are what was asked for.
+/// Result of matching bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// They are.
+    /// The bytes match.
     Yes,
-    /// They are not, whatever follows.
+    /// The bytes do not match, whatever follows.
     No,
-    /// They are a proper prefix of one.
+    /// The bytes are a proper prefix of a match.
     NeedMore,
 }
 
-/// Bytes that decide a status line.
+/// Number of bytes that decide a status line.
 pub const STATUS_LINE_DECIDES: usize = 13;
 
-/// The longest method that is believed, in bytes. The longest registered one has 17
-/// (IANA HTTP Method Registry).
+/// Longest accepted method, in bytes. The longest registered one has 17 (IANA HTTP Method
+/// Registry).
 pub const MAX_METHOD: u32 = 32;
 
 /// `HTTP/1.` read as a little-endian word whose last byte is cleared.
@@ -28,7 +29,7 @@ const HTTP_1: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
 /// ` HTTP/1.` read as a little-endian word.
 const SP_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
 
-/// Whether `b` may stand at `at` (0–12) of a status line.
+/// Whether `b` is valid at position `at` (0–12) of a status line.
 #[inline(always)]
 pub const fn status_byte(at: u8, b: u8) -> bool {
     match at {
@@ -40,7 +41,7 @@ pub const fn status_byte(at: u8, b: u8) -> bool {
     }
 }
 
-/// Whether `bytes` begins with a status line, strictly.
+/// Whether `bytes` begins with a strict status line.
 pub fn status_line(bytes: &[u8]) -> Match {
     for (i, &b) in bytes.iter().take(STATUS_LINE_DECIDES).enumerate() {
         if !status_byte(i as u8, b) {
@@ -54,7 +55,7 @@ pub fn status_line(bytes: &[u8]) -> Match {
     }
 }
 
-/// Whether `bytes` begins with a request line, strictly and up to its LF.
+/// Whether `bytes` begins with a strict request line, up to its LF.
 pub fn request_line(bytes: &[u8]) -> Match {
     let Some(sp) = bytes.iter().position(|&b| !is_token(b)) else {
         return if bytes.len() as u32 > MAX_METHOD {
@@ -80,14 +81,14 @@ pub fn request_line(bytes: &[u8]) -> Match {
     Match::NeedMore
 }
 
-/// Whether `b` may stand after the three digits of a status code.
+/// Whether `b` may follow the three digits of a status code.
 #[inline(always)]
 pub const fn ends_code(b: u8) -> bool {
     matches!(b, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// The status code of the status line that begins with the sixteen bytes in two little-endian
-/// words, or `None` when they are no (strict) status line.
+/// The status code of the status line in sixteen bytes, given as two little-endian words, or `None`
+/// if they are not a (strict) status line.
 #[inline(always)]
 pub fn status_in_words(w0: u64, w1: u64) -> Option<u16> {
     let minor = ((w0 >> 56) as u8).wrapping_sub(b'0');
@@ -128,14 +129,15 @@ pub fn is_token(b: u8) -> bool {
     CLASS[b as usize] & TOKEN != 0
 }
 
-// How far the end of a request line is matched: ` HTTP/1.` digit, at most one blank, CR. The state
-// is decided by the last SUFFIX_MEMORY bytes alone, so a long target can be stepped over.
+// State machine for the end of a request line: ` HTTP/1.` digit, at most one space, CR. The last
+// SUFFIX_MEMORY bytes alone determine the state, so a long target can be skipped.
 
-/// State of [`suffix_next`] right after the method's SP: that blank may be the version's own.
+/// State of [`suffix_next`] right after the SP that follows the method: it may also be the SP
+/// before the version.
 pub const SUFFIX_AFTER_METHOD: u8 = 1;
-/// State when nothing of the suffix is matched.
+/// State in which nothing of the suffix is matched.
 pub const SUFFIX_NONE: u8 = 0;
-/// How many bytes decide the state.
+/// Number of bytes that determine the state.
 pub const SUFFIX_MEMORY: u32 = 11;
 
 const SUFFIX_VERSION: u8 = 9;
@@ -143,10 +145,10 @@ const SUFFIX_CR: u8 = 10;
 const SUFFIX_BLANK: u8 = 11;
 
 const CLASSES: usize = 16;
-/// Set in [`CLASS`] of a `tchar`.
+/// Bit in [`CLASS`] that marks a `tchar`.
 const TOKEN: u8 = 1 << 7;
 
-/// Byte → class: its place in the suffix, or 0; and [`TOKEN`].
+/// Byte → class (position in the suffix, or 0) and [`TOKEN`].
 static CLASS: [u8; 256] = {
     let mut t = [0u8; 256];
     t[b' ' as usize] = 1;
@@ -174,8 +176,8 @@ static CLASS: [u8; 256] = {
     t
 };
 
-/// (state, class) → state. A table instead of branches: to the verifier the result is an unknown
-/// byte, so that a loop over it converges.
+/// (state, class) → state. A table instead of branches: the verifier sees the result as an unknown
+/// byte, so a loop over it converges.
 static NEXT: [u8; CLASSES * CLASSES] = {
     let mut t = [0u8; CLASSES * CLASSES];
     let mut state = 0;
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn suffix_state_depends_on_its_memory_alone() {
-        // Every pair of start states agrees after SUFFIX_MEMORY bytes of any kind.
+        // All start states agree after SUFFIX_MEMORY bytes of any kind.
         let alphabet = b" HTP/1.2\rx";
         let mut seed = 1u64;
         for _ in 0..200_000 {

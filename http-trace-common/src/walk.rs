@@ -1,11 +1,11 @@
-//! From a frame to the TCP segment in it. Knows nothing of HTTP and keeps nothing between packets.
+//! Finds the TCP segment in a frame. Knows nothing of HTTP and keeps no state between packets.
 //!
-//! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, IPv4 or IPv6, TCP. Where
-//! the configuration asks for it [`inner_ip`] looks into one tunnel and [`tags`] names the VLANs, and
-//! [`piece`] reads a fragment.
+//! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, IPv4 or IPv6, TCP. If
+//! configured, [`inner_ip`] looks into one tunnel and [`tags`] reads the VLANs. [`piece`] reads a
+//! fragment.
 //!
-//! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost
-//! TCP segment, with what it was wrapped in as an [`Encap`].
+//! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost TCP
+//! segment, with its encapsulation as an [`Encap`].
 
 mod checksum;
 mod cursor;

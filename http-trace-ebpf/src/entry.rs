@@ -1,5 +1,5 @@
-//! One entry point per hook. Each looks and lets the packet go on. Their names are ours wherever
-//! the kernel shows programs, which cuts names after 15 bytes.
+//! One entry point per hook. Each examines the packet and lets it pass. The kernel shows these names
+//! wherever it lists programs, cut after 15 bytes.
 
 use core::ffi::c_void;
 
@@ -25,7 +25,7 @@ use crate::{
     scratch::Claimed,
 };
 
-/// What a packet begins with.
+/// First header of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
     Ethernet,
@@ -39,7 +39,7 @@ pub fn http_trace_in(skb: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// TC egress, as [`http_trace_in`].
+/// TC egress, otherwise like [`http_trace_in`].
 #[classifier]
 pub fn http_trace_out(skb: TcContext) -> i32 {
     look::<_, true>(Skb(skb.skb.skb), Link::Ethernet, Hook::Tc, true);
@@ -60,22 +60,22 @@ pub fn http_trace_ipout(skb: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// What enters sockets of a cgroup and those below it. 1 lets it go on.
+/// Packets that enter sockets of a cgroup and its descendants. 1 lets them pass.
 #[cgroup_skb(ingress)]
 pub fn http_trace_cg_in(skb: SkBuffContext) -> i32 {
     look::<_, true>(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, false);
     1
 }
 
-/// What sockets of a cgroup and those below it send.
+/// Packets sent by sockets of a cgroup and its descendants.
 #[cgroup_skb(egress)]
 pub fn http_trace_cgout(skb: SkBuffContext) -> i32 {
     look::<_, true>(Skb(skb.skb.skb), Link::Ip, Hook::Cgroup, true);
     1
 }
 
-/// The filter of an AF_PACKET socket of type SOCK_DGRAM, whose packets begin with their IP header
-/// on every device: 0 keeps every packet out of the socket's queue.
+/// The filter of an AF_PACKET socket of type SOCK_DGRAM, whose packets begin with their IP header on
+/// every device. 0 keeps every packet out of the queue of the socket.
 #[socket_filter]
 pub fn http_trace_sock(skb: SkBuffContext) -> i64 {
     look_at_socket::<true>(&skb)
@@ -88,7 +88,7 @@ pub fn http_trace_xdp(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
-// The same for kernels without bpf_loop: nothing is framed in the kernel. Linux 5.8 (the ring buffer).
+// The same for kernels without bpf_loop: nothing is framed in the kernel. Linux 5.8 (ring buffer).
 
 /// [`http_trace_in`] without framing.
 #[classifier]
@@ -147,14 +147,14 @@ fn look_at_socket<const FRAMES: bool>(skb: &SkBuffContext) -> i64 {
     0
 }
 
-/// Looks at a packet, and says what there is to say then.
+/// Handles a packet, then logs pending messages.
 #[inline(always)]
 fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
     follow::<P, FRAMES>(packet, link, hook, egress);
     log::tell::<FRAMES>(packet.ifindex());
 }
 
-/// Finds the TCP segment and lets the filter decide what of it the host must see.
+/// Finds the TCP segment and lets the filter decide which part of it the host must see.
 #[inline(always)]
 fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
     count(Counter::Packets, 1);
@@ -172,11 +172,11 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         Link::Ethernet => walk::ethernet(&packet, netns),
         Link::Ip => walk::ip(&packet, packet.before(), netns),
     };
-    // Each way with a slot of its own claiming: what stands for a segment that is yet to be found
-    // would have no room on the stack.
+    // Each branch claims a slot of its own: a common variable for an optional segment would not fit
+    // the stack.
     let slot = match segment {
         Ok(segment) => {
-            // A bare acknowledgement: most packets of a download, and nothing to see.
+            // A bare acknowledgement, like most packets of a download: nothing to examine.
             let control = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
             if segment.payload_len == 0 && segment.flags & control == 0 {
                 return;
@@ -187,7 +187,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
             let Some(slot) = Claimed::new::<FRAMES>() else {
                 return count(Counter::ScratchBusy, 1);
             };
-            // SAFETY: the slot is ours until it is released, and nobody else refers to it.
+            // SAFETY: the slot is ours until it is released, and there is no other reference to it.
             unsafe { (*slot.0).segment = segment };
             note(&slot, &packet, link, hook, egress);
             slot
@@ -235,7 +235,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         // SAFETY: as above.
         let scratch = unsafe { &raw mut (*slot.0).scratch };
         let mut state = Steps { scratch, env };
-        // SAFETY: the callback takes what it is given here.
+        // SAFETY: the callback gets the context that it expects.
         unsafe { bpf_loop(STEPS, step::<P> as *mut c_void, (&raw mut state).cast(), 0) };
         env = state.env;
     }
@@ -244,11 +244,11 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
     slot.release();
 }
 
-/// Writes down where and when the packet is seen. Of one with a segment, after that.
+/// Records where and when the packet was seen. If it has a segment, the slot must hold it already.
 #[inline(always)]
 fn note(slot: &Claimed, packet: &impl Packet, link: Link, hook: Hook, egress: bool) {
-    // SAFETY: the slot is ours until it is released, and nobody else refers to it; and the clock is
-    // only read.
+    // SAFETY: the slot is ours until it is released, and there is no other reference to it; the clock
+    // is only read.
     unsafe {
         let context = &raw mut (*slot.0).context;
         (*context).time_ns = bpf_ktime_get_boot_ns();
@@ -257,17 +257,17 @@ fn note(slot: &Claimed, packet: &impl Packet, link: Link, hook: Hook, egress: bo
         (*context).egress = egress;
         (*context).hook = hook;
         if config().decap != 0 {
-            // What the last packet of this slot came in.
+            // Clear the tunnel of the previous packet in this slot.
             (*slot.0).scratch.block.tunnel.what = 0;
         }
     }
-    // A socket's packets have none.
+    // Packets at sockets have no tags.
     if config().decap & decap::VLAN != 0 && hook != Hook::Cgroup {
         packet.tell_tags(slot.1, link == Link::Ethernet);
     }
 }
 
-/// Ships what the filter lets through without framing it.
+/// Ships what the filter selects, without framing it.
 #[inline(always)]
 fn ship(packet: impl Packet, index: u32) {
     let mut all = 1;
@@ -283,7 +283,7 @@ fn ship(packet: impl Packet, index: u32) {
     packet.plain_finish(index, all);
 }
 
-/// Counts what kind of skb this is.
+/// Counts the kind of this skb.
 #[inline(always)]
 fn count_kind<P: Packet>(packet: &P, link: Link, hook: Hook) {
     if packet.is_non_linear() {
@@ -297,18 +297,18 @@ fn count_kind<P: Packet>(packet: &P, link: Link, hook: Hook) {
     }
 }
 
-/// More than any budget of steps: the filter ends the loop itself.
+/// More than any step budget: the filter ends the loop itself.
 const STEPS: u32 = 1 << 16;
 
-/// What the callback of `bpf_loop` works on.
+/// Context of the `bpf_loop` callback.
 struct Steps<P> {
     scratch: *mut Scratch,
     env: Kernel<P>,
 }
 
-/// One step of the filter; 1 ends the loop.
+/// One step of the filter. 1 ends the loop.
 extern "C" fn step<P: Packet>(_: u64, state: *mut Steps<P>) -> i64 {
-    // SAFETY: `look` passes these, and waits.
+    // SAFETY: `follow` passes valid pointers and waits for the loop.
     let (scratch, env) = unsafe { (&mut *(*state).scratch, &mut (*state).env) };
     i64::from(!filter::step(scratch, env))
 }

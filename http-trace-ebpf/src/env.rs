@@ -1,4 +1,4 @@
-//! What the filter needs of the kernel: bytes of the packet, the flow table, the ring buffer.
+//! What the kernel provides to the filter: bytes of the packet, the flow table, the ring buffer.
 
 use core::mem::offset_of;
 
@@ -26,23 +26,23 @@ use crate::{
     },
 };
 
-/// How often another CPU's claim is asked for again: about a microsecond.
+/// Number of attempts to claim a flow that another CPU holds: about a microsecond.
 const CLAIM_TRIES: u32 = 24;
-/// Bytes of `Unsure` directions that a CPU ships in a second beyond each flow's own budget.
+/// Bytes of `Unsure` directions that a CPU ships per second beyond the budget of each flow.
 const UNSURE_BYTES_PER_S: u64 = 32 << 20;
-/// Bytes of records of IP fragments that a CPU ships in a second: a flood of them must not displace
-/// what they are not for longer than it takes to read a ring buffer once. Within the second they may
-/// come all at once, as a download in pieces does.
+/// Bytes of IP fragment records that a CPU ships per second: a flood of fragments must not displace
+/// other records for longer than one read of the ring buffer takes. Within the second they may all come
+/// at once, as in a fragmented download.
 const FRAGMENT_BYTES_PER_S: u64 = 16 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The environment of one packet. Without `FRAMES` it does with what Linux 5.8 has.
+/// The environment of one packet. Without `FRAMES` it uses only what Linux 5.8 has.
 pub struct Kernel<P, const FRAMES: bool = true> {
     /// The packet.
     pub packet: P,
     /// When it was seen.
     pub time_ns: u64,
-    /// Index of the scratch slot at work.
+    /// Index of the scratch slot in use.
     pub slot: u32,
 }
 
@@ -142,7 +142,7 @@ impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
     #[inline(always)]
     fn ends_request_line(&self, _block: &Block, len: u32) -> bool {
         if FRAMES {
-            // Never asked with the framer.
+            // Never called with the framer.
             false
         } else {
             plain_ends_request_line(self.slot, len) != 0
@@ -200,13 +200,13 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
             return Claim::Missing;
         };
         let ours = our_claim();
-        // SAFETY: a map value, which stays mapped until this program ends; aligned to eight.
+        // SAFETY: a map value, which stays mapped until this program ends; aligned to eight bytes.
         unsafe {
             let word = &raw mut (*entry).claim;
             if !FRAMES {
-                // No exchange before Linux 5.12. Two CPUs at once can make each other ship a
-                // segment twice or take it for a copy, which the host sees: nothing is declared to
-                // be body here.
+                // There is no atomic exchange before Linux 5.12. Two CPUs at the same time may ship a
+                // segment twice or take it for a copy. The host copes, since nothing is declared as body
+                // here.
                 if word.read_volatile() != 0 {
                     return Claim::Refused;
                 }
@@ -232,7 +232,7 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     #[inline(always)]
     fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim {
         flow.claim = our_claim();
-        // By reference: a copy on the stack would be more than the stack holds.
+        // By reference: a copy does not fit the stack.
         let flow: &Flow = flow;
         match FLOWS.insert(key, flow, u64::from(BPF_NOEXIST)) {
             Ok(()) => Claim::Held,
@@ -244,12 +244,13 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     #[inline(always)]
     fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool) {
         if delete {
-            // Whoever waits for the claim works on until the entry is freed, unseen by others.
+            // A context that waits for the claim continues with the removed entry until it is freed; no
+            // other context sees it.
             let _ = FLOWS.remove(key);
             return;
         }
         if let Some(entry) = FLOWS.get_ptr_mut(key) {
-            // SAFETY: a map value that we hold. The claim is given up last.
+            // SAFETY: a map value that we hold. The claim is released last.
             unsafe {
                 copy_flow(entry, flow);
                 (&raw mut (*entry).claim).write_volatile(0);
@@ -268,8 +269,8 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     #[inline(always)]
     fn syn(&mut self, key: &FlowKey, into: &mut Syn) {
         match SYNS.get_ptr(key) {
-            // SAFETY: a map value. It may be recycled while it is read; then it says the wrong
-            // sequence number, and the connection is admitted later or not at all.
+            // SAFETY: a map value. It may be recycled while it is being read. Then the sequence number
+            // is wrong, and the connection is admitted later or not at all.
             Some(syn) => unsafe { copy_words::<u32, _>(into, syn, 0) },
             None => into.valid = 0,
         }
@@ -284,8 +285,8 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool {
         match HANDED_BACK.get_ptr(key) {
             Some(handed) => {
-                // SAFETY: a map value. It may be recycled while it is read; then its generation or
-                // its places do not fit, or what it says is as good for the connection it is of.
+                // SAFETY: a map value. It may be recycled while it is being read. Then its generation or
+                // positions do not fit, or it is as valid for the connection it belongs to.
                 unsafe { copy_words::<u64, _>(into, handed, 0) };
                 true
             }
@@ -323,8 +324,8 @@ pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
     let header = &mut block.header;
     header.cpu = cpu as u16;
     if let Some(state) = this_cpu() {
-        // SAFETY: a per-CPU map value; atomic because a softirq may interrupt us here, which
-        // otherwise gives two records one number.
+        // SAFETY: a per-CPU map value. Atomic because a softirq that interrupts here would otherwise
+        // give two records the same number.
         header.attempt = unsafe {
             let attempts = &raw mut (*state).attempts;
             if ATOMIC {
@@ -341,18 +342,18 @@ pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
     } else {
         mask(header.len, BLOCK_BYTES - 1)
     };
-    // Without the option the verifier sees a constant: the ordinary record costs nothing more.
+    // Without the option the verifier sees a constant, so an ordinary record costs nothing extra.
     let in_tunnel = config().decap != 0 && block.tunnel.what != 0;
     let before = if in_tunnel { 0 } else { TUNNEL_LEN };
     let at = offset_of!(Block, tunnel) + before;
-    // SAFETY: tunnel, header and bytes lie together in the block, which holds that many.
+    // SAFETY: tunnel, header and bytes are contiguous in the block, which has that many bytes.
     let written = unsafe {
         bpf_ringbuf_output(
             (&raw const EVENTS).cast_mut().cast(),
             (&raw mut *block).cast::<u8>().add(at).cast(),
             (TUNNEL_LEN - before + HEADER_LEN) as u64 + u64::from(len),
-            // While records come the host drains by a timer: waking it for each would cost more
-            // than all the rest.
+            // While records keep coming the host drains by a timer: waking it for each would cost more
+            // than everything else.
             if wakes() || ATOMIC && is_urgent(&block.header) {
                 u64::from(BPF_RB_FORCE_WAKEUP)
             } else {
@@ -369,11 +370,11 @@ pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
     }
 }
 
-/// Wake-ups are this far apart on a CPU: each costs about as much as ten records.
+/// Minimum interval between wake-ups on a CPU: each costs about as much as ten records.
 const WAKE_UP_NS: u64 = 1_000_000;
 
-/// Whether the host is to look at a record at once: by its answer to a head that was framed on trial
-/// the bodies of a connection are skipped again, of which up to three pass in a millisecond.
+/// Whether the host must see a record at once: its verdict on a head that was framed on trial lets the
+/// filter skip the bodies of the connection again, and up to three bodies pass in a millisecond.
 #[inline(always)]
 fn is_urgent(header: &RecordHeader) -> bool {
     if !header.has(flag::TRIAL | flag::HEAD_BEGINS) {
@@ -392,31 +393,32 @@ fn is_urgent(header: &RecordHeader) -> bool {
     }
 }
 
-/// errno of an insertion that found the key.
+/// errno of an insertion whose key exists.
 const EEXIST: i32 = -17;
 
-/// This CPU's mark in a flow's claim.
+/// The mark of this CPU in the claim of a flow.
 #[inline(always)]
 fn our_claim() -> u64 {
     // SAFETY: no arguments.
     u64::from(unsafe { bpf_get_smp_processor_id() }) + 1
 }
 
-/// Everything but the claim.
+/// Copies everything but the claim.
 ///
 /// # Safety
 /// Both must be valid and aligned.
 #[inline(always)]
 unsafe fn copy_flow(to: *mut Flow, from: *const Flow) {
-    // SAFETY: by contract; a flow's claim is its first word.
+    // SAFETY: by contract; the claim of a flow is its first word.
     unsafe { copy_words::<u64, _>(to, from, 1) }
 }
 
-/// Copies all of a value but its first `skip` words, word by word: what the compiler makes of an
-/// assignment, or of a plain loop, is a call of a loop over bytes.
+/// Copies a value without its first `skip` words, word by word. The compiler turns an assignment, or a
+/// plain loop, into a call of a byte loop.
 ///
 /// # Safety
-/// Both must be valid and aligned, as words too, of which a `T` must be a whole number.
+/// Both must be valid and aligned for `T` and for words. The size of `T` must be a multiple of that of a
+/// word.
 #[inline(always)]
 unsafe fn copy_words<W: Copy, T>(to: *mut T, from: *const T, skip: usize) {
     let (to, from) = (to.cast::<W>(), from.cast::<W>());
@@ -428,13 +430,14 @@ unsafe fn copy_words<W: Copy, T>(to: *mut T, from: *const T, skip: usize) {
     }
 }
 
-/// [`Env::unsure_budget`]; one function for all that ask, since a socket filter's size is limited.
+/// Implements [`Env::unsure_budget`]. One function for all callers, since the size of a socket filter is
+/// limited.
 #[inline(never)]
 fn take_unsure_budget(time_ns: u64, bytes: u32) -> bool {
     let Some(state) = this_cpu() else {
         return false;
     };
-    // SAFETY: a per-CPU map value. A softirq between the lines can only make the budget a little larger.
+    // SAFETY: a per-CPU map value. A softirq in between can only make the budget slightly larger.
     unsafe {
         if time_ns.wrapping_sub((*state).unsure_since_ns) >= SECOND_NS {
             (*state).unsure_since_ns = time_ns;

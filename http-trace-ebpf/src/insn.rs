@@ -1,7 +1,7 @@
-//! Single instructions: clamps that the compiler cannot remove, and atomics.
+//! Single instructions: bounds masks that the compiler cannot remove, and atomics.
 //!
-//! The verifier tracks the bounds of a register, the compiler those of a value: a clamp that the
-//! compiler proves needless, or moves to a copy, is one that the verifier never sees.
+//! The verifier tracks the bounds of a register, the compiler those of a value. If the compiler
+//! proves a mask redundant, or applies it to a copy, the verifier never sees it.
 
 use core::arch::asm;
 
@@ -10,7 +10,7 @@ use core::arch::asm;
 #[inline(always)]
 pub fn mask(value: u32, bits: u32) -> u32 {
     let mut value = u64::from(value);
-    // SAFETY: changes nothing but its operand.
+    // SAFETY: changes only its operand.
     unsafe {
         asm!(
             "{0} &= {1}",
@@ -18,25 +18,25 @@ pub fn mask(value: u32, bits: u32) -> u32 {
             in(reg) u64::from(bits),
             options(pure, nomem, nostack)
         );
-        // The compiler may drop bounds checks that the verifier does not need either.
+        // Let the compiler drop bounds checks that the verifier does not need either.
         core::hint::assert_unchecked(value <= u64::from(bits));
     }
     value as u32
 }
 
-/// `value + n` as an instruction that the compiler does not look into.
+/// `value + n` as an instruction that is opaque to the compiler.
 #[inline(always)]
 pub fn add(value: u32, n: u32) -> u32 {
     let mut value = u64::from(value);
-    // SAFETY: changes nothing but its operand.
+    // SAFETY: changes only its operand.
     unsafe {
         asm!("{0} += {1}", inout(reg) value, in(reg) u64::from(n), options(pure, nomem, nostack));
     }
     value as u32
 }
 
-/// The same pointer, of whose target the compiler knows nothing any more: a read through it is
-/// never folded with an initial value that the loader has replaced.
+/// Returns the same pointer, with a target unknown to the compiler: a read through it is never
+/// folded to the initial value, which the loader replaces.
 #[inline(always)]
 pub fn opaque<T>(pointer: *const T) -> *const T {
     let mut address = pointer.expose_provenance();
@@ -45,7 +45,7 @@ pub fn opaque<T>(pointer: *const T) -> *const T {
     core::ptr::with_exposed_provenance(address)
 }
 
-/// Stores `value` at `at` and returns what was there, as one atomic instruction.
+/// Stores `value` at `at` and returns the previous value, as one atomic instruction.
 ///
 /// # Safety
 /// `at` must be valid for reads and writes, and aligned.
@@ -57,7 +57,7 @@ pub unsafe fn exchange(at: *mut u64, value: u64) -> u64 {
     value
 }
 
-/// Stores `new` at `at` if `expected` is there, and returns what was there.
+/// Stores `new` at `at` if `expected` is there, and returns the previous value.
 ///
 /// # Safety
 /// `at` must be valid for reads and writes, and aligned.
@@ -77,7 +77,7 @@ pub unsafe fn compare_exchange(at: *mut u64, expected: u64, new: u64) -> u64 {
     found
 }
 
-/// Adds `n` at `at` and returns what was there, as one atomic instruction.
+/// Adds `n` at `at` and returns the previous value, as one atomic instruction.
 ///
 /// # Safety
 /// `at` must be valid for reads and writes, and aligned.

@@ -1,8 +1,9 @@
-//! What the programs say in words, by aya-log, when they are loaded to do so (`-vv`): on each CPU once
-//! what they are, and then which errors they met, at most once a second. Nothing is said per packet,
-//! and what is said here is counted too: losses are told by the counters, not by this.
+//! Log messages of the programs by aya-log, if they are loaded with logging (`-vv`). Each CPU first
+//! logs which kind of program runs, and then the errors that occurred, at most once per second.
+//! Nothing is logged per packet. Everything logged is also counted: losses are reported by the
+//! counters, not by the log.
 //!
-//! Loaded without logging, the verifier sees a constant and walks none of it.
+//! Without logging, the verifier sees a constant and walks none of this code.
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns};
 use aya_log_ebpf::{
@@ -13,10 +14,10 @@ use http_trace_common::counter::Counter;
 
 use crate::maps::this_cpu;
 
-/// How long a CPU is silent after it has said something.
+/// Minimum interval between the messages of a CPU.
 const SILENCE_NS: u64 = 1_000_000_000;
 
-/// What is said of an error, and at the first packet, for which no counter stands.
+/// The message for each error. The first two, without a counter, are logged at the first packet.
 const WORDS: [(Option<Counter>, &str); 10] = [
     (None, "first packet; framing HTTP/1.x here"),
     (None, "first packet; the host does all framing"),
@@ -54,9 +55,9 @@ const WORDS: [(Option<Counter>, &str); 10] = [
     ),
 ];
 
-/// All of one length, filled up with blanks: aya-log copies what it says byte by byte at every place
-/// that says something, and a program may not be larger than a socket's memory (net.core.optmem_max)
-/// to be its filter. With one place for all, it is not.
+/// All messages have one length, padded with spaces. aya-log copies its arguments byte by byte at
+/// every call site, and a socket filter must not be larger than the memory limit of a socket
+/// (net.core.optmem_max). With a single call site it fits.
 const WIDTH: usize = 48;
 static TEXTS: [[u8; WIDTH]; WORDS.len()] = texts();
 
@@ -75,7 +76,7 @@ const fn texts() -> [[u8; WIDTH]; WORDS.len()] {
     texts
 }
 
-/// The bit of what is said of this counter; 0 when nothing is.
+/// The bit of the message for this counter; 0 if there is none.
 const fn bit(counter: Counter) -> u64 {
     let mut i = 0;
     while i < WORDS.len() {
@@ -89,13 +90,13 @@ const fn bit(counter: Counter) -> u64 {
     0
 }
 
-/// Whether the programs were loaded to say something.
+/// Whether the programs were loaded with logging.
 #[inline(always)]
 fn is_enabled() -> bool {
     level_enabled(Level::Warn)
 }
 
-/// Remembers an error, so that [`tell`] says it.
+/// Remembers an error until [`tell`] logs it.
 #[inline(always)]
 pub fn remember(counter: Counter) {
     let bit = bit(counter);
@@ -105,20 +106,20 @@ pub fn remember(counter: Counter) {
     verified_remember(bit);
 }
 
-/// [`remember`], once for all places that count an error: with it written out at each, a program with
-/// words would be larger than what a socket may hold.
+/// Implements [`remember`] once for all places that count an error: inlined at each, a program with
+/// logging would exceed the memory limit of a socket.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_remember(bit: u64) -> u32 {
     if let Some(state) = this_cpu() {
         // SAFETY: a per-CPU map value. A softirq between reading and writing can lose one of two
-        // errors, which is counted all the same.
+        // messages; the error is still counted.
         unsafe { (*state).to_tell |= bit };
     }
     0
 }
 
-/// Says what there is to say, after a packet on this interface.
+/// Logs pending messages, after a packet on this interface.
 #[inline(always)]
 pub fn tell<const FRAMES: bool>(interface: u32) {
     if !is_enabled() {
@@ -139,7 +140,7 @@ pub fn tell<const FRAMES: bool>(interface: u32) {
     verified_tell(interface);
 }
 
-/// [`tell`], for the verifier to walk once.
+/// Implements [`tell`] as a function that the verifier walks once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_tell(interface: u32) -> u32 {
@@ -161,7 +162,7 @@ pub extern "C" fn verified_tell(interface: u32) -> u32 {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     for (i, text) in TEXTS.iter().enumerate() {
         if to_tell >> i & 1 == 1 {
-            // SAFETY: made of strings and blanks.
+            // SAFETY: consists of strings and spaces.
             let text = unsafe { core::str::from_utf8_unchecked(text) };
             warn!((), "CPU {}, interface {}: {}", cpu, interface, text);
         }

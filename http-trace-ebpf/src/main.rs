@@ -1,15 +1,15 @@
-//! The eBPF programs: entry points, maps and the kernel's side of the filter, and nothing of the
-//! protocol. On any other target this is an empty program, so that the workspace's checks cover it.
+//! The eBPF programs: entry points, maps and the kernel's side of the filter, without protocol
+//! logic. On any other target this is an empty program, so that the workspace's checks cover it.
 //!
 //! # Layout
-//! - `entry` has one entry point per hook, and says what the kernel must be for it.
-//! - `packet` reads an skb or an XDP buffer; `env` gives that, the flow table and the ring buffer
+//! - `entry`: one entry point per hook, with the kernel version that it needs.
+//! - `packet`: reads an skb or an XDP buffer; `env`: gives that, the flow table and the ring buffer
 //!   to `http_trace_common::filter`.
-//! - `maps` are the maps and the globals the loader sets; `scratch` is working memory.
-//! - `sender` notes which process sends on a socket; it sees no packet.
-//! - `log` is what they say in words, when they are asked to.
-//! - `verified` are the parts that the verifier walks by themselves.
-//! - `insn` are single instructions that the compiler has no name for.
+//! - `maps`: the maps, and the globals that the loader sets; `scratch`: working memory.
+//! - `sender`: notes which process sends on a socket; it sees no packet.
+//! - `log`: log messages, if enabled.
+//! - `verified`: parts that the verifier checks as separate functions.
+//! - `insn`: single instructions that the compiler has no intrinsic for.
 //!
 //! The programs call no helper that changes a packet, a route or a socket.
 #![cfg_attr(
@@ -42,14 +42,15 @@ mod sender;
 #[cfg(target_arch = "bpf")]
 mod verified;
 
-/// Never reached: nothing in the programs panics, and the verifier would refuse the loop.
+/// Never reached: nothing in the programs panics, and the verifier would reject the loop.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// Some helpers are for programs under the GPL only; this project's licences are compatible.
+/// Some helpers are only available to programs under the GPL; this project's licences are
+/// compatible.
 #[cfg(target_arch = "bpf")]
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

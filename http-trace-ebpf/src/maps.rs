@@ -1,4 +1,4 @@
-//! The maps, with sizes that the loader replaces, and the globals it sets.
+//! The maps, whose sizes the loader sets, and the globals that it sets.
 
 use aya_ebpf::{
     Global,
@@ -28,12 +28,12 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::C
 #[map]
 pub static SCRATCH: PerCpuArray<Slot> = PerCpuArray::with_max_entries(crate::scratch::SLOTS, 0);
 
-/// Connections that are followed. Without preallocation, so that it costs what it holds; never
-/// evicted, so that idle connections are not pushed out by short ones.
+/// Followed connections. Not preallocated, so that memory grows with use; never evicted, so that short
+/// connections do not displace idle ones.
 #[map]
 pub static FLOWS: HashMap<FlowKey, Flow> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
-/// Handshakes. The oldest goes first, so that a SYN flood evicts nobody from [`FLOWS`].
+/// Handshakes. The oldest is evicted first, so that a SYN flood evicts nothing from [`FLOWS`].
 #[map]
 pub static SYNS: LruHashMap<FlowKey, Syn> = LruHashMap::with_max_entries(16_384, 0);
 
@@ -41,7 +41,7 @@ pub static SYNS: LruHashMap<FlowKey, Syn> = LruHashMap::with_max_entries(16_384,
 #[map]
 pub static HANDED_BACK: LruHashMap<FlowKey, HandBack> = LruHashMap::with_max_entries(1024, 0);
 
-/// Who sends on sockets, each in its place; the host maps it into its memory.
+/// Processes that send on sockets, indexed by cookie; the host maps it into its memory.
 #[map]
 pub static SENDERS: Array<Sender> = Array::with_max_entries(PLACES, BPF_F_MMAPABLE);
 
@@ -49,54 +49,54 @@ pub static SENDERS: Array<Sender> = Array::with_max_entries(PLACES, BPF_F_MMAPAB
 #[map]
 static OWN: HashMap<[u64; 3], u32> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
-/// Whether an endpoint is a socket of the agent's own.
+/// Whether an endpoint belongs to one of the agent's own sockets.
 #[inline(always)]
 pub fn is_own(address: &Address, port: u16) -> bool {
     let [high, low] = words(address);
     OWN.get_ptr([high, low, u64::from(port)]).is_some()
 }
 
-/// What a CPU keeps from packet to packet.
+/// State of a CPU that is kept between packets.
 #[repr(C)]
 pub struct CpuState {
-    /// Records tried to ship.
+    /// Number of attempts to ship a record.
     pub attempts: u64,
-    /// Kernel time at which the running second of the budget began.
+    /// Kernel time at which the current second of the budget began.
     pub unsure_since_ns: u64,
     /// Bytes shipped in it.
     pub unsure_bytes: u64,
-    /// The same of the budget for IP fragments.
+    /// The same for the budget of IP fragments.
     pub fragments_since_ns: u64,
     /// Bytes shipped in it.
     pub fragment_bytes: u64,
-    /// Kernel time at which the host was woken last.
+    /// Kernel time of the last wake-up of the host.
     pub woken_ns: u64,
-    /// Kernel time at which something was said last; 0 before.
+    /// Kernel time of the last log message; 0 before the first.
     pub told_ns: u64,
-    /// What is to be said since: a bit for each of the texts.
+    /// Pending log messages: one bit each.
     pub to_tell: u64,
 }
 
 #[map]
 static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 
-/// This CPU's state.
+/// The state of this CPU.
 #[inline(always)]
 pub fn this_cpu() -> Option<*mut CpuState> {
     CPU.get_ptr_mut(0)
 }
 
-/// 1 while the host sleeps until it is woken, instead of coming back by a timer.
+/// 1 while the host sleeps until it is woken instead of polling by a timer.
 #[map]
 static ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Whether the host is to be woken: once, by whoever finds it asleep first.
+/// Whether to wake the host. Only the first caller that finds it asleep does.
 #[inline(always)]
 pub fn wakes() -> bool {
     let Some(asleep) = ASLEEP.get_ptr_mut(0) else {
         return false;
     };
-    // SAFETY: a map value; of two CPUs at once both may wake the host, which costs little.
+    // SAFETY: a map value. Two CPUs may both wake the host, which costs little.
     unsafe {
         let is_asleep = asleep.read_volatile() != 0;
         if is_asleep {
@@ -110,7 +110,7 @@ pub fn wakes() -> bool {
 #[map]
 static INTERFACES: HashMap<u32, u8> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
-/// Whether [`INTERFACES`] limits anything.
+/// Whether [`INTERFACES`] restricts anything.
 #[unsafe(no_mangle)]
 static LIMIT_INTERFACES: Global<u8> = Global::new(0);
 
@@ -120,16 +120,16 @@ pub fn is_wanted_interface(index: u32) -> bool {
     LIMIT_INTERFACES.load() == 0 || INTERFACES.get_ptr(index).is_some()
 }
 
-/// Whether the kernel tells the network namespace at the cgroup hook. When not, the verifier sees
-/// that the call is never reached.
+/// Whether the kernel provides the network namespace at the cgroup hook. If not, the verifier sees
+/// that the call is unreachable.
 #[unsafe(no_mangle)]
 pub static CGROUP_NETNS: Global<u8> = Global::new(0);
 
-/// The limits. The loader replaces it before the program is verified.
+/// The limits. The loader replaces them before the program is verified.
 #[unsafe(no_mangle)]
 static CONFIG: FilterConfig = FilterConfig::DEFAULT;
 
-/// What the loader set.
+/// The limits as set by the loader.
 #[inline(always)]
 pub fn config() -> &'static FilterConfig {
     // SAFETY: a valid static; `opaque` only hides its initial value from the compiler.
@@ -147,7 +147,8 @@ pub fn count(counter: Counter, n: u64) {
     }
 }
 
-/// Whether most packets with payload are counted by it: a call would cost as much as all else of that.
+/// Whether most packets with payload increment this counter: a call would cost as much as everything
+/// else in counting.
 const fn is_frequent(counter: Counter) -> bool {
     matches!(
         counter,
@@ -161,7 +162,7 @@ const fn is_frequent(counter: Counter) -> bool {
     )
 }
 
-/// What is counted seldom: written out at each place it would be a tenth of a program.
+/// Counts the rarer counters: inlined at each call site this would be a tenth of a program.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_count(number: u32, n: u64) -> u32 {
@@ -169,12 +170,12 @@ pub extern "C" fn verified_count(number: u32, n: u64) -> u32 {
     0
 }
 
-/// Adds to the counter of this number, for [`count`] alone.
+/// Adds to the counter with this number; used only by [`count`].
 #[inline(always)]
 fn add_to_counter(number: u32, n: u64) {
     if let Some(value) = COUNTERS.get_ptr_mut(number) {
-        // SAFETY: a per-CPU value. Another program that interrupts this one may lose an increment
-        // of ours, never corrupt it.
+        // SAFETY: a per-CPU value. A program that interrupts this one may cause an increment to be
+        // lost, but never corrupts the value.
         unsafe { *value = (*value).wrapping_add(n) };
     }
 }

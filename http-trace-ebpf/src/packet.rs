@@ -1,4 +1,4 @@
-//! Reading a packet, by context: the linear part directly where the hook allows it, the rest
+//! Reads a packet at each kind of hook: the linear part directly where the hook allows it, the rest
 //! through a helper that copies. Nothing here writes to a packet or makes it linear.
 
 use core::mem::MaybeUninit;
@@ -25,54 +25,54 @@ use crate::{
     },
 };
 
-/// Where headers can lie. Larger than any chain of them that the walk follows.
+/// Range of offsets in which headers can lie. Larger than any chain of headers that the walk follows.
 const HEADER_SPACE: u32 = 0x3fff;
 
-/// What is known of a packet to look into, and what it turned out to be.
+/// What is known about a packet to look into, and what was found in it.
 pub mod inside {
-    /// Where a piece's IP header begins.
+    /// Offset of the IP header of a fragment.
     pub const OFFSET: u32 = 0xffff;
     /// It begins with an Ethernet header.
     pub const HAS_ETHERNET: u32 = 1 << 16;
-    /// It is a piece of another packet.
+    /// It is a fragment of an IP packet.
     pub const FRAGMENT: u32 = 1 << 17;
     /// The slot holds its segment.
     pub const SEGMENT: u32 = 1 << 18;
 }
 
-/// A packet at some hook.
+/// A packet at a hook.
 pub trait Packet: PacketBytes + Copy {
     /// Whether it can begin with an Ethernet header.
     const ETHERNET: bool = true;
-    /// Copies `len` bytes at `offset` to `to`; false when they are not all there.
+    /// Copies `len` bytes at `offset` to `to`. Returns false if not all of them are there.
     ///
     /// # Safety
     /// `to` must have room for `len` bytes, and the verifier must see that, and that `len > 0`.
     unsafe fn load(&self, offset: u32, to: *mut u8, len: u32) -> bool;
-    /// How many bytes there are before the IP header of one without an Ethernet header.
+    /// Number of bytes before the IP header if there is no Ethernet header.
     #[inline(always)]
     fn before(&self) -> u32 {
         0
     }
-    /// The interface's index.
+    /// Index of the interface.
     fn ifindex(&self) -> u32;
     /// Whether the payload is (at least partly) outside the linear part.
     fn is_non_linear(&self) -> bool;
-    /// How many wire segments it holds, 0 or 1 for one.
+    /// Number of wire segments that it holds; 0 or 1 for one.
     fn gso_segments(&self) -> u32;
-    /// The socket's cookie and cgroup id, 0 when not known here.
+    /// Cookie and cgroup id of the socket; 0 if not known here.
     fn socket(&self) -> (u64, u64);
-    /// [`http_trace_common::filter::sum::is_disproved`] over the slot of an index.
+    /// Calls [`http_trace_common::filter::sum::is_disproved`] for the slot with this index.
     fn is_disproved(&self, index: u32) -> bool;
-    /// [`http_trace_common::filter::begin`] over the slot of an index.
+    /// Calls [`http_trace_common::filter::begin`] for the slot with this index.
     fn begin(&self, index: u32) -> bool;
-    /// Looks into a packet that is a tunnel's or a piece of one, by the slot of an index. `what` and
-    /// what is returned are bits of [`inside`].
+    /// Looks into a packet that is a tunnel or a fragment, using the slot with this index. `what` and
+    /// the return value are bits of [`inside`].
     fn look_inside(&self, index: u32, what: u32) -> u32;
-    /// Ships a piece of a packet by the slot of an index; `found` is what [`Packet::look_inside`]
-    /// returned.
+    /// Ships a fragment, using the slot with this index; `found` is the return value of
+    /// [`Packet::look_inside`].
     fn fragment<const FRAMES: bool>(&self, index: u32, found: u32);
-    /// [`Packet::begin`] without framing, over the slot of an index; so the two below.
+    /// [`Packet::begin`] without framing. Like the next two, it uses the slot with this index.
     #[inline(always)]
     fn plain_begin(&self, _index: u32) -> bool {
         false
@@ -82,17 +82,17 @@ pub trait Packet: PacketBytes + Copy {
     fn plain_step(&self, _index: u32) -> bool {
         false
     }
-    /// [`http_trace_common::filter::finish`]; `all` is 0 when not all was shipped.
+    /// [`http_trace_common::filter::finish`]; `all` is 0 if not everything was shipped.
     #[inline(always)]
     fn plain_finish(&self, _index: u32, _all: u32) {}
-    /// Puts its VLANs into the slot of an index, and into the key of the segment there.
+    /// Stores the VLANs of the packet in the slot with this index, and in the key of its segment.
     fn tell_tags(&self, index: u32, has_ethernet: bool);
-    /// The VLAN of the tag that the kernel keeps beside the frame, 0 without one.
+    /// VLAN ID of the tag that the kernel keeps outside the frame; 0 if there is none.
     #[inline(always)]
     fn tag_beside(&self) -> u32 {
         0
     }
-    /// What stands for its network namespace in flow keys; `own` is the agent's.
+    /// The value for its network namespace in flow keys; `own` is that of the agent.
     #[inline(always)]
     fn netns(&self, own: u32) -> u32 {
         own
@@ -189,7 +189,7 @@ impl Packet for Skb {
         }
         // SAFETY: the context is valid.
         let cookie = unsafe { bpf_get_netns_cookie(self.0.cast()) };
-        // As the loader folds its own, so that every hook of a namespace says the same.
+        // Fold it like the loader, so that every hook of a namespace gives the same value.
         (cookie ^ (cookie >> 32)) as u32
     }
     #[inline(always)]
@@ -204,27 +204,29 @@ impl Packet for Skb {
     }
 }
 
-/// An skb at a socket filter, where only helpers read. [`SocketSkb::begin`] comes before any other use.
+/// An skb at a socket filter, which can only be read through helpers. [`SocketSkb::begin`] must be
+/// called first.
 #[derive(Clone, Copy)]
 pub struct SocketSkb(pub *mut __sk_buff);
 
 impl SocketSkb {
-    /// The packet as the program is given it; finds where its IP header begins.
+    /// Wraps the packet that the program gets, and determines where its IP header begins.
     #[inline(always)]
     pub fn begin(skb: *mut __sk_buff) -> Self {
         let packet = SocketSkb(skb);
-        // Of a received packet the kernel has taken the outer tag into its own keeping. Where there
-        // is another, the network header begins with it (`skb_vlan_untag`).
+        // The kernel has removed the outer tag of a received packet from the frame. If there is a
+        // second tag, the network header begins with it (`skb_vlan_untag`).
         let before = match packet.has_tag_in_bytes() && !packet.is_outgoing() {
             true => walk::TAG_LEN,
             false => 0,
         };
-        // SAFETY: the context is valid, and its `cb` the program's own. The stack has no room for it.
+        // SAFETY: the context is valid, and its `cb` belongs to the program. The stack has no room for
+        // the value.
         unsafe { (&raw mut (*skb).cb[0]).write_volatile(before) };
         packet
     }
 
-    /// Whether a tag stands in the frame itself.
+    /// Whether the frame itself contains a tag.
     #[inline(always)]
     fn has_tag_in_bytes(&self) -> bool {
         // SAFETY: the context is valid.
@@ -237,7 +239,7 @@ impl SocketSkb {
         (FrameOf(*self), self.has_tag_in_bytes())
     }
 
-    /// Whether the host itself sends it: PACKET_OUTGOING (linux/if_packet.h).
+    /// Whether this host sends it: PACKET_OUTGOING (linux/if_packet.h).
     #[inline(always)]
     pub fn is_outgoing(&self) -> bool {
         // SAFETY: the context is valid.
@@ -255,7 +257,7 @@ impl PacketBytes for FrameOf {
         const MAC: u32 = 0;
         let mut value = MaybeUninit::<T>::uninit();
         let (skb, len) = (self.0.0.cast(), size_of::<T>() as u32);
-        // SAFETY: room for a `T`, all of whose bytes are written when the helper succeeds.
+        // SAFETY: room for a `T`, all of whose bytes are written if the helper succeeds.
         unsafe {
             let to = value.as_mut_ptr().cast();
             let failed = bpf_skb_load_bytes_relative(skb, offset, to, len, MAC);
@@ -281,7 +283,7 @@ impl PacketBytes for SocketSkb {
 }
 
 impl Packet for SocketSkb {
-    // A socket of type SOCK_DGRAM; and a socket has little room for code that is never run.
+    // The socket is of type SOCK_DGRAM, and its memory has little room for code that never runs.
     const ETHERNET: bool = false;
     #[inline(always)]
     fn before(&self) -> u32 {
@@ -419,8 +421,8 @@ impl Packet for Xdp {
     }
 }
 
-/// A packet read through the helper alone, where speed does not matter: many direct reads in one
-/// function have the compiler copy packet pointers in ways that the verifier refuses.
+/// A packet that is read only through the helper, for code where speed does not matter. With many
+/// direct reads in one function, the compiler copies packet pointers in ways that the verifier rejects.
 pub struct ByHelper<P>(pub P);
 
 impl<P: Packet> PacketBytes for ByHelper<P> {
@@ -434,7 +436,7 @@ impl<P: Packet> PacketBytes for ByHelper<P> {
     }
 }
 
-/// [`Packet::tag_beside`] of an skb.
+/// Implements [`Packet::tag_beside`] for an skb.
 #[inline(always)]
 fn tag_beside(skb: *mut __sk_buff) -> u32 {
     // SAFETY: the context is valid.
@@ -446,23 +448,24 @@ fn tag_beside(skb: *mut __sk_buff) -> u32 {
     }
 }
 
-/// A `T` of the linear part, if it is in it.
+/// Reads a `T` from the linear part, if it lies within it.
 #[inline(always)]
 fn read_linear<T: AnyBitPattern>(data: usize, end: usize, offset: u32) -> Option<T> {
     let at = data + mask(offset, HEADER_SPACE) as usize;
-    // Opaque, lest the comparison becomes `at >= end`, from which the verifier learns nothing.
+    // Opaque, because the compiler would turn the comparison into `at >= end`, from which the verifier
+    // learns nothing.
     let after = opaque((at + size_of::<T>()) as *const u8) as usize;
     if offset > HEADER_SPACE || after > end {
         return None;
     }
-    // SAFETY: within the packet, as just compared.
+    // SAFETY: within the packet, by the comparison above.
     Some(unsafe { (at as *const T).read_unaligned() })
 }
 
 #[inline(always)]
 fn read_by_helper<T: AnyBitPattern>(packet: &impl Packet, offset: u32) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: room for a `T`, all of whose bytes are written when the helper succeeds.
+    // SAFETY: room for a `T`, all of whose bytes are written if the helper succeeds.
     unsafe {
         packet
             .load(offset, value.as_mut_ptr().cast(), size_of::<T>() as u32)

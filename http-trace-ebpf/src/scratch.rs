@@ -1,7 +1,7 @@
-//! Working memory of one packet: too large for the 512 bytes of stack.
+//! Working memory for one packet, which is too large for the 512 bytes of stack.
 //!
-//! Each CPU has four slots, claimed by exchange: a program in process context (cgroup_skb egress)
-//! is interrupted by softirqs that run others on the same CPU.
+//! Each CPU has four slots, claimed by atomic exchange: softirqs that run other programs on the
+//! same CPU can interrupt a program in process context (cgroup_skb egress).
 
 use http_trace_common::{
     filter::{Context, Scratch},
@@ -10,21 +10,21 @@ use http_trace_common::{
 
 use crate::{insn::exchange, maps::SCRATCH};
 
-/// How many contexts of one CPU can be at work at once.
+/// Number of contexts that can be active on one CPU at the same time.
 pub const SLOTS: u32 = 4;
 
-/// One packet's working memory.
+/// Working memory for one packet.
 #[repr(C)]
 pub struct Slot {
     /// 1 while in use.
     claim: u64,
-    /// The filter's.
+    /// Working memory of the filter.
     pub scratch: Scratch,
-    /// The segment at hand.
+    /// The current segment.
     pub segment: Segment,
     /// Where and when it was seen.
     pub context: Context,
-    /// Its VLANs, where they are told.
+    /// Its VLANs, if they are reported.
     pub tags: u32,
 }
 
@@ -32,9 +32,9 @@ pub struct Slot {
 pub struct Claimed(pub *mut Slot, pub u32);
 
 impl Claimed {
-    /// A free slot of this CPU. Without `ATOMIC`, where the kernel has no exchange (before Linux
-    /// 5.12), reading and writing must do: what interrupts us in between has given back what it
-    /// took when we go on.
+    /// Claims a free slot of this CPU. Without `ATOMIC`, on kernels without atomic exchange (before
+    /// Linux 5.12), a read followed by a write is enough: a program that interrupts in between has
+    /// released its slot before this one continues.
     #[inline(always)]
     pub fn new<const ATOMIC: bool>() -> Option<Self> {
         for index in 0..SLOTS {
@@ -56,7 +56,7 @@ impl Claimed {
         None
     }
 
-    /// Gives it back.
+    /// Releases the slot.
     #[inline(always)]
     pub fn release(self) {
         // SAFETY: as in `new`; the store is volatile so that it stays last.

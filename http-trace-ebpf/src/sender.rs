@@ -1,6 +1,6 @@
-//! Notes which process hands bytes to TCP, before they leave: whoever reads a packet's socket cookie knows
-//! whose they are, also behind a fork, in a thread, after the socket was passed on or its process is gone.
-//! One of the two programs is loaded, whichever the kernel can attach.
+//! Notes which process hands bytes to TCP, before the bytes leave. The socket cookie of a packet then
+//! leads to its process, even after a fork, in a thread, and after the socket was passed on or the process
+//! has exited. Only one of the two programs is loaded, whichever the kernel can attach.
 
 use core::ffi::c_void;
 
@@ -26,31 +26,33 @@ pub fn http_trace_send(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// At the function itself. Linux 5.12 (the cookie of a socket, atomic operations), where functions can
-/// be traced.
+/// At the function itself. Linux 5.12 (socket cookie, atomic operations), on kernels that can trace
+/// functions.
 #[fentry(function = "tcp_sendmsg_locked")]
 pub fn http_trace_fsnd(context: FEntryContext) -> i32 {
     note(context.arg(0));
     0
 }
 
-/// The socket is locked by whom the kernel works for: two never note the same one at once.
+/// Notes the current process. The socket is locked by the process that sends, so two of them never note
+/// the same socket at once.
 #[inline(always)]
 fn note(socket: *mut c_void) {
-    // SAFETY: the verifier knows the argument's type.
+    // SAFETY: the verifier knows the type of the argument.
     let cookie = unsafe { bpf_get_socket_cookie(socket) };
     let Some(slot) = SENDERS.get_ptr_mut(place_of(cookie)) else {
         return;
     };
     let current = bpf_get_current_pid_tgid();
-    // SAFETY: a map value, aligned to eight, which stays mapped; the host reads it by its version.
+    // SAFETY: a map value, aligned to eight bytes, which stays mapped. The host checks its version when it
+    // reads it.
     unsafe {
         if (*slot).cookie == cookie && (*slot).process_and_thread >> 32 == current >> 32 {
             return;
         }
         let version = &raw mut (*slot).version;
         let before = version.read_volatile();
-        // Another socket in this place: whoever asks for ours does not find it.
+        // Another socket is being noted at this index: lookups for ours find nothing.
         if before & 1 != 0 || compare_exchange(version, before, before + 1) != before {
             return;
         }

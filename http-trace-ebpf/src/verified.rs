@@ -1,9 +1,9 @@
-//! Parts of the filter that the verifier walks once, by themselves.
+//! Parts of the filter that the verifier walks once, as separate functions.
 //!
-//! An exported function is a *global* one to the verifier (Linux 5.6; pointers to structs as
-//! arguments, 5.13): it is checked for any arguments of its types, and where it is called nothing is
-//! followed into it. Without this every path through one part is walked again for every path
-//! through the parts before it.
+//! To the verifier an exported function is a *global* function (Linux 5.6; pointers to structs as
+//! arguments, 5.13): it is checked for any arguments of its types, and calls to it are not followed.
+//! Otherwise every path through one part would be walked again for every path through the parts before
+//! it.
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use http_trace_common::{
@@ -22,18 +22,18 @@ use crate::{
     scratch::Slot,
 };
 
-/// One step of the framer.
+/// Runs one step of the framer.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_frame_step(scratch: *mut Scratch) -> u32 {
-    // SAFETY: null or a scratch; the verifier holds callers to it. So below.
+    // SAFETY: null or a scratch; the verifier checks this for all callers. The same holds below.
     if let Some(scratch) = unsafe { scratch.as_mut() } {
         filter::frame_step::<Kernel<Skb>>(scratch);
     }
     0
 }
 
-/// The first bytes of a body that are wanted.
+/// Takes wanted body bytes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_take_body(scratch: *mut Scratch) -> u32 {
@@ -44,7 +44,7 @@ pub extern "C" fn verified_take_body(scratch: *mut Scratch) -> u32 {
     0
 }
 
-/// What a SYN says beside what is known of its tuple.
+/// Learns from a SYN. 1 if it must be reported.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_learn_syn(scratch: *mut Scratch) -> u32 {
@@ -55,7 +55,7 @@ pub extern "C" fn verified_learn_syn(scratch: *mut Scratch) -> u32 {
     }
 }
 
-/// What becomes of a connection on whose tuple a SYN was seen.
+/// Handles a segment on a tuple on which a SYN was seen.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_after_syn(scratch: *mut Scratch) -> u32 {
@@ -66,7 +66,7 @@ pub extern "C" fn verified_after_syn(scratch: *mut Scratch) -> u32 {
     }
 }
 
-/// What becomes of a flow whose connection is said to close.
+/// Decides what happens to a flow when its connection seems to close.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_note_close(scratch: *mut Scratch) -> u32 {
@@ -77,7 +77,7 @@ pub extern "C" fn verified_note_close(scratch: *mut Scratch) -> u32 {
     0
 }
 
-/// What is remembered of a connection that closes.
+/// Remembers a connection that closes.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_remember_close(scratch: *mut Scratch) -> u32 {
@@ -88,7 +88,7 @@ pub extern "C" fn verified_remember_close(scratch: *mut Scratch) -> u32 {
     }
 }
 
-/// Where a line ends: bytes up to there, and 1 in the upper half when it does.
+/// Finds the end of a line: the number of bytes up to it, and 1 in the upper half if it was found.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_find_lf(block: *const Block, at: u32, end: u32) -> u64 {
@@ -100,7 +100,7 @@ pub extern "C" fn verified_find_lf(block: *const Block, at: u32, end: u32) -> u6
     u64::from(taken) | u64::from(found) << 32
 }
 
-/// How far the end of a request line is matched.
+/// Matches the end of a request line.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_match_suffix(block: *const Block, state: u32, at: u32, end: u32) -> u32 {
@@ -111,14 +111,14 @@ pub extern "C" fn verified_match_suffix(block: *const Block, state: u32, at: u32
     }
 }
 
-/// How an unknown connection's segment begins: [`filter::First`] as its number.
+/// Classifies a segment of an unknown connection: the number of the [`filter::First`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_classify(w0: u64, w1: u64, len: u32) -> u32 {
     filter::classify(w0, w1, len) as u32
 }
 
-/// A record's header, as far as it is the same for all of a segment.
+/// Fills in the header fields that are the same for all records of a segment.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_fill_header(scratch: *mut Scratch) -> u32 {
@@ -129,7 +129,7 @@ pub extern "C" fn verified_fill_header(scratch: *mut Scratch) -> u32 {
     0
 }
 
-/// A record's header, as far as it differs from record to record.
+/// Fills in the header fields that differ between records.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_prepare_record(
@@ -146,7 +146,7 @@ pub extern "C" fn verified_prepare_record(
     0
 }
 
-/// Whether one end of a connection is a socket of the agent's own.
+/// Whether one end of a connection is one of the agent's own sockets.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_is_own(key: *const FlowKey) -> u32 {
@@ -157,7 +157,7 @@ pub extern "C" fn verified_is_own(key: *const FlowKey) -> u32 {
     u32::from(is_own(&key.a, key.a_port) || is_own(&key.b, key.b_port))
 }
 
-/// A record into the ring buffer.
+/// Writes a record to the ring buffer.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn verified_write_record(block: *mut Block) -> u32 {
@@ -168,8 +168,8 @@ pub extern "C" fn verified_write_record(block: *mut Block) -> u32 {
     0
 }
 
-// What looks a key up in a map finds its slot by the index: before Linux 6.2 the verifier takes no key
-// from behind a pointer argument.
+// Functions that look up a key in a map take the index of their slot: before Linux 6.2 the verifier
+// accepts no map key from behind a pointer argument.
 
 macro_rules! begin {
     ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
@@ -224,31 +224,31 @@ disproved!(
 );
 
 begin!(
-    /// The first look at a segment, at TC and cgroup_skb.
+    /// Examines a segment, at TC and cgroup_skb.
     verified_begin_skb, Skb, __sk_buff
 );
 begin!(
-    /// The first look at a segment, at a socket filter.
+    /// Examines a segment, at a socket filter.
     verified_begin_socket, SocketSkb, __sk_buff
 );
 begin!(
-    /// The first look at a segment, at XDP.
+    /// Examines a segment, at XDP.
     verified_begin_xdp, Xdp, xdp_md
 );
 
-// Before Linux 5.13 a global function takes the context and numbers only: what is needed there, the
-// way without framing and all on it, finds its slot by the index.
+// Before Linux 5.13 a global function can take only the context and numbers. So what those kernels
+// need, the path without framing and everything it calls, takes the index of its slot.
 
-/// The slot of this index.
+/// The slot with this index.
 #[inline(always)]
 fn slot<'a>(index: u32) -> Option<&'a mut Slot> {
-    // SAFETY: the caller holds the slot, and no reference to it while it calls.
+    // SAFETY: the caller holds the slot, and has no reference to it during the call.
     SCRATCH
         .get_ptr_mut(index)
         .and_then(|slot| unsafe { slot.as_mut() })
 }
 
-/// What stands for the packet's network namespace, and for its VLANs, in flow keys.
+/// The value for the packet's network namespace, and for its VLANs, in flow keys.
 #[inline(always)]
 fn netns(packet: &impl Packet, slot: &Slot) -> u32 {
     let config = config();
@@ -263,7 +263,7 @@ fn netns(packet: &impl Packet, slot: &Slot) -> u32 {
     Tunnel::netns_tagged(slot.tags, own)
 }
 
-/// [`netns`] of what is in the slot's tunnel, if it has one.
+/// Like [`netns`], including the tunnel in the slot if there is one.
 #[inline(always)]
 fn netns_inside(packet: &impl Packet, slot: &Slot) -> u32 {
     let (own, which) = (netns(packet, slot), config().decap);
@@ -273,8 +273,8 @@ fn netns_inside(packet: &impl Packet, slot: &Slot) -> u32 {
     Tunnel::netns(slot.scratch.block.tunnel.what, own, which)
 }
 
-/// The VLANs of a packet: into its slot, and into the key of the segment in it if that is of this
-/// packet.
+/// Stores the VLANs of a packet in its slot and in the key of the segment there, if that belongs to
+/// this packet.
 #[inline(always)]
 fn put_tags(frame: &impl PacketBytes, has_ethernet: bool, beside: u32, index: u32) -> u32 {
     let Some(slot) = slot(index) else {
@@ -288,7 +288,7 @@ fn put_tags(frame: &impl PacketBytes, has_ethernet: bool, beside: u32, index: u3
     0
 }
 
-/// [`put_tags`] of an skb, which begins with an Ethernet header unless that is 0.
+/// Calls [`put_tags`] for an skb, which begins with an Ethernet header unless `has_ethernet` is 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tags_skb(context: *mut __sk_buff, index: u32, has_ethernet: u32) -> u32 {
@@ -297,7 +297,7 @@ pub extern "C" fn tags_skb(context: *mut __sk_buff, index: u32, has_ethernet: u3
     put_tags(&ByHelper(packet), has_ethernet, beside, index)
 }
 
-/// [`put_tags`] at a socket filter.
+/// Calls [`put_tags`] at a socket filter.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tags_sock(context: *mut __sk_buff, index: u32) -> u32 {
@@ -306,7 +306,7 @@ pub extern "C" fn tags_sock(context: *mut __sk_buff, index: u32) -> u32 {
     put_tags(&frame, has_ethernet, packet.tag_beside(), index)
 }
 
-/// [`put_tags`] at XDP.
+/// Calls [`put_tags`] at XDP.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tags_xdp(context: *mut xdp_md, index: u32) -> u32 {
@@ -315,7 +315,7 @@ pub extern "C" fn tags_xdp(context: *mut xdp_md, index: u32) -> u32 {
 
 macro_rules! inside {
     ($name:ident, $packet:ident, $context:ty) => {
-        /// Looks into a tunnel's packet, or a piece of one; takes and returns bits of [`inside`].
+        /// Looks into a tunnel or a fragment; takes and returns bits of [`inside`].
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub extern "C" fn $name(context: *mut $context, index: u32, what: u32) -> u32 {
@@ -364,7 +364,7 @@ inside!(inside_xdp, Xdp, xdp_md);
 
 macro_rules! fragment {
     ($name:ident, $packet:ident, $context:ty, $frames:literal) => {
-        /// Ships the piece of an IP packet that was found by looking inside.
+        /// Ships the IP fragment that was found by looking inside.
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub extern "C" fn $name(context: *mut $context, index: u32, found: u32) -> u32 {
@@ -397,7 +397,7 @@ fragment!(fragment_xdp, Xdp, xdp_md, true);
 fragment!(plain_fragment_skb, Skb, __sk_buff, false);
 fragment!(plain_fragment_sock, SocketSkb, __sk_buff, false);
 
-/// Whether the first line of a slot's block ends as a request line does.
+/// Whether the first line in the block of a slot ends like a request line.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn plain_ends_request_line(index: u32, len: u32) -> u32 {
@@ -412,7 +412,7 @@ pub extern "C" fn plain_ends_request_line(index: u32, len: u32) -> u32 {
 
 macro_rules! plain {
     ($packet:ident, $begin:ident, $step:ident, $finish:ident) => {
-        /// The first look at a segment.
+        /// Examines a segment.
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub extern "C" fn $begin(context: *mut __sk_buff, index: u32) -> u32 {
@@ -430,7 +430,7 @@ macro_rules! plain {
             u32::from(more)
         }
 
-        /// One block of it.
+        /// Ships one block of the segment.
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub extern "C" fn $step(context: *mut __sk_buff, index: u32) -> u32 {
@@ -446,7 +446,7 @@ macro_rules! plain {
             u32::from(filter::raw_step(&mut slot.scratch, &mut env))
         }
 
-        /// Its end; `all` is 0 when not all of it was shipped.
+        /// Finishes the segment; `all` is 0 if not all of it was shipped.
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub extern "C" fn $finish(context: *mut __sk_buff, index: u32, all: u32) -> u32 {

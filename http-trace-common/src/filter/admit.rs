@@ -1,4 +1,4 @@
-//! Connections that are not followed: which segment admits one.
+//! Admission: which segment causes an unknown connection to be followed.
 
 use super::{
     env::{Claim, Context, Env, Verified, View},
@@ -17,7 +17,8 @@ use crate::{
     walk::{Segment, tcp_flag},
 };
 
-/// A segment of a connection that is not followed: does it begin a message?
+/// Handles a segment of a connection that is not followed: admits the connection if the segment
+/// begins a message.
 #[inline(always)]
 pub(super) fn admit<E: Env>(
     s: &mut Scratch,
@@ -40,7 +41,8 @@ pub(super) fn admit<E: Env>(
     let mut begins = s.syn.begins(segment.direction, s.seq);
     let pending = goes_on && s.syn.valid & 3 != 0;
     if goes_on && s.syn.valid & Syn::UNSPOKEN != 0 {
-        // Of two handshakes the one that it acknowledges, or the one that it fits.
+        // Two handshakes are possible: take the one that this segment acknowledges or whose numbers
+        // fit.
         if !begins || s.ack == s.syn.stood(segment.direction.opposite()) {
             s.syn.first = s.syn.stood;
             s.syn.valid |= 3;
@@ -52,7 +54,8 @@ pub(super) fn admit<E: Env>(
     let at_start = begins || goes_on;
     match first {
         First::Tls | First::Http2 => {
-            // Told once, at the connection's start, so that the host can say what it cannot read.
+            // Ship the first bytes once, at the start of the connection, so that the host can
+            // report what it cannot read.
             if begins {
                 let len = if s.end < PEEK { s.end } else { PEEK };
                 env.count(
@@ -86,7 +89,7 @@ pub(super) fn admit<E: Env>(
     s.flow.generation = generation(context.time_ns);
     s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
     s.flow.interfaces = [context.interface, 0, 0, 0];
-    // A SYN that came since may begin another connection all the same.
+    // A SYN that came since then may still begin another connection.
     s.flow.syn_pending = u16::from(pending);
     let (seq, ack, acknowledges) = (s.seq, segment.ack, segment.flags & tcp_flag::ACK != 0);
     let own = side(s);
@@ -118,8 +121,8 @@ pub(super) fn admit<E: Env>(
             other.told = other.floor;
             other.flags = side_flag::KNOWN;
             if spoken {
-                // The peer has spoken and was not heard, so this is no answer to a request that
-                // would be known.
+                // The peer has sent bytes that were not seen, so this segment does not answer a
+                // known request.
                 other.framer.lose();
                 s.flow.queue = RequestQueue::unknown();
             } else if peer_known {
@@ -158,11 +161,11 @@ pub(super) fn admit<E: Env>(
     true
 }
 
-/// The longest request line that is looked for without the framer.
+/// Longest request line that is searched for without the framer.
 const REQUEST_LINE: u32 = 512;
 
-/// Whether the segment, which begins with a method and a blank, begins with a whole request line:
-/// what [`mode::PROBE`] finds with the framer.
+/// Whether the segment, which begins with a method and SP, begins with a complete request line.
+/// [`mode::PROBE`] finds the same with the framer.
 #[inline(always)]
 fn has_request_line<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let len = if s.end < REQUEST_LINE {
@@ -177,7 +180,7 @@ fn has_request_line<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     env.ends_request_line(&s.block, len)
 }
 
-/// Whether the first line of a block's `len` bytes ends as a request line does.
+/// Whether the first line in the `len` bytes of a block ends like a request line.
 #[inline(always)]
 pub fn ends_request_line<E: Verified>(block: &Block, len: u32) -> bool {
     let view = View::<E>::new(block);
@@ -203,7 +206,7 @@ pub(super) fn insert<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             true
         }
         Claim::Refused => {
-            // Another CPU was faster: it holds the state, we only ship.
+            // Another CPU was faster and holds the state; this one only ships.
             env.count(Counter::ClaimRefused, 1);
             ship_raw::<E>(s);
             true

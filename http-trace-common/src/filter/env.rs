@@ -1,4 +1,4 @@
-//! What the filter asks of the place it runs in, and how it reads a block.
+//! The interface between the filter and its environment, and how the filter reads a block.
 
 use super::{
     first::First,
@@ -11,26 +11,26 @@ use crate::{
     record::Hook,
 };
 
-/// What came of asking for a flow.
+/// Result of looking up and claiming a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// It is ours; its state is in the scratch.
+    /// The flow is claimed; its state is in the scratch.
     Held,
-    /// Somebody else works on it.
+    /// Another context holds the flow.
     Refused,
-    /// There is no such flow (or, for an insertion, no room for it).
+    /// There is no such flow (on insertion: no room for it).
     Missing,
 }
 
-/// Hints for the kernel's verifier, and the parts of the filter that it verifies by themselves, so
-/// that it walks each of their paths once and not again for every path before them. Where there is no
-/// verifier, [`super::Unverified`] provides all of it.
+/// Hints for the kernel's verifier, and the parts of the filter that it verifies as separate
+/// functions, so that it walks each of their paths once and not again for every path leading to
+/// them. Without a verifier, [`super::Unverified`] implements all of it.
 pub trait Verified: Sized {
-    /// `value & bits` in a form that the verifier sees and the compiler keeps. `bits + 1` is a
-    /// power of two.
+    /// `value & bits`, in a form that the verifier sees and the compiler keeps. `bits + 1` must be
+    /// a power of two.
     fn mask(value: u32, bits: u32) -> u32;
-    /// The same number, of which the verifier knows nothing any more; see [`Window::forget`]. The
-    /// block lends a zero that the verifier does not know for one.
+    /// Returns the same number, as a value unknown to the verifier; see [`Window::forget`]. The
+    /// block provides a zero that the verifier does not know to be one.
     fn forget(block: &Block, number: u32) -> u32;
     /// [`super::frame_step`].
     fn frame_step(s: &mut Scratch);
@@ -60,69 +60,70 @@ pub trait Verified: Sized {
     fn ends_request_line(&self, block: &Block, len: u32) -> bool;
 }
 
-/// What the filter needs of the place it runs in.
+/// What the filter needs from its environment.
 pub trait Env: Verified {
-    /// Whether the framer runs here. Without it, in kernels that cannot loop over a segment
-    /// (before Linux 5.17), each direction is `Unsure` from its first byte on: all of it ships
-    /// within the budget of such, nothing is declared to be body, and the host does all framing.
+    /// Whether the framer runs here. On kernels that cannot loop over a segment (before Linux 5.17)
+    /// it does not: each direction is `Unsure` from its first byte on, all of it ships within the
+    /// budget for such directions, nothing is declared as body, and the host does all the framing.
     const FRAMES: bool = true;
-    /// Copies `len` (1 to [`BLOCK_BYTES`]) bytes of the frame from `offset` to the block's start.
+    /// Copies `len` (1 to [`BLOCK_BYTES`]) bytes of the frame at `offset` to the start of the
+    /// block.
     fn load(&mut self, block: &mut Block, offset: u32, len: u32) -> bool;
-    /// Ships the block's header and its first `header.len` bytes; fills in `attempt`, `cpu` and
-    /// what the hook knows of the socket. A failure is counted by the environment.
+    /// Ships the header of the block and its first `header.len` bytes. Fills in `attempt`, `cpu`
+    /// and what the hook knows about the socket. The environment counts failures.
     fn emit(&mut self, block: &mut Block);
     /// Adds to a counter.
     fn count(&mut self, counter: Counter, n: u32);
-    /// Whether one end of a connection is a socket of the agent's own. Asked where something would
-    /// be told of a connection for the first time.
+    /// Whether one end of a connection is a socket of the agent itself. Called before the first
+    /// record of a connection.
     fn is_own(&self, _key: &FlowKey) -> bool {
         false
     }
-    /// Whether any response's body ships ([`crate::config::Snippet`]).
+    /// Whether the body of any response ships ([`crate::config::Snippet`]).
     fn ships_bodies(&self) -> bool {
         false
     }
-    /// How many bytes of the body of a response with this status code ship.
+    /// Number of bytes that ship of the body of a response with this status code.
     fn body_bytes(&self, _status: u32) -> u32 {
         0
     }
-    /// Looks a flow up, claims it and copies its state.
+    /// Looks up a flow, claims it and copies its state.
     fn claim(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
-    /// Inserts a flow, claimed, unless there is one (`Refused`) or no room (`Missing`).
+    /// Inserts a flow and claims it. `Refused` if it exists already, `Missing` if there is no room.
     fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
-    /// Writes a claimed flow back, or deletes it, and releases it.
+    /// Writes a claimed flow back, or deletes it, and releases the claim.
     fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool);
-    /// Releases a claimed flow as it was before ([`FilterConfig::no_write_back`]).
+    /// Releases a claimed flow unchanged ([`FilterConfig::no_write_back`]).
     fn give_up(&mut self, _key: &FlowKey) {}
-    /// What the tuple's SYNs said; nothing valid when none was seen.
+    /// Reads what the SYNs of the tuple said; nothing is valid if none was seen.
     fn syn(&mut self, key: &FlowKey, into: &mut Syn);
     /// Remembers a SYN.
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn);
-    /// What the host handed back of a connection whose framing was lost, if anything.
+    /// Reads the host's hand-back for a connection whose framing was lost, if there is one.
     fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool;
-    /// Whether `bytes` more of `Unsure` directions may ship within the budget all flows share.
+    /// Whether `bytes` more of `Unsure` directions may ship within the budget shared by all flows.
     fn unsure_budget(&mut self, bytes: u32) -> bool;
-    /// Whether `bytes` more of IP fragments, records' headers included, may ship within the budget
-    /// for them.
+    /// Whether `bytes` more of IP fragments, including record headers, may ship within their
+    /// budget.
     fn fragment_budget(&mut self, bytes: u32) -> bool;
 }
 
-/// What a hook knows of a segment besides its bytes.
+/// What a hook knows about a segment besides its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// When it was seen: CLOCK_BOOTTIME ns in the kernel, Unix ns in a replay.
+    /// Time at which it was seen: CLOCK_BOOTTIME ns in the kernel, Unix ns in a replay.
     pub time_ns: u64,
     /// Index of the interface; 0 when the hook has none.
     pub interface: u32,
     /// The frame's length on the wire.
     pub wire_len: u32,
-    /// Whether it leaves the host.
+    /// Whether the segment leaves the host.
     pub egress: bool,
-    /// Where it was seen.
+    /// The hook that saw it.
     pub hook: Hook,
 }
 
-/// A block's bytes under the framer's eye, every index masked.
+/// The bytes of a block as the framer reads them; every index is masked.
 pub(crate) struct View<'a, E> {
     block: &'a Block,
     env: core::marker::PhantomData<E>,

@@ -1,6 +1,6 @@
-//! How a segment of a connection that is not followed begins, by its first sixteen bytes.
+//! Classifies a segment of an unknown connection by its first sixteen bytes.
 //!
-//! Does not decide what becomes of the connection.
+//! Does not decide what happens to the connection.
 
 use super::state::Block;
 use crate::start_line::{self, is_token};
@@ -13,9 +13,10 @@ pub enum First {
     Other = 0,
     /// A strict status line.
     Status = 1,
-    /// A method and a blank: a request line may follow.
+    /// A method and SP: a request line may follow.
     Request = 2,
-    /// A prefix of either that fills the segment, a word alone, or what may stand before a message.
+    /// A prefix of either that fills the segment, a single word, or something that may precede a
+    /// message.
     Prefix = 3,
     /// A TLS ClientHello (RFC 8446 §5.1).
     Tls = 4,
@@ -24,7 +25,7 @@ pub enum First {
 }
 
 impl First {
-    /// The one with this number.
+    /// The variant with this number.
     #[inline(always)]
     pub const fn from_number(n: u32) -> Self {
         match n {
@@ -43,8 +44,8 @@ pub(super) const PEEK: u32 = 16;
 /// Bytes that decide a status line.
 const DECIDES: u32 = start_line::STATUS_LINE_DECIDES as u32;
 
-/// [`first_bytes`] of a segment that begins with a token or a blank line, and not with a whole status
-/// line; of its first `len` bytes, at most sixteen, in two little-endian words.
+/// Classifies a segment that begins with a token or a blank line and not with a complete status line.
+/// The two little-endian words hold its first `len` bytes, at most sixteen. See [`first_bytes`].
 #[inline(always)]
 pub fn classify(w0: u64, w1: u64, len: u32) -> First {
     let b0 = w0 as u8;
@@ -73,7 +74,7 @@ pub fn classify(w0: u64, w1: u64, len: u32) -> First {
         if !is_token(b) {
             let ends_line = b == b'\r' || b == b'\n';
             if ends_line && b0.is_ascii_uppercase() {
-                // A word alone: a request only where the client's stream begins.
+                // A single word: a request only at the start of the client's stream.
                 return First::Prefix;
             }
             if !ends_line || i >= 4 {
@@ -83,14 +84,14 @@ pub fn classify(w0: u64, w1: u64, len: u32) -> First {
         i += 1;
     }
     if i == PEEK {
-        // Sixteen bytes of token: longer than any registered method but one or two.
+        // Sixteen token bytes: longer than all but one or two registered methods.
         return First::Request;
     }
     if i == len {
         return First::Prefix;
     }
-    // The beginning of a status line, up to the segment's end: its first byte that no token has is the
-    // slash of `HTTP/`.
+    // A prefix of a status line that fills the segment. Its first byte that is not a token character
+    // is the slash of `HTTP/`.
     if i != 4 || !start_line::begins_with_http(w0) {
         return First::Other;
     }

@@ -1,8 +1,8 @@
-//! Pieces of IP packets: what TCP segment they are of is known only when all of them are there, so
-//! they ship as they are, within a budget of their own, and the host puts them together.
+//! IP fragments. The TCP segment is known only when all fragments are there, so each ships as it
+//! is, within its own budget, and the host reassembles them.
 //!
-//! To the flow such a segment is a hole: where that is not provably body the direction becomes
-//! `Unsure`, as after any other, until the host hands its framing back.
+//! To the flow such a segment is a gap: where it is not provably body, the direction becomes
+//! `Unsure`, as after any other gap, until the host hands its framing back.
 
 use super::{
     env::{Claim, Context, Env},
@@ -20,11 +20,11 @@ use crate::{
     walk::{self, PacketBytes, Piece, ip_proto},
 };
 
-/// Calls of [`fragment_step`] that ship a piece of 64 KiB.
+/// Number of calls of [`fragment_step`] that ship a fragment of 64 KiB.
 pub const FRAGMENT_STEPS: u32 = 64 / (BLOCK_BYTES >> 10);
 
-/// Looks at the piece in the IP packet that begins at `at` of a frame. `true` when
-/// [`fragment_step`] is to be called until it says `false`.
+/// Examines the fragment in the IP packet at offset `at` of a frame. Returns `true` if
+/// [`fragment_step`] must be called until it returns `false`.
 #[inline(always)]
 pub fn begin_fragment<E: Env>(
     s: &mut Scratch,
@@ -50,8 +50,9 @@ pub fn begin_fragment<E: Env>(
     if piece.offset == 0 && piece.protocol == ip_proto::TCP {
         flags = first_of_segment(s, env, config, frame, &piece, netns, context);
     }
-    // A packet's other pieces do not say whose they are and ship: without a word on one that is not
-    // wanted they would wait for a first piece, and meet the next of the same identification.
+    // The other fragments of a packet do not show their connection and ship. Without a record that
+    // says the first one is not wanted, they would wait for it and might be combined with the next
+    // packet of the same identification.
     let wanted = flags != 0;
     flags |= flag::FRAGMENT | flag::FILTERED | flag::UNFILTERED | flag::SEGMENT_BEGINS;
     if context.egress {
@@ -76,7 +77,8 @@ pub fn begin_fragment<E: Env>(
     true
 }
 
-/// Ships a block of the piece, or the word that it is not wanted; whether there is more of it.
+/// Ships a block of the fragment, or the record that says it is not wanted. Returns whether there
+/// is more.
 #[inline(always)]
 pub fn fragment_step<E: Env>(s: &mut Scratch, env: &mut E) -> Continue {
     let left = s.end.saturating_sub(s.at);
@@ -110,13 +112,14 @@ pub fn fragment_step<E: Env>(s: &mut Scratch, env: &mut E) -> Continue {
     !last
 }
 
-/// The header of a fragment's record.
+/// The header of the record of a fragment.
 #[inline(always)]
 fn fragment_header(s: &mut Scratch) -> &mut FragmentHeader {
     bytemuck::cast_mut(&mut s.block.header)
 }
 
-/// Whether such a payload is TCP, may turn out to be, or is what a tunnel that is looked into has.
+/// Whether a payload of this protocol is TCP, may turn out to be, or belongs to a decapsulated
+/// tunnel.
 #[inline(always)]
 fn may_hold_tcp(protocol: u8, which: u32) -> bool {
     match protocol {
@@ -131,8 +134,8 @@ fn may_hold_tcp(protocol: u8, which: u32) -> bool {
     }
 }
 
-/// The packet's first piece, with the TCP header: whose segment it is, and what it means to that
-/// connection. The flags of its record, 0 when it does not ship.
+/// Handles the first fragment of a packet, which has the TCP header: finds the connection and
+/// updates it. Returns the flags of the record, 0 if it does not ship.
 #[inline(always)]
 fn first_of_segment<E: Env>(
     s: &mut Scratch,
@@ -144,7 +147,7 @@ fn first_of_segment<E: Env>(
     context: &Context,
 ) -> u16 {
     let Ok(segment) = walk::first_piece(frame, piece, netns) else {
-        // The rest of its TCP header is in another piece; the ports are here.
+        // The rest of the TCP header is in another fragment; the ports are in this one.
         let Some(key) = walk::piece_key(frame, piece, netns) else {
             return flag::FRAGMENT;
         };
@@ -171,19 +174,19 @@ fn first_of_segment<E: Env>(
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
             if side(s).framer.is_response() != Some(true) {
-                // A request that is not seen here may be one that changes what its answer's length
-                // means (HEAD, CONNECT).
+                // A request that is not seen here may change how its response is framed (HEAD,
+                // CONNECT).
                 s.flow.queue.set_unknown();
             }
             s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
             let own = side(s);
             if E::FRAMES && own.told != own.next {
-                // The host will have bytes on both sides of what was skipped since.
+                // The host will get bytes on both sides of what was skipped since.
                 emit_passed(s, env);
             }
         }
         Claim::Refused => return flags,
-        // Nothing of a message yet: whether one begins, the next piece would show.
+        // No payload yet: only the next fragment shows whether a message begins.
         Claim::Missing if s.end == 0 => return if is_own(s, env) { 0 } else { flags },
         Claim::Missing => {
             let begins = match first_bytes(s, env) {
@@ -198,8 +201,8 @@ fn first_of_segment<E: Env>(
             if is_own(s, env) {
                 return 0;
             }
-            // Followed from here on, though nobody here knows where either side stands: the rest of
-            // the message may come in whole packets.
+            // Follow the connection from here on, although the position of either side is unknown:
+            // the rest of the message may come in whole packets.
             clear_flow::<E>(s);
             s.flow.queue = RequestQueue::unknown();
             s.flow.generation = generation(context.time_ns);
@@ -219,7 +222,7 @@ fn first_of_segment<E: Env>(
     flags
 }
 
-/// Whether the segment is of the agent's own connections, which is counted.
+/// Whether the segment belongs to a connection of the agent itself; counts it if so.
 #[inline(always)]
 fn is_own<E: Env>(s: &Scratch, env: &mut E) -> bool {
     let own = env.is_own(&s.key);
@@ -229,7 +232,7 @@ fn is_own<E: Env>(s: &Scratch, env: &mut E) -> bool {
     own
 }
 
-/// The fields of the records' headers that are the same for all of the piece.
+/// Fills in the header fields that are the same for all records of the fragment.
 #[inline(always)]
 fn fill_header(s: &mut Scratch, piece: &Piece, netns: u32, context: &Context) {
     let flags = s.record_flags as u16;

@@ -1,4 +1,4 @@
-//! The framer over the block at hand: heads line by line, and the part of a body that is to ship.
+//! Runs the framer over the current block: heads line by line, and the part of a body that ships.
 
 use super::{
     env::{Env, Verified, View},
@@ -9,16 +9,16 @@ use crate::{
     record::flag,
 };
 
-/// Lines of a head that one step frames.
+/// Number of head lines that one step frames.
 pub(super) const LINES_AT_ONCE: u32 = 8;
 
-/// One step of the framer over the block; what it met goes to [`Scratch::met`].
+/// Runs one step of the framer over the block and stores what it found in [`Scratch::met`].
 ///
-/// Apart from the rest so that the kernel's verifier walks each of its paths once, and not again
-/// together with each path of what comes after.
+/// A separate function, so that the kernel's verifier walks each of its paths once and not again
+/// with each path of what follows.
 #[inline(always)]
 pub fn frame_step<E: Verified>(s: &mut Scratch) {
-    // The queue and the framer both live in the flow; the window is the block.
+    // The queue and the framer are both in the flow; the window is the block.
     let (mut framer, mut queue) = (side(s).framer.on_its_word(), s.flow.queue);
     let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
     side(s).framer.go_on(framer);
@@ -27,12 +27,12 @@ pub fn frame_step<E: Verified>(s: &mut Scratch) {
         s.record_flags |= u32::from(flag::HEAD_BEGINS);
     }
     s.cursor = s.cursor.wrapping_add(step.taken);
-    // Only which event it is, and the framer's state, are looked at: what an event carries is
-    // undefined in the others, and the verifier refuses to move what is.
+    // Use only the kind of event and the state of the framer: the data of other variants is
+    // uninitialised, and the verifier rejects copying it.
     s.met = match step.event {
         None | Some(Event::BodyBegins { .. } | Event::MessageEnds | Event::Preface) => 0,
         Some(Event::HeadBegins { .. }) if framer.is_at_start_line() => met::HEAD_BEGINS,
-        // Where a body was possible a status line may be a body's: nothing after it is proven.
+        // Where a body was possible, the status line may be part of it: nothing after it is proven.
         Some(Event::HeadBegins { .. }) => met::LOST,
         Some(Event::HeadEnds { .. }) => {
             let bad = framer.flags() & framer::flag::BAD_STATUS != 0;
@@ -50,7 +50,7 @@ pub fn frame_step<E: Verified>(s: &mut Scratch) {
     };
 }
 
-/// How many of the body bytes that come next are to ship.
+/// Number of the next body bytes that must ship.
 #[inline(always)]
 pub(super) fn wanted<E: Env>(s: &mut Scratch, env: &E) -> u32 {
     if env.ships_bodies() && is_response(s) && side(s).framer.phase() != Phase::Opaque {
@@ -65,9 +65,9 @@ pub(super) fn is_response(s: &mut Scratch) -> bool {
     matches!(side(s).framer.is_response(), Some(true))
 }
 
-/// Bytes of the block are body that is wanted: they ship as a head does.
+/// Takes the bytes of the block that are wanted body: they ship like a head.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`frame_step`] is.
+/// A separate function because the kernel's stack is small, like [`frame_step`].
 #[inline(always)]
 pub fn take_body(s: &mut Scratch) {
     let mut n = s.loaded.saturating_sub(s.cursor);

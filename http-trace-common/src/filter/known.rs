@@ -1,4 +1,4 @@
-//! Connections that are followed: what of a segment is new, and what becomes of a direction whose
+//! Followed connections: which part of a segment is new, and what happens to a direction whose
 //! framing is lost.
 
 use super::{
@@ -18,7 +18,7 @@ use crate::{
     walk::{Segment, tcp_flag},
 };
 
-/// A segment of a followed connection, which we hold.
+/// Handles a segment of a followed connection whose flow is claimed.
 #[inline(always)]
 pub(super) fn known_flow<E: Env>(
     s: &mut Scratch,
@@ -50,7 +50,7 @@ pub(super) fn known_flow<E: Env>(
     let (seq, end) = (s.seq, s.end);
     let own = side(s);
     if own.flags & side_flag::KNOWN == 0 {
-        // The first of this side, and nobody knows what came before.
+        // The first segment of this side; what came before is unknown.
         own.floor = seq;
         own.next = seq;
         own.told = seq;
@@ -74,10 +74,11 @@ pub(super) fn known_flow<E: Env>(
             side(s).next = seq;
         } else {
             if own.flags & side_flag::AT_START != 0 {
-                // The stream's first bytes are late or lost: the host must know where it begins.
+                // The first bytes of the stream are late or lost: the host must know where it
+                // begins.
                 emit_start(s, env);
             } else if E::FRAMES && own.told != own.next {
-                // What was skipped up to the hole was body all the same.
+                // What was skipped up to the gap was body nevertheless.
                 emit_passed(s, env);
             }
             let own = side(s);
@@ -87,7 +88,7 @@ pub(super) fn known_flow<E: Env>(
             own.floor = seq;
             own.next = seq;
             own.told = seq;
-            // The stream's first bytes were not seen; what ships next is not its beginning.
+            // The first bytes of the stream were not seen; what ships next is not its beginning.
             own.flags &= !side_flag::AT_START;
             s.flow.queue.set_unknown();
             env.count(Counter::BecameUnsure, 1);
@@ -99,8 +100,9 @@ pub(super) fn known_flow<E: Env>(
         if below_floor <= 0 && copied == end {
             env.count(Counter::Copies, 1);
         }
-        // Bytes from before the floor were never seen, and those that come again may differ: they
-        // ship as they are, or are looked at. What is above `next` is framed as ever.
+        // Bytes below the floor were never seen and ship as they are. Repeated bytes may differ
+        // from the first copy, so they are examined (`raw`). Bytes above `next` are framed as
+        // usual.
         if below_floor > 0 || own.place == place {
             let until = below_floor as u32;
             s.mode = mode::RAW;
@@ -121,13 +123,13 @@ pub(super) fn known_flow<E: Env>(
         return unsure(s, env, config);
     }
     if side(s).framer.is_length_unbegun() && s.flow.queue.has_none() {
-        // The client was answered before it sent any of the body: another request may come instead.
-        // The host sees it, and hands back what goes on.
+        // The client was answered before it sent any of the body, so another request may follow
+        // instead. The host sees it and hands back the framing.
         side(s).framer.lose();
     }
     let left = s.end.saturating_sub(s.at);
     if side(s).framer.skippable() >= u64::from(left) && wanted(s, env) == 0 {
-        // Nothing but body, as most segments of a download are: nothing to load, nothing to ship.
+        // Only body, like most segments of a download: nothing to load, nothing to ship.
         if side(s).framer.skip(u64::from(left)).is_some() {
             s.untold = untold::END;
         }
@@ -143,8 +145,8 @@ pub(super) fn known_flow<E: Env>(
     true
 }
 
-/// A side whose framing is lost: everything ships, within a budget, until the host hands it back.
-/// Meanwhile it is framed on trial.
+/// Handles a side whose framing is lost: everything ships, within a budget, until the host hands
+/// the framing back. Meanwhile the side is framed on trial.
 #[inline(always)]
 pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) -> Continue {
     if E::FRAMES {
@@ -180,12 +182,13 @@ pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig
     true
 }
 
-/// A RST or FIN was seen where the side stood.
+/// A RST or FIN was seen at the position of the side.
 const CLOSED: u16 = side_flag::FIN | side_flag::RST;
 
-/// The segment at hand closes its direction, or comes after one that did: what becomes of the flow.
+/// Handles a segment that closes its direction or follows a close: decides whether the flow is
+/// deleted.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
+/// A separate function because the kernel's stack is small, like [`super::frame::frame_step`].
 #[inline(always)]
 pub fn note_close(s: &mut Scratch) {
     let (tcp_flags, seq, end) = (s.tcp_flags as u8, s.seq, s.end);
@@ -206,9 +209,9 @@ pub fn note_close(s: &mut Scratch) {
         }
         delete |= peer_ended;
     } else if end > 0 && ahead >= 0 {
-        // Who goes on has not closed; the host must know, though it is body.
+        // A side that continues has not closed. The host must know, even if the bytes are body.
         goes_on = own.flags & CLOSED != 0;
-        // Where a FIN that was ahead stands nobody keeps: each segment is told.
+        // The position of a FIN further ahead is not stored, so each segment is reported.
         own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 {
             !side_flag::RST
         } else {

@@ -1,16 +1,16 @@
-//! The per-segment decision: what of a segment the host must see.
+//! The decision per segment: which part of it the host must see.
 //!
-//! The same code runs at every hook in the kernel and, in a replay that asks for it, on the host.
-//! It may skip only what the framing proves to be body, copies of what it has handled, connections
-//! that have not begun a message, opaque ones, and what the config excludes. Whatever else it does
-//! not understand it ships: an error here can cost bytes, never truth.
+//! The same code runs at every hook in the kernel and, in a replay that asks for it, on the host. It may
+//! skip only what the framing proves to be body, copies of what it has handled, connections that have not
+//! begun a message, opaque ones, and what the config excludes. Everything else that it does not
+//! understand ships: an error here can cost bytes, but never truth.
 //!
-//! [`begin`] looks at the segment and the flow, [`step`] is called until it says `false`, and
+//! [`begin`] examines the segment and the flow, [`step`] is called until it returns `false`, and
 //! [`finish`] writes the flow back. The kernel drives `step` with `bpf_loop`, the host with `while`.
-//! Without the framer ([`Env::FRAMES`]) [`raw_step`] takes the place of `step`: at most
-//! [`RAW_STEPS`] of them ship a segment, and [`drop_rest`] counts what a larger one has left.
+//! Without the framer ([`Env::FRAMES`]) [`raw_step`] replaces `step`: at most [`RAW_STEPS`] of them ship
+//! a segment, and [`drop_rest`] counts what is left of a larger one.
 //!
-//! Pieces of IP packets go another way: [`begin_fragment`] and [`fragment_step`].
+//! IP fragments take another path: [`begin_fragment`] and [`fragment_step`].
 
 mod admit;
 mod env;
@@ -55,12 +55,13 @@ use segment::{followed, prepare};
 use ship::{emit_position, ship_raw, tell_end, tell_start};
 use state::side;
 
-/// Steps that ship a segment of 128 KiB as it is: its blocks, one cut in two where it is new only in
-/// part, and the ends. What leaves by lo has been seen with 93 KiB: it is cut only after the hook.
+/// Number of steps that ship a segment of 128 KiB as it is: its blocks, one block that is cut because
+/// only part of it is new, and the ends. Segments of 93 KiB were seen leaving by lo, which are split only
+/// after the hook.
 pub const RAW_STEPS: u32 = 128 / (BLOCK_BYTES >> 10) + 4;
 
-/// First look at a segment: limits, SYNs, admission, what of it is new. `true` when [`step`] is to
-/// be called; [`finish`] must be called in any case.
+/// Examines a segment: limits, SYNs, admission, and which part is new. Returns `true` if [`step`] must be
+/// called; [`finish`] must be called in any case.
 #[inline(always)]
 pub fn begin<E: Env>(
     s: &mut Scratch,
@@ -98,7 +99,7 @@ pub fn begin<E: Env>(
             ship_raw::<E>(s);
             s.held = held::REFUSED;
             if s.end > 0 {
-                // Whoever holds the flow may not have got to its first record yet.
+                // The context that holds the flow may not have shipped its first record yet.
                 env.syn(&s.key, &mut s.syn);
                 if s.syn.begins(segment.direction, s.seq) {
                     s.record_flags |= u32::from(flag::STREAM_BEGINS);
@@ -119,7 +120,7 @@ pub fn begin<E: Env>(
     }
 }
 
-/// Writes the flow back and ships what is still to be told.
+/// Writes the flow back and ships what still has to be reported.
 #[inline(always)]
 pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     if s.held == held::NOT {
@@ -133,8 +134,8 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         return;
     }
     let (end_untold, begins) = (s.untold == untold::END, s.untold == untold::BEGINNING);
-    // What the peer of one that may have reset the connection sends neither confirms that nor disproves
-    // it, so the host waits, but not for long in silence.
+    // After a possible RST, segments of the other end neither confirm nor disprove it. The host waits,
+    // but must not wait long without a record.
     let [a, b] = &s.flow.sides;
     let claimed = E::FRAMES && (a.flags | b.flags) & side_flag::RST != 0;
     let moment = (s.time_ns >> 28) as u16;
@@ -144,13 +145,13 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     }
     let side = side(s);
     let is_behind = side.told != side.next;
-    // A FIN that overtook the body it ends has been told before.
+    // A FIN that arrived before the body it ends was reported already.
     let ended = end_untold || goes_on || side.flags & side_flag::FIN != 0;
-    // A long body is told of before its sequence numbers come near to wrapping.
+    // Report the position in a long body well before its sequence numbers wrap.
     let long = seq_distance(side.told, side.next) > 1 << 29;
     if s.held == held::FLOW && s.delete < 2 && (closing || (ended && is_behind) || long || begins) {
         if !begins {
-            // The place is not the SYN's.
+            // `seq` is not that of the SYN.
             s.record_flags &= !u32::from(flag::SYN);
         }
         emit_position::<E>(s, env);
@@ -162,8 +163,8 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         if E::FRAMES && E::remember_close(s) {
             env.set_syn(&s.key, &s.syn);
         } else {
-            // Without the framer nobody knows whether it is between exchanges: it stays until it has been
-            // silent, or a SYN begins another.
+            // Without the framer it is unknown whether the connection is between exchanges. It stays
+            // until it is idle or a SYN begins another.
             s.delete = 0;
         }
     }

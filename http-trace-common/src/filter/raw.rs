@@ -1,6 +1,6 @@
-//! Segments that ship as they are: of directions whose framing is lost or that somebody else holds,
-//! and bytes below the floor. Those of a direction whose framing is lost are framed on trial, whatever
-//! comes of it. Nothing is skipped here.
+//! Segments that ship as they are: those of directions whose framing is lost or whose flow another context
+//! holds, and bytes below the floor. A direction whose framing is lost is also framed on trial, which does
+//! not affect what ships. Nothing is skipped here.
 
 use super::{
     env::{Env, View},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
 
-/// Ships a block of the segment as it is; `false` when the segment is done.
+/// Ships a block of the segment as it is. Returns `false` when the segment is done.
 #[inline(always)]
 pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.at >= s.raw_end {
@@ -22,7 +22,7 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         s.at = s.frame_from;
         s.loaded = 0;
         s.cursor = 0;
-        // Above `next` an unsure side goes on as it is.
+        // Above `next`, an unsure side continues as it is.
         if !E::FRAMES || side(s).framer.phase() == Phase::Unsure {
             s.mode = mode::RAW;
             s.raw_end = s.end;
@@ -66,11 +66,11 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let (told, again) = (own.told, seq_distance(seq, own.told) > 0);
     let end = seq.wrapping_add(s.loaded);
     if s.held == held::FLOW && !again {
-        // What was skipped between the last record and here was proven to be body.
+        // What was skipped between the last record and this one was proven to be body.
         let skip_from = if E::FRAMES { told } else { seq };
         ship(s, env, seq, skip_from, end, flag::UNFILTERED);
     } else {
-        // Behind what was told, or not ours: what the flow has told stays as it was.
+        // Behind `told`, or the flow is not claimed: `told` stays as it was.
         ship(s, env, seq, seq, end, flag::UNFILTERED);
         side(s).told = told;
     }
@@ -80,8 +80,9 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     true
 }
 
-/// Whether the bytes at hand were seen before, at the same place, so that they come again. One that begins
-/// as a start line does ships: whoever receives it may have refused what came first, so the host compares.
+/// Whether the current bytes were seen before, at the same hook, and are repeated. A segment that begins
+/// like a start line ships all the same: the receiver may have rejected the first copy, so the host
+/// compares them.
 #[inline(always)]
 fn is_copy(s: &mut Scratch) -> bool {
     let (seq, held) = (s.seq, s.held);
@@ -89,7 +90,7 @@ fn is_copy(s: &mut Scratch) -> bool {
     held == held::FLOW && seq_distance(own.floor, seq) >= 0 && seq_distance(seq, own.told) > 0
 }
 
-/// The copy at hand is counted, and not shipped.
+/// Counts the current copy without shipping it.
 #[inline(always)]
 fn pass_copy(s: &mut Scratch) -> bool {
     let own = side(s);
@@ -98,7 +99,7 @@ fn pass_copy(s: &mut Scratch) -> bool {
     true
 }
 
-/// What a segment has left after [`super::RAW_STEPS`] is not seen by anybody, and counted.
+/// Counts what is left of a segment after [`super::RAW_STEPS`], which does not ship.
 #[inline(always)]
 pub fn drop_rest<E: Env>(s: &mut Scratch, env: &mut E) {
     env.count(Counter::UnsureDropped, 1);
@@ -120,8 +121,8 @@ fn raw_done(s: &mut Scratch) -> bool {
     false
 }
 
-/// The first bytes of a segment that ships as it is. Where they look like a start line a trial may
-/// begin; whether it is one, the framer says.
+/// Handles the first bytes of a segment that ships as it is. If they look like a start line, a trial may
+/// begin; the framer decides whether it is one.
 #[inline(always)]
 fn begin_raw<E: Env>(s: &mut Scratch, like: Like) {
     s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
@@ -147,7 +148,7 @@ enum Like {
     Nothing,
 }
 
-/// Whether an unfiltered block begins as a start line does, so that the host may look for one.
+/// Whether an unfiltered block begins like a start line, so that the host may look for one.
 #[inline(always)]
 fn looks_like_start_line<E: Env>(s: &Scratch) -> Like {
     use crate::{framer::Window, start_line};

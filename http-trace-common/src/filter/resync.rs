@@ -1,8 +1,8 @@
-//! The two ways out of lost framing: the host hands back where it stands, or confirms a trial.
+//! The two ways to regain lost framing: the host hands its position back, or it confirms a trial.
 //!
-//! Each recovers what the other cannot. A connection whose messages follow each other without a pause
-//! has gone on when a hand-back comes, so that only a trial recovers it. A direction inside one long
-//! body begins no head to try, so that only a hand-back does. Nothing is skipped before either.
+//! Each covers what the other cannot. On a connection whose messages follow each other without a
+//! pause, a hand-back always comes too late, so only a trial works. In a direction inside one long
+//! body no head begins a trial, so only a hand-back works. Nothing is skipped before either.
 
 use super::{
     env::Env,
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
 
-/// Takes the framing over from the host: all of it, if both directions stand where it says, since
-/// nothing, or nothing but body, has come since; otherwise what it says of their trials.
+/// Adopts the host's framing: all of it if both directions are still at the reported position, or
+/// only body has arrived since; otherwise only the verdicts on their trials.
 #[inline(always)]
 pub(super) fn take_back<E: Env>(s: &mut Scratch, env: &mut E) {
     if !env.hand_back(&s.key, &mut s.hand_back) || s.hand_back.generation != s.flow.generation {
@@ -35,7 +35,7 @@ pub(super) fn take_back<E: Env>(s: &mut Scratch, env: &mut E) {
     let [a, b] = s.hand_back.trials;
     end_trial(&mut s.flow.sides[0], a, what, env);
     end_trial(&mut s.flow.sides[1], b, what >> 1, env);
-    // A trial that was right may have met what makes the connection a tunnel.
+    // A confirmed trial may have met the message that makes the connection a tunnel.
     let [a, b] = &mut s.flow.sides;
     if a.framer.phase() == Phase::Opaque {
         b.framer.set_opaque();
@@ -52,8 +52,8 @@ fn take_side(side: &mut Side, handed: &Handed) {
     side.unsure_bytes = 0;
 }
 
-/// The host has looked at the trial that began at `from`. However far it has come since, it is right
-/// or wrong as a whole: the same code over the same bytes.
+/// Applies the host's verdict on the trial that began at `from`. The trial is right or wrong as a
+/// whole, however far it has continued: both ran the same code over the same bytes.
 #[inline(always)]
 fn end_trial<E: Env>(side: &mut Side, from: u32, what: u32, env: &mut E) {
     if !side.framer.is_on_trial() || side.framer.trial_from() != from {
@@ -69,8 +69,8 @@ fn end_trial<E: Env>(side: &mut Side, from: u32, what: u32, env: &mut E) {
     }
 }
 
-/// A direction on trial: frames some of the block, of which all ships or drops whatever comes of it;
-/// `false` when there is nothing left of it.
+/// Frames part of the block of a direction on trial. All of the block ships or is dropped
+/// regardless of the result. Returns `false` when nothing of it is left.
 #[inline(always)]
 pub(super) fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let left = s.loaded.saturating_sub(s.cursor);
@@ -114,8 +114,8 @@ pub(super) fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     true
 }
 
-/// What the host must know of a trial to confirm it. A start line that is not whole where the trial
-/// began was none: a long line of text is not waited for.
+/// Adds to the record what the host needs to confirm a trial. A start line that is incomplete in
+/// the segment where the trial began ends the trial: a long line of text is not waited for.
 #[inline(always)]
 pub(super) fn tell_trial(s: &mut Scratch) {
     let (seq, in_order) = (s.seq, s.in_order != 0);
@@ -132,7 +132,7 @@ pub(super) fn tell_trial(s: &mut Scratch) {
     s.record_flags |= u32::from(flag::TRIAL);
 }
 
-/// The trial at hand has met what it cannot have followed to here.
+/// Ends the current trial: what it met shows that it did not follow the stream to here.
 #[inline(always)]
 pub(super) fn fail_trial(s: &mut Scratch) {
     let own = side(s);

@@ -1,6 +1,6 @@
-//! Fills the scratch from the segment at hand: the fields of it, an empty flow, bytes of its payload.
+//! Fills the scratch from the current segment: its fields, an empty flow, bytes of its payload.
 //!
-//! Decides and ships nothing.
+//! Decides nothing and ships nothing.
 
 use super::{
     env::{Context, Env},
@@ -17,7 +17,7 @@ use crate::{
     walk::{Segment, tcp_flag},
 };
 
-/// The fields of the scratch and of the record's header that stay the same for all of a segment.
+/// Sets the fields of the scratch and of the record header that are the same for the whole segment.
 #[inline(always)]
 pub(super) fn prepare<E: Env>(
     s: &mut Scratch,
@@ -25,8 +25,7 @@ pub(super) fn prepare<E: Env>(
     segment: &Segment,
     context: &Context,
 ) {
-    // As words, and zeroes that the compiler does not know for such: it would make loops over bytes
-    // of both.
+    // Copy words, and zeroes unknown to the compiler: it would turn both into loops over bytes.
     s.key = bytemuck::cast(bytemuck::cast::<_, [u64; 5]>(segment.key));
     let zero = E::forget(&s.block, 0);
     s.direction = segment.direction as u32;
@@ -62,8 +61,8 @@ pub(super) fn prepare<E: Env>(
     s.hook = context.hook as u32;
 }
 
-/// Whether one of the ports is among those to follow. Which end is the server is not known here;
-/// the host looks again.
+/// Whether one of the ports is configured to be followed. It is not known here which end is the
+/// server; the host checks again.
 #[inline(always)]
 pub(super) fn followed(config: &FilterConfig, key: &FlowKey) -> bool {
     if config.port_ranges == 0 {
@@ -81,8 +80,8 @@ pub(super) fn followed(config: &FilterConfig, key: &FlowKey) -> bool {
     false
 }
 
-/// Makes the flow an empty one. As words, and a zero that the compiler does not know for one: it would
-/// make a loop over bytes of it.
+/// Empties the flow, with words and a zero unknown to the compiler, which would otherwise emit a loop
+/// over bytes.
 #[inline(always)]
 pub(super) fn clear_flow<E: Env>(s: &mut Scratch) {
     let zero = u64::from(E::forget(&s.block, 0));
@@ -94,7 +93,7 @@ pub(super) fn clear_flow<E: Env>(s: &mut Scratch) {
     s.flow.sides[1].framer = new_framer::<E>();
 }
 
-/// The framer of a direction that is taken up.
+/// The initial framer of a direction.
 #[inline(always)]
 pub(super) fn new_framer<E: Env>() -> Framer {
     let mut framer = Framer::new();
@@ -116,7 +115,7 @@ pub(super) fn load<E: Env>(s: &mut Scratch, env: &mut E, until: u32) -> bool {
     if len == 0 {
         return false;
     }
-    // `mask(len - 1) + 1` tells the verifier that it is neither zero nor more than the block.
+    // `mask(len - 1) + 1` tells the verifier that the length is neither zero nor more than the block.
     let len = E::mask(len - 1, BLOCK_BYTES - 1) + 1;
     let offset = s.payload_offset.wrapping_add(s.at);
     if !env.load(&mut s.block, offset, len) {

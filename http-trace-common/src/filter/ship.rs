@@ -1,6 +1,6 @@
-//! Makes records: of bytes, of where a direction begins or stands, and of how it closes.
+//! Makes records: of bytes, of the start or position of a direction, and of how it closes.
 //!
-//! Does not decide what is shipped.
+//! Does not decide what ships.
 
 use super::{
     env::Env,
@@ -14,11 +14,11 @@ use crate::{
     walk::tcp_flag,
 };
 
-/// The fields of a record's header that are the same for all records of a segment. Filled in only
-/// once there is a record: most segments have none.
+/// Fills in the header fields that are the same for all records of a segment. Called only once
+/// there is a record, since most segments have none.
 #[inline(always)]
 pub fn fill_header(s: &mut Scratch) {
-    // As words: copied as arrays they cost the kernel's program a loop over bytes.
+    // Copy words: an array copy costs the kernel's program a loop over bytes.
     let words = |address: Address| bytemuck::cast::<_, [u64; 2]>(address);
     let (a, b, a_port, b_port) = (words(s.key.a), words(s.key.b), s.key.a_port, s.key.b_port);
     let (src, dst, src_port, dst_port) = if s.direction == 0 {
@@ -64,7 +64,7 @@ pub(super) fn ship<E: Env>(
     env.emit(&mut s.block);
 }
 
-/// Ships the framed bytes of the block, and with them that `skipped` bytes after them are body.
+/// Ships the framed bytes of the block and declares the `skipped` bytes after them as body.
 #[inline(always)]
 pub(super) fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
     if s.cursor == 0 {
@@ -78,7 +78,7 @@ pub(super) fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
     ship(s, env, seq, told, end.wrapping_add(skipped), 0);
 }
 
-/// Fills in what differs from record to record of a segment.
+/// Fills in the header fields that differ between the records of a segment.
 #[inline(always)]
 pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
     fill_header(s);
@@ -86,7 +86,7 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     let own = side(s);
     let retransmissions = own.retransmissions;
     own.retransmissions = 0;
-    // A FIN that comes before the data it ends stands further on than the stream's beginning.
+    // A FIN that comes before the data it ends is further on than the beginning of the stream.
     let goes_on = own.told == skip_from;
     own.told = skip_to;
     let mut flags = s.record_flags as u16 | extra;
@@ -109,7 +109,7 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     let first = header.interfaces[0];
     header.interfaces = s.flow.interfaces;
     if header.interfaces[0] != first && first != 0 {
-        // This segment's own interface comes first.
+        // The interface of this segment comes first.
         let others = s.flow.interfaces;
         header.interfaces = [
             first,
@@ -132,7 +132,7 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     s.untold = untold::NOTHING;
 }
 
-/// The whole segment ships as it is.
+/// Ships the whole segment as it is.
 #[inline(always)]
 pub(super) fn ship_all(s: &mut Scratch) {
     s.mode = mode::RAW;
@@ -140,23 +140,24 @@ pub(super) fn ship_all(s: &mut Scratch) {
     s.frame_from = s.end;
 }
 
-/// The whole segment ships as it is, without the flow's knowledge.
+/// Ships the whole segment as it is, without the flow.
 #[inline(always)]
 pub(super) fn ship_raw<E: Env>(s: &mut Scratch) {
     clear_flow::<E>(s);
-    // Where something is skipped the host must know that this cannot say what; elsewhere nothing is.
+    // Where the filter skips bytes, the host must know that this record cannot declare skips.
+    // Without the framer nothing is skipped.
     s.flow.generation = u32::from(!E::FRAMES);
     s.block.header.trial_from = 0;
     s.in_order = 0;
     ship_all(s);
 }
 
-/// Ships no bytes, only where the stream begins that this segment is not the first of, when its SYN
-/// was seen: the host must know that something is missing before it.
+/// Ships a record without bytes that says where the stream begins, if its SYN was seen and this
+/// segment is not its first: the host must know that bytes before it are missing.
 #[inline(always)]
 pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
     if !E::FRAMES {
-        // Whole connections ship; the small program's stack has no room for more.
+        // Whole connections ship here, and the stack of the small program has no room for more.
         return;
     }
     let (known, first, peer_known, peer_first) = both(s);
@@ -170,7 +171,8 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
     header.skip_from = first;
     header.skip_to = first;
     header.flags |= flag::STREAM_BEGINS;
-    // The first bytes acknowledge the peer's SYN; what this segment does is another matter.
+    // Take the acknowledgement from the peer's SYN, as the first bytes do; that of this segment may
+    // be different.
     header.ack = peer_first;
     header.flags &= !flag::ACK;
     if peer_known {
@@ -179,18 +181,18 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
     env.emit(&mut s.block);
 }
 
-/// Ships no bytes, only how a segment closes that somebody else holds the flow of: where either side
-/// stands is not known here, so that nothing is said to be skipped.
+/// Ships a record without bytes that says how a segment closes whose flow another context holds.
+/// The position of either side is unknown here, so nothing is declared as skipped.
 #[inline(always)]
 pub(super) fn tell_end<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
-    // The place is not the SYN's.
+    // `seq` is not that of the SYN.
     s.record_flags &= !u32::from(flag::SYN);
     let (seq, extra) = (s.seq.wrapping_add(s.end), closing(s));
     ship(s, env, seq, seq, seq, flag::UNFILTERED | extra);
 }
 
-/// The flags of a record that tells how the segment closes.
+/// The flags of a record that reports how the segment closes.
 #[inline(always)]
 const fn closing(s: &Scratch) -> u16 {
     let tcp_flags = s.tcp_flags as u8;
@@ -207,19 +209,19 @@ const fn closing(s: &Scratch) -> u16 {
     fin | rst
 }
 
-/// Ships no bytes, only where the direction's stream begins.
+/// Ships a record without bytes that says where the stream of the direction begins.
 #[inline(always)]
 pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
     let first = side(s).next;
-    // It is not the first bytes that acknowledge what this segment does.
+    // The acknowledgement of this segment is not that of the first bytes.
     let flags = s.record_flags;
     s.record_flags &= !u32::from(flag::ACK);
     ship(s, env, first, first, first, 0);
     s.record_flags = flags;
 }
 
-/// Ships no bytes, only that all up to `next` has passed.
+/// Ships a record without bytes that says that everything up to `next` has passed.
 #[inline(always)]
 pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
@@ -228,7 +230,8 @@ pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
     ship(s, env, next, told, next, 0);
 }
 
-/// Ships no bytes, only that all up to `next` has passed, and how the segment closes.
+/// Ships a record without bytes that says that everything up to `next` has passed, and how the
+/// segment closes.
 #[inline(always)]
 pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
@@ -236,11 +239,11 @@ pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     let end = s.seq.wrapping_add(s.end);
     let own = side(s);
     let (told, next) = (own.told, own.next);
-    // A FIN or RST stands at its own place, which need not be where we are.
+    // A FIN or RST has its own position, which may differ from `next`.
     let seq = if extra != 0 { end } else { next };
     let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
     let skip_from = if in_order && E::FRAMES { told } else { seq };
-    // Elsewhere it does not show that what lies between was there.
+    // Elsewhere it does not prove that the bytes in between were there.
     let extra = if in_order {
         extra
     } else {

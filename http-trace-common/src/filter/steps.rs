@@ -1,5 +1,5 @@
-//! One step over a segment: load, frame, ship. Bounded work each, so that the kernel's verifier
-//! sees one of them and not the loop.
+//! One step over a segment: load, frame, ship. Each does bounded work, so that the kernel's
+//! verifier sees one step and not the loop.
 
 use super::{
     admit::insert,
@@ -17,7 +17,7 @@ use crate::{
     record::{HEADER_LEN, flag},
 };
 
-/// Takes one step; `false` when the segment is done.
+/// Takes one step. Returns `false` when the segment is done.
 #[inline(always)]
 pub fn step<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.steps == 0 {
@@ -31,7 +31,7 @@ pub fn step<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     }
 }
 
-/// The budget is spent: what is pending ships, the rest ships as it is.
+/// The budget is spent: ships what is pending, and the rest as it is.
 #[inline(always)]
 fn out_of_steps<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.mode == mode::PROBE {
@@ -84,11 +84,11 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
         }
         if env.ships_bodies() && side(s).framer.skippable() > 0 {
-            // Body that is wanted: taken in a step of its own.
+            // Wanted body is taken in its own step.
             return true;
         }
     }
-    // Several lines of a head at once: coming back for each costs as much as the line.
+    // Several head lines at once: returning here for each costs as much as the line itself.
     let mut lines = 0;
     while lines < LINES_AT_ONCE {
         E::frame_step(s);
@@ -127,24 +127,26 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             if !shipped && s.at == 0 && side(s).flags & side_flag::AT_START == 0 {
                 return look_again(s);
             }
-            // Not HTTP/1.x: the flow is dropped.
+            // Not HTTP/1.x: drop the flow.
             s.delete = 2;
             env.count(Counter::NotHttp, 1);
             if !shipped {
                 return false;
             }
-            // It answers a line that was shipped: the host must see that HTTP/1.x does not.
+            // It answers a line that was shipped: the host must see that the answer is not
+            // HTTP/1.x.
         }
-        // Otherwise a client's first line, which a server may answer in HTTP/1.x: HTTP/0.9's, or
-        // another protocol's. It ships, and so does all else until the server has spoken.
+        // Otherwise it is the first line of a client, which a server may answer in HTTP/1.x:
+        // HTTP/0.9 or another protocol. It ships, and so does everything until the server has
+        // answered.
         s.cursor = 0;
         s.in_order = 1;
     }
     if met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
         let at_status = s.at == 0 && s.cursor == PEEKED;
         if at_status && side(s).framer.phase() == Phase::StartLine {
-            // A segment begins with the status line: nothing of it has shipped, and it may begin a
-            // trial.
+            // The segment begins with the status line: nothing of it has shipped, and it may begin
+            // a trial.
             s.cursor = 0;
             s.in_order = 1;
         }
@@ -153,11 +155,11 @@ fn happened<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     true
 }
 
-/// Bytes of a status line after which [`Phase::Peek`] knows it for one.
+/// Number of bytes of a status line after which [`Phase::Peek`] recognises it.
 const PEEKED: u32 = 12;
 
-/// What a segment before this one began does not go on with it. It may begin a message itself, as
-/// any segment of a connection that is not followed may.
+/// Handles a segment that does not continue what an earlier segment began. It may begin a message
+/// itself, like any segment of a connection that is not followed.
 #[inline(always)]
 fn look_again(s: &mut Scratch) -> bool {
     side(s).framer.restart();
@@ -167,7 +169,7 @@ fn look_again(s: &mut Scratch) -> bool {
     true
 }
 
-/// Framing is lost here: what is pending ships as framed, the rest of the segment as it is.
+/// Framing is lost here: ships what is pending as framed, and the rest of the segment as it is.
 #[inline(always)]
 fn lose<E: Env>(s: &mut Scratch, env: &mut E) {
     ship_pending(s, env, 0);
@@ -182,7 +184,7 @@ fn lose<E: Env>(s: &mut Scratch, env: &mut E) {
     s.frame_from = s.end;
 }
 
-/// `skippable` bytes from payload offset `here` are body.
+/// Skips body: `skippable` bytes from payload offset `here` on.
 #[inline(always)]
 fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) -> bool {
     let left = s.end.saturating_sub(here);
@@ -199,7 +201,7 @@ fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) ->
     let in_block = s.loaded.saturating_sub(s.cursor);
     let ended = side(s).framer.skip(u64::from(n)).is_some();
     if n <= in_block && n < HEADER_LEN as u32 {
-        // Shorter than a record's header, and at hand: it ships along.
+        // Shorter than a record header and already loaded: ship it too.
         s.cursor = s.cursor.wrapping_add(n);
         return true;
     }
@@ -214,7 +216,7 @@ fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) ->
     if s.at >= s.end { done(s) } else { true }
 }
 
-/// Everything of the segment is handled.
+/// Everything in the segment is handled.
 #[inline(always)]
 fn done(s: &mut Scratch) -> bool {
     let next = s.seq.wrapping_add(s.end);
@@ -222,8 +224,8 @@ fn done(s: &mut Scratch) -> bool {
     false
 }
 
-/// Looks for the end of a request line in the segment's first block; a connection that was not
-/// followed is admitted only with one, and one of which nothing was HTTP/1.x goes on only with one.
+/// Searches the first block of the segment for the end of a request line. Without one, a connection
+/// is not admitted, and a connection without any HTTP/1.x so far is dropped.
 #[inline(always)]
 fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.cursor >= s.loaded {
@@ -257,6 +259,6 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         return true;
     }
     tell_start(s, env);
-    // The record took the block's header alone: the bytes are loaded anew.
+    // The record used only the header of the block: the bytes must be loaded again.
     insert(s, env)
 }

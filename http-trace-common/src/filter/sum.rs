@@ -1,8 +1,8 @@
-//! SYNs, FINs and RSTs whose checksum shows that their receiver does not take them. Anybody can send one,
-//! and the filter is not to act on it.
+//! SYNs, FINs and RSTs that their receiver drops because of a wrong checksum. Anyone can send one, and
+//! the filter must not act on it.
 //!
-//! A sender that leaves checksums to its network card has not filled them in where it is seen. So what is
-//! learned first, from each direction's SYN, is that it does.
+//! A sender that leaves checksums to its network card has not filled them in where they are seen. So the
+//! SYN of each direction first has to show that its sender fills them in.
 
 use super::{
     env::Env,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::walk::{HEADER_SPACE, Segment, Sum, of_header, tcp_flag};
 
-/// Whether a SYN, FIN or RST is not to be looked at any further. One with payload always is.
+/// Whether a SYN, FIN or RST must be ignored. One with payload never is.
 #[inline(always)]
 pub fn is_disproved<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment) -> bool {
     let len = u32::from(segment.header_len);

@@ -15,15 +15,15 @@ use crate::{
     walk::{Segment, tcp_flag},
 };
 
-/// A SYN that comes again this much later was not answered; sooner it is the same one at another
-/// hook (RFC 6298 §2: a SYN is repeated after a second).
+/// A SYN repeated after this time was not answered; before, it is the same packet at another hook (RFC
+/// 6298 §2: a SYN is retransmitted after one second).
 const SYN_AGAIN_MS: u32 = 500;
 
-/// The most bytes that come with a SYN: a packet's.
+/// Maximum number of payload bytes in a SYN: those of one packet.
 const SYN_DATA: u32 = 0xffff;
 
-/// Remembers a SYN's or a SYN-ACK's ISN. The host hears of a SYN only when it is repeated, which
-/// says that nobody answered.
+/// Remembers the ISN of a SYN or SYN-ACK. A SYN is reported to the host only when it is repeated, which
+/// means that nobody answered.
 #[inline(always)]
 pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
     env.syn(&s.key, &mut s.syn);
@@ -35,10 +35,10 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
     }
 }
 
-/// What the SYN, or SYN-ACK, at hand says beside what is known of its tuple; whether the host is to
-/// hear of it.
+/// Learns from the current SYN or SYN-ACK what is new about its tuple. Returns whether to report it to
+/// the host.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
+/// A separate function because the kernel's stack is small, like [`super::frame::frame_step`].
 #[inline(always)]
 pub fn learn_syn(s: &mut Scratch) -> bool {
     let (known, first, ..) = both(s);
@@ -67,12 +67,11 @@ fn learn_numbers(s: &mut Scratch) -> bool {
     let tell;
     if s.tcp_flags as u8 & tcp_flag::ACK != 0 {
         tell = before & (Syn::TOLD | Syn::ACKNOWLEDGED) == Syn::TOLD;
-        // A SYN-ACK says both: its own ISN, and which SYN it answers. It may acknowledge data that
-        // came with the SYN as well (RFC 7413 §4.1.2): the stream begins where the SYN says, and
-        // nobody knows where without it.
+        // A SYN-ACK says both: its own ISN, and which SYN it answers. It may also acknowledge data sent
+        // with the SYN (RFC 7413 §4.1.2): then only the SYN says where the stream begins.
         let past = s.ack.wrapping_sub(peer_first);
         if again && before & Syn::OPEN == Syn::OPEN && past > SYN_DATA {
-            // The right one was here.
+            // The right one was seen before.
             return false;
         }
         let data = before & Syn::DATA;
@@ -87,7 +86,7 @@ fn learn_numbers(s: &mut Scratch) -> bool {
         }
     } else if again {
         if before & Syn::ACKNOWLEDGED != 0 {
-            // The peer has answered: this one is late.
+            // The peer has answered: this SYN is late.
             return false;
         }
         let repeated = now_ms.wrapping_sub(s.syn.since_ms) >= SYN_AGAIN_MS;
@@ -97,7 +96,7 @@ fn learn_numbers(s: &mut Scratch) -> bool {
         s.syn.since_ms = now_ms;
         s.syn.valid = if s.end > 0 { own | Syn::DATA } else { own };
         if before & Syn::ACKNOWLEDGED != 0 && answered <= SYN_DATA {
-            // Seen after its SYN-ACK, it says where the stream begins, and no more.
+            // Seen after its SYN-ACK, the SYN only says where the stream begins.
             s.syn.valid |= before;
         }
     }
@@ -107,7 +106,8 @@ fn learn_numbers(s: &mut Scratch) -> bool {
     tell
 }
 
-/// A RST on a connection that is not followed: when it refuses a SYN, the host hears of both.
+/// Handles a RST on a connection that is not followed: if it refuses a SYN, both are reported to the
+/// host.
 #[inline(always)]
 pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segment) {
     env.syn(&s.key, &mut s.syn);
@@ -119,7 +119,7 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     }
     s.syn.valid |= Syn::REFUSED;
     env.set_syn(&s.key, &s.syn);
-    // The SYN, as the peer sent it; then the RST.
+    // Ship the SYN as the peer sent it, then the RST.
     let (seq, flags) = (s.seq, s.record_flags as u16);
     E::fill_header(s);
     turn_round(&mut s.block.header);
@@ -141,7 +141,7 @@ fn turn_round(header: &mut RecordHeader) {
     (header.src_port, header.dst_port) = (header.dst_port, header.src_port);
 }
 
-/// A record without bytes at `seq`.
+/// Sets the header to a record without bytes at `seq`.
 #[inline(always)]
 fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
     header.seq = seq;
@@ -151,17 +151,18 @@ fn place(header: &mut RecordHeader, seq: u32, flags: u16) {
     header.flags = flags;
 }
 
-/// The followed connection at hand is closed, and forgotten. A close may be forged: where both
-/// directions stand between exchanges is remembered instead of where they began, so that they are
-/// followed from there if they go on. A SYN that was seen since they began may be of the next connection,
-/// or forged as well: it is remembered beside that. Whether the connection is forgotten: inside an
-/// exchange, what goes on would not be understood without it.
+/// Remembers a followed connection that is closed. Returns whether its flow may be deleted; inside an
+/// exchange it may not, since bytes that continue could not be framed without it.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
+/// A close may be forged: if both directions are between exchanges, their positions replace their starts,
+/// so that the connection is followed from there if it continues. A SYN since its start may belong to the
+/// next connection or be forged too: it is kept beside the positions.
+///
+/// A separate function because the kernel's stack is small, like [`super::frame::frame_step`].
 #[inline(always)]
 pub fn remember_close(s: &mut Scratch) -> bool {
     let (flags, ack) = (s.tcp_flags as u8, s.ack);
-    // Who ends its direction has seen the other's end.
+    // A side that ends its direction has seen the end of the other.
     let seen = flags & tcp_flag::FIN != 0 && ack == other_side(s).next.wrapping_add(1);
     let [a, b] = &s.flow.sides;
     let ends = |side: &Side| match side.framer.phase() {
@@ -170,10 +171,11 @@ pub fn remember_close(s: &mut Scratch) -> bool {
         _ => false,
     };
     if a.framer.phase() == Phase::Opaque && b.framer.phase() == Phase::Opaque {
-        // A tunnel may hold messages, which a SYN that names where it stands would make the next one's.
+        // A tunnel may hold messages. A SYN that names its position would assign them to a new
+        // connection.
         return false;
     }
-    // No other connection begins just where this one stands.
+    // No other connection begins exactly at this position.
     let [first_a, first_b] = s.syn.first;
     let pending = s.flow.syn_pending != 0 && first_a != a.next && first_b != b.next;
     s.syn.valid &= if pending {
@@ -195,13 +197,15 @@ pub fn remember_close(s: &mut Scratch) -> bool {
     true
 }
 
-/// A SYN was seen on the tuple of a followed connection, whose entry of SYNs is at hand. It may be a
-/// retransmission or forged, so the flow stays as it is, until payload at its ISN + 1 comes that a
-/// SYN-ACK acknowledged, or a SYN-ACK that acknowledges what came with it: that begins another
-/// connection. Whether the segment is such a SYN, with data: it ships as it is, and the host makes
-/// nothing of it until it hears of the SYN-ACK.
+/// Handles a segment on the tuple of a followed connection after a SYN was seen there; the tuple's entry
+/// of SYNs is loaded. The SYN may be a retransmission or forged, so the flow stays as it is until one of
+/// two segments proves another connection: payload at the ISN + 1 that a SYN-ACK acknowledged, or a
+/// SYN-ACK that acknowledges the data of the SYN.
 ///
-/// Apart from the rest for the sake of the kernel's stack, as [`super::frame::frame_step`] is.
+/// Returns whether the segment is such a SYN with data: it ships as it is, and the host ignores it until
+/// the SYN-ACK is reported.
+///
+/// A separate function because the kernel's stack is small, like [`super::frame::frame_step`].
 #[inline(always)]
 pub fn after_syn<E: Env>(s: &mut Scratch) -> bool {
     let flags = s.tcp_flags as u8;
@@ -214,8 +218,8 @@ pub fn after_syn<E: Env>(s: &mut Scratch) -> bool {
     is_syn && is_data_of_another(s)
 }
 
-/// A SYN-ACK says where the answers begin, if the connection's first request came with the SYN
-/// (RFC 7413).
+/// Takes the start of the responses from a SYN-ACK, if the first request of the connection came with the
+/// SYN (RFC 7413).
 #[inline(always)]
 fn note_peer_start<E: Env>(s: &mut Scratch) {
     let (seq, (_, _, _, first)) = (s.seq, both(s));
@@ -232,8 +236,8 @@ fn note_peer_start<E: Env>(s: &mut Scratch) {
     tell_peer_start::<E>(s);
 }
 
-/// The host hears of the SYN-ACK at hand: no other record says where the direction begins before the
-/// first answer, which may be lost.
+/// Has the current SYN-ACK reported to the host: no other record says where the direction begins before
+/// the first response, which may be lost.
 #[inline(always)]
 fn tell_peer_start<E: Env>(s: &mut Scratch) {
     if E::FRAMES {
@@ -241,14 +245,14 @@ fn tell_peer_start<E: Env>(s: &mut Scratch) {
     }
 }
 
-/// Whether a number is that of a direction's beginning, or a copy's, behind `next`, where it stands: a
-/// stack gives the next use of a tuple a number ahead (RFC 9293 §3.4.1).
+/// Whether `first`, the start of a direction or a copy of it, lies behind its position `next`. For the
+/// next use of a tuple a stack chooses a higher number (RFC 9293 §3.4.1).
 #[inline(always)]
 const fn is_behind(first: u32, next: u32) -> bool {
     next.wrapping_sub(first) < NEAR_START as u32
 }
 
-/// Whether the data of a SYN is not the followed connection's.
+/// Whether the data of a SYN belongs to another connection than the followed one.
 #[inline(always)]
 fn is_data_of_another(s: &mut Scratch) -> bool {
     let (seq, end) = (s.seq, s.end);
@@ -278,13 +282,13 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         }
         let own = side(s);
         if own.next == seq {
-            // It goes on where it stood, whatever number a SYN-ACK acknowledged.
+            // The segment continues at the current position, whatever number a SYN-ACK acknowledged.
             if begins {
                 s.flow.syn_pending = 0;
             }
             return;
         }
-        // Behind what is at work it is a copy of its beginning, and the SYN came late.
+        // Behind the current position it is a copy of the connection's start, and the SYN came late.
         if !acknowledged || !begins || own.floor == seq || is_behind(seq, own.next) {
             return;
         }
@@ -309,7 +313,7 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
     s.flow.generation = generation(s.time_ns);
     s.flow.syn_pending = 0;
     if answers {
-        // What came with the SYN was not framed.
+        // The data of the SYN was not framed.
         let peer = other_side(s);
         peer.flags = side_flag::KNOWN;
         peer.framer.lose();

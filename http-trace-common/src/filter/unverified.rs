@@ -1,5 +1,5 @@
-//! The filter where no verifier reads it: each part that the kernel's program verifies by itself is an
-//! ordinary call.
+//! The filter without a verifier: the parts that the kernel verifies as separate functions are
+//! ordinary calls.
 
 use super::{
     admit::ends_request_line,
@@ -12,7 +12,7 @@ use super::{
     syn::{after_syn, learn_syn, remember_close},
 };
 
-/// A place without a verifier, which gets [`Verified`] provided.
+/// An environment without a verifier; implements [`Verified`].
 pub trait Unverified: Sized {}
 
 impl<T: Unverified> Verified for T {

@@ -1,4 +1,4 @@
-//! What follows a head, by RFC 9112 §6.3, and chunked bodies.
+//! What follows a head (RFC 9112 §6.3), and chunked bodies.
 
 use super::{
     BYTES_PER_STEP, Body, Event, Framer, HeadFacts, MAX_LENGTH, MethodKind, Phase, ROLE_REQUEST,
@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Framer {
-    /// The blank line: the head, or the trailers, are complete.
+    /// Handles the blank line: the head or the trailer section is complete.
     #[inline(always)]
     pub(super) fn blank_line(&mut self, queue: &mut RequestQueue, taken: u32, span: Span) -> Step {
         self.flags &= !flag::AFTER_CR;
@@ -40,7 +40,7 @@ impl Framer {
         }
     }
 
-    /// RFC 9112 §6.3 for a request (items 3, 5, 6, 7).
+    /// Applies RFC 9112 §6.3 to a request (items 3, 5, 6, 7).
     #[inline(always)]
     pub(super) fn request_ends(&mut self, queue: &mut RequestQueue) -> (HeadFacts, Body) {
         let method = match self.method {
@@ -52,8 +52,8 @@ impl Framer {
         if self.flags & flag::MALFORMED_REQUEST == 0 {
             queue.push(method);
         } else {
-            // A server that refuses the line need not have read the method, nor taken it for a
-            // request: the bytes after a response's head say whether it has a body.
+            // A server that rejects the line may not have parsed the method, or not have seen a
+            // request at all. So the bytes after the response head decide whether it has a body.
             queue.set_unknown();
         }
         let body = if self.flags & flag::HAS_CODING != 0 {
@@ -74,13 +74,13 @@ impl Framer {
         (HeadFacts::Request { method }, body)
     }
 
-    /// RFC 9112 §6.3 for a response.
+    /// Applies RFC 9112 §6.3 to a response.
     #[inline(always)]
     pub(super) fn response_ends(&mut self, queue: &mut RequestQueue) -> (HeadFacts, Body) {
         let status = self.status;
         let informational = (100..200).contains(&status) && status != 101;
         if informational {
-            // Not final: the request stays outstanding (RFC 9110 §15.2).
+            // Not a final response: the request stays outstanding (RFC 9110 §15.2).
             self.phase = Phase::Idle as u8;
             return (
                 HeadFacts::Response {
@@ -94,7 +94,8 @@ impl Framer {
         let head = HeadFacts::Response { status, answers };
         let unsolicited_timeout = status == 408 && !queue.is_unknown();
         if answers.is_none() && !unsolicited_timeout {
-            // A response to nothing that was seen: nobody knows what the next one answers.
+            // A response to a request that was not seen: which request the next one answers is
+            // unknown.
             queue.set_unknown();
         }
         let success = (200..300).contains(&status);
@@ -154,7 +155,7 @@ impl Framer {
         self.value = 0;
     }
 
-    /// A chunk's size line (RFC 9112 §7.1): hexadecimal digits, then extensions up to LF.
+    /// Parses a chunk-size line (RFC 9112 §7.1): hexadecimal digits, then extensions up to LF.
     #[inline(always)]
     pub(super) fn chunk_size<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
         let mut n = 0;
@@ -213,7 +214,7 @@ impl Framer {
         }
     }
 
-    /// The line end after a chunk's data.
+    /// Parses the line end after chunk data.
     #[inline(always)]
     pub(super) fn chunk_end<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
         let after_cr = self.flags & flag::AFTER_CR != 0;

@@ -1,4 +1,4 @@
-//! Field lines: Content-Length and Transfer-Encoding are read, all others stepped over.
+//! Field lines. Only Content-Length and Transfer-Encoding are parsed; all others are skipped.
 
 use super::{
     BYTES_PER_STEP, Framer, MAX_LENGTH, Phase, ROLE_REQUEST, RequestQueue, Span, Step, Window,
@@ -6,11 +6,11 @@ use super::{
 };
 use crate::start_line::is_token;
 
-/// Lines taken in one step, at most, of those that matter to no framing.
+/// Maximum number of field lines without meaning for framing that one step takes.
 const LINES_PER_STEP: u32 = 4;
 
-/// Whether the field line at `at`, which begins with `b`, is stepped over: it is certainly no framing
-/// field, no fold and not the blank line.
+/// Whether the field line at `at`, whose first byte is `b`, can be skipped: it is certainly not a
+/// framing field, not a folded line and not the blank line.
 #[inline(always)]
 fn is_plain<W: Window + ?Sized>(window: &W, at: u32, end: u32, b: u8) -> bool {
     match b {
@@ -21,7 +21,7 @@ fn is_plain<W: Window + ?Sized>(window: &W, at: u32, end: u32, b: u8) -> bool {
     }
 }
 
-/// Whether a line's first two words hold the name `Content-Length`.
+/// Whether the first two words of a line hold the name `Content-Length`.
 #[inline(always)]
 fn is_content_length(w0: u64, w1: u64) -> bool {
     let rest = w1 & 0xffff_ffff_ffff | u64::from_le_bytes(*b"\0\0\0\0\0\0::");
@@ -29,7 +29,7 @@ fn is_content_length(w0: u64, w1: u64) -> bool {
 }
 
 impl Framer {
-    /// Field lines, or trailer lines: only the framing fields of a head are looked into.
+    /// Parses field lines or trailer lines. Only the framing fields of a head are interpreted.
     #[inline(always)]
     pub(super) fn fields<W: Window + ?Sized>(
         &mut self,
@@ -57,7 +57,7 @@ impl Framer {
                 self.flags |= flag::BARE_LF;
                 return self.blank_line(queue, 1, span);
             } else if in_head && (b == b' ' || b == b'\t') {
-                // obs-fold: the line before goes on.
+                // obs-fold: this line continues the previous one.
                 self.flags |= flag::OBS_FOLD;
                 self.line = self.last;
             } else if in_head {
@@ -90,11 +90,11 @@ impl Framer {
                 return self.blank_line(queue, before + 1, span);
             }
             if b == b'\r' {
-                // What ends a line is its LF, and any CR before it may be ignored (RFC 9112 §2.2):
-                // text mode makes two of one.
+                // The LF ends the line; any CR before it may be ignored (RFC 9112 §2.2). Servers
+                // that write in text mode send two.
                 return Step::took(before + 1, span);
             }
-            // A lone CR: part of a line like any other byte (RFC 9112 §2.2).
+            // A lone CR is part of the line like any other byte (RFC 9112 §2.2).
             if in_head {
                 self.commit_field();
             }
@@ -127,17 +127,17 @@ impl Framer {
         self.framing_field(window, at, end)
     }
 
-    /// At the beginning of a line whose first letter is that of Content-Length: takes the whole line
-    /// if it is written as nearly all are, and sets the state for what has to be read by bytes.
+    /// At the beginning of a line that starts with the first letter of Content-Length: takes the
+    /// whole line if it has the usual form, and otherwise sets the state for parsing byte by byte.
     #[inline(always)]
     fn content_length<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> u32 {
-        // The name, `: `, up to seven digits and the line's end.
+        // The name, `: `, up to seven digits and the line end.
         const LONGEST: u32 = 14 + 2 + 7 + 2;
         if end - at < 16 {
             self.line = line::NAME_LENGTH;
             return 0;
         }
-        // Most names that begin so are others (Content-Type): two words tell.
+        // Most names that begin with this letter are others (Content-Type). Two words decide.
         let (w0, w1) = (window.word(at), window.word(at + 8));
         if !is_content_length(w0, w1) {
             return 0;
@@ -158,7 +158,7 @@ impl Framer {
         16 + digits + 2
     }
 
-    /// As [`Framer::content_length`] for `Transfer-Encoding: chunked`.
+    /// Like [`Framer::content_length`], for `Transfer-Encoding: chunked`.
     #[inline(always)]
     fn transfer_encoding<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> u32 {
         const LINE: u32 = "transfer-encoding: chunked\r\n".len() as u32;
@@ -187,7 +187,7 @@ impl Framer {
         LINE
     }
 
-    /// Bytes of a Content-Length or Transfer-Encoding line, one at a time.
+    /// Parses a Content-Length or Transfer-Encoding line byte by byte.
     #[inline(always)]
     pub(super) fn framing_field<W: Window + ?Sized>(
         &mut self,
@@ -234,7 +234,8 @@ impl Framer {
         Step::took(n, Span::Head)
     }
 
-    /// The name of the first field is complete: a malformed request line before it was a request's.
+    /// The name of the first field is complete, so the malformed request line before it was a
+    /// request.
     #[inline(always)]
     fn first_field_named(&mut self) {
         if self.flags & flag::FIRST_FIELD != 0 {
@@ -255,7 +256,7 @@ impl Framer {
                 if self.pos < name_len {
                     let i = self.pos as usize;
                     let expected = if coding { CODING.get(i) } else { LENGTH.get(i) };
-                    // Folding with 0x20 would take CR for `-`; only letters fold.
+                    // Only letters may be folded: OR with 0x20 would turn CR into `-`.
                     if expected.copied() == Some(b.to_ascii_lowercase()) {
                         self.pos += 1;
                     } else {
@@ -279,7 +280,7 @@ impl Framer {
                 if b.is_ascii_digit() =>
             {
                 self.line = line::LENGTH_DIGITS;
-                // Beyond 2^60 the number saturates, which no stream reaches: it is no length.
+                // From 2^60 on the value counts as invalid; no stream is that long.
                 if self.value >= MAX_LENGTH / 10 {
                     self.value = MAX_LENGTH;
                 } else {
@@ -303,14 +304,14 @@ impl Framer {
         }
     }
 
-    /// The field whose line (with its folds) is over now counts.
+    /// Applies the field whose line (with its folded lines) has ended.
     #[inline(always)]
     pub(super) fn commit_field(&mut self) {
         match self.last {
             line::LENGTH_DIGITS | line::LENGTH_AFTER => self.commit_length(),
             line::LENGTH_BEFORE | line::LENGTH_BAD => self.flags |= flag::LENGTH_INVALID,
-            // `identity` alone is the absence of a coding (RFC 2616 §4.4, and what servers that still
-            // send it mean by it; RFC 9112 has no such coding).
+            // `identity` alone means no coding (RFC 2616 §4.4, and what servers that still send it
+            // mean). RFC 9112 no longer defines it.
             line::CODING if self.pos == CODING_IDENTITY => {}
             line::CODING => {
                 self.flags |= flag::HAS_CODING;
@@ -341,15 +342,15 @@ impl Framer {
     }
 }
 
-// The last coding of Transfer-Encoding (RFC 9112 §6.1): 0–7 bytes of `chunked` matched, 10 and that
-// many of `identity`, or:
+// State of the last coding of Transfer-Encoding (RFC 9112 §6.1): 0–7 bytes of `chunked` matched, 10
+// plus the number of matched bytes of `identity`, or one of the following.
 /// Before the first coding.
 const CODING_START: u8 = 8;
-/// `chunked`, followed by blanks or parameters.
+/// `chunked`, followed by whitespace or parameters.
 const CODING_CHUNKED: u8 = 9;
 /// Another coding.
 const CODING_OTHER: u8 = 10;
-/// All of `identity`, and nothing before it.
+/// Exactly `identity`, with nothing before it.
 const CODING_IDENTITY: u8 = 18;
 /// Before a further coding.
 const CODING_NEXT: u8 = 19;

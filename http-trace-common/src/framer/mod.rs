@@ -1,16 +1,16 @@
 //! HTTP/1.x message framing over one direction of a connection (RFC 9112).
 //!
-//! Takes bytes in order, in pieces of any size, and says which belong to a head, which to a body,
-//! where a message begins and ends. It keeps 32 bytes of state and no copy of any byte, so it runs
-//! in the kernel (over a [`Window`] of a packet) and on the host (over slices) alike. While it is
-//! synchronised, cutting the stream anywhere gives the same spans.
+//! Takes bytes in order, in pieces of any size, and says which bytes belong to a head or a body, and
+//! where messages begin and end. It keeps 32 bytes of state and copies no byte, so it runs both in the
+//! kernel (over a [`Window`] of a packet) and on the host (over slices). While it is synchronised,
+//! cutting the stream anywhere gives the same spans.
 //!
-//! It must not decide what an event is, look at TCP, or hold more than one message's state.
+//! It must not decide what an event is, look at TCP, or hold the state of more than one message.
 //!
 //! # Layout
 //! - `event`: what a step yields; `queue`: requests without a response.
-//! - `start`: start lines; `fields`: field lines; `body`: heads' ends and chunked bodies.
-//! - `trial`: framing that nobody relies on until it is confirmed.
+//! - `start`: start lines; `fields`: field lines; `body`: ends of heads, and chunked bodies.
+//! - `trial`: framing that is not relied on until it is confirmed.
 //! - `window`, `words`: reading bytes.
 
 mod body;
@@ -28,38 +28,38 @@ pub use window::{Window, find_lf, match_suffix};
 
 use bytemuck::{Pod, Zeroable};
 
-/// Leniencies and oddities of the head at hand, and what it declares.
+/// Deviations and oddities of the current head, and what it declares.
 pub mod flag {
-    /// A line ended in LF without CR (RFC 9112 §2.2).
+    /// A line ended with LF without CR (RFC 9112 §2.2).
     pub const BARE_LF: u32 = 1 << 0;
     /// A folded field line (RFC 9112 §5.2).
     pub const OBS_FOLD: u32 = 1 << 1;
     /// Empty lines before the start line (RFC 9112 §2.2).
     pub const LEADING_CRLF: u32 = 1 << 2;
-    /// Content-Length values that differ (RFC 9112 §6.3, item 5).
+    /// Differing Content-Length values (RFC 9112 §6.3, item 5).
     pub const LENGTH_CONFLICT: u32 = 1 << 3;
-    /// A Content-Length that is no number (RFC 9112 §6.3, item 5).
+    /// A Content-Length that is not a number (RFC 9112 §6.3, item 5).
     pub const LENGTH_INVALID: u32 = 1 << 4;
     /// Both Transfer-Encoding and Content-Length (RFC 9112 §6.3, item 3).
     pub const CODING_AND_LENGTH: u32 = 1 << 5;
-    /// Blanks between a framing field's name and its colon (RFC 9112 §5.1).
+    /// Whitespace between the name of a framing field and its colon (RFC 9112 §5.1).
     pub const SPACE_BEFORE_COLON: u32 = 1 << 6;
-    /// Found by its start line after framing had been lost, or where a body was possible.
+    /// Recognised by its start line after framing was lost, or where a body was possible.
     pub const RESYNCHRONISED: u32 = 1 << 7;
-    /// A chunk's size line or end was not to the letter (RFC 9112 §7.1).
+    /// A chunk-size line or the line end after a chunk deviates from the grammar (RFC 9112 §7.1).
     pub const CHUNK_LENIENT: u32 = 1 << 8;
-    /// `HTTP/1.` digit SP, and then no status code.
+    /// `HTTP/1.` digit SP without a status code after it.
     pub const BAD_STATUS: u32 = 1 << 9;
-    /// More than one Content-Length value, all the same (RFC 9112 §6.3, item 5).
+    /// More than one Content-Length value, all equal (RFC 9112 §6.3, item 5).
     pub const LENGTH_REPEATED: u32 = 1 << 10;
     /// Transfer-Encoding whose last coding is not `chunked` (RFC 9112 §6.3, item 4).
     pub const CODING_NOT_CHUNKED: u32 = 1 << 11;
-    /// A request whose line has no HTTP/1.x version where one is due (RFC 9112 §3).
+    /// A request line without the HTTP/1.x version that RFC 9112 §3 requires.
     pub const MALFORMED_REQUEST: u32 = 1 << 12;
-    /// A status line with other blanks before its code than one SP (RFC 9112 §4).
+    /// A status line with whitespace other than one SP before its code (RFC 9112 §4).
     pub const STATUS_BLANKS: u32 = 1 << 13;
 
-    /// Names of the bits above, as events show them.
+    /// Names of these bits in events.
     pub const NAMES: [(u32, &str); 14] = [
         (BARE_LF, "bare_lf"),
         (OBS_FOLD, "obs_fold"),
@@ -77,29 +77,29 @@ pub mod flag {
         (STATUS_BLANKS, "status_blanks"),
     ];
 
-    // What the framer remembers for itself; cleared or kept as each says.
-    /// A Content-Length was taken over into `remaining` (cleared with each head).
+    // Internal state of the framer. Each constant says whether a new head clears it.
+    /// A Content-Length is stored in `remaining` (cleared with each head).
     pub(super) const HAS_LENGTH: u32 = 1 << 16;
     /// A Transfer-Encoding was seen (cleared with each head).
     pub(super) const HAS_CODING: u32 = 1 << 17;
-    /// Its last coding so far is `chunked` (cleared with each head).
+    /// The last coding so far is `chunked` (cleared with each head).
     pub(super) const CHUNKED_LAST: u32 = 1 << 18;
-    /// The byte before this one was CR (kept).
+    /// The previous byte was CR (kept).
     pub(super) const AFTER_CR: u32 = 1 << 19;
-    /// A head has been framed in this direction (kept).
+    /// A head was framed in this direction (kept).
     pub(super) const FRAMED: u32 = 1 << 20;
-    /// The next head is found by resynchronisation (kept until it begins).
+    /// The next head was found by resynchronisation (kept until it begins).
     pub(super) const RESUMING: u32 = 1 << 21;
     /// Blank lines were skipped before the next head (kept until it begins).
     pub(super) const BLANK_LINES: u32 = 1 << 22;
-    /// A malformed request line is taken for one only if a field line follows, of which the name
-    /// and its colon are still to come (cleared with each head).
+    /// A malformed request line counts as a request only if a field line follows. The name and colon of
+    /// that line are still to come (cleared with each head).
     pub(super) const FIRST_FIELD: u32 = 1 << 23;
-    /// A request's head has ended, and nothing of a body has come (cleared with its first byte).
+    /// The head of a request has ended and no body byte has arrived (cleared with the first one).
     pub(super) const UNBEGUN: u32 = 1 << 24;
 }
 
-/// Where in a message a direction is.
+/// Position of a direction within a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Phase {
@@ -117,14 +117,14 @@ pub enum Phase {
     ChunkData = 5,
     /// In trailer fields.
     Trailers = 6,
-    /// In a body that the connection's close ends.
+    /// In a body that ends when the connection closes.
     UntilClose = 7,
-    /// After a head whose body depends on a request that is not known: the next thirteen bytes
-    /// decide between a status line and a body.
+    /// After a head whose body depends on an unknown request: the next thirteen bytes decide whether
+    /// they are a status line or body.
     Peek = 8,
-    /// Not HTTP/1.x from here on: never looked at again.
+    /// Not HTTP/1.x from here on; never looked at again.
     Opaque = 9,
-    /// Framing is lost; nothing is skipped until a caller finds a place to resume.
+    /// Framing is lost; nothing is skipped until a caller finds a position to resume at.
     Unsure = 10,
 }
 
@@ -146,15 +146,15 @@ impl Phase {
     }
 }
 
-/// Bytes handled one at a time in one step, at most: the verifier walks each of them.
+/// Maximum number of bytes that one step handles individually. The verifier walks each of them.
 const BYTES_PER_STEP: u32 = if cfg!(target_arch = "bpf") { 1 } else { 64 };
 /// Sub-states of [`Framer::line`].
 mod line {
-    /// At the beginning of a line (in a start line: of the line).
+    /// At the beginning of a line.
     pub const BEGIN: u8 = 0;
-    /// A line that matters no more, up to its LF.
+    /// In a line whose rest is irrelevant, up to its LF.
     pub const REST: u8 = 1;
-    /// A CR at the beginning of a line: LF makes it the blank line.
+    /// After a CR at the beginning of a line; LF makes it the blank line.
     pub const BLANK: u8 = 2;
 
     // Field lines.
@@ -166,13 +166,13 @@ mod line {
     pub const LENGTH_BEFORE: u8 = 5;
     /// Content-Length: in digits.
     pub const LENGTH_DIGITS: u8 = 6;
-    /// Content-Length: blanks after digits.
+    /// Content-Length: whitespace after the digits.
     pub const LENGTH_AFTER: u8 = 7;
-    /// Content-Length: after a list's comma (RFC 9110 §5.6.1 allows empty elements).
+    /// Content-Length: after a comma of a list (RFC 9110 §5.6.1 allows empty elements).
     pub const LENGTH_COMMA: u8 = 8;
     /// Content-Length: not a number.
     pub const LENGTH_BAD: u8 = 9;
-    /// Transfer-Encoding: its value; `pos` as in [`super::coding_next`].
+    /// Transfer-Encoding: in its value; `pos` as in [`super::coding_next`].
     pub const CODING: u8 = 10;
 
     // Start lines.
@@ -184,32 +184,32 @@ mod line {
     pub const TARGET: u8 = 13;
 
     // Chunks.
-    /// In a chunk size's digits.
+    /// In the digits of a chunk size.
     pub const SIZE_DIGITS: u8 = 14;
-    /// Chunk data is over; its line end is due.
+    /// The chunk data has ended; its line end is expected.
     pub const DATA_END: u8 = 15;
 
     // PROXY protocol version 2.
-    /// In its header; `pos` bytes from the fifth of the signature are matched.
+    /// In the header; `pos` bytes from the fifth byte of the signature on are matched.
     pub const PREFACE: u8 = 16;
-    /// In its addresses, `remaining` bytes.
+    /// In the addresses; `remaining` bytes are left.
     pub const PREFACE_DATA: u8 = 17;
 
-    /// In the name of the field after a malformed request line.
+    /// In the name of the first field after a malformed request line.
     pub const FIRST_NAME: u8 = 18;
 }
 
-/// [`Framer::method`] while in the line that `PROXY` begins.
+/// [`Framer::method`] in a line that begins with `PROXY`.
 const METHOD_PROXY: u8 = 3;
 
 const ROLE_UNKNOWN: u8 = 0;
 const ROLE_REQUEST: u8 = 1;
 const ROLE_RESPONSE: u8 = 2;
 
-/// The greatest Content-Length that is believed: RFC 9110 §8.6 asks for no limit, TCP and time do.
+/// Largest accepted Content-Length. RFC 9110 §8.6 sets no limit, but no TCP stream gets that long.
 const MAX_LENGTH: u64 = 1 << 60;
 
-/// The state of one direction. All zeroes is a direction that begins with its first message.
+/// The state of one direction. All zeroes means a direction before its first message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Framer {
@@ -218,18 +218,18 @@ pub struct Framer {
     line: u8,
     pos: u8,
     flags: u32,
-    /// The status code so far; in a request line its first byte.
+    /// The status code so far; in a request line, its first byte.
     status: u16,
-    /// The method's [`MethodKind`], or [`METHOD_PROXY`].
+    /// The [`MethodKind`] of the method, or [`METHOD_PROXY`].
     method: u8,
     /// The value state at the end of the last field line, which a folded line would continue.
     last: u8,
-    /// Sequence number at which the trial began, of a framer on one (see `trial`).
+    /// On trial: sequence number at which the trial began (see `trial`).
     trial_from: u32,
-    /// Body bytes still to come; in a head the Content-Length.
+    /// Body bytes still to come; in a head, the Content-Length.
     remaining: u64,
-    /// A number, the method's first eight bytes, or the last eight of a request line after its
-    /// method, as they come in.
+    /// A number being parsed, the first eight bytes of the method, or the last eight bytes so far of a
+    /// request line after its method.
     value: u64,
 }
 
@@ -240,7 +240,7 @@ impl Default for Framer {
 }
 
 impl Framer {
-    /// A direction that begins with its first message.
+    /// A direction before its first message.
     pub const fn new() -> Self {
         Framer {
             phase: Phase::Idle as u8,
@@ -257,8 +257,7 @@ impl Framer {
         }
     }
 
-    /// A direction between two messages, of which this much is remembered: what
-    /// [`Framer::is_response`] said.
+    /// A direction between two messages, restored from what [`Framer::is_response`] returned.
     pub const fn between(is_response: Option<bool>) -> Self {
         let mut framer = Framer::new();
         match is_response {
@@ -269,25 +268,25 @@ impl Framer {
         framer
     }
 
-    /// Whether [`Framer::between`] would restore all that matters of the state.
+    /// Whether [`Framer::between`] would restore all relevant state.
     pub const fn at_rest(&self) -> bool {
         self.phase == Phase::Idle as u8
             && self.flags & (flag::AFTER_CR | flag::RESUMING | flag::BLANK_LINES) == 0
     }
 
-    /// Where in a message the direction is.
+    /// Position of the direction within a message.
     #[inline(always)]
     pub const fn phase(&self) -> Phase {
         Phase::from_number(self.phase)
     }
 
-    /// The [`flag`] bits of the head at hand (those with a name).
+    /// The [`flag`] bits of the current head (those that have a name).
     #[inline(always)]
     pub const fn flags(&self) -> u32 {
         self.flags & 0xffff
     }
 
-    /// Whether the direction carries responses, requests, or it is not known yet.
+    /// Whether the direction carries responses (`true`) or requests (`false`); `None` if not known yet.
     pub const fn is_response(&self) -> Option<bool> {
         match self.role {
             ROLE_REQUEST => Some(false),
@@ -296,7 +295,7 @@ impl Framer {
         }
     }
 
-    /// The status code of a response head that has just ended, 0 for an impossible one.
+    /// The status code of the response head that has just ended; 0 for an invalid one.
     #[inline(always)]
     pub const fn status(&self) -> u32 {
         self.status as u32
@@ -308,48 +307,49 @@ impl Framer {
         self.phase == Phase::StartLine as u8 && self.line == line::BEGIN
     }
 
-    /// Whether a head has been framed in this direction.
+    /// Whether a head was framed in this direction.
     #[inline(always)]
     pub const fn has_framed(&self) -> bool {
         self.flags & flag::FRAMED != 0
     }
 
-    /// Whether a line that was refused ([`Event::NotHttp`]) begins with a capital letter, as methods do.
+    /// Whether a rejected line ([`Event::NotHttp`]) begins with a capital letter, as methods do.
     #[inline(always)]
     pub const fn begins_with_capital(&self) -> bool {
         self.status.wrapping_sub(b'A' as u16) < 26
     }
 
-    /// Whether the head at hand begins with a malformed request line, and what would make it a
-    /// request is still to come.
+    /// Whether the current head begins with a malformed request line and the field line that would make
+    /// it a request has not arrived yet.
     #[inline(always)]
     pub const fn awaits_first_field(&self) -> bool {
         self.phase == Phase::Head as u8 && self.flags & flag::FIRST_FIELD != 0
     }
 
-    /// Whether a request's body is due of which nothing has come. A client that was refused before it
-    /// sent any may leave it out (RFC 9110 §10.1.1), and ask for something else instead.
+    /// Whether a request body is expected and none of it has arrived. A client that gets its final
+    /// answer before it has sent any body byte may omit the body (RFC 9110 §10.1.1) and send another
+    /// request instead.
     #[inline(always)]
     pub const fn is_body_unbegun(&self) -> bool {
         self.phase == Phase::ChunkSize as u8 && self.flags & flag::UNBEGUN != 0
             || self.is_length_unbegun()
     }
 
-    /// The same of a body of known length alone. A filter need ask for no more: where a chunk is due
-    /// it sees that none begins.
+    /// Like [`Framer::is_body_unbegun`], but only for a body of known length. This is enough for a
+    /// filter: where a chunk is expected, it sees that none begins.
     #[inline(always)]
     pub const fn is_length_unbegun(&self) -> bool {
         self.phase == Phase::Body as u8 && self.flags & flag::UNBEGUN != 0
     }
 
-    /// The body that is due will not come: the next bytes begin another request.
+    /// The expected body was omitted: the next bytes begin another request.
     pub const fn leave_out_body(&mut self) {
         self.phase = Phase::Idle as u8;
         self.flags &= flag::FRAMED;
     }
 
-    /// How many bytes from here are body for certain: they need not be looked at. `u64::MAX` when
-    /// only the close ends them, or when nothing is looked at any more.
+    /// Number of bytes from here on that are certainly body and need not be looked at. `u64::MAX` if
+    /// only the close ends the body, or if the direction is opaque.
     #[inline(always)]
     pub const fn skippable(&self) -> u64 {
         match self.phase() {
@@ -360,7 +360,7 @@ impl Framer {
         }
     }
 
-    /// Steps over `n` bytes of body, at most [`Framer::skippable`].
+    /// Skips `n` bytes of body, at most [`Framer::skippable`].
     #[inline(always)]
     pub const fn skip(&mut self, n: u64) -> Option<Event> {
         self.flags &= !flag::UNBEGUN;
@@ -383,14 +383,14 @@ impl Framer {
         None
     }
 
-    /// Framing is lost: a hole that cannot be stepped over.
+    /// Framing is lost: a gap that cannot be skipped.
     #[inline(always)]
     pub const fn lose(&mut self) {
         self.phase = Phase::Unsure as u8;
     }
 
-    /// The caller found a start line where a segment begins: the next byte is its first. The role
-    /// is open again: what was taken for a direction's role may have been wrong.
+    /// The caller found a start line at the beginning of a segment: the next byte is its first. The role
+    /// becomes unknown again, since the assumed role may have been wrong.
     #[inline(always)]
     pub const fn restart(&mut self) {
         self.phase = Phase::Idle as u8;
@@ -398,7 +398,7 @@ impl Framer {
         self.flags = (self.flags & flag::FRAMED) | flag::RESUMING;
     }
 
-    /// The next bytes are `remaining` body bytes of a message that someone else framed.
+    /// The next bytes are the `remaining` body bytes of a message that another framer framed.
     pub const fn resume_in_body(&mut self, remaining: u64) {
         *self = Framer {
             phase: Phase::Body as u8,
@@ -408,28 +408,27 @@ impl Framer {
         };
     }
 
-    /// Not HTTP/1.x from here on: the peer's 101 or 2xx to CONNECT, TLS, HTTP/2.
+    /// Not HTTP/1.x from here on: the peer sent 101 or a 2xx to CONNECT, or the bytes are TLS or HTTP/2.
     #[inline(always)]
     pub const fn set_opaque(&mut self) {
         self.phase = Phase::Opaque as u8;
     }
 
-    /// Consumes from `bytes` up to the next boundary. Nothing is taken, and nothing happens, when
-    /// there are no bytes. `queue` is the connection's: a request's head pushes, a final response's
-    /// takes.
+    /// Consumes `bytes` up to the next boundary. Without bytes it does nothing. `queue` belongs to the
+    /// connection: the head of a request pushes to it, the head of a final response pops from it.
     pub fn step(&mut self, queue: &mut RequestQueue, bytes: &[u8]) -> Step {
         let end = bytes.len().min(1 << 30) as u32;
         loop {
             let step = self.step_in(queue, bytes, 0, end);
-            // A change of state alone is no step to the caller.
+            // A change of state alone is not a step to the caller.
             if step.taken > 0 || step.event.is_some() || end == 0 {
                 return step;
             }
         }
     }
 
-    /// [`Framer::step`] over `[at, end)` of a window, except that a step may change the state alone
-    /// (nothing taken, no event); never twice in a row.
+    /// [`Framer::step`] over `[at, end)` of a window, except that a step may only change the state
+    /// (nothing taken, no event). This never happens twice in a row.
     #[inline(always)]
     pub fn step_in<W: Window + ?Sized>(
         &mut self,

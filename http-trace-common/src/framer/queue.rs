@@ -1,8 +1,9 @@
-//! Which requests wait for a response: as much of that as framing needs, in one word.
+//! Requests that wait for a response, reduced to what framing needs, in one word.
 
 use bytemuck::{Pod, Zeroable};
 
-/// What of a request's method the framing of its response depends on (RFC 9112 §6.3, items 1, 2).
+/// The part of a request's method that the framing of its response depends on (RFC 9112 §6.3, items
+/// 1, 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum MethodKind {
@@ -14,16 +15,17 @@ pub enum MethodKind {
     Connect = 2,
 }
 
-/// Outstanding requests, in order, two bits each; or *unknown*.
+/// Outstanding requests in order, two bits each; or *unknown*.
 ///
-/// At most 28 fit; more make it unknown. Once unknown it stays so, because nobody can say which
-/// response the next one will be, until [`RequestQueue::new`] replaces it.
+/// At most 28 fit; more make the queue unknown. Once unknown it stays unknown until
+/// [`RequestQueue::new`] replaces it, because it is impossible to tell which request the next
+/// response answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct RequestQueue(u64);
 
 impl RequestQueue {
-    /// The most requests that are told apart.
+    /// Maximum number of requests.
     pub const CAPACITY: u32 = 28;
     const COUNT_SHIFT: u32 = 56;
     const UNKNOWN: u64 = 1 << 63;
@@ -33,7 +35,7 @@ impl RequestQueue {
         RequestQueue(0)
     }
 
-    /// Nobody knows which requests are outstanding.
+    /// It is unknown which requests are outstanding.
     pub const fn unknown() -> Self {
         RequestQueue(Self::UNKNOWN)
     }
@@ -44,13 +46,13 @@ impl RequestQueue {
         (self.0 >> Self::COUNT_SHIFT) as u32 & 0x1f
     }
 
-    /// Whether none is known to be outstanding.
+    /// Whether no request is known to be outstanding.
     #[inline(always)]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether none is outstanding for certain.
+    /// Whether certainly no request is outstanding.
     #[inline(always)]
     pub const fn has_none(&self) -> bool {
         self.0 >> Self::COUNT_SHIFT == 0
@@ -62,7 +64,7 @@ impl RequestQueue {
         self.0 & Self::UNKNOWN != 0
     }
 
-    /// Forgets all requests.
+    /// Forgets all requests and marks the queue as unknown.
     #[inline(always)]
     pub const fn set_unknown(&mut self) {
         self.0 = Self::UNKNOWN;
@@ -80,7 +82,7 @@ impl RequestQueue {
         self.0 = entries | (kind as u64) << (2 * count) | ((count + 1) as u64) << Self::COUNT_SHIFT;
     }
 
-    /// Takes the oldest request, `None` when unknown or when there is none.
+    /// Takes the oldest request; `None` if the queue is unknown or empty.
     #[inline(always)]
     pub const fn pop(&mut self) -> Option<MethodKind> {
         let count = self.len();

@@ -1,4 +1,4 @@
-//! Start lines: of a message that is due, and of one that may stand where a body would.
+//! Start lines, both where a message is expected and where a body could be instead.
 
 use super::{
     BYTES_PER_STEP, Event, Framer, METHOD_PROXY, MethodKind, Phase, ROLE_REQUEST, ROLE_RESPONSE,
@@ -9,8 +9,8 @@ use crate::start_line::{
     status_byte, status_in_words, suffix_complete,
 };
 
-/// Whether a line whose last eight bytes these are (the last one lowest) ends in a version, `/` digit
-/// `.` digit, that is not HTTP's in any case: `RTSP/1.0`, `SIP/2.0`, `ICAP/1.0`.
+/// Whether a line ends in a version (`/` digit `.` digit) of a protocol other than HTTP in any
+/// case: `RTSP/1.0`, `SIP/2.0`, `ICAP/1.0`. `last` is its last eight bytes, the last one lowest.
 #[inline(always)]
 const fn is_other_version(mut last: u64) -> bool {
     if last as u8 == b'\r' {
@@ -97,14 +97,16 @@ impl Framer {
             let pos = self.pos;
             let blank = (pos == 8 && b == b'\t') || (pos == 9 && (b == b' ' || b == b'\t'));
             if blank && self.flags & flag::RESYNCHRONISED == 0 {
-                // Any blanks before the code (RFC 9112 §4): what is due here is a response.
+                // Accept any whitespace before the code (RFC 9112 §4), since a response is expected
+                // here.
                 self.pos = 9;
                 self.flags |= flag::STATUS_BLANKS;
                 n += 1;
                 continue;
             }
             if pos >= 9 && !status_byte(pos, b) {
-                // HTTP/1.x SP and no code: a head all the same, so that what follows is found.
+                // HTTP/1.x SP without a code: framed as a head anyway, so that what follows is
+                // found.
                 self.role = ROLE_RESPONSE;
                 self.status = 0;
                 self.flags |= flag::BAD_STATUS;
@@ -126,7 +128,7 @@ impl Framer {
                     if self.role == ROLE_RESPONSE {
                         return self.not_http(n);
                     }
-                    // A method that begins as `HTTP` does.
+                    // A method that begins like `HTTP`.
                     self.value = 0x4854_5450 >> (32 - 8 * u32::from(pos));
                     self.status = u16::from(b'H');
                     self.line = line::METHOD;
@@ -161,7 +163,7 @@ impl Framer {
         Step::took(n, Span::Head)
     }
 
-    /// The SP after a method of so many bytes; its letters are in `value`.
+    /// Handles the SP after a method of `letters` bytes, which are in `value`.
     #[inline(always)]
     fn method_ends(&mut self, letters: u32) {
         const HEAD: u64 = 0x4845_4144;
@@ -187,7 +189,7 @@ impl Framer {
         end: u32,
     ) -> Step {
         let (taken, found) = self.line_end(window, at, end);
-        // The last bytes before the LF (or of what there is) decide; see SUFFIX_MEMORY.
+        // The last bytes before the LF (or of those present) decide; see SUFFIX_MEMORY.
         let stop = at + taken - u32::from(found);
         let known = stop - at;
         if found && known >= SUFFIX_MEMORY {
@@ -226,10 +228,12 @@ impl Framer {
         }
     }
 
-    /// A line that began as a request line does and is none; its last eight bytes are in `value`.
+    /// Handles the end of a line that began like a request line and is not one; its last eight
+    /// bytes are in `value`.
     ///
-    /// Servers answer such lines in HTTP/1.x, so it is a request all the same where one is due, if
-    /// no other protocol's version ends it and a field line follows: see [`flag::FIRST_FIELD`].
+    /// Servers answer such lines in HTTP/1.x. It therefore counts as a request if one is expected,
+    /// if it does not end in the version of another protocol, and if a field line follows: see
+    /// [`flag::FIRST_FIELD`].
     #[inline(always)]
     fn other_line_ends(&mut self, queue: &RequestQueue, taken: u32) -> Step {
         if self.method == METHOD_PROXY && self.may_have_preface() {
@@ -249,7 +253,7 @@ impl Framer {
         Step::took(taken, Span::Head)
     }
 
-    /// Whether no message has begun yet, so that a PROXY protocol header may.
+    /// Whether no message has begun yet, so that a PROXY protocol header may still come.
     #[inline(always)]
     const fn may_have_preface(&self) -> bool {
         self.flags & flag::FRAMED == 0 && self.role == ROLE_UNKNOWN
@@ -267,8 +271,9 @@ impl Framer {
         }
     }
 
-    /// Version 2 from the fifth byte of its signature, whose first four are blank lines: the rest
-    /// of the signature, version and command, family, and the length of what follows.
+    /// Parses PROXY protocol version 2 from the fifth byte of its signature on (the first four are
+    /// blank lines): the rest of the signature, version and command, family, and the length of the
+    /// rest.
     #[inline(always)]
     fn preface<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
         /// NUL CR LF `QUIT` LF.
@@ -328,7 +333,8 @@ impl Framer {
         }
     }
 
-    /// A status line or a body? The status of the head before is kept by whoever got its event.
+    /// Decides between a status line and a body. The status of the previous head is kept by the
+    /// receiver of its event.
     #[inline(always)]
     pub(super) fn peek<W: Window + ?Sized>(&mut self, window: &W, at: u32, end: u32) -> Step {
         let mut n = 0;
@@ -346,7 +352,7 @@ impl Framer {
                 self.status = status;
                 self.role = ROLE_RESPONSE;
                 self.line = line::REST;
-                // The separator stays for the rest of the line: it may be its end.
+                // Keep the separator for the rest of the line: it may be the line end.
                 return Step {
                     taken: n,
                     span: Span::Undecided,
@@ -354,7 +360,7 @@ impl Framer {
                 };
             }
             if pos >= 9 {
-                // Until its first digit it is the code of the head before.
+                // Before the first digit this is still the code of the previous head.
                 let before = if pos == 9 { 0 } else { self.status };
                 self.status = before
                     .wrapping_mul(10)
@@ -366,8 +372,8 @@ impl Framer {
         Step::took(n, Span::Undecided)
     }
 
-    /// After [`Phase::Peek`] began: a filter has looked at the next bytes and found them to be body,
-    /// without shipping them. `None` when nothing was in doubt.
+    /// Resolves [`Phase::Peek`] as body: a filter looked at the next bytes and found them to be
+    /// body, without shipping them. `None` if there was no doubt.
     pub fn decide_body(&mut self) -> Option<Event> {
         if self.phase() != Phase::Peek {
             return None;
@@ -384,7 +390,8 @@ impl Framer {
                 self.phase = Phase::Unsure as u8;
                 Event::Lost
             }
-            // Chunk sizes are digits; a status line's first letter is none.
+            // A chunk size consists of hexadecimal digits; the first letter of a status line is not
+            // one.
             Phase::ChunkSize if back > 0 => {
                 self.phase = Phase::Unsure as u8;
                 Event::Lost

@@ -1,16 +1,16 @@
-//! Framing on trial: where framing was lost, the framer runs on from a start line that may be one, and
-//! nobody takes its word until somebody who knows better has confirmed where it began.
+//! Framing on trial: after framing was lost, the framer continues from a possible start line, and its
+//! result is not used until the host has confirmed where the trial began.
 //!
-//! To all but the functions here its phase is [`Phase::Unsure`] meanwhile, so that nothing can be
-//! skipped by mistake.
+//! During a trial the phase is [`Phase::Unsure`] to everything but the functions in this file, so that
+//! nothing can be skipped by mistake.
 
 use super::{Framer, Phase};
 
-/// Set in [`Framer::phase`] while on trial: a number that is no phase is `Unsure`.
+/// Set in [`Framer::phase`] during a trial. A number that is not a phase reads as `Unsure`.
 const ON_TRIAL: u8 = 1 << 7;
 
 impl Framer {
-    /// Framing was lost, and what begins at `seq` may be a start line.
+    /// Begins a trial: framing was lost, and a start line may begin at `seq`.
     #[inline(always)]
     pub const fn begin_trial(&mut self, seq: u32) {
         self.restart();
@@ -18,19 +18,19 @@ impl Framer {
         self.trial_from = seq;
     }
 
-    /// Whether it is on trial.
+    /// Whether a trial is running.
     #[inline(always)]
     pub const fn is_on_trial(&self) -> bool {
         self.phase & ON_TRIAL != 0
     }
 
-    /// Where the trial at hand began.
+    /// Where the current trial began.
     #[inline(always)]
     pub const fn trial_from(&self) -> u32 {
         self.trial_from
     }
 
-    /// What it was right about if it is right; the same of one that is on no trial.
+    /// The framer as it would be if the trial is right; an unchanged copy if no trial is running.
     #[inline(always)]
     pub const fn on_its_word(&self) -> Framer {
         let mut framer = *self;
@@ -38,13 +38,13 @@ impl Framer {
         framer
     }
 
-    /// The trial is over: where it began a message began.
+    /// Ends the trial: a message did begin where it began.
     #[inline(always)]
     pub const fn trust(&mut self) {
         self.phase &= !ON_TRIAL;
     }
 
-    /// Takes over what came of [`Framer::on_its_word`]; on trial as before.
+    /// Takes over the state that [`Framer::on_its_word`] led to; a running trial continues.
     #[inline(always)]
     pub const fn go_on(&mut self, after: Framer) {
         let on_trial = self.phase & ON_TRIAL;
@@ -52,8 +52,8 @@ impl Framer {
         self.phase |= on_trial;
     }
 
-    /// Bytes that are not seen, or that need not be: whether the trial goes on behind them, since by
-    /// its own framing they are body. Otherwise framing is lost.
+    /// Passes `n` bytes that were not seen or need not be. Returns whether the trial continues after
+    /// them, because they are body by its own framing. Otherwise framing is lost.
     #[inline(always)]
     pub const fn pass_on_trial(&mut self, n: u64) -> bool {
         let mut framer = self.on_its_word();
@@ -65,8 +65,9 @@ impl Framer {
         true
     }
 
-    /// Whether a trial may begin: framing is lost and on none, or on one that does not know whether a
-    /// head or a body comes next. A `status` line decides that for a new one.
+    /// Whether a trial may begin: framing is lost and no trial is running, or the running one does not
+    /// know whether a head or a body comes next. A `status` line decides that in favour of a new
+    /// trial.
     #[inline(always)]
     pub const fn may_begin_trial(&self, status: bool) -> bool {
         match self.on_its_word().phase() {

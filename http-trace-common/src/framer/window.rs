@@ -1,26 +1,27 @@
-//! How the framer reads bytes, and how it finds the end of a line.
+//! How the framer reads bytes and finds the end of a line.
 
 use super::{Framer, flag};
 use crate::start_line::{SUFFIX_MEMORY, suffix_next};
 
-/// Bytes under the framer's eye. Reads outside give 0, never a panic: the kernel masks its indexes.
+/// The bytes that the framer reads. A read outside gives 0 and never panics; the kernel masks its
+/// indexes.
 pub trait Window {
     /// The byte at `at`.
     fn byte(&self, at: u32) -> u8;
     /// Eight bytes from `at`, little-endian.
     fn word(&self, at: u32) -> u64;
-    /// The same number, of which the kernel's verifier knows nothing any more. It follows every
-    /// constant along every path; paths that differ in a number only are then one.
+    /// Returns the same number, as a value unknown to the kernel's verifier. The verifier tracks each
+    /// constant along each path; paths that differ only in an unknown number are merged.
     #[inline(always)]
     fn forget(&self, number: u32) -> u32 {
         number
     }
-    /// Calls [`find_lf`]; in the kernel as a function that is verified by itself.
+    /// Calls [`find_lf`]; in the kernel as a global function, which is verified separately.
     #[inline(always)]
     fn find_lf(&self, at: u32, end: u32) -> (u32, bool) {
         find_lf(self, at, end)
     }
-    /// Calls [`match_suffix`]; in the kernel as a function that is verified by itself.
+    /// Calls [`match_suffix`]; in the kernel as a global function, which is verified separately.
     #[inline(always)]
     fn match_suffix(&self, state: u8, at: u32, end: u32) -> u8 {
         match_suffix(self, state, at, end)
@@ -46,11 +47,11 @@ impl Window for [u8] {
     }
 }
 
-/// Words searched for LF in one step, at most.
+/// Maximum number of words that one step searches for LF.
 const WORDS_PER_STEP: u32 = if cfg!(target_arch = "bpf") { 16 } else { 64 };
 
 impl Framer {
-    /// Steps to just after the next LF (`true`), minding whether a CR stood before it.
+    /// Advances to just after the next LF (`true`) and records whether a CR precedes it.
     #[inline(always)]
     pub(super) fn line_end<W: Window + ?Sized>(
         &mut self,
@@ -60,7 +61,7 @@ impl Framer {
     ) -> (u32, bool) {
         let (taken, found) = window.find_lf(at, end);
         let last = taken - u32::from(found);
-        // Whether CR is the byte before the LF, or the last of what there is.
+        // Whether CR is the byte before the LF, or the last byte present.
         let cr = if last > 0 {
             window.byte(at + last - 1) == b'\r'
         } else {
@@ -89,7 +90,7 @@ pub fn match_suffix<W: Window + ?Sized>(window: &W, state: u8, at: u32, end: u32
     state
 }
 
-/// Bytes up to and including the next LF (`true`), or as many as one step looks at.
+/// Number of bytes up to and including the next LF (`true`), or the maximum that one step searches.
 #[inline(always)]
 pub fn find_lf<W: Window + ?Sized>(window: &W, at: u32, end: u32) -> (u32, bool) {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -99,7 +100,7 @@ pub fn find_lf<W: Window + ?Sized>(window: &W, at: u32, end: u32) -> (u32, bool)
         let x = window.word(at + n) ^ (ONES * b'\n' as u64);
         let zero = x.wrapping_sub(ONES) & !x & (ONES << 7);
         if zero != 0 {
-            // Which byte: the target has no count-trailing-zeros.
+            // Find the byte: the target has no count-trailing-zeros instruction.
             let low = zero & zero.wrapping_neg();
             let up_to = ((low - 1) & ONES).wrapping_mul(ONES) >> 56;
             return (n + up_to as u32, true);

@@ -1,31 +1,31 @@
-//! Eight bytes at a time: what most messages hold where the framer has to read, taken in one step
-//! instead of eight. Each function answers only where it is certain; whoever asks falls back to the
-//! byte-wise machine, which alone knows the cuts and the leniencies.
+//! Parses eight bytes at a time: handles the common form of numbers and names in one step instead of
+//! eight. Each function answers only where it is certain. Otherwise the caller falls back to the
+//! byte-wise state machine, which alone handles cut input and lenient forms.
 //!
-//! Words are little-endian: the first byte is the lowest. The kernel's target has no count of
-//! trailing zeros, so positions are counted by a multiplication; and "none" is a count of 0, since the
-//! verifier refuses the undefined half that an `Option` has.
+//! Words are little-endian: the first byte is the lowest. The kernel's target has no
+//! count-trailing-zeros instruction, so positions are computed with a multiplication. A count of 0
+//! stands for "none", since the verifier rejects the uninitialised half of an `Option`.
 
 /// 1 in every byte.
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The top bit of every byte.
 const TOPS: u64 = ONES << 7;
 
-/// How many bytes lie below the lowest one whose top bit is set in `marks`; `marks` is not 0.
+/// Number of bytes below the lowest byte whose top bit is set in `marks`; `marks` is not 0.
 #[inline(always)]
 const fn below(marks: u64) -> u32 {
     let low = marks & marks.wrapping_neg();
     (((low - 1) & ONES).wrapping_mul(ONES) >> 56) as u32 - 1
 }
 
-/// Top bits of the bytes equal to `b`; right up to the lowest such byte.
+/// Top bits of the bytes equal to `b`; correct up to the lowest such byte.
 #[inline(always)]
 const fn equal(word: u64, b: u8) -> u64 {
     let x = word ^ (ONES * b as u64);
     x.wrapping_sub(ONES) & !x & TOPS
 }
 
-/// Top bits of the bytes from `first` to `last`, for a word of bytes below 0x80.
+/// Top bits of the bytes from `first` to `last`; all bytes of `word` must be below 0x80.
 #[inline(always)]
 const fn within(word: u64, first: u8, last: u8) -> u64 {
     let from = word + ONES * (0x80 - first as u64);
@@ -39,11 +39,11 @@ const fn lowest(n: u32) -> u64 {
     (1 << (8 * n)) - 1
 }
 
-/// One to seven decimal digits at the word's beginning: how many, and their value.
+/// One to seven decimal digits at the beginning of the word: how many, and their value.
 #[inline(always)]
 pub const fn decimal(word: u64) -> (u32, u64) {
     let t = word ^ (ONES * b'0' as u64);
-    // A carry from one byte into the next can only be wrong above the first that is no digit.
+    // A carry into the next byte can only corrupt bytes above the first non-digit.
     let others = (t.wrapping_add(ONES * 0x76) | t) & TOPS;
     if others == 0 {
         return (0, 0);
@@ -52,7 +52,7 @@ pub const fn decimal(word: u64) -> (u32, u64) {
     if n == 0 {
         return (0, 0);
     }
-    // Zeroes in front; then pairs, fours, eights.
+    // Shift zeroes in front; then combine pairs, fours, eights.
     let t = (t & lowest(n)) << (64 - 8 * n);
     let pairs = t * 10 + (t >> 8);
     let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
@@ -60,7 +60,7 @@ pub const fn decimal(word: u64) -> (u32, u64) {
     (n, high.wrapping_add(low) >> 32)
 }
 
-/// One to seven hexadecimal digits, up to a CR: how many, and their value.
+/// One to seven hexadecimal digits followed by a CR: how many, and their value.
 #[inline(always)]
 pub const fn hexadecimal(word: u64) -> (u32, u64) {
     let ends = equal(word, b'\r');
@@ -81,14 +81,14 @@ pub const fn hexadecimal(word: u64) -> (u32, u64) {
         return (0, 0);
     }
     let values = (digits & (ONES * 0xf)) + (digits >> 6 & ONES) * 9;
-    // Zeroes in front; then pairs, fours, eights.
+    // Shift zeroes in front; then combine pairs, fours, eights.
     let v = values << (64 - 8 * n);
     let pairs = (v << 4 | v >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs << 8 | pairs >> 16) & 0x0000_ffff_0000_ffff;
     (n, (fours << 16 | fours >> 32) & 0xffff_ffff)
 }
 
-/// A method of one to seven capital letters and the SP after it: how many, and the letters as one
+/// A method of one to seven capital letters followed by SP: how many, and the letters as one
 /// big-endian number.
 #[inline(always)]
 pub const fn method(word: u64) -> (u32, u64) {
@@ -108,7 +108,7 @@ pub const fn method(word: u64) -> (u32, u64) {
     (n, letters.swap_bytes() >> (64 - 8 * n))
 }
 
-/// Whether a word is `text` (lower case) but for the case of its letters.
+/// Whether a word equals `text` (lower case), ignoring the case of letters.
 #[inline(always)]
 pub const fn is_text(word: u64, text: [u8; 8]) -> bool {
     let mut fold = [0; 8];
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Every byte value at every place: what is certain is what a byte-wise reading says.
+    /// Every byte value at every position: each certain answer equals that of a byte-wise parser.
     #[test]
     fn any_byte_anywhere() {
         for text in [

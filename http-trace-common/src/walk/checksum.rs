@@ -2,8 +2,8 @@
 
 use crate::flow::{Address, FlowKey};
 
-/// The one's-complement sum of `len` bytes at `offset` and `initial`, complemented: 0 when a stored
-/// checksum is right. `None` when the bytes are not there.
+/// The complemented one's-complement sum of `len` bytes at `offset` and `initial`: 0 if a checksum
+/// contained in them is correct. `None` if the bytes are not there.
 pub fn internet(bytes: &[u8], offset: u32, len: u32, initial: u32) -> Option<u16> {
     let bytes = bytes.get(offset as usize..)?.get(..len as usize)?;
     let (pairs, rest) = bytes.as_chunks::<2>();
@@ -20,8 +20,8 @@ pub fn internet(bytes: &[u8], offset: u32, len: u32, initial: u32) -> Option<u16
     Some(!(sum as u16))
 }
 
-/// The sum of the pseudo-header (RFC 9293 §3.1; RFC 8200 §8.1). The prefix of an IPv4-mapped
-/// address adds 0xffff for each of the two, which is nothing in one's complement.
+/// The sum of the pseudo-header (RFC 9293 §3.1; RFC 8200 §8.1). The prefix of each IPv4-mapped address
+/// adds 0xffff, which is zero in one's complement.
 pub fn pseudo_header(src: &Address, dst: &Address, protocol: u8, len: u32) -> u32 {
     let mut sum = u32::from(protocol) + (len >> 16) + (len & 0xffff);
     for pair in src.as_chunks::<2>().0.iter().chain(dst.as_chunks::<2>().0) {
@@ -30,22 +30,23 @@ pub fn pseudo_header(src: &Address, dst: &Address, protocol: u8, len: u32) -> u3
     sum
 }
 
-/// What a TCP checksum says of its segment (RFC 9293 §3.1).
+/// Result of verifying the TCP checksum of a segment (RFC 9293 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sum {
-    /// It is right.
+    /// The checksum is correct.
     Right,
-    /// Its receiver does not take it, if its sender fills checksums in.
+    /// The receiver drops the segment, if its sender fills checksums in.
     Wrong,
-    /// It may be left to the network card, which is given the sum of the pseudo-header (Linux, BSD), the
-    /// same without the length (segmentation offload), or nothing; or not all of the segment is there.
+    /// The checksum may be left to the network card, which gets the sum of the pseudo-header (Linux,
+    /// BSD), the same without the length (segmentation offload), or nothing; or the segment is
+    /// incomplete.
     Unknown,
 }
 
 impl Sum {
-    /// Of the sum of a segment with its pseudo-header, of the checksum in it, and of what stands there
-    /// for one that is not filled in; all in one byte order. One's-complement numbers are equal when
-    /// they are modulo 0xffff.
+    /// Compares the sum of a segment with its pseudo-header (`all`), the checksum in it, and the values
+    /// that stand for a checksum that is not filled in (`left`), all in one byte order. One's-complement
+    /// numbers are equal if they are equal modulo 0xffff.
     #[inline(always)]
     fn of(all: u64, stored: u16, left: &[u64]) -> Self {
         if all.is_multiple_of(0xffff) {
@@ -61,14 +62,14 @@ impl Sum {
     }
 }
 
-/// TCP's protocol number.
+/// The protocol number of TCP.
 const TCP: u16 = 6;
 
-/// The sum of a connection's pseudo-header without the length, in the machine's byte order.
+/// The sum of the pseudo-header of a connection without the length, in host byte order.
 #[inline(always)]
 fn of_ends(key: &FlowKey) -> u64 {
     let words: &[u32; size_of::<FlowKey>() / 4] = bytemuck::cast_ref(key);
-    // Both addresses; one by one, as the verifier wants indexes that it can see.
+    // Both addresses. Add the words one by one: the verifier needs constant indexes.
     let [a, b, c, d, e, f, g, h, ..] = *words;
     let mut sum = u64::from(TCP.to_be());
     for word in [a, b, c, d, e, f, g, h] {
@@ -77,10 +78,10 @@ fn of_ends(key: &FlowKey) -> u64 {
     sum
 }
 
-/// Bytes of the longest TCP header, and more: as many whole words.
+/// Room for the longest TCP header, rounded up to whole words.
 pub const HEADER_SPACE: usize = 64;
 
-/// The checksum of a segment without payload: its header's `len` bytes, and zeroes after them.
+/// Verifies the checksum of a segment without payload: `len` bytes of header, followed by zeroes.
 #[inline(always)]
 pub fn of_header(key: &FlowKey, header: &[u8; HEADER_SPACE], len: u32) -> Sum {
     let words: [u32; HEADER_SPACE / 4] = bytemuck::pod_read_unaligned(header);
@@ -93,13 +94,13 @@ pub fn of_header(key: &FlowKey, header: &[u8; HEADER_SPACE], len: u32) -> Sum {
     Sum::of(all, stored, &[pseudo, 0])
 }
 
-/// The checksum of a whole segment: `bytes` begins with its header.
+/// Verifies the checksum of a whole segment; `bytes` begins with its header.
 pub fn of_segment(key: &FlowKey, bytes: &[u8]) -> Sum {
     let len = bytes.len() as u32;
     let ends = of_ends(key);
     let length = |part: u32| u64::from((part as u16).to_be());
     let pseudo = ends + length(len) + length(len >> 16);
-    // Two words at a time, which are the same modulo 0xffff.
+    // Sum two words at a time; the result is the same modulo 0xffff.
     let (words, rest) = bytes.as_chunks::<4>();
     let word = |bytes: [u8; 4]| u64::from(u32::from_ne_bytes(bytes));
     let mut last = [0; 4];

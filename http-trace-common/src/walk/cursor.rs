@@ -1,5 +1,5 @@
-//! The state of the full walk within one frame: the range that the next header may use, and what was
-//! passed so far. Knows no header.
+//! State of the full walk within one frame: the range that the next header may use, and the layers passed so far.
+//! Knows no header format.
 
 use super::encap::Encap;
 use super::segment::{PacketBytes, Segment, Skip};
@@ -8,37 +8,37 @@ use crate::flow::Address;
 /// How strict the walk is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WalkOptions {
-    /// Refuse IPv4 headers and TCP segments whose checksum is wrong. Off by default: checksum
-    /// offload makes wrong ones common in captures on the sending host.
+    /// Reject IPv4 headers and TCP segments with a wrong checksum. Off by default, because checksum offload makes them
+    /// common in captures taken on the sending host.
     pub verify_checksums: bool,
-    /// Look into these tunnels only (bits of [`crate::config::decap`]), one deep, and no rarer layer, as the lean walk
-    /// of the kernel's hooks does. `None` for everything, however deep.
+    /// Look only into these tunnels (bits of [`crate::config::decap`]), one level deep and into no rarer layer, like
+    /// the lean walk of the kernel's hooks. `None` means everything, at any depth.
     pub tunnels: Option<u32>,
 }
 
-/// What a frame held.
+/// What a frame contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A TCP segment; its payload offset is from the start of the bytes that were walked.
+    /// A TCP segment; its payload offset counts from the start of the walked bytes.
     Segment(Segment),
-    /// A piece of an IP packet.
+    /// An IP fragment.
     Fragment(Fragment),
 }
 
-/// A piece of an IP packet (RFC 791 §3.2, RFC 8200 §4.5).
+/// An IP fragment (RFC 791 §3.2, RFC 8200 §4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// What tells one packet's pieces from another's.
+    /// Identifies the packet that the fragment belongs to.
     pub id: FragmentId,
-    /// Protocol of the payload, as this piece says.
+    /// Protocol of the payload according to this fragment.
     pub protocol: u8,
-    /// Where its first byte belongs in the packet's payload.
+    /// Offset of its first byte in the payload of the packet.
     pub offset: u32,
-    /// Where its bytes begin in what was walked.
+    /// Offset of its bytes in the walked bytes.
     pub data_offset: u32,
-    /// How many they are.
+    /// Number of its bytes.
     pub data_len: u32,
-    /// Whether pieces follow it.
+    /// Whether more fragments follow.
     pub more: bool,
 }
 
@@ -51,34 +51,34 @@ pub struct FragmentId {
     pub dst: Address,
     /// The identification field.
     pub identification: u32,
-    /// Protocol of the payload. For IPv6 the pieces need not agree (RFC 8200 §4.5): the first
-    /// piece's counts, and this is 0.
+    /// Protocol of the payload. In IPv6 the fragments need not agree (RFC 8200 §4.5): that of the first fragment
+    /// counts, and this is 0.
     pub protocol: u8,
     /// 4 or 6.
     pub version: u8,
 }
 
-/// What the walk knows besides the bytes.
+/// State of the walk besides the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk<'a> {
     pub bytes: &'a [u8],
     /// Where the frame ended on the wire.
     pub wire_end: u32,
-    /// Where the innermost enclosing layer ends; may lie past the captured bytes, but not past a
-    /// length that a header gave.
+    /// Where the innermost enclosing layer ends. May lie after the captured bytes, but not after a length that a
+    /// header gave.
     pub end: u32,
     pub encap: Encap,
-    /// The IP header that was last walked.
+    /// Addresses of the last IP header.
     pub ip: Option<(Address, Address)>,
-    /// Whether the layer was guessed by a port and has yet to prove itself.
+    /// Whether the layer was guessed from a port and still has to be confirmed by its contents.
     pub guessed: bool,
     pub options: WalkOptions,
-    /// The packet after this one in an aggregate.
+    /// The next packet in an aggregate.
     pub more: Option<More>,
 }
 
-/// The next packet of a frame that aggregates several (an A-MSDU of 802.11): where it begins, and
-/// what stands before all of them.
+/// The next packet of a frame that aggregates several (an A-MSDU of 802.11): where it begins, and the layers that
+/// precede all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct More {
     pub(super) offset: u32,
@@ -87,13 +87,13 @@ pub struct More {
     pub(super) ip: Option<(Address, Address)>,
 }
 
-/// What is at an offset.
+/// The kind of header at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
     Ethernet,
     EtherType(u16),
     Llc,
-    /// IPv4 or IPv6, by its first four bits.
+    /// IPv4 or IPv6, according to the first four bits.
     Ip,
     IpProtocol(u8),
     Ppp,
@@ -108,7 +108,7 @@ pub(super) enum At {
     Subframe,
 }
 
-/// One step: what comes next and where, or the end of the walk.
+/// One step: the next header and its offset, or the end of the walk.
 pub(super) enum Step {
     Next(At, u32),
     Done(Found),
@@ -128,7 +128,7 @@ impl Walk<'_> {
         self.read(offset).map(u16::from_be_bytes)
     }
 
-    /// Narrows the enclosing layer to `len` bytes from `offset`.
+    /// Limits the enclosing layer to `len` bytes from `offset`.
     pub(super) fn narrow(&mut self, offset: u32, len: u32) {
         self.end = self.end.min(offset.saturating_add(len));
     }

@@ -1,5 +1,5 @@
-//! What lay between the frame's start and the innermost IP header: tags and tunnels, in a value of
-//! fixed size.
+//! The tags and tunnels between the start of a frame and the innermost IP header, in a value of fixed
+//! size.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -7,41 +7,41 @@ use super::segment::VLAN_NUMBER;
 use crate::config::decap;
 use crate::flow::{Address, Words};
 
-/// The most layers that are remembered; deeper ones are walked through unnamed.
+/// Maximum number of layers that are recorded; deeper ones are walked but not recorded.
 pub const MAX_LAYERS: usize = 12;
 
-/// The most outer IP headers that are remembered.
+/// Maximum number of outer IP headers that are recorded.
 pub const MAX_OUTERS: usize = 4;
 
 /// A kind of tag or tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum LayerKind {
-    /// IEEE 802.1Q or 802.1ad tag; the id is the VLAN's.
+    /// IEEE 802.1Q or 802.1ad tag; the id is the VLAN ID.
     #[default]
     Vlan,
     /// IEEE 802.2 LLC, with SNAP or without.
     Llc,
-    /// PPPoE session (RFC 2516); the id is the session's.
+    /// PPPoE session (RFC 2516); the id is the session ID.
     Pppoe,
     /// PPP (RFC 1661).
     Ppp,
-    /// MPLS (RFC 3032); the id is the label, one layer for each.
+    /// MPLS (RFC 3032); the id is the label. One layer per label.
     Mpls,
-    /// An Ethernet frame within another layer (pseudowire, TEB).
+    /// An Ethernet frame inside another layer (pseudowire, TEB).
     Ethernet,
     /// GRE (RFC 2784, 2890, 2637); the id is the key.
     Gre,
-    /// ERSPAN mirror; the id is the session's.
+    /// ERSPAN mirror; the id is the session ID.
     Erspan,
-    /// IP in IP of either version; the outer addresses tell which.
+    /// IP in IP of either version; the outer addresses show which.
     Ip,
     /// Teredo (RFC 4380).
     Teredo,
-    /// L2TP version 2 (RFC 2661), the id is tunnel << 16 | session; or version 3 (RFC 3931), the id is
-    /// the session's.
+    /// L2TP version 2 (RFC 2661): the id is tunnel << 16 | session. Version 3 (RFC 3931): the id is
+    /// the session ID.
     L2tp,
-    /// VXLAN (RFC 7348), GPE too; the id is the VNI.
+    /// VXLAN (RFC 7348), including GPE; the id is the VNI.
     Vxlan,
     /// Geneve (RFC 8926); the id is the VNI.
     Geneve,
@@ -49,21 +49,21 @@ pub enum LayerKind {
     Gtpu,
     /// Linux netfilter log; the id is the group.
     Nflog,
-    /// Cisco's VN-Tag; the id is the destination's interface.
+    /// Cisco VN-Tag; the id is the destination interface.
     VnTag,
-    /// The E-tag of IEEE 802.1BR; the id is the channel's.
+    /// The E-tag of IEEE 802.1BR; the id is the channel ID.
     ETag,
-    /// Provider backbone bridging (IEEE 802.1ah); the id is the service's.
+    /// Provider backbone bridging (IEEE 802.1ah); the id is the service ID.
     Pbb,
-    /// Cisco FabricPath; the id is the tree's.
+    /// Cisco FabricPath; the id is the tree ID.
     FabricPath,
     /// TRILL (RFC 6325).
     Trill,
-    /// Network service header (RFC 8300); the id is the path's.
+    /// Network service header (RFC 8300); the id is the path ID.
     Nsh,
     /// AYIYA (draft-massar-v6ops-ayiya).
     Ayiya,
-    /// LISP (RFC 9300); the id is the instance's.
+    /// LISP (RFC 9300); the id is the instance ID.
     Lisp,
     /// CAPWAP (RFC 5415).
     Capwap,
@@ -72,7 +72,7 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// The name in events.
+    /// The name used in events.
     pub const fn name(self) -> &'static str {
         match self {
             LayerKind::Vlan => "vlan",
@@ -107,14 +107,14 @@ impl LayerKind {
 /// One tag or tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Layer {
-    /// What it is.
+    /// Its kind.
     pub kind: LayerKind,
-    /// Its number, as [`LayerKind`] says; 0 where it has none.
+    /// Its number, as described at [`LayerKind`]; 0 if it has none.
     pub id: u32,
 }
 
 impl Layer {
-    /// Its number, where layers of its kind have one; a GRE key is optional.
+    /// Its number, if layers of its kind have one; a GRE key is optional.
     pub const fn number(&self) -> Option<u32> {
         match self.kind {
             LayerKind::Llc
@@ -165,12 +165,12 @@ impl Encap {
             .unwrap_or_default()
     }
 
-    /// Whether there is neither tag nor tunnel.
+    /// Whether there are neither tags nor tunnels.
     pub fn is_empty(&self) -> bool {
         self.layer_count == 0
     }
 
-    /// Adds a layer below those that are there.
+    /// Adds a layer inside the existing ones.
     pub(super) fn push(&mut self, kind: LayerKind, id: u32) {
         if let Some(slot) = self.layers.get_mut(usize::from(self.layer_count)) {
             *slot = Layer { kind, id };
@@ -187,17 +187,17 @@ impl Encap {
     }
 }
 
-/// The one tunnel that the lean walk looks into, or else the VLANs that a packet was in, as a record
-/// from the kernel bears them.
+/// The tunnel that the lean walk looked into, or else the VLANs of a packet, as stored in a record
+/// from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tunnel {
-    /// 0 for none. Otherwise [`Tunnel::MARK`], one of [`Tunnel::VXLAN`], [`Tunnel::IP`] and
-    /// [`Tunnel::VLAN`], and in bits 0 to 23 the number that its kind has.
+    /// 0 if there is none. Otherwise [`Tunnel::MARK`], one of [`Tunnel::VXLAN`], [`Tunnel::IP`] and
+    /// [`Tunnel::VLAN`], and in bits 0 to 23 the number of that kind.
     pub what: u64,
-    /// Sender of the outer packet; zeros of a VLAN.
+    /// Sender of the outer packet; zeroes for VLANs.
     pub src: Words,
-    /// Its receiver, likewise.
+    /// Receiver of the outer packet; zeroes for VLANs.
     pub dst: Words,
 }
 
@@ -205,17 +205,17 @@ pub struct Tunnel {
 pub const TUNNEL_LEN: usize = size_of::<Tunnel>();
 
 impl Tunnel {
-    /// Set in [`Tunnel::what`] of every tunnel, and in no time: by it a record that begins with a
-    /// tunnel is told from one that begins with its header.
+    /// Set in [`Tunnel::what`] of every tunnel and never in a time. It distinguishes a record that
+    /// begins with a tunnel from one that begins with its header.
     pub const MARK: u64 = 1 << 63;
     /// VXLAN; the number is the VNI.
     pub const VXLAN: u64 = 1 << 24;
     /// IP in IP; no number.
     pub const IP: u64 = 2 << 24;
-    /// One or two VLAN tags; the number is as [`super::tags`] returns it.
+    /// One or two VLAN tags; the number is the return value of [`super::tags`].
     pub const VLAN: u64 = 4 << 24;
 
-    /// The VLANs of a packet with these tags; none without.
+    /// The VLANs of a packet with these tags; empty if there are none.
     #[inline(always)]
     pub const fn of_tags(tags: u32) -> Tunnel {
         let what = match tags {
@@ -229,17 +229,17 @@ impl Tunnel {
         }
     }
 
-    /// What stands for the network namespace `own` in the keys of connections with these tags:
-    /// connections of one tuple in two VLANs are two. No two numbers give the same.
+    /// Replaces the network namespace `own` in the keys of connections with these tags, so that equal
+    /// tuples in two VLANs are two connections. Different tags give different values.
     #[inline(always)]
     pub const fn netns_tagged(tags: u32, own: u32) -> u32 {
         own.wrapping_add(tags.wrapping_mul(0x85eb_ca6b))
     }
 
-    /// What stands for the network namespace `own` in the keys of connections in a tunnel with this
-    /// [`Tunnel::what`]: connections of one tuple in two VXLAN networks are two, unless `which` (bits
-    /// of [`decap`]) says that a network's number may differ by direction. No two numbers give the
-    /// same.
+    /// Replaces the network namespace `own` in the keys of connections in a tunnel with this
+    /// [`Tunnel::what`], so that equal tuples in two VXLAN networks are two connections, unless
+    /// `which` (bits of [`decap`]) says that the VNI may differ by direction. Different VNIs give
+    /// different values.
     #[inline(always)]
     pub const fn netns(what: u64, own: u32, which: u32) -> u32 {
         if what & Tunnel::VXLAN == 0 || which & decap::JOINED != 0 {
@@ -249,7 +249,7 @@ impl Tunnel {
         own.wrapping_add(number.wrapping_mul(0x9e37_79b1))
     }
 
-    /// The same as the full walk has it of such a frame.
+    /// Converts it to the form that the full walk gives for the same frame.
     pub fn encap(&self) -> Encap {
         let mut encap = Encap::default();
         let kind = match self.what & (0xff << 24) {

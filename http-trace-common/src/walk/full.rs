@@ -1,11 +1,11 @@
 //! The full walk of a replay: through link types, tags and tunnels to the innermost TCP segment.
 //!
-//! It keeps nothing between frames: IP fragments are handed back for the caller to put together
-//! and [`resume`] with. Every layer narrows the range of bytes that the next may use, and the
-//! number of steps is bounded, so that no input makes it loop.
+//! It keeps no state between frames: IP fragments are returned to the caller, who reassembles them and
+//! calls [`resume`]. Every layer narrows the range of bytes that the next may use, and the number of
+//! steps is bounded, so that no input makes it loop.
 //!
-//! A tunnel that is known by its UDP port alone is believed only when what it carries holds
-//! together: the inner IP header's version, lengths and (IPv4) checksum.
+//! A tunnel that is recognised by its UDP port alone is accepted only if its contents are consistent:
+//! version, lengths and (IPv4) checksum of the inner IP header.
 
 use super::cursor::{At, Found, Fragment, FragmentId, More, Step, Walk, WalkOptions};
 use super::encap::{Encap, Layer, LayerKind};
@@ -16,18 +16,19 @@ use super::{checksum, link_layer, tag, tunnel};
 use crate::config::decap;
 use crate::flow::{v4_mapped, words};
 
-/// The most headers of one frame.
+/// Maximum number of headers in one frame.
 const MAX_STEPS: usize = 48;
 
-/// The innermost TCP segment of a frame, or a fragment, and what it was wrapped in.
+/// Finds the innermost TCP segment or fragment of a frame, and its encapsulation.
 ///
-/// The segment's `netns` is 0: whether tags and tunnels make two connections of one tuple takes
-/// more than one frame to tell.
+/// The `netns` of the segment is 0: whether tags and tunnels distinguish connections of the same tuple
+/// cannot be decided from one frame.
 ///
-/// `wire_len` is the frame's length before a snap length cut it (that of `bytes` when it was not).
+/// `wire_len` is the length of the frame before it was cut to the snap length (the length of `bytes`
+/// if it was not).
 ///
 /// # Errors
-/// A [`Skip`] that says why there is none; [`Skip::LinkType`] when `link` is not known.
+/// A [`Skip`] that says why there is none; [`Skip::LinkType`] if `link` is unknown.
 pub fn frame(
     bytes: &[u8],
     wire_len: u32,
@@ -37,11 +38,11 @@ pub fn frame(
     packet(bytes, wire_len, link, options, &mut None)
 }
 
-/// [`frame`] of a frame that may aggregate several packets: the first one, or that which `more` says,
-/// where the one after it is left.
+/// Like [`frame`], for a frame that may aggregate several packets: walks the first one, or the one in
+/// `more`, and stores the next one in `more`.
 ///
 /// # Errors
-/// As [`frame`]; of this packet alone.
+/// As [`frame`], for this packet alone.
 pub fn packet(
     bytes: &[u8],
     wire_len: u32,
@@ -71,8 +72,8 @@ pub fn packet(
     found
 }
 
-/// Goes on within the payload of an IP packet that was put together from `fragments` with `id`,
-/// wrapped in `encap`. `protocol` is that of the piece at offset 0.
+/// Continues in the payload of an IP packet that was reassembled from `fragments` with `id`,
+/// encapsulated in `encap`. `protocol` is that of the fragment at offset 0.
 ///
 /// # Errors
 /// As [`frame`].
@@ -131,7 +132,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the lean walk, looking into these tunnels, goes on here.
+    /// Whether the lean walk, looking into these tunnels, would continue here.
     fn lean_walk_knows(&self, at: At, tunnels: u32) -> bool {
         let is_tag = |layer: &Layer| layer.kind == LayerKind::Vlan;
         let outside = self.encap.layers().iter().all(is_tag);
@@ -171,12 +172,12 @@ impl Walk<'_> {
     }
 
     /// A subframe of an A-MSDU (IEEE 802.11 §9.3.2.2.2): destination, source and length as in
-    /// Ethernet, and padding to four bytes behind all but the last.
+    /// Ethernet, with padding to four bytes after all but the last.
     fn subframe(&mut self, offset: u32) -> Result<Step, Skip> {
         const HEADER: u32 = 14;
         let length = u32::from(self.read_u16(offset + 12)?);
         let next = offset.saturating_add((HEADER + length).next_multiple_of(4));
-        // A check sequence, and padding before it, are shorter than a subframe's header.
+        // A frame check sequence and the padding before it are shorter than a subframe header.
         if next.saturating_add(HEADER) <= self.end {
             self.more = Some(More {
                 offset: next,
@@ -192,7 +193,7 @@ impl Walk<'_> {
     fn ethernet(&mut self, offset: u32) -> Result<Step, Skip> {
         let kind = self.read_u16(offset + 12)?;
         let after = offset + 14;
-        // A length, not a type: IEEE 802.3 §3.2.6.
+        // This is a length, not a type (IEEE 802.3 §3.2.6).
         if kind < 0x0600 {
             if kind != 0 {
                 self.narrow(after, u32::from(kind));
@@ -214,7 +215,7 @@ impl Walk<'_> {
             }
             ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD => {
                 let [tci, kind] = [self.read_u16(offset)?, self.read_u16(offset + 2)?];
-                // Number 0 is a priority without a VLAN.
+                // VLAN ID 0 is a priority without a VLAN.
                 let number = u32::from(tci) & VLAN_NUMBER;
                 if number != 0 {
                     self.encap.push(LayerKind::Vlan, number);
@@ -237,7 +238,7 @@ impl Walk<'_> {
         })
     }
 
-    /// IEEE 802.2: SNAP with an EtherType, or the DSAP of IP (RFC 1042, and RFC 948 before it).
+    /// IEEE 802.2: SNAP with an EtherType, or the DSAP of IP (RFC 1042, and earlier RFC 948).
     fn llc(&mut self, offset: u32) -> Result<Step, Skip> {
         let [dsap, ssap, control] = self.read(offset)?;
         match (dsap, ssap, control) {
@@ -288,7 +289,8 @@ impl Walk<'_> {
             let sum = checksum::internet(self.bytes, offset, header_len, 0);
             match sum {
                 Some(0) => {}
-                // Left to hardware: what a guess must prove is only that the header is none by chance.
+                // Checksum left to hardware. A guessed layer only has to show that the header is not
+                // there by chance.
                 _ if self.guessed && stated_sum == 0 && !self.options.verify_checksums => {}
                 _ => return Err(Skip::BadChecksum),
             }
@@ -340,8 +342,8 @@ impl Walk<'_> {
         Ok(Step::Next(At::IpProtocol(h[6]), after))
     }
 
-    /// The outermost IP header's length may exceed the frame's, which some writers cut without
-    /// telling; any deeper one must fit what encloses it.
+    /// The length in the outermost IP header may exceed that of the frame, because some writers cut
+    /// frames without recording it. Any inner one must fit the enclosing layer.
     fn narrow_ip(&mut self, offset: u32, len: u32) {
         if self.encap.outers().is_empty() && self.end == self.wire_end {
             self.end = offset.saturating_add(len);
@@ -350,7 +352,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What an IP header, or an IPv6 extension header, says comes next.
+    /// Handles what follows an IP header or an IPv6 extension header.
     fn ip_payload(&mut self, protocol: u8, offset: u32) -> Result<Step, Skip> {
         let after_extension = |walk: &Self, unit: u32| -> Result<Step, Skip> {
             let [next, len] = walk.read(offset)?;
@@ -414,7 +416,7 @@ impl Walk<'_> {
         data_offset: u32,
     ) -> Result<Step, Skip> {
         let data_len = self.end.checked_sub(data_offset).ok_or(Skip::Malformed)?;
-        // All but the last piece are multiples of eight bytes, and no packet exceeds 64 KiB.
+        // All fragments but the last are multiples of eight bytes, and no packet exceeds 64 KiB.
         if data_len == 0 || (more && data_len % 8 != 0) || at.saturating_add(data_len) > 0xffff {
             return Err(Skip::Malformed);
         }

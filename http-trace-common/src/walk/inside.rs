@@ -1,4 +1,4 @@
-//! What the lean walk looks into where the configuration asks for it: one tunnel, and a frame's VLANs.
+//! What the lean walk reads on request: one tunnel, and the VLANs of a frame.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -9,16 +9,16 @@ use super::lean::{
 use super::segment::{PacketBytes, Skip, TAG_LEN, VLAN_NUMBER, ether_type, ip_proto, is_tag};
 use crate::config::decap;
 
-/// UDP ports of VXLAN: IANA's, and the one that Linux used before.
+/// UDP ports of VXLAN: the IANA port, and the one that Linux used before.
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
-/// Where the IP header in a tunnel's packet begins, one tunnel deep: VXLAN over IPv4 or IPv6, or IP in
-/// IP, as `which` (bits of [`decap`]) asks for. The outer IP header begins at `at`. What tunnel it is
-/// goes to `tunnel`, whose kind otherwise stays.
+/// Finds the inner IP header of a tunnel, one level deep: VXLAN over IPv4 or IPv6, or IP in IP, as
+/// requested by `which` (bits of [`decap`]). The outer IP header is at `at`. Stores the tunnel in
+/// `tunnel`, whose kind otherwise stays the same.
 ///
 /// # Errors
-/// A [`Skip`]; [`Skip::NotTcp`] when it is no such packet, [`Skip::Fragment`] when it may be a piece
-/// of one.
+/// A [`Skip`]: [`Skip::NotTcp`] if the packet is not such a tunnel, [`Skip::Fragment`] if it may be a
+/// fragment of one.
 #[inline(always)]
 pub fn inner_ip(
     bytes: &(impl PacketBytes + ?Sized),
@@ -55,7 +55,7 @@ pub fn inner_ip(
                 return Err(Skip::NotTcp);
             }
             let h: VxlanHeader = bytes.read_as(inner + 8).ok_or(Skip::Malformed)?;
-            // The I flag: the network identifier is valid, as it must be.
+            // The I flag must be set: the VNI is valid.
             if h.flags & 0x08 == 0 {
                 return Err(Skip::NotTcp);
             }
@@ -72,26 +72,26 @@ pub fn inner_ip(
     }
 }
 
-/// A VXLAN header (RFC 7348 §5); integers in network order.
+/// A VXLAN header (RFC 7348 §5); integers in network byte order.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct VxlanHeader {
     flags: u8,
     reserved: [u8; 3],
-    /// The network identifier, and a reserved byte after it.
+    /// The VNI, followed by a reserved byte.
     number: u32,
 }
 
-/// The VLANs of a frame, the outermost two of those that have a number: 12 bits each, the inner one in
-/// bits 0 to 11; 0 for none. `outer` is that of a tag which the kernel keeps beside the frame, 0
-/// without.
+/// The VLANs of a frame: the outermost two tags with a VLAN ID, 12 bits each, the inner one in bits 0
+/// to 11; 0 if there are none. `outer` is the VLAN ID of the tag that the kernel keeps outside the
+/// frame, 0 if there is none.
 #[inline(always)]
 pub fn tags(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool, outer: u32) -> u32 {
     let mut tags = outer;
     if !has_ethernet {
         return tags;
     }
-    // The EtherType, and behind that of a tag the tag.
+    // The EtherType. If it is that of a tag, the tag follows.
     let mut at = 12;
     for _ in 0..MAX_TAGS {
         let Some([kind, tag]) = bytes.read_as::<[u16; 2]>(at) else {
@@ -100,7 +100,7 @@ pub fn tags(bytes: &(impl PacketBytes + ?Sized), has_ethernet: bool, outer: u32)
         if tags > VLAN_NUMBER || !is_tag(u16::from_be(kind)) {
             break;
         }
-        // Number 0 is a priority without a VLAN.
+        // VLAN ID 0 is a priority without a VLAN.
         let number = u32::from(u16::from_be(tag)) & VLAN_NUMBER;
         if number != 0 {
             tags = tags << VLAN_NUMBER.count_ones() | number;

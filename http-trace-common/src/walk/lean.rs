@@ -1,5 +1,5 @@
 //! The lean walk of the kernel's hooks: Ethernet, up to two VLAN tags, IPv4, IPv6 with a few extension
-//! headers, TCP. It reads fixed sizes only and few of them, since in the kernel each read is a bounds
+//! headers, TCP. It makes few reads, all of fixed size, since in the kernel each read is a bounds
 //! check or a helper call.
 
 use bytemuck::{Pod, Zeroable};
@@ -7,14 +7,14 @@ use bytemuck::{Pod, Zeroable};
 use super::segment::{PacketBytes, Segment, Skip, TAG_LEN, ether_type, ip_proto, is_tag, tcp_flag};
 use crate::flow::{FlowKey, Words};
 
-/// The most VLAN tags before the IP header.
+/// Maximum number of VLAN tags before the IP header.
 pub(super) const MAX_TAGS: usize = 2;
-/// The most IPv6 extension headers before TCP: one of each kind, and one more.
+/// Maximum number of IPv6 extension headers before TCP: one of each kind, plus one.
 pub(super) const MAX_EXTENSIONS: usize = 6;
 
-/// The TCP segment in a frame that begins with an Ethernet II header.
+/// Finds the TCP segment in a frame that begins with an Ethernet II header.
 ///
-/// `netns` goes into the segment's key as it is.
+/// `netns` is copied into the key of the segment.
 ///
 /// # Errors
 /// A [`Skip`] that says why there is none.
@@ -27,7 +27,7 @@ pub fn ethernet(bytes: &(impl PacketBytes + ?Sized), netns: u32) -> Result<Segme
     }
 }
 
-/// What follows the Ethernet header that begins at `start`, and its tags: an EtherType, and where.
+/// Returns the EtherType after the Ethernet header at `start` and its tags, and the offset after it.
 #[inline(always)]
 pub(super) fn after_ethernet(
     bytes: &(impl PacketBytes + ?Sized),
@@ -45,23 +45,24 @@ pub(super) fn after_ethernet(
     Ok((kind, offset))
 }
 
-/// In an IPv4 header's flags and offset: more fragments follow, or this one is not the first.
+/// Mask for the flags and offset of an IPv4 header: more fragments follow, or this is not the first
+/// one.
 pub(super) const MORE_OR_OFFSET: u16 = 0x3fff;
 
-/// Where the IP header of an Ethernet frame begins: after its header and tags.
+/// Offset of the IP header in an Ethernet frame, after the Ethernet header and tags.
 ///
 /// # Errors
-/// [`Skip::Malformed`] when they are cut.
+/// [`Skip::Malformed`] if they are cut.
 #[inline(always)]
 pub fn ip_of_ethernet(bytes: &(impl PacketBytes + ?Sized)) -> Result<u32, Skip> {
     Ok(after_ethernet(bytes, 0)?.1)
 }
 
-/// What follows the IPv6 extension headers that begin at `at`, of which `next` is the first, and
-/// where.
+/// Skips the IPv6 extension headers at `at`, the first of which is `next`. Returns what follows them
+/// and its offset.
 ///
 /// # Errors
-/// [`Skip::Fragment`] of a piece, [`Skip::Malformed`] when they are cut.
+/// [`Skip::Fragment`] for a fragment, [`Skip::Malformed`] if they are cut.
 #[inline(always)]
 pub(super) fn extensions(
     bytes: &(impl PacketBytes + ?Sized),
@@ -96,7 +97,7 @@ pub(super) fn extensions(
     Ok((next, at))
 }
 
-/// The TCP segment in the IPv4 or IPv6 packet that begins at `offset`.
+/// Finds the TCP segment in the IPv4 or IPv6 packet at `offset`.
 ///
 /// # Errors
 /// A [`Skip`] that says why there is none.
@@ -110,7 +111,7 @@ pub fn ip(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Resul
     }
 }
 
-/// An IPv4 header without options (RFC 791 §3.1); integers in network order.
+/// An IPv4 header without options (RFC 791 §3.1); integers in network byte order.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Ipv4Header {
@@ -126,7 +127,7 @@ pub(super) struct Ipv4Header {
     pub(super) dst: u32,
 }
 
-/// An IPv6 header (RFC 8200 §3); integers in network order, addresses as they lie in memory.
+/// An IPv6 header (RFC 8200 §3); integers in network byte order, addresses as in memory.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Ipv6Header {
@@ -138,7 +139,7 @@ pub(super) struct Ipv6Header {
     pub(super) dst: Words,
 }
 
-/// What every IPv6 extension header begins with; what a fragment header continues with.
+/// The common beginning of IPv6 extension headers, followed by the rest of a fragment header.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct ExtensionHeader {
@@ -147,7 +148,7 @@ pub(super) struct ExtensionHeader {
     pub(super) fragment_offset: u16,
 }
 
-/// A TCP header without options (RFC 9293 §3.1); integers in network order.
+/// A TCP header without options (RFC 9293 §3.1); integers in network byte order.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct TcpHeader {
@@ -162,8 +163,8 @@ struct TcpHeader {
     urgent: u16,
 }
 
-/// IPv4 (RFC 791). A total length of 0 is what Linux leaves in the header of a super-packet whose
-/// length does not fit (BIG TCP): the packet then ends with the frame.
+/// IPv4 (RFC 791). If the length of a super-packet does not fit (BIG TCP), Linux leaves a total length
+/// of 0 in its header: the packet then ends with the frame.
 #[inline(always)]
 fn ipv4(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<Segment, Skip> {
     let h: Ipv4Header = bytes.read_as(offset).ok_or(Skip::Malformed)?;
@@ -187,15 +188,15 @@ fn ipv4(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
     tcp(bytes, offset.wrapping_add(header_len), end, src, dst, netns)
 }
 
-/// The IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) of one that is as it lies in memory.
+/// Builds the IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) of an IPv4 address as in memory.
 #[inline(always)]
 pub(super) fn mapped(v4: u32) -> Words {
     let [a, b, c, d] = v4.to_ne_bytes();
     [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])]
 }
 
-/// IPv6 (RFC 8200). A payload length of 0 means a jumbogram (RFC 2675) or a super-packet: it ends
-/// with the frame.
+/// IPv6 (RFC 8200). A payload length of 0 means a jumbogram (RFC 2675) or a super-packet: it ends with
+/// the frame.
 #[inline(always)]
 fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<Segment, Skip> {
     let h: Ipv6Header = bytes.read_as(offset).ok_or(Skip::Malformed)?;
@@ -219,7 +220,7 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
                 }
                 ip_proto::AH => u32::from(e.length) * 4 + 8,
                 ip_proto::FRAGMENT => {
-                    // An offset, or more fragments; neither is an atomic fragment (RFC 6946).
+                    // An offset or more fragments. With neither it is an atomic fragment (RFC 6946).
                     if e.fragment_offset & 0xfff9_u16.to_be() != 0 {
                         return Err(Skip::Fragment);
                     }
@@ -242,8 +243,7 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
 
 /// TCP (RFC 9293 §3.1) at `offset`, in an IP packet that ends at `end`.
 ///
-/// Text in an RST (RFC 9293 §3.5.3, RFC 1122 §4.2.2.12) is no data of the stream: its payload
-/// length is 0.
+/// Text in a RST (RFC 9293 §3.5.3, RFC 1122 §4.2.2.12) is not stream data: the payload length is 0.
 #[inline(always)]
 pub(super) fn tcp(
     bytes: &(impl PacketBytes + ?Sized),

@@ -1,6 +1,6 @@
-//! Link types: what the first byte of a captured frame belongs to.
+//! Link types: the format of the first header of a captured frame.
 
-/// A LINKTYPE value of the registry at <https://www.tcpdump.org/linktypes.html>.
+/// A LINKTYPE value from the registry at <https://www.tcpdump.org/linktypes.html>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkType(pub u32);
 
@@ -11,17 +11,17 @@ impl LinkType {
     pub const ETHERNET: LinkType = LinkType(1);
     /// IEEE 802.5 (Token Ring).
     pub const IEEE802_5: LinkType = LinkType(6);
-    /// ARCNET as BSDs hand it over.
+    /// ARCNET as delivered by the BSDs.
     pub const ARCNET_BSD: LinkType = LinkType(7);
-    /// SLIP after a header of 16 bytes.
+    /// SLIP after a 16-byte header.
     pub const SLIP: LinkType = LinkType(8);
-    /// PPP, with or without its HDLC-like address and control bytes.
+    /// PPP, with or without HDLC-like address and control bytes.
     pub const PPP: LinkType = LinkType(9);
     /// FDDI.
     pub const FDDI: LinkType = LinkType(10);
-    /// DLT_RAW as most systems number it; files should say 101 but some say this.
+    /// DLT_RAW as numbered by most systems; files should use 101, but some use this.
     pub const RAW_DLT: LinkType = LinkType(12);
-    /// DLT_RAW as OpenBSD numbers it.
+    /// DLT_RAW as numbered by OpenBSD.
     pub const RAW_OPENBSD: LinkType = LinkType(14);
     /// PPP in HDLC-like framing (RFC 1662).
     pub const PPP_HDLC: LinkType = LinkType(50);
@@ -35,45 +35,45 @@ impl LinkType {
     pub const C_HDLC: LinkType = LinkType(104);
     /// IEEE 802.11.
     pub const IEEE802_11: LinkType = LinkType(105);
-    /// Frame Relay (RFC 2427, or Cisco's).
+    /// Frame Relay (RFC 2427 or Cisco).
     pub const FRELAY: LinkType = LinkType(107);
     /// OpenBSD loopback: the address family as 32 bits in network byte order.
     pub const LOOP: LinkType = LinkType(108);
-    /// OpenBSD's IPsec interface: family, SPI and flags, then the IP packet.
+    /// OpenBSD IPsec interface: family, SPI and flags, then the IP packet.
     pub const ENC: LinkType = LinkType(109);
     /// Linux "cooked" capture.
     pub const LINUX_SLL: LinkType = LinkType(113);
-    /// OpenBSD's packet filter log.
+    /// OpenBSD packet filter log.
     pub const PFLOG: LinkType = LinkType(117);
-    /// IEEE 802.11 after a Prism header, or one of AVS.
+    /// IEEE 802.11 after a Prism or AVS header.
     pub const IEEE802_11_PRISM: LinkType = LinkType(119);
     /// IP over Fibre Channel (RFC 2625).
     pub const IP_OVER_FC: LinkType = LinkType(122);
-    /// ATM as SunATM devices hand it over.
+    /// ATM as delivered by SunATM devices.
     pub const SUNATM: LinkType = LinkType(123);
     /// Linux ARCNET.
     pub const ARCNET_LINUX: LinkType = LinkType(129);
-    /// Apple's IP over IEEE 1394: two addresses of eight bytes and an EtherType.
+    /// Apple IP over IEEE 1394: two 8-byte addresses and an EtherType.
     pub const IP_OVER_1394: LinkType = LinkType(138);
     /// DOCSIS MAC frames.
     pub const DOCSIS: LinkType = LinkType(143);
-    /// MPLS labels first.
+    /// Begins with MPLS labels.
     pub const MPLS: LinkType = LinkType(219);
     /// IEEE 802.11 after an AVS header.
     pub const IEEE802_11_AVS: LinkType = LinkType(163);
-    /// PPP whose address byte says the direction.
+    /// PPP whose address byte gives the direction.
     pub const PPP_PPPD: LinkType = LinkType(166);
-    /// Per-packet information, then a frame of the type it names.
+    /// Per-packet information, then a frame of the type that it names.
     pub const PPI: LinkType = LinkType(192);
-    /// Endace's extensible record format.
+    /// Endace extensible record format.
     pub const ERF: LinkType = LinkType(197);
-    /// PPP after a byte for the direction.
+    /// PPP after a direction byte.
     pub const PPP_WITH_DIR: LinkType = LinkType(204);
-    /// Cisco HDLC after a byte for the direction.
+    /// Cisco HDLC after a direction byte.
     pub const C_HDLC_WITH_DIR: LinkType = LinkType(205);
-    /// Frame Relay after a byte for the direction.
+    /// Frame Relay after a direction byte.
     pub const FRELAY_WITH_DIR: LinkType = LinkType(206);
-    /// Solaris' IP observability: a header of 24 bytes, then the packet.
+    /// Solaris IP observability: a 24-byte header, then the packet.
     pub const IPNET: LinkType = LinkType(226);
     /// IEEE 802.11 after a radiotap header.
     pub const IEEE802_11_RADIOTAP: LinkType = LinkType(127);
@@ -89,20 +89,20 @@ impl LinkType {
     pub const NETANALYZER_TRANSPARENT: LinkType = LinkType(241);
     /// IP over InfiniBand (RFC 4391) after a global route header.
     pub const IPOIB: LinkType = LinkType(242);
-    /// Apple's PKTAP: a header that names the type of the frame after it.
+    /// Apple PKTAP: a header that names the type of the following frame.
     pub const PKTAP: LinkType = LinkType(258);
-    /// Ethernet after EPON's preamble of eight bytes.
+    /// Ethernet after the 8-byte EPON preamble.
     pub const EPON: LinkType = LinkType(259);
     /// Ethernet with its preamble (IEEE 802.3br).
     pub const ETHERNET_MPACKET: LinkType = LinkType(274);
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: LinkType = LinkType(276);
-    /// Ethernet with a switch's tag of four bytes before the type (Broadcom).
+    /// Ethernet with a 4-byte switch tag before the type (Broadcom).
     pub const DSA_TAG_BRCM: LinkType = LinkType(281);
-    /// Ethernet with a switch's tag of four bytes before the addresses (Broadcom).
+    /// Ethernet with a 4-byte switch tag before the addresses (Broadcom).
     pub const DSA_TAG_BRCM_PREPEND: LinkType = LinkType(282);
-    /// Ethernet with a switch's tag of four bytes before the type (Marvell).
+    /// Ethernet with a 4-byte switch tag before the type (Marvell).
     pub const DSA_TAG_DSA: LinkType = LinkType(284);
-    /// Ethernet with a switch's tag of eight bytes before the type (Marvell).
+    /// Ethernet with an 8-byte switch tag before the type (Marvell).
     pub const DSA_TAG_EDSA: LinkType = LinkType(285);
 }

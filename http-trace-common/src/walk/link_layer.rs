@@ -1,11 +1,11 @@
-//! The link layers below the first IP header or EtherType, by link type.
+//! The link layers before the first IP header or EtherType, by link type.
 
 use super::cursor::{At, Step, Walk};
 use super::encap::LayerKind;
 use super::link::LinkType;
 use super::segment::{Skip, ether_type};
 
-/// Where the walk of a frame of this link type begins.
+/// Returns the first header of a frame of this link type, and its offset.
 pub(super) fn begin(walk: &mut Walk<'_>, link: LinkType) -> Result<(At, u32), Skip> {
     Ok(match link {
         LinkType::ETHERNET => (At::Ethernet, 0),
@@ -63,13 +63,13 @@ pub(super) fn begin(walk: &mut Walk<'_>, link: LinkType) -> Result<(At, u32), Sk
     })
 }
 
-/// The frame after a header of `length` bytes, at least `least`, that names its link type: those
-/// that such headers stand before.
+/// The frame after a header of `length` bytes (at least `least`) that names its link type. Only link
+/// types that occur after such headers are supported.
 fn named(walk: &Walk<'_>, link: u32, least: u32, length: u32) -> Result<(At, u32), Skip> {
     if length < least {
         return Err(Skip::Malformed);
     }
-    // All of the header is there, so that offsets stay within what was captured.
+    // Check that the whole header is there, so that offsets stay within the captured bytes.
     walk.read::<1>(length - 1)?;
     match LinkType(link) {
         LinkType::ETHERNET => Ok((At::Ethernet, length)),
@@ -81,8 +81,8 @@ fn named(walk: &Walk<'_>, link: u32, least: u32, length: u32) -> Result<(At, u32
     }
 }
 
-/// BSD loopback. The family's byte order is the capturing host's (NULL) or the network's (LOOP);
-/// a family is a small number, so either way is told by where its byte stands.
+/// BSD loopback. The family is in the byte order of the capturing host (NULL) or of the network
+/// (LOOP). It is a small number, so the position of its nonzero byte shows the order.
 fn loopback(walk: &Walk<'_>, link: LinkType, offset: u32) -> Result<(At, u32), Skip> {
     let bytes = walk.read::<4>(offset)?;
     let big = u32::from_be_bytes(bytes);
@@ -93,16 +93,16 @@ fn loopback(walk: &Walk<'_>, link: LinkType, offset: u32) -> Result<(At, u32), S
     };
     match family {
         2 => Ok((At::EtherType(ether_type::IPV4), offset + 4)),
-        // Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin each have their own AF_INET6.
+        // AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin.
         10 | 23 | 24 | 28 | 30 => Ok((At::EtherType(ether_type::IPV6), offset + 4)),
         _ => Err(Skip::NotIp),
     }
 }
 
-/// Linux cooked capture: the protocol field is an EtherType, but a GRE protocol on GRE devices, and
-/// small numbers mean LLC. Devices of ARPHRD_NONE and PPP carry IP as the protocol says.
+/// Linux cooked capture. The protocol field is an EtherType, but on GRE devices a GRE protocol; small
+/// numbers mean LLC. Devices of type ARPHRD_NONE and PPP carry IP as the protocol says.
 fn cooked(walk: &mut Walk<'_>, protocol: u32, device: u32, after: u32) -> Result<(At, u32), Skip> {
-    /// `ARPHRD_NETLINK`: the rest is no packet.
+    /// `ARPHRD_NETLINK`: the rest is not a packet.
     const NETLINK: u16 = 824;
     /// `ETH_P_802_2`.
     const LLC: u16 = 0x0004;
@@ -110,7 +110,7 @@ fn cooked(walk: &mut Walk<'_>, protocol: u32, device: u32, after: u32) -> Result
     if walk.read_u16(device)? == NETLINK {
         return Err(Skip::NotIp);
     }
-    // So that an absent header is an error even when nothing is read of it.
+    // Check that the header is there even if nothing of it is read.
     walk.read::<1>(after - 1)?;
     match kind {
         LLC => Ok((At::Llc, after)),
@@ -119,7 +119,7 @@ fn cooked(walk: &mut Walk<'_>, protocol: u32, device: u32, after: u32) -> Result
     }
 }
 
-/// PPP in HDLC-like framing; a first byte other than 0xff means Cisco HDLC (as for C_HDLC).
+/// PPP in HDLC-like framing. A first byte other than 0xff means Cisco HDLC (as for C_HDLC).
 fn ppp_hdlc(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     match walk.read::<1>(0)? {
         [0x0f | 0x8f] => Ok((At::EtherType(walk.read_u16(2)?), 4)),
@@ -127,12 +127,12 @@ fn ppp_hdlc(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     }
 }
 
-/// Netfilter log: a header of four bytes, then attributes whose lengths are in the capturing host's
-/// byte order; the packet is one of them.
+/// Netfilter log: a 4-byte header, then attributes whose lengths are in the byte order of the
+/// capturing host. One of them is the packet.
 fn nflog(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     /// `NFULA_PAYLOAD`.
     const PAYLOAD: u16 = 9;
-    /// The most attributes before the payload; the kernel has about twenty kinds.
+    /// Maximum number of attributes before the payload; the kernel has about twenty kinds.
     const MAX_ATTRIBUTES: usize = 64;
     let [_, version, g1, g2] = walk.read(0)?;
     if version != 0 {
@@ -143,7 +143,7 @@ fn nflog(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     let mut offset = 4;
     let first = walk.read::<2>(offset)?;
     let room = walk.end.saturating_sub(offset);
-    // The first attribute (the packet header, 8 bytes) is short: the smaller reading is the right one.
+    // The first attribute (the packet header, 8 bytes) is short, so the smaller reading is correct.
     let little = u16::from_le_bytes(first) <= u16::from_be_bytes(first);
     let number = |bytes: [u8; 2]| {
         if little {
@@ -176,9 +176,9 @@ fn nflog(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
 fn arcnet(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
     let [protocol, split] = walk.read(offset)?;
     match protocol {
-        // RFC 1051: no more header.
+        // RFC 1051 has no further header.
         0xf0 => Ok((At::EtherType(ether_type::IPV4), offset + 1)),
-        // RFC 1201: IPv4, and IPv6 by RFC 2497.
+        // RFC 1201: IPv4; IPv6 by RFC 2497.
         0xd4 | 0xc4 if split != 0 => Err(Skip::Fragment),
         0xd4 => Ok((At::EtherType(ether_type::IPV4), offset + 4)),
         0xc4 => Ok((At::EtherType(ether_type::IPV6), offset + 4)),
@@ -186,8 +186,8 @@ fn arcnet(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
     }
 }
 
-/// Frame Relay: an address of two to four bytes whose last has its lowest bit set, then the header
-/// of RFC 2427 §3, or an EtherType as Cisco's encapsulation has it.
+/// Frame Relay: a 2- to 4-byte address, whose last byte has its lowest bit set, then the header of RFC
+/// 2427 §3, or an EtherType in Cisco's encapsulation.
 fn frame_relay(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
     let mut at = offset;
     while walk.read::<1>(at)?[0] & 1 == 0 {
@@ -201,7 +201,7 @@ fn frame_relay(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
     match (control, id) {
         (0x03, 0xcc) => Ok((At::EtherType(ether_type::IPV4), at + 2)),
         (0x03, 0x8e) => Ok((At::EtherType(ether_type::IPV6), at + 2)),
-        // SNAP, which a byte of padding makes even.
+        // SNAP, after a padding byte for alignment.
         (0x03, 0x00 | 0x80) => {
             let oui = at + if id == 0 { 3 } else { 2 };
             match walk.read(oui)? {
@@ -214,13 +214,14 @@ fn frame_relay(walk: &Walk<'_>, offset: u32) -> Result<(At, u32), Skip> {
     }
 }
 
-/// The log of OpenBSD's packet filter: a header that says how long it is, without its padding.
+/// OpenBSD packet filter log: a header that contains its length without padding.
 fn pflog(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     let [length] = walk.read(0)?;
     Ok((At::Ip, u32::from(length).next_multiple_of(4)))
 }
 
-/// IEEE 802.5 §3.2: access and frame control, addresses, routing information if the source says so.
+/// IEEE 802.5 §3.2: access and frame control, addresses, and routing information if a bit of the
+/// source address says so.
 fn token_ring(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     let [frame_control] = walk.read(1)?;
     if frame_control >> 6 != 1 {
@@ -242,7 +243,7 @@ fn fddi(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     }
 }
 
-/// SunATM: flags whose lower half says what follows, and the circuit.
+/// SunATM: flags, whose lower half gives the type of what follows, and the circuit.
 fn sunatm(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     match walk.read::<1>(0)?[0] & 0x0f {
         2 => Ok((At::Llc, 4)),
@@ -250,11 +251,11 @@ fn sunatm(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     }
 }
 
-/// DOCSIS (SCTE 79-1 §6): control, a parameter, a length, an extended header if the control says so,
-/// and a check value; only packets are followed, and those in the clear.
+/// DOCSIS (SCTE 79-1 §6): control, a parameter, a length, an extended header if the control byte says
+/// so, and a check value. Only unencrypted packets are followed.
 fn docsis(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     let [control, parameter] = walk.read(0)?;
-    // Of the packet's type; ATM and management have others.
+    // Only the packet type is followed; ATM and management frames have others.
     if control >> 6 != 0 {
         return Err(Skip::NotIp);
     }
@@ -266,7 +267,8 @@ fn docsis(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     Ok((At::Ethernet, 6 + extended))
 }
 
-/// IEEE 802.3br: a preamble, then what begins a whole frame. Pieces of preempted ones are no packets.
+/// IEEE 802.3br: a preamble, then the marker of a whole frame. Fragments of preempted frames are not
+/// packets.
 fn mpacket(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     const PREAMBLE: u8 = 0x55;
     const BEGINS_EXPRESS: u8 = 0xd5;
@@ -280,7 +282,7 @@ fn mpacket(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     Err(Skip::NotIp)
 }
 
-/// Ethernet with a switch's tag between the addresses and the type.
+/// Ethernet with a switch tag between the addresses and the type.
 fn switch_tag(walk: &Walk<'_>, tag: u32) -> Result<(At, u32), Skip> {
     let kind = walk.read_u16(12 + tag)?;
     match kind {
@@ -289,10 +291,10 @@ fn switch_tag(walk: &Walk<'_>, tag: u32) -> Result<(At, u32), Skip> {
     }
 }
 
-/// Endace's records: a header of 16 bytes, then extensions while a bit says so, then what the type
-/// says; Ethernet is aligned by two bytes.
+/// Endace records: a 16-byte header, then extensions as long as a bit says so, then contents by type.
+/// Ethernet is preceded by two alignment bytes.
 fn erf(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
-    /// The most extensions of a record; there are some ten kinds.
+    /// Maximum number of extensions of a record; there are about ten kinds.
     const MAX_EXTENSIONS: u32 = 16;
     let [kind] = walk.read(8)?;
     let mut offset = 16;
@@ -305,7 +307,7 @@ fn erf(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
         }
     }
     match kind & 0x7f {
-        // TYPE_ETH and its coloured, flow-hashed and DSM forms.
+        // TYPE_ETH and its coloured, flow-hashed and DSM variants.
         2 | 11 | 16 | 20 => Ok((At::Ethernet, offset + 2)),
         // TYPE_IPV4, TYPE_IPV6.
         22 | 23 => Ok((At::Ip, offset)),
@@ -313,16 +315,17 @@ fn erf(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     }
 }
 
-/// A Prism header, in the capturing host's byte order, or one of AVS, which drivers put in its place.
+/// A Prism header in the byte order of the capturing host, or an AVS header, which drivers use in its
+/// place.
 fn prism(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
-    /// The AVS header's magic, its lowest bits the version.
+    /// Magic number of the AVS header; its lowest bits are the version.
     const AVS: u32 = 0x8021_1000;
     let magic = walk.read::<4>(0)?;
     let length = walk.read::<4>(4)?;
     let length = if u32::from_be_bytes(magic) & 0xffff_f000 == AVS {
         u32::from_be_bytes(length)
     } else {
-        // Of two readings of a small number, the smaller.
+        // The length is a small number, so the smaller of both readings is correct.
         u32::from_be_bytes(length).min(u32::from_le_bytes(length))
     };
     if !(8..=1024).contains(&length) {
@@ -331,8 +334,8 @@ fn prism(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     Ok((At::Ieee80211, length))
 }
 
-/// Radiotap (radiotap.org): a little-endian length, then the 802.11 frame. A check sequence at its
-/// end lies behind the packet's length, and padding shows by itself.
+/// Radiotap (radiotap.org): a little-endian length, then the 802.11 frame. A frame check sequence lies
+/// after the end of the packet, and padding is detected from the contents.
 fn radiotap(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     let [version, _, l1, l2] = walk.read(0)?;
     let length = u32::from(u16::from_le_bytes([l1, l2]));
@@ -342,11 +345,11 @@ fn radiotap(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     Ok((At::Ieee80211, length))
 }
 
-/// IEEE 802.11 §9.3.2: data frames that are not encrypted carry LLC.
+/// IEEE 802.11 §9.3.2: unencrypted data frames carry LLC.
 pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let [fc0, fc1] = walk.read(offset)?;
     let (version, kind, subtype) = (fc0 & 3, fc0 >> 2 & 3, fc0 >> 4);
-    // Only data frames, and of those only the subtypes that carry any.
+    // Only data frames, and only the subtypes that carry data.
     if version != 0 || kind != 2 || subtype & 4 != 0 {
         return Err(Skip::NotIp);
     }
@@ -369,7 +372,7 @@ pub(super) fn ieee80211(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> 
     if !(after - offset).is_multiple_of(4) && !is_snap(walk, after) && is_snap(walk, after + 2) {
         after += 2;
     }
-    // Tools that decrypt may leave the bit as it was.
+    // Decrypting tools may leave the bit set.
     if protected && !is_snap(walk, after) {
         return Err(Skip::Encrypted);
     }

@@ -1,4 +1,4 @@
-//! Pieces of IP packets, as the kernel's hooks hand them on.
+//! IP fragments, in the form that the kernel's hooks use.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,7 +6,7 @@ use super::lean::{ExtensionHeader, Ipv4Header, Ipv6Header, MAX_EXTENSIONS, mappe
 use super::segment::{PacketBytes, Segment, Skip, ip_proto};
 use crate::flow::{FlowKey, Words};
 
-/// A piece of an IP packet, as the kernel's hooks hand it on.
+/// An IP fragment, in the form that the kernel's hooks use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Sender.
@@ -15,21 +15,21 @@ pub struct Piece {
     pub dst: Words,
     /// The identification field.
     pub identification: u32,
-    /// Protocol of the payload, as this piece says.
+    /// Protocol of the payload according to this fragment.
     pub protocol: u8,
-    /// 1 when pieces follow it, 0 when it is the last.
+    /// 1 if more fragments follow, 0 for the last one.
     pub more: u32,
-    /// 1 of an IPv6 packet, 0 of an IPv4 one.
+    /// 1 for IPv6, 0 for IPv4.
     pub v6: u32,
-    /// Where its first byte belongs in the packet's payload.
+    /// Offset of its first byte in the payload of the packet.
     pub offset: u32,
-    /// Where its bytes begin in the frame.
+    /// Offset of its bytes in the frame.
     pub data_offset: u32,
-    /// How many they are, 1 to 65,535.
+    /// Number of its bytes, 1 to 65,535.
     pub data_len: u32,
 }
 
-/// An IPv6 fragment header (RFC 8200 §4.5); integers in network order.
+/// An IPv6 fragment header (RFC 8200 §4.5); integers in network byte order.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct FragmentHeader {
@@ -39,10 +39,10 @@ struct FragmentHeader {
     identification: u32,
 }
 
-/// The piece in the IP packet that begins at `at`, of which the walk said [`Skip::Fragment`].
+/// Parses the fragment in the IP packet at `at`, for which the walk returned [`Skip::Fragment`].
 ///
 /// # Errors
-/// [`Skip::Malformed`] when it cannot be one.
+/// [`Skip::Malformed`] if it cannot be one.
 #[inline(always)]
 pub fn piece(bytes: &(impl PacketBytes + ?Sized), at: u32) -> Result<Piece, Skip> {
     let [first] = bytes.read::<1>(at).ok_or(Skip::Malformed)?;
@@ -99,7 +99,7 @@ pub fn piece(bytes: &(impl PacketBytes + ?Sized), at: u32) -> Result<Piece, Skip
             data_len: end.wrapping_sub(to.wrapping_add(8)),
         }
     };
-    // All but the last piece are multiples of eight bytes, and no packet exceeds 64 KiB.
+    // All fragments but the last are multiples of eight bytes, and no packet exceeds 64 KiB.
     let cut_badly = piece.more != 0 && piece.data_len % 8 != 0;
     if piece.data_len == 0
         || piece.data_len > 0xffff
@@ -111,11 +111,11 @@ pub fn piece(bytes: &(impl PacketBytes + ?Sized), at: u32) -> Result<Piece, Skip
     Ok(piece)
 }
 
-/// The segment whose first bytes a packet's first piece has: its payload length is that of the
-/// piece.
+/// The beginning of the TCP segment in the first fragment of a packet; its payload length is that
+/// of the fragment.
 ///
 /// # Errors
-/// [`Skip::Malformed`] when the TCP header is not all in the piece.
+/// [`Skip::Malformed`] if the TCP header is not complete in the fragment.
 #[inline(always)]
 pub fn first_piece(
     bytes: &(impl PacketBytes + ?Sized),
@@ -126,7 +126,7 @@ pub fn first_piece(
     tcp(bytes, piece.data_offset, end, piece.src, piece.dst, netns)
 }
 
-/// The connection of a packet's first piece, by the ports that its TCP header begins with.
+/// The connection of the first fragment of a packet, from the ports at the start of its TCP header.
 #[inline(always)]
 pub fn piece_key(
     bytes: &(impl PacketBytes + ?Sized),

@@ -1,27 +1,27 @@
-//! What a walk finds and what it reads from: segments, why there is none, and the numbers of headers.
-//! Walks nothing.
+//! Input and output of a walk: packet bytes, segments, reasons for finding none, and protocol numbers.
+//! Walks nothing itself.
 
 use bytemuck::AnyBitPattern;
 
 use crate::counter::Counter;
 use crate::flow::{Direction, FlowKey};
 
-/// Random access to a frame's bytes. The kernel reads the linear part of an skb directly and the
+/// Random access to the bytes of a frame. In the kernel it reads the linear part of an skb directly and the
 /// rest through a helper; on the host it is a slice.
 pub trait PacketBytes {
-    /// `N` bytes at `offset` from the frame's start, or `None` past its (captured) end.
+    /// `N` bytes at `offset` from the start of the frame, or `None` past its (captured) end.
     #[inline(always)]
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.read_as(offset)
     }
-    /// The bytes at `offset` as a `T`, integers in the machine's order.
+    /// The bytes at `offset` as a `T`, integers in host byte order.
     ///
-    /// A header read as a struct of integers stays words all the way down; read as an array it
-    /// becomes twenty single bytes, which do not fit the stack of the kernel's program.
+    /// A header that is read as a struct of integers stays in words. Read as an array it becomes twenty
+    /// single bytes, which do not fit the stack of the kernel's program.
     fn read_as<T: AnyBitPattern>(&self, offset: u32) -> Option<T>;
-    /// How many bytes can be read.
+    /// Number of bytes that can be read.
     fn len(&self) -> u32;
-    /// Whether there are none.
+    /// Whether there are no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -52,64 +52,64 @@ pub mod tcp_flag {
 /// A TCP segment found in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// The connection; `netns` is the caller's.
+    /// The connection; `netns` is set by the caller.
     pub key: FlowKey,
     /// Which endpoint sent it.
     pub direction: Direction,
-    /// Sequence number as in the header (a SYN's own, not the payload's).
+    /// Sequence number from the header (for a SYN its own, not that of the payload).
     pub seq: u32,
-    /// Acknowledgement number; meaningful with ACK set.
+    /// Acknowledgement number; meaningful if ACK is set.
     pub ack: u32,
     /// Bits of [`tcp_flag`].
     pub flags: u8,
-    /// Length of the TCP header, which ends where the payload begins; 0 where [`of_segment`] is not to look
-    /// at the segment: text in a RST is none of its payload, and not all that the sum is of.
+    /// Length of the TCP header, which ends where the payload begins. 0 if [`of_segment`] must not examine
+    /// the segment: text in a RST is covered by its checksum but is not payload.
     pub header_len: u8,
-    /// Offset of the payload from the frame's start.
+    /// Offset of the payload from the start of the frame.
     pub payload_offset: u32,
-    /// Payload length on the wire; fewer bytes may be in the frame when it was cut by a snap length.
+    /// Payload length on the wire; the frame may contain fewer bytes if it was cut to a snap length.
     pub payload_len: u32,
 }
 
 impl Segment {
-    /// Sequence number of the first payload byte: one more than the header's when SYN is set.
+    /// Sequence number of the first payload byte: one more than that in the header if SYN is set.
     pub const fn payload_seq(&self) -> u32 {
         self.seq
             .wrapping_add((self.flags & tcp_flag::SYN != 0) as u32)
     }
 
-    /// Whether no receiver takes it, whatever its state: neither SYN, RST nor ACK (RFC 9293 §3.10.7.4).
+    /// Whether every receiver drops it in any state: neither SYN, RST nor ACK is set (RFC 9293 §3.10.7.4).
     #[inline(always)]
     pub const fn is_refused(&self) -> bool {
         self.flags & (tcp_flag::SYN | tcp_flag::RST | tcp_flag::ACK) == 0
     }
 }
 
-/// Why a frame (or a packet within it) holds no TCP segment.
+/// Why a frame (or a packet in it) contains no TCP segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Skip {
     /// Neither IPv4 nor IPv6.
     NotIp,
-    /// IP, but another protocol than TCP.
+    /// IP, but not TCP.
     NotTcp,
-    /// A piece of an IP packet, whose segment is not all there: see [`piece`].
+    /// An IP fragment, whose segment is incomplete: see [`piece`].
     Fragment,
-    /// Headers that are cut, or that contradict each other or the frame's length.
+    /// Headers that are cut, or that contradict each other or the length of the frame.
     Malformed,
-    /// Encrypted below TCP: ESP, or 802.11 with a key. Only the full walk says so.
+    /// Encrypted below TCP: ESP, or protected 802.11. Only the full walk reports it.
     Encrypted,
-    /// A wrong checksum, and [`WalkOptions::verify_checksums`] was set.
+    /// A wrong checksum while [`WalkOptions::verify_checksums`] is set.
     BadChecksum,
-    /// A fragment that was not captured whole, so that its packet cannot be put together.
+    /// A fragment that was not captured completely, so its packet cannot be reassembled.
     Cut,
     /// More headers than any real frame has.
     TooDeep,
-    /// A link type that is not known.
+    /// An unknown link type.
     LinkType,
 }
 
 impl Skip {
-    /// The counter under which the kernel's program counts it.
+    /// The counter that the kernel's program uses for it.
     #[inline(always)]
     pub const fn counter(self) -> Counter {
         match self {
@@ -132,12 +132,12 @@ impl Skip {
         Skip::LinkType,
     ];
 
-    /// Its place in [`Skip::ALL`].
+    /// Its index in [`Skip::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The name in summaries.
+    /// The name used in summaries.
     pub const fn name(self) -> &'static str {
         match self {
             Skip::NotIp => "not_ip",
@@ -165,7 +165,7 @@ pub mod ether_type {
     pub const QINQ: u16 = 0x88a8;
     /// The S-tag of equipment older than 802.1ad.
     pub const QINQ_OLD: u16 = 0x9100;
-    /// Transparent Ethernet bridging (within GRE and Geneve).
+    /// Transparent Ethernet bridging (inside GRE and Geneve).
     pub const TEB: u16 = 0x6558;
     /// MPLS unicast.
     pub const MPLS: u16 = 0x8847;
@@ -175,17 +175,17 @@ pub mod ether_type {
     pub const PPPOE_SESSION: u16 = 0x8864;
     /// TRILL (RFC 6325).
     pub const TRILL: u16 = 0x22f3;
-    /// LLC in a frame longer than its length field could say.
+    /// LLC in a frame that is longer than its length field can express.
     pub const JUMBO_LLC: u16 = 0x8870;
     /// MACsec (IEEE 802.1AE).
     pub const MACSEC: u16 = 0x88e5;
-    /// Provider backbone bridges' I-tag (IEEE 802.1ah).
+    /// I-tag of provider backbone bridges (IEEE 802.1ah).
     pub const PBB: u16 = 0x88e7;
     /// Cisco FabricPath.
     pub const FABRIC_PATH: u16 = 0x8903;
     /// Cisco metadata: security groups.
     pub const CISCO_METADATA: u16 = 0x8909;
-    /// Cisco's VN-Tag.
+    /// Cisco VN-Tag.
     pub const VN_TAG: u16 = 0x8926;
     /// HSR (IEC 62439-3).
     pub const HSR: u16 = 0x892f;
@@ -238,5 +238,5 @@ pub const fn is_tag(kind: u16) -> bool {
 
 /// Bytes of a VLAN tag.
 pub const TAG_LEN: u32 = 4;
-/// The bits of a tag that are its VLAN's number (IEEE 802.1Q).
+/// Mask of the VLAN ID in a tag (IEEE 802.1Q).
 pub const VLAN_NUMBER: u32 = 0x0fff;

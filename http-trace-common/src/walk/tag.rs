@@ -1,10 +1,10 @@
-//! The rarer tags between a frame's addresses and what it carries, by EtherType.
+//! The rarer tags between the addresses of a frame and its contents, by EtherType.
 
 use super::cursor::{At, Step, Walk};
 use super::encap::LayerKind;
 use super::segment::{Skip, ether_type};
 
-/// What follows a tag of this EtherType, whose first byte is at `offset`.
+/// Walks a tag of this EtherType, whose first byte is at `offset`.
 pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, Skip> {
     match kind {
         ether_type::VN_TAG => {
@@ -18,10 +18,10 @@ pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, 
                 .push(LayerKind::ETag, u32::from(channel & 0x0fff));
             then_type(walk, offset + 6)
         }
-        // Four bits of path, the size and a sequence number.
+        // Four bits of path, the size, and a sequence number.
         ether_type::HSR => then_type(walk, offset + 4),
         ether_type::CISCO_METADATA => {
-            // Version 1, and how many options of four bytes.
+            // Version 1, then the number of 4-byte options.
             match walk.read(offset)? {
                 [1, options @ 1..=8] => then_type(walk, offset + 2 + u32::from(options) * 4),
                 _ => Err(Skip::NotIp),
@@ -40,7 +40,7 @@ pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, 
             Ok(Step::Next(At::Ethernet, offset + 2))
         }
         ether_type::TRILL => {
-            // Five bits say how many words of options there are.
+            // Five bits give the number of option words.
             let options = u32::from(walk.read_u16(offset)? >> 6 & 0x1f);
             walk.encap.push(LayerKind::Trill, 0);
             Ok(Step::Next(At::Ethernet, offset + 6 + options * 4))
@@ -50,7 +50,7 @@ pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, 
     }
 }
 
-/// An EtherType at `offset`, or a length and LLC.
+/// An EtherType at `offset`, or a length followed by LLC.
 fn then_type(walk: &Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let kind = walk.read_u16(offset)?;
     let at = match kind {
@@ -60,8 +60,8 @@ fn then_type(walk: &Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(at, offset + 2))
 }
 
-/// MACsec (IEEE 802.1AE §9): what is protected but not encrypted can be read; the check value behind
-/// it lies past the packet's length.
+/// MACsec (IEEE 802.1AE §9): frames that are protected but not encrypted can be read; the check
+/// value after them lies past the end of the packet.
 fn macsec(walk: &Walk<'_>, offset: u32) -> Result<Step, Skip> {
     const ENCRYPTED_OR_CHANGED: u8 = 0x0c;
     const CHANNEL: u8 = 0x20;
@@ -72,7 +72,7 @@ fn macsec(walk: &Walk<'_>, offset: u32) -> Result<Step, Skip> {
     then_type(walk, offset + if control & CHANNEL != 0 { 14 } else { 6 })
 }
 
-/// The network service header (RFC 8300 §2): its length in words, what is next, and the path.
+/// The network service header (RFC 8300 §2): its length in words, the next protocol, and the path.
 fn nsh(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let [v1, v2, _, next, p1, p2, p3, _] = walk.read(offset)?;
     let words = u32::from(u16::from_be_bytes([v1, v2]) & 0x3f);

@@ -1,4 +1,4 @@
-//! Tables for the lean walk: a frame, and the segment or the reason.
+//! Tables for the lean walk: a frame, and the expected segment or reason.
 
 use std::vec::Vec;
 
@@ -58,7 +58,7 @@ fn ethernet_frame(tags: &[(u16, u16)], ether_type: u16, packet: &[u8]) -> Vec<u8
     f
 }
 
-/// What a test asks of a segment: flags, payload offset and length.
+/// What a test checks of a segment: flags, payload offset and length.
 type Brief = Result<(u8, u32, u32), Skip>;
 
 /// [`Brief`] of a segment.
@@ -172,7 +172,7 @@ fn ethernet_frames() {
 #[test]
 fn vlans_by_number() {
     let v4 = ipv4_packet(&[], &tcp_segment(0x10, &[], b""));
-    // The tags in the frame, the number of one beside it, what is found.
+    // The tags in the frame, the VLAN ID of the tag outside it, and the expected result.
     let cases: &[(&[(u16, u16)], u32, u32)] = &[
         (&[], 0, 0),
         (&[], 7, 7),
@@ -180,10 +180,10 @@ fn vlans_by_number() {
         (&[(0x88a8, 100), (0x8100, 10)], 0, 100 << 12 | 10),
         (&[(0x9100, 0xfff), (0x8100, 0xffff)], 0, 0xfff_fff),
         (&[(0x8100, 10)], 100, 100 << 12 | 10),
-        // A priority alone, outside and inside.
+        // A priority tag alone, outside and inside.
         (&[(0x8100, 0xe000), (0x8100, 30)], 0, 30),
         (&[(0x88a8, 100), (0x8100, 0xe000)], 0, 100),
-        // A third one is not looked at.
+        // A third tag is not examined.
         (&[(0x88a8, 1), (0x8100, 2), (0x8100, 3)], 0, 1 << 12 | 2),
         (&[(0x8100, 2), (0x8100, 3)], 1, 1 << 12 | 2),
     ];
@@ -196,7 +196,7 @@ fn vlans_by_number() {
         let kept = [found >> 12, found & 0xfff].into_iter().filter(|n| *n != 0);
         assert_eq!(numbers, kept.collect::<Vec<_>>(), "{tagged:x?} {beside}");
     }
-    // Cut off, and without an Ethernet header.
+    // A frame that is cut, and one without an Ethernet header.
     assert_eq!(tags(&[0; 13][..], true, 5), 5);
     assert_eq!(tags(v4.as_slice(), false, 5), 5);
 }

@@ -19,11 +19,11 @@ mod port {
     pub const AYIYA: u16 = 5072;
     pub const CAPWAP: u16 = 5247;
     pub const TZSP: u16 = 37008;
-    /// Linux' VXLAN before it had a number, and still the default of some overlays.
+    /// VXLAN port of Linux before one was assigned, and still the default of some overlays.
     pub const VXLAN_LINUX: u16 = 8472;
 }
 
-/// PPP (RFC 1661 §2), with or without address and control, the protocol in one byte or two.
+/// PPP (RFC 1661 §2), with or without address and control, with a one- or two-byte protocol field.
 pub(super) fn ppp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let mut at = offset;
     if let Ok([0xff, 0x03]) = walk.read(at) {
@@ -58,8 +58,8 @@ pub(super) fn pppoe(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(At::Ppp, offset + 6))
 }
 
-/// MPLS (RFC 3032 §2.1). Nothing names what follows the bottom label: IP by its version, a
-/// pseudowire's control word (RFC 4385) by its zero, otherwise an Ethernet frame.
+/// MPLS (RFC 3032 §2.1). Nothing names what follows the bottom label: the version nibble shows IP, a zero
+/// nibble shows a pseudowire control word (RFC 4385), anything else is an Ethernet frame.
 pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let entry = u32::from_be_bytes(walk.read(offset)?);
     walk.encap.push(LayerKind::Mpls, entry >> 12);
@@ -72,16 +72,16 @@ pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
         let kind = walk.read_u16(at + 12);
         kind.is_ok_and(|kind| matches!(kind, ether_type::IPV4 | ether_type::IPV6) || is_tag(kind))
     };
-    // Some MAC addresses begin as an IP header does: where a type stands behind two of them, that which
-    // would be the header must be one.
+    // Some MAC addresses begin like an IP header. If an EtherType follows where two MAC addresses would end,
+    // the possible IP header must prove itself.
     let is_ip = match first >> 4 {
         4 | 6 if !is_ethernet(after) => true,
         4 => {
             let len = u32::from(first & 15) * 4;
             checksum::internet(walk.bytes, after, len.max(20), 0) == Some(0)
         }
-        // What it says of its length is true of a header alone, but for what pads a short frame; a jumbogram
-        // says nothing (RFC 2675), nor does what a network card splits.
+        // In a real header the length fits the frame, which may have padding after it. A jumbogram
+        // (RFC 2675) and a packet that a network card will split give no length.
         6 => {
             let len = u32::from(walk.read_u16(after + 4)?);
             len != 0 && after + 40 + len <= walk.end
@@ -91,8 +91,8 @@ pub(super) fn mpls(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     if is_ip {
         return Ok(Step::Next(At::Ip, after));
     }
-    // Many MAC addresses begin with a zero too, so the control word is believed only when a type
-    // stands where it would be behind it.
+    // Many MAC addresses also begin with a zero nibble, so a control word is accepted only if an EtherType
+    // stands at the matching offset.
     let after = match first >> 4 {
         0 if is_ethernet(after + 4) => after + 4,
         _ if is_ethernet(after) => after,
@@ -130,18 +130,18 @@ pub(super) fn gre(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
         if flags & ACKNOWLEDGEMENT != 0 {
             after += 4;
         }
-        // The key is the payload's length and the call's number.
+        // The key consists of the payload length and the call number.
         id &= 0xffff;
     }
     walk.encap.push(LayerKind::Gre, id);
     Ok(Step::Next(
         match protocol {
             0x880b => At::Ppp,
-            // Type I has neither sequence number nor ERSPAN header.
+            // ERSPAN type I has neither a sequence number nor an ERSPAN header.
             0x88be if flags & SEQUENCE == 0 => At::Ethernet,
             0x88be => At::Erspan2,
             0x22eb => At::Erspan3,
-            // WCCP: either a redirect header of four bytes first, or IP at once.
+            // WCCP: a 4-byte redirect header first, or IP directly.
             0x883e => {
                 let [first] = walk.read(after)?;
                 if first >> 4 != 4 {
@@ -162,8 +162,7 @@ pub(super) fn erspan2(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(At::Ethernet, offset + 8))
 }
 
-/// ERSPAN type III (§4.3): twelve bytes, and eight more when its last bit says so. It may carry
-/// bare IP.
+/// ERSPAN type III (§4.3): twelve bytes, plus eight if the last bit is set. It may carry bare IP.
 pub(super) fn erspan3(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let word = u32::from_be_bytes(walk.read(offset)?);
     let flags = walk.read_u16(offset + 10)?;
@@ -177,7 +176,7 @@ pub(super) fn erspan3(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     }
 }
 
-/// UDP: a tunnel if a port, and then the contents, say so.
+/// UDP: a tunnel if the port, and then the contents, show one.
 pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let [s1, s2, d1, d2, l1, l2, _, _] = walk.read(offset)?;
     let (src, dst) = (u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2]));
@@ -191,7 +190,7 @@ pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     }
     let either = |port| src == port || dst == port;
     let found = if walk.options.tunnels.is_some() {
-        // Of UDP the lean walk knows VXLAN alone, by its destination.
+        // For UDP the lean walk knows only VXLAN, by its destination port.
         if dst != port::VXLAN && dst != port::VXLAN_LINUX {
             return Err(Skip::NotTcp);
         }
@@ -233,7 +232,7 @@ pub(super) fn udp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     }
 }
 
-/// Teredo (RFC 4380 §5.1.1): authentication and origin indication, if any, then IPv6.
+/// Teredo (RFC 4380 §5.1.1): optional authentication and origin indication, then IPv6.
 fn teredo(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let mut after = offset;
     if let [0, 1] = walk.read(after)? {
@@ -251,8 +250,8 @@ fn teredo(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(At::Ip, after))
 }
 
-/// Teredo on a port that a NAT or an administrator chose: an IPv6 packet that fills the datagram,
-/// with an end in the Teredo prefix 2001::/32 (RFC 4380 §2.6).
+/// Teredo on a port chosen by a NAT or an administrator: an IPv6 packet that fills the datagram and has an
+/// endpoint in the Teredo prefix 2001::/32 (RFC 4380 §2.6).
 fn teredo_anywhere(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     const HEADER: u32 = 40;
     const PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
@@ -298,11 +297,11 @@ fn l2tp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
 }
 
 /// L2TP version 3 data (RFC 3931 §4.1): the session, then a cookie and a sublayer whose lengths the
-/// ends agreed on before. An Ethernet frame is looked for behind any of them.
+/// endpoints negotiated earlier. An Ethernet frame is searched for after each possible length.
 pub(super) fn l2tp3(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     let session = u32::from_be_bytes(walk.read(offset)?);
     if session == 0 {
-        // A control message.
+        // This is a control message.
         return Err(Skip::NotTcp);
     }
     for between in [0, 4, 8, 12] {
@@ -325,7 +324,7 @@ pub(super) fn l2tp3(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Err(Skip::NotTcp)
 }
 
-/// AYIYA (draft-massar-v6ops-ayiya §3): lengths of identity and signature, what is next.
+/// AYIYA (draft-massar-v6ops-ayiya §3): lengths of identity and signature, and the next header.
 fn ayiya(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     const FORWARD: u8 = 1;
     let [identity, signature, operation, next] = walk.read(offset)?;
@@ -338,7 +337,7 @@ fn ayiya(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(At::Ip, offset + 8 + identity + signature))
 }
 
-/// LISP data (RFC 9300 §5.3): flags and a nonce, and the instance if they say so.
+/// LISP data (RFC 9300 §5.3): flags and a nonce, and the instance ID if a flag says so.
 fn lisp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     const INSTANCE: u8 = 0x08;
     let [flags, _, _, _, i1, i2, i3, _] = walk.read(offset)?;
@@ -350,8 +349,8 @@ fn lisp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(At::Ip, offset + 8))
 }
 
-/// CAPWAP data (RFC 5415 §4.3) that is neither encrypted nor a fragment: its header's length in words,
-/// then a frame of 802.11 or of Ethernet.
+/// CAPWAP data (RFC 5415 §4.3) that is neither encrypted nor fragmented: the length of its header in words,
+/// then an 802.11 or Ethernet frame.
 fn capwap(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     const NATIVE: u8 = 0x01;
     const FRAGMENT: u8 = 0x80;
@@ -370,9 +369,9 @@ fn capwap(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     Ok(Step::Next(at, offset + words * 4))
 }
 
-/// TZSP: what is captured, then tagged fields up to one that ends them.
+/// TZSP: the type of the captured frame, then tagged fields up to an end tag.
 fn tzsp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
-    /// The most fields; some twenty are known.
+    /// Maximum number of fields; about twenty are known.
     const MAX_FIELDS: usize = 32;
     let [version, kind, p1, p2] = walk.read(offset)?;
     if version != 1 || kind > 1 {
@@ -401,7 +400,7 @@ fn tzsp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
 }
 
 /// VXLAN (RFC 7348 §5), its group-policy variant, and GPE (draft-ietf-nvo3-vxlan-gpe §3) with a
-/// next-protocol field. Reserved bits are ignored, as both demand.
+/// next-protocol field. Reserved bits are ignored, as both require.
 fn vxlan(walk: &mut Walk<'_>, offset: u32, gpe: bool) -> Result<Step, Skip> {
     let [flags, _, _, next, v1, v2, v3, _] = walk.read(offset)?;
     if flags & 0x08 == 0 {
@@ -436,19 +435,19 @@ fn geneve(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
 
 /// GTP-U version 1 G-PDUs (3GPP TS 29.281 §5).
 fn gtp_u(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
-    /// The most extension headers that are followed.
+    /// Maximum number of extension headers that are followed.
     const MAX_EXTENSIONS: usize = 8;
     let [flags, kind, l1, l2, t1, t2, t3, t4] = walk.read(offset)?;
     let length = u32::from(u16::from_be_bytes([l1, l2]));
     let mut after = offset + 8;
-    // Version 1, protocol type GTP; message type G-PDU; and the length as UDP has it.
+    // Version 1, protocol type GTP, message type G-PDU, and a length that matches UDP's.
     if flags >> 4 != 3 || kind != 255 || after.saturating_add(length) != walk.end {
         return Err(Skip::NotTcp);
     }
     if flags & 7 != 0 {
         let [_, _, _, mut next] = walk.read(after)?;
         after += 4;
-        // The field is only meaningful when the E flag is set.
+        // The field is only meaningful if the E flag is set.
         if flags & 4 == 0 {
             next = 0;
         }

@@ -1,29 +1,30 @@
-//! Timestamps of both ends of a connection (RFC 7323): which segments their receiver refuses as too old. Keeps
-//! nothing of other connections, and knows no packet.
+//! TCP timestamps of both ends of a connection (RFC 7323): which segments their receiver drops as too old. Keeps no
+//! state of other connections and knows no packet format.
 //!
-//! A receiver drops what is older than the timestamp that it took last (PAWS, section 5), and says in each of its own
-//! segments which one that is. So who sees both ends knows what it refuses, as long as nobody forges both. One that
-//! echoes an older timestamp later shows that somebody does: of its peer's segments none is disproved any more.
+//! A receiver drops a segment that is older than the last timestamp it accepted (PAWS, section 5), and echoes that
+//! timestamp in each of its own segments. So an observer of both ends knows what the receiver drops, as long as nobody
+//! forges both ends. If an end later echoes an older timestamp, somebody does, and no segment sent to that end is
+//! disproved any more.
 
-/// How many ticks a segment may be older than the last: Linux's `TCP_PAWS_WINDOW`.
+/// Number of ticks that a segment may be older than the last: Linux's `TCP_PAWS_WINDOW`.
 const WINDOW: i32 = 1;
 
-/// How far a segment may be ahead of what its receiver has acknowledged, to be of this connection for certain: several
-/// may have the same addresses and ports in one capture.
+/// Maximum distance of a segment ahead of what its receiver has acknowledged, within which it certainly belongs to
+/// this connection. In one capture several connections may have the same addresses and ports.
 const NEAR: u32 = 1 << 20;
 
-/// A segment with payload, or one that opens or closes.
+/// A segment with payload, or one that opens or closes a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub seq: u32,
     pub ack: Option<u32>,
     pub syn: bool,
     pub rst: bool,
-    /// Its own timestamp, and the one that it echoes.
+    /// Its own timestamp, and the echoed one.
     pub stamps: (u32, u32),
 }
 
-/// Of both directions of a connection.
+/// Timestamps of both directions of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stamps([Side; 2]);
 
@@ -31,14 +32,14 @@ pub(super) struct Stamps([Side; 2]);
 struct Side {
     /// Its latest timestamp.
     latest: Option<u32>,
-    /// What its peer has taken: the latest timestamp, and the bytes up to here.
+    /// What its peer has accepted: the latest timestamp, and the bytes up to here.
     taken: Option<(u32, u32)>,
-    /// Somebody forges what the peer says.
+    /// The peer contradicted itself, so somebody forges its segments.
     contradicted: bool,
 }
 
 impl Stamps {
-    /// Whether the peer of direction `d` refuses this segment as too old; if not, it is learnt from.
+    /// Whether the peer of direction `d` drops this segment as too old. If not, the segment updates the state.
     pub(super) fn stale(&mut self, d: usize, sent: &Sent) -> bool {
         let (own, echoed) = sent.stamps;
         let Some([side, peer]) = self.0.get_disjoint_mut([d, 1 - d]).ok() else {
@@ -50,7 +51,7 @@ impl Stamps {
             && !side.contradicted
             && !sent.rst
             && ahead(taken, own) > WINDOW
-            // What was acknowledged before it was seen is late in the capture, not at its receiver.
+            // A segment that was acknowledged before it was seen is late in the capture, not at its receiver.
             && sent.seq.wrapping_sub(acked) < NEAR
         {
             return true;
@@ -82,7 +83,7 @@ const fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b) as i32
 }
 
-/// The timestamps among the options of a TCP header: its own, and the one that it echoes.
+/// The timestamps in the options of a TCP header: its own, and the echoed one.
 pub(super) fn timestamps(header: &[u8]) -> Option<(u32, u32)> {
     let mut options = header.get(20..)?;
     loop {
@@ -104,11 +105,11 @@ pub(super) fn timestamps(header: &[u8]) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    /// Direction, sequence number, what it acknowledges, own timestamp, echoed one, whether it is refused.
+    /// Direction, sequence number, acknowledgement number, own timestamp, echoed timestamp, whether it is dropped.
     type Row = (usize, u32, u32, u32, u32, bool);
 
     fn check(handshake: [u32; 2], rows: &[Row]) {
-        // Timestamps and sequence numbers that wrap within the connection.
+        // Timestamps and sequence numbers wrap within the connection.
         let base = u32::MAX - 5;
         let mut known = Stamps::default();
         for (d, stamp) in handshake.into_iter().enumerate() {
@@ -140,10 +141,11 @@ mod tests {
             &[
                 (0, 1, 1, 10, 0, false),
                 (1, 1, 11, 11, 10, false),
-                // Before its peer has said what it took, nothing is too old.
+                // Nothing is too old before the peer has echoed a timestamp.
                 (1, 21, 11, 2, 10, false),
                 (0, 11, 21, 12, 11, false),
-                // Of either end: forged, the right one, one tick older, a copy of what is acknowledged.
+                // From either end: a forged segment, the right one, one that is one tick older, a copy of an
+                // acknowledged one.
                 (1, 21, 21, 9, 12, true),
                 (1, 21, 21, 13, 12, false),
                 (0, 21, 31, 10, 13, true),
@@ -175,10 +177,10 @@ mod tests {
             &[
                 (0, 1, 1, 10, 0, false),
                 (1, 1, 11, 11, 10, false),
-                // Both forged, far in the future.
+                // Forged segments of both ends, far in the future.
                 (0, 11, 21, 5000, 11, false),
                 (1, 21, 21, 12, 5000, false),
-                // The right ones: what their peer echoes shows what the others were.
+                // The right ones: what their peer echoes exposes the forged ones.
                 (0, 21, 21, 13, 12, true),
                 (1, 21, 31, 14, 13, false),
                 (0, 31, 31, 15, 14, false),

@@ -1,5 +1,5 @@
-//! Sees that files of settings and rules have changed, for `--watch-config`, on a thread of its own: a slow disk delays
-//! no event. Looks at names, sizes and times; reads no content, and does not load what has changed.
+//! Detects changes of settings and rule files for `--watch-config`, on its own thread, so that a slow disk delays no
+//! event. Compares names, sizes and times; does not read contents and does not load what has changed.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,10 +13,10 @@ use crate::config::Config;
 use crate::priority;
 use http_trace_detect::load;
 
-/// How often files are looked at.
+/// Interval between checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The loop's end of the thread.
+/// The handle of the event loop to the watching thread.
 #[derive(Debug)]
 pub struct Changes {
     changed: Arc<AtomicBool>,
@@ -27,7 +27,7 @@ impl Changes {
     /// Watches the files that these settings were read from.
     ///
     /// # Errors
-    /// When there is no thread for it.
+    /// If the thread cannot be started.
     pub fn watch(config: &Config) -> io::Result<Self> {
         let changes = Changes {
             changed: Arc::default(),
@@ -40,7 +40,7 @@ impl Changes {
             .name("config".into())
             .spawn(move || {
                 priority::ordinary();
-                // Until the loop is gone.
+                // Until the event loop has dropped its handle.
                 while Arc::strong_count(&changed) > 1 {
                     thread::sleep(EVERY);
                     if seen.is_new(now()) {
@@ -51,18 +51,18 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Whether there is something to load; true once for each change.
+    /// Whether there is something to load; returns true once per change.
     pub fn any(&self) -> bool {
         self.changed.load(Ordering::Relaxed) && self.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// The settings were loaded: they may name other files now.
+    /// The settings were loaded and may name other files now.
     pub fn loaded(&self, config: &Config) {
         *self.files.lock().unwrap_or_else(PoisonError::into_inner) = config.read_again();
     }
 }
 
-/// Tells a change once it is complete: twice the same, and not as it was.
+/// Reports a change once it is complete: the same stamp twice in a row, and different from the last reported one.
 #[derive(Debug)]
 struct Seen {
     told: u64,
@@ -83,7 +83,7 @@ impl Seen {
     }
 }
 
-/// What changes with the files, and with those in folders.
+/// A hash that changes with the files, including those in directories.
 fn stamp(files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files.iter().flat_map(|path| load::files(path)) {
@@ -95,7 +95,7 @@ fn stamp(files: &[PathBuf]) -> u64 {
     hasher.finish()
 }
 
-/// Which file it is, through links, and when it was written.
+/// Identity of a file (links followed), its size and its modification time.
 fn about(path: &Path) -> Option<[u64; 5]> {
     let about = fs::metadata(path).ok()?;
     Some([
@@ -111,7 +111,7 @@ fn about(path: &Path) -> Option<[u64; 5]> {
 mod tests {
     use super::*;
 
-    /// Updates as kubelet makes them: a new folder, and a link that is renamed onto the old one.
+    /// Updates files like the kubelet: a new directory, and a link that is renamed over the old one.
     #[test]
     fn a_config_map_changes_as_a_whole() {
         let folder = tempfile::tempdir().expect("a folder");
