@@ -323,7 +323,11 @@ impl Engine {
         let exit = &mut self.stages.exit;
         let mut news = exit.outlet.news();
         #[cfg(feature = "inventory")]
-        news.extend(exit.inventory.as_mut().and_then(InventoryKeeper::work));
+        if let Some(inventory) = &mut exit.inventory {
+            let unreadable = of_unreadable(self.pipeline.stats());
+            inventory.unreadable(&unreadable, self.pipeline.now_ns());
+            news.extend(inventory.work());
+        }
         news.extend(exit.bans.as_mut().and_then(Bans::news));
         news
     }
@@ -364,11 +368,17 @@ impl Engine {
         let detect = self.stages.detector.stats();
         let Stages {
             detector,
-            exit,
+            mut exit,
             outside,
             attribution,
             ..
         } = self.stages;
+        let unreadable = of_unreadable(&stats);
+        exit.outlet.unreadable(&unreadable);
+        #[cfg(feature = "inventory")]
+        if let Some(inventory) = &mut exit.inventory {
+            inventory.unreadable(&unreadable, self.pipeline.now_ns());
+        }
         let mut written = exit.outlet.close();
         if let Some(bans) = exit.bans {
             written.banned(bans.is_dry(), &bans.close());
