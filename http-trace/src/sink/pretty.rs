@@ -415,7 +415,7 @@ fn banned(ban: &Ban) -> String {
     let time = ban.seconds.map(|seconds| format!(" for {}", span(seconds)));
     let time = time.unwrap_or_default();
     match ban.outcome {
-        Outcome::Banned => format!("{client} is banned{time}"),
+        Outcome::Banning => format!("{client} is being banned{time}"),
         Outcome::InForce => format!("{client} is banned already"),
         Outcome::DryRun => format!("{client} would be banned{time}"),
         Outcome::Refused => format!(
