@@ -5,6 +5,7 @@
 
 pub mod finished;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -247,6 +248,12 @@ impl Engine {
         let detector = &self.stages.detector;
         let keeper = self.keeper.as_mut()?;
         keeper.work(detector.changes(), |snapshot| detector.save_some(snapshot))
+    }
+
+    /// Responses by server port, with `--listen`.
+    pub fn by_port(&self) -> BTreeMap<u16, u64> {
+        let metrics = self.stages.exit.metrics.as_ref();
+        metrics.map_or_else(BTreeMap::new, Metrics::by_port)
     }
 
     /// All metrics of `--listen`; `of_probe` are those of the probe.
