@@ -21,6 +21,7 @@ mod imitations_in_bodies_invent_nothing;
 mod lost_segments_invent_nothing;
 mod namespaces_and_servers_work;
 mod neighbours_hide_nothing_in_silence;
+mod nothing_is_contacted_that_was_not_configured;
 mod one_response_is_one_event;
 mod own_sockets_are_not_reported;
 mod privileges_are_dropped_once_it_traces;
