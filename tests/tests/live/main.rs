@@ -6,6 +6,7 @@ mod a_flood_of_connections_hides_no_exchange;
 mod a_forger_hides_nothing;
 mod a_lone_response_is_written_at_once;
 mod a_reload_loses_no_response;
+mod a_restart_reports_what_it_missed;
 mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
 mod bans_keep_attackers_out_and_nobody_else;
