@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use self::firewall::{Firewall, Order};
+use self::firewall::{Firewall, InForce, Order, Progress};
 use self::never::Never;
 use self::nft::Set;
 use crate::enrich::proxy::Trusted;
@@ -46,7 +46,7 @@ pub struct Plan {
 /// Number of alerts by outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Clients banned, or in a dry run those that would have been.
+    /// Clients that the firewall has confirmed as banned, or in a dry run those that would have been.
     pub banned: u64,
     /// Alerts whose client was not banned, for a reason.
     pub refused: u64,
@@ -62,11 +62,17 @@ pub struct Bans {
     plan: Plan,
     trusted: Trusted,
     never: Never,
-    /// End of each client's ban.
-    in_force: HashMap<IpAddr, Instant>,
+    /// What the firewall has confirmed; in a dry run, who would be banned.
+    in_force: InForce,
+    /// Bans that the firewall was asked for and has not confirmed, and their ends.
+    asked: InForce,
     /// `None` in a dry run.
     firewall: Option<Firewall>,
     counts: Counts,
+    /// A message that was not told yet.
+    news: Option<String>,
+    /// Whether it was told that the set cannot be read.
+    is_unread: bool,
 }
 
 impl Bans {
@@ -75,23 +81,20 @@ impl Bans {
     /// # Errors
     /// A message about what is wrong with the set.
     pub fn open(plan: Plan, trusted: Trusted, carry_out: bool) -> Result<Self, String> {
-        let mut in_force = HashMap::new();
         let firewall = match plan.lasts.filter(|_| carry_out) {
-            Some(_) => {
-                let (firewall, there) = Firewall::start(plan.set.clone(), plan.reset, plan.lift)?;
-                let now = Instant::now();
-                in_force.extend(there.iter().map(|(client, left)| (*client, now + *left)));
-                Some(firewall)
-            }
+            Some(_) => Some(Firewall::start(plan.set.clone(), plan.reset, plan.lift)?),
             None => None,
         };
         Ok(Bans {
             plan,
             trusted,
             never: Never::default(),
-            in_force,
+            in_force: HashMap::new(),
+            asked: HashMap::new(),
             firewall,
             counts: Counts::default(),
+            news: None,
+            is_unread: false,
         })
     }
 
@@ -107,6 +110,10 @@ impl Bans {
             return None;
         }
         let client = client(alert)?;
+        if let Some(firewall) = &self.firewall {
+            let progress = firewall.progress();
+            self.note(progress);
+        }
         let now = Instant::now();
         let ban = |outcome, seconds, reason| {
             Some(Ban {
@@ -116,15 +123,29 @@ impl Bans {
                 reason,
             })
         };
-        if let Some(until) = self.in_force.get(&client)
-            && *until > now
-        {
-            let left = Some((*until - now).as_secs());
-            return match self.firewall {
-                Some(_) => ban(Outcome::InForce, left, None),
+        let left = |bans: &InForce| {
+            let until = bans.get(&client).filter(|until| **until > now)?;
+            Some(Some((*until - now).as_secs()))
+        };
+        let order = |lasts, was_there| Order {
+            client,
+            lasts,
+            rule: alert.rule.id.to_string(),
+            was_there,
+        };
+        if let Some(left) = left(&self.in_force) {
+            return match (&self.firewall, self.plan.lasts) {
+                (Some(firewall), Some(lasts)) => {
+                    // Somebody may just have lifted it. If the queue is full, the next alert asks again.
+                    firewall.ban(order(lasts, true));
+                    ban(Outcome::InForce, left, None)
+                }
                 // Nobody is banned; the client was counted.
-                None => ban(Outcome::DryRun, self.plan.lasts.and(left), None),
+                _ => ban(Outcome::DryRun, self.plan.lasts.and(left), None),
             };
+        }
+        if let Some(left) = left(&self.asked) {
+            return ban(Outcome::Banning, left, None);
         }
         if let Some(reason) = self.reason_against(alert, client) {
             self.counts.refused += 1;
@@ -138,18 +159,12 @@ impl Bans {
             let seconds = self.plan.lasts.map(|lasts| lasts.as_secs());
             return ban(Outcome::DryRun, seconds, None);
         };
-        let order = Order {
-            client,
-            lasts,
-            rule: alert.rule.id.to_string(),
-        };
-        if !firewall.ban(order) {
+        if !firewall.ban(order(lasts, false)) {
             self.counts.failed += 1;
             return ban(Outcome::Refused, None, Some("the firewall is too slow"));
         }
-        self.in_force.insert(client, now + lasts);
-        self.counts.banned += 1;
-        ban(Outcome::Banned, Some(lasts.as_secs()), None)
+        self.asked.insert(client, now + lasts);
+        ban(Outcome::Banning, Some(lasts.as_secs()), None)
     }
 
     fn reason_against(&mut self, alert: &Alert, client: IpAddr) -> Option<&'static str> {
@@ -171,24 +186,40 @@ impl Bans {
         if self.firewall.is_some() && !self.plan.set.takes(client) {
             return Some("the set has the other IP version");
         }
-        if self.in_force.len() >= self.plan.most {
+        if self.in_force.len() + self.asked.len() >= self.plan.most {
             let now = Instant::now();
             self.in_force.retain(|_, until| *until > now);
         }
-        (self.in_force.len() >= self.plan.most).then_some("ban-most is reached")
+        (self.in_force.len() + self.asked.len() >= self.plan.most).then_some("ban-most is reached")
     }
 
-    /// Bans that failed since the last call, as a message; their clients may be banned again.
+    /// Takes over what the firewall has done. Clients that it has not banned may be banned again.
+    fn note(&mut self, progress: Progress) {
+        for client in progress.banned.iter().chain(&progress.failed) {
+            self.asked.remove(client);
+        }
+        self.counts.banned += progress.banned.len() as u64;
+        self.counts.failed += progress.failed.len() as u64;
+        if let Some(in_force) = progress.in_force {
+            self.in_force = in_force;
+        }
+        if let Some(why) = progress.unread.filter(|_| !self.is_unread) {
+            self.is_unread = true;
+            self.news = Some(format!("bans in force are not known: {why}"));
+        }
+        if let Some(why) = progress.why
+            && self.counts.failure.as_ref() != Some(&why)
+        {
+            self.news = Some(format!("cannot ban clients: {why}"));
+            self.counts.failure = Some(why);
+        }
+    }
+
+    /// Takes over what the firewall has done; a new reason why bans failed, as a message.
     pub fn news(&mut self) -> Option<String> {
-        let (failed, why) = self.firewall.as_ref()?.failed()?;
-        self.counts.failed += failed.len() as u64;
-        self.counts.banned = self.counts.banned.saturating_sub(failed.len() as u64);
-        failed.iter().for_each(|client| {
-            self.in_force.remove(client);
-        });
-        let is_new = self.counts.failure.as_ref() != Some(&why);
-        self.counts.failure = Some(why.clone());
-        is_new.then(|| format!("cannot ban clients: {why}"))
+        let progress = self.firewall.as_ref()?.progress();
+        self.note(progress);
+        self.news.take()
     }
 
     /// Counts so far.
@@ -203,12 +234,9 @@ impl Bans {
 
     /// Applies pending bans, and lifts the bans of this run if configured.
     pub fn close(mut self) -> Counts {
-        self.news();
         if let Some(firewall) = self.firewall.take() {
-            let (failed, why) = firewall.close();
-            self.counts.failed += failed;
-            self.counts.banned = self.counts.banned.saturating_sub(failed);
-            self.counts.failure = why.or(self.counts.failure);
+            self.note(firewall.close());
+            self.counts.failed += self.asked.len() as u64;
         }
         self.counts
     }

@@ -5,6 +5,7 @@
 
 pub mod finished;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -249,6 +250,12 @@ impl Engine {
         keeper.work(detector.changes(), |snapshot| detector.save_some(snapshot))
     }
 
+    /// Responses by server port, with `--listen`.
+    pub fn by_port(&self) -> BTreeMap<u16, u64> {
+        let metrics = self.stages.exit.metrics.as_ref();
+        metrics.map_or_else(BTreeMap::new, Metrics::by_port)
+    }
+
     /// All metrics of `--listen`; `of_probe` are those of the probe.
     pub fn metrics(&mut self, of_probe: &[Number]) -> String {
         let stats = self.pipeline.stats();
@@ -323,7 +330,11 @@ impl Engine {
         let exit = &mut self.stages.exit;
         let mut news = exit.outlet.news();
         #[cfg(feature = "inventory")]
-        news.extend(exit.inventory.as_mut().and_then(InventoryKeeper::work));
+        if let Some(inventory) = &mut exit.inventory {
+            let unreadable = of_unreadable(self.pipeline.stats());
+            inventory.unreadable(&unreadable, self.pipeline.now_ns());
+            news.extend(inventory.work());
+        }
         news.extend(exit.bans.as_mut().and_then(Bans::news));
         news
     }
@@ -364,11 +375,17 @@ impl Engine {
         let detect = self.stages.detector.stats();
         let Stages {
             detector,
-            exit,
+            mut exit,
             outside,
             attribution,
             ..
         } = self.stages;
+        let unreadable = of_unreadable(&stats);
+        exit.outlet.unreadable(&unreadable);
+        #[cfg(feature = "inventory")]
+        if let Some(inventory) = &mut exit.inventory {
+            inventory.unreadable(&unreadable, self.pipeline.now_ns());
+        }
         let mut written = exit.outlet.close();
         if let Some(bans) = exit.bans {
             written.banned(bans.is_dry(), &bans.close());

@@ -287,23 +287,24 @@ async fn exchange(
 fn answer(fields: &HeaderMap, received: &[u8]) -> Answer {
     let text = |name| Some(fields.get(name)?.to_str().ok()?.to_owned());
     let status = text("grpc-status").and_then(|status| status.parse().ok());
-    let unsaid = || match status {
-        Some(_) => String::new(),
-        None => "no status: no gRPC".to_owned(),
-    };
     // A call has one message. Compression was not offered, and a truncated message is invalid.
     let message = match received {
         [0, a, b, c, d, rest @ ..] => {
             let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-            rest.get(..length).unwrap_or_default()
+            (rest.len() == length).then_some(rest)
         }
-        _ => &[],
+        _ => None,
+    };
+    let (code, unsaid) = match status {
+        Some(code::OK) if message.is_none() => (code::INTERNAL, "OK without one whole message"),
+        Some(code) => (code, ""),
+        None => (code::UNKNOWN, "no status: no gRPC"),
     };
     Answer {
-        code: status.unwrap_or(code::UNKNOWN),
-        why: text("grpc-message").unwrap_or_else(unsaid),
+        code,
+        why: text("grpc-message").unwrap_or_else(|| unsaid.to_owned()),
         details: text("grpc-status-details-bin"),
-        message: Bytes::copy_from_slice(message),
+        message: Bytes::copy_from_slice(message.unwrap_or_default()),
     }
 }
 

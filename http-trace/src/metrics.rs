@@ -238,6 +238,17 @@ impl Metrics {
         }
     }
 
+    /// Responses by server port, as far as they have series of their own.
+    pub fn by_port(&self) -> BTreeMap<u16, u64> {
+        let mut ports = BTreeMap::new();
+        for (labels, (count, _)) in &self.responses.values {
+            if let Some((port, ..)) = labels {
+                *ports.entry(*port).or_default() += count;
+            }
+        }
+        ports
+    }
+
     /// Formats everything, including what happened to events and metrics of the agent.
     pub fn text(&mut self, written: &Written, of_agent: &[Number]) -> String {
         let mut out = String::new();

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::Body;
 use ureq::Error;
 use ureq::config::{Config, ConfigBuilder};
 use ureq::typestate::AgentScope;
@@ -34,6 +35,25 @@ pub fn config() -> ConfigBuilder<AgentScope> {
 pub fn agent(config: Config, own: OwnSockets) -> Agent {
     let connector = Open { own }.chain(RustlsConnector::default());
     Agent::with_parts(config, connector, DefaultResolver::default())
+}
+
+/// The longest answer that is read, in bytes.
+pub const LONGEST_ANSWER: u64 = 64 << 10;
+
+/// Reads an answer to its end. The time that it may take is that of its request (`timeout_global`).
+///
+/// # Errors
+/// In words: it is longer than [`LONGEST_ANSWER`], does not end in time, or breaks off.
+pub fn read_answer(body: &mut Body) -> Result<Vec<u8>, String> {
+    let read = body.with_config().limit(LONGEST_ANSWER + 1).read_to_vec();
+    match read {
+        Ok(answer) if answer.len() as u64 <= LONGEST_ANSWER => Ok(answer),
+        Ok(_) | Err(Error::BodyExceedsLimit(_)) => {
+            Err(format!("more than {} KiB", LONGEST_ANSWER >> 10))
+        }
+        Err(Error::Timeout(_)) => Err("no end of the answer in time".to_owned()),
+        Err(error) => Err(format!("an answer that breaks off ({error})")),
+    }
 }
 
 /// Enables keep-alive, so that a vanished peer is noticed within a minute.

@@ -126,12 +126,14 @@ impl Written {
 
     /// Notes bans, or in a dry run those that would have been made.
     pub fn banned(&mut self, is_dry: bool, counts: &Counts) {
-        let verb = if is_dry {
-            "would have been banned (dry run: give --ban-for to ban)"
-        } else {
-            "banned"
+        let mut line = match is_dry {
+            true => format!(
+                "{} would have been banned (dry run: give --ban-for to ban)",
+                counted(counts.banned, "client")
+            ),
+            // A client whose ban was lifted may have been banned again.
+            false => format!("{} made", counted(counts.banned, "ban")),
         };
-        let mut line = format!("{} {verb}", counted(counts.banned, "client"));
         if counts.refused > 0 {
             let _ = write!(
                 line,

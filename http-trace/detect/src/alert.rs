@@ -177,9 +177,9 @@ pub struct Ban {
 /// Outcome of the decision about a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The firewall was told to ban the client.
-    Banned,
-    /// An earlier ban is in force.
+    /// The firewall was told to ban the client, and has not confirmed it.
+    Banning,
+    /// The firewall has confirmed a ban of the client, and it has not expired.
     InForce,
     /// Dry run: the client would have been banned.
     DryRun,
@@ -189,7 +189,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All names.
-    pub const NAMES: [&str; 4] = ["banned", "in_force", "dry_run", "refused"];
+    pub const NAMES: [&str; 4] = ["banning", "in_force", "dry_run", "refused"];
 
     /// Name.
     pub const fn name(self) -> &'static str {

@@ -125,4 +125,29 @@ mod tests {
             assert!(!form.write(&report, None).is_empty(), "{name}");
         }
     }
+
+    #[test]
+    fn what_was_not_readable_is_told_within_bounds() {
+        let mut inventory = Inventory::new(Options::default());
+        let text = |inventory: &Inventory| Form::Table.write(&inventory.report(), None);
+        assert!(text(&inventory).contains("not readable nothing"));
+        for port in 1..=200 {
+            inventory.unreadable("TLS", port, u64::from(port == 7) * 1000 + 1);
+        }
+        inventory.unreadable(&"x".repeat(1000), 1, u64::MAX - 5);
+        assert_eq!(inventory.report().unreadable.len(), 65);
+        assert!(
+            inventory
+                .report()
+                .unreadable
+                .keys()
+                .all(|what| what.len() < 40)
+        );
+        let text = text(&inventory);
+        assert!(
+            text.contains("other, 1,001 TLS on :7, 1 TLS on :1,"),
+            "{text}"
+        );
+        assert!(text.contains("59 more kinds (connections)"), "{text}");
+    }
 }

@@ -225,12 +225,18 @@ impl Inventory {
         self.total.lost = self.total.lost.saturating_add(loss.count);
     }
 
+    /// Counts connections that are not readable.
+    pub fn unreadable(&mut self, protocol: &str, port: u16, count: u64) {
+        self.total.unreadable(&format!("{protocol}:{port}"), count);
+    }
+
     /// Builds the report.
     pub fn report(&self) -> Report {
         let Total {
             timeline,
             clients,
             lost,
+            unreadable,
             times_ns,
             left_out,
         } = self.total.clone();
@@ -281,6 +287,7 @@ impl Inventory {
             classes: class_counts(&timeline),
             clients: clients.shown(),
             lost,
+            unreadable,
             services,
             endpoints,
             broken_links: links,
@@ -338,6 +345,8 @@ pub struct Report {
     pub clients: String,
     /// Sum of the counts of all losses.
     pub lost: u64,
+    /// Connections that are not readable, by `PROTOCOL:PORT`.
+    pub unreadable: BTreeMap<String, u64>,
     /// Services, sorted by number of events, descending.
     pub services: Vec<Row>,
     /// Endpoints, in the same order.

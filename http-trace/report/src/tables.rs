@@ -93,6 +93,9 @@ const ALERTS: &[Column<AlertRow>] = &[
     text_of("last", |alert| alert.last.clone()),
 ];
 
+/// Kinds of connections that are not readable that the summary names.
+const UNREADABLE: usize = 6;
+
 /// Names and values of the summary at the top.
 pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let classes = report.classes.iter().map(|(class, count)| match *class {
@@ -112,6 +115,23 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
         0 => "nothing".to_owned(),
         lost => format!("{}: counts are lower bounds", grouped(lost)),
     };
+    let mut unreadable: Vec<_> = report.unreadable.iter().filter(|(_, n)| **n > 0).collect();
+    unreadable.sort_by_key(|(_, count)| Reverse(**count));
+    let more = unreadable.len().saturating_sub(UNREADABLE);
+    let each = unreadable.into_iter().take(UNREADABLE);
+    let mut each: Vec<String> = each
+        .map(|(what, count)| match what.rsplit_once(':') {
+            Some((protocol, port)) => format!("{} {protocol} on :{port}", grouped(*count)),
+            None => format!("{} {what}", grouped(*count)),
+        })
+        .collect();
+    if more > 0 {
+        each.push(format!("{more} more kinds"));
+    }
+    let unreadable = match each.is_empty() {
+        true => "nothing".to_owned(),
+        false => format!("{} (connections)", each.join(", ")),
+    };
     let left_out = &report.left_out;
     let mut facts = vec![
         ("time", time),
@@ -121,6 +141,7 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("endpoints", report.endpoints.len().to_string()),
         ("alerts", report.alerts.len().to_string()),
         ("lost", lost),
+        ("not readable", unreadable),
     ];
     for (what, count) in [
         ("events of more services", left_out.services),
@@ -262,7 +283,7 @@ const SPARED: [&str; 8] = [
 pub fn text(report: &Report, width: Option<usize>) -> String {
     let mut out = String::new();
     for (name, value) in facts(report) {
-        line(&mut out, &format!("{name:<10} {value}"));
+        line(&mut out, &format!("{name:<12} {value}"));
     }
     for mut table in tables(report) {
         for name in &SPARED[..2] {

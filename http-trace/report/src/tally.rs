@@ -150,6 +150,10 @@ impl Clients {
     }
 }
 
+/// Kinds of connections that are not readable, and the bytes of a kind's name, at most.
+const UNREADABLE: usize = 64;
+const LONGEST_UNREADABLE: usize = 32;
+
 /// Counters of the whole site.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -160,6 +164,8 @@ pub struct Total {
     pub clients: Clients,
     /// Sum of the counts of all losses.
     pub lost: u64,
+    /// Connections that are not readable, by `PROTOCOL:PORT`.
+    pub unreadable: BTreeMap<String, u64>,
     /// Times of the first and last event, Unix ns.
     pub times_ns: Option<(u64, u64)>,
     /// What exceeded a bound.
@@ -176,6 +182,17 @@ impl Total {
         self.timeline.add(event.time_ns / 1_000_000_000, &counts);
     }
 
+    /// Counts connections that are not readable; kinds beyond the bound count as `other`.
+    pub fn unreadable(&mut self, what: &str, count: u64) {
+        let has_room = self.unreadable.len() < UNREADABLE && what.len() <= LONGEST_UNREADABLE;
+        let what = match has_room || self.unreadable.contains_key(what) {
+            true => what,
+            false => "other",
+        };
+        let all = self.unreadable.entry(what.to_owned()).or_default();
+        *all = all.saturating_add(count);
+    }
+
     fn came(&mut self, first_ns: u64, last_ns: u64) {
         let (first, last) = self.times_ns.unwrap_or((first_ns, last_ns));
         self.times_ns = Some((first.min(first_ns), last.max(last_ns)));
@@ -186,6 +203,9 @@ impl Total {
         self.timeline.join(&other.timeline);
         self.clients.join(&other.clients, room);
         self.lost = self.lost.saturating_add(other.lost);
+        for (what, count) in &other.unreadable {
+            self.unreadable(what, *count);
+        }
         if let Some((first, last)) = other.times_ns {
             self.came(first, last);
         }

@@ -1,5 +1,5 @@
-//! Applies bans on a separate thread, so that a slow firewall delays nothing else. Knows nothing about
-//! alerts.
+//! Applies bans on a separate thread, so that a slow firewall delays nothing else, and knows what the firewall
+//! has confirmed. Knows nothing about alerts.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::nft::Set;
+use super::nft::{Element, Set};
 use crate::priority;
 
 /// Maximum number of queued bans, and of bans per batch.
@@ -16,6 +16,15 @@ const WAITING: usize = 4096;
 const AT_ONCE: usize = 256;
 /// How long queued bans are still applied at the end of a run.
 const LAST_WAIT: Duration = Duration::from_secs(5);
+/// How often the set is read while it has elements, besides where an order asks for it. Longer if reading it takes
+/// more than a hundredth of that time.
+const LOOK: Duration = Duration::from_secs(1);
+const SHARE: u32 = 100;
+/// Duration of a ban that does not expire.
+const FOR_GOOD: Duration = Duration::from_secs(1 << 30);
+
+/// The clients in the set, and until when they are.
+pub type InForce = HashMap<IpAddr, Instant>;
 
 /// A ban.
 #[derive(Clone, Debug)]
@@ -26,49 +35,67 @@ pub struct Order {
     pub lasts: Duration,
     /// The rule that caused it.
     pub rule: String,
+    /// Whether the client was in the set: then the set is read first, since others lift bans, too.
+    pub was_there: bool,
+}
+
+/// What has happened since the last call.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Clients that are in the set now.
+    pub banned: Vec<IpAddr>,
+    /// Clients that could not be banned.
+    pub failed: Vec<IpAddr>,
+    /// Why the last of them could not, or could not be lifted.
+    pub why: Option<String>,
+    /// Why the set could not be read.
+    pub unread: Option<String>,
+    /// What the set holds, if it has changed.
+    pub in_force: Option<InForce>,
 }
 
 /// Handle of the thread.
 #[derive(Debug)]
 pub struct Firewall {
     orders: SyncSender<Order>,
-    failed: Arc<Mutex<Failed>>,
+    progress: Arc<Mutex<Progress>>,
     ended: Receiver<()>,
 }
 
-#[derive(Debug, Default)]
-struct Failed {
-    clients: Vec<IpAddr>,
-    why: Option<String>,
-}
-
 impl Firewall {
-    /// Starts the thread, which looks up or creates the set. Returns the clients already in it with the time
-    /// left.
+    /// Starts the thread, which looks up or creates the set. Its first progress is what the set holds.
     ///
     /// # Errors
     /// A message about the set, or that the thread cannot be started.
-    pub fn start(
-        set: Set,
-        reset: bool,
-        lift: bool,
-    ) -> Result<(Self, Vec<(IpAddr, Duration)>), String> {
+    pub fn start(set: Set, reset: bool, lift: bool) -> Result<Self, String> {
         let (orders, waiting) = sync_channel::<Order>(WAITING);
         let (ready, is_ready) = sync_channel(1);
         let (end, ended) = sync_channel(1);
-        let failed = Arc::new(Mutex::new(Failed::default()));
-        let of_thread = Arc::clone(&failed);
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let of_thread = Arc::clone(&progress);
         let work = move || {
             priority::ordinary();
             #[cfg(target_os = "linux")]
             crate::privileges::hand_on();
-            let there = set.prepare(reset);
-            let is_usable = there.is_ok();
-            if ready.send(there).is_ok() && is_usable {
-                let of_this_run = carry_out(&set, &waiting, &of_thread);
-                if lift && !of_this_run.is_empty() {
-                    take_back(&set, of_this_run, &of_thread);
+            match set.prepare(reset) {
+                Ok(there) => {
+                    let mut keeper = Keeper {
+                        set,
+                        reset,
+                        progress: of_thread,
+                        in_force: HashMap::new(),
+                        of_this_run: HashMap::new(),
+                        read_every: LOOK,
+                    };
+                    keeper.hold(there);
+                    if ready.send(Ok(())).is_ok() {
+                        keeper.carry_out(&waiting);
+                        if lift {
+                            keeper.lift();
+                        }
+                    }
                 }
+                Err(why) => drop(ready.send(Err(why))),
             }
             let _ = end.send(());
         };
@@ -76,17 +103,12 @@ impl Firewall {
             .name("http-trace-ban".to_owned())
             .spawn(work)
             .map_err(|error| format!("cannot start the ban thread: {error}"))?;
-        let there = is_ready.recv().map_err(|_| "the ban thread failed")??;
-        // An element without a timeout is banned permanently.
-        const FOR_GOOD: Duration = Duration::from_secs(1 << 30);
-        let there = there.into_iter();
-        let there = there.map(|element| (element.client, element.left.unwrap_or(FOR_GOOD)));
-        let firewall = Firewall {
+        is_ready.recv().map_err(|_| "the ban thread failed")??;
+        Ok(Firewall {
             orders,
-            failed,
+            progress,
             ended,
-        };
-        Ok((firewall, there.collect()))
+        })
     }
 
     /// Queues a ban without blocking; `false` if the queue is full.
@@ -97,64 +119,151 @@ impl Firewall {
         }
     }
 
-    /// Clients whose ban failed since the last call, and why.
-    pub fn failed(&self) -> Option<(Vec<IpAddr>, String)> {
-        let mut failed = lock(&self.failed);
-        let why = failed.why.take()?;
-        Some((std::mem::take(&mut failed.clients), why))
+    /// What has happened since the last call.
+    pub fn progress(&self) -> Progress {
+        std::mem::take(&mut *lock(&self.progress))
     }
 
-    /// Applies queued bans for at most 5 s. Returns the number of failed bans, and why.
-    pub fn close(self) -> (u64, Option<String>) {
+    /// Applies queued bans for at most 5 s.
+    pub fn close(self) -> Progress {
         drop(self.orders);
         let slow = matches!(
             self.ended.recv_timeout(LAST_WAIT),
             Err(RecvTimeoutError::Timeout)
         );
-        let mut failed = lock(&self.failed);
-        let late = slow.then(|| "nft timed out".to_owned());
-        (failed.clients.len() as u64, failed.why.take().or(late))
+        let mut last = std::mem::take(&mut *lock(&self.progress));
+        if slow && last.why.is_none() {
+            last.why = Some("nft timed out".to_owned());
+        }
+        last
     }
 }
 
-fn lock(failed: &Mutex<Failed>) -> MutexGuard<'_, Failed> {
-    failed.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Applies bans until the queue is closed. Returns the banned clients and the end of each ban.
-fn carry_out(
-    set: &Set,
-    waiting: &Receiver<Order>,
-    failed: &Mutex<Failed>,
-) -> HashMap<IpAddr, Instant> {
-    let mut banned = HashMap::new();
-    while let Ok(first) = waiting.recv() {
-        let mut orders = vec![first];
-        orders.extend(waiting.try_iter().take(AT_ONCE - 1));
-        let begun = Instant::now();
-        let all = orders.iter().map(|o| (o.client, o.lasts, o.rule.as_str()));
-        match set.add(all) {
-            Ok(()) => {
-                let until = orders.iter().map(|o| (o.client, begun + o.lasts));
-                banned.extend(until);
-                banned.retain(|_, until| *until > begun);
-            }
-            Err(why) => {
-                let mut failed = lock(failed);
-                failed.clients.extend(orders.iter().map(|o| o.client));
-                failed.why = Some(why);
+/// The thread.
+struct Keeper {
+    set: Set,
+    reset: bool,
+    progress: Arc<Mutex<Progress>>,
+    /// As the set was read last, and what was added since.
+    in_force: InForce,
+    /// Clients that this run has banned.
+    of_this_run: InForce,
+    read_every: Duration,
+}
+
+impl Keeper {
+    /// Applies bans until the queue is closed, and reads the set from time to time while it has elements.
+    fn carry_out(&mut self, waiting: &Receiver<Order>) {
+        let mut read = Instant::now();
+        loop {
+            let first = match self.in_force.is_empty() {
+                true => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => {
+                    let due = read + self.read_every;
+                    waiting.recv_timeout(due.saturating_duration_since(Instant::now()))
+                }
+            };
+            match first {
+                Ok(first) => {
+                    let mut orders = vec![first];
+                    orders.extend(waiting.try_iter().take(AT_ONCE - 1));
+                    if orders.iter().any(|order| order.was_there) {
+                        self.look();
+                        orders.retain(|o| !o.was_there || !self.in_force.contains_key(&o.client));
+                    }
+                    if !orders.is_empty() {
+                        self.add(&orders);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    read = Instant::now();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
-    banned
-}
 
-/// Lifts bans that have not expired.
-fn take_back(set: &Set, banned: HashMap<IpAddr, Instant>, failed: &Mutex<Failed>) {
-    let now = Instant::now();
-    let left = banned.into_iter().filter(|(_, until)| *until > now);
-    let left: Vec<IpAddr> = left.map(|(client, _)| client).collect();
-    if let Err(why) = set.lift(&left) {
-        lock(failed).why = Some(why);
+    fn add(&mut self, orders: &[Order]) {
+        let begun = Instant::now();
+        let all = || orders.iter().map(|o| (o.client, o.lasts, o.rule.as_str()));
+        let added = self.set.add(all()).or_else(|why| {
+            // A reload of the firewall may have removed the table.
+            let there = self.set.prepare(self.reset).map_err(|_| why)?;
+            self.hold(there);
+            self.set.add(all())
+        });
+        let clients = orders.iter().map(|order| order.client);
+        match added {
+            Ok(()) => {
+                for order in orders {
+                    self.in_force.insert(order.client, begun + order.lasts);
+                    self.of_this_run.insert(order.client, begun + order.lasts);
+                }
+                self.of_this_run.retain(|_, until| *until > begun);
+                self.tell(|progress| progress.banned.extend(clients));
+            }
+            // One that the set cannot take, as where a network in it has the client already, fails alone.
+            Err(_) if orders.len() > 1 => {
+                for order in orders {
+                    self.add(std::slice::from_ref(order));
+                }
+            }
+            Err(why) => self.tell(|progress| {
+                progress.failed.extend(clients);
+                progress.why = Some(why);
+            }),
+        }
+    }
+
+    /// Reads the set.
+    fn look(&mut self) {
+        let begun = Instant::now();
+        match self.set.list() {
+            Ok(there) => self.hold(there),
+            // Without the set nobody is banned.
+            Err(why) => {
+                self.in_force.clear();
+                self.tell(|progress| progress.unread = Some(why));
+            }
+        }
+        self.read_every = LOOK.max(begun.elapsed() * SHARE);
+    }
+
+    /// Takes over what the set holds.
+    fn hold(&mut self, there: Vec<Element>) {
+        let now = Instant::now();
+        // `nft` cuts fractions of a second off.
+        const CUT: Duration = Duration::from_secs(1);
+        let until = |left: Option<Duration>| now + left.map_or(FOR_GOOD, |left| left + CUT);
+        self.in_force.clear();
+        let there = there.into_iter();
+        self.in_force
+            .extend(there.map(|element| (element.client, until(element.left))));
+        self.of_this_run
+            .retain(|client, _| self.in_force.contains_key(client));
+        self.tell(|_| {});
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = lock(&self.progress);
+        change(&mut progress);
+        progress.in_force = Some(self.in_force.clone());
+    }
+
+    /// Lifts the bans of this run that have not expired.
+    fn lift(&self) {
+        let now = Instant::now();
+        let left = self.of_this_run.iter().filter(|(_, until)| **until > now);
+        let left: Vec<IpAddr> = left.map(|(client, _)| *client).collect();
+        if !left.is_empty()
+            && let Err(why) = self.set.lift(&left)
+        {
+            lock(&self.progress).why = Some(why);
+        }
     }
 }

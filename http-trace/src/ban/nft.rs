@@ -2,13 +2,18 @@
 //! creates, fills, lists and empties it. Decides nothing about clients.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// How long `nft` may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where banned clients are stored: two sets in a table, one per IP version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,6 +319,17 @@ fn quotable(text: &str) -> String {
     text.chars().map(plain).take(96).collect()
 }
 
+/// Reads everything on a separate thread.
+fn read(from: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (done, all) = sync_channel(1);
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.map(|mut from| from.read_to_end(&mut bytes));
+        let _ = done.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    all
+}
+
 /// Runs the program and returns its output.
 fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
     let mut command = Command::new("nft");
@@ -326,16 +342,26 @@ fn nft(arguments: &[&str], input: &str) -> Result<String, String> {
         std::io::ErrorKind::NotFound => "nft not found in PATH; install nftables".to_owned(),
         _ => format!("nft: {error}"),
     })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // `nft` reads all input before it prints; if it exits early, its output says why.
-        let _ = stdin.write_all(input.as_bytes());
+    // If it exits early, its output says why.
+    let (stdin, input) = (child.stdin.take(), input.to_owned());
+    thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+    let (printed, said) = (read(child.stdout.take()), read(child.stderr.take()));
+    let deadline = Instant::now() + PATIENCE;
+    let end = |from: &Receiver<String>| {
+        from.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    };
+    let status = match (end(&printed), end(&said)) {
+        (Ok(printed), Ok(said)) => child.wait().map(|status| (status, printed, said)),
+        _ => {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("nft did not end in {} s", PATIENCE.as_secs()));
+        }
+    };
+    let (status, printed, said) = status.map_err(|error| format!("nft: {error}"))?;
+    if status.success() {
+        return Ok(printed);
     }
-    let output = child.wait_with_output();
-    let output = output.map_err(|error| format!("nft: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
     let first = said.lines().find(|line| !line.trim().is_empty());
     let first = first.unwrap_or("failed without a message").trim();
     let hint = match first.contains("Operation not permitted") {

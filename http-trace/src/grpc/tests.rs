@@ -112,7 +112,7 @@ fn calls_arrive_whole_however_little_a_server_takes_at_once() {
 
 #[test]
 fn a_server_that_has_left_is_called_anew() {
-    let (mut client, got) = grpc(100, 1, b"", &[("grpc-status", "0")]);
+    let (mut client, got) = grpc(100, 1, b"\0\0\0\0\0", &[("grpc-status", "0")]);
     for n in 0..3 {
         assert_eq!(call(&mut client, b"x").expect("an answer").code, 0);
         assert_eq!(got.recv().expect("it came").0, n);
@@ -131,9 +131,11 @@ fn what_is_not_said_to_be_well_is_not() {
             14,
             b"",
         ),
-        (b"\0\0\0\0\x09cut", &[("grpc-status", "0")], 0, b""),
-        (b"\x01\0\0\0\x01z", &[("grpc-status", "0")], 0, b""),
-        (b"\0\xff\xff\xff\xffz", &[("grpc-status", "0")], 0, b""),
+        (b"", &[("grpc-status", "0")], 13, b""),
+        (b"\0\0\0\0\x09cut", &[("grpc-status", "0")], 13, b""),
+        (b"\0\0\0\0\x01ab", &[("grpc-status", "0")], 13, b""),
+        (b"\x01\0\0\0\x01z", &[("grpc-status", "0")], 13, b""),
+        (b"\0\xff\xff\xff\xffz", &[("grpc-status", "0")], 13, b""),
     ] {
         let (mut client, _got) = grpc(100, 9, body, trailers);
         let answer = call(&mut client, b"x").expect("an answer");

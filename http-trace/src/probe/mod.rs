@@ -408,6 +408,15 @@ impl Probe {
             .collect()
     }
 
+    /// Names of the interfaces that are traced once they are up.
+    pub fn down_interfaces(&self) -> Vec<Arc<str>> {
+        let known = self.interfaces.known().values();
+        known
+            .filter(|i| !i.up && self.wanted.contains(&i.name))
+            .map(|i| i.name.clone())
+            .collect()
+    }
+
     /// Attaches to new interfaces and detaches from unwanted ones.
     fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
         for index in self.attached.indexes() {

@@ -49,6 +49,18 @@ fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     Ok(words.join(", "))
 }
 
+/// Whether this process may load programs at all, whatever the hook.
+///
+/// # Errors
+/// A message.
+pub fn may_load() -> Result<(), String> {
+    let asked = is_helper_supported(
+        ProgramType::SocketFilter,
+        BpfHelper::BPF_FUNC_skb_load_bytes,
+    );
+    asked.map(drop).map_err(|error| error.to_string())
+}
+
 /// Interfaces with filters of ours at clsact that no running http-trace holds; `clean` deletes these filters.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::confine::confine;
 use super::exit::Ended;
+use super::limits::soft;
 use super::live::{nothing_readable, options, tc_mode, work};
 use super::stop::Stop;
 use crate::cli::Doctor;
@@ -87,7 +88,7 @@ impl Report {
 /// works but may not see everything, 2 if it cannot work.
 pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
     let mut report = Report::default();
-    kernel(&mut report);
+    kernel(config, &mut report);
     capabilities(config, &mut report);
     for hook in [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp] {
         let (state, found) = match trial::try_hook(hook, tc_mode(config)) {
@@ -133,19 +134,23 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
 }
 
 /// Reports kernel release and features.
-fn kernel(report: &mut Report) {
+fn kernel(config: &Config, report: &mut Report) {
     let read = |path: &str| {
         let text = fs::read_to_string(path).ok();
         text.map(|text| text.trim().to_owned())
     };
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let btf = Path::new("/sys/kernel/btf/vmlinux").exists();
-    let btf = if btf { "with" } else { "without" };
-    report.add(
-        "kernel",
-        State::Good,
-        format!("{release}, {btf} BTF (not needed)"),
-    );
+    report.add("kernel", State::Good, release.clone());
+    let has_btf = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let (state, found) = match (has_btf, config.names_processes()) {
+        (true, _) => (State::Good, "present"),
+        (false, true) => (
+            State::Limited,
+            "absent: processes, containers and pods are not named",
+        ),
+        (false, false) => (State::Good, "absent; only names of processes need it"),
+    };
+    report.add("btf", state, found);
     let lockdown = read("/sys/kernel/security/lockdown").unwrap_or_else(|| "[none]".to_owned());
     let (state, found) = match lockdown.contains("[confidentiality]") {
         true => (State::Bad, "confidentiality: programs cannot read packets"),
@@ -156,28 +161,66 @@ fn kernel(report: &mut Report) {
     let seccomp = status
         .lines()
         .find_map(|line| line.strip_prefix("Seccomp:"));
-    let found = match seccomp.map(str::trim) {
-        None | Some("0") => "no filter",
-        Some(_) => "filtered; the filter must allow bpf(2)",
-    };
-    report.add("seccomp", State::Good, found);
+    let (state, found) = filtered(seccomp.map(str::trim), trial::may_load());
+    report.add("seccomp", state, found);
     let limits = read("/proc/self/limits").unwrap_or_default();
-    let memlock = limits
-        .lines()
-        .find_map(|l| l.strip_prefix("Max locked memory"));
-    let memlock = memlock.and_then(|rest| rest.split_whitespace().next());
-    let memlock = memlock.unwrap_or("unknown");
-    report.add(
-        "memlock",
-        State::Good,
-        format!("{memlock} (limits maps only before Linux 5.11)"),
+    let (state, found) = memlock(
+        &release,
+        soft(&limits, "Max locked memory"),
+        config.ring_size as u64,
     );
+    report.add("memlock", state, found);
     let mounts = read("/proc/mounts").unwrap_or_default();
     let found = match mounts.contains(" cgroup2 ") {
         true => "v2 mounted",
         false => "v2 not mounted: hook cgroup is not available",
     };
     report.add("cgroups", State::Good, found);
+}
+
+/// Judges the mode of `Seccomp:` in `/proc/PID/status`, and whether a program could be loaded.
+fn filtered(mode: Option<&str>, loaded: Result<(), String>) -> (State, String) {
+    match (mode, loaded) {
+        (None | Some("0"), Ok(())) => (State::Good, "no filter".to_owned()),
+        // That something else refuses it, other checks say.
+        (None | Some("0"), Err(_)) => (State::Good, "no filter".to_owned()),
+        (Some(_), Ok(())) => (State::Good, "filtered; bpf(2) is allowed".to_owned()),
+        (Some(_), Err(why)) => (
+            State::Bad,
+            format!(
+                "filtered, and bpf(2) fails ({why}): allow bpf and perf_event_open in the profile"
+            ),
+        ),
+    }
+}
+
+/// Maps other than the ring buffer, in bytes, at most.
+const MAPS: u64 = 64 << 20;
+
+/// Judges the limit of locked memory (bytes; `None`: unlimited), which bounds maps before Linux 5.11.
+fn memlock(release: &str, limit: Option<u64>, ring: u64) -> (State, String) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next()?.parse::<u32>().ok();
+    let is_bound =
+        matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11));
+    let shown = limit.map_or("unlimited".to_owned(), |bytes| {
+        format!("{} KiB", bytes >> 10)
+    });
+    let needed = ring + MAPS;
+    match (is_bound, limit) {
+        (false, _) => (
+            State::Good,
+            format!("{shown}; does not limit maps on this kernel"),
+        ),
+        (true, Some(limit)) if limit < needed => (
+            State::Bad,
+            format!(
+                "{shown}, which limits maps before Linux 5.11: set it to {} MiB (LimitMEMLOCK=, `ulimit -l`)",
+                needed >> 20
+            ),
+        ),
+        (true, _) => (State::Good, shown),
+    }
 }
 
 fn capabilities(config: &Config, report: &mut Report) {
@@ -218,6 +261,13 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         some => (State::Good, some),
     };
     report.add("interfaces", state, found);
+    for name in probe.down_interfaces() {
+        let found = match config.no_hotplug {
+            true => format!("{name} is down, and is not traced when it comes up: --no-hotplug"),
+            false => format!("{name} is down; it is traced once it is up"),
+        };
+        report.add("interfaces", State::Good, found);
+    }
     for notice in &notices {
         match notice {
             Notice::Attached(_) | Notice::Detached(_) => {}
@@ -290,7 +340,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         ),
     );
     let unreadable = stats.unreadable.clone();
-    for (port, responses) in by_port(&engine.metrics(&[])) {
+    for (port, responses) in engine.by_port() {
         let found = format!("{} on {}", counted(responses, "response"), named(port));
         report.add("readable", State::Good, found);
     }
@@ -313,21 +363,6 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     }
     engine.finish();
     Ok(())
-}
-
-/// Responses by server port, from the metrics text.
-fn by_port(metrics: &str) -> BTreeMap<u16, u64> {
-    let mut ports = BTreeMap::new();
-    let series = metrics.lines();
-    for line in series.filter_map(|line| line.strip_prefix("http_trace_responses_total{")) {
-        if let Some((_, rest)) = line.split_once("server_port=\"")
-            && let Some((port, count)) = rest.split_once("\"} ")
-            && let (Ok(port), Ok(count)) = (port.parse(), count.parse::<u64>())
-        {
-            *ports.entry(port).or_default() += count;
-        }
-    }
-    ports
 }
 
 /// Names of listening processes by port, as far as /proc shows them.
@@ -358,4 +393,33 @@ fn listeners() -> BTreeMap<u16, String> {
         }
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_and_limits_are_judged() {
+        let refused = || Err("EPERM".to_owned());
+        for (mode, loaded, state) in [
+            (None, Ok(()), State::Good),
+            (Some("0"), refused(), State::Good),
+            (Some("2"), Ok(()), State::Good),
+            (Some("2"), refused(), State::Bad),
+            (Some("1"), refused(), State::Bad),
+        ] {
+            assert_eq!(filtered(mode, loaded).0, state, "{mode:?}");
+        }
+        for (release, limit, state) in [
+            ("6.1.0-28-amd64", Some(65536), State::Good),
+            ("5.11.0", Some(65536), State::Good),
+            ("5.10.0-8", Some(65536), State::Bad),
+            ("4.19.0", Some(1 << 30), State::Good),
+            ("5.4.0", None, State::Good),
+            ("", Some(65536), State::Good),
+        ] {
+            assert_eq!(memlock(release, limit, 16 << 20).0, state, "{release}");
+        }
+    }
 }

@@ -62,12 +62,57 @@ const BEFORE: &str = "http-trace: ";
 /// Prints a line on standard error; on a terminal, broken between words.
 pub fn say(line: &str) {
     clear_line(false);
+    let stderr = std::io::stderr();
+    let width = terminal_size_of(&stderr).map(|(width, _)| width.0.into());
+    // Nobody reads it if standard error is closed.
+    let _ = writeln!(stderr.lock(), "{}", shown(line, width));
+}
+
+/// The line as it is printed, on a terminal of so many columns if there is one.
+fn shown(line: &str, width: Option<usize>) -> String {
     // It may hold names of files, interfaces and rules that others chose.
     let mut line = lines_for_terminal(line);
-    let stderr = std::io::stderr();
-    if let Some((width, _)) = terminal_size_of(&stderr) {
-        line = wrapped(&line, width.0.into(), BEFORE.len(), 2);
+    if let Some(width) = width {
+        line = wrapped(&line, width, BEFORE.len(), 2);
     }
-    // Nobody reads it if standard error is closed.
-    let _ = writeln!(stderr.lock(), "{BEFORE}{line}");
+    format!("{BEFORE}{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::columns::columns;
+
+    #[test]
+    fn lines_break_between_words_on_a_terminal_alone() {
+        let url = format!("http://127.0.0.1/{}", "x".repeat(100));
+        for words in [
+            "a word ".repeat(60),
+            "日本 語 ".repeat(40),
+            format!("see {url} now"),
+        ] {
+            let line = words.trim_end();
+            assert_eq!(shown(line, None), format!("{BEFORE}{line}"));
+            for width in [1, 20, 80, 200] {
+                let shown = shown(line, Some(width));
+                let fits =
+                    |line: &str| columns(line) <= width || line.split_whitespace().count() <= 2;
+                assert!(shown.lines().all(fits), "{width}: {shown}");
+                let again: Vec<&str> = shown.split_whitespace().skip(1).collect();
+                assert_eq!(again.join(" "), line, "{width}");
+            }
+        }
+        assert_eq!(shown("a\u{1b}[2J", Some(80)), format!("{BEFORE}a\\x1b[2J"));
+    }
+
+    #[test]
+    fn several_lines_are_wrapped_each() {
+        let line = format!(
+            "{}\n{}",
+            "a ".repeat(30).trim_end(),
+            "b ".repeat(30).trim_end()
+        );
+        let shown = shown(&line, Some(80));
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+    }
 }

@@ -82,7 +82,7 @@ fn bounds(config: &Config, live: bool) -> u64 {
 }
 
 /// The soft limit of this name, if set.
-fn soft(limits: &str, name: &str) -> Option<u64> {
+pub(super) fn soft(limits: &str, name: &str) -> Option<u64> {
     let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }

@@ -104,6 +104,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         Ok(started) => started,
         Err(why) => return cannot_start(&why),
     };
+    let traces_since_ns = probe.clock.now_ns();
     let traced = probe.traced_interfaces();
     if traced.is_empty() {
         say(&no_interface(config));
@@ -176,6 +177,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         session.engine.pipeline().set_interface(index, name);
     }
     add_hidden(hidden_before, &mut session.engine);
+    session.add_gap(traces_since_ns);
     let mut service = Service::ready(Instant::now());
     if let Some(listener) = &listener {
         listener.ready();

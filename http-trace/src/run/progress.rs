@@ -4,10 +4,13 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use terminal_size::terminal_size_of;
+
 use super::exit::clear_line;
 use crate::capture::Replay;
 use crate::config::Config;
 use crate::sink::Place;
+use crate::text::columns::cut;
 
 /// Update interval, and the delay before the first one: most captures are read sooner.
 const EVERY: Duration = Duration::from_millis(250);
@@ -50,6 +53,8 @@ impl Progress {
         self.next = Instant::now() + EVERY;
         let (bytes, total) = replay.progress();
         let line = line(bytes, total, self.begun.elapsed());
+        let columns = terminal_size_of(io::stderr()).map(|(columns, _)| columns.0.into());
+        let line = fitted(&line, columns);
         clear_line(true);
         let mut stderr = io::stderr().lock();
         let _ = write!(stderr, "{line}").and_then(|()| stderr.flush());
@@ -60,6 +65,15 @@ impl Drop for Progress {
     fn drop(&mut self) {
         clear_line(false);
     }
+}
+
+/// Cut to the columns of the terminal, of which the last may hold the cursor: what is broken into two lines cannot
+/// be erased.
+fn fitted(line: &str, columns: Option<usize>) -> String {
+    cut(
+        line,
+        columns.map_or(usize::MAX, |columns| columns.saturating_sub(1)),
+    )
 }
 
 /// Formats `120 of 480 MB read (25 %), 60 MB/s, 6 s left`.
@@ -89,6 +103,15 @@ fn line(bytes: u64, total: Option<u64>, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_stays_one_on_any_terminal() {
+        let line = line(120_000_000, Some(480_000_000), Duration::from_secs(2));
+        assert_eq!(fitted(&line, None), line);
+        assert_eq!(fitted(&line, Some(80)), line);
+        assert_eq!(fitted(&line, Some(20)), "120 of 480 MB read…");
+        assert!(fitted(&line, Some(0)).chars().count() <= 1);
+    }
 
     #[test]
     fn lines_say_how_far_how_fast_and_how_long() {

@@ -21,6 +21,7 @@ use crate::state_file::taken::Taken;
 use crate::summary::counted;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Restored};
+use http_trace_model::event::{Loss, LossUnit};
 use http_trace_model::shown::span;
 
 /// A run in progress; see the module.
@@ -33,6 +34,8 @@ pub struct Session {
     rules: Rules,
     changes: Option<Changes>,
     problems: Vec<String>,
+    /// Until when earlier runs with this `--state` have traced, Unix ns.
+    traced_until_ns: Option<u64>,
 }
 
 /// Slow preparation that needs no privileges, done beside the loading of programs so that records need not
@@ -85,7 +88,7 @@ impl Session {
             }
             engine.ban(bans);
         }
-        restore(config, &mut engine);
+        let traced_until_ns = restore(config, &mut engine);
         let changes = watch(config).map_err(|why| {
             say(&format!("files cannot be watched: {why}"));
             Ended::CannotStart
@@ -97,12 +100,32 @@ impl Session {
             rules,
             changes,
             problems: Vec::new(),
+            traced_until_ns,
         })
     }
 
     /// Whether the run was asked to stop.
     pub fn is_stopped(&self) -> bool {
         self.stop.is_requested()
+    }
+
+    /// Reports what crossed between an earlier run with this `--state` and this one, which traces since then (Unix
+    /// ns): nobody knows how much.
+    #[cfg_attr(
+        not(feature = "live"),
+        expect(dead_code, reason = "what is recorded has no gap")
+    )]
+    pub fn add_gap(&mut self, since_ns: u64) {
+        if let Some(until_ns) = self.traced_until_ns.filter(|until_ns| *until_ns < since_ns) {
+            self.engine.pipeline().add_loss(&Loss {
+                count: 1,
+                unit: LossUnit::Hooks,
+                place: "not_running",
+                since_ns: until_ns,
+                until_ns: since_ns,
+                detail: Some("no run with this --state".into()),
+            });
+        }
     }
 
     /// Records a read error, to be printed at the end where it is not overlooked.
@@ -246,11 +269,9 @@ pub fn started(config: &Config, from: &str) {
 }
 
 /// Restores the file of `--state` and keeps it from now on. An unusable file is moved aside with a message;
-/// if that fails, it is left alone and nothing is kept.
-fn restore(config: &Config, engine: &mut Engine) {
-    let Some(path) = &config.state else {
-        return;
-    };
+/// if that fails, it is left alone and nothing is kept. Returns until when earlier runs have traced, Unix ns.
+fn restore(config: &Config, engine: &mut Engine) -> Option<u64> {
+    let path = config.state.as_ref()?;
     let name = path.display();
     let (taken, read) = Taken::take(path);
     let read = match read {
@@ -263,7 +284,8 @@ fn restore(config: &Config, engine: &mut Engine) {
                     "no state is kept in {name}: {}; name another file or remove this one",
                     BadSnapshot::NotOurs
                 ));
-                return engine.keep_nothing();
+                engine.keep_nothing();
+                return None;
             }
             restored => Some(restored.map_err(|why| why.to_string())),
         },
@@ -272,11 +294,18 @@ fn restore(config: &Config, engine: &mut Engine) {
     let Some(mut taken) = taken else {
         let why = read.and_then(Result::err).unwrap_or_default();
         say(&format!("no state is kept in {name}: {why}"));
-        return engine.keep_nothing();
+        engine.keep_nothing();
+        return None;
     };
+    let mut until_ns = None;
     match read {
-        Some(Ok(restored)) if !config.quiet => say(&went_on(&name.to_string(), restored)),
-        None | Some(Ok(_)) => {}
+        Some(Ok(restored)) => {
+            until_ns = Some(restored.until_ns).filter(|until_ns| *until_ns > 0);
+            if !config.quiet {
+                say(&went_on(&name.to_string(), restored));
+            }
+        }
+        None => {}
         Some(Err(why)) => match taken.move_aside() {
             Ok(aside) => say(&format!(
                 "state {name} not used: {why}; moved to {}",
@@ -287,13 +316,15 @@ fn restore(config: &Config, engine: &mut Engine) {
                     "state {name} not used: {why}; it cannot be moved aside, so no state is kept: \
                      {error}"
                 ));
-                return engine.keep_nothing();
+                engine.keep_nothing();
+                return None;
             }
         },
     }
     engine.keep(Keeper::new(taken, config.state_interval, config.state_size));
     #[cfg(feature = "inventory")]
     keep_inventory(config, path, engine);
+    until_ns
 }
 
 /// Also keeps the inventory, unless the run only tests rules.

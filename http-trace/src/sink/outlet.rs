@@ -302,6 +302,13 @@ impl Outlet {
         }
     }
 
+    /// Tells the outputs, before they are closed, which connections were not readable: protocol, port and count.
+    pub fn unreadable(&mut self, items: &[(&str, u16, u64)]) {
+        for one in &mut self.outputs {
+            one.render.unreadable(items);
+        }
+    }
+
     /// Whether as many events as were asked for are written.
     pub fn is_full(&self) -> bool {
         self.left == Some(0)

@@ -29,7 +29,7 @@ const URL_WIDTH: usize = 40;
 const ENDS_WIDTH: usize = 48;
 const PROCESS_WIDTH: usize = 24;
 
-/// Columns of methods, most of which are shorter, and the most of one.
+/// Columns of methods, most of which are shorter, and the most of one: what is longer takes them from its URL.
 const METHOD_WIDTH: usize = 7;
 const LONGEST_METHOD: usize = 16;
 
@@ -138,20 +138,21 @@ impl Pretty {
         self.url_width = self.url_width.max(columns(&url));
         let mut url_width = URL_WIDTH;
         if let Some(width) = self.width {
-            let taken = rest + columns(&method) + self.ends_width.max(columns(&ends));
+            let taken = rest + METHOD_WIDTH + self.ends_width.max(columns(&ends));
             let room = width.saturating_sub(taken);
             if width < NARROW || room < LEAST_URL {
                 return self.narrow_line(event, width);
             }
             // URLs make room for processes, as long as they have some themselves.
-            let beside = room.saturating_sub(self.process_width.max(columns(&process)));
-            if beside < LEAST_URL {
+            let left = room.saturating_sub(self.process_width.max(columns(&process)));
+            if left < LEAST_URL {
                 process.clear();
                 url_width = self.url_width.min(room);
             } else {
-                url_width = self.url_width.min(beside);
+                url_width = self.url_width.min(left);
             }
         }
+        let url_width = beside(&method, url_width);
         let url = padded(cut(&url, url_width), url_width);
         let ends = padded(ends, self.ends_width);
         self.put(format_args!(
@@ -172,11 +173,12 @@ impl Pretty {
         let time = self.clock(event.time_ns);
         let time = time.get(..8).unwrap_or(&time);
         let (status, method) = status_and_method(event);
-        let room = width.saturating_sub(NARROW_REST + columns(&method));
+        let room = width.saturating_sub(NARROW_REST + METHOD_WIDTH);
         let client = event.client_ip().to_string();
         let client_width = room.saturating_sub(LEAST_URL).max(CLIENT_WIDTH);
         let client = padded(cut_middle(&client, client_width), CLIENT_WIDTH);
         let url_width = room.saturating_sub(columns(&client)).max(LEAST_URL / 2);
+        let url_width = beside(&method, url_width);
         let url = padded(cut(&url(event), url_width), url_width);
         let latency = latency_of(event);
         self.put(format_args!(
@@ -367,6 +369,11 @@ fn status_and_method(event: &HttpEvent) -> (String, String) {
     (status, padded(method, METHOD_WIDTH))
 }
 
+/// Columns that a method leaves its URL, so that the columns right of it stay where they are.
+fn beside(method: &str, url_width: usize) -> usize {
+    url_width.saturating_sub(columns(method).saturating_sub(METHOD_WIDTH))
+}
+
 /// What was counted, and of what: the second line of an alert.
 fn details(alert: &Alert) -> String {
     let mut out = format!("{}: ", Escaped(alert.rule.id.as_bytes()));
@@ -408,7 +415,7 @@ fn banned(ban: &Ban) -> String {
     let time = ban.seconds.map(|seconds| format!(" for {}", span(seconds)));
     let time = time.unwrap_or_default();
     match ban.outcome {
-        Outcome::Banned => format!("{client} is banned{time}"),
+        Outcome::Banning => format!("{client} is being banned{time}"),
         Outcome::InForce => format!("{client} is banned already"),
         Outcome::DryRun => format!("{client} would be banned{time}"),
         Outcome::Refused => format!(

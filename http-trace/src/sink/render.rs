@@ -30,6 +30,8 @@ pub trait Render: std::fmt::Debug + Send {
     fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
     /// Appends a loss as whole lines.
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
+    /// At the end: connections that were not readable, as protocol, port and count.
+    fn unreadable(&mut self, _items: &[(&str, u16, u64)]) {}
     /// When [`Render::tick`] has something to append though nothing comes (Unix ns).
     fn due_ns(&self) -> Option<u64> {
         None

@@ -55,6 +55,12 @@ impl Render for Report {
         self.inventory.loss(loss);
     }
 
+    fn unreadable(&mut self, items: &[(&str, u16, u64)]) {
+        for (protocol, port, count) in items {
+            self.inventory.unreadable(protocol, *port, *count);
+        }
+    }
+
     fn tail(&self) -> Vec<u8> {
         let report = self.inventory.report();
         self.form.write(&report, self.width).into_bytes()

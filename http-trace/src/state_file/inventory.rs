@@ -78,6 +78,8 @@ pub struct InventoryKeeper {
     day: u32,
     last_ns: u64,
     is_changed: bool,
+    /// Connections that are not readable and were counted, by protocol and port.
+    unreadable: BTreeMap<(&'static str, u16), u64>,
     next: Instant,
     thread: Thread,
 }
@@ -135,6 +137,7 @@ impl InventoryKeeper {
             day: 0,
             last_ns: 0,
             is_changed: false,
+            unreadable: BTreeMap::new(),
             thread,
         };
         Ok((keeper, said))
@@ -142,14 +145,19 @@ impl InventoryKeeper {
 
     /// Counts an event, which must be redacted.
     pub fn event(&mut self, event: &HttpEvent) {
-        let day = day(event.time_ns);
+        self.reach(event.time_ns);
+        self.inventory.event(event);
+        self.is_changed = true;
+    }
+
+    /// Hands over what was counted on the days before.
+    fn reach(&mut self, time_ns: u64) {
+        let day = day(time_ns);
         if day > self.day && (!self.is_changed || self.hand_over()) {
             self.day = day;
             self.inventory.end_day();
         }
-        self.last_ns = self.last_ns.max(event.time_ns);
-        self.inventory.event(event);
-        self.is_changed = true;
+        self.last_ns = self.last_ns.max(time_ns);
     }
 
     /// Counts an alert, which must be redacted.
@@ -162,6 +170,21 @@ impl InventoryKeeper {
     pub fn loss(&mut self, loss: &Loss) {
         self.inventory.loss(loss);
         self.is_changed = true;
+    }
+
+    /// Counts connections that are not readable; the items (protocol, port and count) are those of the run until
+    /// this time.
+    pub fn unreadable(&mut self, items: &[(&'static str, u16, u64)], now_ns: u64) {
+        for (protocol, port, count) in items {
+            let told = self.unreadable.get(&(*protocol, *port)).copied();
+            let new = count.saturating_sub(told.unwrap_or(0));
+            if new > 0 {
+                self.reach(now_ns);
+                self.inventory.unreadable(protocol, *port, new);
+                self.unreadable.insert((protocol, *port), *count);
+                self.is_changed = true;
+            }
+        }
     }
 
     /// Passes on new rows, if due. Returns a message to print.

@@ -65,22 +65,28 @@ pub fn padded(mut text: String, least: usize) -> String {
 }
 
 /// Broken between words into lines of at most `width` columns: the first has `used` of them before it, the others
-/// begin with `indent` blanks. A word that fills more than a line is not broken.
+/// begin with `indent` blanks. A word that fills more than a line is not broken; lines of the text stay lines.
 pub fn wrapped(text: &str, width: usize, used: usize, indent: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = used;
-    for (nth, word) in text.split(' ').enumerate() {
-        let wide = columns(word);
-        if nth > 0 && at + 1 + wide > width && at > indent {
+    for (nth_line, line) in text.split('\n').enumerate() {
+        if nth_line > 0 {
             out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent));
-            at = indent;
-        } else if nth > 0 {
-            out.push(' ');
-            at += 1;
+            at = 0;
         }
-        out.push_str(word);
-        at += wide;
+        for (nth, word) in line.split(' ').enumerate() {
+            let wide = columns(word);
+            if nth > 0 && at + 1 + wide > width && at > indent {
+                out.push('\n');
+                out.extend(std::iter::repeat_n(' ', indent));
+                at = indent;
+            } else if nth > 0 {
+                out.push(' ');
+                at += 1;
+            }
+            out.push_str(word);
+            at += wide;
+        }
     }
     out
 }
@@ -122,6 +128,7 @@ mod tests {
             ("one two", 7, 6, "one\n  two"),
             ("a muchtoolongword b", 8, 0, "a muchtoolongword\n  b"),
             ("", 8, 0, ""),
+            ("one two\nthree four", 8, 1, "one two\nthree\n  four"),
         ] {
             assert_eq!(wrapped(text, width, used, 2), expected);
         }

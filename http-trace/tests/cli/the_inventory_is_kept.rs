@@ -106,6 +106,24 @@ fn runs_add_up_and_what_is_not_seen_for_long_is_told() {
     assert_eq!(names(&report(&state, &[])).len(), 1);
 }
 
+/// As the last line of a run: what was lost, and what was not readable.
+#[test]
+fn reports_say_what_was_not_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state").to_str().unwrap().to_owned();
+    let tls = NGINX.replace("nginx", "tls");
+    let once = run(&["report", &tls]);
+    for expected in ["lost         nothing", "not readable 1 TLS on :443"] {
+        assert!(once.out.contains(expected), "{}", once.out);
+    }
+    for file in [&tls, NGINX, &tls] {
+        let ran = run(&["-q", "-r", file, "--state", &state]);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+    }
+    assert_eq!(report(&state, &[])["unreadable"]["TLS:443"], 2);
+    assert_eq!(report(&state, &[])["lost"], 0);
+}
+
 #[test]
 fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     let folder = tempfile::tempdir().unwrap();

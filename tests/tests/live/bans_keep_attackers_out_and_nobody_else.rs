@@ -143,8 +143,8 @@ fn an_attacker_is_out_within_a_second_and_nobody_else() {
     assert!(outcome.status.success(), "{:?}", outcome.said);
     let outcomes = outcomes(&outcome.report.alerts);
     for (client, expected) in [
-        (ATTACKERS[0], "banned"),
-        (ATTACKERS[1], "banned"),
+        (ATTACKERS[0], "banning"),
+        (ATTACKERS[1], "banning"),
         (ALLOWED, "refused"),
     ] {
         let is = |(of, what): &(String, String)| of == client && what == expected;
@@ -182,6 +182,51 @@ fn bans_run_out_also_where_the_agent_was_killed() {
     site.attack(ATTACKERS[0]);
     assert!(site.turns(ATTACKERS[0], true, SOON), "it is still in");
     drop(tracer);
+}
+
+/// The set is the firewall's: a ban that somebody has lifted, and a table that a reload has removed, are noticed,
+/// and the next alert bans again.
+#[test]
+fn what_others_lift_is_banned_again_by_the_next_alert() {
+    needs!("nginx", "curl", "nft");
+    let site = Site::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.yml");
+    // A rule for each alert: an open one repeats once per suppress period.
+    let rule = |n: usize| {
+        format!(
+            "title: attack {n}\nid: attack-{n}\nlevel: high\nlogsource: {{category: webserver}}\n\
+             detection: {{a: {{url.path: /attack-{n}}}, condition: a}}\n"
+        )
+    };
+    let all: Vec<String> = (0..4).map(rule).collect();
+    std::fs::write(&rules, all.join("---\n")).expect("rules");
+    let rules = rules.to_str().expect("a path");
+    let tracer = site.agent(&["--ban", SET, "--ban-for", "1h", "--rules", rules]);
+    let nft = program("nft").expect("nft");
+    let run = |words: &[&str]| {
+        let run = site.pair.server.run(Command::new(&nft).args(words));
+        assert!(run.expect("nft").status.success(), "{words:?}");
+    };
+    let lift: [&dyn Fn(); 3] = [
+        &|| assert!(site.bans(&["lift", ATTACKERS[0]]).status.success()),
+        &|| run(&["flush", "set", "inet", "http-trace", "banned"]),
+        &|| run(&["delete", "table", "inet", "http-trace"]),
+    ];
+    for (n, lift) in lift.into_iter().enumerate() {
+        site.ask(ATTACKERS[0], &format!("/attack-{n}"));
+        assert!(site.turns(ATTACKERS[0], true, SOON), "{n}: it is still in");
+        lift();
+        assert!(
+            site.turns(ATTACKERS[0], false, SOON),
+            "{n}: it is still out"
+        );
+    }
+    site.ask(ATTACKERS[0], "/attack-3");
+    assert!(site.turns(ATTACKERS[0], true, SOON), "it is still in");
+    let outcome = tracer.stop().expect("an outcome");
+    let said = outcome.said.join("\n");
+    assert!(said.contains("4 bans made"), "{said}");
 }
 
 #[test]

@@ -44,7 +44,14 @@ fn hooks_and_traffic() {
     needs!("nginx", "curl");
     let pair = Pair::new(1500).expect("a pair");
     let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    pair.server
+        .ip("link add idle0 type veth peer name idle1")
+        .expect("an interface");
     let (status, quiet) = doctor(&pair, &["--duration", "1s"]);
+    assert_eq!(state_of(&quiet, "interfaces: idle0 is down"), "ok");
+    for check in ["btf: ", "seccomp: ", "memlock: "] {
+        assert_eq!(state_of(&quiet, check), "ok");
+    }
     assert_eq!(status, Some(0), "{quiet:?}");
     for hook in ["tc", "socket-filter", "cgroup", "xdp"] {
         assert_eq!(state_of(&quiet, &format!("hook: {hook}: framing in")), "ok");

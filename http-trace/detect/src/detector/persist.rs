@@ -34,6 +34,8 @@ pub struct Restored {
     pub no_room: usize,
     /// Keys whose last event is in the future.
     pub future: usize,
+    /// Time of the last event or tick before it was saved, event time, Unix ns.
+    pub until_ns: u64,
 }
 
 impl Detector {
@@ -135,7 +137,10 @@ impl Core {
         self.bind_hits();
         let latest_ns = now_ns.saturating_add(CLOCKS_DIFFER_NS);
         let places: HashMap<u64, u16> = self.fingerprints.iter().copied().zip(0..).collect();
-        let mut restored = Restored::default();
+        let mut restored = Restored {
+            until_ns: context.now_ns,
+            ..Restored::default()
+        };
         for (place, hash, counter) in counters {
             let fingerprint = context.fingerprints.get(usize::from(place));
             let number = fingerprint.and_then(|fingerprint| places.get(fingerprint));

@@ -43,10 +43,14 @@ impl Carrier for Webhook {
             .header("content-type", "application/json")
             .send(notice.line.trim_ascii_end());
         match answer {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 let status = answer.status();
                 match status.as_u16() {
-                    200..=299 => Ok(()),
+                    // Not sent again: it may have been taken.
+                    200..=299 => match own_client::read_answer(answer.body_mut()) {
+                        Ok(_) => Ok(()),
+                        Err(why) => Err(Failure::lasting(format!("answered {status}, then {why}"))),
+                    },
                     408 | 429 | 500.. => Err(Failure::passing(format!("answered {status}"))),
                     _ => Err(Failure::lasting(format!("answered {status}"))),
                 }

@@ -279,7 +279,7 @@ pub const ALERT: &[Field<Alert>] = &[
     field(
         "http_trace.alert.ban.outcome",
         Kind::OneOf(&Outcome::NAMES),
-        "`dry_run` without --ban-for; `in_force` when it was banned before; `refused` with the reason.",
+        "`banning`: the firewall was asked; `in_force`: it has confirmed; `dry_run` without --ban-for; `refused` with the reason.",
     )
     .get(|v| Some(Value::word(v.record.ban.as_ref()?.outcome.name()))),
     field("http_trace.alert.ban.seconds", NUMBER, "How long it is banned, or would be, or still is.")

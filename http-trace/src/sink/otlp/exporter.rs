@@ -101,13 +101,61 @@ pub struct Failure {
     pub again: Option<Duration>,
 }
 
+/// How many records an answer says were refused, and why.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Partial {
+    /// Records; zero if all were taken.
+    pub refused: u64,
+    /// In the collector's words.
+    pub why: String,
+}
+
+impl Partial {
+    /// Keeps the beginning of a long reason.
+    pub fn new(refused: u64, why: &[u8]) -> Self {
+        let why = match why {
+            [] => "no reason given".into(),
+            why => String::from_utf8_lossy(&why[..why.len().min(200)]),
+        };
+        Partial {
+            // Below zero is nonsense.
+            refused: if refused <= i64::MAX as u64 {
+                refused
+            } else {
+                0
+            },
+            why: why.into_owned(),
+        }
+    }
+
+    /// Reads an `ExportLogsServiceResponse`, or that of another signal: their numbers are the same.
+    /// `None` if it is none.
+    pub fn of(answer: &[u8]) -> Option<Self> {
+        if !wire::is_message(answer) {
+            return None;
+        }
+        let Some(Read::Bytes(partial)) = wire::find(answer, 1) else {
+            return Some(Partial::default());
+        };
+        let refused = match wire::find(partial, 1) {
+            Some(Read::Number(refused)) => refused,
+            _ => 0,
+        };
+        let why = match wire::find(partial, 2) {
+            Some(Read::Bytes(why)) => why,
+            _ => &[],
+        };
+        Some(Partial::new(refused, why))
+    }
+}
+
 /// Takes requests to a collector.
 pub trait Transport: Send {
-    /// Sends a request, and returns the answer's message.
+    /// Sends a request, and returns what its answer says was refused.
     ///
     /// # Errors
-    /// When the collector did not take it.
-    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure>;
+    /// When the collector did not take it, or did not say so in its protocol.
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Partial, Failure>;
 }
 
 /// What a collector refused for good.
@@ -181,8 +229,7 @@ impl Exporter {
                 }
             }
             match self.transport.export(signal, &request) {
-                Ok(answer) => {
-                    let (refused, why) = partial_success(&answer);
+                Ok(Partial { refused, why }) => {
                     if refused > 0 {
                         // No more than there were, whatever it says.
                         self.refused.add(refused.min(records.count), &why);
@@ -253,23 +300,6 @@ fn batch(frames: &[u8]) -> ([Records; Signal::ALL.len()], usize) {
         rest = &after[length..];
     }
     (all, taken)
-}
-
-/// How many records an answer says were refused, and why.
-fn partial_success(answer: &[u8]) -> (u64, String) {
-    let Some(Read::Bytes(partial)) = wire::find(answer, 1) else {
-        return (0, String::new());
-    };
-    let refused = match wire::find(partial, 1) {
-        // Below zero is nonsense.
-        Some(Read::Number(refused)) if refused <= i64::MAX as u64 => refused,
-        _ => 0,
-    };
-    let why = match wire::find(partial, 2) {
-        Some(Read::Bytes(why)) => String::from_utf8_lossy(&why[..why.len().min(200)]).into_owned(),
-        _ => "no reason given".to_owned(),
-    };
-    (refused, why)
 }
 
 impl Write for Exporter {

@@ -8,7 +8,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 
-use super::exporter::{Failure, Transport};
+use super::exporter::{Failure, Partial, Transport};
 use super::request::{PATIENCE, decoded, gzip, headers};
 use super::wire::{self, Read};
 use crate::grpc::{Answer, Client, Server, code};
@@ -63,7 +63,7 @@ impl Grpc {
 }
 
 impl Transport for Grpc {
-    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Partial, Failure> {
         let path = match signal {
             Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             Signal::Spans => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -76,7 +76,12 @@ impl Transport for Grpc {
             .client
             .call(path, &self.headers, message, self.gzip, deadline);
         match called {
-            Ok(answer) if answer.code == code::OK => Ok(answer.message.into()),
+            Ok(answer) if answer.code == code::OK => {
+                Partial::of(&answer.message).ok_or_else(|| Failure {
+                    why: "answered OK with what is no answer of OTLP".to_owned(),
+                    again: None,
+                })
+            }
             Ok(answer) => Err(failure(&answer)),
             Err(error) => Err(Failure {
                 why: error.to_string(),

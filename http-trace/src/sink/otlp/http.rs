@@ -3,18 +3,15 @@
 use std::io;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Error};
+use ureq::{Agent, Body, Error};
 
-use super::exporter::{Failure, Transport};
+use super::exporter::{Failure, Partial, Transport};
 use super::request::{PATIENCE, gzip, headers};
 use crate::own_client;
 use crate::own_sockets::OwnSockets;
 use crate::sink::choice::Signal;
-
-/// The longest answer that is read.
-const LONGEST_ANSWER: u64 = 64 << 10;
 
 /// A collector by HTTP.
 pub struct Http {
@@ -30,9 +27,20 @@ impl Http {
     /// # Errors
     /// Headers that are none.
     pub fn new(url: &str, gzip: bool, given: &str, own: OwnSockets) -> io::Result<Self> {
+        Self::within(url, gzip, given, own, PATIENCE)
+    }
+
+    /// [`Http::new`] with another time for each request.
+    pub(super) fn within(
+        url: &str,
+        gzip: bool,
+        given: &str,
+        own: OwnSockets,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
         let config = own_client::config()
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience))
             .tls_config(tls.build())
             .build();
         Ok(Http {
@@ -45,7 +53,7 @@ impl Http {
 }
 
 impl Transport for Http {
-    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure> {
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Partial, Failure> {
         let path = match signal {
             Signal::Logs => "/v1/logs",
             Signal::Spans => "/v1/traces",
@@ -81,29 +89,54 @@ impl Transport for Http {
         let status = answer.status();
         let after = answer.headers().get("retry-after");
         let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
-        let again = match status.as_u16() {
-            // A page of a proxy, or of whatever else is at that port: nothing took the records.
-            200..=299 if is_page(answer.headers()) => None,
-            200..=299 => {
-                let body = answer.body_mut().with_config().limit(LONGEST_ANSWER);
-                // The collector has it, whatever it says.
-                return Ok(body.read_to_vec().unwrap_or_default());
-            }
-            429 | 502..=504 => Some(Duration::from_secs(after.unwrap_or(0))),
-            _ => None,
-        };
-        let page = match is_page(answer.headers()) && status.is_success() {
-            true => " with a page of HTML: it is no collector",
-            false => "",
+        let (also, again) = match status.as_u16() {
+            200..=299 => match taken(&mut answer) {
+                Ok(partial) => return Ok(partial),
+                // Not sent again: a collector that answers oddly may have taken it.
+                Err(why) => (why, None),
+            },
+            429 | 502..=504 => (String::new(), Some(Duration::from_secs(after.unwrap_or(0)))),
+            _ => (String::new(), None),
         };
         Err(Failure {
-            why: format!("answered {status}{page}"),
+            why: format!("answered {status}{also}"),
             again,
         })
     }
 }
 
+/// What an answer with a status of success says was refused.
+///
+/// # Errors
+/// What the answer is, if it is not one of OTLP: of a proxy, or of whatever else is at that port.
+fn taken(answer: &mut Response<Body>) -> Result<Partial, String> {
+    if is_page(answer.headers()) {
+        return Err(" with a page of HTML: it is no collector".to_owned());
+    }
+    let body = own_client::read_answer(answer.body_mut()).map_err(|why| format!(", then {why}"))?;
+    // Some collectors answer in JSON whatever they were sent.
+    let partial = match body.first() {
+        Some(b'{') => in_json(&body),
+        _ => Partial::of(&body),
+    };
+    partial.ok_or_else(|| " with what is no answer of OTLP: it is no collector".to_owned())
+}
+
 fn is_page(headers: &HeaderMap) -> bool {
     let kind = headers.get("content-type").map(|kind| kind.as_bytes());
     kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"text/html"))
+}
+
+/// [`Partial`] in the JSON encoding of Protocol Buffers, where 64-bit numbers are texts.
+fn in_json(body: &[u8]) -> Option<Partial> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let partial = &answer["partialSuccess"];
+    let refused = ["rejectedLogRecords", "rejectedSpans", "rejectedDataPoints"]
+        .into_iter()
+        .find_map(|name| match &partial[name] {
+            serde_json::Value::String(text) => text.parse().ok(),
+            number => number.as_u64(),
+        });
+    let why = partial["errorMessage"].as_str().unwrap_or_default();
+    Some(Partial::new(refused.unwrap_or(0), why.as_bytes()))
 }

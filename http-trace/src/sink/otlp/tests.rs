@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::exporter::{Exporter, Failure, Refused, Transport};
+use super::exporter::{Exporter, Failure, Partial, Refused, Transport};
 use super::wire::{Read, find};
 use super::*;
 use crate::sink::writer::WhenFull;
@@ -188,13 +188,13 @@ fn ids_of_other_lengths() {
 
 /// Answers as it is told, and keeps what it took.
 struct Fake {
-    answers: VecDeque<Result<Vec<u8>, Failure>>,
+    answers: VecDeque<Result<Partial, Failure>>,
     got: Arc<Mutex<Vec<(Signal, usize)>>>,
 }
 
 impl Transport for Fake {
-    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Vec<u8>, Failure> {
-        let answer = self.answers.pop_front().unwrap_or(Ok(Vec::new()));
+    fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Partial, Failure> {
+        let answer = self.answers.pop_front().unwrap_or(Ok(Partial::default()));
         if answer.is_ok() {
             let resource = bytes(request, 1).expect("a resource");
             let scope = bytes(resource, 2).expect("a scope");
@@ -206,7 +206,7 @@ impl Transport for Fake {
 }
 
 fn exporter(
-    answers: Vec<Result<Vec<u8>, Failure>>,
+    answers: Vec<Result<Partial, Failure>>,
 ) -> (Exporter, Refused, Arc<Mutex<Vec<(Signal, usize)>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
     let fake = Fake {
@@ -218,7 +218,7 @@ fn exporter(
     (exporter, refused, got)
 }
 
-fn failure(why: &str, again: Option<Duration>) -> Result<Vec<u8>, Failure> {
+fn failure(why: &str, again: Option<Duration>) -> Result<Partial, Failure> {
     Err(Failure {
         why: why.to_owned(),
         again,
@@ -236,7 +236,10 @@ fn signals(got: &Mutex<Vec<(Signal, usize)>>) -> Vec<Signal> {
 #[test]
 fn what_was_taken_is_not_sent_again_and_pauses_are_kept() {
     let out = written(&testing::event(), &Style::default());
-    let answers = vec![Ok(Vec::new()), failure("away", Some(Duration::ZERO))];
+    let answers = vec![
+        Ok(Partial::default()),
+        failure("away", Some(Duration::ZERO)),
+    ];
     let (mut exporter, refused, got) = exporter(answers);
     for _ in 0..3 {
         let error = exporter.write(&out).expect_err("away");
@@ -257,13 +260,15 @@ fn what_is_refused_is_counted_and_the_next_goes_on() {
         written(&event, &Style::default()),
     ]
     .concat();
-    // Two log records of which one is refused; then a lie, an error and nonsense.
-    let partial = |count: u8| Ok(vec![0x0a, 7, 0x08, count, 0x12, 3, b'w', b'h', b'y']);
+    // Two log records of which one is refused; then a lie, and an error.
+    let partial = |count: u8| {
+        let answer = [0x0a, 7, 0x08, count, 0x12, 3, b'w', b'h', b'y'];
+        Ok(Partial::of(&answer).expect("a message"))
+    };
     let (mut exporter, refused, got) = exporter(vec![
         partial(1),
         partial(100),
         failure("answered 400 Bad Request", None),
-        Ok(vec![0xff; 99]),
     ]);
     for expected in [(1 + 2, "why"), (3 + 2, "answered 400 Bad Request")] {
         assert_eq!(exporter.write(&out).expect("done with"), out.len());
@@ -304,49 +309,164 @@ fn a_loss_is_a_log_record() {
     assert_eq!(number(log, 2), Some(13));
 }
 
-/// One after the other, what a listener answers.
+/// What a listener answers, one after the other, and what it does then.
+#[cfg(feature = "webhook")]
+enum Then {
+    Close,
+    /// Sends this as fast as it is taken.
+    Flood(&'static [u8]),
+    /// Sends a byte from time to time.
+    Trickle,
+    Hang,
+}
+
+#[cfg(feature = "webhook")]
+fn serve(listener: &std::net::TcpListener, answer: &str, then: &Then) {
+    let (mut stream, _) = listener.accept().expect("a client");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\nbody") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a request");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"POST /v1/traces HTTP/1.1\r\n"));
+    stream.write_all(answer.as_bytes()).expect("sent");
+    match then {
+        Then::Close => {}
+        Then::Flood(bytes) => while stream.write_all(bytes).is_ok() {},
+        Then::Trickle => {
+            while stream.write_all(b"\n").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        Then::Hang => drop(stream.read(&mut [0])),
+    }
+}
+
+/// `Some(true)`: taken; `Some(false)`: to be tried again; `None`: counted as refused.
 #[cfg(feature = "webhook")]
 #[test]
 fn http_answers_and_what_they_mean() {
+    const PATIENCE: Duration = Duration::from_millis(300);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
+    const EMPTY: &str = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    let whole = |head: &str, body: &str| {
+        let length = body.len();
+        format!("{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let protobuf = "200 OK\r\nContent-Type: application/x-protobuf";
+    let json = "200 OK\r\nContent-Type: application/json";
     let answers = [
-        ("200 OK", "", Some(true)),
-        ("503 Away", "Retry-After: 7\r\n", Some(false)),
-        ("429 Slow", "", Some(false)),
-        ("400 No", "", None),
-        ("302 There", "Location: http://127.0.0.1:1/\r\n", None),
+        (format!("200 OK\r\n{EMPTY}"), Then::Close, Some(true)),
+        (format!("202 Accepted\r\n{EMPTY}"), Then::Close, Some(true)),
+        ("204 No Content\r\n\r\n".to_owned(), Then::Close, Some(true)),
+        (
+            format!("503 Away\r\nRetry-After: 7\r\n{EMPTY}"),
+            Then::Close,
+            Some(false),
+        ),
+        (format!("429 Slow\r\n{EMPTY}"), Then::Close, Some(false)),
+        (format!("400 No\r\n{EMPTY}"), Then::Close, None),
+        (
+            format!("302 There\r\nLocation: http://127.0.0.1:1/\r\n{EMPTY}"),
+            Then::Close,
+            None,
+        ),
+        // What OTLP has as an answer, and what it has not.
+        (whole(protobuf, "\n\0"), Then::Close, Some(true)),
+        (
+            whole(json, "{\"partialSuccess\":{}}"),
+            Then::Close,
+            Some(true),
+        ),
+        (whole(json, "{\"partialSuccess\":"), Then::Close, None),
+        (whole(protobuf, "\n\x05cut"), Then::Close, None),
+        (whole("200 OK", "OK"), Then::Close, None),
+        (whole("200 OK", "<html><h1>Welcome</h1>"), Then::Close, None),
+        (
+            whole("200 OK\r\nContent-Type: Text/HTML; charset=utf-8", "Hi"),
+            Then::Close,
+            None,
+        ),
+        (
+            whole("200 OK\r\nContent-Type: text/html", ""),
+            Then::Close,
+            None,
+        ),
+        // Answers without end, and too long ones.
+        (
+            "200 OK\r\n\r\n".to_owned(),
+            Then::Flood(&[b'\n'; 4096]),
+            None,
+        ),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+            Then::Flood(b"2\r\n\n\0\r\n"),
+            None,
+        ),
+        (
+            "200 OK\r\nX: ".to_owned(),
+            Then::Flood(&[b'x'; 4096]),
+            Some(false),
+        ),
+        (whole(protobuf, &"\n\0".repeat(33 << 10)), Then::Close, None),
+        (
+            whole(protobuf, &"\n\0".repeat(32 << 10)),
+            Then::Close,
+            Some(true),
+        ),
+        ("200 OK\r\n\r\n".to_owned(), Then::Trickle, None),
+        (
+            "200 OK\r\nContent-Length: 9\r\n\r\n\n".to_owned(),
+            Then::Hang,
+            None,
+        ),
+        (
+            "200 OK\r\nContent-Length: 9\r\n\r\n\n".to_owned(),
+            Then::Close,
+            None,
+        ),
+        ("200 O".to_owned(), Then::Hang, Some(false)),
     ];
-    let server = std::thread::spawn(move || {
-        for (status, header, _) in answers {
-            let (mut stream, _) = listener.accept().expect("a client");
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\nbody") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).expect("a request");
-                head.push(byte[0]);
-            }
-            assert!(head.starts_with(b"POST /v1/traces HTTP/1.1\r\n"));
-            let answer = format!(
-                "HTTP/1.1 {status}\r\n{header}Content-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-            stream.write_all(answer.as_bytes()).expect("sent");
-        }
-    });
-    let mut http =
-        http::Http::new(&url, false, "", crate::own_sockets::OwnSockets::default()).expect("good");
-    for (status, _, expected) in answers {
-        let got = match http.export(Signal::Spans, b"body") {
-            Ok(_) => Some(true),
-            Err(failure) => failure.again.map(|_| false),
-        };
-        assert_eq!(got, expected, "{status}");
+    let none = crate::own_sockets::OwnSockets::default;
+    let mut http = http::Http::within(&url, false, "", none(), PATIENCE).expect("good");
+    for (answer, then, expected) in &answers {
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&listener, &format!("HTTP/1.1 {answer}"), then));
+            let begun = std::time::Instant::now();
+            let result = http.export(Signal::Spans, b"body");
+            let got = match &result {
+                Ok(_) => Some(true),
+                Err(failure) => failure.again.map(|_| false),
+            };
+            let shown = answer.get(..99).unwrap_or(answer);
+            assert_eq!(got, *expected, "{shown}: {result:?}");
+            assert!(begun.elapsed() < 10 * PATIENCE, "{shown}");
+        });
     }
-    server.join().expect("served");
+    drop(listener);
     let failure = http
         .export(Signal::Spans, b"body")
         .expect_err("nobody listens");
     assert!(failure.again.is_some(), "{}", failure.why);
+}
+
+/// Some collectors answer in JSON whatever they were sent.
+#[cfg(feature = "webhook")]
+#[test]
+fn what_an_answer_in_json_refuses_is_counted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let body = r#"{"partialSuccess":{"rejectedSpans":"7","errorMessage":"old"}}"#;
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+    let server = std::thread::spawn(move || serve(&listener, &answer, &Then::Close));
+    let none = crate::own_sockets::OwnSockets::default();
+    let mut http = http::Http::new(&url, false, "", none).expect("good");
+    let partial = http.export(Signal::Spans, b"body").expect("an answer");
+    assert_eq!(partial, Partial::new(7, b"old"));
+    server.join().expect("served");
 }
 
 fn named(at: &[u8], name: &str) -> bool {

@@ -82,22 +82,38 @@ pub enum Read<'a> {
 /// The first field of this number, unless what comes before it is no message.
 pub fn find(mut message: &[u8], field: u32) -> Option<Read<'_>> {
     while !message.is_empty() {
-        let key = take_varint(&mut message)?;
-        let read = match key & 7 {
-            0 => Read::Number(take_varint(&mut message)?),
-            1 => Read::Bytes(message.split_off(..8)?),
-            2 => {
-                let length = usize::try_from(take_varint(&mut message)?).ok()?;
-                Read::Bytes(message.split_off(..length)?)
-            }
-            5 => Read::Bytes(message.split_off(..4)?),
-            _ => return None,
-        };
-        if key >> 3 == u64::from(field) {
+        let (number, read) = take_field(&mut message)?;
+        if number == u64::from(field) {
             return Some(read);
         }
     }
     None
+}
+
+/// Whether these bytes are fields from the first to the last. No bytes are a message, too.
+pub fn is_message(mut message: &[u8]) -> bool {
+    while !message.is_empty() {
+        if take_field(&mut message).is_none_or(|(number, _)| number == 0) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The next field and its number; groups, which nobody writes any more, are not read.
+fn take_field<'a>(message: &mut &'a [u8]) -> Option<(u64, Read<'a>)> {
+    let key = take_varint(message)?;
+    let read = match key & 7 {
+        0 => Read::Number(take_varint(message)?),
+        1 => Read::Bytes(message.split_off(..8)?),
+        2 => {
+            let length = usize::try_from(take_varint(message)?).ok()?;
+            Read::Bytes(message.split_off(..length)?)
+        }
+        5 => Read::Bytes(message.split_off(..4)?),
+        _ => return None,
+    };
+    Some((key >> 3, read))
 }
 
 fn take_varint(message: &mut &[u8]) -> Option<u64> {
@@ -129,6 +145,23 @@ mod tests {
         assert_eq!(find(inner, 2), Some(Read::Bytes(&[b'x'; 300])));
     }
 
+    #[test]
+    fn what_is_no_message() {
+        for text in [
+            "<html>",
+            "OK",
+            "{}",
+            "\n\x05cut",
+            "\0\0",
+            "error: no such page",
+        ] {
+            assert!(!is_message(text.as_bytes()), "{text:?}");
+        }
+        for text in ["", "\n\0", "\n\x02\x08\x01"] {
+            assert!(is_message(text.as_bytes()), "{text:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn fields_are_read_back(numbers in proptest::collection::vec((1_u32..99, any::<u64>()), 0..9)) {
@@ -138,6 +171,7 @@ mod tests {
                 fixed64(&mut out, 200, *value);
                 fixed32(&mut out, 201, *value as u32);
             }
+            prop_assert!(is_message(&out));
             for (field, _) in &numbers {
                 let first = numbers.iter().find(|(f, _)| f == field).map(|(_, v)| Read::Number(*v));
                 prop_assert_eq!(find(&out, *field), first);
@@ -147,6 +181,7 @@ mod tests {
         #[test]
         fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..99), field in 0_u32..9) {
             let _ = find(&bytes, field);
+            let _ = is_message(&bytes);
         }
     }
 }

@@ -62,6 +62,36 @@ fn some_events() -> Vec<HttpEvent> {
     vec![testing::event(), slow, hostile, unknown, unanswered]
 }
 
+/// The client's address is where it is, however long the method.
+#[test]
+fn long_methods_shift_no_column() {
+    let events: Vec<HttpEvent> = ["GET", "OPTIONS", "PROPPATCH", "VERSION-CONTROL"]
+        .map(|method| {
+            let request = format!("{method} /a/b?c=d HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+            let response = testing::response("HTTP/1.1 200 OK\r\n\r\n");
+            testing::event_of(testing::request(&request), response)
+        })
+        .into();
+    for width in [None, Some(80), Some(100), Some(110), Some(160), Some(200)] {
+        let mut pretty = Pretty::new(&crate::sink::Style {
+            width,
+            ..Default::default()
+        });
+        let mut out = Vec::new();
+        for event in &events {
+            pretty.event(&Entry { event, user: None }, &mut out);
+        }
+        let text = String::from_utf8(out).expect("UTF-8");
+        let column = |line: &str| line.find("10.1.2.3").map(|at| columns(&line[..at]));
+        let mut places: Vec<_> = text.lines().map(column).collect();
+        places.dedup();
+        assert!(
+            places.len() == 1 && places[0].is_some(),
+            "{width:?}:\n{text}"
+        );
+    }
+}
+
 /// Whatever is on a line: long methods, hosts and addresses, remarks, alerts and losses.
 #[test]
 fn nothing_is_broken_in_its_middle_on_a_terminal_of_eighty_columns_or_more() {
