@@ -5,9 +5,11 @@
 //! # Layout
 //! - `names`: the table of names. `shapes`: the table of shapes.
 //! - `context`: the kind of a text. `marks`: which kinds of bytes it contains. `layers`: its decoded forms.
+//! - `clean`: values that were found to have no secrets.
 //! - `command_line`: command lines of processes.
 //! - `url`, `pairs`, `markup`, `personal`: find values in URLs, texts and bodies.
 
+mod clean;
 mod command_line;
 mod context;
 mod layers;
@@ -26,6 +28,7 @@ use http_trace_model::event::HttpEvent;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
+use clean::Clean;
 use context::Context;
 use layers::Layer;
 use marks::Marks;
@@ -50,6 +53,8 @@ pub struct Secrets {
     personal: bool,
     /// For known names, by their number; other names are not looked up.
     lines: [Line; Known::COUNT],
+    /// Header values without secrets.
+    clean: Clean,
 }
 
 impl Default for Secrets {
@@ -69,6 +74,7 @@ impl Secrets {
             within,
             personal,
             lines,
+            clean: Clean::default(),
         }
     }
 
@@ -81,7 +87,7 @@ impl Secrets {
     }
 
     /// Replaces every secret in the event.
-    pub fn redact(&self, event: &mut HttpEvent) {
+    pub fn redact(&mut self, event: &mut HttpEvent) {
         if let Some(request) = &mut event.request {
             let cx = Context::of_target(&request.method);
             replace(&mut request.target, |target| self.clean(target, &cx));
@@ -129,7 +135,7 @@ impl Secrets {
             let line = self.lines[header.known.number()];
             names
                 .contains(&header.known)
-                .then(|| self.value_of(header.name, line, header.value, shapes::any(header.value)))
+                .then(|| self.value_of(header.name, line, header.value))
                 .flatten()
         });
     }
@@ -188,52 +194,56 @@ impl Secrets {
         }
     }
 
-    fn headers(&self, headers: &mut Headers) {
-        let has_shapes = headers.texts().into_iter().any(shapes::any);
+    fn headers(&mut self, headers: &mut Headers) {
+        let mut known = std::mem::take(&mut self.clean);
         headers.change(|header| {
             let line = match header.known {
                 Known::NONE => line(&self.headers, header.name),
                 known => self.lines[known.number()],
             };
-            self.value_of(header.name, line, header.value, has_shapes)
+            let may_be_known = !line.secret && line.cx.is_text();
+            if may_be_known && known.contains(header.value) {
+                return None;
+            }
+            let changed = self.value_of(header.name, line, header.value);
+            if may_be_known && changed.is_none() {
+                known.add(header.value);
+            }
+            changed
         });
+        self.clean = known;
     }
 
     /// The value without its secrets, or `None` if it has none.
     fn value(&self, name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-        self.value_of(name, line(&self.headers, name), value, true)
+        self.value_of(name, line(&self.headers, name), value)
     }
 
-    /// [`Secrets::value`] with precomputed results for the name, and for whether there may be shapes.
-    fn value_of(&self, name: &[u8], line: Line, value: &[u8], has_shapes: bool) -> Option<Vec<u8>> {
+    /// [`Secrets::value`] with what the name says.
+    fn value_of(&self, name: &[u8], line: Line, value: &[u8]) -> Option<Vec<u8>> {
         if value.is_empty() {
             return None;
         }
-        if line.secret {
-            let cookie = name.eq_ignore_ascii_case(b"cookie");
-            let set_cookie = name.eq_ignore_ascii_case(b"set-cookie");
-            if cookie || set_cookie {
-                let mut out = Vec::with_capacity(value.len() + 32);
-                cookies(value, cookie, &mut out);
-                // Only names and attributes remain.
-                let mut cuts = Vec::new();
-                if has_shapes {
-                    shapes::secrets(&out, &Context::TEXT, &mut cuts);
-                }
-                return apply(&out, cuts).or(Some(out));
-            }
+        if !line.secret {
+            return self.clean(value, &line.cx);
+        }
+        let cookie = name.eq_ignore_ascii_case(b"cookie");
+        if !cookie && !name.eq_ignore_ascii_case(b"set-cookie") {
             return Some(redacted(value.len()));
         }
-        self.clean_if(value, &line.cx, has_shapes)
+        let mut out = Vec::with_capacity(value.len() + 32);
+        cookies(value, cookie, &mut out);
+        // Only names and attributes remain.
+        let mut cuts = Vec::new();
+        if shapes::any(&out) {
+            shapes::secrets(&out, &Context::TEXT, &mut cuts);
+        }
+        apply(&out, cuts).or(Some(out))
     }
 
     /// The text without its secrets, or `None` if it has none.
     fn clean(&self, text: &[u8], cx: &Context) -> Option<Vec<u8>> {
-        self.clean_if(text, cx, shapes::any(text))
-    }
-
-    fn clean_if(&self, text: &[u8], cx: &Context, has_shapes: bool) -> Option<Vec<u8>> {
-        let marks = Marks::of(text);
+        let (marks, has_shapes) = (Marks::of(text), shapes::any(text));
         if marks.is_empty() && !has_shapes && !cx.protocols && !cx.is_url() {
             return None;
         }

@@ -157,7 +157,7 @@ impl Exit {
                 } else {
                     basic_user(&event)
                 };
-                match &self.secrets {
+                match &mut self.secrets {
                     Some(secrets) if counted => secrets.redact_authority(&mut event),
                     Some(secrets) if !is_written => secrets.redact_endpoint(&mut event),
                     Some(secrets) => {

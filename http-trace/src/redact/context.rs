@@ -76,6 +76,11 @@ impl Context {
         !self.colons && !self.authority
     }
 
+    /// Whether it is that of header fields without a format of their own, [`Context::TEXT`].
+    pub const fn is_text(&self) -> bool {
+        self.colons && !self.protocols && !self.body
+    }
+
     /// The context of a header field's value.
     pub fn of_header(name: &[u8]) -> Context {
         let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);

@@ -70,8 +70,8 @@ pub(super) enum Of {
 /// The names that denote secrets, built-in and configured.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    /// Applicable rows of the table, in order.
-    known: Vec<(Rule, &'static str)>,
+    /// Applicable rows of the table by the name's last letter, in order.
+    known: [Vec<(Rule, &'static str)>; 26],
     /// Configured names, as given and folded.
     own: Vec<(Vec<u8>, Vec<u8>)>,
     /// A bit for each pair of final letters of these names, which rules out most names quickly.
@@ -106,10 +106,14 @@ impl Names {
         for (row, bit) in all.iter().filter_map(|name| last_letters(name)) {
             last_two[row] |= bit;
         }
+        let ends_with = |last: usize| {
+            let known = known.iter().copied();
+            known.filter(move |(_, name)| last_letter(name.as_bytes()) == Some(last))
+        };
         Names {
             shortest: all.iter().map(|name| name.len()).min().unwrap_or(0),
             last_two,
-            known,
+            known: std::array::from_fn(|last| ends_with(last).collect()),
             own,
         }
     }
@@ -155,10 +159,21 @@ impl Names {
             Rule::Word | Rule::Personal => word == known.as_bytes() || folded == known.as_bytes(),
             Rule::Whole => numbered == known.as_bytes(),
         };
+        let Some(last) = last_letter(folded) else {
+            return false;
+        };
         // Exceptions come first.
-        let known = self.known.iter().find(|(rule, known)| is(*rule, known));
+        let known = self.known[last]
+            .iter()
+            .find(|(rule, known)| is(*rule, known));
         known.is_some_and(|(rule, _)| *rule != Rule::Shown)
     }
+}
+
+/// Number of a name's last byte, if it is a letter. That of every name in the table is.
+fn last_letter(name: &[u8]) -> Option<usize> {
+    let last = name.last().filter(|last| last.is_ascii_lowercase())?;
+    Some(usize::from(last - b'a'))
 }
 
 /// Index and bit of a name's last two bytes, if both are letters.

@@ -118,10 +118,10 @@ fn every_variant_is_redacted_or_shown_in_every_sink() {
     };
     let like = http_trace_detect::testing::alert();
     let (mut count, mut faults) = (0, Vec::new());
-    let of = [false, true].map(|personal| Secrets::with(&[], &[], personal));
+    let mut of = [false, true].map(|personal| Secrets::with(&[], &[], personal));
     for variant in variants() {
         count += 1;
-        let secrets = &of[usize::from(variant.personal)];
+        let secrets = &mut of[usize::from(variant.personal)];
         let (mut event, user) = event(&variant);
         secrets.redact(&mut event);
         let user = user.map(|user| secrets.user(user));

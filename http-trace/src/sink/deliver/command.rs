@@ -57,7 +57,7 @@ impl Carrier for Command {
             use crate::privileges::{CapabilitySet, enter};
             let none = CapabilitySet::empty();
             enter(None, none, none).map_err(|error| {
-                Failure::lasting(format!("capabilities cannot be dropped: {error}"))
+                Failure::lasting(format!("cannot drop capabilities: {error}"))
             })?;
             self.privileged = false;
         }
