@@ -13,9 +13,10 @@ pub const fn put(set: &mut [u64], number: usize) {
     set[number / 64] |= 1 << (number % 64);
 }
 
-/// Adds a number to a set of bytes.
-pub const fn put_in_byte(set: &mut [u8], number: usize) {
-    set[number / 8] |= 1 << (number % 8);
+/// Adds a number to a set of bytes, or removes it.
+pub const fn set_in_byte(set: &mut [u8], number: usize, yes: bool) {
+    let byte = &mut set[number / 8];
+    *byte = *byte & !(1 << (number % 8)) | (yes as u8) << (number % 8);
 }
 
 /// Whether a number is in a set of bytes.

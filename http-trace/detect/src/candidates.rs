@@ -21,12 +21,11 @@ pub struct Candidates {
     /// What each status decides, computed at its first event.
     of_status: Vec<Option<Box<OfStatus>>>,
     facts: Facts,
-    /// By status and passed tests: the detections that match, followed by those that are still undecided.
+    /// By status and passed tests: the detections that match, followed by those that are still undecided. By
+    /// status, passed tests and target: those of `of_target` that match.
     memo: Memo<u64>,
     /// Detections whose remaining tests depend only on the target.
     of_target: Bits,
-    /// Which of these match, by status, passed tests and target.
-    target_memo: Memo<u64>,
     /// Buffers for such a key, and for the undecided detections.
     key: Vec<u8>,
     open: Bits,
@@ -80,9 +79,8 @@ impl Candidates {
         let tests = facts.passed().len();
         Candidates {
             of_status: (0..STATUSES).map(|_| None).collect(),
-            memo: Memo::new(tests, 2 * words),
+            memo: Memo::new(tests + LONGEST, 2 * words),
             of_target,
-            target_memo: Memo::new(tests + LONGEST, words),
             key: Vec::new(),
             open: bits::none(conditions.len()),
             facts,
@@ -122,9 +120,10 @@ impl Candidates {
                 self.key.clear();
                 self.key.extend_from_slice(facts.passed());
                 self.key.extend_from_slice(facts.target(view));
-                let found = self.target_memo.of(status as u32, &self.key, |found| {
+                let group = (STATUSES + status) as u32;
+                let found = self.memo.of(group, &self.key, |found| {
                     found.fill(0);
-                    let both = left.iter().zip(&self.of_target);
+                    let both = self.open.iter().zip(&self.of_target);
                     for number in bits::numbers_of(both.map(|(left, of)| left & of)) {
                         if conditions[number].holds(status, view, facts) {
                             put(found, number);
@@ -189,6 +188,7 @@ impl Condition {
     /// Whether it holds for the current event.
     fn holds(&self, status: usize, view: &View<'_>, facts: &mut Facts) -> bool {
         match self {
+            Condition::Test(id) => facts.passes(*id),
             Condition::Alone(number) => facts.passes_alone(*number, view),
             Condition::Keyword(id) => facts.has_keyword(*id, view),
             Condition::Not(part) => !part.holds(status, view, facts),
@@ -222,14 +222,17 @@ impl Condition {
     }
 
     /// Relative cost, so that the cheapest part is evaluated first.
-    fn cost(&self) -> usize {
+    fn cost(&self, tests: &Builder) -> usize {
         match self {
             Condition::Constant(_) | Condition::Status(_) => 0,
             Condition::Test(_) => 1,
-            Condition::Alone(_) => 2,
-            Condition::Keyword(_) => 3,
-            Condition::Not(part) => part.cost(),
-            Condition::AtLeast(_, parts) => parts.iter().map(Condition::cost).max().unwrap_or(0),
+            Condition::Alone(number) => 2 + usize::from(tests.is_search(*number)),
+            Condition::Keyword(_) => 4,
+            Condition::Not(part) => part.cost(tests),
+            Condition::AtLeast(_, parts) => {
+                let costs = parts.iter().map(|part| part.cost(tests));
+                costs.max().unwrap_or(0)
+            }
         }
     }
 }
@@ -254,7 +257,7 @@ fn compile(expr: Expr, tests: &mut Builder) -> Condition {
 fn at_least_of(wanted: usize, parts: Box<[Expr]>, tests: &mut Builder) -> Condition {
     let parts = parts.into_iter().map(|part| compile(part, tests));
     let mut parts: Vec<_> = parts.collect();
-    parts.sort_by_key(Condition::cost);
+    parts.sort_by_key(|part| part.cost(tests));
     Condition::AtLeast(wanted, parts.into())
 }
 

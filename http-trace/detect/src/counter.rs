@@ -66,12 +66,6 @@ impl Counter {
         self.more.as_ref()?.active.as_deref()
     }
 
-    /// Whether an alert is open whose next update is not due at this time.
-    pub fn is_silent_at(&self, time_ns: u64) -> bool {
-        let active = self.active();
-        active.is_some_and(|active| time_ns < active.next_update_ns)
-    }
-
     /// Whether a restored counter has the same structure as a new one; a state file may contain anything.
     pub fn is_like(&self, fresh: &Counter) -> bool {
         let (mine, other) = (self.more.as_deref(), fresh.more.as_deref());

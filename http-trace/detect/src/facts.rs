@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind};
 use smallvec::SmallVec;
 
 use super::bits;
@@ -13,18 +13,15 @@ use super::field::Field;
 use super::matcher::{has_regex, literals_of};
 use super::memo::Memo;
 use super::rule::expr::{Test, TextTest};
-use super::view::{Value, View};
+use super::view::View;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
-
-/// Maximum number of literals in a DFA; more use a smaller and slower automaton.
-const DFA_LITERALS: usize = 2000;
 
 /// Maximum length of a cached value, in bytes.
 pub const LONGEST: usize = 192;
 
 /// A test, identified by its group and its index there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TestId {
     group: usize,
     test: usize,
@@ -63,12 +60,15 @@ pub struct Facts {
     target: Vec<u8>,
 }
 
-/// The groups to evaluate for an event.
+/// What to evaluate for an event.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Groups of header lines, as bit sets of name numbers: of responses, then of requests.
     lines: [u64; 2],
-    others: Vec<usize>,
+    /// Groups of the target.
+    targets: Vec<usize>,
+    /// Tests of other parts of the event.
+    others: Vec<TestId>,
 }
 
 /// Tests that depend on the same bytes.
@@ -82,6 +82,8 @@ struct Group {
     literals: Option<Literals>,
     /// Tests without literals, which must be evaluated on every value.
     always: Vec<usize>,
+    /// Whether all tests ask only whether there is such a line.
+    is_presence: bool,
 }
 
 /// What the values of a group depend on.
@@ -89,15 +91,17 @@ struct Group {
 enum Source {
     /// The request's method, target and `Host`.
     Target,
+    /// The same as a whole URL, which few rules test.
+    Url,
     /// The lines of one name, in the response or the request.
     Line {
         response: bool,
         known: Known,
         name: Box<str>,
     },
-    /// Other parts of the event, not cached: numbers are cheaper to test than to look up, and
-    /// clients are many.
-    Event(Field),
+    /// Other parts of the event, each tested by itself and not cached: numbers are cheaper to test than to
+    /// look up, and clients are many.
+    Event,
     /// Any text of the event; searched only when a condition needs it.
     Anywhere,
 }
@@ -118,14 +122,14 @@ impl Source {
             | Field::Query
             | Field::Target
             | Field::DecodedTarget
-            | Field::Uri
             | Field::Host
             | Field::Extension
             | Field::PathId
             | Field::PathTemplate
             | Field::FirstSegment
             | Field::OnlyParameter => return Source::Target,
-            other => return Source::Event(other.clone()),
+            Field::Uri => return Source::Url,
+            _ => return Source::Event,
         };
         Source::Line {
             response,
@@ -140,7 +144,7 @@ impl Source {
             field,
             Some(Field::UserName | Field::CookieLacks | Field::PathTemplate)
         );
-        !(is_made || matches!(self, Source::Event(_)))
+        !(is_made || matches!(self, Source::Event))
     }
 
     /// Passes all texts of an event to `work` until it returns true.
@@ -153,17 +157,19 @@ impl Source {
                     .request
                     .as_ref()
                     .map(|request| &request.method[..]);
-                // The whole URL ends with the target, except for its decoded form.
-                let _ = work(view.uri())
-                    || matches!(view.first(&Field::DecodedTarget), Some(Value::Made(decoded)) if work(&decoded))
+                let (target, decoded) = (view.raw_target(), view.decoded_target());
+                let _ = work(target)
+                    || (decoded != target && work(decoded))
                     || work(host)
                     || work(method.unwrap_or_default());
             }
+            // It ends with the target.
+            Source::Url => _ = work(view.uri()),
             Source::Line { response, name, .. } => {
                 let lines = headers(view, *response).into_iter();
                 _ = lines.flat_map(|headers| headers.all(name)).any(work);
             }
-            Source::Event(_) => {}
+            Source::Event => {}
             Source::Anywhere => _ = view.any_text(work),
         }
     }
@@ -172,10 +178,13 @@ impl Source {
 /// Whether a test is evaluated individually, and only when a condition needs it: it depends on more than the
 /// value, or is expensive and seldom needed.
 pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
-    match test {
-        Test::SameAs(..) => true,
-        // On header lines its result is cached by value, so it can be in a group.
-        Test::Text(test) => has_regex(test) && !matches!(Source::of(field), Source::Line { .. }),
+    match (Source::of(field), test) {
+        (_, Test::SameAs(..)) => true,
+        // The result for a header line is cached by its value.
+        (Source::Line { .. }, _) => false,
+        // Numbers of all kinds, mostly of events that other parts of a condition select.
+        (Source::Event, _) if matches!(field, Field::Plain(_)) => true,
+        (_, Test::Text(test)) => has_regex(test),
         _ => false,
     }
 }
@@ -201,6 +210,11 @@ impl Builder {
         place(&mut self.alone, (field, test))
     }
 
+    /// Whether an individual test searches with a regular expression.
+    pub fn is_search(&self, alone: usize) -> bool {
+        matches!(&self.alone[alone].1, Test::Text(test) if has_regex(test))
+    }
+
     /// Compiles the tests.
     pub fn build(self) -> Facts {
         let mut of_lines = [(); 2].map(|()| vec![Vec::new(); u64::BITS as usize]);
@@ -217,7 +231,7 @@ impl Builder {
             without.resize(bytes.end, 0);
             for (number, (_, test)) in tests.iter().enumerate() {
                 if matches!(test, Test::Absent | Test::Missing) {
-                    bits::put_in_byte(&mut without[bytes.clone()], number);
+                    bits::set_in_byte(&mut without[bytes.clone()], number, true);
                 }
             }
             groups.push(Group::new(source, tests, bytes));
@@ -246,8 +260,11 @@ impl Plan {
             } => {
                 self.lines[usize::from(!response)] |= 1 << known.number();
             }
-            _ if self.others.contains(&id.group) => {}
-            _ => self.others.push(id.group),
+            Source::Event if !self.others.contains(&id) => self.others.push(id),
+            Source::Target | Source::Url if !self.targets.contains(&id.group) => {
+                self.targets.push(id.group);
+            }
+            _ => {}
         }
     }
 }
@@ -271,8 +288,17 @@ impl Facts {
                 }
             }
         }
-        for group in &plan.others {
+        for group in &plan.targets {
             self.evaluate_group(*group, view);
+        }
+        for id in &plan.others {
+            let group = &self.groups[id.group];
+            if let (Some(field), test) = &group.tests[id.test]
+                && !view.lacks(field)
+            {
+                let holds = test.holds(field, view);
+                bits::set_in_byte(&mut self.passed[group.bytes.clone()], id.test, holds);
+            }
         }
     }
 
@@ -301,7 +327,8 @@ impl Facts {
     /// Whether the result of an individual test depends only on [`Facts::target`].
     pub fn is_alone_of_target(&self, number: usize) -> bool {
         let (field, test) = &self.alone[number];
-        !matches!(test, Test::SameAs(..)) && Source::of(field) == Source::Target
+        let source = Source::of(field);
+        !matches!(test, Test::SameAs(..)) && matches!(source, Source::Target | Source::Url)
     }
 
     /// The bytes that all values derived from the current event's target depend on.
@@ -323,10 +350,8 @@ impl Facts {
         let group = &self.groups[number];
         let passed = &mut self.passed[group.bytes.clone()];
         let key = match &group.source {
-            Source::Anywhere => return,
-            Source::Event(field) if view.lacks(field) => return,
-            Source::Event(_) => return group.evaluate(view, passed),
-            Source::Target => {
+            Source::Anywhere | Source::Event => return,
+            Source::Target | Source::Url => {
                 write_target(&mut self.target, view);
                 &self.target[..]
             }
@@ -335,6 +360,12 @@ impl Facts {
                 known,
                 name,
             } => match line(headers(view, *response), *known, name) {
+                Some(_) if group.is_presence => {
+                    for (number, (_, test)) in group.tests.iter().enumerate() {
+                        bits::set_in_byte(passed, number, matches!(test, Test::Present));
+                    }
+                    return;
+                }
                 Some((value, false)) => value,
                 Some((_, true)) => return group.evaluate(view, passed),
                 None => return,
@@ -412,12 +443,22 @@ impl Group {
         if literals.is_none() {
             always = (0..tests.len()).collect();
         }
+        let is_presence = tests.iter().all(|(field, test)| {
+            matches!(
+                (field, test),
+                (
+                    Some(Field::RequestHeader(_) | Field::ResponseHeader(_)),
+                    Test::Present | Test::Missing
+                )
+            )
+        });
         Group {
             source,
             tests,
             bytes,
             literals,
             always,
+            is_presence,
         }
     }
 
@@ -435,7 +476,7 @@ impl Group {
                 (None, _) => false,
             };
             if holds {
-                bits::put_in_byte(passed, *number);
+                bits::set_in_byte(passed, *number, true);
             }
         }
         let Some(literals) = &self.literals else {
@@ -456,7 +497,7 @@ impl Group {
                 && !bits::byte_has(passed, *number)
                 && is_there(field, &alternatives(text)[*at])
             {
-                bits::put_in_byte(passed, *number);
+                bits::set_in_byte(passed, *number, true);
             }
         }
     }
@@ -489,11 +530,9 @@ impl Literals {
         let of = of.map(|same| same.iter().map(|(_, test)| *test).collect());
         let of = of.collect();
         entries.dedup_by(|a, b| a.0 == b.0);
-        let dfa = (entries.len() <= DFA_LITERALS).then_some(AhoCorasickKind::DFA);
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
-            .kind(dfa)
             .build(entries.iter().map(|(literal, _)| literal));
         Some(Literals {
             automaton: automaton.ok()?,

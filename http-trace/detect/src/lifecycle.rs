@@ -32,15 +32,20 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Collects evidence; returns the state of an alert to be raised, if one is due.
-    pub fn judge(&self, counter: &mut Counter, hit: &Hit<'_>, counted: &Counted) -> Option<State> {
-        let is_open = counter.active().is_some();
-        let is_silent = is_open && counter.is_silent_at(hit.time_ns);
+    /// Collects evidence, unless none is needed; returns the state of an alert to be raised, if one is due.
+    pub fn judge(
+        &self,
+        counter: &mut Counter,
+        hit: &Hit<'_>,
+        counted: &Counted,
+    ) -> Option<Option<State>> {
+        let active = counter.active();
+        let is_open = active.is_some();
+        let is_silent = active.is_some_and(|active| hit.time_ns < active.next_update_ns);
         // Alerts counted by a digest are few, and only the digest reports them.
-        if is_silent && self.rule.quiet && !self.is_digest() {
-            return None;
-        }
-        if counter.active().is_some_and(Active::is_silent) {
+        if is_silent && self.rule.quiet && !self.is_digest()
+            || active.is_some_and(Active::is_silent)
+        {
             return None;
         }
         let is_near = counted.value.saturating_mul(2) >= self.correlation.threshold()
@@ -57,10 +62,10 @@ impl<'a> Subject<'a> {
         if let Some(hash) = correlate::shown_hash(self.correlation, hit) {
             evidence.see_distinct(hash);
         }
-        match is_open {
+        Some(match is_open {
             false => counted.holds.then_some(State::Opened),
             true => (!is_silent).then_some(State::Updated),
-        }
+        })
     }
 
     /// Builds the alert that opens, or is updated, at an event.

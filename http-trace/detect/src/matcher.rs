@@ -134,6 +134,9 @@ impl Test {
             }
             // [`Field::Query`] also yields the path, which says nothing about the presence of a query.
             (Field::Query, Test::Present) => return view.target().query.is_some(),
+            // A list in the table may be empty.
+            (Field::Plain(_), Test::Present) => {}
+            (field, Test::Present) => return view.first(field).is_some(),
             (Field::Query, Test::Missing) => return view.target().query.is_none(),
             (Field::Query, Test::Absent) => {
                 return view.target().query.is_none_or(<[u8]>::is_empty);

@@ -203,6 +203,16 @@ pub enum Kind {
     Digest,
 }
 
+impl Kind {
+    /// Whether a counter of it keeps values, which take memory.
+    pub const fn keeps_values(&self) -> bool {
+        matches!(
+            self,
+            Kind::ValueCount(_) | Kind::ValuePercentile(..) | Kind::TimingSplit(_)
+        )
+    }
+}
+
 /// A condition over the inputs that were seen, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {

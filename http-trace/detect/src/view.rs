@@ -1,7 +1,6 @@
 //! An event as rules see it: typed values by field. Expensive values (the parsed target, the whole URL, the
 //! path's identifier) are computed on first use. Borrows from the event; performs no I/O and decides nothing.
 
-use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 
 use super::decoded;
@@ -15,14 +14,37 @@ use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
 
-/// State shared by views: how endpoints are named, and the whole URL of the current event,
-/// whose buffer is reused for the next one.
+/// State shared by views: how endpoints are named, and texts made from the current event.
 #[derive(Debug, Default)]
 pub struct ViewContext {
     /// Path templates and known endpoints.
     pub endpoints: Endpoints,
-    uri: OnceCell<Vec<u8>>,
+    uri: Made,
+    decoded_target: Made,
+}
+
+/// A text made from the current event on first use; its buffer is reused for the next one.
+#[derive(Debug, Default)]
+struct Made {
+    text: OnceCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
+}
+
+impl Made {
+    fn get(&self, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.text.get_or_init(|| {
+            let mut out = self.spare.take();
+            out.clear();
+            write(&mut out);
+            out
+        })
+    }
+
+    fn clear(&mut self) {
+        if let Some(buffer) = self.text.take() {
+            *self.spare.get_mut() = buffer;
+        }
+    }
 }
 
 impl ViewContext {
@@ -34,11 +56,10 @@ impl ViewContext {
         }
     }
 
-    /// Discards the values of the last event, keeping the buffer.
+    /// Discards the values of the last event, keeping the buffers.
     pub fn clear(&mut self) {
-        if let Some(buffer) = self.uri.take() {
-            *self.spare.get_mut() = buffer;
-        }
+        self.uri.clear();
+        self.decoded_target.clear();
     }
 }
 
@@ -49,16 +70,18 @@ pub struct View<'a> {
     pub event: &'a HttpEvent,
     target: OnceCell<Target<'a>>,
     path_id: OnceCell<Option<&'a [u8]>>,
+    decoded_target: OnceCell<&'a [u8]>,
     context: &'a ViewContext,
 }
 
 impl<'a> View<'a> {
-    /// A view of an event; `context` must have been cleared, and caches the whole URL.
+    /// A view of an event; `context` must have been cleared, and holds the texts made from it.
     pub const fn new(event: &'a HttpEvent, context: &'a ViewContext) -> Self {
         View {
             event,
             target: OnceCell::new(),
             path_id: OnceCell::new(),
+            decoded_target: OnceCell::new(),
             context,
         }
     }
@@ -80,11 +103,22 @@ impl<'a> View<'a> {
 
     /// The whole URL; empty without a request.
     pub fn uri(&self) -> &'a [u8] {
-        self.context.uri.get_or_init(|| {
-            let mut out = self.context.spare.take();
-            out.clear();
-            self.write_uri(&mut out);
-            out
+        self.context.uri.get(|out| self.write_uri(out))
+    }
+
+    /// The target as sent; empty without a request.
+    pub fn raw_target(&self) -> &'a [u8] {
+        self.event.request.as_ref().map_or(&[], |r| &r.target)
+    }
+
+    /// The decoded target; the target itself if nothing in it is encoded; empty without a request.
+    pub fn decoded_target(&self) -> &'a [u8] {
+        self.decoded_target.get_or_init(|| {
+            let target = self.raw_target();
+            match decoded::is_plain(target) {
+                true => target,
+                false => (self.context.decoded_target).get(|out| decoded::decode(target, out)),
+            }
         })
     }
 
@@ -221,10 +255,7 @@ impl<'a> View<'a> {
             Field::Path => text(self.target().path),
             Field::Query => text(self.target().query),
             Field::Target => text(request.map(|r| &r.target[..])),
-            Field::DecodedTarget => request.map(|r| match decoded::decoded(&r.target) {
-                Cow::Borrowed(target) => Value::Text(target),
-                Cow::Owned(target) => Value::Made(target),
-            }),
+            Field::DecodedTarget => text(request.map(|_| self.decoded_target())),
             Field::Uri => Some(Value::Text(self.uri())).filter(|_| request.is_some()),
             Field::Host => text(self.target().host),
             Field::Extension => text(derived::extension(self.target().path?)),
@@ -299,10 +330,9 @@ impl<'a> View<'a> {
     /// The target as sent, preceded by the host if it has none; without a scheme that was not sent.
     fn host_and_target(&self) -> &'a [u8] {
         const SCHEME: &[u8] = b"http://";
-        let target = self.event.request.as_ref().map(|r| &r.target[..]);
-        match target {
-            Some([b'/', ..]) => self.uri().strip_prefix(SCHEME).unwrap_or(self.uri()),
-            target => target.unwrap_or_default(),
+        match self.raw_target() {
+            [b'/', ..] => self.uri().strip_prefix(SCHEME).unwrap_or(self.uri()),
+            target => target,
         }
     }
 

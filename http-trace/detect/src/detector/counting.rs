@@ -90,12 +90,16 @@ impl Core {
         let rule = &self.rules[correlation.rule];
         let counter = self.counters.use_at(slot)?;
         let counted = correlate::count(correlation, hit, counter);
+        // Only values and evidence take memory. Evidence that a new count discards is subtracted with the next.
+        let mut resized = correlation.kind.keeps_values();
         let mut due = None;
         if let Ok(Some(counted)) = &counted
             && correlation.tells()
         {
             let subject = Subject::new(rule, correlation, false);
-            due = subject.judge(counter, hit, counted);
+            let judged = subject.judge(counter, hit, counted);
+            resized |= judged.is_some();
+            due = judged.flatten();
             let opened = due == Some(State::Opened);
             if counted.moved || opened {
                 // If the rule yields to others, it is not known yet whether the alert will be reported.
@@ -106,7 +110,9 @@ impl Core {
             }
         }
         self.stats.late += u64::from(counted.is_err());
-        self.counters.settle(slot);
+        if resized {
+            self.counters.settle(slot);
+        }
         let counted = counted.ok()??;
         if let Some(state) = due {
             let alert = self.raise(key, slot, hit, &counted, state);

@@ -1,6 +1,6 @@
 //! Decides which correlations an event is fed to, and as which of their inputs. Does not count.
 
-use crate::bits::{numbers, put, take_next};
+use crate::bits::{put, take_next};
 use crate::rule::{Correlation, Input, MOST_INPUTS};
 
 /// For each detection and each correlation, the correlations that take it as input, and the
@@ -55,12 +55,12 @@ impl Fed {
         }
     }
 
-    /// Feeds the correlations that take the matched detections as inputs; returns whether there are any. The
-    /// previous event must have been fully counted.
+    /// Feeds the correlations that take the matched detections as inputs, and forgets these; returns whether
+    /// there are any. The previous event must have been fully counted.
     pub fn feed(&mut self, feeds: &Feeds) -> bool {
         self.moved.clear();
-        let mut any = false;
-        for detection in numbers(&self.matched) {
+        let (mut any, mut word) = (false, 0);
+        while let Some(detection) = take_next(&mut self.matched, &mut word) {
             for (number, input) in &feeds.of_detection[detection] {
                 put(&mut self.left, *number);
                 self.inputs[*number] |= input;
