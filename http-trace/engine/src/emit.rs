@@ -201,7 +201,7 @@ impl Emitter<'_> {
         stats.count_response(response.head.status);
         stats.informational += exchange.informational.len() as u64;
         let head_len = response.head.wire_len;
-        let request = exchange.request.as_ref();
+        let request = exchange.request.as_deref();
         let mut event = self.blank(link, exchange.ordinal, request, &response.origin);
         let part = identifying_bytes(&response.head);
         event.id = identity(&self.server_name(), response.start, part);
@@ -244,7 +244,7 @@ impl Emitter<'_> {
             return;
         };
         stats.informational += 1 + exchange.informational.len() as u64;
-        let request = exchange.request.as_ref();
+        let request = exchange.request.as_deref();
         let mut event = self.blank(link, exchange.ordinal, request, &origin);
         let part = identifying_bytes(&head);
         event.id = identity(&self.server_name(), head.first_byte_ns, part);
@@ -295,8 +295,8 @@ impl Emitter<'_> {
         self.send(event);
     }
 
-    fn send(&mut self, event: HttpEvent) {
-        (self.out)(Output::Http(Box::new(event)));
+    fn send(&mut self, event: Box<HttpEvent>) {
+        (self.out)(Output::Http(event));
     }
 
     /// The tuple nearest to the server.
@@ -311,7 +311,7 @@ impl Emitter<'_> {
         ordinal: u32,
         request: Option<&Request>,
         origin: &Origin,
-    ) -> HttpEvent {
+    ) -> Box<HttpEvent> {
         let client = direction(link.client_or_first());
         let sequence = self.cx.sequence;
         self.cx.sequence += 1;
@@ -329,7 +329,7 @@ impl Emitter<'_> {
             ]
         });
         let known = |n: u64| (n != 0).then_some(n);
-        HttpEvent {
+        Box::new(HttpEvent {
             sequence,
             id: 0,
             client: of_client,
@@ -371,7 +371,7 @@ impl Emitter<'_> {
             client_process: None,
             server_process: None,
             rules: RuleIds::default(),
-        }
+        })
     }
 }
 

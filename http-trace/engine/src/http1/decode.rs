@@ -1,13 +1,12 @@
 //! Decodes a head's bytes into fields.
 //!
-//! httparse reads what RFC 9112 allows. What it refuses although the framer accepted it (folded lines,
-//! lines without a colon, control characters, HTTP/1.2, more fields than fit its table) goes to a
-//! decoder of our own that refuses nothing: no framed head is lost. A head may also be cut short by a
-//! gap; then its complete lines are decoded.
-
-use std::mem::MaybeUninit;
+//! Refuses nothing after a start line: folded lines, lines without a colon, control characters and HTTP/1.2
+//! are decoded as far as possible, so that no framed head is lost. A head may also be cut short by a gap;
+//! then its complete lines are decoded.
 
 use bytes::Bytes;
+use http_trace_common::start_line::is_token;
+use memchr::memchr;
 
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 use http_trace_model::known::Known;
@@ -20,9 +19,6 @@ pub const SPACE_BEFORE_COLON: u32 = 1 << 1;
 pub const BAD_FIELD_NAME: u32 = 1 << 2;
 /// A request line without a target, or without a version where one is required (RFC 9112 §3).
 pub const MALFORMED_REQUEST: u32 = 1 << 3;
-
-/// Number of field lines that httparse has room for.
-const ROOM: usize = 64;
 
 /// Decodes a response head; `None` unless it begins with a status line that has a code. The second value
 /// holds this module's flags.
@@ -39,18 +35,8 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
         return None;
     }
     let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
-    // httparse would drop a reason phrase that is not ASCII.
     let reason = bytes.slice_ref(trim(line.get(code + 3..).unwrap_or_default()));
-    let mut room = [const { MaybeUninit::uninit() }; ROOM];
-    let mut parsed = httparse::Response::new(&mut []);
-    let strict = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
-        .is_ok_and(|status| status.is_complete());
-    let (headers, flags) = if strict {
-        (known(bytes, parsed.headers), 0)
-    } else {
-        lenient(bytes, rest)
-    };
+    let (headers, flags) = fields(bytes, rest);
     let content_length = content_length(&headers);
     let minor_version = minor_version - b'0';
     Some((
@@ -106,16 +92,7 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
         malformed = MALFORMED_REQUEST;
     }
     let target = bytes.slice_ref(target);
-    let mut room = [const { MaybeUninit::uninit() }; ROOM];
-    let mut parsed = httparse::Request::new(&mut []);
-    let strict = httparse::ParserConfig::default()
-        .parse_request_with_uninit_headers(&mut parsed, bytes, &mut room)
-        .is_ok_and(|status| status.is_complete());
-    let (headers, flags) = if strict {
-        (known(bytes, parsed.headers), 0)
-    } else {
-        lenient(bytes, rest)
-    };
+    let (headers, flags) = fields(bytes, rest);
     let minor_version = minor_version.wrapping_sub(b'0');
     Some((
         RequestHead {
@@ -143,7 +120,7 @@ pub fn other_request(bytes: &Bytes) -> RequestHead {
         target: bytes.slice_ref(target),
         minor_version: 0,
         version: version.map(|version| bytes.slice_ref(version)),
-        headers: lenient(bytes, rest).0,
+        headers: fields(bytes, rest).0,
         wire_len: bytes.len() as u64,
     }
 }
@@ -186,15 +163,12 @@ pub fn is_version(word: &[u8]) -> bool {
 
 /// Whether a truncated head contains its whole start line.
 pub fn has_start_line(bytes: &[u8]) -> bool {
-    bytes.contains(&b'\n')
+    memchr(b'\n', bytes).is_some()
 }
 
 /// The start line without its line terminator, and the bytes after it.
 fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes
-        .iter()
-        .position(|&b| b == b'\n')
-        .unwrap_or(bytes.len());
+    let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
     (without_cr(line), rest.get(1..).unwrap_or_default())
 }
@@ -207,21 +181,15 @@ fn without_cr(mut line: &[u8]) -> &[u8] {
     line
 }
 
-fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
-    let mut headers = Headers::of(bytes, parsed.len());
-    for field in parsed {
-        headers.push(field.name.as_bytes(), trim(field.value));
-    }
-    headers
-}
-
 /// Field lines up to the blank line or the end of the bytes, whatever their content.
-fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
-    let mut headers = Headers::of(bytes, 0);
+fn fields(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
+    // Most lines are longer than this.
+    const SHORT: usize = 24;
+    let mut headers = Headers::of(bytes, (rest.len() / SHORT).min(32));
     let mut flags = 0;
     // The last field's folded lines, joined when the next field begins.
     let mut folds: Vec<&[u8]> = Vec::new();
-    while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+    while let Some(end) = memchr(b'\n', rest) {
         let (line, after) = rest.split_at(end);
         rest = after.get(1..).unwrap_or_default();
         let line = without_cr(line);
@@ -233,23 +201,24 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
             continue;
         }
         join(&mut headers, &mut folds);
-        let Some(colon) = line.iter().position(|&b| b == b':') else {
+        let token = line.iter().take_while(|&&b| is_token(b)).count();
+        let colon = match line.get(token) {
+            Some(b':') => Some(token),
+            _ => memchr(b':', line),
+        };
+        let Some(colon) = colon else {
             flags |= LINE_WITHOUT_COLON;
             continue;
         };
         let (name, value) = line.split_at(colon);
-        let trimmed = trim(name);
-        if trimmed.len() != name.len() {
+        let name = trim(name);
+        if name.len() != colon {
             flags |= SPACE_BEFORE_COLON;
         }
-        if trimmed.is_empty()
-            || !trimmed
-                .iter()
-                .all(|&b| http_trace_common::start_line::is_token(b))
-        {
+        if name.is_empty() || token != colon && !name.iter().all(|&b| is_token(b)) {
             flags |= BAD_FIELD_NAME;
         }
-        headers.push(trimmed, trim(value.get(1..).unwrap_or_default()));
+        headers.push(name, trim(value.get(1..).unwrap_or_default()));
     }
     join(&mut headers, &mut folds);
     (headers, flags)

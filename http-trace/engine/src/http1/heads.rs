@@ -383,12 +383,12 @@ impl Http1 {
             oddities.push(oddity::REQUEST_UNFINISHED);
         }
         oddities.extend(decode_flags(odd));
-        let response = Response {
+        let response = Box::new(Response {
             head_end_ns: origin.time_ns,
             last_ns: origin.time_ns,
             snippet: BodyStart::of_status(&cx.config.snippet, status),
             ..Response::new(head, first, start)
-        };
+        });
         self.put_response(cx.link, response, flags, body);
         if let Some(current) = &mut self.exchanges.current {
             current.oddities.append(&mut oddities);
@@ -396,7 +396,7 @@ impl Http1 {
         Message::Response
     }
 
-    fn put_response(&mut self, link: &Link, response: Response, flags: u32, body: Body) {
+    fn put_response(&mut self, link: &Link, response: Box<Response>, flags: u32, body: Body) {
         if link.client().is_none() || self.exchanges.current.is_none() {
             // No request was ever seen: the sender of a response is the server.
             self.exchanges.answer(response.start, None);
@@ -479,10 +479,10 @@ impl Http1 {
             self.profile.unframed(cx, d, half.head_len, half.lost);
             return;
         }
-        let response = Response {
+        let response = Box::new(Response {
             head_cut: true,
             ..Response::new(head, first, start)
-        };
+        });
         self.put_response(cx.link, response, flags, Body::Unknown);
         self.yield_current(cx, Outcome::Lost);
     }
