@@ -119,8 +119,8 @@ impl Headers {
         }
     }
 
-    /// Adds a line; parts of the head are not copied.
-    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+    /// Adds a line and returns the number of its name; parts of the head are not copied.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Known {
         let known = Known::of(name);
         let number = known.number();
         let bit = 1 << number;
@@ -133,6 +133,7 @@ impl Headers {
         self.there |= bit;
         let (name, value) = (self.part(name), self.part(value));
         self.lines.push(Line { name, value, known });
+        known
     }
 
     /// Replaces the value of the line added last.

@@ -185,7 +185,7 @@ fn without_cr(mut line: &[u8]) -> &[u8] {
 fn fields(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
     // Most lines are longer than this.
     const SHORT: usize = 24;
-    let mut headers = Headers::of(bytes, (rest.len() / SHORT).min(32));
+    let mut headers = Headers::of(bytes, (rest.len() / SHORT + 1).min(32));
     let mut flags = 0;
     // The last field's folded lines, joined when the next field begins.
     let mut folds: Vec<&[u8]> = Vec::new();
@@ -200,13 +200,10 @@ fn fields(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
             folds.push(trim(line));
             continue;
         }
-        join(&mut headers, &mut folds);
-        let token = line.iter().take_while(|&&b| is_token(b)).count();
-        let colon = match line.get(token) {
-            Some(b':') => Some(token),
-            _ => memchr(b':', line),
-        };
-        let Some(colon) = colon else {
+        if !folds.is_empty() {
+            join(&mut headers, &mut folds);
+        }
+        let Some(colon) = line.iter().position(|&b| b == b':') else {
             flags |= LINE_WITHOUT_COLON;
             continue;
         };
@@ -215,20 +212,19 @@ fn fields(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
         if name.len() != colon {
             flags |= SPACE_BEFORE_COLON;
         }
-        if name.is_empty() || token != colon && !name.iter().all(|&b| is_token(b)) {
+        let known = headers.push(name, trim(value.get(1..).unwrap_or_default()));
+        if known == Known::NONE && (name.is_empty() || !name.iter().all(|&b| is_token(b))) {
             flags |= BAD_FIELD_NAME;
         }
-        headers.push(name, trim(value.get(1..).unwrap_or_default()));
     }
-    join(&mut headers, &mut folds);
+    if !folds.is_empty() {
+        join(&mut headers, &mut folds);
+    }
     (headers, flags)
 }
 
 /// Appends folded lines to the last field, each after one space (RFC 9112 §5.2).
 fn join(headers: &mut Headers, folds: &mut Vec<&[u8]>) {
-    if folds.is_empty() {
-        return;
-    }
     let last = headers.len().checked_sub(1).and_then(|at| headers.get(at));
     if let Some(mut value) = last.map(|last| last.value.to_vec()) {
         for fold in folds.iter().filter(|fold| !fold.is_empty()) {

@@ -102,7 +102,7 @@ impl Http1 {
                 Span::ChunkFraming | Span::Trailers => self.count(d, taken as u64, false, origin),
                 Span::Undecided => {
                     if half.undecided.is_empty() {
-                        half.undecided_origin = Some(*origin);
+                        half.undecided_origin = Some(Box::new(*origin));
                     }
                     half.undecided
                         .extend_from_slice(rest.get(..taken).unwrap_or_default());

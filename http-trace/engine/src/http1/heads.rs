@@ -21,8 +21,8 @@ impl Http1 {
         // A head where a body was possible: there was no body.
         if self.halves[d].message != Message::None {
             let undecided = std::mem::take(&mut self.halves[d].undecided);
-            let first = self.halves[d].undecided_origin;
-            self.message_ends(cx, d, BodyEnd::None, first.as_ref().unwrap_or(origin));
+            let first = self.halves[d].undecided_origin.take();
+            self.message_ends(cx, d, BodyEnd::None, first.as_deref().unwrap_or(origin));
             self.halves[d].undecided = undecided;
             self.halves[d].undecided_origin = first;
         }
@@ -38,7 +38,7 @@ impl Http1 {
         }
         if back > 0 {
             half.head.extend_from_slice(&half.undecided);
-            half.head_origin = half.undecided_origin.or(half.head_origin);
+            half.head_origin = half.undecided_origin.as_deref().copied().or(half.head_origin);
             half.undecided.clear();
         }
         let half = &mut self.halves[d];

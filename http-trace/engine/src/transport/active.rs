@@ -116,8 +116,8 @@ impl Active {
             return false;
         }
         let mut missing = ack - next;
-        if let Some((fin, _)) = stream.fin
-            && ack > fin
+        if let Some(fin) = &stream.fin
+            && ack > fin.0
         {
             missing -= 1;
         }
@@ -219,7 +219,7 @@ impl Active {
         for d in 0..2 {
             let next = self.protocol.next(d);
             if force
-                && let Some((fin, origin)) = self.streams[d].fin
+                && let Some((fin, origin)) = self.streams[d].fin.as_deref().copied()
                 && fin > next
             {
                 if self.streams[d].acked == fin + 1 || !self.protocol.is_quiet() {
@@ -447,10 +447,10 @@ impl Active {
             return;
         }
         let fin = &mut stream.fin;
-        let first = fin.map(|(first, _)| first);
+        let first = fin.as_ref().map(|first| first.0);
         if first.is_none_or(|first| first != end && (first < next || end == next)) {
             env.stats.ignored_segments += u64::from(first.is_some());
-            *fin = Some((end, *origin));
+            *fin = Some(Box::new((end, *origin)));
         }
     }
 
@@ -459,6 +459,8 @@ impl Active {
         let next = self.protocol.next(d);
         self.streams[d]
             .fin
+            .as_deref()
+            .copied()
             .filter(|(fin, _)| *fin == next && !tcp.fin[d])
     }
 
@@ -495,7 +497,7 @@ impl Active {
 
     /// Direction `d` has reached its FIN.
     pub fn end_direction(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize) {
-        let fin_ns = self.streams[d].fin.map(|(_, origin)| origin.time_ns);
+        let fin_ns = self.streams[d].fin.as_ref().map(|fin| fin.1.time_ns);
         let fin_ns = fin_ns.unwrap_or(env.now_ns);
         let (why, since_ns) = if self.reset_ns == 0 || fin_ns <= self.reset_ns {
             (NoResponse::Closed, fin_ns)
@@ -526,8 +528,8 @@ impl Active {
             End::Reset => NoResponse::Reset,
             End::Closed | End::Stopped => NoResponse::Closed,
         };
-        let fins = self.streams.iter().filter_map(|stream| stream.fin);
-        let ended = fins.map(|(_, origin)| origin.time_ns).max();
+        let fins = self.streams.iter().filter_map(|stream| stream.fin.as_ref());
+        let ended = fins.map(|fin| fin.1.time_ns).max();
         let since_ns = match (self.reset_ns, ended) {
             (0, Some(fin_ns)) if end == End::Closed => fin_ns,
             (0, _) => env.now_ns,

@@ -21,7 +21,7 @@ use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use super::active::Active;
-use super::streams::{Before, Held};
+use super::streams::{Before, Held, Stream};
 use super::tcp::Tcp;
 use super::{Env, FAR};
 use crate::origin::{Origin, first_position};
@@ -389,7 +389,7 @@ impl Connection {
             return;
         };
         let tcp = &mut self.tcp;
-        loop {
+        while !active.streams.iter().all(Stream::is_settled) {
             active.drain(tcp, env, false);
             let mut again = false;
             for d in 0..2 {
@@ -405,14 +405,14 @@ impl Connection {
         for d in 0..2 {
             let next = active.protocol.next(d);
             let stream = &mut active.streams[d];
-            if stream.fin.take_if(|(fin, _)| *fin < next).is_some() {
+            if stream.fin.take_if(|fin| fin.0 < next).is_some() {
                 // Bytes beyond the FIN show that the sender did not send it.
                 tcp.dispute(env.stats, active.protocol.profile().framed(d));
             }
         }
         // An accepted FIN may be all that the other direction waits for.
         for d in [0, 1, 0] {
-            if active.is_fin_believed(tcp, env, d) {
+            if active.streams[d].fin.is_some() && active.is_fin_believed(tcp, env, d) {
                 active.end_direction(tcp, env, d);
             }
         }

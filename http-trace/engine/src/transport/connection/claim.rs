@@ -40,7 +40,7 @@ impl Connection {
         tcp.set_reset_by(d, true);
         if at == next {
             // A FIN further ahead does not come from the sender of this RST.
-            active.streams[d].fin.take_if(|(fin, _)| *fin > next);
+            active.streams[d].fin.take_if(|fin| fin.0 > next);
         }
         if active.protocol.is_quiet() || active.opaque(d) {
             return self.stop(env, End::Reset);
