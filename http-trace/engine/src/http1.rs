@@ -35,6 +35,8 @@ mod proof;
 mod transaction;
 mod unfinished;
 
+use std::collections::VecDeque;
+
 use http_trace_common::filter::HandBack;
 use http_trace_common::framer::{Framer, Phase, RequestQueue};
 use http_trace_common::record::RecordHeader;
@@ -83,8 +85,11 @@ impl Http1 {
                 ..Half::new(framer, next[d])
             }
         };
-        let mut exchanges = Exchanges::default();
-        exchanges.order = memory.order;
+        let exchanges = Exchanges {
+            waiting: VecDeque::with_capacity(1),
+            order: memory.order,
+            ..Exchanges::default()
+        };
         Http1 {
             halves: [half(0), half(1)],
             queue: if memory.queue_unknown() {

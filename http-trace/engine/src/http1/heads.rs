@@ -38,7 +38,11 @@ impl Http1 {
         }
         if back > 0 {
             half.head.extend_from_slice(&half.undecided);
-            half.head_origin = half.undecided_origin.as_deref().copied().or(half.head_origin);
+            half.head_origin = half
+                .undecided_origin
+                .as_deref()
+                .copied()
+                .or(half.head_origin);
             half.undecided.clear();
         }
         let half = &mut self.halves[d];

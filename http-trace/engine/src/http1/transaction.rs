@@ -119,7 +119,7 @@ pub(crate) struct Exchanges {
     /// Memory of heads held, in bytes.
     pub held: usize,
     /// Final responses since the last request.
-    finals: u8,
+    pub(super) finals: u8,
 }
 
 impl Exchanges {

@@ -41,10 +41,7 @@ pub(crate) struct Stream {
 impl Stream {
     /// Whether nothing waits, is missing or claims to end the stream.
     pub fn is_settled(&self) -> bool {
-        self.buffer.is_empty()
-            && self.fin.is_none()
-            && self.short_ns == 0
-            && self.waiting_ns == 0
+        self.buffer.is_empty() && self.fin.is_none() && self.short_ns == 0 && self.waiting_ns == 0
     }
 
     /// Position and origin of the next thing that waits: buffered bytes or the FIN.

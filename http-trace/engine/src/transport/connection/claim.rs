@@ -175,7 +175,7 @@ impl Connection {
         if self.profile().http() && self.tcp.is_midstream() && !self.tcp.link.muted {
             env.stats.midstream = env.stats.midstream.saturating_sub(1);
         }
-        self.activate();
+        self.activate(env);
         if let Some(active) = self.flight.active_mut() {
             active.heard_ns = env.now_ns;
             if self.tcp.is_reset() {
