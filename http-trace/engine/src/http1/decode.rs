@@ -22,7 +22,7 @@ pub const MALFORMED_REQUEST: u32 = 1 << 3;
 
 /// Decodes a response head; `None` unless it begins with a status line that has a code. The second value
 /// holds this module's flags.
-pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
+pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
     let minor_version = *line.get(7)?;
     let blanks = line
@@ -35,7 +35,7 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
         return None;
     }
     let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
-    let reason = bytes.slice_ref(trim(line.get(code + 3..).unwrap_or_default()));
+    let reason = word(trim(line.get(code + 3..).unwrap_or_default()));
     let (headers, flags) = fields(bytes, rest);
     let content_length = content_length(&headers);
     let minor_version = minor_version - b'0';
@@ -56,11 +56,11 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
 /// Decodes a request head; `None` unless it begins with a method, a space and the rest of a line. The
 /// target of a malformed line is everything between the method and something like a version, or up to
 /// the end of the line.
-pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
+pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
     let sp = line.iter().position(|&b| b == b' ')?;
-    let method = bytes.slice_ref(line.get(..sp)?);
+    let method = word(line.get(..sp)?);
     let minor_version = match line {
         [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => *minor,
         _ => b'0',
@@ -84,14 +84,14 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
         _ => {
             malformed = MALFORMED_REQUEST;
             let (target, other) = without_version(trim(line.get(sp..).unwrap_or_default()));
-            version = other.map(|other| bytes.slice_ref(other));
+            version = other.map(Bytes::copy_from_slice);
             target
         }
     };
     if target.is_empty() {
         malformed = MALFORMED_REQUEST;
     }
-    let target = bytes.slice_ref(target);
+    let target = Bytes::copy_from_slice(target);
     let (headers, flags) = fields(bytes, rest);
     let minor_version = minor_version.wrapping_sub(b'0');
     Some((
@@ -109,19 +109,37 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
 
 /// Decodes a head whose first line is not an HTTP/1.x request line but was answered: a word, then
 /// perhaps a target, then perhaps a version of any protocol.
-pub fn other_request(bytes: &Bytes) -> RequestHead {
+pub fn other_request(bytes: &[u8]) -> RequestHead {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
     let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     let (method, after) = line.split_at(end);
     let (target, version) = without_version(trim(after));
     RequestHead {
-        method: bytes.slice_ref(method),
-        target: bytes.slice_ref(target),
+        method: word(method),
+        target: Bytes::copy_from_slice(target),
         minor_version: 0,
-        version: version.map(|version| bytes.slice_ref(version)),
+        version: version.map(Bytes::copy_from_slice),
         headers: fields(bytes, rest).0,
         wire_len: bytes.len() as u64,
+    }
+}
+
+/// A method or a reason phrase; the usual ones take no memory.
+fn word(bytes: &[u8]) -> Bytes {
+    const USUAL: [&[u8]; 8] = [
+        b"OK",
+        b"GET",
+        b"POST",
+        b"HEAD",
+        b"Found",
+        b"Not Found",
+        b"Not Modified",
+        b"Moved Permanently",
+    ];
+    match USUAL.into_iter().find(|usual| *usual == bytes) {
+        Some(usual) => Bytes::from_static(usual),
+        None => Bytes::copy_from_slice(bytes),
     }
 }
 
@@ -182,7 +200,7 @@ fn without_cr(mut line: &[u8]) -> &[u8] {
 }
 
 /// Field lines up to the blank line or the end of the bytes, whatever their content.
-fn fields(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
+fn fields(bytes: &[u8], mut rest: &[u8]) -> (Headers, u32) {
     // Most lines are longer than this.
     const SHORT: usize = 24;
     let mut headers = Headers::of(bytes, (rest.len() / SHORT + 1).min(32));
@@ -212,7 +230,7 @@ fn fields(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
         if name.len() != colon {
             flags |= SPACE_BEFORE_COLON;
         }
-        let known = headers.push(name, trim(value.get(1..).unwrap_or_default()));
+        let known = headers.push_part(bytes, name, trim(value.get(1..).unwrap_or_default()));
         if known == Known::NONE && (name.is_empty() || !name.iter().all(|&b| is_token(b))) {
             flags |= BAD_FIELD_NAME;
         }

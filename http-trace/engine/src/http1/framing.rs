@@ -140,7 +140,7 @@ impl Http1 {
                 }
                 Some(Event::HeadEnds { head, body }) => {
                     let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
-                    self.head_ends(cx, d, raw, head, body, origin);
+                    self.head_ends(cx, d, &raw, head, body, origin);
                 }
                 Some(Event::Preface) => {
                     let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
@@ -151,8 +151,6 @@ impl Http1 {
                 }
                 Some(Event::NotHttp { .. }) => {
                     let start = self.take_head(d, bytes.get(head_from..).unwrap_or_default(), cx);
-                    // No other head may come for a long time: free the buffer.
-                    self.halves[d].head = Vec::new();
                     self.other_request(cx, d, &start, false);
                     self.not_http(cx, d, &start);
                 }
