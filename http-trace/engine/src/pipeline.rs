@@ -29,7 +29,7 @@ use crate::protocol::End;
 use crate::stats::{Losses, Stats};
 use crate::table::{Id, List, Table};
 use crate::transport::Env;
-use crate::transport::active::Active;
+use crate::transport::active::Spare;
 use crate::transport::connection::Connection;
 use crate::transport::recent::Recent;
 use crate::transport::tcp::timer;
@@ -62,7 +62,7 @@ struct Shared {
     events: emit::Context,
     hand_backs: Vec<(FlowKey, HandBack)>,
     recent: Recent,
-    spare: Vec<Box<Active>>,
+    spare: Spare,
 }
 
 impl Shared {
@@ -129,7 +129,7 @@ impl Pipeline {
                 events: emit::Context::default(),
                 hand_backs: Vec::new(),
                 recent: Recent::default(),
-                spare: Vec::new(),
+                spare: Spare::new(),
             },
             timers: BinaryHeap::new(),
             heads_bytes: 0,

@@ -60,7 +60,7 @@ pub(crate) struct Env<'a> {
     pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
     pub recent: &'a mut recent::Recent,
     /// States of connections that are quiet again.
-    pub spare: &'a mut Vec<Box<active::Active>>,
+    pub spare: &'a mut active::Spare,
     pub sink: &'a mut dyn Sink,
 }
 
