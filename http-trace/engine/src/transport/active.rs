@@ -19,7 +19,6 @@ use crate::protocol::{Chunk, Gap, Link, Standing};
 use crate::protocols::{Implementation, Memory, answers};
 
 /// States of connections that are quiet again, for the next ones.
-#[expect(clippy::vec_box, reason = "they move between here and connections")]
 pub(crate) type Spare = Vec<Box<Active>>;
 
 /// State of a connection while something is in flight.
