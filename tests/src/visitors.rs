@@ -198,7 +198,8 @@ fn headers(lines: &[(&str, &str)]) -> Headers {
     let mut at = 0;
     for (name, value) in lines {
         let value_at = at + name.len() + 2;
-        headers.push(
+        headers.push_part(
+            &text,
             &text[at..at + name.len()],
             &text[value_at..value_at + value.len()],
         );

@@ -201,7 +201,7 @@ impl Emitter<'_> {
         stats.count_response(response.head.status);
         stats.informational += exchange.informational.len() as u64;
         let head_len = response.head.wire_len;
-        let request = exchange.request.as_ref();
+        let request = exchange.request.as_deref();
         let mut event = self.blank(link, exchange.ordinal, request, &response.origin);
         let part = identifying_bytes(&response.head);
         event.id = identity(&self.server_name(), response.start, part);
@@ -244,7 +244,7 @@ impl Emitter<'_> {
             return;
         };
         stats.informational += 1 + exchange.informational.len() as u64;
-        let request = exchange.request.as_ref();
+        let request = exchange.request.as_deref();
         let mut event = self.blank(link, exchange.ordinal, request, &origin);
         let part = identifying_bytes(&head);
         event.id = identity(&self.server_name(), head.first_byte_ns, part);
@@ -295,8 +295,8 @@ impl Emitter<'_> {
         self.send(event);
     }
 
-    fn send(&mut self, event: HttpEvent) {
-        (self.out)(Output::Http(Box::new(event)));
+    fn send(&mut self, event: Box<HttpEvent>) {
+        (self.out)(Output::Http(event));
     }
 
     /// The tuple nearest to the server.
@@ -311,7 +311,7 @@ impl Emitter<'_> {
         ordinal: u32,
         request: Option<&Request>,
         origin: &Origin,
-    ) -> HttpEvent {
+    ) -> Box<HttpEvent> {
         let client = direction(link.client_or_first());
         let sequence = self.cx.sequence;
         self.cx.sequence += 1;
@@ -329,7 +329,7 @@ impl Emitter<'_> {
             ]
         });
         let known = |n: u64| (n != 0).then_some(n);
-        HttpEvent {
+        Box::new(HttpEvent {
             sequence,
             id: 0,
             client: of_client,
@@ -371,7 +371,7 @@ impl Emitter<'_> {
             client_process: None,
             server_process: None,
             rules: RuleIds::default(),
-        }
+        })
     }
 }
 
@@ -426,16 +426,21 @@ fn identifying_bytes(head: &ResponseHead) -> &[u8] {
 fn identity(key: &FlowKey, position: u64, part: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |h: u64, n: u64| (h ^ n).wrapping_mul(K).rotate_left(29).wrapping_mul(K);
-    let word = |from: u64, bytes: &[u8]| bytes.iter().fold(from, |n, &b| n << 8 | u64::from(b));
+    let words = |h: u64, words: &[[u8; 8]]| {
+        let words = words.iter().map(|word| u64::from_be_bytes(*word));
+        words.fold(h, mix)
+    };
     let mut h = mix(0, position & 0xffff_ffff);
     for address in [key.a, key.b] {
-        for chunk in address.chunks_exact(8) {
-            h = mix(h, word(0, chunk));
-        }
+        h = words(h, address.as_chunks().0);
     }
     h = mix(h, u64::from(key.a_port) << 16 | u64::from(key.b_port));
-    for chunk in part.chunks(8) {
-        h = mix(h, word(chunk.len() as u64, chunk));
+    let (whole, rest) = part.as_chunks();
+    h = words(h, whole);
+    if !rest.is_empty() {
+        let len = rest.len() as u64;
+        let rest = rest.iter();
+        h = mix(h, rest.fold(len, |n, &b| n << 8 | u64::from(b)));
     }
     h ^ h >> 32
 }

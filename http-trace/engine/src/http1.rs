@@ -35,6 +35,7 @@ mod proof;
 mod transaction;
 mod unfinished;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use http_trace_common::filter::HandBack;
@@ -85,8 +86,11 @@ impl Http1 {
                 ..Half::new(framer, next[d])
             }
         };
-        let mut exchanges = Exchanges::default();
-        exchanges.order = memory.order;
+        let exchanges = Exchanges {
+            waiting: VecDeque::with_capacity(1),
+            order: memory.order,
+            ..Exchanges::default()
+        };
         Http1 {
             halves: [half(0), half(1)],
             queue: if memory.queue_unknown() {

@@ -50,7 +50,9 @@ use crate::table::Id;
 /// Limit on the time between two sightings of one head, in event time.
 pub const WITHIN_NS: u64 = 2_000_000_000;
 
-/// Sets of [`WAYS`] remembered heads each; the oldest of a set is evicted.
+/// Limit of heads that are remembered.
+const HEADS: usize = SETS * WAYS;
+/// Sets of the index, of [`WAYS`] heads each.
 const SETS: usize = 4096;
 const WAYS: usize = 4;
 
@@ -99,15 +101,15 @@ pub struct Sighting {
     pub path: u8,
 }
 
-/// Heads whose hashes share a prefix.
-type Set = [Option<Entry>; WAYS];
-
 /// A sighting and the hash of its head.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
     sighting: Sighting,
 }
+
+/// Where a head is found: half of its hash, and its number.
+type Place = (u32, u32);
 
 /// The connection that a sighting is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +128,16 @@ pub struct Original {
     pub kind: Kind,
 }
 
-/// Recent heads, in a table of fixed size that is allocated with the first one.
+/// Recent heads. They are written one after the other, and found in a small index: a head that is new, as
+/// nearly all are, touches little memory.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    sets: Vec<Set>,
+    /// The latest heads, each at its number modulo [`HEADS`].
+    heads: Vec<Entry>,
+    /// Places of heads whose hashes share a suffix.
+    index: Vec<[Place; WAYS]>,
+    /// Number of heads so far.
+    count: u32,
     hasher: foldhash::quality::RandomState,
 }
 
@@ -137,44 +145,58 @@ impl Sightings {
     /// Looks a head up; `len` is its length on the wire. Returns what it is a copy of, otherwise
     /// remembers it.
     pub fn meet(&mut self, sighting: Sighting, bytes: &[u8], len: u64) -> Option<Original> {
-        let (hash, set) = self.set(&sighting, bytes, len)?;
-        for entry in set.iter().flatten() {
-            if entry.hash == hash && is_copy(&entry.sighting, &sighting) {
-                return Some(original(&entry.sighting, &sighting));
+        let hash = self.hash(&sighting, bytes, len)?;
+        let set = self.index.get(hash as usize % SETS)?;
+        for (_, number) in set.iter().filter(|place| place.0 == tag(hash)) {
+            if let Some(first) = self.heads.get(*number as usize % HEADS)
+                && first.hash == hash
+                && is_copy(&first.sighting, &sighting)
+            {
+                return Some(original(&first.sighting, &sighting));
             }
         }
-        put(set, Entry { hash, sighting });
+        self.put(Entry { hash, sighting });
         None
     }
 
     /// Remembers a head that is known not to be a copy, so that its copies are found.
     pub fn note(&mut self, sighting: Sighting, bytes: &[u8], len: u64) {
-        if let Some((hash, set)) = self.set(&sighting, bytes, len) {
-            put(set, Entry { hash, sighting });
+        if let Some(hash) = self.hash(&sighting, bytes, len) {
+            self.put(Entry { hash, sighting });
         }
     }
 
-    /// The hash of a head and its set; `None` if nothing could prove a copy of it.
-    fn set(&mut self, sighting: &Sighting, bytes: &[u8], len: u64) -> Option<(u64, &mut Set)> {
+    /// The hash of a head; `None` if nothing could prove a copy of it.
+    fn hash(&mut self, sighting: &Sighting, bytes: &[u8], len: u64) -> Option<u64> {
         if sighting.ack.number().is_none() && sighting.starts.contains(&None) {
             return None;
         }
-        if self.sets.is_empty() {
-            self.sets = vec![[None; WAYS]; SETS];
+        if self.index.is_empty() {
+            self.index = vec![[(0, 0); WAYS]; SETS];
         }
-        let hash = self
-            .hasher
-            .hash_one((sighting.kind, sighting.seq, len, bytes));
-        Some((hash, self.sets.get_mut(hash as usize % SETS)?))
+        let head = (sighting.kind, sighting.seq, len, bytes);
+        Some(self.hasher.hash_one(head))
+    }
+
+    /// Adds a head; the oldest one is evicted, and the oldest of a full set of the index.
+    fn put(&mut self, entry: Entry) {
+        let (number, set) = (self.count, entry.hash as usize % SETS);
+        self.count = number.wrapping_add(1);
+        let age = |place: &&mut Place| number.wrapping_sub(place.1);
+        let set = self.index.get_mut(set);
+        if let Some(oldest) = set.and_then(|set| set.iter_mut().max_by_key(age)) {
+            *oldest = (tag(entry.hash), number);
+        }
+        match self.heads.get_mut(number as usize % HEADS) {
+            Some(head) => *head = entry,
+            None => self.heads.push(entry),
+        }
     }
 }
 
-/// Adds an entry; the oldest of a full set is evicted.
-fn put(set: &mut Set, entry: Entry) {
-    let age = |entry: &&mut Option<Entry>| entry.as_ref().map_or(0, |e| e.sighting.time_ns);
-    if let Some(oldest) = set.iter_mut().min_by_key(age) {
-        *oldest = Some(entry);
-    }
+/// The half of a hash that does not choose its set.
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 fn is_copy(first: &Sighting, second: &Sighting) -> bool {

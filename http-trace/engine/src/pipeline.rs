@@ -29,6 +29,7 @@ use crate::protocol::End;
 use crate::stats::{Losses, Stats};
 use crate::table::{Id, List, Table};
 use crate::transport::Env;
+use crate::transport::active::Spare;
 use crate::transport::connection::Connection;
 use crate::transport::recent::Recent;
 use crate::transport::tcp::timer;
@@ -61,6 +62,7 @@ struct Shared {
     events: emit::Context,
     hand_backs: Vec<(FlowKey, HandBack)>,
     recent: Recent,
+    spare: Spare,
 }
 
 impl Shared {
@@ -91,6 +93,7 @@ impl Shared {
             losses: &mut self.losses,
             hand_backs: &mut self.hand_backs,
             recent: &mut self.recent,
+            spare: &mut self.spare,
             sink: &mut emitter,
         });
         emitter.original
@@ -126,6 +129,7 @@ impl Pipeline {
                 events: emit::Context::default(),
                 hand_backs: Vec::new(),
                 recent: Recent::default(),
+                spare: Spare::new(),
             },
             timers: BinaryHeap::new(),
             heads_bytes: 0,

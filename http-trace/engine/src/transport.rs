@@ -59,6 +59,8 @@ pub(crate) struct Env<'a> {
     /// Offers to filters that lost framing.
     pub hand_backs: &'a mut Vec<(FlowKey, HandBack)>,
     pub recent: &'a mut recent::Recent,
+    /// States of connections that are quiet again.
+    pub spare: &'a mut active::Spare,
     pub sink: &'a mut dyn Sink,
 }
 

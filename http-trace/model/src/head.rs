@@ -107,11 +107,11 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 impl Headers {
-    /// Empty, for the lines of this head, with capacity for `room` lines.
-    pub fn of(head: &Bytes, room: usize) -> Self {
+    /// Empty, with a copy of the head that the lines are in, and capacity for `room` lines.
+    pub fn of(head: &[u8], room: usize) -> Self {
         Headers {
             bytes: match u32::try_from(head.len()) {
-                Ok(_) => head.clone(),
+                Ok(_) => Bytes::copy_from_slice(head),
                 Err(_) => Bytes::new(),
             },
             lines: Vec::with_capacity(room),
@@ -119,8 +119,14 @@ impl Headers {
         }
     }
 
-    /// Adds a line; parts of the head are not copied.
+    /// Adds a line, which is copied.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.push_part(&[], name, value);
+    }
+
+    /// Adds a line and returns the number of its name. Parts of `head`, of which [`Headers::of`] made a copy, are
+    /// not copied again.
+    pub fn push_part(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> Known {
         let known = Known::of(name);
         let number = known.number();
         let bit = 1 << number;
@@ -131,13 +137,14 @@ impl Headers {
         }
         self.several |= self.there & bit;
         self.there |= bit;
-        let (name, value) = (self.part(name), self.part(value));
+        let (name, value) = (self.part(head, name), self.part(head, value));
         self.lines.push(Line { name, value, known });
+        known
     }
 
     /// Replaces the value of the line added last.
     pub fn set_last(&mut self, value: &[u8]) {
-        let value = self.part(value);
+        let value = self.part(&[], value);
         if let Some(last) = self.lines.last_mut() {
             last.value = value;
         }
@@ -159,11 +166,11 @@ impl Headers {
     }
 
     #[inline]
-    fn part(&mut self, bytes: &[u8]) -> Part {
-        match Part::of(bytes, &self.bytes) {
-            Some(part) => part,
-            None if bytes.is_empty() => Part::default(),
-            None => self.own(bytes),
+    fn part(&mut self, head: &[u8], bytes: &[u8]) -> Part {
+        match Part::of(bytes, head) {
+            Some(part) if head.len() == self.bytes.len() => part,
+            _ if bytes.is_empty() => Part::default(),
+            _ => self.own(bytes),
         }
     }
 
@@ -396,13 +403,13 @@ mod tests {
 
     #[test]
     fn parts_of_a_head_are_not_copied_and_others_are() {
-        let head = Bytes::from_static(b"A: one\r\nCookie: two\r\nB:\r\n\r\n");
-        let mut headers = Headers::of(&head, 3);
-        headers.push(&head[..1], &head[3..6]);
-        headers.push(&head[8..14], &head[16..19]);
-        headers.push(&head[21..22], &head[head.len()..]);
-        headers.push(b"Other", b"else");
-        headers.push(&head[..1], b"");
+        let head = b"A: one\r\nCookie: two\r\nB:\r\n\r\n";
+        let mut headers = Headers::of(head, 3);
+        headers.push_part(head, &head[..1], &head[3..6]);
+        headers.push_part(head, &head[8..14], &head[16..19]);
+        headers.push_part(head, &head[21..22], &head[head.len()..]);
+        headers.push_part(head, b"Other", b"else");
+        headers.push_part(head, &head[..1], b"");
         headers.set_last(b"joined");
         let shown = |headers: &Headers| {
             let lines = headers.iter().map(|line| {
@@ -415,7 +422,11 @@ mod tests {
         assert_eq!(shown(&headers), all);
         let (first, second) = (headers.iter().next(), headers.iter().nth(3));
         let is_in = |line: Option<Header<'_>>| {
-            line.is_some_and(|line| head.as_ptr_range().contains(&line.name.as_ptr()))
+            line.is_some_and(|line| {
+                headers.texts()[0]
+                    .as_ptr_range()
+                    .contains(&line.name.as_ptr())
+            })
         };
         assert!(is_in(first) && !is_in(second));
         let same: Headers = headers.iter().map(|line| (line.name, line.value)).collect();

@@ -9,6 +9,7 @@
 //! fit into one packet.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::stamps::{Sent, Stamps, timestamps};
 use http_trace_common::flow::FlowKey;
@@ -48,87 +49,75 @@ impl Sums {
     /// Whether `segment`, found in `packet`, is one that its receiver refuses: it has a wrong checksum, of a sender
     /// who fills it in, or a timestamp that is too old.
     pub fn disprove(&mut self, packet: &[u8], segment: &Segment) -> bool {
-        const CONTROL: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-        if segment.flags & CONTROL == 0 && segment.payload_len == 0 {
+        let has = |flags: u8| segment.flags & flags != 0;
+        let control = has(tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST);
+        let payload = segment.payload_len > 0;
+        if !control && !payload {
             return false;
         }
-        let begin = segment
-            .payload_offset
-            .checked_sub(segment.header_len.into());
+        let header_len = segment.header_len.into();
+        let begin = segment.payload_offset.checked_sub(header_len);
         let begins = begin.and_then(|begin| packet.get(begin as usize..));
-        let Some(bytes) = begins.filter(|_| segment.header_len > 0) else {
+        let Some(bytes) = begins.filter(|_| header_len > 0) else {
             return false;
         };
-        self.has_wrong_sum(bytes, segment) || self.is_stale(bytes, segment)
-    }
-
-    /// Whether `bytes`, which begin with the segment's header, have a wrong checksum.
-    fn has_wrong_sum(&mut self, bytes: &[u8], segment: &Segment) -> bool {
-        const CONTROL: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-        let (control, payload) = (segment.flags & CONTROL != 0, segment.payload_len > 0);
-        if !control && segment.payload_len > ONE_PACKET {
-            return false;
-        }
-        let (d, syn) = (
-            segment.direction.index(),
-            segment.flags & tcp_flag::SYN != 0,
-        );
-        let known = self.young.get(&segment.key);
-        let known = known.or_else(|| self.old.get(&segment.key));
-        let known = known.map(|known| known.right[d]).unwrap_or_default();
-        if !known.syn && !syn {
-            return false;
-        }
-        let len = u32::from(segment.header_len) + segment.payload_len;
-        let Some(bytes) = bytes.get(..len as usize) else {
+        let syn = has(tcp_flag::SYN);
+        let stamps = bytes.get(..header_len as usize).and_then(timestamps);
+        let sum = || {
+            let len = header_len + segment.payload_len;
+            let whole = bytes.get(..len as usize);
+            let whole = whole.filter(|_| control || segment.payload_len <= ONE_PACKET);
+            whole.map_or(Sum::Unknown, |bytes| of_segment(&segment.key, bytes))
+        };
+        // Other senders are not known before their SYN.
+        let is_new = syn && (stamps.is_some() || matches!(sum(), Sum::Right));
+        let Some(known) = self.known(segment.key, is_new) else {
             return false;
         };
-        match of_segment(&segment.key, bytes) {
-            Sum::Unknown => false,
-            Sum::Right => {
-                if !known.syn || payload && !known.payload {
-                    let own = &mut self.of(segment.key).right[d];
-                    own.syn = true;
-                    own.payload |= payload;
+        let d = segment.direction.index();
+        let right = &mut known.right[d];
+        if right.syn || syn {
+            match sum() {
+                Sum::Unknown => {}
+                Sum::Right => {
+                    right.syn = true;
+                    right.payload |= payload;
                 }
-                false
+                Sum::Wrong if payload && !control => {
+                    if right.payload {
+                        return true;
+                    }
+                }
+                Sum::Wrong => {
+                    if right.syn {
+                        return true;
+                    }
+                }
             }
-            Sum::Wrong if payload && !control => known.payload,
-            Sum::Wrong => known.syn,
         }
+        stamps.is_some_and(|stamps| {
+            let sent = Sent {
+                seq: segment.seq,
+                ack: has(tcp_flag::ACK).then_some(segment.ack),
+                syn,
+                rst: has(tcp_flag::RST),
+                stamps,
+            };
+            known.stamps.stale(d, &sent)
+        })
     }
 
-    /// Whether the segment's timestamp is older than what its receiver has taken. Only of connections whose SYN had
-    /// timestamps.
-    fn is_stale(&mut self, bytes: &[u8], segment: &Segment) -> bool {
-        let header = bytes.get(..segment.header_len.into());
-        let Some(stamps) = header.and_then(timestamps) else {
-            return false;
-        };
-        let syn = segment.flags & tcp_flag::SYN != 0;
-        if !syn && !self.young.contains_key(&segment.key) && !self.old.contains_key(&segment.key) {
-            return false;
+    /// What is known of a connection; `is_new` adds one that is not known.
+    fn known(&mut self, key: FlowKey, is_new: bool) -> Option<&mut Tuple> {
+        if self.young.len() >= MAX_TUPLES / 2 {
+            self.old = std::mem::take(&mut self.young);
         }
-        let ack = segment.flags & tcp_flag::ACK != 0;
-        let sent = Sent {
-            seq: segment.seq,
-            ack: ack.then_some(segment.ack),
-            syn,
-            rst: segment.flags & tcp_flag::RST != 0,
-            stamps,
-        };
-        let known = &mut self.of(segment.key).stamps;
-        known.stale(segment.direction.index(), &sent)
-    }
-
-    fn of(&mut self, key: FlowKey) -> &mut Tuple {
-        if !self.young.contains_key(&key) {
-            if self.young.len() >= MAX_TUPLES / 2 {
-                self.old = std::mem::take(&mut self.young);
+        match self.young.entry(key) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => {
+                let known = self.old.remove(&key);
+                Some(place.insert(known.or(is_new.then(Tuple::default))?))
             }
-            let known = self.old.remove(&key).unwrap_or_default();
-            self.young.insert(key, known);
         }
-        self.young.entry(key).or_default()
     }
 }

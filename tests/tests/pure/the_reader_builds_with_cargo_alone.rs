@@ -55,7 +55,7 @@ fn nothing_of_linux_alone_is_in_the_readers_tree() {
             target,
         ]);
         let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
-        assert!(tree.contains("httparse"), "the tree was read");
+        assert!(tree.contains("pcap-parser"), "the tree was read");
         let found: Vec<&str> = tree
             .lines()
             .filter(|line| LINUX_ONLY.iter().any(|name| line.starts_with(name)))

@@ -8,7 +8,7 @@ use http_trace_common::record::ELSEWHERE;
 
 /// Names of interfaces by index.
 #[derive(Debug, Default)]
-pub struct Interfaces(HashMap<u32, Arc<str>>);
+pub struct Interfaces(HashMap<u32, Arc<str>, foldhash::fast::RandomState>);
 
 impl Interfaces {
     /// Sets the name of an index.

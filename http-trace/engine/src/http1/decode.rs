@@ -1,13 +1,12 @@
 //! Decodes a head's bytes into fields.
 //!
-//! httparse reads what RFC 9112 allows. What it refuses although the framer accepted it (folded lines,
-//! lines without a colon, control characters, HTTP/1.2, more fields than fit its table) goes to a
-//! decoder of our own that refuses nothing: no framed head is lost. A head may also be cut short by a
-//! gap; then its complete lines are decoded.
-
-use std::mem::MaybeUninit;
+//! Refuses nothing after a start line: folded lines, lines without a colon, control characters and HTTP/1.2
+//! are decoded as far as possible, so that no framed head is lost. A head may also be cut short by a gap;
+//! then its complete lines are decoded.
 
 use bytes::Bytes;
+use http_trace_common::start_line::is_token;
+use memchr::memchr;
 
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 use http_trace_model::known::Known;
@@ -21,12 +20,9 @@ pub const BAD_FIELD_NAME: u32 = 1 << 2;
 /// A request line without a target, or without a version where one is required (RFC 9112 §3).
 pub const MALFORMED_REQUEST: u32 = 1 << 3;
 
-/// Number of field lines that httparse has room for.
-const ROOM: usize = 64;
-
 /// Decodes a response head; `None` unless it begins with a status line that has a code. The second value
 /// holds this module's flags.
-pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
+pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
     let minor_version = *line.get(7)?;
     let blanks = line
@@ -39,18 +35,8 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
         return None;
     }
     let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
-    // httparse would drop a reason phrase that is not ASCII.
-    let reason = bytes.slice_ref(trim(line.get(code + 3..).unwrap_or_default()));
-    let mut room = [const { MaybeUninit::uninit() }; ROOM];
-    let mut parsed = httparse::Response::new(&mut []);
-    let strict = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut room)
-        .is_ok_and(|status| status.is_complete());
-    let (headers, flags) = if strict {
-        (known(bytes, parsed.headers), 0)
-    } else {
-        lenient(bytes, rest)
-    };
+    let reason = word(trim(line.get(code + 3..).unwrap_or_default()));
+    let (headers, flags) = fields(bytes, rest);
     let content_length = content_length(&headers);
     let minor_version = minor_version - b'0';
     Some((
@@ -70,11 +56,11 @@ pub fn response(bytes: &Bytes, wire_len: u64, first_byte_ns: u64) -> Option<(Res
 /// Decodes a request head; `None` unless it begins with a method, a space and the rest of a line. The
 /// target of a malformed line is everything between the method and something like a version, or up to
 /// the end of the line.
-pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
+pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
     let sp = line.iter().position(|&b| b == b' ')?;
-    let method = bytes.slice_ref(line.get(..sp)?);
+    let method = word(line.get(..sp)?);
     let minor_version = match line {
         [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => *minor,
         _ => b'0',
@@ -98,24 +84,15 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
         _ => {
             malformed = MALFORMED_REQUEST;
             let (target, other) = without_version(trim(line.get(sp..).unwrap_or_default()));
-            version = other.map(|other| bytes.slice_ref(other));
+            version = other.map(Bytes::copy_from_slice);
             target
         }
     };
     if target.is_empty() {
         malformed = MALFORMED_REQUEST;
     }
-    let target = bytes.slice_ref(target);
-    let mut room = [const { MaybeUninit::uninit() }; ROOM];
-    let mut parsed = httparse::Request::new(&mut []);
-    let strict = httparse::ParserConfig::default()
-        .parse_request_with_uninit_headers(&mut parsed, bytes, &mut room)
-        .is_ok_and(|status| status.is_complete());
-    let (headers, flags) = if strict {
-        (known(bytes, parsed.headers), 0)
-    } else {
-        lenient(bytes, rest)
-    };
+    let target = Bytes::copy_from_slice(target);
+    let (headers, flags) = fields(bytes, rest);
     let minor_version = minor_version.wrapping_sub(b'0');
     Some((
         RequestHead {
@@ -132,19 +109,37 @@ pub fn request(bytes: &Bytes, wire_len: u64) -> Option<(RequestHead, u32)> {
 
 /// Decodes a head whose first line is not an HTTP/1.x request line but was answered: a word, then
 /// perhaps a target, then perhaps a version of any protocol.
-pub fn other_request(bytes: &Bytes) -> RequestHead {
+pub fn other_request(bytes: &[u8]) -> RequestHead {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
     let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     let (method, after) = line.split_at(end);
     let (target, version) = without_version(trim(after));
     RequestHead {
-        method: bytes.slice_ref(method),
-        target: bytes.slice_ref(target),
+        method: word(method),
+        target: Bytes::copy_from_slice(target),
         minor_version: 0,
-        version: version.map(|version| bytes.slice_ref(version)),
-        headers: lenient(bytes, rest).0,
+        version: version.map(Bytes::copy_from_slice),
+        headers: fields(bytes, rest).0,
         wire_len: bytes.len() as u64,
+    }
+}
+
+/// A method or a reason phrase; the usual ones take no memory.
+fn word(bytes: &[u8]) -> Bytes {
+    const USUAL: [&[u8]; 8] = [
+        b"OK",
+        b"GET",
+        b"POST",
+        b"HEAD",
+        b"Found",
+        b"Not Found",
+        b"Not Modified",
+        b"Moved Permanently",
+    ];
+    match USUAL.into_iter().find(|usual| *usual == bytes) {
+        Some(usual) => Bytes::from_static(usual),
+        None => Bytes::copy_from_slice(bytes),
     }
 }
 
@@ -186,15 +181,12 @@ pub fn is_version(word: &[u8]) -> bool {
 
 /// Whether a truncated head contains its whole start line.
 pub fn has_start_line(bytes: &[u8]) -> bool {
-    bytes.contains(&b'\n')
+    memchr(b'\n', bytes).is_some()
 }
 
 /// The start line without its line terminator, and the bytes after it.
 fn first_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = bytes
-        .iter()
-        .position(|&b| b == b'\n')
-        .unwrap_or(bytes.len());
+    let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
     let (line, rest) = bytes.split_at(end);
     (without_cr(line), rest.get(1..).unwrap_or_default())
 }
@@ -207,21 +199,15 @@ fn without_cr(mut line: &[u8]) -> &[u8] {
     line
 }
 
-fn known(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Headers {
-    let mut headers = Headers::of(bytes, parsed.len());
-    for field in parsed {
-        headers.push(field.name.as_bytes(), trim(field.value));
-    }
-    headers
-}
-
 /// Field lines up to the blank line or the end of the bytes, whatever their content.
-fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
-    let mut headers = Headers::of(bytes, 0);
+fn fields(bytes: &[u8], mut rest: &[u8]) -> (Headers, u32) {
+    // Most lines are longer than this.
+    const SHORT: usize = 24;
+    let mut headers = Headers::of(bytes, (rest.len() / SHORT + 1).min(32));
     let mut flags = 0;
     // The last field's folded lines, joined when the next field begins.
     let mut folds: Vec<&[u8]> = Vec::new();
-    while let Some(end) = rest.iter().position(|&b| b == b'\n') {
+    while let Some(end) = memchr(b'\n', rest) {
         let (line, after) = rest.split_at(end);
         rest = after.get(1..).unwrap_or_default();
         let line = without_cr(line);
@@ -232,34 +218,31 @@ fn lenient(bytes: &Bytes, mut rest: &[u8]) -> (Headers, u32) {
             folds.push(trim(line));
             continue;
         }
-        join(&mut headers, &mut folds);
+        if !folds.is_empty() {
+            join(&mut headers, &mut folds);
+        }
         let Some(colon) = line.iter().position(|&b| b == b':') else {
             flags |= LINE_WITHOUT_COLON;
             continue;
         };
         let (name, value) = line.split_at(colon);
-        let trimmed = trim(name);
-        if trimmed.len() != name.len() {
+        let name = trim(name);
+        if name.len() != colon {
             flags |= SPACE_BEFORE_COLON;
         }
-        if trimmed.is_empty()
-            || !trimmed
-                .iter()
-                .all(|&b| http_trace_common::start_line::is_token(b))
-        {
+        let known = headers.push_part(bytes, name, trim(value.get(1..).unwrap_or_default()));
+        if known == Known::NONE && (name.is_empty() || !name.iter().all(|&b| is_token(b))) {
             flags |= BAD_FIELD_NAME;
         }
-        headers.push(trimmed, trim(value.get(1..).unwrap_or_default()));
     }
-    join(&mut headers, &mut folds);
+    if !folds.is_empty() {
+        join(&mut headers, &mut folds);
+    }
     (headers, flags)
 }
 
 /// Appends folded lines to the last field, each after one space (RFC 9112 §5.2).
 fn join(headers: &mut Headers, folds: &mut Vec<&[u8]>) {
-    if folds.is_empty() {
-        return;
-    }
     let last = headers.len().checked_sub(1).and_then(|at| headers.get(at));
     if let Some(mut value) = last.map(|last| last.value.to_vec()) {
         for fold in folds.iter().filter(|fold| !fold.is_empty()) {

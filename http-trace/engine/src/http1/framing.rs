@@ -102,7 +102,7 @@ impl Http1 {
                 Span::ChunkFraming | Span::Trailers => self.count(d, taken as u64, false, origin),
                 Span::Undecided => {
                     if half.undecided.is_empty() {
-                        half.undecided_origin = Some(*origin);
+                        half.undecided_origin = Some(Box::new(*origin));
                     }
                     half.undecided
                         .extend_from_slice(rest.get(..taken).unwrap_or_default());
@@ -140,7 +140,7 @@ impl Http1 {
                 }
                 Some(Event::HeadEnds { head, body }) => {
                     let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
-                    self.head_ends(cx, d, raw, head, body, origin);
+                    self.head_ends(cx, d, &raw, head, body, origin);
                 }
                 Some(Event::Preface) => {
                     let raw = self.take_head(d, bytes.get(head_from..at).unwrap_or_default(), cx);
@@ -151,8 +151,6 @@ impl Http1 {
                 }
                 Some(Event::NotHttp { .. }) => {
                     let start = self.take_head(d, bytes.get(head_from..).unwrap_or_default(), cx);
-                    // No other head may come for a long time: free the buffer.
-                    self.halves[d].head = Vec::new();
                     self.other_request(cx, d, &start, false);
                     self.not_http(cx, d, &start);
                 }

@@ -38,7 +38,7 @@ pub(crate) struct Half {
     pub answered: bool,
     /// Bytes after a head that may begin the next one ([`Phase::Peek`]).
     pub undecided: Vec<u8>,
-    pub undecided_origin: Option<Origin>,
+    pub undecided_origin: Option<Box<Origin>>,
     /// Ordinal of the request whose body passes.
     pub ordinal: u32,
     /// Names of oddities for the current message.

@@ -1,6 +1,7 @@
 //! Completed heads: a request that waits, a response that answers one, a tunnel, or the end of framing.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+
 use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue, flag};
 use http_trace_common::start_line::{Match, status_line};
 
@@ -21,8 +22,8 @@ impl Http1 {
         // A head where a body was possible: there was no body.
         if self.halves[d].message != Message::None {
             let undecided = std::mem::take(&mut self.halves[d].undecided);
-            let first = self.halves[d].undecided_origin;
-            self.message_ends(cx, d, BodyEnd::None, first.as_ref().unwrap_or(origin));
+            let first = self.halves[d].undecided_origin.take();
+            self.message_ends(cx, d, BodyEnd::None, first.as_deref().unwrap_or(origin));
             self.halves[d].undecided = undecided;
             self.halves[d].undecided_origin = first;
         }
@@ -38,7 +39,11 @@ impl Http1 {
         }
         if back > 0 {
             half.head.extend_from_slice(&half.undecided);
-            half.head_origin = half.undecided_origin.or(half.head_origin);
+            half.head_origin = half
+                .undecided_origin
+                .as_deref()
+                .copied()
+                .or(half.head_origin);
             half.undecided.clear();
         }
         let half = &mut self.halves[d];
@@ -151,24 +156,22 @@ impl Http1 {
     }
 
     /// The head's bytes, of which `here` are in the current chunk.
-    pub(super) fn take_head(&mut self, d: usize, here: &[u8], cx: &Cx<'_>) -> Bytes {
-        let half = &mut self.halves[d];
-        if half.head.is_empty() {
-            return Bytes::copy_from_slice(here.get(..cx.config.head_bytes).unwrap_or(here));
+    pub(super) fn take_head<'a>(&mut self, d: usize, here: &'a [u8], cx: &Cx<'_>) -> Cow<'a, [u8]> {
+        let mut head = std::mem::take(&mut self.halves[d].head);
+        let room = cx.config.head_bytes.saturating_sub(head.len());
+        let here = here.get(..room).unwrap_or(here);
+        if head.is_empty() {
+            return here.into();
         }
-        let room = cx.config.head_bytes.saturating_sub(half.head.len());
-        half.head
-            .extend_from_slice(here.get(..room).unwrap_or(here));
-        let bytes = Bytes::copy_from_slice(&half.head);
-        half.head.clear();
-        bytes
+        head.extend_from_slice(here);
+        head.into()
     }
 
     pub(super) fn head_ends(
         &mut self,
         cx: &mut Cx<'_>,
         d: usize,
-        raw: Bytes,
+        raw: &[u8],
         head: HeadFacts,
         body: Body,
         origin: &Origin,
@@ -180,7 +183,7 @@ impl Http1 {
             self.answered_early(cx, 1 - d);
         }
         // A malformed request has no effect until HTTP/1.x answers it.
-        let believed = !malformed || (!cx.link.is_client(1 - d) && begins_with_method(&raw));
+        let believed = !malformed || (!cx.link.is_client(1 - d) && begins_with_method(raw));
         if believed && (self.profile.http() || !malformed) {
             self.profile.met_http(cx, d, response);
         }
@@ -191,8 +194,8 @@ impl Http1 {
             HeadFacts::Request { .. } if !believed => self.not_a_request(cx, d),
             HeadFacts::Request { method } => {
                 self.turn(cx, d, first);
-                self.seen(cx, d, HeadKind::Request, &raw);
-                self.request(cx, d, &raw, method, origin)
+                self.seen(cx, d, HeadKind::Request, raw);
+                self.request(cx, d, raw, method, origin)
             }
             HeadFacts::Response { status: 0, .. } => {
                 cx.stats.bad_status += 1;
@@ -211,14 +214,14 @@ impl Http1 {
             }
             HeadFacts::Response { .. } => {
                 self.turn(cx, 1 - d, first);
-                let message = self.response(cx, d, &raw, body, origin);
+                let message = self.response(cx, d, raw, body, origin);
                 let orphan = self.exchanges.answered().is_none();
                 let kind = if orphan {
                     HeadKind::Orphan
                 } else {
                     HeadKind::Answer
                 };
-                self.seen(cx, d, kind, &raw);
+                self.seen(cx, d, kind, raw);
                 message
             }
         };
@@ -298,7 +301,7 @@ impl Http1 {
         &mut self,
         cx: &mut Cx<'_>,
         d: usize,
-        raw: &Bytes,
+        raw: &[u8],
         method: MethodKind,
         origin: &Origin,
     ) -> Message {
@@ -342,7 +345,7 @@ impl Http1 {
         &mut self,
         cx: &Cx<'_>,
         d: usize,
-        raw: &Bytes,
+        raw: &[u8],
         body: Body,
         origin: &Origin,
     ) -> Message {
@@ -384,12 +387,12 @@ impl Http1 {
             oddities.push(oddity::REQUEST_UNFINISHED);
         }
         oddities.extend(decode_flags(odd));
-        let response = Response {
+        let response = Box::new(Response {
             head_end_ns: origin.time_ns,
             last_ns: origin.time_ns,
             snippet: BodyStart::of_status(&cx.config.snippet, status),
             ..Response::new(head, first, start)
-        };
+        });
         self.put_response(cx.link, response, flags, body);
         if let Some(current) = &mut self.exchanges.current {
             current.oddities.append(&mut oddities);
@@ -397,7 +400,7 @@ impl Http1 {
         Message::Response
     }
 
-    fn put_response(&mut self, link: &Link, response: Response, flags: u32, body: Body) {
+    fn put_response(&mut self, link: &Link, response: Box<Response>, flags: u32, body: Body) {
         if link.client().is_none() || self.exchanges.current.is_none() {
             // No request was ever seen: the sender of a response is the server.
             self.exchanges.answer(response.start, None);
@@ -466,9 +469,8 @@ impl Http1 {
         let Some(first) = half.head_origin else {
             return;
         };
-        let raw = Bytes::copy_from_slice(&half.head);
         let (start, flags) = (half.head_start, half.framer.flags());
-        let Some((head, _)) = decode::response(&raw, half.head_len, first.time_ns) else {
+        let Some((head, _)) = decode::response(&half.head, half.head_len, first.time_ns) else {
             return;
         };
         let new = !self.profile.http();
@@ -480,10 +482,10 @@ impl Http1 {
             self.profile.unframed(cx, d, half.head_len, half.lost);
             return;
         }
-        let response = Response {
+        let response = Box::new(Response {
             head_cut: true,
             ..Response::new(head, first, start)
-        };
+        });
         self.put_response(cx.link, response, flags, Body::Unknown);
         self.yield_current(cx, Outcome::Lost);
     }

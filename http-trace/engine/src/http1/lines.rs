@@ -4,7 +4,6 @@
 //! What follows such a line is not framed: the direction loses framing after it, as it would otherwise,
 //! and the line is dropped unless the other direction answers with an HTTP/1.x head.
 
-use bytes::Bytes;
 use http_trace_common::framer::{MethodKind, flag};
 
 use super::half::begins_with_method;
@@ -35,10 +34,10 @@ impl Http1 {
         let Some(first) = self.halves[d].head_origin else {
             return false;
         };
-        let raw = Bytes::copy_from_slice(start.get(..len).unwrap_or(start));
+        let raw = start.get(..len).unwrap_or(start);
         let first_message = !self.profile.http();
         self.turn(cx, d, first_message);
-        self.seen_part(cx, d, HeadKind::Request, &raw, raw.len() as u64);
+        self.seen_part(cx, d, HeadKind::Request, raw, raw.len() as u64);
         let half = &self.halves[d];
         let (from, server_next) = (half.head_start, self.halves[1 - d].next);
         let end = from + len as u64;
@@ -48,7 +47,7 @@ impl Http1 {
             // Without an HTTP/1.x answer, nothing shows that it was meant for a web server.
             reported: true,
             ..Pending::new(
-                decode::other_request(&raw),
+                decode::other_request(raw),
                 MethodKind::Other,
                 from,
                 end,

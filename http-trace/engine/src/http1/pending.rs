@@ -14,7 +14,7 @@ pub(crate) const BEFORE_ALL: u64 = 0;
 /// A request in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
-    pub request: Request,
+    pub request: Box<Request>,
     pub kind: MethodKind,
     pub ordinal: u32,
     /// Position after its head.
@@ -49,14 +49,14 @@ impl Pending {
         origin: Origin,
     ) -> Self {
         Pending {
-            request: Request {
+            request: Box::new(Request {
                 head,
                 start,
                 start_ns: origin.time_ns,
                 end_ns: None,
                 body_bytes: 0,
                 origin,
-            },
+            }),
             kind,
             ordinal: 0,
             head_end,
@@ -107,7 +107,7 @@ impl Pending {
     /// Memory in use, in bytes.
     pub fn cost(&self) -> usize {
         let head = &self.request.head;
-        size_of::<Pending>() + head_cost(head.wire_len, head.headers.len())
+        size_of::<Pending>() + size_of::<Request>() + head_cost(head.wire_len, head.headers.len())
     }
 }
 

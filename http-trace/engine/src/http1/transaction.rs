@@ -27,7 +27,7 @@ pub(crate) struct Transaction {
     pub informational: Vec<(ResponseHead, Origin)>,
     /// The framer's flags of all its responses.
     pub flags: u32,
-    pub response: Option<Response>,
+    pub response: Option<Box<Response>>,
     /// How its body ends, as declared by the response's head.
     pub body: Body,
     /// Names of oddities, without the framer's.
@@ -120,7 +120,7 @@ pub(crate) struct Exchanges {
     /// Memory of heads held, in bytes.
     pub held: usize,
     /// Final responses since the last request.
-    finals: u8,
+    pub(super) finals: u8,
 }
 
 impl Exchanges {
@@ -395,7 +395,7 @@ impl Exchanges {
 
     /// The current response.
     pub fn response_mut(&mut self) -> Option<&mut Response> {
-        self.current.as_mut()?.response.as_mut()
+        self.current.as_mut()?.response.as_deref_mut()
     }
 
     /// Bytes held of the current body.

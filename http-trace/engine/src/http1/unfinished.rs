@@ -1,7 +1,6 @@
 //! Request heads that the client never finishes: reported as unanswered if the request line is complete.
 //! Frames nothing, and changes nothing that later messages depend on.
 
-use bytes::Bytes;
 use http_trace_common::framer::{MethodKind, Phase, flag};
 
 use super::half::Message;
@@ -58,9 +57,9 @@ impl Http1 {
         }
         // Complete lines only: the last one may be cut.
         let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;
-        let raw = Bytes::copy_from_slice(half.head.get(..whole)?);
+        let raw = half.head.get(..whole)?;
         let line = raw.iter().position(|&b| b == b'\n')? + 1;
-        let (head, odd) = decode::request(&raw, half.head_len)?;
+        let (head, odd) = decode::request(raw, half.head_len)?;
         // Without an answer, nothing else shows that this is a request: its line must be strictly valid
         // (RFC 9112 §3.2).
         let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
@@ -72,7 +71,8 @@ impl Http1 {
         self.profile.met_http(cx, d, false);
         self.turn(cx, d, new);
         // Later lines may not have passed under the other names yet.
-        self.seen_part(cx, d, HeadKind::Request, raw.get(..line)?, line as u64);
+        let line = head.headers.texts()[0].get(..line)?;
+        self.seen_part(cx, d, HeadKind::Request, line, line.len() as u64);
         let half = &self.halves[d];
         Some(Pending {
             ordinal: self.exchanges.order.ordinal.saturating_add(1),

@@ -80,7 +80,9 @@ impl BodyStart {
     }
 }
 
-/// Removes one coding, as far as the bytes suffice.
+/// Removes one coding, as far as the bytes suffice. Not inlined: its decoders' large frame would be touched for
+/// responses without a body, too.
+#[inline(never)]
 fn undo(coding: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     // The bytes are truncated by design: everything before the error is used.

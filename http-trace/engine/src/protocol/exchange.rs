@@ -29,9 +29,9 @@ pub(crate) enum Outcome {
 pub(crate) struct Exchange {
     /// Number within the connection.
     pub ordinal: u32,
-    pub request: Option<Request>,
+    pub request: Option<Box<Request>>,
     pub informational: Vec<(ResponseHead, Origin)>,
-    pub response: Option<Response>,
+    pub response: Option<Box<Response>>,
     pub outcome: Outcome,
     /// Names of oddities, in any order.
     pub oddities: Vec<&'static str>,

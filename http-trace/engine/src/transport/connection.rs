@@ -21,7 +21,7 @@ use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use super::active::Active;
-use super::streams::{Before, Held};
+use super::streams::{Before, Held, Stream};
 use super::tcp::Tcp;
 use super::{Env, FAR};
 use crate::origin::{Origin, first_position};
@@ -31,6 +31,9 @@ use crate::stats::Unreadable;
 
 /// Limit of untaken offers to filters; further ones are dropped, as their connections have moved on.
 const MAX_HAND_BACKS: usize = 1024;
+
+/// Limit of [`Active`]s kept for the next connections, so that an exchange allocates none.
+const MAX_SPARE: usize = 64;
 
 /// A connection in the table.
 #[derive(Debug)]
@@ -251,7 +254,7 @@ impl Connection {
             self.tcp.link.known[d] = true;
         }
         let origin = Origin::of(header, env.path);
-        self.activate();
+        self.activate(env);
         if let Some(active) = self.flight.active_mut() {
             let link = &self.tcp.link;
             if joined {
@@ -337,19 +340,22 @@ impl Connection {
         }
     }
 
-    /// Allocates the state that is needed to hand bytes over.
-    fn activate(&mut self) {
-        match &self.flight {
-            Flight::Quiet(memory) => {
-                self.flight = Flight::Busy(Box::new(Active::new(&self.tcp, memory)));
+    /// Provides the state that is needed to hand bytes over.
+    fn activate(&mut self, env: &mut Env<'_>) {
+        let memory = match &self.flight {
+            Flight::Quiet(memory) => memory,
+            Flight::Begun(before) => &before.next,
+            Flight::Busy(_) => return,
+        };
+        let mut active = Active::new(&self.tcp, memory);
+        active.before = self.flight.take_before();
+        self.flight = Flight::Busy(match env.spare.pop() {
+            Some(mut spare) => {
+                *spare = active;
+                spare
             }
-            Flight::Begun(before) => {
-                let mut active = Active::new(&self.tcp, &before.next);
-                active.before = self.flight.take_before();
-                self.flight = Flight::Busy(Box::new(active));
-            }
-            Flight::Busy(_) => {}
-        }
+            None => Box::new(active),
+        });
     }
 
     /// Frees the state that is only needed while something is in flight.
@@ -365,21 +371,28 @@ impl Connection {
             return self.stop(env, End::Reset);
         }
         active.report_gaps(&self.tcp.link, env);
-        self.rest();
+        self.rest(env);
     }
 
     /// Returns to the quiet state.
-    fn rest(&mut self) {
+    fn rest(&mut self, env: &mut Env<'_>) {
         let before = self.flight.take_before();
-        if let Some(active) = self.flight.active() {
-            let memory = active.remember(&mut self.tcp);
-            self.flight = match before {
-                None => Flight::Quiet(memory),
-                Some(mut before) => {
-                    before.next = memory;
-                    Flight::Begun(before)
-                }
-            };
+        let Flight::Busy(active) = &self.flight else {
+            return;
+        };
+        let memory = active.remember(&mut self.tcp);
+        let quiet = match before {
+            None => Flight::Quiet(memory),
+            Some(mut before) => {
+                before.next = memory;
+                Flight::Begun(before)
+            }
+        };
+        if let Flight::Busy(active) = std::mem::replace(&mut self.flight, quiet)
+            && env.spare.len() < MAX_SPARE
+            && active.protocol.held() == 0
+        {
+            env.spare.push(active);
         }
     }
 
@@ -389,7 +402,7 @@ impl Connection {
             return;
         };
         let tcp = &mut self.tcp;
-        loop {
+        while !active.streams.iter().all(Stream::is_settled) {
             active.drain(tcp, env, false);
             let mut again = false;
             for d in 0..2 {
@@ -405,14 +418,14 @@ impl Connection {
         for d in 0..2 {
             let next = active.protocol.next(d);
             let stream = &mut active.streams[d];
-            if stream.fin.take_if(|(fin, _)| *fin < next).is_some() {
+            if stream.fin.take_if(|fin| fin.0 < next).is_some() {
                 // Bytes beyond the FIN show that the sender did not send it.
                 tcp.dispute(env.stats, active.protocol.profile().framed(d));
             }
         }
         // An accepted FIN may be all that the other direction waits for.
         for d in [0, 1, 0] {
-            if active.is_fin_believed(tcp, env, d) {
+            if active.streams[d].fin.is_some() && active.is_fin_believed(tcp, env, d) {
                 active.end_direction(tcp, env, d);
             }
         }
@@ -430,7 +443,7 @@ impl Connection {
         self.drop_syn_data(env, u64::MAX);
         if let Some(active) = self.flight.active_mut() {
             active.finish(&mut self.tcp, env, end);
-            self.rest();
+            self.rest(env);
         }
         self.account(env, end != End::Stopped);
         self.tcp.closed = true;

@@ -31,7 +31,7 @@ pub(crate) struct Stream {
     /// Since when the next byte is missing, or bytes wait for the other direction, ns; 0 for neither.
     pub waiting_ns: u64,
     /// Position of the FIN, and where it was seen.
-    pub fin: Option<(u64, Origin)>,
+    pub fin: Option<Box<(u64, Origin)>>,
     /// The peer's segments are captured live, not read from a file.
     pub live: bool,
     /// A RST came at an unexpected position.
@@ -39,11 +39,16 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Whether nothing waits, is missing or claims to end the stream.
+    pub fn is_settled(&self) -> bool {
+        self.buffer.is_empty() && self.fin.is_none() && self.short_ns == 0 && self.waiting_ns == 0
+    }
+
     /// Position and origin of the next thing that waits: buffered bytes or the FIN.
     pub fn waits(&self, next: u64) -> Option<(u64, Origin)> {
         match self.buffer.first() {
             Some(first) => Some((first.start, first.meta)),
-            None => self.fin.filter(|(fin, _)| *fin > next),
+            None => self.fin.as_deref().copied().filter(|(fin, _)| *fin > next),
         }
     }
 

@@ -40,7 +40,7 @@ impl Connection {
         tcp.set_reset_by(d, true);
         if at == next {
             // A FIN further ahead does not come from the sender of this RST.
-            active.streams[d].fin.take_if(|(fin, _)| *fin > next);
+            active.streams[d].fin.take_if(|fin| fin.0 > next);
         }
         if active.protocol.is_quiet() || active.opaque(d) {
             return self.stop(env, End::Reset);
@@ -175,7 +175,7 @@ impl Connection {
         if self.profile().http() && self.tcp.is_midstream() && !self.tcp.link.muted {
             env.stats.midstream = env.stats.midstream.saturating_sub(1);
         }
-        self.activate();
+        self.activate(env);
         if let Some(active) = self.flight.active_mut() {
             active.heard_ns = env.now_ns;
             if self.tcp.is_reset() {

@@ -115,7 +115,7 @@ impl Connection {
         record: &Record<'_>,
         after_close: bool,
     ) {
-        self.activate();
+        self.activate(env);
         let Some(active) = self.flight.active_mut() else {
             return;
         };

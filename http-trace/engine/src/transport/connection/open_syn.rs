@@ -17,7 +17,7 @@ impl Connection {
     /// Holds a SYN that would begin another connection.
     pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
-        self.activate();
+        self.activate(env);
         let Some(active) = self.flight.active_mut() else {
             return;
         };
