@@ -56,9 +56,8 @@ impl Carrier for Command {
         if self.privileged {
             use crate::privileges::{CapabilitySet, enter};
             let none = CapabilitySet::empty();
-            enter(None, none, none).map_err(|error| {
-                Failure::lasting(format!("cannot drop capabilities: {error}"))
-            })?;
+            enter(None, none, none)
+                .map_err(|error| Failure::lasting(format!("cannot drop capabilities: {error}")))?;
             self.privileged = false;
         }
         let mut command = std::process::Command::new(program);
