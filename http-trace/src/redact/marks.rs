@@ -17,15 +17,7 @@ impl Marks {
 
     /// The marks of a text.
     pub(super) fn of(text: &[u8]) -> Marks {
-        let Some(last) = text.last_chunk::<16>() else {
-            return Marks(text.iter().fold(0, |all, byte| all | of_byte(*byte)));
-        };
-        // In a form that compiles to vector instructions. The last bytes may be looked at twice.
-        let mut all = [0; 16];
-        for chunk in text.as_chunks().0.iter().chain([last]) {
-            all = std::array::from_fn(|at| all[at] | of_byte(chunk[at]));
-        }
-        Marks(all.into_iter().fold(0, |all, marks| all | marks))
+        Marks(text.iter().fold(0, |all, b| all | OF_BYTE[usize::from(*b)]))
     }
 
     /// Whether any mark of `of` is present.
@@ -39,14 +31,18 @@ impl Marks {
     }
 }
 
-const fn of_byte(byte: u8) -> u8 {
-    (byte == b'=') as u8 * Marks::EQUALS.0
-        | (byte == b':') as u8 * Marks::COLON.0
-        | (byte == b' ') as u8 * Marks::BLANK.0
-        | (byte == b'@') as u8 * Marks::AT.0
-        | (byte == b'%' || byte == b'\\' || byte == 0) as u8 * Marks::ESCAPE.0
-        | (byte == b'<') as u8 * Marks::LESS.0
-}
+const OF_BYTE: [u8; 256] = {
+    let mut of_byte = [0; 256];
+    of_byte[b'=' as usize] = Marks::EQUALS.0;
+    of_byte[b':' as usize] = Marks::COLON.0;
+    of_byte[b' ' as usize] = Marks::BLANK.0;
+    of_byte[b'@' as usize] = Marks::AT.0;
+    of_byte[b'%' as usize] = Marks::ESCAPE.0;
+    of_byte[b'\\' as usize] = Marks::ESCAPE.0;
+    of_byte[0] = Marks::ESCAPE.0;
+    of_byte[b'<' as usize] = Marks::LESS.0;
+    of_byte
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,27 +1,27 @@
-//! What the user chose about how outputs are written: header fields, colour, details. Opens nothing.
+//! User choices about how outputs are written: header fields, colour, details. Performs no I/O.
 
 use super::fields::Fields;
 use super::report::ReportSpec;
 use http_trace_model::endpoint::Endpoints;
 
-/// How often a summary is written unless something else is asked for, ns.
+/// Default interval of summaries, ns.
 pub const EVERY_NS: u64 = 10_000_000_000;
-/// How often it can be written at most, ns.
+/// Shortest interval of summaries, ns.
 pub const LEAST_EVERY_NS: u64 = 1_000_000_000;
 
-/// Which headers go out.
+/// Which header fields are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChoice {
     /// All of them.
     All,
     /// None of them.
     None,
-    /// These, in lower case, sorted.
+    /// These names, in lower case, sorted.
     Names(Vec<String>),
 }
 
 impl HeaderChoice {
-    /// Whether a field goes out; names compare without case.
+    /// Whether a field is written; names are case-insensitive.
     pub fn admits(&self, name: &[u8]) -> bool {
         match self {
             HeaderChoice::All => true,
@@ -33,24 +33,24 @@ impl HeaderChoice {
     }
 }
 
-/// What is sent to a collector of OpenTelemetry.
+/// An OpenTelemetry signal sent to a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// A log record for each event, alert and loss.
+    /// One log record per event, alert and loss.
     Logs,
-    /// A span for each exchange.
+    /// One span per exchange.
     Spans,
-    /// Histograms of durations and counts, from time to time.
+    /// Histograms of durations, and counts, at intervals.
     Metrics,
 }
 
 impl Signal {
-    /// All there are.
+    /// All variants.
     pub const ALL: [Signal; 3] = [Signal::Logs, Signal::Spans, Signal::Metrics];
-    /// Those that are sent unless others are asked for.
+    /// Sent by default.
     pub const DEFAULT: [Signal; 2] = [Signal::Logs, Signal::Spans];
 
-    /// As `signals=` names it.
+    /// Name in `signals=`.
     pub const fn name(self) -> &'static str {
         match self {
             Signal::Logs => "logs",
@@ -60,7 +60,7 @@ impl Signal {
     }
 }
 
-/// When `pretty` is coloured.
+/// When `pretty` uses colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Color {
@@ -73,39 +73,39 @@ pub enum Color {
     Never,
 }
 
-/// How an output is written; each format takes from it what it knows.
+/// How an output is written; each format uses the members that apply to it.
 #[derive(Clone, Debug)]
 pub struct Style {
     /// Header fields of responses.
     pub headers: HeaderChoice,
     /// Header fields of requests.
     pub request_headers: HeaderChoice,
-    /// Fields of events in json; `None`: all.
+    /// Fields of events in JSON; `None`: all.
     pub fields: Option<Fields>,
-    /// What is sent to a collector.
+    /// Signals sent to a collector.
     pub signals: Vec<Signal>,
     /// Name of this host.
     pub hostname: String,
     /// 1 adds headers, 2 flags and interfaces.
     pub verbose: u8,
-    /// Whether there are colours.
+    /// Whether to use colours.
     pub color: bool,
     /// The time zone of `pretty`; `None`: UTC.
     pub zone: Option<jiff::tz::TimeZone>,
-    /// What a report says.
+    /// Contents of a report.
     pub report: ReportSpec,
-    /// How endpoints are told.
+    /// How paths are grouped into endpoints.
     pub endpoints: Endpoints,
-    /// How often a summary is written, ns.
+    /// Interval of summaries, ns.
     pub every_ns: u64,
-    /// When the run began, Unix ns.
+    /// Start of the run, Unix ns.
     pub start_ns: u64,
-    /// Columns of the terminal, if there is one.
+    /// Columns of the terminal, if the output is one.
     pub width: Option<usize>,
 }
 
 impl Default for Style {
-    /// All headers, on no terminal.
+    /// All header fields, not for a terminal.
     fn default() -> Self {
         Style {
             headers: HeaderChoice::All,

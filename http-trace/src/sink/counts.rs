@@ -1,6 +1,5 @@
-//! A summary instead of a line for each event: responses by service, status and latency, once per interval in
-//! which there were some; alerts and losses as they come. Lines of json, a table on a terminal. Memory is
-//! bounded whatever servers and clients send. Decides nothing about where bytes go.
+//! The format `summary`: counts of responses by service, status and latency, once per interval with events; alerts
+//! and losses at once. JSON lines, or a table on a terminal. Memory is bounded for any traffic. Must not know outputs.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,11 +22,11 @@ use http_trace_model::field::{About, Field, Kind, Value};
 use http_trace_model::shown::{grouped, latency, size, span};
 use http_trace_model::target::Target;
 
-/// The most rows of an interval. What comes on top counts as [`OTHER`].
+/// Maximum number of rows per interval. Further services count as [`OTHER`].
 const MOST: usize = 4096;
-/// The service of what has no row of its own.
+/// Service of responses without a row of their own.
 const OTHER: &[u8] = b"_other";
-/// The longest name of a host (RFC 1035 §2.3.4); a longer one counts as [`OTHER`].
+/// Longest host name (RFC 1035 §2.3.4); longer ones count as [`OTHER`].
 const LONGEST: usize = 255;
 
 /// Responses of one service with one status.
@@ -35,9 +34,9 @@ const LONGEST: usize = 255;
 pub struct Row {
     since_ns: u64,
     until_ns: u64,
-    /// As requests name it, in lower case.
+    /// Host of the requests, in lower case.
     host: Option<Box<[u8]>>,
-    /// Of a service without a name.
+    /// Address of a service without a host name.
     ip: Option<IpAddr>,
     port: Option<u16>,
     status: Option<u16>,
@@ -148,7 +147,7 @@ pub const SUMMARY: &[Field<Row>] = &[
     .get(|v| Some(Value::Counts(latencies(&v.record.ttfb)))),
 ];
 
-/// Ranges that are not empty.
+/// Non-empty ranges.
 fn latencies(of: &Histogram) -> Vec<(String, u64)> {
     let name =
         |bound: Option<f64>| bound.map_or("more".to_owned(), |s| (s * 1e3).round().to_string());
@@ -156,15 +155,15 @@ fn latencies(of: &Histogram) -> Vec<(String, u64)> {
     ranges.map(|(bound, count)| (name(bound), count)).collect()
 }
 
-/// Counts events, and writes how many there were.
+/// Counts events and writes the counts.
 #[derive(Debug)]
 pub struct Counts {
     every_ns: u64,
     form: Form,
-    /// Of this interval, by service and status as [`Counts::key_of`] puts them.
+    /// Rows of this interval, by the key of [`Counts::key_of`].
     rows: HashMap<Box<[u8]>, Row, foldhash::fast::RandomState>,
     key: Vec<u8>,
-    /// When the interval began.
+    /// Start of the interval.
     since_ns: u64,
     now_ns: u64,
 }
@@ -172,12 +171,12 @@ pub struct Counts {
 #[derive(Debug)]
 enum Form {
     Lines(Box<Tables>, Box<Plan<Row>>),
-    /// With the columns of the terminal.
+    /// Columns of the terminal.
     Table(Box<Pretty>, usize),
 }
 
 impl Counts {
-    /// The style's interval, host name and width are used: with a width it is a table.
+    /// Uses the style's interval, host name and width; with a width, writes a table.
     pub fn new(style: &Style) -> Self {
         let form = match style.width {
             Some(columns) => Form::Table(Box::new(Pretty::new(style)), columns),
@@ -197,7 +196,7 @@ impl Counts {
         }
     }
 
-    /// Puts together what an event counts under.
+    /// Builds the key of an event's row.
     fn key_of(&mut self, host: Option<&[u8]>, event: &HttpEvent) {
         let key = &mut self.key;
         key.clear();
@@ -226,7 +225,7 @@ impl Counts {
             (named, ends) = (Some(OTHER), None);
             self.key.clear();
         }
-        // A look-up by a slice takes no memory; nearly all events have a row.
+        // Looking up by slice does not allocate; nearly all events have a row.
         if !self.rows.contains_key(&self.key[..]) {
             let row = Row {
                 since_ns: 0,
@@ -334,10 +333,10 @@ impl Render for Counts {
     }
 }
 
-/// What the columns beside the service take.
+/// Width of all columns but the service.
 const OTHERS: usize = 61;
 
-/// The rows for a person, in so many columns; of a long service its end is there, which has the port.
+/// The rows as a table of this width. Long services are cut at the front, because the port is at the end.
 fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
     let services: Vec<String> = rows.iter().map(service).collect();
     let width = services
@@ -396,7 +395,7 @@ fn service(row: &Row) -> String {
     }
 }
 
-/// A quantile as its range says it: `≤ 5 ms`.
+/// A quantile as a range: `≤ 5 ms`.
 fn bound(of: &Histogram, share: f64) -> String {
     let shown = |seconds: f64| latency((seconds * 1e9) as u64);
     match of.quantile(share) {

@@ -1,4 +1,4 @@
-//! Which fields of events are written. Knows the table, not how fields are written.
+//! Which fields of events are written. Must not format values.
 
 use http_trace_model::event::HttpEvent;
 use http_trace_model::field::event::EVENT;
@@ -6,10 +6,10 @@ use http_trace_model::field::{Field, Kind};
 
 use crate::select::Pattern;
 
-/// Written whatever is chosen: without them a line does not say when and what it is.
+/// Always written: time and kind of the record.
 const ALWAYS: &[&str] = &["@timestamp", "event.kind"];
 
-/// The profile `compact`: who, whom, what and how it ended. `http-trace detect` reads it.
+/// The profile `compact`: client, server, request and result. `http-trace detect` can read it.
 pub const COMPACT: &[&str] = &[
     "event.duration",
     "source.ip",
@@ -33,10 +33,10 @@ pub const COMPACT: &[&str] = &[
 pub struct Fields(Vec<&'static str>);
 
 impl Fields {
-    /// Names and globs of fields and `compact`, between commas.
+    /// Parses a comma-separated list of field names, globs and `compact`.
     ///
     /// # Errors
-    /// What is none of them, in words.
+    /// A message about a name that matches no field.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut chosen = ALWAYS.to_vec();
         for word in text.split(',').map(str::trim) {
@@ -55,13 +55,13 @@ impl Fields {
         Ok(Fields(chosen))
     }
 
-    /// Whether a field is one of them.
+    /// Whether a field is included.
     pub fn admit(&self, field: &Field<HttpEvent>) -> bool {
         self.0.contains(&field.about.name)
     }
 }
 
-/// All that can be chosen.
+/// All fields that can be chosen.
 fn names() -> impl Iterator<Item = &'static str> {
     let fields = EVENT.iter().copied().flatten();
     let fields = fields.filter(|field| field.get.is_some() && field.about.kind != Kind::Object);
@@ -69,7 +69,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 }
 
 fn unknown(word: &str) -> String {
-    // What stands for all below it, too.
+    // An object includes all its members.
     let near = match names().any(|name| name.starts_with(&format!("{word}."))) {
         true => Some(format!("{word}.*")),
         false => names()

@@ -1,5 +1,5 @@
-//! The formats of outputs. A format is one file with a [`Render`] and one line in [`Format::ALL`].
-//! Decides nothing about where bytes go.
+//! The table of output formats. A format is one file with a [`Render`] and one line in [`Format::ALL`]. Must not
+//! know outputs.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ use super::zeek::{Zeek, ZeekTsv};
 /// A format.
 #[derive(Clone, Copy)]
 pub struct Format {
-    /// As `--output` names it.
+    /// Name in `--output`.
     pub name: &'static str,
-    /// Whether it has no place for alerts and losses, which are then counted in the summary.
+    /// Whether it cannot express alerts and losses; they are then counted in the summary of the run.
     pub is_events_only: bool,
-    /// Makes its writer.
+    /// Creates its renderer.
     pub render: fn(&Style) -> Box<dyn Render>,
 }
 
@@ -33,16 +33,16 @@ impl Format {
     /// The default on a terminal.
     pub const PRETTY: Format = Format::new("pretty", false, |style| Box::new(Pretty::new(style)));
 
-    /// Records for a collector, which is where it writes to.
+    /// Records for a collector.
     pub const OTLP: Format = Format::new("otlp", false, |style| Box::new(Otlp::new(style)));
 
-    /// One document of all events, at the end.
+    /// One document about all events, at the end.
     pub const REPORT: Format = Format::new("report", false, |style| Box::new(Report::new(style)));
 
-    /// How many events of a kind there were, now and then.
+    /// Counts of events per interval.
     pub const SUMMARY: Format = Format::new("summary", false, |style| Box::new(Counts::new(style)));
 
-    /// All there are.
+    /// All formats.
     pub const ALL: &[Format] = &[
         Format::JSON,
         Format::PRETTY,
@@ -69,7 +69,7 @@ impl Format {
         }
     }
 
-    /// The format of a name.
+    /// Looks up a format by name.
     pub fn named(name: &str) -> Option<Format> {
         Format::ALL
             .iter()

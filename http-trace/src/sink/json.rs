@@ -1,5 +1,5 @@
-//! Records as JSON with the names of the Elastic Common Schema, written from the field tables into a
-//! buffer: no tree, no serializer per field. Decides nothing, performs no I/O.
+//! Writes records as JSON with names of the Elastic Common Schema, from the field tables straight into a buffer.
+//! Performs no I/O.
 
 mod alert;
 mod headers;
@@ -25,7 +25,7 @@ use value::{comma, is_written};
 
 pub use alert::ALERT;
 
-/// As `-o json` writes them.
+/// Shape of `-o json`.
 pub const SHAPE: Shape = Shape {
     nested: true,
     pairs: false,
@@ -35,16 +35,15 @@ pub const SHAPE: Shape = Shape {
 #[derive(Debug)]
 pub struct Json {
     tables: Tables,
-    /// The steps of an event that are the same for all of its connection.
+    /// Steps that are the same for all events of a connection.
     of_connection: Range<usize>,
     connections: peers::Cache,
-    /// Those that are the same for all of the process that answered, and of the one that asked.
+    /// Steps that are the same for all events of a process: of the server's and of the client's.
     ends: [(Range<usize>, processes::Cache); 2],
 }
 
 impl Json {
-    /// The style's host name, header fields and fields of events are used. Alerts and losses are
-    /// written whole.
+    /// Uses the style's host name, header fields and fields of events. Alerts and losses are always complete.
     pub fn new(style: &Style) -> Self {
         let is_chosen = |field: &&Field<HttpEvent>| match &style.fields {
             Some(fields) => fields.admit(field),
@@ -103,7 +102,7 @@ impl Render for Json {
         for ((steps, known), process) in ends.filter(|((steps, _), _)| !steps.is_empty()) {
             open = plan.append(done..steps.start, open, &mut view, choices, out);
             done = steps.end;
-            // Without a process none of its fields is there.
+            // Without a process, all these fields are absent.
             let Some(process) = process else {
                 continue;
             };

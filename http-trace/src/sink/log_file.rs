@@ -1,36 +1,35 @@
-//! Files that lines are appended to for as long as a run takes. What rotates logs moves, removes or
-//! empties them meanwhile: one that is not at its path any more is opened anew there, so that what comes
-//! is where its reader looks. One that is to rotate by itself becomes `PATH.1` between two lines, and what was
-//! that `PATH.2`. A named pipe without a reader blocks nothing. Knows nothing of formats.
+//! Appends lines to a file. If log rotation moves or removes the file, it is reopened at its path. With rotation of its
+//! own, it is renamed to `PATH.1` between two lines, `PATH.1` to `PATH.2` and so on. A named pipe without a reader does
+//! not block. Must not know formats.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a capture waits for the reader of a named pipe, which may be starting.
+/// Longest wait of a replay for the reader of a named pipe, which may be starting.
 const READER: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether the file is still at its path, at most.
+/// Shortest interval between checks whether the file is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What to do with what a file holds already.
+/// What to do with existing content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
-    /// It stays: of an agent that was started again.
+    /// Append: the agent was restarted.
     Stays,
-    /// It goes: of a capture that is read once more.
+    /// Truncate: a capture is read again.
     Goes,
 }
 
-/// When a file gives way to a new one, and how many of them stay.
+/// When a file is rotated, and how many old files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// The most bytes of a file, but for a line that is longer, or came in pieces.
+    /// Maximum size, bytes; exceeded by a longer line, or by one that was written in parts.
     pub bytes: Option<u64>,
-    /// How old it becomes: from when it was made to the first line after that time.
+    /// Maximum age: it is rotated before the first line after that time.
     pub age: Option<Duration>,
-    /// How many stay beside it.
+    /// Number of old files that are kept.
     pub keep: u32,
 }
 
@@ -45,7 +44,7 @@ impl Default for Rotation {
 }
 
 impl Rotation {
-    /// Sets size or age: `100M`, `1G`, `1d`; upper case are sizes, as powers of 1024.
+    /// Parses a size or age: `100M`, `1G`, `1d`; upper-case units are sizes, in powers of 1024.
     pub fn set(&mut self, text: &str, age_ns: impl Fn(&str) -> Option<u64>) -> Option<()> {
         let size = text.trim_end_matches("iB");
         let units = [("K", 10), ("M", 20), ("G", 30)];
@@ -66,7 +65,7 @@ impl Rotation {
         Some(())
     }
 
-    /// Whether there is anything to do.
+    /// Whether rotation is configured.
     pub const fn is_set(&self) -> bool {
         self.bytes.is_some() || self.age.is_some()
     }
@@ -76,34 +75,34 @@ impl Rotation {
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    /// Permissions of a file that is made; none: its owner's alone.
+    /// Permissions of a new file; `None`: 0600.
     mode: Option<u32>,
-    /// None while nobody reads a named pipe.
+    /// `None` while a named pipe has no reader.
     file: Option<File>,
-    /// Whether another reader is waited for when one goes.
+    /// Whether to wait for another reader when one closes the pipe.
     waits: bool,
-    /// Which file that is; none for what cannot be moved away: a pipe, a device.
+    /// Device and inode; `None` for pipes and devices, which cannot be rotated.
     is: Option<(u64, u64)>,
     look: Instant,
-    /// What a file begins with, and how much of it is to be written still.
+    /// Header of each file, and how many of its bytes are not written yet.
     head: Vec<u8>,
     head_left: usize,
-    /// The last byte ended no line: what follows belongs to it.
+    /// Whether the last line is incomplete.
     within_line: bool,
-    /// The last write failed: of a line that was begun the rest may never find room where it is.
+    /// Whether the last write failed; the rest of an incomplete line may never fit.
     failed: bool,
-    /// What comes first is the rest of a line whose beginning is not in the file any more.
+    /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
-    /// Bytes of the file, as far as this run knows.
+    /// Size of the file, as far as this run knows.
     size: u64,
     made: SystemTime,
-    /// Where it could not be moved: not to be tried before.
+    /// After a failed rotation: time of the next attempt.
     rotate_again: Instant,
 }
 
 impl LogFile {
-    /// Opens the file, or makes it.
+    /// Opens or creates the file.
     ///
     /// # Errors
     /// Those of the system.
@@ -119,7 +118,7 @@ impl LogFile {
             }
         };
         let metadata = file.as_ref().map(File::metadata).transpose()?;
-        // At its end all the same: whoever empties it later finds no hole at its beginning.
+        // Appends even then: if it is truncated later, no hole remains at its beginning.
         if let (Some(file), Some(metadata)) = (&file, &metadata)
             && before == Before::Goes
             && metadata.is_file()
@@ -147,10 +146,10 @@ impl LogFile {
         })
     }
 
-    /// Has it rotate by itself.
+    /// Enables rotation.
     ///
     /// # Errors
-    /// A link, whose file has another name, and what is no file.
+    /// For links, whose file has another name, and anything that is not a regular file.
     pub fn rotating(mut self, rotation: Rotation) -> io::Result<Self> {
         if rotation.is_set() {
             let metadata = fs::symlink_metadata(&self.path)?;
@@ -166,7 +165,7 @@ impl LogFile {
         Ok(self)
     }
 
-    /// How many of these bytes, which begin a line, go into the file as it is; none: it has to rotate before.
+    /// How many of these bytes, which begin a line, still fit; 0: rotate first.
     fn fits(&self, bytes: &[u8]) -> usize {
         let Some(most) = self.rotation.bytes else {
             return bytes.len();
@@ -177,7 +176,7 @@ impl LogFile {
         }
         let end = |of: &[u8]| memchr::memrchr(b'\n', of).map_or(0, |at| at + 1);
         match end(&bytes[..room]) {
-            // A line that is longer than any file may be has one of its own.
+            // A line that exceeds the maximum size gets a file of its own.
             0 if self.size <= self.head.len() as u64 => {
                 memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
             }
@@ -193,7 +192,7 @@ impl LogFile {
         age.is_some_and(|age| self.made.elapsed().is_ok_and(|is| is >= age))
     }
 
-    /// Moves the file out of the way and opens another. Where that fails, or others moved it, what is open goes on.
+    /// Renames the file and opens a new one. If that fails, or the file was already moved, keeps the open one.
     fn rotate(&mut self) -> io::Result<()> {
         self.rotate_again = Instant::now() + LOOK;
         let there = fs::symlink_metadata(&self.path)?;
@@ -231,7 +230,7 @@ impl LogFile {
         PathBuf::from(name)
     }
 
-    /// Begins each file that is empty with these lines, and what each reader of a pipe gets.
+    /// Sets the header of each new file and of each reader of a pipe.
     ///
     /// # Errors
     /// Those of the system.
@@ -248,8 +247,8 @@ impl LogFile {
         Ok(self)
     }
 
-    /// Opens the file anew if it is not at its path any more. Where that fails, what was open takes the
-    /// lines as before. Whether what was written is gone from it.
+    /// Reopens the file if it is no longer at its path; if that fails, keeps the open one. Returns whether earlier
+    /// content is no longer in the file.
     fn look(&mut self) -> bool {
         let Some(is) = self.is else { return false };
         if let Ok(there) = fs::metadata(&self.path)
@@ -276,7 +275,7 @@ impl LogFile {
         false
     }
 
-    /// Writes to what is open, or to a named pipe that has a reader again.
+    /// Writes to the open file, or to a named pipe that has a reader again.
     fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.put_head()?;
         self.put_bytes(bytes)
@@ -312,8 +311,8 @@ impl LogFile {
     }
 }
 
-/// The permissions of three octal digits: its owner reads and writes it, nobody runs it, and not everybody
-/// writes it.
+/// Parses permissions of three octal digits: readable and writable by the owner, executable by nobody, not writable
+/// by others.
 pub fn parse_mode(text: &str) -> Option<u32> {
     let mode = u32::from_str_radix(text, 8)
         .ok()
@@ -321,8 +320,8 @@ pub fn parse_mode(text: &str) -> Option<u32> {
     (mode & 0o600 == 0o600 && mode & 0o113 == 0).then_some(mode)
 }
 
-/// Opens a file, or makes one for its owner alone: it may hold personal data. Does not wait for the reader
-/// of a named pipe.
+/// Opens a file, or creates it with mode 0600, because it may contain personal data. Does not wait for the reader of
+/// a named pipe.
 fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {
     let mut options = File::options();
     options.append(true);
@@ -340,7 +339,7 @@ fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {
         options.mode(mode.unwrap_or(0o600));
         let made = options.create(true).open(path)?;
         if let Some(mode) = mode {
-            // What the umask took away too.
+            // Regardless of the umask.
             made.set_permissions(fs::Permissions::from_mode(mode))?;
         }
         Ok(made)
@@ -374,8 +373,8 @@ const fn is_pipe(_: &Metadata) -> bool {
     false
 }
 
-/// Refuses a link to a file, which would be emptied in its place. Links of the system to what this process
-/// has open (`/dev/stdout`) are meant.
+/// Refuses links to files, because truncating would affect the target. Links to this process's open files
+/// (`/dev/stdout`) are allowed.
 fn is_no_link(path: &Path) -> io::Result<()> {
     let of_system = ["/dev", "/proc"]
         .iter()
@@ -392,7 +391,7 @@ fn is_no_link(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Device and inode of a file; none of what is no file.
+/// Device and inode of a regular file.
 #[cfg(unix)]
 fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;

@@ -1,13 +1,13 @@
-//! Where events go: formats are pure functions of an event ([`Render`], in `render`), writers own the bytes
-//! and the clock. Selects and redacts nothing.
+//! Formats and writes events, alerts and losses. A format ([`Render`]) is a pure function of an event; writers own
+//! the bytes and the clock. Must not select or redact.
 //!
 //! # Layout
-//! - [`fields`] are those of events that are written, [`choice`] is what else the user chose, [`format`] the
-//!   table of formats, `spec` one `--output`.
-//! - [`json`], [`pretty`], `tracee`, `tracee_v1`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`] are the
-//!   formats, [`time`] writes times, `flow_id` the numbers that other tools have.
-//! - [`outlet`] is all outputs of a run, [`writer`] one with its queue, [`log_file`] a file that may be
-//!   rotated, [`deliver`] what carries alerts elsewhere.
+//! - [`format`]: the table of formats. `spec`: one `--output`. [`fields`]: the fields it writes. [`choice`]: other
+//!   user choices.
+//! - [`json`], [`pretty`], `tracee`, `tracee_v1`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`]: the formats.
+//!   [`time`]: writes times. `flow_id`: flow ids as other tools compute them.
+//! - [`outlet`]: all outputs of a run. [`writer`]: the queue and thread of one. [`log_file`]: a file that may be
+//!   rotated. [`deliver`]: sends alerts elsewhere.
 
 pub mod choice;
 pub mod counts;

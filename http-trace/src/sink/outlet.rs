@@ -1,5 +1,5 @@
-//! All outputs of a run: formats what passed the stages before, writes it, and counts what was written
-//! and lost. Selects and redacts nothing.
+//! All outputs of a run: formats selected events, writes them, and counts what was written and lost. Must not
+//! redact.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
@@ -29,19 +29,19 @@ pub struct OpenError {
     source: io::Error,
 }
 
-/// Whether there is any use in going on.
+/// Whether the run should continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Give more.
+    /// Continue.
     Go,
-    /// As many events as were asked for are written, or nobody reads any more.
+    /// The requested number of events is written, or a reader closed its pipe.
     Stop,
 }
 
-/// What to write and where.
+/// Settings of all outputs.
 #[derive(Clone, Debug)]
 pub struct Outputs {
-    /// Where and how; empty: the default for standard output.
+    /// One per `--output`; empty: the default for standard output.
     pub specs: Vec<OutputSpec>,
     /// Response headers.
     pub headers: HeaderChoice,
@@ -49,19 +49,19 @@ pub struct Outputs {
     pub request_headers: HeaderChoice,
     /// Colours of `pretty`.
     pub color: Color,
-    /// Whether its times are UTC, and not of the local zone.
+    /// Whether its times are UTC rather than local.
     pub utc: bool,
-    /// How much `pretty` shows.
+    /// Level of detail of `pretty`.
     pub verbose: u8,
     /// Whether each line is flushed.
     pub line_buffered: bool,
-    /// Bytes that wait for an output's reader.
+    /// Queue limit of each output, bytes.
     pub queue: usize,
-    /// After how many response events to stop.
+    /// Number of response events after which the run stops.
     pub count: Option<u64>,
-    /// Where alerts go beside the outputs.
+    /// Where alerts are sent in addition to the outputs.
     pub alerts_to: Vec<Target>,
-    /// How endpoints are told.
+    /// How paths are grouped into endpoints.
     pub endpoints: Endpoints,
 }
 
@@ -71,7 +71,7 @@ pub struct Outlet {
     left: Option<u64>,
     outputs: Vec<One>,
     deliveries: Vec<Delivery>,
-    /// Renders what they carry.
+    /// Renders alerts for deliveries.
     notices: Json,
     written: Written,
     now_ns: u64,
@@ -81,28 +81,30 @@ pub struct Outlet {
 struct One {
     format: Format,
     alerts: Alerts,
-    /// Which events it gets, what came of that, and whether the one at hand is one of them.
+    /// Its own filters.
     only: Option<Selection>,
+    /// Counts of these filters.
     by_filters: ByOutput,
+    /// Whether it takes the current event.
     takes: bool,
     render: Box<dyn Render>,
-    /// Alerts and losses that the format has no place for.
+    /// Alerts and losses that the format cannot express.
     left_out: u64,
     writer: Option<Writer>,
-    /// What its destination refused.
+    /// Records that the destination refused.
     refused: Refused,
-    /// Events dropped since they were last told, and the earliest time of one of them.
+    /// Events dropped and not reported yet, and the earliest of their times.
     dropped: Option<(u64, u64)>,
-    /// All that were dropped, and those that a failure cost.
+    /// All events dropped, including those lost by a failure.
     lost: u64,
-    /// Whether its reader went away.
+    /// Whether its reader closed the pipe.
     closed: bool,
-    /// What it is called and why it failed, otherwise than by its reader's going.
+    /// Its name and error, if it failed for another reason.
     failure: Option<(String, String)>,
 }
 
 impl Outlet {
-    /// Opens files and starts writers. `own` keeps what the outputs send out of the trace.
+    /// Opens files and starts writers. `own` excludes the outputs' own connections from the trace.
     ///
     /// # Errors
     /// A file that cannot be created.
@@ -192,7 +194,7 @@ impl Outlet {
         self.written.saw(event);
     }
 
-    /// Counts an event that filters left out.
+    /// Counts an event that filters excluded.
     pub const fn left_out(&mut self) {
         self.written.left_out_by_filters += 1;
     }
@@ -213,7 +215,7 @@ impl Outlet {
         self.written.alerted(alert);
     }
 
-    /// Whether an output gets the event that is written next; asked of what is not redacted yet.
+    /// Whether any output takes this event, which [`Outlet::event`] writes next. Filters see it unredacted.
     pub fn takes(&mut self, event: &HttpEvent) -> bool {
         let mut takes = false;
         for one in &mut self.outputs {
@@ -228,7 +230,7 @@ impl Outlet {
         takes
     }
 
-    /// Writes an event to the outputs that get it.
+    /// Writes an event to the outputs that take it.
     pub fn event(&mut self, entry: &Entry<'_>) {
         for one in self.outputs.iter_mut().filter(|one| one.takes) {
             one.event(entry, self.now_ns, &mut self.written);
@@ -241,19 +243,19 @@ impl Outlet {
         }
     }
 
-    /// Whether no output shows more of an event than who answered it, and how.
+    /// Whether all outputs only count events by server and status.
     pub fn only_counts(&self) -> bool {
         self.outputs.iter().all(|one| one.format == Format::SUMMARY)
     }
 
-    /// Time has come to this (Unix ns): writes what is due though nothing comes.
+    /// Writes what is due at this time (Unix ns) even without events.
     pub fn tick(&mut self, now_ns: u64) {
         for one in &mut self.outputs {
             one.tick(now_ns, &mut self.written);
         }
     }
 
-    /// Writes an alert, and sends it where alerts go.
+    /// Writes an alert to the outputs and sends it to the alert targets.
     pub fn alert(&mut self, alert: &Alert) {
         for one in &mut self.outputs {
             if one.format.is_events_only {
@@ -290,7 +292,7 @@ impl Outlet {
         }
     }
 
-    /// Tells a loss in every output, whatever is selected, and counts it.
+    /// Writes a loss to every output, regardless of filters, and counts it.
     pub fn loss(&mut self, loss: &Loss) {
         if self.is_full() {
             return;
@@ -309,22 +311,22 @@ impl Outlet {
         }
     }
 
-    /// Whether as many events as were asked for are written.
+    /// Whether the requested number of events is written.
     pub fn is_full(&self) -> bool {
         self.left == Some(0)
     }
 
-    /// Whether it is full, or some output's reader went away.
+    /// Whether it is full, or the reader of an output closed its pipe.
     pub fn is_done(&self) -> bool {
         self.is_full() || self.outputs.iter().any(|one| one.writer.is_none())
     }
 
-    /// What was written and lost so far.
+    /// Counts of what was written and lost so far.
     pub fn written(&self) -> &Written {
         &self.written
     }
 
-    /// What is new of outputs that fail and are tried again, in words.
+    /// Messages about outputs whose writes began to fail or succeed again.
     pub fn news(&self) -> Vec<String> {
         let of = |one: &One| {
             let writer = one.writer.as_ref()?;
@@ -340,7 +342,7 @@ impl Outlet {
         self.outputs.iter().filter_map(of).collect()
     }
 
-    /// Writes everything that waits and closes the outputs.
+    /// Writes everything pending and closes the outputs.
     pub fn close(mut self) -> Written {
         for one in &mut self.outputs {
             let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
@@ -359,7 +361,7 @@ impl Outlet {
                 self.written.failed(name, why, one.lost);
             }
         }
-        // Written is what some output has; what another one lacks is told of that one.
+        // An event counts as written if any output has it; losses are reported per output.
         let open = self.outputs.iter().filter(|one| !one.closed);
         let least_lost = open.map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
@@ -376,7 +378,7 @@ impl Outlet {
 impl One {
     fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut Written) {
         let event = entry.event;
-        // Whoever looks for a response that is missing knows when it came, or when it was asked for.
+        // The interval of a loss covers request and response, either of which a user may search for.
         let first_ns = event
             .request_start_ns
             .map_or(event.time_ns, |start| start.min(event.time_ns));
@@ -386,11 +388,11 @@ impl One {
         if !had_room {
             self.render.missed(entry);
         }
-        // The one that finds it broken, too.
+        // Includes the event during which the failure was found.
         self.lost += u64::from(self.failure.is_some());
     }
 
-    /// Whether there was room.
+    /// Whether there was room in the queue.
     fn write(
         &mut self,
         events: u64,
@@ -415,7 +417,7 @@ impl One {
         false
     }
 
-    /// What finds the queue full stays due: nothing is lost by it.
+    /// If the queue is full, the text stays due.
     fn tick(&mut self, now_ns: u64, written: &mut Written) {
         if self.render.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
             return;
@@ -434,13 +436,13 @@ impl One {
             return;
         }
         let Some(writer) = &self.writer else { return };
-        // A loss that finds the queue full is still in the summary and in the exit status.
+        // If the queue is full, the loss still appears in the summary and the exit status.
         if let Err(broken) = writer.write(0, |out| self.render.loss(loss, out)) {
             self.broke(broken);
         }
     }
 
-    /// Tells what a full queue cost, as soon as there is room for it.
+    /// Reports dropped events as soon as there is room in the queue.
     fn tell_dropped(&mut self, now_ns: u64, written: &mut Written) {
         let (Some((count, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
             return;
@@ -462,13 +464,13 @@ impl One {
         }
     }
 
-    /// Writes what waits. What found no place in the stream, not even now, is counted all the same.
+    /// Writes what is pending. Drops that still cannot be reported in the stream are counted.
     fn close(&mut self, now_ns: u64, written: &mut Written) {
         self.tell_dropped(now_ns, written);
         let Some(writer) = self.writer.take() else {
             return;
         };
-        // What finds no room or is broken is told below.
+        // A full queue or a failure is handled below.
         let _ = writer.write(0, |out| out.extend(self.render.tail()));
         let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
         let name = writer.name().to_owned();
@@ -488,7 +490,7 @@ impl One {
         }
     }
 
-    /// A failure costs all that was in the queue. A reader that went away wanted no more.
+    /// A failure loses the whole queue; a reader that closed its pipe loses nothing.
     fn failed(&mut self, name: String, broken: Broken, unwritten: u64) {
         match broken {
             Broken::Closed => self.closed = true,
@@ -516,7 +518,7 @@ fn destination(
     when_full: WhenFull,
     head: Vec<u8>,
 ) -> io::Result<Box<dyn Write + Send>> {
-    // What was traced is nowhere else; a capture can be read again.
+    // Traced events exist nowhere else; a capture can be read again.
     let before = match when_full {
         WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
         _ => Before::Goes,
@@ -535,12 +537,12 @@ fn destination(
     ))
 }
 
-/// How an output is written; `terminal` says whether a person looks at it.
+/// Style of an output; `terminal` says whether it is one.
 fn style(wanted: &Outputs, terminal: bool) -> Style {
     let color = match wanted.color {
         Color::Always => true,
         Color::Never => false,
-        // Looks at NO_COLOR, CLICOLOR_FORCE and TERM too.
+        // Also considers NO_COLOR, CLICOLOR_FORCE and TERM.
         Color::Auto => {
             let choice = anstream::AutoStream::choice(&io::stdout());
             terminal && choice != anstream::ColorChoice::Never

@@ -3,7 +3,7 @@
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 
-/// An event on its way out, redacted, with what was taken from it before.
+/// A redacted event, with values that were extracted before redaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     /// The event.
@@ -14,17 +14,17 @@ pub struct Entry<'a> {
 
 /// A format.
 pub trait Render: std::fmt::Debug + Send {
-    /// What a file begins with, as whole lines.
+    /// Header of a file, as whole lines.
     fn head(&self) -> Vec<u8> {
         Vec::new()
     }
-    /// What it ends with, as whole lines.
+    /// Footer of a file, as whole lines.
     fn tail(&self) -> Vec<u8> {
         Vec::new()
     }
     /// Appends an event as whole lines.
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>);
-    /// An event came that there is no room for: what is counted counts it all the same.
+    /// Called for an event that the full queue dropped, so that formats that count still count it.
     fn missed(&mut self, _entry: &Entry<'_>) {}
     /// Appends an alert, redacted, as whole lines.
     fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
@@ -32,10 +32,10 @@ pub trait Render: std::fmt::Debug + Send {
     fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
     /// At the end: connections that were not readable, as protocol, port and count.
     fn unreadable(&mut self, _items: &[(&str, u16, u64)]) {}
-    /// When [`Render::tick`] has something to append though nothing comes (Unix ns).
+    /// When [`Render::tick`] is due even without events (Unix ns).
     fn due_ns(&self) -> Option<u64> {
         None
     }
-    /// Time has come to this (Unix ns): appends what is due, as whole lines.
+    /// Appends what is due at this time (Unix ns), as whole lines.
     fn tick(&mut self, _now_ns: u64, _out: &mut Vec<u8>) {}
 }

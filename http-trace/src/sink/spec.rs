@@ -1,7 +1,7 @@
-//! One `--output`: `FORMAT[:PLACE][,OPTION=VALUE]…`. Parses it; opens nothing.
+//! Parses one `--output`: `FORMAT[:PLACE][,OPTION=VALUE]…`. Performs no I/O.
 //!
-//! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`], or one of [`FILTERS`]. Whatever its name, a word
-//! without `=` after it belongs to its value, so that a value may be a list.
+//! An option of one output is a row of [`OPTIONS`] and a field of [`OutputSpec`], or one of [`FILTERS`]. A word without
+//! `=` belongs to the value of the option before it, so that values may be lists.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,36 +22,36 @@ use crate::select::filters::{FILTERS, nanoseconds};
 /// One `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSpec {
-    /// How.
+    /// Format.
     pub format: Format,
-    /// Where to.
+    /// Destination.
     pub place: Place,
-    /// Which alerts it gets.
+    /// Which alerts are written.
     pub alerts: Alerts,
-    /// Which fields of events; `None`: all.
+    /// Which fields of events are written; `None`: all.
     pub fields: Option<Fields>,
-    /// Permissions of its file, if it is made; `None`: its owner's alone.
+    /// Permissions of its file if it is created; `None`: 0600.
     pub mode: Option<u32>,
-    /// When its file gives way to a new one.
+    /// When its file is rotated.
     pub rotation: Rotation,
-    /// What is sent, if it goes to a collector.
+    /// Signals sent to a collector.
     pub signals: Vec<Signal>,
-    /// Which events, of those that the run writes.
+    /// Which of the events that the run writes.
     pub only: Only,
-    /// What it says, if it is a report.
+    /// Contents of a report.
     pub report: ReportSpec,
-    /// How often it is written, if it is a summary, in ns.
+    /// Interval of a summary, ns.
     pub every_ns: u64,
 }
 
-/// Where an output writes to.
+/// Destination of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Standard output.
     Stdout,
     /// A file.
     File(PathBuf),
-    /// A collector of OpenTelemetry.
+    /// An OpenTelemetry collector.
     Collector(Collector),
 }
 
@@ -75,17 +75,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// The events that one output gets. Two are equal that were given alike.
+/// Filters of one output. Equal if their text is.
 #[derive(Clone, Debug, Default)]
 pub struct Only {
-    /// What decides.
+    /// The filters.
     pub selection: Selection,
-    /// As it was given.
+    /// Their text.
     given: Vec<(&'static str, String)>,
 }
 
 impl Only {
-    /// As they were given: `status=5xx,client=internal`.
+    /// Their text: `status=5xx,client=internal`.
     pub fn given(&self) -> String {
         let each = self
             .given
@@ -103,17 +103,17 @@ impl PartialEq for Only {
 
 impl Eq for Only {}
 
-/// The alerts that one output gets.
+/// Which alerts one output writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alerts {
-    /// Those of this level and above.
+    /// This level and above.
     From(Level),
-    /// None of them.
+    /// None.
     None,
 }
 
 impl Alerts {
-    /// Whether an alert of this severity is one of them.
+    /// Whether an alert of this severity is written.
     pub fn admit(self, severity: Severity) -> bool {
         matches!(self, Alerts::From(level) if severity.level() >= level)
     }
@@ -122,11 +122,11 @@ impl Alerts {
 /// An option of one output.
 struct OutputOption {
     name: &'static str,
-    /// Takes the value, which is a list where it holds commas; the error is what was wanted.
+    /// Parses the value, a list if it contains commas; the error says what was expected.
     set: fn(&mut OutputSpec, &str) -> Result<(), String>,
 }
 
-/// All there are.
+/// All options.
 const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "alerts",
@@ -237,7 +237,7 @@ const OPTIONS: &[OutputOption] = &[
 ];
 
 impl OutputSpec {
-    /// All of a run to one place.
+    /// All events and alerts of a run to one destination.
     pub fn new(format: Format, place: Place) -> Self {
         OutputSpec {
             format,
@@ -255,7 +255,7 @@ impl OutputSpec {
 }
 
 impl OutputSpec {
-    /// As it was given, without options: `json:FILE`.
+    /// Its text without options: `json:FILE`.
     pub fn name(&self) -> String {
         let format = self.format.name;
         match &self.place {
@@ -268,7 +268,7 @@ impl OutputSpec {
 impl FromStr for OutputSpec {
     type Err = String;
 
-    /// The error is what was wanted.
+    /// The error says what was expected.
     fn from_str(text: &str) -> Result<Self, String> {
         let want = || {
             format!(
@@ -310,7 +310,7 @@ impl FromStr for OutputSpec {
     }
 }
 
-/// There is no option of this name, but of these.
+/// Error about an unknown option, with the known ones.
 fn no_option(name: &str) -> String {
     let names = OPTIONS.iter().map(|option| option.name);
     let names: Vec<&str> = names
@@ -327,14 +327,13 @@ fn no_option(name: &str) -> String {
     format!("one of {}=; there is no {name}={meant}", names.join("=, "))
 }
 
-/// What comes before the options, and each with its value. A comma before the first option is the file
-/// name's own.
+/// Splits off the options, each with its value. A comma before the first option belongs to the file name.
 fn split(text: &str) -> (&str, Vec<(&str, String)>) {
     let mut options: Vec<(&str, String)> = Vec::new();
     let (mut place, mut at) = (text, 0);
     for part in text.split(',') {
         match (part.split_once('='), options.last_mut()) {
-            // The format is the first part, and its file's name may hold a `=`.
+            // The first part is the format and the file, whose name may contain `=`.
             (Some((name, value)), _) if at > 0 && is_name(name) => {
                 if options.is_empty() {
                     place = &text[..at - 1];

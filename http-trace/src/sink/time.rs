@@ -1,5 +1,4 @@
-//! Unix nanoseconds as text, in UTC. A formatter of our own: the general ones cost more than the
-//! rest of a record.
+//! Formats Unix nanoseconds as text, in UTC: general formatters cost more than the rest of a record.
 
 /// `2026-11-20T06:40:07.123456789Z` (RFC 3339).
 pub fn rfc3339(ns: u64) -> [u8; 30] {
@@ -54,7 +53,7 @@ fn clock(seconds: u64) -> [u32; 3] {
     [second / 3600, second / 60 % 60, second % 60]
 }
 
-/// The last two digits of a number. From a table: there are dozens of them in every record.
+/// The last two digits of a number, from a table because each record has dozens.
 fn pair(number: u32) -> &'static [u8; 2] {
     static PAIRS: [[u8; 2]; 100] = {
         let mut pairs = [[0; 2]; 100];
@@ -71,7 +70,7 @@ fn pair(number: u32) -> &'static [u8; 2] {
 /// Year, month and day of a day since 1970 in the Gregorian calendar: 400 years have 146,097 days,
 /// and a year that begins in March has its leap day at the end.
 fn civil(day: u64) -> (u32, u32, u32) {
-    // 64 bits of ns end in the year 2554.
+    // 64-bit nanoseconds end in the year 2554.
     let since_0000_03_01 = day as u32 + 719_468;
     let (era, day) = (since_0000_03_01 / 146_097, since_0000_03_01 % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

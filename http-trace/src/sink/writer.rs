@@ -1,11 +1,11 @@
-//! Bytes on their way to a file or to standard output: a bounded queue and a thread that empties
-//! it, so that a slow reader never stops tracing without being told. Knows nothing of formats.
+//! A bounded queue in front of a file or standard output, and the thread that drains it, so that a slow reader
+//! never stalls tracing silently. Must not know formats.
 //!
-//! Where events that are not written are lost ([`WhenFull::Drop`]), a destination that fails (a disk
-//! that is full) is tried again until the end, and the queue takes what fits in it.
+//! With [`WhenFull::Drop`], a write that fails (disk full) is retried until the end of the run; the queue meanwhile
+//! fills up to its limit.
 //!
-//! While bytes come faster than every [`INTERVAL`] they leave in blocks of [`BLOCK`] bytes or at
-//! least once per interval, which is shorter while few come; a lone line leaves at once. [`Pace`] has the others.
+//! A lone line is written at once. Under load, lines are written in blocks of [`BLOCK`] bytes, or every [`INTERVAL`];
+//! the interval is shorter while there are few bytes. [`Pace`] lists the alternatives.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,79 +14,79 @@ use std::time::{Duration, Instant};
 
 use crate::priority;
 
-/// Bytes that are written without waiting for more, unless the queue is shorter.
+/// Bytes that are written without waiting for more; at most the queue's limit.
 pub const BLOCK: usize = 256 << 10;
 
-/// The longest that a line waits for company.
+/// Longest wait of a line for others.
 pub const INTERVAL: Duration = Duration::from_millis(25);
 
-/// The same while few bytes come.
+/// The same under low load.
 const BRIEF: Duration = Duration::from_millis(3);
 
-/// How many bytes are few in a [`WINDOW`]: some six hundred events in a second.
+/// Low load: at most this many bytes per [`WINDOW`], about 600 events per second.
 const FEW: usize = 100_000;
 
-/// How long a record waits for company in a batch.
+/// Longest wait of a record for its batch.
 const BATCH: Duration = Duration::from_secs(1);
 
-/// When bytes leave.
+/// When bytes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// Each line at once.
     Lines,
-    /// In blocks, and soon.
+    /// In blocks, with a short delay.
     Blocks,
-    /// In blocks, and at most once a second unless one is full: each costs the destination.
+    /// In full blocks, or once a second: each write is a request to the destination.
     Batches,
 }
 
-/// How often the bytes are counted.
+/// Interval over which bytes are counted.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// How long a stuck reader is waited for at the end of a live run.
+/// Longest wait for a stuck reader at the end of a live run.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long after a failure the destination is tried again.
+/// Time between a failed write and its retry.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Buffers that grew beyond this are given back.
+/// Buffers with a larger capacity are freed.
 const KEEP: usize = 1 << 20;
 
 /// What happens when the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The producer waits: a capture can be read as slowly as its events are.
+    /// The producer waits: reading a capture may take as long as writing its events.
     Wait,
-    /// Events are dropped, counted and told as soon as there is room: the wire does not wait.
+    /// Events are dropped and counted, and reported as soon as there is room: live traffic does not wait.
     Drop,
 }
 
-/// Why nothing can be written any more.
+/// Why writing stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// The reader went away (`| head`); not an error.
+    /// The reader closed the pipe (`| head`); not an error.
     Closed,
-    /// Anything else, in words.
+    /// Another error, as text.
     Failed(String),
 }
 
-/// What a destination that is tried again has come to.
+/// Change of state of a destination whose writes are retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// It fails, in words.
+    /// Writes fail, with the error as text.
     Fails(String),
-    /// It takes bytes again.
+    /// Writes succeed again.
     GoesOn,
 }
 
-/// A queue and its thread.
+/// A queue and the thread that drains it.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     name: String,
     limit: usize,
-    /// Bytes that are written without waiting for more.
+    /// Bytes that are written without waiting for more; see [`BLOCK`].
     block: usize,
     when_full: WhenFull,
     pace: Pace,
@@ -95,21 +95,21 @@ pub struct Writer {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// For the thread: there are bytes.
+    /// Wakes the thread: there are bytes.
     bytes: Condvar,
-    /// For the producer: there is room, or there never will be.
+    /// Wakes the producer: there is room, or writing stopped for good.
     room: Condvar,
 }
 
-/// What the thread waits for: to wake it costs a system call on either side.
+/// What the thread waits for. Waking it costs a system call in both threads, so it is done only when needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Waits {
-    /// For nothing: it looks at what is pending before it waits again.
+    /// Nothing: it checks for pending bytes before it waits again.
     #[default]
     Not,
-    /// For a block, or the end of the interval.
+    /// A full block, or the end of the interval.
     Company,
-    /// For anything.
+    /// Any bytes.
     Bytes,
 }
 
@@ -117,16 +117,16 @@ enum Waits {
 struct State {
     pending: Vec<u8>,
     waits: Waits,
-    /// Whether the producer waits for room.
+    /// Whether the producer waits for room in the queue.
     full: bool,
-    /// Events in `pending`, and in what the thread is writing.
+    /// Events in `pending`, and in the block that is being written.
     events: [u64; 2],
     closing: bool,
     ended: bool,
     broken: Option<Broken>,
-    /// Why the last write failed, if it did and is tried again.
+    /// Error of the last write, if it failed and will be retried.
     failing: Option<String>,
-    /// Whether somebody was told that it does.
+    /// Whether that failure has been reported.
     told: bool,
 }
 
@@ -135,7 +135,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a write that failed is due again; false once the queue is closed.
+    /// Waits until a failed write is due for its retry; false once the queue is closed.
     fn wait_after(&self, error: &io::Error) -> bool {
         let mut state = self.lock();
         if state.closing {
@@ -156,11 +156,10 @@ impl Shared {
 }
 
 impl Writer {
-    /// Starts the thread. `name` is what errors call the destination; `limit` bounds the bytes in
-    /// memory.
+    /// Starts the thread. `name` names the destination in errors; `limit` is the maximum of bytes in memory.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// If the thread cannot be created.
     pub fn start(
         destination: Box<dyn Write + Send>,
         name: String,
@@ -168,7 +167,7 @@ impl Writer {
         when_full: WhenFull,
         pace: Pace,
     ) -> io::Result<Self> {
-        // One half may wait while the other is being written.
+        // One half is pending while the other is being written.
         let limit = (limit / 2).max(1);
         let block = BLOCK.min(limit);
         let shared = Arc::new(Shared::default());
@@ -192,11 +191,11 @@ impl Writer {
         })
     }
 
-    /// Lets `render` append the lines of so many events, or of what is none. `Ok(false)`: the queue was
-    /// full and it was not called.
+    /// Calls `render` to append lines that stand for this many events (0 for alerts and losses). `Ok(false)`: the
+    /// queue was full and `render` was not called.
     ///
     /// # Errors
-    /// When nothing can be written any more.
+    /// If writing stopped for good.
     pub fn write(&self, events: u64, render: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Broken> {
         let mut state = self.shared.lock();
         while state.pending.len() >= self.limit && state.broken.is_none() {
@@ -218,11 +217,11 @@ impl Writer {
         let wake = match state.waits {
             Waits::Not => false,
             Waits::Company => self.pace == Pace::Lines || state.pending.len() >= self.block,
-            // A format may have only counted the event.
+            // A format that only counts may have appended nothing.
             Waits::Bytes => !state.pending.is_empty(),
         };
         if wake {
-            // Once: it is awake from now on.
+            // It is awake from now on: wake it once.
             state.waits = Waits::Not;
             drop(state);
             self.shared.bytes.notify_one();
@@ -230,12 +229,12 @@ impl Writer {
         Ok(true)
     }
 
-    /// What errors call the destination.
+    /// Name of the destination in errors.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is new of a destination that fails and is tried again, once.
+    /// A change of state that was not reported yet.
     pub fn news(&self) -> Option<News> {
         if self.when_full == WhenFull::Wait {
             return None;
@@ -248,16 +247,16 @@ impl Writer {
         Some(state.failing.clone().map_or(News::GoesOn, News::Fails))
     }
 
-    /// Events that were taken and are not known to be written.
+    /// Events that were accepted and may not have been written.
     pub fn unwritten(&self) -> u64 {
         self.shared.lock().events.iter().sum()
     }
 
-    /// Writes what is left. Returns how many events were not written: a reader that is stuck at
-    /// the end of a live run is given up after five seconds.
+    /// Writes what is pending. Returns how many events were not written: at the end of a live run, a stuck reader is
+    /// abandoned after five seconds.
     ///
     /// # Errors
-    /// As [`Writer::write`], with the events that were taken and not written.
+    /// As [`Writer::write`], with the number of events that were accepted and not written.
     pub fn close(mut self) -> Result<u64, (Broken, u64)> {
         let mut state = self.shared.lock();
         state.closing = true;
@@ -284,15 +283,14 @@ impl Writer {
         let unwritten = state.events.iter().sum();
         drop(state);
         if let Some(thread) = self.thread.take() {
-            // It has ended; a panic of it would have been told by the panic hook.
+            // It has ended; the panic hook reports a panic.
             let _ = thread.join();
         }
         broken.map_or(Ok(0), |broken| Err((broken, unwritten)))
     }
 }
 
-/// Writes what is pending, in blocks of `enough` bytes, until the queue is closed or the destination
-/// breaks.
+/// Writes pending bytes in blocks of `enough` bytes, until the queue is closed or writing fails for good.
 fn empty(
     shared: &Shared,
     mut destination: Box<dyn Write + Send>,
@@ -382,14 +380,14 @@ fn empty(
     }
 }
 
-/// Takes from `bytes` what is written.
+/// Advances `bytes` past what was written.
 fn write_all(destination: &mut dyn Write, bytes: &mut &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match destination.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => *bytes = bytes.get(n..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Standard output may have been made non-blocking by whoever else holds it.
+            // Another holder of standard output may have made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -1,4 +1,4 @@
-//! Field lines as an object: lower-cased name to the values in the order they were sent.
+//! Field lines as an object: lower-case name to values in the order sent. Must not choose or redact.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,9 @@ use crate::text::json_string;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-/// Appends an object of the fields that are chosen. Returns whether bytes had to be written as
-/// `\xNN`.
+/// Appends an object of the chosen fields. Returns whether any byte was written as `\xNN`.
 pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
-    // Beyond this many, comparing each with each is what an attacker would have us do.
+    // Grouping few lines is quadratic, which an attacker could exploit with many.
     const FEW: usize = 48;
     out.push(b'{');
     let escaped = if headers.len() <= FEW {
@@ -23,8 +22,8 @@ pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
     escaped
 }
 
-/// Appends a list of the fields that are chosen, as they were sent: objects with `name` and `value`. Returns
-/// whether bytes had to be written as `\xNN`.
+/// Appends a list of the chosen fields as sent: objects with `name` and `value`. Returns whether any byte was
+/// written as `\xNN`.
 pub fn pairs(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     let mut escaped = false;
     out.push(b'[');
@@ -42,7 +41,7 @@ pub fn pairs(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> boo
 
 fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     let mut escaped = false;
-    // One bit for each line whose value is out already.
+    // One bit per line whose value has been written.
     let mut done = 0_u64;
     for (at, line) in headers.iter().enumerate() {
         if done & 1 << at != 0 || !choice.admits(line.name) {
@@ -102,7 +101,7 @@ fn plain_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     false
 }
 
-/// A field's name in lower case as a key.
+/// Appends a field name in lower case as a key.
 fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     comma(out);
     let escaped = lower_string(out, name);

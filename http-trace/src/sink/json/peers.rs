@@ -1,18 +1,18 @@
-//! The fields that are the same in every record of a connection, rendered once: addresses and the
-//! Community ID cost more than all else in a record. Knows only which records share them.
+//! Caches the rendered fields that all records of a connection share: addresses and the Community ID cost more than
+//! the rest of a record. Must not know the fields.
 
 use http_trace_model::event::{Endpoint, Forwarded, HttpEvent};
 
-/// Of some 450 bytes each.
+/// About 450 bytes each.
 const SLOTS: usize = 1024;
 
-/// The last connections' fields.
+/// Rendered fields of recent connections.
 #[derive(Debug)]
 pub struct Cache {
     slots: Vec<Slot>,
 }
 
-/// The ends of a connection, as an event has them: all that the cached fields are made of.
+/// The ends of a connection: everything that the cached fields depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Peers {
     client: Endpoint,
@@ -38,8 +38,8 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// The fields of this event's connection and the object that they leave open; `render` makes them
-    /// if they are not here.
+    /// The fields of this event's connection, and the object that is open after them. `render` is called if they are
+    /// not cached.
     pub fn get(
         &mut self,
         event: &HttpEvent,

@@ -1,5 +1,5 @@
-//! A field table made ready for writing: keys with their punctuation, what is written between fields of
-//! different objects, and values that stay the same. Decides nothing about values.
+//! A field table prepared for writing: keys with punctuation, the text between fields of different objects, and
+//! constant values. Must not format values.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -10,12 +10,12 @@ use http_trace_model::field::{Field, Get, Kind, View};
 /// The record itself, as an object.
 pub const ROOT: usize = 0;
 
-/// The fields of a kind of record.
+/// The fields of one kind of record.
 #[derive(Debug)]
 pub struct Plan<R: 'static> {
     steps: Vec<Step<R>>,
     objects: usize,
-    /// What closes one object and opens another, by both: `},"name":{`. Empty where they are one.
+    /// Text that closes one object and opens another, indexed by both: `},"name":{`.
     turns: Vec<Box<[u8]>>,
 }
 
@@ -26,11 +26,11 @@ struct Step<R: 'static> {
     object: usize,
     /// `,"name":`
     key: Box<[u8]>,
-    /// Of a value that is the same in all records of a run: key and value, once they were written.
+    /// For a value that is the same in all records of a run: key and value, once written.
     of_run: Option<OnceCell<Box<[u8]>>>,
 }
 
-/// An object while the plan is made.
+/// An object, while the plan is built.
 struct Object {
     name: &'static str,
     parent: usize,
@@ -38,7 +38,7 @@ struct Object {
 }
 
 impl<R> Plan<R> {
-    /// Of a table, in its order, without the header fields that are not chosen. Nested, a dot in a name
+    /// A plan in the order of the table, without header fields that are not chosen. If nested, a dot in a name
     /// begins a member of an object.
     pub fn new(
         fields: impl IntoIterator<Item = &'static Field<R>>,
@@ -77,12 +77,12 @@ impl<R> Plan<R> {
         }
     }
 
-    /// All its fields.
+    /// All steps.
     pub const fn all(&self) -> Range<usize> {
         0..self.steps.len()
     }
 
-    /// Appends fields to a record of which `open` is the object written last; returns which one is then.
+    /// Appends fields to a record in which the object `open` is open; returns the object that is open afterwards.
     pub fn append(
         &self,
         steps: Range<usize>,
@@ -121,13 +121,13 @@ impl<R> Plan<R> {
         open
     }
 
-    /// Closes objects and opens others, so that `to` is the one written last.
+    /// Closes and opens objects, from `from` to `to`.
     pub fn turn(&self, from: usize, to: usize, out: &mut Vec<u8>) {
         put(out, &self.turns[from * self.objects + to]);
     }
 }
 
-/// The place of an object among the objects.
+/// Index of an object, which is added if it is new.
 fn place(objects: &mut Vec<Object>, name: &'static str) -> usize {
     if let Some(at) = objects.iter().position(|object| object.name == name) {
         return at;
@@ -145,13 +145,13 @@ fn place(objects: &mut Vec<Object>, name: &'static str) -> usize {
     objects.len() - 1
 }
 
-/// What closes one object and opens another.
+/// Text that closes one object and opens another.
 fn turn(objects: &[Object], mut from: usize, to: usize) -> Box<[u8]> {
     let mut text = Vec::new();
     let mut opened = to;
     let mut keys = Vec::new();
     while opened != from {
-        // The deeper of both is not what they have in common.
+        // The deeper of the two is not the common ancestor.
         if objects[opened].depth > objects[from].depth {
             let name = objects[opened].name;
             keys.push(name.rsplit_once('.').map_or(name, |(_, key)| key));

@@ -1,14 +1,14 @@
-//! The fields of a process and of what it runs in, rendered once for each process: a few answer nearly all
-//! requests of a host. Knows only which records share them.
+//! Caches the rendered fields of processes with their containers and pods: a few processes answer nearly all requests
+//! of a host. Must not know the fields.
 
 use std::sync::Arc;
 
 use http_trace_model::process::Process;
 
-/// Of some 500 bytes each.
+/// About 500 bytes each.
 const SLOTS: usize = 256;
 
-/// The last processes' fields, of one end.
+/// Rendered fields of recent processes, for one end.
 #[derive(Debug)]
 pub struct Cache {
     slots: Vec<Option<Slot>>,
@@ -16,20 +16,20 @@ pub struct Cache {
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// Held, so that no other process can be at its address. What is shared does not change.
+    /// Kept so that its address is not reused. Shared processes are immutable.
     process: Arc<Process>,
-    /// The object that was open before.
+    /// The object that is open before.
     from: usize,
     text: Vec<u8>,
     left: Left,
 }
 
-/// What fields leave behind.
+/// State after the fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
     /// The object that is open.
     pub open: usize,
-    /// Whether bytes had to be written as `\xNN`.
+    /// Whether any byte was written as `\xNN`.
     pub escaped: bool,
 }
 
@@ -42,8 +42,8 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// The fields of this process after an object that is open, and what they leave; `render` makes them if
-    /// they are not here.
+    /// The fields of this process if the object `from` is open, and the state after them. `render` is called if they
+    /// are not cached.
     pub fn get(
         &mut self,
         process: &Arc<Process>,
@@ -57,7 +57,7 @@ impl Cache {
             *slot = None;
         }
         let slot = slot.get_or_insert_with(|| {
-            // Something before it, so that a comma is kept.
+            // Anything before it, so that the comma is kept.
             let mut text = vec![b'}'];
             let left = render(&mut text);
             text.remove(0);

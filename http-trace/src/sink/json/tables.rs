@@ -1,4 +1,4 @@
-//! Records as JSON by the field tables of a format. Knows no table.
+//! Writes records as JSON from the field tables of a format. Must not know a particular table.
 
 use super::plan::{Plan, ROOT};
 use super::value::Choices;
@@ -9,16 +9,16 @@ use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::{Field, View};
 use http_trace_model::target::Target;
 
-/// How a format writes what its tables have.
+/// How a format arranges fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     /// A dot in a name begins a member of an object.
     pub nested: bool,
-    /// Header fields are a list of objects with `name` and `value`, in the order they were sent.
+    /// Header fields are a list of objects with `name` and `value`, in the order sent.
     pub pairs: bool,
 }
 
-/// The tables of a format, ready for writing.
+/// The tables of a format, prepared for writing.
 #[derive(Debug)]
 pub struct Tables {
     pub(super) choices: Choices,
@@ -30,7 +30,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The style's host name and header fields are used.
+    /// Uses the style's host name and header fields.
     pub fn new(
         style: &Style,
         shape: Shape,
@@ -53,7 +53,7 @@ impl Tables {
         }
     }
 
-    /// What an event's fields are taken from.
+    /// The view that the getters of an event's fields take.
     pub fn view<'a>(&'a self, entry: &Entry<'a>) -> View<'a, HttpEvent> {
         let target = entry.event.request.as_ref().map(Target::of);
         View {
@@ -79,7 +79,7 @@ impl Tables {
         self.record(&self.losses, loss, out);
     }
 
-    /// Makes another table of this shape ready, for [`Tables::record`].
+    /// Prepares another table of this shape, for [`Tables::record`].
     pub fn plan<R>(&self, fields: &'static [Field<R>]) -> Plan<R> {
         Plan::new(fields, &self.choices, self.nested)
     }

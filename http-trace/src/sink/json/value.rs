@@ -1,4 +1,4 @@
-//! Values as JSON, appended to a buffer: no tree, no allocation for what is in most records.
+//! Appends values as JSON, without allocation for those in most records.
 
 use std::io::Write as _;
 
@@ -11,9 +11,9 @@ use http_trace_model::field::{About, Kind, Value};
 /// Which header fields are written.
 #[derive(Clone, Debug)]
 pub struct Choices {
-    /// Of responses.
+    /// Fields of responses.
     pub response: HeaderChoice,
-    /// Of requests.
+    /// Fields of requests.
     pub request: HeaderChoice,
     /// As a list of objects with `name` and `value`.
     pub pairs: bool,
@@ -34,7 +34,7 @@ pub fn is_written(kind: Kind, choices: &Choices) -> bool {
     !is_headers || *choices.of(kind) != HeaderChoice::None
 }
 
-/// Appends a value; whether bytes had to be written as `\xNN`.
+/// Appends a value. Returns whether any byte was written as `\xNN`.
 pub fn append(out: &mut Vec<u8>, value: Value<'_>, kind: Kind, choices: &Choices) -> bool {
     match value {
         Value::Text(text) => return json_string(out, text),
@@ -99,7 +99,7 @@ fn list<T, U>(
     out.push(b']');
 }
 
-/// An object in a list; its members lie at most one object deep.
+/// Appends an object in a list; its members are nested at most one level.
 fn row(
     out: &mut Vec<u8>,
     abouts: &[About],
@@ -141,7 +141,7 @@ fn decimal(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Sixteen hexadecimal digits as a string.
+/// Appends sixteen hexadecimal digits as a string.
 fn hex16(out: &mut Vec<u8>, value: u64) {
     let mut text = *b"\"0000000000000000\"";
     for (at, digit) in text[1..17].iter_mut().enumerate() {
