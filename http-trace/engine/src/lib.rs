@@ -52,7 +52,7 @@
 //! # Layout
 //! Each module imports only from those above it.
 //!
-//! - [`stats`]: counters.
+//! - [`stats`] is what is counted.
 //! - [`config`]: limits and options.
 //! - [`table`]: the bounded table of connections, in order of last use.
 //! - [`origin`]: where, when and at which position bytes were seen.

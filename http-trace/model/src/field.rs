@@ -4,7 +4,7 @@
 //!
 //! # Layout
 //! - [`event`] is the table of event fields, [`derived`] of fields that only rules see, [`loss`] of loss
-//! fields. The table of alert fields is next to the JSON writer, because detection creates alerts.
+//!   fields. The table of alert fields is next to the JSON writer, because detection creates alerts.
 //! - [`draft`] is an event while it is being read back.
 //! - `value` and `entry` define the types of the tables.
 //!

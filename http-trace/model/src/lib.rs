@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] parses single
-//! field values, [`target`] splits a request target.
+//!   field values, [`target`] splits a request target.
 //! - [`process`] is a process at one end of a connection, and its workload.
 //! - [`event`] defines events, losses and the engine's output.
 //! - [`endpoint`] turns paths into templates, names services, and parses lists of endpoints.
