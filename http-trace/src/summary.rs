@@ -8,7 +8,7 @@ use crate::ban::Counts;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss};
-use http_trace_model::shown::grouped;
+use http_trace_model::shown::{grouped, span};
 
 /// Counts of events from the pipeline, and what happened to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Written {
     pub unanswered: u64,
     /// Losses by place and unit.
     pub lost: BTreeMap<(&'static str, &'static str), u64>,
+    /// Time between an earlier run and this one, ns.
+    pub not_running_ns: u64,
     /// Alerts that opened, by rule.
     pub alerts: BTreeMap<Arc<str>, u64>,
     /// The highest severity among them.
@@ -93,8 +95,12 @@ impl Written {
         }
     }
 
-    /// Counts a loss.
+    /// Counts a loss. What crossed before this run is not lost by it.
     pub fn lost(&mut self, loss: &Loss) {
+        if loss.place == Loss::NOT_RUNNING {
+            self.not_running_ns += loss.until_ns.saturating_sub(loss.since_ns);
+            return;
+        }
         *self.lost.entry((loss.place, loss.unit.name())).or_default() += loss.count;
     }
 
@@ -249,6 +255,10 @@ impl Written {
     /// was not readable. `seen` says what a run looked at.
     pub fn verdict(&self, seen: &Seen<'_>) -> String {
         let mut line = self.losses();
+        if self.not_running_ns > 0 {
+            let time = span(self.not_running_ns.div_ceil(1_000_000_000));
+            let _ = write!(line, "; nothing was traced in the {time} before this run");
+        }
         if seen.gaps > 0 {
             let (gaps, bytes) = (counted(seen.gaps, "gap"), counted(seen.gap_bytes, "byte"));
             let _ = write!(line, "; {bytes} of connections were not seen ({gaps})");
@@ -463,14 +473,21 @@ mod tests {
         ] {
             assert_eq!(written.verdict(&seen), expected);
         }
-        written.lost(&Loss {
-            count: 3_000,
+        let loss = |count, place, until_ns| Loss {
+            count,
             unit: LossUnit::Records,
-            place: "ring_full",
+            place,
             since_ns: 0,
-            until_ns: 1,
+            until_ns,
             detail: None,
-        });
+        };
+        written.lost(&loss(1, Loss::NOT_RUNNING, 64_500_000_000));
+        assert_eq!(
+            written.verdict(&whole),
+            "nothing was lost; nothing was traced in the 1m 5s before this run; everything was readable"
+        );
+        written.not_running_ns = 0;
+        written.lost(&loss(3_000, "ring_full", 1));
         written.failed("/dev/full", "no space", 2);
         assert_eq!(
             written.verdict(&whole),

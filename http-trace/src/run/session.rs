@@ -120,7 +120,7 @@ impl Session {
             self.engine.pipeline().add_loss(&Loss {
                 count: 1,
                 unit: LossUnit::Hooks,
-                place: "not_running",
+                place: Loss::NOT_RUNNING,
                 since_ns: until_ns,
                 until_ns: since_ns,
                 detail: Some("no run with this --state".into()),
