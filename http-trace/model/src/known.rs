@@ -2,10 +2,11 @@
 //! which is determined once when a head is decoded. Knows nothing of values.
 
 /// The numbered names, in lower case.
-const NAMES: [&str; 49] = [
+const NAMES: [&str; 54] = [
     "accept",
     "accept-encoding",
     "accept-language",
+    "accept-ranges",
     "access-control-allow-credentials",
     "access-control-allow-origin",
     "age",
@@ -24,9 +25,11 @@ const NAMES: [&str; 49] = [
     "host",
     "if-modified-since",
     "if-none-match",
+    "keep-alive",
     "last-modified",
     "location",
     "origin",
+    "pragma",
     "proxy-authorization",
     "range",
     "referer",
@@ -37,6 +40,7 @@ const NAMES: [&str; 49] = [
     "traceparent",
     "transfer-encoding",
     "upgrade",
+    "upgrade-insecure-requests",
     "user-agent",
     "vary",
     "via",
@@ -51,6 +55,7 @@ const NAMES: [&str; 49] = [
     "x-ms-version",
     "x-powered-by",
     "x-real-ip",
+    "x-request-id",
     "x-requested-with",
 ];
 
