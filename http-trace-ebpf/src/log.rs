@@ -20,45 +20,36 @@ const SILENCE_NS: u64 = 1_000_000_000;
 /// The message for each error. The first two, without a counter, are logged at the first packet.
 const WORDS: [(Option<Counter>, &str); 10] = [
     (None, "first packet; framing HTTP/1.x here"),
-    (None, "first packet; the host does all framing"),
+    (None, "first packet; the host does framing"),
     (
         Some(Counter::TableFull),
-        "a connection is not followed: the table is full",
+        "connection not followed: table full",
     ),
-    (
-        Some(Counter::RingFull),
-        "a record is lost: the ring buffer is full",
-    ),
+    (Some(Counter::RingFull), "record lost: ring buffer full"),
     (
         Some(Counter::ClaimRefused),
-        "a segment ships unframed: its connection is held",
+        "segment shipped unframed: flow in use",
     ),
     (
         Some(Counter::ScratchBusy),
-        "a packet is not read: no working memory is free",
+        "packet not read: no free scratch",
     ),
     (
         Some(Counter::UnsureDropped),
-        "a segment is dropped: too much ships unframed",
+        "segment dropped: too much unframed",
     ),
-    (
-        Some(Counter::FragmentDropped),
-        "a fragment is dropped: there are too many",
-    ),
+    (Some(Counter::FragmentDropped), "fragment dropped: too many"),
     (
         Some(Counter::StepBudget),
-        "too many steps: a packet's rest ships unframed",
+        "too many steps: rest shipped unframed",
     ),
-    (
-        Some(Counter::LoadFailed),
-        "bytes of a packet cannot be read",
-    ),
+    (Some(Counter::LoadFailed), "cannot read bytes of a packet"),
 ];
 
 /// All messages have one length, padded with spaces. aya-log copies its arguments byte by byte at
 /// every call site, and a socket filter must not be larger than the memory limit of a socket
 /// (net.core.optmem_max). With a single call site it fits.
-const WIDTH: usize = 48;
+const WIDTH: usize = 40;
 static TEXTS: [[u8; WIDTH]; WORDS.len()] = texts();
 
 const fn texts() -> [[u8; WIDTH]; WORDS.len()] {

@@ -176,7 +176,7 @@ pub fn nginx_as_curl_and_raw_clients_visit_it(lane: Lane) {
     let who = if lane.frames() {
         "framing HTTP/1.x here"
     } else {
-        "the host does all framing"
+        "the host does framing"
     };
     assert!(said.iter().any(|line| line.contains(who)), "{said:?}");
     let several_heads = outcome.counter("skb_several_heads") > 0;

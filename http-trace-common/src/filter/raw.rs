@@ -9,7 +9,12 @@ use super::{
     ship::ship,
     state::{Scratch, held, mode, side},
 };
-use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
+use crate::{
+    counter::Counter,
+    flow::seq_distance,
+    framer::{Phase, Window},
+    record::flag,
+};
 
 /// Ships a block of the segment as it is. Returns `false` when the segment is done.
 #[inline(always)]
@@ -39,11 +44,13 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             return true;
         }
         if s.at == 0 {
-            let like = looks_like_start_line::<E>(s);
-            if is_copy(s) && (like == Like::Nothing || !env.unsure_budget(s.raw_end)) {
-                return pass_copy(s);
+            if is_copy(s) {
+                if !begins_as_head::<E>(s) || !env.unsure_budget(s.loaded) {
+                    return pass_copy(s);
+                }
+                s.raw_end = s.loaded;
             }
-            begin_raw::<E>(s, like);
+            begin_raw::<E>(s);
         }
     }
     if E::FRAMES && s.in_order != 0 && try_out(s, env) {
@@ -81,13 +88,26 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 }
 
 /// Whether the current bytes were seen before, at the same hook, and are repeated. A segment that begins
-/// like a start line ships all the same: the receiver may have rejected the first copy, so the host
-/// compares them.
+/// like a start line ships all the same, up to a block of it: the receiver may have rejected the first copy,
+/// so the host compares them.
 #[inline(always)]
 fn is_copy(s: &mut Scratch) -> bool {
     let (seq, held) = (s.seq, s.held);
     let own = side(s);
     held == held::FLOW && seq_distance(own.floor, seq) >= 0 && seq_distance(seq, own.told) > 0
+}
+
+/// Whether the current bytes begin with a capital letter and have a space among the next eight bytes: start
+/// lines of the usual methods and of responses do, and few pieces of a body.
+#[inline(always)]
+fn begins_as_head<E: Env>(s: &Scratch) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let view = View::<E>::new(&s.block);
+    // A space becomes zero, of which the lowest one sets its highest bit.
+    let other = view.word(1) ^ (ONES * 0x20);
+    s.loaded >= 16
+        && view.byte(0).is_ascii_uppercase()
+        && other.wrapping_sub(ONES) & !other & (ONES * 0x80) != 0
 }
 
 /// Counts the current copy without shipping it.
@@ -124,7 +144,8 @@ fn raw_done(s: &mut Scratch) -> bool {
 /// Handles the first bytes of a segment that ships as it is. If they look like a start line, a trial may
 /// begin; the framer decides whether it is one.
 #[inline(always)]
-fn begin_raw<E: Env>(s: &mut Scratch, like: Like) {
+fn begin_raw<E: Env>(s: &mut Scratch) {
+    let like = looks_like_start_line::<E>(s);
     s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
     let (seq, in_order) = (s.seq, s.in_order != 0);
     let own = side(s);
@@ -151,7 +172,7 @@ enum Like {
 /// Whether an unfiltered block begins like a start line, so that the host may look for one.
 #[inline(always)]
 fn looks_like_start_line<E: Env>(s: &Scratch) -> Like {
-    use crate::{framer::Window, start_line};
+    use crate::start_line;
     let view = View::<E>::new(&s.block);
     let b = view.byte(0);
     let other = |yes| if yes { Like::Other } else { Like::Nothing };
