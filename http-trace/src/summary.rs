@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::ban::Counts;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::{HttpEvent, Loss, NOT_RUNNING};
 use http_trace_model::shown::{grouped, span};
 
 /// Counts of events from the pipeline, and what happened to them.
@@ -97,7 +97,7 @@ impl Written {
 
     /// Counts a loss. What crossed before this run is not lost by it.
     pub fn lost(&mut self, loss: &Loss) {
-        if loss.place == Loss::NOT_RUNNING {
+        if loss.place == NOT_RUNNING {
             self.not_running_ns += loss.until_ns.saturating_sub(loss.since_ns);
             return;
         }
@@ -481,7 +481,7 @@ mod tests {
             until_ns,
             detail: None,
         };
-        written.lost(&loss(1, Loss::NOT_RUNNING, 64_500_000_000));
+        written.lost(&loss(1, NOT_RUNNING, 64_500_000_000));
         assert_eq!(
             written.verdict(&whole),
             "nothing was lost; nothing was traced in the 1m 5s before this run; everything was readable"

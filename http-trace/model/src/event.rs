@@ -517,10 +517,8 @@ pub struct Loss {
     pub detail: Option<Arc<str>>,
 }
 
-impl Loss {
-    /// [`Loss::place`] of what crossed between an earlier run and this one, before this one traced.
-    pub const NOT_RUNNING: &str = "not_running";
-}
+/// [`Loss::place`] of what crossed between an earlier run and this one, before this one traced.
+pub const NOT_RUNNING: &str = "not_running";
 
 /// What a [`Loss`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -21,7 +21,7 @@ use crate::state_file::taken::Taken;
 use crate::summary::counted;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Restored};
-use http_trace_model::event::{Loss, LossUnit};
+use http_trace_model::event::{Loss, LossUnit, NOT_RUNNING};
 use http_trace_model::shown::span;
 
 /// A run in progress; see the module.
@@ -120,7 +120,7 @@ impl Session {
             self.engine.pipeline().add_loss(&Loss {
                 count: 1,
                 unit: LossUnit::Hooks,
-                place: Loss::NOT_RUNNING,
+                place: NOT_RUNNING,
                 since_ns: until_ns,
                 until_ns: since_ns,
                 detail: Some("no run with this --state".into()),
