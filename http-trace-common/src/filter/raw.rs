@@ -94,7 +94,7 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 fn is_copy(s: &mut Scratch) -> bool {
     let (seq, held) = (s.seq, s.held);
     let own = side(s);
-    held == held::FLOW && seq_distance(own.floor, seq) >= 0 && seq_distance(seq, own.told) > 0
+    held == held::FLOW && seq_distance(own.floor, seq) >= 0 && seq_distance(seq, own.next) > 0
 }
 
 /// Whether the current bytes begin with a capital letter and have a space among the next eight bytes: start

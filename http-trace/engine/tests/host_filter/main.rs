@@ -294,6 +294,22 @@ fn copies_are_counted_and_partial_ones_cut() {
 }
 
 #[test]
+fn copies_inside_a_body_that_was_skipped_do_not_ship() {
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    wire.send(true, &get("/"));
+    let response = ok(9_000);
+    wire.send(false, &response[..4_000]);
+    wire.send(false, &response[4_000..8_000]);
+    let shipped = from_server(&wire).len();
+    assert!(shipped < 100, "{shipped}");
+    // All of it was seen before, then some of it.
+    wire.segment(false, tcp_flag::ACK, -3_000, &response[5_000..7_000]);
+    wire.segment(false, tcp_flag::ACK, -3_000, &response[5_000..9_000]);
+    assert_eq!(from_server(&wire).len(), shipped);
+    assert_eq!(wire.filter.counter(Counter::Copies), 1);
+}
+
+#[test]
 fn heads_that_come_again_ship_to_be_compared() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
     wire.send(true, &get("/"));
