@@ -1,7 +1,9 @@
 //! What the records hold, and what becomes of them when the collector is not there, refuses or lies.
 
 use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
+#[cfg(feature = "webhook")]
+use std::io::Read as _;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
