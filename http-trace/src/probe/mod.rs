@@ -183,7 +183,6 @@ impl Probe {
                 .unwrap_or(false);
         settings.limit_interfaces = !wanted.is_everything();
         settings.log = say.is_some();
-        let btf = settings.senders.then(senders::read_btf);
         let mut ebpf = loader::load(&settings, &hooks)?;
         let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
         let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
@@ -192,9 +191,9 @@ impl Probe {
         let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
         let ring = Ring::new(events, asleep, settings.filter.netns);
         let clock = Clock::new();
-        let senders = match (take(&mut ebpf, "SENDERS")?, btf) {
-            (Map::Array(map), Some(btf)) => {
-                Some(Senders::start(&mut ebpf, map, btf, clock.clone()))
+        let senders = match take(&mut ebpf, "SENDERS")? {
+            Map::Array(map) if settings.senders => {
+                Some(Senders::start(&mut ebpf, map, clock.clone()))
             }
             _ => None,
         };

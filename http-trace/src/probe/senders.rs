@@ -3,11 +3,10 @@
 use std::array;
 use std::io;
 use std::sync::atomic::{Ordering, fence};
-use std::thread;
 
 use aya::maps::MapData;
 use aya::programs::{BtfTracePoint, FEntry, ProgramError};
-use aya::{Btf, BtfError, Ebpf};
+use aya::{Btf, Ebpf};
 use http_trace_common::sender::{PLACES, Sender, place_of};
 
 use super::clock::Clock;
@@ -36,22 +35,10 @@ pub enum NoSenders {
     },
     /// The kernel's BTF, which describes the arguments of the programs, is missing.
     #[error("processes are not named: cannot read /sys/kernel/btf/vmlinux ({0})")]
-    Btf(#[from] BtfError),
+    Btf(#[from] aya::BtfError),
     /// The map cannot be read.
     #[error("processes are not named: cannot map the senders noted by the eBPF program ({0})")]
     Map(#[from] io::Error),
-}
-
-/// Reads the kernel's BTF in a thread, which takes as long as verifying the programs. Returns a function that
-/// waits for it.
-pub(super) fn read_btf() -> impl FnOnce() -> Result<Btf, BtfError> {
-    let thread = thread::Builder::new().spawn(Btf::from_sys_fs);
-    move || match thread {
-        Ok(thread) => thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(_) => Btf::from_sys_fs(),
-    }
 }
 
 /// Senders noted by the program.
@@ -66,14 +53,9 @@ impl Senders {
     ///
     /// # Errors
     /// A message of one line.
-    pub(super) fn start(
-        ebpf: &mut Ebpf,
-        map: MapData,
-        btf: impl FnOnce() -> Result<Btf, BtfError>,
-        clock: Clock,
-    ) -> Result<Self, NoSenders> {
+    pub fn start(ebpf: &mut Ebpf, map: MapData, clock: Clock) -> Result<Self, NoSenders> {
         let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS)?;
-        let btf = btf()?;
+        let btf = Btf::from_sys_fs()?;
         if let Err(tracepoint) = at_tracepoint(ebpf, &btf)
             && let Err(function) = at_function(ebpf, &btf)
         {
