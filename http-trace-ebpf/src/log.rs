@@ -26,10 +26,7 @@ const WORDS: [(Option<Counter>, &str); 10] = [
         "connection not followed: table full",
     ),
     (Some(Counter::RingFull), "record lost: ring buffer full"),
-    (
-        Some(Counter::ClaimRefused),
-        "segment shipped unframed: flow in use",
-    ),
+    (Some(Counter::ClaimRefused), "segment unframed: flow in use"),
     (
         Some(Counter::ScratchBusy),
         "packet not read: no free scratch",
@@ -39,17 +36,14 @@ const WORDS: [(Option<Counter>, &str); 10] = [
         "segment dropped: too much unframed",
     ),
     (Some(Counter::FragmentDropped), "fragment dropped: too many"),
-    (
-        Some(Counter::StepBudget),
-        "too many steps: rest shipped unframed",
-    ),
+    (Some(Counter::StepBudget), "too many steps: rest unframed"),
     (Some(Counter::LoadFailed), "cannot read bytes of a packet"),
 ];
 
 /// All messages have one length, padded with spaces. aya-log copies its arguments byte by byte at
 /// every call site, and a socket filter must not be larger than the memory limit of a socket
 /// (net.core.optmem_max). With a single call site it fits.
-const WIDTH: usize = 40;
+const WIDTH: usize = 35;
 static TEXTS: [[u8; WIDTH]; WORDS.len()] = texts();
 
 const fn texts() -> [[u8; WIDTH]; WORDS.len()] {

@@ -102,8 +102,9 @@ pub(super) fn known_flow<E: Env>(
         }
         // Bytes below the floor were never seen and ship as they are. Repeated bytes may differ
         // from the first copy, so they are examined (`raw`). Bytes above `next` are framed as
-        // usual.
-        if below_floor > 0 || own.place == place {
+        // usual; those of an unsure side only within its budget.
+        let is_bounded = copied == end || own.framer.phase() != framer::Phase::Unsure;
+        if below_floor > 0 || own.place == place && is_bounded {
             let until = below_floor as u32;
             s.mode = mode::RAW;
             s.raw_end = if below_floor > 0 && until < end {

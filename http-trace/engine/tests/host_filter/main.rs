@@ -16,7 +16,7 @@ use http_trace_common::{
     record::{HEADER_LEN, flag},
     walk::{Segment, tcp_flag},
 };
-use http_trace_engine::host_filter::HostFilter;
+use http_trace_engine::host_filter::{Faults, HostFilter};
 use proptest::prelude::*;
 
 const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 40_000);
@@ -307,6 +307,31 @@ fn copies_inside_a_body_that_was_skipped_do_not_ship() {
     wire.segment(false, tcp_flag::ACK, -3_000, &response[5_000..9_000]);
     assert_eq!(from_server(&wire).len(), shipped);
     assert_eq!(wire.filter.counter(Counter::Copies), 1);
+}
+
+#[test]
+fn segments_that_overlap_stay_within_the_budget_of_unsure_sides() {
+    let config = FilterConfig {
+        unsure_flow_bytes: 0,
+        ..FilterConfig::DEFAULT
+    };
+    let filter = HostFilter::new(config);
+    let mut wire = Wire::through(filter);
+    wire.send(true, &get("/"));
+    wire.filter.set_faults(Faults {
+        spend_budget_every: 1,
+        ..Faults::default()
+    });
+    // A hole in a head makes the side unsure.
+    wire.send(false, b"HTTP/1.1 200 OK\r\nX: y");
+    wire.segment(false, tcp_flag::ACK, 100, &[0x80; 1000]);
+    let shipped = from_server(&wire).len();
+    for n in 0..50 {
+        // Each begins with the last byte of the one before.
+        wire.segment(false, tcp_flag::ACK, 1_099 + 999 * n, &[0x80; 1000]);
+    }
+    assert_eq!(from_server(&wire).len(), shipped);
+    assert!(wire.filter.counter(Counter::UnsureDropped) >= 50);
 }
 
 #[test]
