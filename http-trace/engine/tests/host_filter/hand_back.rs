@@ -286,12 +286,10 @@ fn a_spent_budget_does_not_keep_a_trial_from_being_confirmed() {
             ..FilterConfig::DEFAULT
         };
         let mut busy = Late::new(config, 900);
-        busy.wire
-            .filter
-            .set_faults(http_trace_engine::host_filter::Faults {
-                spend_budget_every: 1,
-                ..Default::default()
-            });
+        busy.wire.filter.set_faults(Faults {
+            spend_budget_every: 1,
+            ..Default::default()
+        });
         let shipped = busy.exchanges(8, &response);
         let dropped = busy.counted(Counter::UnsureDroppedBytes);
         assert!(dropped > MIB as u64, "{dropped}");
