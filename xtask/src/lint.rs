@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, module order, warnings, licences.
+//! `cargo xtask lint`: formatting, the eBPF object, module order, warnings, licences.
 
 use std::{env, path::Path};
 
@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{
     command::{self, cargo, target_folder, tools, workspace},
+    ebpf,
     setup::{self, Purpose, pinned_nightly},
     tidy,
     toolchain::{TARGET, Toolchain},
@@ -15,6 +16,8 @@ use crate::{
 pub fn lint() -> Result<()> {
     setup::ensure(&[Purpose::Ebpf, Purpose::Lint])?;
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    // Formatting a program's file changes what its object was built from.
+    ebpf::check()?;
     tidy::tidy(false)?;
     for selection in [
         &["--workspace"] as &[&str],
