@@ -61,6 +61,8 @@ use ring::Ring;
 use senders::{NoSenders, Senders};
 use watch::Hidden;
 
+pub use sys::trim_heap;
+
 use crate::own_sockets::OwnSockets;
 use crate::privileges::{self, CapabilitySet};
 

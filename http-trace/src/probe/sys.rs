@@ -47,6 +47,16 @@ pub fn leave_netns() -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?)
 }
 
+/// Gives unused pages of the heap back to the kernel, where the allocator keeps them (glibc): reading the
+/// kernel's BTF, loading programs and compiling rules take several MiB once.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no requirements; it takes the allocator's locks (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// BPF_PROG_QUERY (linux/bpf.h).
 const BPF_PROG_QUERY: libc::c_int = 16;
 /// Maximum number of programs at a hook (BPF_MPROG_MAX), rounded up.

@@ -38,7 +38,7 @@ use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
 use crate::probe::log::Say;
-use crate::probe::{Notice, Options, Probe};
+use crate::probe::{Notice, Options, Probe, trim_heap};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 use crate::summary::damaged;
@@ -178,6 +178,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     }
     add_hidden(hidden_before, &mut session.engine);
     session.add_gap(traces_since_ns);
+    trim_heap();
     let mut service = Service::ready(Instant::now());
     if let Some(listener) = &listener {
         listener.ready();
