@@ -40,11 +40,11 @@ pub mod decap {
     pub const IPIP: u32 = 1 << 1;
     /// Segments in VXLAN networks with different VNIs may belong to one connection, for example if
     /// each direction is routed into the network of its receiver. Equal tuples in two networks are
-    /// not told apart.
+    /// not distinguished.
     pub const JOINED: u32 = 1 << 2;
     /// Any tunnel: packets without TCP are looked into.
     pub const TUNNELS: u32 = VXLAN | IPIP;
-    /// VLAN tags (IEEE 802.1Q, 802.1ad) are reported, and equal tuples in two VLANs are told apart.
+    /// VLAN tags (IEEE 802.1Q, 802.1ad) are reported, and equal tuples in two VLANs are distinguished.
     pub const VLAN: u32 = 1 << 3;
 }
 

@@ -151,7 +151,7 @@ fn look_at_socket<const FRAMES: bool>(skb: &SkBuffContext) -> i64 {
 #[inline(always)]
 fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
     follow::<P, FRAMES>(packet, link, hook, egress);
-    log::tell::<FRAMES>(packet.ifindex());
+    log::log_pending::<FRAMES>(packet.ifindex());
 }
 
 /// Finds the TCP segment and lets the filter decide which part of it the host must see.

@@ -81,7 +81,7 @@ fn is_enabled() -> bool {
     level_enabled(Level::Warn)
 }
 
-/// Remembers an error until [`tell`] logs it.
+/// Remembers an error until [`log_pending`] logs it.
 #[inline(always)]
 pub fn remember(counter: Counter) {
     let bit = bit(counter);
@@ -99,14 +99,14 @@ pub extern "C" fn verified_remember(bit: u64) -> u32 {
     if let Some(state) = this_cpu() {
         // SAFETY: a per-CPU map value. A softirq between reading and writing can lose one of two
         // messages; the error is still counted.
-        unsafe { (*state).to_tell |= bit };
+        unsafe { (*state).to_log |= bit };
     }
     0
 }
 
 /// Logs pending messages, after a packet on this interface.
 #[inline(always)]
-pub fn tell<const FRAMES: bool>(interface: u32) {
+pub fn log_pending<const FRAMES: bool>(interface: u32) {
     if !is_enabled() {
         return;
     }
@@ -115,38 +115,38 @@ pub fn tell<const FRAMES: bool>(interface: u32) {
     };
     // SAFETY: a per-CPU map value.
     unsafe {
-        if (*state).told_ns == 0 {
-            (*state).to_tell |= if FRAMES { 1 } else { 2 };
+        if (*state).logged_ns == 0 {
+            (*state).to_log |= if FRAMES { 1 } else { 2 };
         }
-        if (*state).to_tell == 0 {
+        if (*state).to_log == 0 {
             return;
         }
     }
-    verified_tell(interface);
+    verified_log_pending(interface);
 }
 
-/// Implements [`tell`] as a function that the verifier walks once.
+/// Implements [`log_pending`] as a function that the verifier walks once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn verified_tell(interface: u32) -> u32 {
+pub extern "C" fn verified_log_pending(interface: u32) -> u32 {
     let Some(state) = this_cpu() else {
         return 0;
     };
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
     // SAFETY: a per-CPU map value.
-    let to_tell = unsafe {
-        let told_ns = (*state).told_ns;
-        if told_ns != 0 && now_ns.wrapping_sub(told_ns) < SILENCE_NS {
+    let to_log = unsafe {
+        let logged_ns = (*state).logged_ns;
+        if logged_ns != 0 && now_ns.wrapping_sub(logged_ns) < SILENCE_NS {
             return 0;
         }
-        (*state).told_ns = now_ns;
-        core::mem::replace(&mut (*state).to_tell, 0)
+        (*state).logged_ns = now_ns;
+        core::mem::replace(&mut (*state).to_log, 0)
     };
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     for (i, text) in TEXTS.iter().enumerate() {
-        if to_tell >> i & 1 == 1 {
+        if to_log >> i & 1 == 1 {
             // SAFETY: consists of strings and spaces.
             let text = unsafe { core::str::from_utf8_unchecked(text) };
             warn!((), "CPU {}, interface {}: {}", cpu, interface, text);

@@ -72,9 +72,9 @@ pub struct CpuState {
     /// Kernel time of the last wake-up of the host.
     pub woken_ns: u64,
     /// Kernel time of the last log message; 0 before the first.
-    pub told_ns: u64,
+    pub logged_ns: u64,
     /// Pending log messages: one bit each.
-    pub to_tell: u64,
+    pub to_log: u64,
 }
 
 #[map]

@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// Notes that nothing is saved although it was requested; the reason has been printed.
-    pub const fn keep_nothing(&mut self) {
+    pub const fn note_unsaved(&mut self) {
         self.keeps_nothing = true;
     }
 

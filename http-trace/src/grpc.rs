@@ -204,7 +204,7 @@ async fn handshake(
         .enable_push(false)
         .handshake(stream)
         .await
-        .map_err(told)?;
+        .map_err(io_error)?;
     // The call that fails reports why the connection ended.
     let connection = tokio::spawn(async move { drop(connection.await) });
     Ok((send, connection))
@@ -257,10 +257,10 @@ async fn exchange(
     request: Request<()>,
     body: Bytes,
 ) -> io::Result<Answer> {
-    let mut send = send.ready().await.map_err(told)?;
-    let (response, mut stream) = send.send_request(request, false).map_err(told)?;
-    stream.send_data(body, true).map_err(told)?;
-    let (head, mut body) = response.await.map_err(told)?.into_parts();
+    let mut send = send.ready().await.map_err(io_error)?;
+    let (response, mut stream) = send.send_request(request, false).map_err(io_error)?;
+    stream.send_data(body, true).map_err(io_error)?;
+    let (head, mut body) = response.await.map_err(io_error)?.into_parts();
     let head = Response::from_parts(head, ());
     if head.status() != StatusCode::OK {
         return Ok(of_http(head.status()));
@@ -270,16 +270,16 @@ async fn exchange(
     }
     let mut received = Vec::new();
     while let Some(data) = body.data().await {
-        let data = data.map_err(told)?;
+        let data = data.map_err(io_error)?;
         if received.len() + data.len() > LARGEST {
             return Err(bad("an answer that is too large".to_owned()));
         }
         received.extend_from_slice(&data);
         body.flow_control()
             .release_capacity(data.len())
-            .map_err(told)?;
+            .map_err(io_error)?;
     }
-    let trailers = body.trailers().await.map_err(told)?;
+    let trailers = body.trailers().await.map_err(io_error)?;
     Ok(answer(&trailers.unwrap_or_default(), &received))
 }
 
@@ -325,7 +325,7 @@ fn of_http(status: StatusCode) -> Answer {
     }
 }
 
-fn told(error: h2::Error) -> io::Error {
+fn io_error(error: h2::Error) -> io::Error {
     match error.is_io() {
         true => error
             .into_io()

@@ -116,7 +116,7 @@ struct Connection {
 }
 
 /// ureq expects to be told which of its timeouts expired.
-fn told(error: io::Error, timeout: NextTimeout) -> Error {
+fn ureq_error(error: io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         TimedOut | WouldBlock => Error::Timeout(timeout.reason),
         _ => error.into(),
@@ -134,7 +134,7 @@ impl Transport for Connection {
         let bytes = self.buffers.output().get(..amount).unwrap_or_default();
         self.stream
             .write_all(bytes)
-            .map_err(|error| told(error, timeout))
+            .map_err(|error| ureq_error(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -144,7 +144,7 @@ impl Transport for Connection {
         let read = self
             .stream
             .read(room)
-            .map_err(|error| told(error, timeout))?;
+            .map_err(|error| ureq_error(error, timeout))?;
         self.buffers.input_appended(read);
         Ok(read > 0)
     }

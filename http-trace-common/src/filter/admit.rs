@@ -5,7 +5,7 @@ use super::{
     first::{First, PEEK},
     known::unsure,
     segment::{clear_flow, first_bytes},
-    ship::{ship_all, ship_raw, tell_start},
+    ship::{ship_all, ship_raw, ship_start},
     state::{Block, Continue, Scratch, Syn, generation, held, mode, other_side, side, side_flag},
 };
 use crate::{
@@ -37,21 +37,21 @@ pub(super) fn admit<E: Env>(
         return false;
     }
     env.syn(&s.key, &mut s.syn);
-    let mut goes_on = s.syn.goes_on(segment.direction, s.seq);
+    let mut continues = s.syn.continues(segment.direction, s.seq);
     let mut begins = s.syn.begins(segment.direction, s.seq);
-    let pending = goes_on && s.syn.valid & 3 != 0;
-    if goes_on && s.syn.valid & Syn::UNSPOKEN != 0 {
+    let pending = continues && s.syn.valid & 3 != 0;
+    if continues && s.syn.valid & Syn::SILENT != 0 {
         // Two handshakes are possible: take the one that this segment acknowledges or whose numbers
         // fit.
-        if !begins || s.ack == s.syn.stood(segment.direction.opposite()) {
-            s.syn.first = s.syn.stood;
+        if !begins || s.ack == s.syn.previous(segment.direction.opposite()) {
+            s.syn.first = s.syn.previous;
             s.syn.valid |= 3;
             begins = true;
         }
-        goes_on = false;
+        continues = false;
     }
-    begins &= !goes_on;
-    let at_start = begins || goes_on;
+    begins &= !continues;
+    let at_start = begins || continues;
     match first {
         First::Tls | First::Http2 => {
             // Ship the first bytes once, at the start of the connection, so that the host can
@@ -95,15 +95,15 @@ pub(super) fn admit<E: Env>(
     let own = side(s);
     own.floor = seq;
     own.next = seq;
-    own.told = seq;
+    own.reported = seq;
     own.flags = side_flag::KNOWN;
     own.place = context.interface << 1 | u32::from(context.egress);
-    if goes_on {
-        let stood = s.syn.stood(segment.direction.opposite());
+    if continues {
+        let previous = s.syn.previous(segment.direction.opposite());
         let other = other_side(s);
-        other.floor = stood;
-        other.next = stood;
-        other.told = stood;
+        other.floor = previous;
+        other.next = previous;
+        other.reported = previous;
         other.flags = side_flag::KNOWN;
     } else if begins {
         own.flags |= side_flag::AT_START;
@@ -118,7 +118,7 @@ pub(super) fn admit<E: Env>(
             let other = other_side(s);
             other.floor = if spoken { ack } else { next };
             other.next = other.floor;
-            other.told = other.floor;
+            other.reported = other.floor;
             other.flags = side_flag::KNOWN;
             if spoken {
                 // The peer has sent bytes that were not seen, so this segment does not answer a
@@ -141,7 +141,7 @@ pub(super) fn admit<E: Env>(
     if first == First::Status {
         side(s).framer.lose();
         env.count(Counter::BecameUnsure, 1);
-        tell_start(s, env);
+        ship_start(s, env);
         if !insert(s, env) {
             return false;
         }
@@ -153,9 +153,9 @@ pub(super) fn admit<E: Env>(
             env.count(Counter::NotHttp, 1);
             return false;
         }
-        let goes_on = insert(s, env);
+        let continues = insert(s, env);
         ship_all(s);
-        return goes_on;
+        return continues;
     }
     s.mode = mode::PROBE;
     true

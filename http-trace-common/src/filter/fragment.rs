@@ -180,7 +180,7 @@ fn first_of_segment<E: Env>(
             }
             s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
             let own = side(s);
-            if E::FRAMES && own.told != own.next {
+            if E::FRAMES && own.reported != own.next {
                 // The host will get bytes on both sides of what was skipped since.
                 emit_passed(s, env);
             }

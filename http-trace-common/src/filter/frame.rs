@@ -19,9 +19,9 @@ pub(super) const LINES_AT_ONCE: u32 = 8;
 #[inline(always)]
 pub fn frame_step<E: Verified>(s: &mut Scratch) {
     // The queue and the framer are both in the flow; the window is the block.
-    let (mut framer, mut queue) = (side(s).framer.on_its_word(), s.flow.queue);
+    let (mut framer, mut queue) = (side(s).framer.tentative(), s.flow.queue);
     let step = framer.step_in(&mut queue, &View::<E>::new(&s.block), s.cursor, s.loaded);
-    side(s).framer.go_on(framer);
+    side(s).framer.adopt(framer);
     s.flow.queue = queue;
     if s.cursor == 0 && framer.is_at_start_line() {
         s.record_flags |= u32::from(flag::HEAD_BEGINS);

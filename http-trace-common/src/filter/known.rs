@@ -8,7 +8,7 @@ use super::{
     resync::take_back,
     segment::first_bytes,
     ship::{emit_passed, emit_start, ship_all},
-    state::{Continue, Scratch, held, mode, other_side, side, side_flag, untold},
+    state::{Continue, Scratch, held, mode, other_side, side, side_flag, unreported},
 };
 use crate::{
     config::FilterConfig,
@@ -53,7 +53,7 @@ pub(super) fn known_flow<E: Env>(
         // The first segment of this side; what came before is unknown.
         own.floor = seq;
         own.next = seq;
-        own.told = seq;
+        own.reported = seq;
         own.flags |= side_flag::KNOWN;
         own.framer.lose();
         s.flow.queue.set_unknown();
@@ -69,7 +69,7 @@ pub(super) fn known_flow<E: Env>(
         let (gap, skippable) = (ahead as u64, own.framer.skippable());
         if skippable >= gap {
             if own.framer.skip(gap).is_some() {
-                s.untold = untold::END;
+                s.unreported = unreported::END;
             }
             side(s).next = seq;
         } else {
@@ -77,7 +77,7 @@ pub(super) fn known_flow<E: Env>(
                 // The first bytes of the stream are late or lost: the host must know where it
                 // begins.
                 emit_start(s, env);
-            } else if E::FRAMES && own.told != own.next {
+            } else if E::FRAMES && own.reported != own.next {
                 // What was skipped up to the gap was body nevertheless.
                 emit_passed(s, env);
             }
@@ -87,7 +87,7 @@ pub(super) fn known_flow<E: Env>(
             }
             own.floor = seq;
             own.next = seq;
-            own.told = seq;
+            own.reported = seq;
             // The first bytes of the stream were not seen; what ships next is not its beginning.
             own.flags &= !side_flag::AT_START;
             s.flow.queue.set_unknown();
@@ -132,7 +132,7 @@ pub(super) fn known_flow<E: Env>(
     if side(s).framer.skippable() >= u64::from(left) && wanted(s, env) == 0 {
         // Only body, like most segments of a download: nothing to load, nothing to ship.
         if side(s).framer.skip(u64::from(left)).is_some() {
-            s.untold = untold::END;
+            s.unreported = unreported::END;
         }
         env.count(Counter::BodySkipped, left);
         let next = s.seq.wrapping_add(s.end);
@@ -171,7 +171,7 @@ pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig
                 let next = s.seq.wrapping_add(s.end);
                 let own = side(s);
                 own.next = next;
-                own.told = next;
+                own.reported = next;
                 return false;
             }
             s.dropped = 1;
@@ -202,7 +202,7 @@ pub fn note_close(s: &mut Scratch) {
         // RFC 5961 §3: any other RST may be forged. The host judges it; the flow stays.
         own.flags |= side_flag::RST;
     }
-    let mut goes_on = false;
+    let mut continues = false;
     if tcp_flags & tcp_flag::FIN != 0 {
         own.flags |= side_flag::FIN;
         if !expected && ahead > 0 {
@@ -211,7 +211,7 @@ pub fn note_close(s: &mut Scratch) {
         delete |= peer_ended;
     } else if end > 0 && ahead >= 0 {
         // A side that continues has not closed. The host must know, even if the bytes are body.
-        goes_on = own.flags & CLOSED != 0;
+        continues = own.flags & CLOSED != 0;
         // The position of a FIN further ahead is not stored, so each segment is reported.
         own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 {
             !side_flag::RST
@@ -222,8 +222,8 @@ pub fn note_close(s: &mut Scratch) {
     if delete {
         s.delete = 1;
     }
-    if goes_on {
-        s.untold = untold::END;
+    if continues {
+        s.unreported = unreported::END;
     }
 }
 

@@ -38,7 +38,7 @@ pub use raw::{drop_rest, raw as raw_step};
 pub use ship::{fill_header, prepare_record};
 pub use state::{
     BLOCK_BYTES, Block, Continue, Flow, HandBack, Handed, Scratch, Side, Syn, handed, held, met,
-    mode, side_flag, untold,
+    mode, side_flag, unreported,
 };
 pub use steps::step;
 pub use syn::{after_syn, learn_syn, remember_close};
@@ -52,7 +52,7 @@ use crate::{
     walk::{Segment, tcp_flag},
 };
 use segment::{followed, prepare};
-use ship::{emit_position, ship_raw, tell_end, tell_start};
+use ship::{emit_position, ship_end, ship_raw, ship_start};
 use state::side;
 
 /// Number of steps that ship a segment of 128 KiB as it is: its blocks, one block that is cut because
@@ -104,7 +104,7 @@ pub fn begin<E: Env>(
                 if s.syn.begins(segment.direction, s.seq) {
                     s.record_flags |= u32::from(flag::STREAM_BEGINS);
                 }
-                tell_start(s, env);
+                ship_start(s, env);
             }
             true
         }
@@ -129,26 +129,29 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
     let closing = (s.tcp_flags as u8) & (tcp_flag::FIN | tcp_flag::RST) != 0;
     if s.held == held::REFUSED {
         if closing {
-            tell_end(s, env);
+            ship_end(s, env);
         }
         return;
     }
-    let (end_untold, begins) = (s.untold == untold::END, s.untold == untold::BEGINNING);
+    let (end_unreported, begins) = (
+        s.unreported == unreported::END,
+        s.unreported == unreported::BEGINNING,
+    );
     // After a possible RST, segments of the other end neither confirm nor disprove it. The host waits,
     // but must not wait long without a record.
     let [a, b] = &s.flow.sides;
     let claimed = E::FRAMES && (a.flags | b.flags) & side_flag::RST != 0;
     let moment = (s.time_ns >> 28) as u16;
-    let goes_on = claimed && s.flow.told_at != moment;
-    if goes_on {
-        s.flow.told_at = moment;
+    let continues = claimed && s.flow.reported_at != moment;
+    if continues {
+        s.flow.reported_at = moment;
     }
     let side = side(s);
-    let is_behind = side.told != side.next;
+    let is_behind = side.reported != side.next;
     // A FIN that arrived before the body it ends was reported already.
-    let ended = end_untold || goes_on || side.flags & side_flag::FIN != 0;
+    let ended = end_unreported || continues || side.flags & side_flag::FIN != 0;
     // Report the position in a long body well before its sequence numbers wrap.
-    let long = seq_distance(side.told, side.next) > 1 << 29;
+    let long = seq_distance(side.reported, side.next) > 1 << 29;
     if s.held == held::FLOW && s.delete < 2 && (closing || (ended && is_behind) || long || begins) {
         if !begins {
             // `seq` is not that of the SYN.

@@ -4,7 +4,7 @@
 
 use super::{
     env::{Env, View},
-    resync::{fail_trial, tell_trial, try_out},
+    resync::{fail_trial, report_trial, try_out},
     segment::load,
     ship::ship,
     state::{Scratch, held, mode, side},
@@ -59,27 +59,27 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let seq = s.seq.wrapping_add(s.at);
     s.cursor = s.loaded;
     if E::FRAMES && s.at == 0 {
-        tell_trial(s);
+        report_trial(s);
     }
     if E::FRAMES && s.dropped != 0 {
         let end = seq.wrapping_add(s.loaded);
-        side(s).told = end;
+        side(s).reported = end;
         s.at = s.at.wrapping_add(s.loaded);
         s.loaded = 0;
         s.cursor = 0;
         return true;
     }
     let own = side(s);
-    let (told, again) = (own.told, seq_distance(seq, own.told) > 0);
+    let (reported, again) = (own.reported, seq_distance(seq, own.reported) > 0);
     let end = seq.wrapping_add(s.loaded);
     if s.held == held::FLOW && !again {
         // What was skipped between the last record and this one was proven to be body.
-        let skip_from = if E::FRAMES { told } else { seq };
+        let skip_from = if E::FRAMES { reported } else { seq };
         ship(s, env, seq, skip_from, end, flag::UNFILTERED);
     } else {
-        // Behind `told`, or the flow is not claimed: `told` stays as it was.
+        // Behind `reported`, or the flow is not claimed: `reported` stays as it was.
         ship(s, env, seq, seq, end, flag::UNFILTERED);
-        side(s).told = told;
+        side(s).reported = reported;
     }
     s.at = s.at.wrapping_add(s.loaded);
     s.loaded = 0;
@@ -126,7 +126,7 @@ pub fn drop_rest<E: Env>(s: &mut Scratch, env: &mut E) {
     env.count(Counter::UnsureDroppedBytes, s.end.saturating_sub(s.at));
     raw_done(s);
     let own = side(s);
-    own.told = own.next;
+    own.reported = own.next;
 }
 
 #[inline(always)]

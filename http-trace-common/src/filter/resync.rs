@@ -78,7 +78,7 @@ pub(super) fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if left == 0 || !own.framer.is_on_trial() {
         return false;
     }
-    let skippable = own.framer.on_its_word().skippable();
+    let skippable = own.framer.tentative().skippable();
     if skippable > 0 {
         let n = if skippable < u64::from(left) {
             skippable as u32
@@ -95,7 +95,7 @@ pub(super) fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let mut lines = 0;
     while lines < LINES_AT_ONCE {
         E::frame_step(s);
-        let framer = side(s).framer.on_its_word();
+        let framer = side(s).framer.tentative();
         if s.met & (met::LOST | met::NOT_HTTP | met::NEVER_HTTP) != 0 {
             fail_trial(s);
             break;
@@ -117,14 +117,14 @@ pub(super) fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 /// Adds to the record what the host needs to confirm a trial. A start line that is incomplete in
 /// the segment where the trial began ends the trial: a long line of text is not waited for.
 #[inline(always)]
-pub(super) fn tell_trial(s: &mut Scratch) {
+pub(super) fn report_trial(s: &mut Scratch) {
     let (seq, in_order) = (s.seq, s.in_order != 0);
     let own = side(s);
     let from = own.framer.trial_from();
     if !in_order || !own.framer.is_on_trial() {
         return;
     }
-    if from == seq && own.framer.on_its_word().phase() == Phase::StartLine {
+    if from == seq && own.framer.tentative().phase() == Phase::StartLine {
         own.framer.lose();
         return;
     }

@@ -40,7 +40,7 @@ pub(super) fn prepare<E: Env>(
     s.frame_from = zero;
     s.in_order = zero;
     s.dropped = zero;
-    s.untold = zero;
+    s.unreported = zero;
     s.heads = zero;
     s.steps = config.steps;
     let mut flags = flag::FILTERED;

@@ -5,7 +5,7 @@
 use super::{
     env::Env,
     segment::clear_flow,
-    state::{NEAR_START, Scratch, both, mode, side, side_flag, untold},
+    state::{NEAR_START, Scratch, both, mode, side, side_flag, unreported},
 };
 use crate::{
     counter::Counter,
@@ -73,9 +73,9 @@ pub(super) fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
     let seq = s.seq.wrapping_add(s.at);
     env.count(Counter::HeadShipped, s.cursor);
     let own = side(s);
-    let told = own.told;
+    let reported = own.reported;
     let end = seq.wrapping_add(s.cursor);
-    ship(s, env, seq, told, end.wrapping_add(skipped), 0);
+    ship(s, env, seq, reported, end.wrapping_add(skipped), 0);
 }
 
 /// Fills in the header fields that differ between the records of a segment.
@@ -87,11 +87,11 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     let retransmissions = own.retransmissions;
     own.retransmissions = 0;
     // A FIN that comes before the data it ends is further on than the beginning of the stream.
-    let goes_on = own.told == skip_from;
-    own.told = skip_to;
+    let continues = own.reported == skip_from;
+    own.reported = skip_to;
     let mut flags = s.record_flags as u16 | extra;
     let own = side(s);
-    if goes_on && own.flags & side_flag::AT_START != 0 {
+    if continues && own.flags & side_flag::AT_START != 0 {
         own.flags &= !side_flag::AT_START;
         flags |= flag::STREAM_BEGINS;
     }
@@ -129,7 +129,7 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     s.flow.interfaces = [first, 0, 0, 0];
     s.record_flags &=
         !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::STREAM_BEGINS | flag::TRIAL);
-    s.untold = untold::NOTHING;
+    s.unreported = unreported::NOTHING;
 }
 
 /// Ships the whole segment as it is.
@@ -155,7 +155,7 @@ pub(super) fn ship_raw<E: Env>(s: &mut Scratch) {
 /// Ships a record without bytes that says where the stream begins, if its SYN was seen and this
 /// segment is not its first: the host must know that bytes before it are missing.
 #[inline(always)]
-pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
+pub(super) fn ship_start<E: Env>(s: &mut Scratch, env: &mut E) {
     if !E::FRAMES {
         // Whole connections ship here, and the stack of the small program has no room for more.
         return;
@@ -184,7 +184,7 @@ pub(super) fn tell_start<E: Env>(s: &mut Scratch, env: &mut E) {
 /// Ships a record without bytes that says how a segment closes whose flow another context holds.
 /// The position of either side is unknown here, so nothing is declared as skipped.
 #[inline(always)]
-pub(super) fn tell_end<E: Env>(s: &mut Scratch, env: &mut E) {
+pub(super) fn ship_end<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
     // `seq` is not that of the SYN.
     s.record_flags &= !u32::from(flag::SYN);
@@ -226,8 +226,8 @@ pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
 pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
     let own = side(s);
-    let (told, next) = (own.told, own.next);
-    ship(s, env, next, told, next, 0);
+    let (reported, next) = (own.reported, own.next);
+    ship(s, env, next, reported, next, 0);
 }
 
 /// Ships a record without bytes that says that everything up to `next` has passed, and how the
@@ -238,11 +238,11 @@ pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     let extra = closing(s);
     let end = s.seq.wrapping_add(s.end);
     let own = side(s);
-    let (told, next) = (own.told, own.next);
+    let (reported, next) = (own.reported, own.next);
     // A FIN or RST has its own position, which may differ from `next`.
     let seq = if extra != 0 { end } else { next };
     let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
-    let skip_from = if in_order && E::FRAMES { told } else { seq };
+    let skip_from = if in_order && E::FRAMES { reported } else { seq };
     // Elsewhere it does not prove that the bytes in between were there.
     let extra = if in_order {
         extra
@@ -251,6 +251,6 @@ pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     };
     ship(s, env, seq, skip_from, seq, extra);
     if !in_order {
-        side(s).told = told;
+        side(s).reported = reported;
     }
 }

@@ -14,7 +14,7 @@ pub type Continue = bool;
 
 /// Bits of [`Side::flags`].
 pub mod side_flag {
-    /// `floor`, `next` and `told` are valid.
+    /// `floor`, `next` and `reported` are valid.
     pub const KNOWN: u16 = 1 << 0;
     /// Nothing of this side has shipped, and its first byte is the first of its stream.
     pub const AT_START: u16 = 1 << 1;
@@ -37,7 +37,7 @@ pub struct Side {
     /// The sequence number after the highest byte handled.
     pub next: u32,
     /// The host knows everything up to here: shipped, or declared as skipped.
-    pub told: u32,
+    pub reported: u32,
     /// Payload bytes shipped while `Unsure`.
     pub unsure_bytes: u32,
     /// Copies since the last record.
@@ -68,8 +68,8 @@ pub struct Flow {
     pub interfaces: [u32; 4],
     /// 1 if a SYN was seen that may begin another connection on the tuple.
     pub syn_pending: u16,
-    /// When the host was last told that a connection continues after a RST, in units of 2^28 ns.
-    pub told_at: u16,
+    /// When the host was last informed that a connection continues after a RST, in units of 2^28 ns.
+    pub reported_at: u16,
     /// Bytes of the current response body that still have to ship ([`crate::config::Snippet`]).
     pub wanted: u32,
 }
@@ -80,10 +80,10 @@ pub struct Flow {
 pub struct Syn {
     /// Sequence number of the first payload byte (ISN + 1), indexed by [`Direction::index`].
     pub first: [u32; 2],
-    /// With [`Syn::STOOD`]: the position of the previous connection in both directions, taken between
+    /// With [`Syn::PREVIOUS`]: the position of the previous connection in both directions, taken between
     /// messages when it was closed, or when a SYN came before its first byte. The close or SYN may be
     /// forged; bytes that continue at that position disprove it.
-    pub stood: [u32; 2],
+    pub previous: [u32; 2],
     /// Which of `first` are valid: bits 0 and 1. The other bits are the constants below.
     pub valid: u32,
     /// When the SYN was first seen, in ms of the kernel's clock (lower 32 bits).
@@ -94,23 +94,23 @@ impl Syn {
     /// Set in `valid` when the SYN was acknowledged.
     pub const ACKNOWLEDGED: u32 = 1 << 2;
     /// Set in `valid` when the SYN was shipped.
-    pub const TOLD: u32 = 1 << 3;
+    pub const SHIPPED: u32 = 1 << 3;
     /// Set in `valid` when a RST that refused the SYN was shipped; the same RST at another hook is not
     /// shipped again.
     pub const REFUSED: u32 = 1 << 4;
-    /// Set in `valid` when `stood` is valid.
-    pub const STOOD: u32 = 1 << 5;
+    /// Set in `valid` when `previous` is valid.
+    pub const PREVIOUS: u32 = 1 << 5;
     /// Set in `valid` when the sender of the first direction fills in TCP checksums; shifted by one,
     /// that of the second.
     pub const SUMMED: u32 = 1 << 6;
-    /// Set in `valid` with [`Syn::STOOD`] when the previous connection had not sent a byte.
-    pub const UNSPOKEN: u32 = 1 << 8;
+    /// Set in `valid` with [`Syn::PREVIOUS`] when the previous connection had not sent a byte.
+    pub const SILENT: u32 = 1 << 8;
     /// Set in `valid` when data came with the SYN (RFC 7413).
     pub const DATA: u32 = 1 << 9;
     /// Bits that a SYN does not change.
     pub const KEPT: u32 = Syn::SUMMED | Syn::SUMMED << 1 | Syn::BEFORE;
     /// Bits about the previous connection.
-    pub const BEFORE: u32 = Syn::STOOD | Syn::UNSPOKEN;
+    pub const BEFORE: u32 = Syn::PREVIOUS | Syn::SILENT;
     /// The handshake was seen in both directions.
     pub const OPEN: u32 = Syn::ACKNOWLEDGED | 3;
 
@@ -141,26 +141,26 @@ impl Syn {
 
     /// Whether `seq` continues a followed connection that was closed.
     #[inline(always)]
-    pub const fn goes_on(&self, direction: Direction, seq: u32) -> bool {
-        self.valid & Syn::STOOD != 0 && self.stood(direction) == seq
+    pub const fn continues(&self, direction: Direction, seq: u32) -> bool {
+        self.valid & Syn::PREVIOUS != 0 && self.previous(direction) == seq
     }
 
     /// Remembers the open connection when a SYN or SYN-ACK of another arrives. That one may be forged,
     /// so the starts of both are kept until one of them sends data.
     #[inline(always)]
     pub const fn keep_open(&mut self) {
-        if self.valid & (Syn::OPEN | Syn::UNSPOKEN) == Syn::OPEN {
-            self.stood = self.first;
+        if self.valid & (Syn::OPEN | Syn::SILENT) == Syn::OPEN {
+            self.previous = self.first;
             self.valid |= Syn::BEFORE;
         }
     }
 
-    /// The position of the previous connection in a direction; only valid with [`Syn::STOOD`].
+    /// The position of the previous connection in a direction; only valid with [`Syn::PREVIOUS`].
     #[inline(always)]
-    pub const fn stood(&self, direction: Direction) -> u32 {
+    pub const fn previous(&self, direction: Direction) -> u32 {
         match direction {
-            Direction::FromA => self.stood[0],
-            Direction::FromB => self.stood[1],
+            Direction::FromA => self.previous[0],
+            Direction::FromB => self.previous[1],
         }
     }
 
@@ -231,7 +231,7 @@ pub struct Block {
 }
 
 /// What still has to be reported when a segment is done.
-pub mod untold {
+pub mod unreported {
     /// Nothing.
     pub const NOTHING: u32 = 0;
     /// The skipped end of a message.
@@ -333,8 +333,8 @@ pub struct Scratch {
     pub held: u32,
     /// Whether to delete the flow at the end.
     pub delete: u32,
-    /// What no record has reported: one of [`untold`].
-    pub untold: u32,
+    /// What no record has reported: one of [`unreported`].
+    pub unreported: u32,
     /// Flags of the record being built.
     pub record_flags: u32,
     /// Heads found in this segment.

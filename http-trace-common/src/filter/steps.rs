@@ -8,8 +8,8 @@ use super::{
     raw::raw,
     resync::fail_trial,
     segment::load,
-    ship::{ship_pending, tell_start},
-    state::{Scratch, held, met, mode, other_side, side, side_flag, untold},
+    ship::{ship_pending, ship_start},
+    state::{Scratch, held, met, mode, other_side, side, side_flag, unreported},
 };
 use crate::{
     counter::Counter,
@@ -77,7 +77,7 @@ fn frame<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             side(s).framer.lose();
             env.count(Counter::BecameUnsure, 1);
             let next = s.seq.wrapping_add(s.end);
-            side(s).told = next;
+            side(s).reported = next;
             return done(s);
         }
         if s.at == 0 {
@@ -207,7 +207,7 @@ fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) ->
     }
     env.count(Counter::BodySkipped, n);
     if ended {
-        s.untold = untold::END;
+        s.unreported = unreported::END;
     }
     ship_pending(s, env, n);
     s.at = here.wrapping_add(n);
@@ -258,7 +258,7 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     if s.held != held::NOT {
         return true;
     }
-    tell_start(s, env);
+    ship_start(s, env);
     // The record used only the header of the block: the bytes must be loaded again.
     insert(s, env)
 }

@@ -6,7 +6,7 @@ use super::{
     env::Env,
     segment::new_framer,
     state::{
-        NEAR_START, Scratch, Side, Syn, both, generation, other_side, side, side_flag, untold,
+        NEAR_START, Scratch, Side, Syn, both, generation, other_side, side, side_flag, unreported,
     },
 };
 use crate::{
@@ -27,9 +27,9 @@ const SYN_DATA: u32 = 0xffff;
 #[inline(always)]
 pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
     env.syn(&s.key, &mut s.syn);
-    let tell = E::learn_syn(s);
+    let ships = E::learn_syn(s);
     env.set_syn(&s.key, &s.syn);
-    if tell && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
+    if ships && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
         E::fill_header(s);
         env.emit(&mut s.block);
     }
@@ -46,9 +46,9 @@ pub fn learn_syn(s: &mut Scratch) -> bool {
         s.syn.keep_open();
     }
     let kept = s.syn.valid & Syn::KEPT;
-    let tell = learn_numbers(s);
+    let ships = learn_numbers(s);
     s.syn.valid |= kept;
-    tell
+    ships
 }
 
 #[inline(always)]
@@ -64,9 +64,9 @@ fn learn_numbers(s: &mut Scratch) -> bool {
     } else {
         s.syn.first[1] = s.seq;
     }
-    let tell;
+    let ships;
     if s.tcp_flags as u8 & tcp_flag::ACK != 0 {
-        tell = before & (Syn::TOLD | Syn::ACKNOWLEDGED) == Syn::TOLD;
+        ships = before & (Syn::SHIPPED | Syn::ACKNOWLEDGED) == Syn::SHIPPED;
         // A SYN-ACK says both: its own ISN, and which SYN it answers. It may also acknowledge data sent
         // with the SYN (RFC 7413 §4.1.2): then only the SYN says where the stream begins.
         let past = s.ack.wrapping_sub(peer_first);
@@ -90,9 +90,9 @@ fn learn_numbers(s: &mut Scratch) -> bool {
             return false;
         }
         let repeated = now_ms.wrapping_sub(s.syn.since_ms) >= SYN_AGAIN_MS;
-        tell = repeated && before & Syn::TOLD == 0;
+        ships = repeated && before & Syn::SHIPPED == 0;
     } else {
-        tell = false;
+        ships = false;
         s.syn.since_ms = now_ms;
         s.syn.valid = if s.end > 0 { own | Syn::DATA } else { own };
         if before & Syn::ACKNOWLEDGED != 0 && answered <= SYN_DATA {
@@ -100,10 +100,10 @@ fn learn_numbers(s: &mut Scratch) -> bool {
             s.syn.valid |= before;
         }
     }
-    if tell {
-        s.syn.valid |= Syn::TOLD;
+    if ships {
+        s.syn.valid |= Syn::SHIPPED;
     }
-    tell
+    ships
 }
 
 /// Handles a RST on a connection that is not followed: if it refuses a SYN, both are reported to the
@@ -113,8 +113,8 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     env.syn(&s.key, &mut s.syn);
     let refuses = segment.flags & tcp_flag::ACK != 0
         && s.syn.begins(segment.direction.opposite(), segment.ack);
-    let told = s.syn.valid & (Syn::ACKNOWLEDGED | Syn::REFUSED) != 0;
-    if !refuses || told || env.is_own(&s.key) || !env.unsure_budget(2 * HEADER_LEN as u32) {
+    let reported = s.syn.valid & (Syn::ACKNOWLEDGED | Syn::REFUSED) != 0;
+    if !refuses || reported || env.is_own(&s.key) || !env.unsure_budget(2 * HEADER_LEN as u32) {
         return;
     }
     s.syn.valid |= Syn::REFUSED;
@@ -122,21 +122,21 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     // Ship the SYN as the peer sent it, then the RST.
     let (seq, flags) = (s.seq, s.record_flags as u16);
     E::fill_header(s);
-    turn_round(&mut s.block.header);
+    swap_ends(&mut s.block.header);
     place(
         &mut s.block.header,
         segment.ack,
         (flags & !flag::ACK) ^ flag::EGRESS | flag::SYN,
     );
     env.emit(&mut s.block);
-    turn_round(&mut s.block.header);
+    swap_ends(&mut s.block.header);
     place(&mut s.block.header, seq, flags | flag::RST);
     env.emit(&mut s.block);
 }
 
 /// Swaps sender and receiver.
 #[inline(always)]
-fn turn_round(header: &mut RecordHeader) {
+fn swap_ends(header: &mut RecordHeader) {
     (header.src, header.dst) = (header.dst, header.src);
     (header.src_port, header.dst_port) = (header.dst_port, header.src_port);
 }
@@ -191,8 +191,8 @@ pub fn remember_close(s: &mut Scratch) -> bool {
         return false;
     }
     if a.flags & b.flags & side_flag::KNOWN != 0 {
-        s.syn.stood = [a.next, b.next];
-        s.syn.valid |= Syn::STOOD;
+        s.syn.previous = [a.next, b.next];
+        s.syn.valid |= Syn::PREVIOUS;
     }
     true
 }
@@ -231,17 +231,17 @@ fn note_peer_start<E: Env>(s: &mut Scratch) {
     }
     own.floor = seq;
     own.next = seq;
-    own.told = seq;
+    own.reported = seq;
     own.flags |= side_flag::KNOWN | side_flag::AT_START;
-    tell_peer_start::<E>(s);
+    report_peer_start::<E>(s);
 }
 
 /// Has the current SYN-ACK reported to the host: no other record says where the direction begins before
 /// the first response, which may be lost.
 #[inline(always)]
-fn tell_peer_start<E: Env>(s: &mut Scratch) {
+fn report_peer_start<E: Env>(s: &mut Scratch) {
     if E::FRAMES {
-        s.untold = untold::BEGINNING;
+        s.unreported = unreported::BEGINNING;
     }
 }
 
@@ -298,7 +298,7 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         framer: new_framer::<E>(),
         floor: first,
         next: first,
-        told: first,
+        reported: first,
         flags: side_flag::KNOWN | side_flag::AT_START,
         ..Side::zeroed()
     };
@@ -318,6 +318,6 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         peer.flags = side_flag::KNOWN;
         peer.framer.lose();
         s.flow.queue.set_unknown();
-        tell_peer_start::<E>(s);
+        report_peer_start::<E>(s);
     }
 }

@@ -32,7 +32,7 @@ impl Framer {
 
     /// The framer as it would be if the trial is right; an unchanged copy if no trial is running.
     #[inline(always)]
-    pub const fn on_its_word(&self) -> Framer {
+    pub const fn tentative(&self) -> Framer {
         let mut framer = *self;
         framer.trust();
         framer
@@ -44,9 +44,9 @@ impl Framer {
         self.phase &= !ON_TRIAL;
     }
 
-    /// Takes over the state that [`Framer::on_its_word`] led to; a running trial continues.
+    /// Takes over the state that [`Framer::tentative`] led to; a running trial continues.
     #[inline(always)]
-    pub const fn go_on(&mut self, after: Framer) {
+    pub const fn adopt(&mut self, after: Framer) {
         let on_trial = self.phase & ON_TRIAL;
         *self = after;
         self.phase |= on_trial;
@@ -56,12 +56,12 @@ impl Framer {
     /// them, because they are body by its own framing. Otherwise framing is lost.
     #[inline(always)]
     pub const fn pass_on_trial(&mut self, n: u64) -> bool {
-        let mut framer = self.on_its_word();
+        let mut framer = self.tentative();
         if !self.is_on_trial() || framer.skippable() < n {
             return false;
         }
         framer.skip(n);
-        self.go_on(framer);
+        self.adopt(framer);
         true
     }
 
@@ -70,7 +70,7 @@ impl Framer {
     /// trial.
     #[inline(always)]
     pub const fn may_begin_trial(&self, status: bool) -> bool {
-        match self.on_its_word().phase() {
+        match self.tentative().phase() {
             Phase::Unsure => true,
             Phase::Peek => self.is_on_trial() && status && self.pos == 0,
             _ => false,

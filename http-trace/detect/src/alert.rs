@@ -177,7 +177,7 @@ pub struct Ban {
 /// Outcome of the decision about a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The firewall was told to ban the client, and has not confirmed it.
+    /// The firewall was asked to ban the client, and has not confirmed it.
     Banning,
     /// The firewall has confirmed a ban of the client, and it has not expired.
     InForce,
@@ -221,7 +221,7 @@ pub struct Active {
     /// When its next update is due, ns.
     pub next_update_ns: u64,
     /// Count at the last report; `u64::MAX` if nothing is ever reported.
-    pub told: u64,
+    pub reported: u64,
     /// Whether its opening is not reported yet: it gathers until its next update is due.
     pub gathers: bool,
     /// When it opened: its count, and the number of events of its key.
@@ -233,7 +233,7 @@ pub struct Active {
 }
 
 impl Active {
-    /// Value of [`Active::told`] for an alert that is never reported, because another rule's alert covers it.
+    /// Value of [`Active::reported`] for an alert that is never reported, because another rule's alert covers it.
     const SILENT: u64 = u64::MAX;
 
     /// A placeholder for tests.
@@ -243,7 +243,7 @@ impl Active {
             id: 1,
             opened_ns: 0,
             next_update_ns: 0,
-            told: 0,
+            reported: 0,
             gathers: false,
             at_opening: (0, 0),
             summary: Vec::new(),
@@ -254,7 +254,7 @@ impl Active {
     /// Suppresses all reports, and keeps only the fact that the alert is open.
     pub fn silence(&mut self) {
         (self.summary, self.entities) = (Vec::new(), Vec::new());
-        self.told = Self::SILENT;
+        self.reported = Self::SILENT;
         self.next_update_ns = u64::MAX;
     }
 
@@ -268,7 +268,7 @@ impl Active {
 
     /// Whether its reports are suppressed.
     pub const fn is_silent(&self) -> bool {
-        self.told == Self::SILENT
+        self.reported == Self::SILENT
     }
 
     /// Number of events counted so far, given the number of events of its key.

@@ -204,7 +204,7 @@ pub fn count(
             add(counter, bucket, 1)?
         }
         Kind::Temporal(_) | Kind::TemporalOrdered => {
-            moved = goes_on(correlation, counter, hit);
+            moved = continues(correlation, counter, hit);
             if !see(correlation, counter, hit) {
                 return Ok(None);
             }
@@ -238,7 +238,7 @@ fn number(hit: &Hit<'_>, field: &Field) -> Option<u64> {
 
 /// Whether an event continues what was seen before, or itself stands for several events, as another
 /// correlation's threshold does.
-fn goes_on(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool {
+fn continues(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>) -> bool {
     let within = |time: u64| is_within(time, hit, correlation.window_ns);
     let seen = counter.more.as_ref().map_or(&[][..], |more| &more.seen);
     // In an ordered chain, a link continues only the one before it; `see` makes the final decision.

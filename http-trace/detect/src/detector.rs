@@ -67,7 +67,7 @@ impl Detector {
         let core = &mut self.core;
         self.clock
             .finish(&mut |event, time_ns| core.event(event, time_ns, out));
-        core.tell_open(self.clock.now_ns(), out);
+        core.report_open(self.clock.now_ns(), out);
     }
 
     /// Records a loss up to this time: alerts whose window covers it say that they may have

@@ -93,7 +93,7 @@ impl<'a> Subject<'a> {
                 id,
                 opened_ns: hit.time_ns,
                 next_update_ns: 0,
-                told: 0,
+                reported: 0,
                 gathers: false,
                 at_opening: (count, events),
                 summary: Vec::new(),
@@ -109,17 +109,17 @@ impl<'a> Subject<'a> {
             active.next_update_ns = hit.time_ns.saturating_add(gather_ns);
             return None;
         }
-        self.told(counter, state, hit.time_ns)
+        self.alert_now(counter, state, hit.time_ns)
     }
 
     /// Builds the alert in its current state.
-    pub fn told(&self, counter: &mut Counter, state: State, time_ns: u64) -> Option<Alert> {
+    pub fn alert_now(&self, counter: &mut Counter, state: State, time_ns: u64) -> Option<Alert> {
         let (events, incomplete) = (counter.events, counter.incomplete);
         let in_window = counter.window.total();
         let more = counter.more.as_mut()?;
         let active = more.active.as_mut().filter(|active| !active.is_silent())?;
         let count = active.count(events);
-        active.told = count;
+        active.reported = count;
         let state = match std::mem::take(&mut active.gathers) {
             true => {
                 active.next_update_ns = time_ns.saturating_add(self.rule.suppress_ns);
@@ -182,17 +182,17 @@ impl<'a> Subject<'a> {
     pub fn gathered(&self, counter: &mut Counter, now_ns: u64) -> Option<Alert> {
         let active = counter.active().filter(|active| active.gathers)?;
         let is_due = active.next_update_ns <= now_ns;
-        is_due.then(|| self.told(counter, State::Opened, now_ns))?
+        is_due.then(|| self.alert_now(counter, State::Opened, now_ns))?
     }
 
     /// Ends an alert. Returns the final alert, preceded by its opening if that was not reported yet.
     pub fn end(&self, counter: &mut Counter, time_ns: u64) -> impl Iterator<Item = Alert> + use<> {
         let gathers = counter.active().is_some_and(|active| active.gathers);
         let opened = match gathers {
-            true => self.told(counter, State::Opened, time_ns),
+            true => self.alert_now(counter, State::Opened, time_ns),
             false => None,
         };
-        let ended = self.told(counter, State::Ended, time_ns);
+        let ended = self.alert_now(counter, State::Ended, time_ns);
         let more = counter.more();
         (more.active, more.evidence) = (None, None);
         counter.events = counter.window.total();

@@ -299,7 +299,7 @@ impl Correlation {
     }
 
     /// Whether its counts lead to alerts, of its own or as a digest.
-    pub fn tells(&self) -> bool {
+    pub fn leads_to_alerts(&self) -> bool {
         self.alerts || self.kind == Kind::Digest
     }
 

@@ -214,8 +214,8 @@ impl Emitter<'_> {
             event.response_end_ns = Some(response.last_ns);
         }
         // Before the first byte of a body, it is unknown whether there will be one.
-        let goes_on = matches!(outcome, Outcome::StillOpen | Outcome::Open);
-        let unknown = response.head_cut || goes_on && response.body_bytes == 0;
+        let continues = matches!(outcome, Outcome::StillOpen | Outcome::Open);
+        let unknown = response.head_cut || continues && response.body_bytes == 0;
         event.body_bytes = (!unknown).then_some(response.body_bytes);
         event.response_bytes = Some(head_len + response.framing_bytes + response.body_bytes);
         event.body_end = end;

@@ -60,7 +60,7 @@ pub struct Seen<'a> {
     /// How long its packet waits for the other fragments, ns.
     pub patience_ns: u64,
     /// Whether these are more bytes of a fragment that was already counted.
-    pub goes_on: bool,
+    pub continues: bool,
 }
 
 /// A completed packet.
@@ -155,13 +155,13 @@ impl Fragments {
 
     /// Adds a fragment with its bytes; returns the packet if it is complete.
     pub fn add(&mut self, piece: &Fragment, data: &[u8], seen: &Seen<'_>) -> Option<Whole> {
-        self.counts.fragments += u64::from(!seen.goes_on);
+        self.counts.fragments += u64::from(!seen.continues);
         let name = (piece.id, *seen.encap, seen.point);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
         let is_another = |packet: &Pieces| {
             let waited = seen.time_ns.saturating_sub(packet.since_ns);
             // A first fragment for a packet that expects none belongs to another packet.
-            waited > seen.patience_ns || packet.dropped && from == 0 && !seen.goes_on
+            waited > seen.patience_ns || packet.dropped && from == 0 && !seen.continues
         };
         if self.packets.get(&name).is_none_or(is_another) {
             self.begin(name, seen.time_ns);

@@ -269,7 +269,7 @@ impl Protocol for Http1 {
             }
             let unfinished = self.take_unfinished(cx, u64::MAX, witness.complete);
             let (why, since_ns) = (witness.why, witness.since_ns);
-            self.forsake(cx, why, since_ns);
+            self.yield_unanswered(cx, why, since_ns);
             if let Some(pending) = unfinished {
                 cx.exchange(pending.unanswered(why, since_ns));
             }

@@ -293,7 +293,7 @@ impl Pipeline {
         }
         self.end_streams(out);
         self.timers.clear();
-        self.tell_losses(out);
+        self.report_losses(out);
     }
 
     /// The connection of a record that bears one of its aliases, with the alias's path number and the
@@ -497,7 +497,7 @@ impl Pipeline {
         });
     }
 
-    fn tell_losses(&mut self, out: &mut dyn FnMut(Output)) {
+    fn report_losses(&mut self, out: &mut dyn FnMut(Output)) {
         if self.shared.losses.is_empty() {
             return;
         }

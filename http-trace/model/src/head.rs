@@ -309,7 +309,7 @@ impl Headers {
     }
 
     /// The later lines of the same name as line `at`, each with its index.
-    pub fn goes_on(&self, at: usize) -> impl Iterator<Item = (usize, &[u8])> {
+    pub fn later_lines(&self, at: usize) -> impl Iterator<Item = (usize, &[u8])> {
         let line = self.lines.get(at);
         let (known, name) = line.map(|line| (line.known, line.name)).unwrap_or_default();
         let may = known == Known::NONE || self.several >> known.number() & 1 != 0;
@@ -390,15 +390,18 @@ mod tests {
         assert_eq!(Headers::default().place(Known::HOST), None);
         let hosts: Vec<_> = headers.all("hOST").collect();
         assert_eq!(hosts, [b"3", &b"900"[..]]);
-        assert_eq!(headers.goes_on(3).collect::<Vec<_>>(), [(900, hosts[1])]);
-        assert_eq!(headers.goes_on(300).count(), 0);
+        assert_eq!(
+            headers.later_lines(3).collect::<Vec<_>>(),
+            [(900, hosts[1])]
+        );
+        assert_eq!(headers.later_lines(300).count(), 0);
         assert_eq!(headers.all("X-Other").count(), many - 4);
-        assert_eq!(headers.goes_on(0).count(), many - 5);
+        assert_eq!(headers.later_lines(0).count(), many - 5);
         assert_eq!(
             headers.all("x-othes").count() + headers.all("date").count(),
             0
         );
-        assert_eq!(headers.goes_on(many).count(), 0);
+        assert_eq!(headers.later_lines(many).count(), 0);
     }
 
     #[test]

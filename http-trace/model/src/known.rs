@@ -199,12 +199,12 @@ pub const fn start(name: &[u8]) -> u64 {
 /// Whether a field name equals `lower`, which must be in lower case; names are
 /// case-insensitive (RFC 9110 §5.1).
 pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
-    name.len() == lower.len() && to_lower(start(name)) == start(lower) && goes_on_as(name, lower)
+    name.len() == lower.len() && to_lower(start(name)) == start(lower) && rest_equals(name, lower)
 }
 
 /// Compares all but the first eight bytes of a name with those of `lower`, which has the same length and
 /// is in lower case. Works on eight bytes at a time: it runs for many lines of every head.
-pub fn goes_on_as(name: &[u8], lower: &[u8]) -> bool {
+pub fn rest_equals(name: &[u8], lower: &[u8]) -> bool {
     let word = |bytes: &[u8]| {
         bytes
             .first_chunk()

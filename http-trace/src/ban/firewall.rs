@@ -205,7 +205,7 @@ impl Keeper {
                     self.of_this_run.insert(order.client, begun + order.lasts);
                 }
                 self.of_this_run.retain(|_, until| *until > begun);
-                self.tell(|progress| progress.banned.extend(clients));
+                self.report(|progress| progress.banned.extend(clients));
             }
             // One that the set cannot take, as where a network in it has the client already, fails alone.
             Err(_) if orders.len() > 1 => {
@@ -213,7 +213,7 @@ impl Keeper {
                     self.add(std::slice::from_ref(order));
                 }
             }
-            Err(why) => self.tell(|progress| {
+            Err(why) => self.report(|progress| {
                 progress.failed.extend(clients);
                 progress.why = Some(why);
             }),
@@ -228,7 +228,7 @@ impl Keeper {
             // Without the set nobody is banned.
             Err(why) => {
                 self.in_force.clear();
-                self.tell(|progress| progress.unread = Some(why));
+                self.report(|progress| progress.unread = Some(why));
             }
         }
         self.read_every = LOOK.max(begun.elapsed() * SHARE);
@@ -246,10 +246,10 @@ impl Keeper {
             .extend(there.map(|element| (element.client, until(element.left))));
         self.of_this_run
             .retain(|client, _| self.in_force.contains_key(client));
-        self.tell(|_| {});
+        self.report(|_| {});
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Progress)) {
+    fn report(&self, change: impl FnOnce(&mut Progress)) {
         let mut progress = lock(&self.progress);
         change(&mut progress);
         progress.in_force = Some(self.in_force.clone());

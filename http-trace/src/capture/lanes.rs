@@ -160,18 +160,18 @@ impl Lane {
     fn fit(&self, segment: &Segment, tag: u64, sample: Option<&Sample>) -> Fit {
         let own = &self.sides[segment.direction.index()];
         let other = &self.sides[segment.direction.opposite().index()];
-        let goes_on = goes_on(own, other, segment);
+        let continues = continues(own, other, segment);
         match own.tag {
             Some(t) if t == tag => {
-                if goes_on {
+                if continues {
                     Fit::Both
                 } else {
                     Fit::Tag
                 }
             }
-            Some(_) if goes_on && !sample.is_some_and(|s| own.contradicts(s)) => Fit::Numbers,
-            None if goes_on && other.tag == Some(tag) => Fit::FreshTag,
-            None if goes_on => Fit::Fresh,
+            Some(_) if continues && !sample.is_some_and(|s| own.contradicts(s)) => Fit::Numbers,
+            None if continues && other.tag == Some(tag) => Fit::FreshTag,
+            None if continues => Fit::Fresh,
             _ => Fit::Not,
         }
     }
@@ -199,7 +199,7 @@ impl Lane {
 }
 
 /// Whether a segment's numbers continue what a lane has seen.
-fn goes_on(own: &Side, other: &Side, segment: &Segment) -> bool {
+fn continues(own: &Side, other: &Side, segment: &Segment) -> bool {
     let near = |a: u32, b: u32| seq_distance(a, b).unsigned_abs() < WINDOW;
     let acknowledges = segment.flags & tcp_flag::ACK != 0;
     let answers = other

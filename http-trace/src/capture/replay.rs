@@ -187,7 +187,7 @@ impl Replay {
                     point: CapturePoint::of_capture(),
                     stream_begins: false,
                     patience_ns: PATIENCE_NS,
-                    goes_on: false,
+                    continues: false,
                 };
                 let walked = self.fragments.walk(&piece, frame.data, &seen, self.options);
                 let Some((whole, found)) = walked else {

@@ -9,7 +9,7 @@ use http_trace_model::event::Loss;
 /// The programs' per-CPU counters.
 pub struct Counters {
     map: PerCpuArray<MapData, u64>,
-    told: FilterLosses,
+    losses: FilterLosses,
 }
 
 impl std::fmt::Debug for Counters {
@@ -27,7 +27,7 @@ impl Counters {
     pub fn new(map: PerCpuArray<MapData, u64>, now_ns: u64) -> Self {
         Counters {
             map,
-            told: FilterLosses::since(now_ns),
+            losses: FilterLosses::since(now_ns),
         }
     }
 
@@ -39,7 +39,7 @@ impl Counters {
     /// Losses since the last call.
     pub fn losses(&mut self, now_ns: u64) -> Vec<Loss> {
         let map = &self.map;
-        self.told
+        self.losses
             .take(now_ns, |counter| sum(map, counter))
             .collect()
     }

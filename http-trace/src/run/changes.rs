@@ -65,21 +65,21 @@ impl Changes {
 /// Reports a change once it is complete: the same stamp twice in a row, and different from the last reported one.
 #[derive(Debug)]
 struct Seen {
-    told: u64,
     last: u64,
+    reported: u64,
 }
 
 impl Seen {
     const fn new(stamp: u64) -> Self {
         Seen {
-            told: stamp,
             last: stamp,
+            reported: stamp,
         }
     }
 
     fn is_new(&mut self, stamp: u64) -> bool {
         let is_still = stamp == std::mem::replace(&mut self.last, stamp);
-        is_still && stamp != std::mem::replace(&mut self.told, stamp)
+        is_still && stamp != std::mem::replace(&mut self.reported, stamp)
     }
 }
 

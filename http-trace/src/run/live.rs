@@ -172,7 +172,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     if probe.framing() == Framing::Host && !config.quiet {
         say(HOST_FRAMING);
     }
-    tell(config, &notices, false);
+    say_notices(config, &notices, false);
     for (index, name) in probe.interface_names() {
         session.engine.pipeline().set_interface(index, name);
     }
@@ -403,7 +403,7 @@ fn named(interfaces: &[Arc<str>]) -> String {
 fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
     match probe.update_interfaces() {
         Ok(None) => return,
-        Ok(Some(notices)) => tell(config, &notices, true),
+        Ok(Some(notices)) => say_notices(config, &notices, true),
         Err(error) => say(&format!("cannot watch for new interfaces: {error}")),
     }
     for (index, name) in probe.interface_names() {
@@ -502,7 +502,7 @@ fn start_line(hooks: &[Hook], interfaces: &[Arc<str>]) -> String {
     format!("tracing at {} on {on}", hooks.join(", "))
 }
 
-fn tell(config: &Config, notices: &[Notice], later: bool) {
+fn say_notices(config: &Config, notices: &[Notice], later: bool) {
     for notice in notices {
         match notice {
             Notice::Attached(name) if later && !config.quiet => say(&format!("tracing {name} too")),

@@ -117,7 +117,7 @@ impl Rules {
                     engine.set(choices);
                     let reloaded = engine.reload(prepared);
                     if !config.quiet {
-                        say(&told(reloaded));
+                        say(&reload_line(reloaded));
                     }
                 }
                 Err(_) => say("rules unchanged: the reload failed"),
@@ -182,7 +182,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn told(reloaded: Reloaded) -> String {
+fn reload_line(reloaded: Reloaded) -> String {
     let mut line = format!(
         "rules reloaded: {} active, {} unchanged, {} new, {} removed or changed",
         reloaded.rules,
@@ -460,8 +460,8 @@ mod tests {
             assert_eq!(ids, expected, "{now:?}");
             assert!(rules.find("other").is_some());
             let said = again.said.join("\n");
-            let told = said.contains("the rules last loaded from it stay active");
-            assert_eq!(told, stays, "{now:?}: {said}");
+            let kept = said.contains("the rules last loaded from it stay active");
+            assert_eq!(kept, stays, "{now:?}: {said}");
         }
     }
 

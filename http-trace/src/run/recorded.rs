@@ -21,7 +21,7 @@ use crate::summary::counted;
 use http_trace_model::shown::grouped;
 
 /// Number of unreadable lines that are reported individually; further ones are only counted.
-const TOLD_LINES: u64 = 10;
+const NAMED_LINES: u64 = 10;
 
 /// Reads `paths` in order; `-` or an empty list is standard input.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
@@ -41,31 +41,31 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     // Shared, so that the counts are reported even if reading is still blocked.
-    let told = Arc::new(Mutex::new(Read::default()));
+    let read_so_far = Arc::new(Mutex::new(Read::default()));
     let (stop_too, paths) = (stop.clone(), paths.to_vec());
-    let of_reader = Arc::clone(&told);
+    let of_reader = Arc::clone(&read_so_far);
     let (session, ended) = pipe::drive(session, blocks, move |shared| {
         read(&paths, shared, &stop_too, &of_reader);
     });
     let Some(session) = session else {
         return Ended::Lossy;
     };
-    let told = lock(&told);
+    let read_so_far = lock(&read_so_far);
     let reading = match ended {
         // Following a log always ends with a signal, so this only matters to a gate.
         _ if stop.is_requested() && config.fail_on_alert.is_some() => Reading::Interrupted,
         Err(Left::Failed) => Reading::Faulty,
-        _ if told.bad > 0 => Reading::Faulty,
+        _ if read_so_far.bad > 0 => Reading::Faulty,
         _ => Reading::Whole,
     };
-    session.finish(vec![told.line()], reading)
+    session.finish(vec![read_so_far.line()], reading)
 }
 
-fn lock(told: &Mutex<Read>) -> MutexGuard<'_, Read> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(read_so_far: &Mutex<Read>) -> MutexGuard<'_, Read> {
+    read_so_far.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Read>) {
+fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mutex<Read>) {
     for path in paths {
         let name = path.display();
         let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
@@ -87,7 +87,7 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Rea
             problem(shared, format!("{} {what}", shown(&name.to_string())));
             continue;
         }
-        let before = lock(told).clone();
+        let before = lock(read_so_far).clone();
         let mut events = Recorded::new(input);
         while let Some(event) = events.next() {
             let mut shared = pipe::lock(shared);
@@ -96,14 +96,14 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Rea
                 return;
             };
             session.upkeep();
-            let mut told = lock(told);
-            told.count(&before, &events);
+            let mut read_so_far = lock(read_so_far);
+            read_so_far.count(&before, &events);
             let next = match event {
                 Ok(event) => session.engine.event(Box::new(event)),
                 Err(error) => {
-                    told.bad += 1;
-                    told.not_understood += u64::from(matches!(error, Error::Line { .. }));
-                    if told.bad <= TOLD_LINES || matches!(error, Error::Input { .. }) {
+                    read_so_far.bad += 1;
+                    read_so_far.not_understood += u64::from(matches!(error, Error::Line { .. }));
+                    if read_so_far.bad <= NAMED_LINES || matches!(error, Error::Input { .. }) {
                         say(&format!("{name}: {error}"));
                     }
                     Next::Go
@@ -117,7 +117,7 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, told: &Mutex<Rea
             }
         }
         // Counts the lines after the last event too.
-        lock(told).count(&before, &events);
+        lock(read_so_far).count(&before, &events);
     }
 }
 

@@ -34,7 +34,7 @@ const MOMENT_NS: u64 = 10_000_000_000;
 
 /// Results of the reading thread.
 #[derive(Default)]
-struct Told {
+struct Outcome {
     /// Whether the reading thread panicked.
     failed: bool,
     /// Whether a signal interrupted it.
@@ -58,38 +58,38 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
-    let (session, told) = pipe::drive(session, blocks, move |shared| {
+    let (session, outcome) = pipe::drive(session, blocks, move |shared| {
         read(&config_too, &paths, shared, &stop_too)
     });
-    let told = told.unwrap_or_else(|left| Told {
+    let outcome = outcome.unwrap_or_else(|left| Outcome {
         failed: left == Left::Failed,
         interrupted: left == Left::Blocked,
-        ..Told::default()
+        ..Outcome::default()
     });
     let Some(mut session) = session else {
         return Ended::Lossy;
     };
-    if told.crowded > 0 {
+    if outcome.crowded > 0 {
         session.problem(format!(
             "{} not read: too many captures overlap in time for the open file limit; raise it \
              (ulimit -n 4096) or name fewer",
-            counted(told.crowded, "capture")
+            counted(outcome.crowded, "capture")
         ));
     }
-    let reading = match told.interrupted {
+    let reading = match outcome.interrupted {
         true => Reading::Interrupted,
-        false if told.failed => Reading::Faulty,
+        false if outcome.failed => Reading::Faulty,
         false => Reading::Whole,
     };
-    session.finish(replay_lines(&told), reading)
+    session.finish(replay_lines(&outcome), reading)
 }
 
-fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Told {
+fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Outcome {
     let options = ReplayOptions {
         verify_checksums: config.verify_checksums,
     };
     let mut replay = Replay::open(paths, options);
-    let mut told = Told::default();
+    let mut outcome = Outcome::default();
     let mut progress = Progress::of(config);
     let mut filter = config.kernel_filter.then(|| {
         HostFilter::new(FilterConfig {
@@ -127,7 +127,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
                     let now_s = (header.time_ns / 1_000_000_000) as u32;
                     filter.forget_idle(now_s.saturating_sub(FILTER_IDLE_S));
                     let lost = lost.get_or_insert(FilterLosses::since(begin_ns));
-                    tell_losses(lost, filter, engine);
+                    report_losses(lost, filter, engine);
                 }
                 through_filter(filter, &record, engine)
             }
@@ -136,7 +136,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         if let Some(progress) = &mut progress {
             progress.tick(&replay);
         }
-        keep_problems(&mut replay, session, &mut told);
+        keep_problems(&mut replay, session, &mut outcome);
         shared.came(time_ns);
         drop(shared);
         if next == Next::Stop {
@@ -145,18 +145,18 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     }
     if let Some(session) = pipe::lock(shared).session.as_mut() {
         if let (Some(filter), Some(lost)) = (&filter, &mut lost) {
-            tell_losses(lost, filter, &mut session.engine);
+            report_losses(lost, filter, &mut session.engine);
         }
-        keep_problems(&mut replay, session, &mut told);
+        keep_problems(&mut replay, session, &mut outcome);
     }
-    told.interrupted = stop.is_requested();
-    told.counts = Some(replay.counts());
-    told.skipped_files = replay.skipped_files().to_vec();
-    told
+    outcome.interrupted = stop.is_requested();
+    outcome.counts = Some(replay.counts());
+    outcome.skipped_files = replay.skipped_files().to_vec();
+    outcome
 }
 
 /// Reports losses counted by the filter, as live runs do for the eBPF programs.
-fn tell_losses(losses: &mut FilterLosses, filter: &HostFilter, engine: &mut Engine) {
+fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, engine: &mut Engine) {
     let now_ns = engine.pipeline().now_ns();
     for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
         engine.pipeline().add_loss(&loss);
@@ -271,13 +271,13 @@ fn segment(header: &RecordHeader) -> Segment {
 }
 
 /// Keeps read errors to be reported at the end.
-fn keep_problems(replay: &mut Replay, session: &mut Session, told: &mut Told) {
+fn keep_problems(replay: &mut Replay, session: &mut Session, outcome: &mut Outcome) {
     if replay.problems().is_empty() {
         return;
     }
     for problem in replay.take_problems() {
         match &problem.problem {
-            Problem::Open(error) if is_crowded(error) => told.crowded += 1,
+            Problem::Open(error) if is_crowded(error) => outcome.crowded += 1,
             _ => session.problem(problem.to_string()),
         }
     }
@@ -288,8 +288,8 @@ fn is_crowded(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-fn replay_lines(told: &Told) -> Vec<String> {
-    let Some(counts) = &told.counts else {
+fn replay_lines(outcome: &Outcome) -> Vec<String> {
+    let Some(counts) = &outcome.counts else {
         return Vec::new();
     };
     let mut line = match counts.frames {
@@ -320,8 +320,8 @@ fn replay_lines(told: &Told) -> Vec<String> {
             counts.cut_bytes
         ));
     }
-    if !told.skipped_files.is_empty() {
-        let files = &told.skipped_files;
+    if !outcome.skipped_files.is_empty() {
+        let files = &outcome.skipped_files;
         lines.push(format!(
             "{} in folders skipped: not {} ({})",
             counted(files.len() as u64, "file"),
@@ -366,15 +366,15 @@ mod tests {
                 "4 files in folders skipped: not captures (d/1, d/2, d/3 and 1 more)",
             ),
         ] {
-            let told = Told {
+            let outcome = Outcome {
                 counts: Some(ReplayCounts::default()),
                 skipped_files: (1..=skipped_files)
                     .map(|n| PathBuf::from(format!("d/{n}")))
                     .collect(),
-                ..Told::default()
+                ..Outcome::default()
             };
             assert_eq!(
-                replay_lines(&told).last().map(String::as_str),
+                replay_lines(&outcome).last().map(String::as_str),
                 Some(expected)
             );
         }

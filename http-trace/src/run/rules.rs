@@ -26,7 +26,7 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
         } => {
             let paths: Vec<PathBuf> = paths.iter().chain(rules).cloned().collect();
             let (parsed, _, readable) = parsed(!no_builtin_rules, &paths);
-            told(&parsed);
+            print(&parsed);
             list(&parsed.rules, out);
             ended(readable && errors(&parsed) == 0)
         }
@@ -139,7 +139,7 @@ fn errors(parsed: &Parsed) -> usize {
     errors.count()
 }
 
-fn told(parsed: &Parsed) {
+fn print(parsed: &Parsed) {
     for diagnostic in &parsed.diagnostics {
         say(&diagnostic.to_string());
     }

@@ -284,7 +284,7 @@ fn restore(config: &Config, engine: &mut Engine) -> Option<u64> {
                     "no state is kept in {name}: {}; name another file or remove this one",
                     BadSnapshot::NotOurs
                 ));
-                engine.keep_nothing();
+                engine.note_unsaved();
                 return None;
             }
             restored => Some(restored.map_err(|why| why.to_string())),
@@ -294,7 +294,7 @@ fn restore(config: &Config, engine: &mut Engine) -> Option<u64> {
     let Some(mut taken) = taken else {
         let why = read.and_then(Result::err).unwrap_or_default();
         say(&format!("no state is kept in {name}: {why}"));
-        engine.keep_nothing();
+        engine.note_unsaved();
         return None;
     };
     let mut until_ns = None;
@@ -316,7 +316,7 @@ fn restore(config: &Config, engine: &mut Engine) -> Option<u64> {
                     "state {name} not used: {why}; it cannot be moved aside, so no state is kept: \
                      {error}"
                 ));
-                engine.keep_nothing();
+                engine.note_unsaved();
                 return None;
             }
         },
@@ -351,7 +351,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
                 "no inventory is kept in {}: {why}",
                 path.display()
             ));
-            engine.keep_nothing();
+            engine.note_unsaved();
         }
     }
 }

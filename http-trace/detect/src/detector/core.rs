@@ -261,7 +261,7 @@ impl Core {
             let ago_ns = over_ns.min(now_ns).saturating_sub(self.lossy_until_ns);
             let lossy = self.lossy_until_ns != 0 && ago_ns < correlation.window_ns;
             let subject = Subject::new(rule, correlation, lossy);
-            let told: Vec<Alert> = if over_ns <= now_ns {
+            let alerts: Vec<Alert> = if over_ns <= now_ns {
                 subject.end(counter, over_ns).collect()
             } else {
                 let gathered = subject.gathered(counter, now_ns);
@@ -271,18 +271,18 @@ impl Core {
                 self.due.push(Reverse(Due::new(over_ns, due.id, key)));
                 gathered.into_iter().collect()
             };
-            self.changes += u64::from(!told.is_empty());
+            self.changes += u64::from(!alerts.is_empty());
             if let Some(slot) = self.counters.find(key) {
                 self.counters.settle(slot);
             }
-            for alert in told {
-                tell(&self.suspects, alert, out);
+            for alert in alerts {
+                pass_on(&self.suspects, alert, out);
             }
         }
     }
 
     /// Reports what open alerts have counted since their last report.
-    pub fn tell_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
+    pub fn report_open(&mut self, now_ns: u64, out: &mut dyn FnMut(Detected)) {
         let open = self.open(&|_, active| !active.is_silent());
         self.stats.open = open.len() as u64;
         for key in open {
@@ -293,11 +293,11 @@ impl Core {
                 continue;
             };
             let events = counter.events;
-            let has_more = |active: &Active| active.count(events) > active.told;
+            let has_more = |active: &Active| active.count(events) > active.reported;
             if counter.active().is_some_and(has_more)
-                && let Some(alert) = subject.told(counter, State::Updated, now_ns)
+                && let Some(alert) = subject.alert_now(counter, State::Updated, now_ns)
             {
-                tell(&self.suspects, alert, out);
+                pass_on(&self.suspects, alert, out);
             }
         }
     }
@@ -346,7 +346,7 @@ impl Core {
 }
 
 /// Passes on an alert.
-pub(super) fn tell(suspects: &[(IpAddr, u64)], mut alert: Alert, out: &mut dyn FnMut(Detected)) {
+pub(super) fn pass_on(suspects: &[(IpAddr, u64)], mut alert: Alert, out: &mut dyn FnMut(Detected)) {
     suspect(suspects, &mut alert);
     out(Detected::Alert(Box::new(alert)));
 }

@@ -94,7 +94,7 @@ impl Core {
         let mut resized = correlation.kind.keeps_values();
         let mut due = None;
         if let Ok(Some(counted)) = &counted
-            && correlation.tells()
+            && correlation.leads_to_alerts()
         {
             let subject = Subject::new(rule, correlation, false);
             let judged = subject.judge(counter, hit, counted);
@@ -103,10 +103,11 @@ impl Core {
             let opened = due == Some(State::Opened);
             if counted.moved || opened {
                 // If the rule yields to others, it is not known yet whether the alert will be reported.
-                let told = opened && self.yields[number].is_empty();
-                self.hits.count(number, key.hash, hit.time_ns, told, || {
-                    hits::values(correlation, rule, hit.inputs, hit.view)
-                });
+                let reported = opened && self.yields[number].is_empty();
+                self.hits
+                    .count(number, key.hash, hit.time_ns, reported, || {
+                        hits::values(correlation, rule, hit.inputs, hit.view)
+                    });
             }
         }
         self.stats.late += u64::from(counted.is_err());

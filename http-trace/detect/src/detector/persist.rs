@@ -182,14 +182,14 @@ impl Core {
         let over_ns = over_at(correlation, &counter, saved_ns);
         let active = counter.active();
         let open = active.map(|active| (active.id, active.due(over_ns)));
-        let told = counter.active().is_some_and(|active| !active.is_silent());
+        let is_open = counter.active().is_some_and(|active| !active.is_silent());
         if !self.counters.restore(key, counter) {
             restored.no_room += 1;
             return;
         }
         restored.keys += 1;
         if let Some((id, due_ns)) = open {
-            restored.open += usize::from(told);
+            restored.open += usize::from(is_open);
             self.due.push(Reverse(Due::new(due_ns, id, key)));
         }
     }

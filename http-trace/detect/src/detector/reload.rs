@@ -9,7 +9,7 @@ use crate::counters::Key;
 use crate::lifecycle::Subject;
 use crate::rule::RuleSet;
 
-use super::core::{Core, Due, tell};
+use super::core::{Core, Due, pass_on};
 use super::{Detected, Detector, Settings};
 
 /// Result of a reload, in numbers of rules that raise alerts.
@@ -111,7 +111,7 @@ impl Core {
             };
             for alert in subject.end(counter, now_ns) {
                 ended += usize::from(alert.state == State::Ended);
-                tell(&self.suspects, alert, out);
+                pass_on(&self.suspects, alert, out);
             }
         }
         ended

@@ -76,7 +76,7 @@ impl Shipped {
             point: CapturePoint::of(header),
             stream_begins: header.has(flag::STREAM_BEGINS),
             patience_ns: PATIENCE_NS,
-            goes_on: !header.has(flag::SEGMENT_BEGINS),
+            continues: !header.has(flag::SEGMENT_BEGINS),
         };
         self.expire(header.time_ns);
         if record.bytes.is_empty() {

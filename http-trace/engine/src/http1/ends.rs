@@ -48,7 +48,7 @@ impl Http1 {
 
     /// Yields the waiting requests as unanswered, as the server's direction seems to have ended. They
     /// keep waiting, since the end may be disproved.
-    pub(super) fn forsake(&mut self, cx: &mut Cx<'_>, why: NoResponse, since_ns: u64) {
+    pub(super) fn yield_unanswered(&mut self, cx: &mut Cx<'_>, why: NoResponse, since_ns: u64) {
         let mut certain = !self.exchanges.responses_lost;
         for pending in &mut self.exchanges.waiting {
             certain &= !pending.after_gap;

@@ -37,8 +37,8 @@ impl Http1 {
         let basis = if !cx.link.known[1 - d] {
             // If the server has received nothing since the bytes before, those continue.
             let ack = origin.ack.number();
-            let goes_on = ack.is_some() && self.halves[d].passed_ack == ack;
-            (!goes_on).then(|| Basis::Unheard {
+            let continues = ack.is_some() && self.halves[d].passed_ack == ack;
+            (!continues).then(|| Basis::Unheard {
                 ack,
                 received: false,
                 live: origin.is_live(),

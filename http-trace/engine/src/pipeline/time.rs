@@ -79,7 +79,7 @@ impl Pipeline {
         }
         if now_ns >= self.next_loss_ns {
             self.next_loss_ns = now_ns + LOSS_INTERVAL_NS;
-            self.tell_losses(out);
+            self.report_losses(out);
         }
     }
 

@@ -145,7 +145,7 @@ impl Connection {
         if self.flight.before().is_some() {
             self.take_up_before(env, d, header);
         }
-        if self.tcp.closed && self.goes_on(d, header) {
+        if self.tcp.closed && self.continues(d, header) {
             self.reopen(env);
         }
         let closed = self.tcp.closed;

@@ -54,7 +54,7 @@ fn few_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> b
         };
         out.push(b'[');
         escaped |= json_string(out, line.value);
-        for (later, value) in headers.goes_on(at) {
+        for (later, value) in headers.later_lines(at) {
             done |= 1 << later;
             out.push(b',');
             escaped |= json_string(out, value);

@@ -86,7 +86,7 @@ impl Connection {
     }
 
     /// Whether a record on a closed connection continues at its position.
-    pub(super) fn goes_on(&self, d: usize, header: &RecordHeader) -> bool {
+    pub(super) fn continues(&self, d: usize, header: &RecordHeader) -> bool {
         !self.profile().opaque(d) && follows(&self.tcp, d, header)
     }
 

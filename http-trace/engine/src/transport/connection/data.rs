@@ -178,7 +178,7 @@ impl Connection {
         env: &mut Env<'_>,
         d: usize,
         record: &Record<'_>,
-        goes_on: bool,
+        continues: bool,
     ) -> bool {
         let (header, bytes) = (record.header, record.bytes);
         if bytes.is_empty() {
@@ -193,7 +193,7 @@ impl Connection {
                 let copy = start..start + bytes.len() as u64;
                 active.protocol.overlap_differs(&self.tcp.link, d, copy);
             }
-        } else if goes_on {
+        } else if continues {
             env.recent.note(of, header.seq, bytes);
         }
         differs

@@ -76,7 +76,7 @@ impl Connection {
     pub(super) fn more_of_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
         let past = self.next(d).wrapping_sub(header.seq);
-        let goes_on = !self.tcp.link.known[d] || past <= SYN_DATA;
+        let continues = !self.tcp.link.known[d] || past <= SYN_DATA;
         let active = self.flight.active_mut();
         let syn = active.and_then(|active| active.syn.as_mut());
         let data = syn.filter(|syn| syn.d == d).and_then(|s| s.data.as_mut());
@@ -86,7 +86,7 @@ impl Connection {
                 data.header.len += header.len;
                 data.header.skip_to = header.skip_to;
             }
-            None if goes_on => return false,
+            None if continues => return false,
             // A copy, or the record before it is lost.
             _ => env.stats.ignored_segments += 1,
         }
@@ -167,11 +167,11 @@ impl Connection {
             return;
         };
         let quiet = active.protocol.is_answered();
-        let goes_on = active.protocol.next(d) as u32 == header.seq;
+        let continues = active.protocol.next(d) as u32 == header.seq;
         let Some(syn) = &mut active.syn else {
             return;
         };
-        if header.len == 0 || syn.d != d || header.seq != syn.seq || goes_on {
+        if header.len == 0 || syn.d != d || header.seq != syn.seq || continues {
             return;
         }
         let answer = syn.answer;
