@@ -23,6 +23,7 @@ impl Http1 {
             begins,
             origin,
         } = chunk;
+        self.halves[d].seen(origin);
         if cx.link.is_client(1 - d) && !bytes.is_empty() {
             self.exchanges
                 .order
@@ -176,6 +177,7 @@ impl Http1 {
 
     /// Bytes [next, next + n) were declared skipped as body.
     pub(super) fn pass_skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
+        self.halves[d].seen(origin);
         // The filter saw the deciding bytes and did not ship them: they were body.
         if n > 0
             && let Some(event) = self.halves[d].framer.decide_body()
@@ -207,6 +209,7 @@ impl Http1 {
             answered,
             origin,
         } = gap;
+        self.halves[d].seen(origin);
         let known = n.min(self.halves[d].framer.skippable());
         if known > 0 && self.halves[d].framer.phase() != Phase::Opaque {
             self.halves[d].odd(oddity::BODY_GAP);
@@ -267,6 +270,7 @@ impl Http1 {
 
     /// Direction `d` continues at `to`, after an unknown number of missing bytes.
     pub(super) fn jump_to(&mut self, cx: &mut Cx<'_>, d: usize, to: u64, origin: &Origin) {
+        self.halves[d].seen(origin);
         self.halves[d].next = to;
         self.lose(cx, d, 0, origin);
     }

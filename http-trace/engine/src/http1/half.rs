@@ -49,6 +49,9 @@ pub(crate) struct Half {
     pub passed_head: bool,
     /// What the segment of the bytes right before the next one acknowledged, if they were seen.
     pub passed_ack: Option<u32>,
+    /// When what brought it here was seen, Unix time in ns. Bytes that waited behind a hole are older than
+    /// what the other direction has passed meanwhile.
+    pub seen_ns: u64,
     /// A filter's trial at a position further ahead.
     pub trial: Option<Trial>,
 }
@@ -73,6 +76,7 @@ impl Half {
             lost: false,
             passed_head: false,
             passed_ack: None,
+            seen_ns: 0,
             trial: None,
         }
     }
@@ -88,6 +92,11 @@ impl Half {
 
     pub fn held(&self) -> usize {
         self.head.capacity() + self.undecided.capacity()
+    }
+
+    /// Notes that it goes on with a segment of `origin`.
+    pub fn seen(&mut self, origin: &Origin) {
+        self.seen_ns = self.seen_ns.max(origin.time_ns);
     }
 
     pub fn odd(&mut self, name: &'static str) {

@@ -314,7 +314,7 @@ impl Http1 {
             return Message::Uncounted;
         };
         let ack = self.received(cx.link, d, &first);
-        self.weigh_request(cx, d, ack);
+        self.weigh_request(cx, d, ack, first.time_ns);
         let half = &self.halves[d];
         let server_next = self.halves[1 - d].next;
         let ordinal = self.exchanges.push(

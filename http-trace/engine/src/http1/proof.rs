@@ -171,10 +171,14 @@ impl Http1 {
         }
     }
 
-    /// Weighs the claim when a request head of direction `d` is complete; the client had received
-    /// everything before `ack`.
-    pub(super) fn weigh_request(&mut self, cx: &mut Cx<'_>, d: usize, ack: u64) {
+    /// Weighs the claim when a request head of direction `d` is complete, which begins in a segment of
+    /// `sent_ns`; the client had received everything before `ack`.
+    pub(super) fn weigh_request(&mut self, cx: &mut Cx<'_>, d: usize, ack: u64, sent_ns: u64) {
         let server = &self.halves[1 - d];
+        if server.seen_ns > sent_ns {
+            // It waited behind a hole. What the server has sent since shows nothing about it.
+            return;
+        }
         let doubt = self.queue.is_unknown() && cx.link.known[1 - d];
         if doubt && (BEFORE_ALL + 1..server.next).contains(&ack) {
             self.exchanges.order.overlap();

@@ -154,6 +154,30 @@ fn a_lost_request_does_not_shift_the_others() {
     assert!(!events[0].starts_with("GET /2"), "{events:?}");
 }
 
+/// A request that waited behind a hole was not sent in the middle of the answers that came meanwhile: the
+/// client still asks one at a time.
+#[test]
+fn a_request_that_waited_behind_a_hole_shows_no_pipelining() {
+    let filtered = flag::FILTERED | flag::HEAD_BEGINS;
+    for (flags, lost) in [0, filtered].into_iter().flat_map(|f| [(f, 1), (f, 2)]) {
+        let ask = |talk: Talk, target: &str| talk.send(Side::Client, get(target).as_bytes(), flags);
+        let answer = |talk: Talk| talk.send(Side::Server, ok("abc").as_bytes(), flags);
+        let talk = (0..3).fold(Talk::open(), |talk, _| answer(ask(talk, "/")));
+        let talk = (0..lost).fold(talk, |talk, _| answer(ask(talk, "/lost").lost()).lost());
+        let talk = answer(ask(talk, "/waits")).lost();
+        let talk = answer(ask(talk, "/lost").lost());
+        let talk = (0..3).fold(talk.wait_ms(3_000), |talk, number| {
+            answer(ask(talk, &format!("/{number}")))
+        });
+        let events = talk.judged();
+        for number in 0..3 {
+            let paired = format!("GET /{number} -> 200 OK 3 Length");
+            let is_paired = events.iter().any(|event| event.starts_with(&paired));
+            assert!(is_paired, "{flags} {lost} {paired}: {events:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_hole_that_is_filled_late_is_no_hole() {
     let answer = ok("hello");
