@@ -19,6 +19,7 @@ use http_trace_detect::rule::RuleSet;
 use http_trace_detect::snapshot::Snapshot;
 use http_trace_detect::{Detected, Detector, Settings, builtin, load, parse};
 use http_trace_model::event::HttpEvent;
+use http_trace_tests::figures::median;
 use http_trace_tests::visitors::{Visitors, ip_of};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -35,11 +36,6 @@ const MILLION: u32 = 1_000_000;
 fn cpu() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A detector and its events, which are reused.

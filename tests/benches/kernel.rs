@@ -22,6 +22,7 @@ use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Flow;
 use http_trace_common::record::Hook;
+use http_trace_tests::figures::median;
 use http_trace_tests::scene::Side;
 use http_trace_tests::talk::Talk;
 use http_trace_tests::tcp::Path;
@@ -265,11 +266,6 @@ fn run(ebpf: &Ebpf, program: &str, packet: &[u8], repeat: u32) -> Result<f64> {
         ..TestRunOptions::default()
     })?;
     Ok(result.duration.as_nanos() as f64)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Verified instructions and load time of every program.

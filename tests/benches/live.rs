@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use http_trace_tests::agent;
 use http_trace_tests::bed::{UPSTREAM, server_v4};
+use http_trace_tests::figures::median;
 use http_trace_tests::need;
 use http_trace_tests::netns::{Namespace, Pair, Running};
 use http_trace_tests::nginx::Nginx;
@@ -139,11 +140,6 @@ fn wrk(client: &Namespace, time: &str) -> Result<(u64, f64)> {
     let rate = text.split("Requests/sec:").nth(1);
     let rate = rate.and_then(|rest| rest.split_whitespace().next());
     Ok((total.parse()?, rate.context("wrk's rate")?.parse()?))
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Runs with and without the tracer, alternating.

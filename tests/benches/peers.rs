@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use http_trace_tests::agent;
+use http_trace_tests::figures::{cpu, median, publish};
 use http_trace_tests::need;
 use http_trace_tests::netns::{Pair, Running};
 use http_trace_tests::nginx::wait_for_port;
@@ -207,27 +208,6 @@ const OBSERVERS: [Observer; 7] = [
     },
 ];
 
-/// CPU time (user and system) of a process, and of its children that have ended, in seconds.
-fn cpu(pid: u32) -> Result<[f64; 2]> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name may contain spaces and parentheses.
-    let (_, rest) = text.rsplit_once(')').context("stat")?;
-    let ticks: Vec<f64> = rest
-        .split_whitespace()
-        .skip(11)
-        .take(4)
-        .map(|word| word.parse().unwrap_or(0.0))
-        .collect();
-    let a_second = rustix::param::clock_ticks_per_second() as f64;
-    match ticks[..] {
-        [user, system, of_users, of_systems] => Ok([
-            (user + system) / a_second,
-            (of_users + of_systems) / a_second,
-        ]),
-        _ => anyhow::bail!("/proc/{pid}/stat is too short"),
-    }
-}
-
 /// nginx and wrk in namespaces.
 struct Site {
     pair: Pair,
@@ -393,11 +373,6 @@ impl Site {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Cost and output of one observer, a value per round.
 #[derive(Default)]
 struct Figures {
@@ -443,25 +418,25 @@ fn live(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) -> 
     writeln!(
         table,
         "Live: medians of {ROUNDS} rounds of {RUN} s. Server and client alone use {:.1} \u{b5}s of CPU a response.\n",
-        median(without)
+        median(&mut without)
     )?;
     writeln!(
         table,
         "| observer | total | on the traffic | own CPU, \u{b5}s a response | seen |"
     )?;
     writeln!(table, "|---|---|---|---|---|")?;
-    for ((observer, _), figures) in observers.iter().zip(figures) {
+    for ((observer, _), mut figures) in observers.iter().zip(figures) {
         let seen = match figures.seen.is_empty() {
             true => "\u{2013}".to_owned(),
-            false => format!("{:.1} %", median(figures.seen)),
+            false => format!("{:.1} %", median(&mut figures.seen)),
         };
         writeln!(
             table,
             "| {} | {:.2} | {:.2} | {:.1} | {seen} |",
             observer.name,
-            median(figures.total),
-            median(figures.inband),
-            median(figures.own),
+            median(&mut figures.total),
+            median(&mut figures.inband),
+            median(&mut figures.own),
         )?;
     }
     Ok(())
@@ -497,9 +472,9 @@ fn replays(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) 
         table,
         "| observer | CPU, s | \u{b5}s a response | seen |\n|---|---|---|---|"
     )?;
-    for (((observer, _), used), seen) in observers.iter().zip(used).zip(seen) {
+    for (((observer, _), mut used), seen) in observers.iter().zip(used).zip(seen) {
         let seen = seen.map_or("\u{2013}".to_owned(), |seen| format!("{seen:.0}"));
-        let used = median(used);
+        let used = median(&mut used);
         writeln!(
             table,
             "| {} | {used:.2} | {:.1} | {seen} |",
@@ -508,20 +483,6 @@ fn replays(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) 
         )?;
     }
     Ok(())
-}
-
-/// Writes the tables into the document.
-fn publish(table: &str) -> Result<()> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/PERFORMANCE.md");
-    let text = fs::read_to_string(&file)?;
-    let [begin, end] = ["<!-- peers: begin -->\n", "<!-- peers: end -->"];
-    let (before, rest) = text
-        .split_once(begin)
-        .context("docs/PERFORMANCE.md has no table of peers")?;
-    let (_, after) = rest
-        .split_once(end)
-        .context("the table of peers has no end")?;
-    fs::write(file, format!("{before}{begin}{table}{end}{after}")).context("docs/PERFORMANCE.md")
 }
 
 fn main() -> Result<()> {
@@ -543,5 +504,5 @@ fn main() -> Result<()> {
     live(&site, &observers, &mut table)?;
     replays(&site, &observers, &mut table)?;
     print!("{table}");
-    publish(&table)
+    publish("peers", &table)
 }

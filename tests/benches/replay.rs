@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use http_trace_tests::agent;
+use http_trace_tests::figures::median;
 use http_trace_tests::pcap::{LinkType, PcapWriter};
 use http_trace_tests::scene::{Scene, Side, Step};
 use http_trace_tests::tcp::{Layout, Path, segments};
@@ -26,11 +27,6 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\
     Date: Fri, 20 Nov 2026 09:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 16\r\n\
     Last-Modified: Mon, 02 Nov 2026 10:00:00 GMT\r\nConnection: keep-alive\r\n\
     ETag: \"654374e0-10\"\r\nAccept-Ranges: bytes\r\n\r\n0123456789abcdef";
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
 
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;

@@ -13,7 +13,8 @@
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
 //! - [`visitors`]: events as a busy site has them, without a wire.
 //! - [`streams`]: the same conversations as streams without TCP below them.
-//! - [`empty`]: a program that does nothing, to measure others against; [`budget`]: what may cost how much.
+//! - [`empty`]: a program that does nothing, to measure others against; [`budget`]: what may cost how much;
+//!   [`figures`]: CPU time, memory and medians of benchmarks.
 //! - [`agent`], [`seen`]: the tracer as a process, and what it reported; [`bed`] brings it together
 //!   with servers, and [`matrix`] every server with every hook.
 //! - [`eval`]: detection held against real scanners and real loads.
@@ -28,6 +29,7 @@ pub mod crowd;
 pub mod detour;
 pub mod empty;
 pub mod eval;
+pub mod figures;
 pub mod inject;
 pub mod judged;
 pub mod ledger;

@@ -180,7 +180,7 @@ fn build(profile: Profile) -> Result<()> {
 }
 
 fn bench(what: &[String], args: &[String]) -> Result<()> {
-    const ALL: [&str; 4] = ["kernel", "replay", "detect", "live"];
+    const ALL: [&str; 5] = ["kernel", "replay", "detect", "live", "scaling"];
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
     if let Some(unknown) = what.iter().find(|one| !ALL.contains(&one.as_str())) {
         anyhow::bail!(
