@@ -272,9 +272,15 @@ impl Http1 {
 
     /// Yields the held exchanges. `surely` says that both ends continued as the framing says.
     fn confirm(&mut self, cx: &mut Cx<'_>, surely: bool) {
-        let held = self.claim.take().into_iter().flat_map(|claim| claim.held);
-        for (mut exchange, paired) in held {
-            if paired && !surely {
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        // More responses than requests: the batch was not complete, and any of them may answer those that were seen.
+        let in_excess =
+            |(exchange, paired): &(Exchange, bool)| *paired && exchange.request.is_none();
+        let is_complete = !claim.held.iter().any(in_excess);
+        for (mut exchange, paired) in claim.held {
+            if paired && !(surely && is_complete) {
                 exchange.request = None;
                 cx.stats.requests_unmatched += 1;
             }

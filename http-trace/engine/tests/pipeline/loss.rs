@@ -178,6 +178,32 @@ fn a_request_that_waited_behind_a_hole_shows_no_pipelining() {
     }
 }
 
+/// Of a batch with lost requests it is not known which of the responses answers the one that was seen.
+#[test]
+fn more_responses_than_requests_show_that_a_batch_was_not_complete() {
+    let (first, cut) = (ok("first"), get("/cut"));
+    for (before, after) in [(1, 0), (1, 1), (0, 1), (2, 2)] {
+        let ask = |talk: Talk| talk.c(&get("/lost")).lost();
+        let talk = Talk::open().c(&get("/"));
+        let talk = talk.s(&first[..20]).s(&first[20..]).lost().c_ack();
+        // The client is seen to ask, but not everything.
+        let talk = match before {
+            0 => talk,
+            _ => talk.c(&cut[..10]).c(&cut[10..15]).lost().c(&cut[15..]),
+        };
+        let talk = (1..before).fold(talk, |talk, _| ask(talk)).wait_ms(200);
+        let talk = (0..after).fold(talk.c(&get("/seen")), |talk, _| ask(talk));
+        let batch = before + 1 + after;
+        let talk = (0..batch).fold(talk, |talk, n| talk.s(&ok(&"a".repeat(n + 1))).c_ack());
+        let events = talk.wait_ms(200).c(&get("/next")).s(&ok("next")).judged();
+        let pairs = |event: &&String| event.starts_with("GET /seen -> 200");
+        let own = format!("GET /seen -> 200 OK {} Length", before + 1);
+        if let Some(pair) = events.iter().find(pairs) {
+            assert!(pair.starts_with(&own), "{before} {after}: {events:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_hole_that_is_filled_late_is_no_hole() {
     let answer = ok("hello");
