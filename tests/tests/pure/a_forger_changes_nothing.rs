@@ -259,7 +259,12 @@ fn with_payload(path: &Path, honest: &[Segment], places: &[usize], refused: Refu
             let mut frame = path.frame(&forged);
             match refused {
                 Refused::WithoutAck => without_ack(&mut frame),
-                Refused::WrongSum => frame[SUM] ^= 0x5a,
+                Refused::WrongSum => {
+                    frame[SUM] ^= 0x5a;
+                    while is_left_to_card(&frame) {
+                        frame[SUM + 1] = frame[SUM + 1].wrapping_add(1);
+                    }
+                }
                 Refused::Unseen => {}
             }
             out.push((forged.time_ns, frame));
@@ -267,6 +272,15 @@ fn with_payload(path: &Path, honest: &[Segment], places: &[usize], refused: Refu
         out.push((own.time_ns, path.frame(own)));
     }
     out
+}
+
+/// Whether a checksum is what a sender stores that leaves it to its card: the sum of the pseudo-header, or nothing.
+fn is_left_to_card(frame: &[u8]) -> bool {
+    let word = |at: usize| u32::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
+    let fold = |sum: u32| (sum & 0xffff) + (sum >> 16);
+    let ends = (26..34).step_by(2).map(word).sum::<u32>() + 6;
+    let len = word(16) - 20;
+    [0, 0xffff, fold(fold(ends)), fold(fold(ends + len))].contains(&word(SUM))
 }
 
 /// Gives frames timestamps that are a tick apart (RFC 7323), but those of `old` one of the connection's beginning.
