@@ -194,7 +194,6 @@ fn what_is_no_capture() {
 }
 
 /// A folder that cannot be listed may contain captures.
-#[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_listed_is_not_called_empty() {
     use std::os::unix::fs::PermissionsExt;
