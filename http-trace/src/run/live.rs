@@ -10,7 +10,7 @@ use http_trace_common::record::Hook;
 use http_trace_model::event::Loss;
 
 use super::confine::confine;
-use super::exit::{Ended, Reading, say};
+use super::exit::{Ended, Reading, cannot_start, say};
 use super::listen::Listener;
 use super::service::Service;
 use super::session::{Ready, Session, some_of, started};
@@ -61,33 +61,22 @@ const NOTHING_READABLE: Duration = Duration::from_secs(5);
 const NAMED_INTERFACES: usize = 8;
 
 /// Traces until `stop`, `--duration`, or an output limit.
-pub fn run(config: &Config, stop: &Stop) -> Ended {
+///
+/// # Errors
+/// The exit status, if it cannot start; the cause has been printed.
+pub fn run(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(trace(config, stop)),
-        Err(error) => cannot_start(&format!("cannot start the async runtime: {error}")),
-    }
+        .build()
+        .map_err(|error| cannot_start(format!("cannot start the async runtime: {error}")))?;
+    runtime.block_on(trace(config, stop))
 }
 
-fn cannot_start(why: &str) -> Ended {
-    say(why);
-    Ended::CannotStart
-}
-
-async fn trace(config: &Config, stop: &Stop) -> Ended {
+async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let own = OwnSockets::default();
     // Excluded as long as this value lives: until the end of the run.
-    let excluded: Result<Vec<Excluded>, _> = config
-        .own_endpoints
-        .iter()
-        .map(|endpoint| own.exclude(*endpoint))
-        .collect();
-    let _excluded = match excluded {
-        Ok(excluded) => excluded,
-        Err(error) => return cannot_start(&error.to_string()),
-    };
+    let excluded = config.own_endpoints.iter().map(|at| own.exclude(*at));
+    let _excluded: Vec<Excluded> = excluded.collect::<Result<_, _>>().map_err(cannot_start)?;
     // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
     let (ready, loaded) = std::thread::scope(|scope| {
         let ready = scope.spawn(|| Ready::new(config));
@@ -95,15 +84,8 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             .and_then(|options| Probe::start(options).map_err(|error| error.to_string()));
         (ready.join(), loaded)
     });
-    let ready = match ready {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(ended)) => return ended,
-        Err(panic) => std::panic::resume_unwind(panic),
-    };
-    let (mut probe, notices) = match loaded {
-        Ok(started) => started,
-        Err(why) => return cannot_start(&why),
-    };
+    let ready = ready.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let (mut probe, notices) = loaded.map_err(cannot_start)?;
     let traces_since_ns = probe.clock.now_ns();
     let traced = probe.traced_interfaces();
     if traced.is_empty() {
@@ -113,7 +95,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             .iter()
             .any(|glob| glob.contains(['*', '?', '[']))
         {
-            return Ended::CannotStart;
+            return Err(Ended::CannotStart);
         }
     }
     if !priority::raise() && !config.quiet {
@@ -135,29 +117,20 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         needs |= CapabilitySet::NET_ADMIN;
     }
     let names = names_containers(config, &probe);
-    if let Err(why) = confine(config, needs | names) {
-        return cannot_start(&why);
-    }
+    confine(config, needs | names).map_err(cannot_start)?;
     let attribution = attribute(config, &mut probe);
-    if let Err(error) = privileges::give_up(names) {
-        return cannot_start(&format!("cannot drop capabilities: {error}"));
-    }
-    let mut session = match Session::open(config, stop, ready, WhenFull::Drop, &own) {
-        Ok(session) => session,
-        Err(ended) => return ended,
-    };
+    privileges::give_up(names)
+        .map_err(|error| cannot_start(format!("cannot drop capabilities: {error}")))?;
+    let mut session = Session::open(config, stop, ready, WhenFull::Drop, &own)?;
     if let Some((attribution, directory)) = attribution {
         follow_pods(config, &directory, &own);
         session.engine.attribute(attribution);
     }
-    let listener = match config
-        .listen
-        .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
-    {
-        Some(Ok(listener)) => Some(listener),
-        Some(Err((at, why))) => return cannot_start(&format!("cannot listen at {at}: {why}")),
-        None => None,
+    let listen = |at| {
+        let listener = Listener::open(at, &own);
+        listener.map_err(|why| cannot_start(format!("cannot listen at {at}: {why}")))
     };
+    let listener = config.listen.map(listen).transpose()?;
     started(config, &start_line(&config.hook, &traced));
     if !traced.is_empty() {
         for name in unmatched(config, &traced) {
@@ -237,7 +210,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     while work(&mut probe, &mut session.engine) == Next::Go && probe.has_more() {}
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
-    session.finish(lines, Reading::Whole)
+    Ok(session.finish(lines, Reading::Whole))
 }
 
 /// Capabilities kept only by the thread that names containers, where the agent is not root: the files of

@@ -6,15 +6,13 @@ use std::sync::Mutex;
 use super::exit::{Ended, Reading};
 use super::pipe::{self, Left, Shared};
 use super::progress::Progress;
-use super::session::{Ready, Session, reading, some_of, started};
+use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
 use crate::capture::error::Problem;
 use crate::capture::{Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::own_sockets::OwnSockets;
 use crate::sink::outlet::Next;
-use crate::sink::writer::WhenFull;
 use crate::summary::{counted, damaged};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
@@ -47,14 +45,11 @@ struct Outcome {
 }
 
 /// Reads captures until their end, an output limit, or `stop`.
-pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
-    let own = OwnSockets::default();
-    let session = Ready::new(config)
-        .and_then(|ready| Session::open(config, stop, ready, WhenFull::Wait, &own));
-    let session = match session {
-        Ok(session) => session,
-        Err(ended) => return ended,
-    };
+///
+/// # Errors
+/// The exit status, if it cannot start; the cause has been printed.
+pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
+    let session = Session::of_files(config, stop)?;
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
@@ -67,7 +62,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         ..Outcome::default()
     });
     let Some(mut session) = session else {
-        return Ended::Lossy;
+        return Ok(Ended::Lossy);
     };
     if outcome.crowded > 0 {
         session.problem(format!(
@@ -81,7 +76,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         false if outcome.failed => Reading::Faulty,
         false => Reading::Whole,
     };
-    session.finish(replay_lines(&outcome), reading)
+    Ok(session.finish(replay_lines(&outcome), reading))
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Outcome {
