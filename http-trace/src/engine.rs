@@ -259,67 +259,54 @@ impl Engine {
     /// All metrics of `--listen`; `of_probe` are those of the probe.
     pub fn metrics(&mut self, of_probe: &[Number]) -> String {
         let stats = self.pipeline.stats();
-        let plain = |name, meaning, value: u64| Number {
-            name,
-            meaning,
-            label: None,
-            value: value as f64,
-        };
         let mut numbers = vec![
-            plain(
+            Number::plain(
                 "http_trace_connections_total",
                 "Connections with payload.",
-                stats.flows,
+                stats.flows as f64,
             ),
-            plain(
+            Number::plain(
                 "http_trace_http_connections_total",
                 "Connections with HTTP/1.x.",
-                stats.http_flows,
+                stats.http_flows as f64,
             ),
         ];
-        for kind in [Unreadable::Tls, Unreadable::Http2, Unreadable::Other] {
+        let unreadable = [Unreadable::Tls, Unreadable::Http2, Unreadable::Other].map(|kind| {
             let of_kind = stats.unreadable.iter().filter(|((of, _), _)| *of == kind);
-            numbers.push(Number {
-                name: "http_trace_unreadable_connections",
-                meaning: "Connections of unsupported protocols.",
-                label: Some(("protocol", kind.name())),
-                value: of_kind.map(|(_, count)| *count).sum::<u64>() as f64,
-            });
-        }
+            (kind.name(), of_kind.map(|(_, count)| *count).sum())
+        });
+        numbers.extend(Number::each(
+            "http_trace_unreadable_connections",
+            "Connections of unsupported protocols.",
+            "protocol",
+            unreadable,
+        ));
         numbers.extend_from_slice(of_probe);
-        let counts = self.stages.attribution.as_ref().map(|a| a.counts);
-        if let Some(counts) = counts {
-            let named = counts.sockets - counts.unknown;
-            for (result, value) in [
-                ("named", named),
-                ("unknown", counts.unknown),
-                ("container_unnamed", counts.containers_unnamed),
-                ("pod_unnamed", counts.pods_unnamed),
-            ] {
-                numbers.push(Number {
-                    name: "http_trace_processes_total",
-                    meaning: "Event endpoints that are sockets of this host, by whether the \
-                              process is known.",
-                    label: Some(("result", result)),
-                    value: value as f64,
-                });
-            }
+        if let Some(counts) = self.stages.attribution.as_ref().map(|a| a.counts) {
+            numbers.extend(Number::each(
+                "http_trace_processes_total",
+                "Event endpoints that are sockets of this host, by whether the process is known.",
+                "result",
+                [
+                    ("named", counts.sockets - counts.unknown),
+                    ("unknown", counts.unknown),
+                    ("container_unnamed", counts.containers_unnamed),
+                    ("pod_unnamed", counts.pods_unnamed),
+                ],
+            ));
         }
         let exit = &mut self.stages.exit;
         if let Some(counts) = exit.bans.as_ref().map(Bans::counts) {
-            for (result, value) in [
-                ("banned", counts.banned),
-                ("refused", counts.refused),
-                ("failed", counts.failed),
-            ] {
-                numbers.push(Number {
-                    name: "http_trace_bans_total",
-                    meaning: "Bans of clients by outcome; in a dry run, those that would have been \
-                              made.",
-                    label: Some(("result", result)),
-                    value: value as f64,
-                });
-            }
+            numbers.extend(Number::each(
+                "http_trace_bans_total",
+                "Bans of clients by outcome; in a dry run, those that would have been made.",
+                "result",
+                [
+                    ("banned", counts.banned),
+                    ("refused", counts.refused),
+                    ("failed", counts.failed),
+                ],
+            ));
         }
         let metrics = exit.metrics.as_mut();
         metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))

@@ -316,23 +316,16 @@ pub(super) fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
 
 /// Counters of the programs and resource usage of the process, for `/metrics`.
 fn numbers(probe: &Probe) -> Vec<Number> {
-    let mut numbers: Vec<Number> = Counter::ALL
-        .iter()
-        .map(|counter| Number {
-            name: "http_trace_kernel_total",
-            meaning: "Counters of the eBPF programs, by name.",
-            label: Some(("counter", counter.name())),
-            value: probe.counters.get(*counter) as f64,
-        })
-        .collect();
-    let plain = |name, meaning, value| Number {
-        name,
-        meaning,
-        label: None,
-        value,
-    };
+    let counters = Counter::ALL.iter();
+    let mut numbers: Vec<Number> = Number::each(
+        "http_trace_kernel_total",
+        "Counters of the eBPF programs, by name.",
+        "counter",
+        counters.map(|counter| (counter.name(), probe.counters.get(*counter))),
+    )
+    .collect();
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    numbers.push(plain(
+    numbers.push(Number::plain(
         "process_cpu_seconds_total",
         "CPU time of the agent.",
         used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
@@ -344,18 +337,18 @@ fn numbers(probe: &Probe) -> Vec<Number> {
         .nth(1)
         .and_then(|pages| pages.parse::<f64>().ok());
     if let Some(pages) = pages {
-        numbers.push(plain(
+        numbers.push(Number::plain(
             "process_resident_memory_bytes",
             "Resident memory of the agent.",
             pages * rustix::param::page_size() as f64,
         ));
     }
-    numbers.push(Number {
-        name: "http_trace_build_info",
-        meaning: "Always 1, with the version of the agent.",
-        label: Some(("version", env!("CARGO_PKG_VERSION"))),
-        value: 1.0,
-    });
+    numbers.extend(Number::each(
+        "http_trace_build_info",
+        "Always 1, with the version of the agent.",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), 1)],
+    ));
     numbers
 }
 
