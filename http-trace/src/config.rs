@@ -27,7 +27,7 @@ use http_trace_common::record::Hook;
 pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
-pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
+pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcMode};
 use crate::ban::Plan;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
-use super::types::{AlsoRedacted, Emit, FramingChoice, KnownFile, Source, TcChoice};
+use super::types::{AlsoRedacted, Emit, FramingChoice, KnownFile, Source, TcMode};
 use super::values::{self, negatable, path, text, word};
 use crate::ban::nft::Set;
 use crate::enrich::choice::{ApiServer, CriSocket};
@@ -288,7 +288,7 @@ settings! {
         /// (`http_trace_endpoint_responses_total`), at most 512 endpoints, then `_OTHER`
         metric_templates: bool = one("BOOL").default("false").no_option(), boolean;
         /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
-        tc: TcChoice = one("MODE").default("auto").no_option(), word;
+        tc: TcMode = one("MODE").default("auto").no_option(), word;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it
         framing: FramingChoice = one("MODE").default("auto").no_option(), word;
         /// name of this Kubernetes node; default: the host name

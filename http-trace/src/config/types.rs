@@ -45,10 +45,11 @@ pub enum Emit {
 }
 
 /// How the programs of `--hook tc` are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TcChoice {
+pub enum TcMode {
     /// With TCX where the kernel has it (Linux 6.6).
+    #[default]
     Auto,
     /// To a clsact qdisc, as on kernels before 6.6.
     Clsact,

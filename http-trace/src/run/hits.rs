@@ -10,7 +10,8 @@ use crate::cli::HitsFormat;
 use crate::redact::Secrets;
 use crate::sink::time::rfc3339;
 use crate::state_file::taken;
-use crate::text::terminal;
+use crate::text::columns::wrapped;
+use crate::text::{Escaped, terminal};
 use http_trace_detect::alert::Shown;
 use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
@@ -180,27 +181,14 @@ fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
         if !hit.is_empty() {
             out.push('\n');
         }
-        out.push_str("no hits:");
-        write_wrapped(&silent, out);
+        let ids = silent
+            .iter()
+            .map(|of| Escaped(of.id.as_bytes()).to_string());
+        let ids: Vec<String> = ids.collect();
+        out.push_str("no hits:\n  ");
+        out.push_str(&wrapped(&ids.join(" "), 80, 2, 2));
+        out.push('\n');
     }
-}
-
-/// Ids, wrapped at 80 columns.
-fn write_wrapped(rules: &[&OfRule], out: &mut String) {
-    let mut column = usize::MAX;
-    for of in rules {
-        let mut id = String::new();
-        terminal(&mut id, of.id.as_bytes());
-        let width = id.chars().count() + 1;
-        if column.saturating_add(width) > 80 {
-            out.push_str("\n ");
-            column = 1;
-        }
-        out.push(' ');
-        out.push_str(&id);
-        column += width;
-    }
-    out.push('\n');
 }
 
 fn header(days: &[u32]) -> Vec<String> {

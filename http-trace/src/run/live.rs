@@ -15,7 +15,7 @@ use super::listen::Listener;
 use super::service::Service;
 use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
-use crate::config::{Config, FramingChoice, TcChoice};
+use crate::config::{Config, FramingChoice};
 use crate::engine::Engine;
 #[cfg(not(feature = "kubernetes"))]
 use crate::enrich::choice::ApiServer;
@@ -34,7 +34,6 @@ use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 use crate::privileges::{self, CapabilitySet};
-use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
 use crate::probe::log::Say;
@@ -417,20 +416,12 @@ pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, Strin
     Ok(Options {
         hooks: config.hook.clone(),
         interfaces: wanted,
-        tc_mode: tc_mode(config),
+        tc_mode: config.tc,
         host_framing: config.framing == FramingChoice::Host,
         settings,
         own,
         say: (config.verbose > 1).then_some(say as Say),
     })
-}
-
-/// The TC attach mode.
-pub(super) const fn tc_mode(config: &Config) -> TcMode {
-    match config.tc {
-        TcChoice::Clsact => TcMode::Clsact,
-        TcChoice::Auto => TcMode::Auto,
-    }
 }
 
 fn no_interface(config: &Config) -> String {
