@@ -2,6 +2,7 @@
 //! Depends on no stage and performs no I/O.
 //!
 //! # Layout
+//! - `named` defines enumerations whose variants have names.
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] parses single
 //!   field values, [`target`] splits a request target.
 //! - [`process`] is a process at one end of a connection, and its workload.
@@ -21,6 +22,7 @@ pub mod field;
 pub mod fields;
 pub mod head;
 pub mod known;
+mod named;
 pub mod process;
 pub mod shown;
 pub mod target;
