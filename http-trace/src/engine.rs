@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::record::{Record, flag};
 
 use self::finished::{Finished, of_unreadable, unreadable};
 use crate::ban::Bans;
 use crate::config::{Config, Emit, Source};
-use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::endpoints::EndpointCounts;
 use crate::metrics::{Metrics, Number};
@@ -43,7 +42,8 @@ const REMINDER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Engine {
     pipeline: Pipeline,
-    stages: Stages,
+    /// What events pass.
+    pub stages: Stages,
     shipped: Shipped,
     reminder: Option<Reminder>,
     keeper: Option<Keeper>,
@@ -132,16 +132,6 @@ impl Engine {
         })
     }
 
-    /// Names processes from now on.
-    pub fn attribute(&mut self, attribution: Attribution) {
-        self.stages.attribution = Some(attribution);
-    }
-
-    /// Bans the clients of alerts from now on.
-    pub fn ban(&mut self, bans: Bans) {
-        self.stages.exit.bans = Some(bans);
-    }
-
     /// The pipeline, to name interfaces and to add losses that were counted elsewhere.
     pub fn pipeline(&mut self) -> &mut Pipeline {
         &mut self.pipeline
@@ -150,11 +140,6 @@ impl Engine {
     /// Counters of the pipeline.
     pub fn stats(&self) -> &Stats {
         self.pipeline.stats()
-    }
-
-    /// Whether a record is in scope.
-    pub fn admits(&mut self, record: &RecordHeader) -> bool {
-        self.stages.admits(record)
     }
 
     /// Processes a record, unless it is out of scope.
@@ -230,12 +215,6 @@ impl Engine {
     /// Saves detection state from now on.
     pub fn keep(&mut self, keeper: Keeper) {
         self.keeper = Some(keeper);
-    }
-
-    /// Counts the inventory of the site from now on.
-    #[cfg(feature = "inventory")]
-    pub fn keep_inventory(&mut self, inventory: InventoryKeeper) {
-        self.stages.exit.inventory = Some(inventory);
     }
 
     /// Notes that nothing is saved although it was requested; the reason has been printed.

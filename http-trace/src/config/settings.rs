@@ -8,18 +8,20 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_trace_common::config::{PortRange, Snippet};
 use http_trace_common::record::Hook;
 use http_trace_detect::rule::Level;
 use http_trace_detect::tune::Tuning;
+use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::value::{self, boolean};
 use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
-use super::types::{AlsoRedacted, Emit, FramingChoice, KnownFile, Source, TcMode};
+use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcMode};
 use super::values::{self, negatable, path, text, word};
 use crate::ban::nft::Set;
 use crate::enrich::choice::{ApiServer, CriSocket};
@@ -162,7 +164,7 @@ settings! {
         disable_rule: Vec<Pattern> = list("ID").reloads(), |t| Pattern::parse(t, false);
         /// File of known endpoints, one per line: METHOD HOST PATH (`report --as allow` writes one);
         /// successful responses from others raise an alert
-        known: Option<KnownFile> = one("FILE").reloads(), values::known_endpoints;
+        known: Option<Arc<KnownEndpoints>> = one("FILE").reloads(), values::known_endpoints;
         /// A path template for reports and rules: '/users/{name}'
         template: Vec<String> = whole("PATH").reloads(), values::template;
         /// Disable the built-in rules

@@ -1,9 +1,7 @@
 //! Setting types that belong to no stage.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use http_trace_model::endpoint::KnownEndpoints;
 use serde::Deserialize;
 
 use super::key::runs;
@@ -71,11 +69,4 @@ pub enum FramingChoice {
 pub enum AlsoRedacted {
     /// Personal data.
     Personal,
-}
-
-/// The endpoint list of `--known`.
-#[derive(Clone, Debug)]
-pub struct KnownFile {
-    /// The parsed list.
-    pub endpoints: Arc<KnownEndpoints>,
 }

@@ -123,7 +123,7 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let mut session = Session::open(config, stop, ready, WhenFull::Drop, &own)?;
     if let Some((attribution, directory)) = attribution {
         follow_pods(config, &directory, &own);
-        session.engine.attribute(attribution);
+        session.engine.stages.attribution = Some(attribution);
     }
     let listen = |at| {
         let listener = Listener::open(at, &own);

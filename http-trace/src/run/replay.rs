@@ -146,7 +146,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     }
     outcome.interrupted = stop.is_requested();
     outcome.counts = Some(replay.counts());
-    outcome.skipped_files = replay.skipped_files().to_vec();
+    outcome.skipped_files = replay.frames.skipped().to_vec();
     outcome
 }
 
@@ -170,7 +170,7 @@ impl Named {
     fn name(&mut self, header: &RecordHeader, replay: &Replay, engine: &mut Engine) {
         let interface = header.interfaces[0];
         if is_new(&mut self.interfaces, interface)
-            && let Some(name) = replay.interface_name(interface)
+            && let Some(name) = replay.frames.interface_name(interface)
         {
             engine.pipeline().set_interface(interface, name);
         }
@@ -200,7 +200,7 @@ fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
 /// Passes a segment through the filter, and what it ships to the engine.
 fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Engine) -> Next {
     let header = record.header;
-    if !engine.admits(header) {
+    if !engine.stages.admits(header) {
         return Next::Go;
     }
     // Segments that the filter drops still advance time, as the clock does live. A single time far ahead is
@@ -267,10 +267,10 @@ fn segment(header: &RecordHeader) -> Segment {
 
 /// Keeps read errors to be reported at the end.
 fn keep_problems(replay: &mut Replay, session: &mut Session, outcome: &mut Outcome) {
-    if replay.problems().is_empty() {
+    if replay.frames.problems().is_empty() {
         return;
     }
-    for problem in replay.take_problems() {
+    for problem in replay.frames.take_problems() {
         match &problem.problem {
             Problem::Open(error) if is_crowded(error) => outcome.crowded += 1,
             _ => session.problem(problem.to_string()),

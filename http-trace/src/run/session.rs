@@ -81,7 +81,7 @@ impl Session {
             if !config.quiet {
                 say(&line);
             }
-            engine.ban(bans);
+            engine.stages.exit.bans = Some(bans);
         }
         let traced_until_ns = restore(config, &mut engine).unwrap_or_else(|why| {
             say(&why);
@@ -343,7 +343,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
     match InventoryKeeper::open(path.clone(), asked) {
         Ok((keeper, said)) => {
             said.iter().for_each(|line| say(line));
-            engine.keep_inventory(keeper);
+            engine.stages.exit.inventory = Some(keeper);
         }
         Err(why) => {
             say(&format!(

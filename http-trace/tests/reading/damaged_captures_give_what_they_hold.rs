@@ -248,7 +248,7 @@ proptest! {
         while let Some(record) = replay.next_record() {
             prop_assert_eq!(record.header.len as usize, record.bytes.len());
         }
-        for problem in replay.problems() {
+        for problem in replay.frames.problems() {
             prop_assert!(!problem.to_string().is_empty());
         }
     }
