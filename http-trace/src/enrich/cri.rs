@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use http_trace_model::process::{Container, Pod};
@@ -72,9 +71,7 @@ impl Cri {
             answers: answers.clone(),
             say,
         };
-        thread::Builder::new()
-            .name("cri".to_owned())
-            .spawn(move || worker.work(&asked))?;
+        priority::spawn("cri", move || worker.work(&asked))?;
         Ok(Some(Cri {
             questions,
             answers,
@@ -113,7 +110,6 @@ struct Worker {
 
 impl Worker {
     fn work(&self, asked: &Receiver<Box<str>>) {
-        priority::ordinary();
         // Needed only by the thread that reads files; giving it up here is a precaution.
         let _ = privileges::give_up(CapabilitySet::DAC_READ_SEARCH);
         let mut rests_until = None;
@@ -258,6 +254,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixListener;
+    use std::thread;
 
     use super::*;
 

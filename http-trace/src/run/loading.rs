@@ -126,7 +126,6 @@ impl Rules {
         if self.thread.is_none() && std::mem::take(&mut self.asked) {
             let (config, known) = (config.clone(), self.known.clone());
             let read = move || {
-                priority::ordinary();
                 let (config, said) = settings(config);
                 let (rules, mut loaded) = load(&config, &known);
                 loaded.said.splice(..0, said);
@@ -134,7 +133,7 @@ impl Rules {
                 let choices = Choices::of(&config);
                 (config, choices, prepared, loaded)
             };
-            match std::thread::Builder::new().name("rules".into()).spawn(read) {
+            match priority::spawn("rules", read) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => say(&format!(
                     "rules unchanged: cannot start a thread to read them: {error}"
