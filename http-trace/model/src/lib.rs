@@ -2,7 +2,6 @@
 //! Depends on no stage and performs no I/O.
 //!
 //! # Layout
-//! - `named` defines enumerations whose variants have names.
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] parses single
 //!   field values, [`target`] splits a request target.
 //! - [`process`] is a process at one end of a connection, and its workload.
@@ -13,6 +12,7 @@
 //!   readers, rules and documentation.
 //! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`]
 //!   formats numbers for people.
+//! - [`named`] defines enumerations whose variants have names.
 #![forbid(unsafe_code)]
 
 pub mod community;
@@ -22,7 +22,7 @@ pub mod field;
 pub mod fields;
 pub mod head;
 pub mod known;
-mod named;
+pub mod named;
 pub mod process;
 pub mod shown;
 pub mod target;
