@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     let skipped: u64 = counts.skipped.iter().sum();
     let left_out = skipped + counts.disproved;
     assert!(counts.segments + left_out + counts.fragments.fragments >= counts.frames);
-    for problem in replay.problems() {
+    for problem in replay.frames.problems() {
         assert!(problem.to_string().contains("fuzz"));
     }
 });

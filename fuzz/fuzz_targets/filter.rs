@@ -73,7 +73,7 @@ fn all(seen: &Conversation) -> Judged {
         while let Some(record) = replay.next_record() {
             pipeline.push(&record, &mut |output| out(output));
         }
-        assert!(replay.problems().is_empty());
+        assert!(replay.frames.problems().is_empty());
     })
 }
 

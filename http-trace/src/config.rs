@@ -19,7 +19,6 @@ mod types;
 mod values;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet};
 use http_trace_common::record::Hook;
@@ -27,7 +26,7 @@ use http_trace_common::record::Hook;
 pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
-pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcChoice};
+pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcMode};
 use crate::ban::Plan;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
@@ -120,20 +119,10 @@ impl Config {
         let as_given = |name: &str| layers.given(name).map(|given| given.to_string());
         let of = |names: &[&str]| names.iter().filter_map(|name| as_given(name)).collect();
         config.limits = of(&["port", "client", "peer", "server"]);
-        config.filters = of(&[
-            "status",
-            "method",
-            "host",
-            "path",
-            "user-agent",
-            "header",
-            "process",
-            "container",
-            "pod",
-            "namespace",
-            "rule",
-            "min-latency",
-        ]);
+        let filters = KEYS.iter().filter(|key| key.group == "Filters");
+        let filters = filters.map(|key| key.name);
+        let filters = filters.filter(|name| !["sample", "count"].contains(name));
+        config.filters = of(&filters.collect::<Vec<_>>());
         config.sampled = of(&["sample"]);
         config.layers = layers.clone();
         Ok(config)
@@ -238,10 +227,7 @@ impl Config {
     pub fn endpoints(&self) -> Endpoints {
         Endpoints {
             templates: Templates::new(&self.template),
-            known: self
-                .known
-                .as_ref()
-                .map(|known| Arc::clone(&known.endpoints)),
+            known: self.known.clone(),
         }
     }
 

@@ -9,12 +9,11 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use http_trace_common::record::{Record, RecordHeader, flag};
+use http_trace_common::record::{Record, flag};
 
 use self::finished::{Finished, of_unreadable, unreadable};
 use crate::ban::Bans;
 use crate::config::{Config, Emit, Source};
-use crate::enrich::process::Attribution;
 use crate::enrich::proxy::Trusted;
 use crate::metrics::endpoints::EndpointCounts;
 use crate::metrics::{Metrics, Number};
@@ -43,7 +42,8 @@ const REMINDER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Engine {
     pipeline: Pipeline,
-    stages: Stages,
+    /// What events pass.
+    pub stages: Stages,
     shipped: Shipped,
     reminder: Option<Reminder>,
     keeper: Option<Keeper>,
@@ -132,16 +132,6 @@ impl Engine {
         })
     }
 
-    /// Names processes from now on.
-    pub fn attribute(&mut self, attribution: Attribution) {
-        self.stages.attribution = Some(attribution);
-    }
-
-    /// Bans the clients of alerts from now on.
-    pub fn ban(&mut self, bans: Bans) {
-        self.stages.exit.bans = Some(bans);
-    }
-
     /// The pipeline, to name interfaces and to add losses that were counted elsewhere.
     pub fn pipeline(&mut self) -> &mut Pipeline {
         &mut self.pipeline
@@ -150,11 +140,6 @@ impl Engine {
     /// Counters of the pipeline.
     pub fn stats(&self) -> &Stats {
         self.pipeline.stats()
-    }
-
-    /// Whether a record is in scope.
-    pub fn admits(&mut self, record: &RecordHeader) -> bool {
-        self.stages.admits(record)
     }
 
     /// Processes a record, unless it is out of scope.
@@ -232,12 +217,6 @@ impl Engine {
         self.keeper = Some(keeper);
     }
 
-    /// Counts the inventory of the site from now on.
-    #[cfg(feature = "inventory")]
-    pub fn keep_inventory(&mut self, inventory: InventoryKeeper) {
-        self.stages.exit.inventory = Some(inventory);
-    }
-
     /// Notes that nothing is saved although it was requested; the reason has been printed.
     pub const fn note_unsaved(&mut self) {
         self.keeps_nothing = true;
@@ -259,67 +238,54 @@ impl Engine {
     /// All metrics of `--listen`; `of_probe` are those of the probe.
     pub fn metrics(&mut self, of_probe: &[Number]) -> String {
         let stats = self.pipeline.stats();
-        let plain = |name, meaning, value: u64| Number {
-            name,
-            meaning,
-            label: None,
-            value: value as f64,
-        };
         let mut numbers = vec![
-            plain(
+            Number::plain(
                 "http_trace_connections_total",
                 "Connections with payload.",
-                stats.flows,
+                stats.flows as f64,
             ),
-            plain(
+            Number::plain(
                 "http_trace_http_connections_total",
                 "Connections with HTTP/1.x.",
-                stats.http_flows,
+                stats.http_flows as f64,
             ),
         ];
-        for kind in [Unreadable::Tls, Unreadable::Http2, Unreadable::Other] {
+        let unreadable = [Unreadable::Tls, Unreadable::Http2, Unreadable::Other].map(|kind| {
             let of_kind = stats.unreadable.iter().filter(|((of, _), _)| *of == kind);
-            numbers.push(Number {
-                name: "http_trace_unreadable_connections",
-                meaning: "Connections of unsupported protocols.",
-                label: Some(("protocol", kind.name())),
-                value: of_kind.map(|(_, count)| *count).sum::<u64>() as f64,
-            });
-        }
+            (kind.name(), of_kind.map(|(_, count)| *count).sum())
+        });
+        numbers.extend(Number::each(
+            "http_trace_unreadable_connections",
+            "Connections of unsupported protocols.",
+            "protocol",
+            unreadable,
+        ));
         numbers.extend_from_slice(of_probe);
-        let counts = self.stages.attribution.as_ref().map(|a| a.counts);
-        if let Some(counts) = counts {
-            let named = counts.sockets - counts.unknown;
-            for (result, value) in [
-                ("named", named),
-                ("unknown", counts.unknown),
-                ("container_unnamed", counts.containers_unnamed),
-                ("pod_unnamed", counts.pods_unnamed),
-            ] {
-                numbers.push(Number {
-                    name: "http_trace_processes_total",
-                    meaning: "Event endpoints that are sockets of this host, by whether the \
-                              process is known.",
-                    label: Some(("result", result)),
-                    value: value as f64,
-                });
-            }
+        if let Some(counts) = self.stages.attribution.as_ref().map(|a| a.counts) {
+            numbers.extend(Number::each(
+                "http_trace_processes_total",
+                "Event endpoints that are sockets of this host, by whether the process is known.",
+                "result",
+                [
+                    ("named", counts.sockets - counts.unknown),
+                    ("unknown", counts.unknown),
+                    ("container_unnamed", counts.containers_unnamed),
+                    ("pod_unnamed", counts.pods_unnamed),
+                ],
+            ));
         }
         let exit = &mut self.stages.exit;
         if let Some(counts) = exit.bans.as_ref().map(Bans::counts) {
-            for (result, value) in [
-                ("banned", counts.banned),
-                ("refused", counts.refused),
-                ("failed", counts.failed),
-            ] {
-                numbers.push(Number {
-                    name: "http_trace_bans_total",
-                    meaning: "Bans of clients by outcome; in a dry run, those that would have been \
-                              made.",
-                    label: Some(("result", result)),
-                    value: value as f64,
-                });
-            }
+            numbers.extend(Number::each(
+                "http_trace_bans_total",
+                "Bans of clients by outcome; in a dry run, those that would have been made.",
+                "result",
+                [
+                    ("banned", counts.banned),
+                    ("refused", counts.refused),
+                    ("failed", counts.failed),
+                ],
+            ));
         }
         let metrics = exit.metrics.as_mut();
         metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))

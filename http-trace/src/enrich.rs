@@ -6,7 +6,7 @@
 //! - `cgroup` extracts service, container and pod from a cgroup path.
 //! - [`choice`] holds the settings for which sources are used.
 //! - [`directory`] holds names of containers and pods. It is filled by [`runtimes`] (*I/O*: files of
-//!   container runtimes), [`cri`] (*I/O*: their CRI socket, using `grpc`) and [`kubernetes`] (*I/O*: pods of
+//!   container runtimes), [`cri`] (*I/O*: their CRI socket) and [`kubernetes`] (*I/O*: pods of
 //!   this node from the API server).
 //! - [`source`] looks up processes on a separate thread; [`proc_fs`] (*I/O*) answers from /proc.
 //! - [`process`] names the processes at both ends, and what they run in.
@@ -14,11 +14,9 @@
 #[cfg(any(feature = "live", test))]
 pub(crate) mod cgroup;
 pub mod choice;
-#[cfg(unix)]
+#[cfg(feature = "live")]
 pub mod cri;
 pub mod directory;
-#[cfg(unix)]
-mod grpc;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 #[cfg(feature = "live")]

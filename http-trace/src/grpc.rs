@@ -1,31 +1,27 @@
-//! *I/O*: unary gRPC calls, one at a time, over a persistent HTTP/2 connection. Its connections are excluded
-//! from tracing. Does not know what is called, and retries nothing.
+//! *I/O*: unary gRPC calls over HTTP/2. Does not know what is called, and retries nothing.
+//!
+//! # Layout
+//! - [`client`] calls a server over TCP or TLS, and keeps the connection.
+
+#[cfg(feature = "grpc")]
+pub mod client;
 
 use std::future::Future;
 use std::io;
-use std::net::ToSocketAddrs as _;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use http::{HeaderMap, Request, Response, StatusCode};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::runtime::{self, Runtime};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, crypto::ring};
-
-use crate::own_sockets::{Excluded, OwnSockets};
 
 /// Maximum size of a response, and of header fields, in bytes.
-const LARGEST: usize = 64 << 10;
+const LARGEST: usize = 1 << 20;
 const LARGEST_HEADERS: u32 = 16 << 10;
-/// How long an idle connection is polled before use, to handle a close or a ping by its peer.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// gRPC status codes (github.com/grpc/grpc, doc/statuscodes.md).
 pub mod code {
@@ -44,26 +40,6 @@ pub mod code {
     pub const UNAUTHENTICATED: u32 = 16;
 }
 
-/// The server to call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Whether to use TLS.
-    pub tls: bool,
-}
-
-impl Server {
-    fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
-    }
-}
-
 /// Result of a call.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -77,123 +53,35 @@ pub struct Answer {
     pub message: Bytes,
 }
 
-/// A client of one server.
-pub struct Client {
-    server: Server,
-    own: OwnSockets,
-    /// Created on the calling thread.
-    runtime: Option<Runtime>,
-    open: Option<Open>,
+/// Calls `path` (`/package.Service/Method`) at a Unix socket, over a connection of its own.
+///
+/// # Errors
+/// Those of the connection, `TimedOut` at the deadline, `InvalidData` if the response is not gRPC.
+pub fn call(socket: &Path, path: &str, message: &[u8], deadline: Instant) -> io::Result<Answer> {
+    runtime()?.block_on(within(deadline, async {
+        let (send, _) = handshake(UnixStream::connect(socket).await?).await?;
+        let request = request("http://localhost", path, false)?;
+        exchange(send, request, body(message, false)?).await
+    }))
 }
 
-struct Open {
-    send: SendRequest<Bytes>,
-    connection: JoinHandle<()>,
-    _excluded: Excluded,
+fn runtime() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.connection.abort();
+/// The head of a request; `origin` is the scheme and authority of its URL.
+fn request(origin: &str, path: &str, gzip: bool) -> io::Result<Request<()>> {
+    let mut request = Request::post(format!("{origin}{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header(
+            "user-agent",
+            concat!("http-trace/", env!("CARGO_PKG_VERSION")),
+        );
+    if gzip {
+        request = request.header("grpc-encoding", "gzip");
     }
-}
-
-impl Client {
-    /// Creates a client without connecting.
-    pub const fn new(server: Server, own: OwnSockets) -> Self {
-        Client {
-            server,
-            own,
-            runtime: None,
-            open: None,
-        }
-    }
-
-    /// Calls `path` (`/package.Service/Method`) with these header fields and this message; `gzip` means that
-    /// the message is already compressed.
-    ///
-    /// # Errors
-    /// Those of the connection, `TimedOut` at the deadline, `InvalidData` if the response is not gRPC.
-    pub fn call(
-        &mut self,
-        path: &str,
-        headers: &HeaderMap,
-        message: &[u8],
-        gzip: bool,
-        deadline: Instant,
-    ) -> io::Result<Answer> {
-        let runtime = match self.runtime.take() {
-            Some(runtime) => runtime,
-            None => runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?,
-        };
-        let open = self.open.take();
-        let called: io::Result<_> = runtime.block_on(async {
-            let open = match still_open(open).await {
-                Some(open) => open,
-                None => within(deadline, self.connect(deadline)).await?,
-            };
-            let request = self.request(path, headers, gzip)?;
-            let answer = exchange(open.send.clone(), request, body(message, gzip)?);
-            // A connection that failed, or still owes a response, is not reused.
-            Ok((within(deadline, answer).await?, open))
-        });
-        self.runtime = Some(runtime);
-        let (answer, open) = called?;
-        self.open = Some(open);
-        Ok(answer)
-    }
-
-    fn request(&self, path: &str, headers: &HeaderMap, gzip: bool) -> io::Result<Request<()>> {
-        let scheme = if self.server.tls { "https" } else { "http" };
-        let mut request = Request::post(format!("{scheme}://{}{path}", self.server.authority()))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .header(
-                "user-agent",
-                concat!("http-trace/", env!("CARGO_PKG_VERSION")),
-            );
-        if gzip {
-            request = request.header("grpc-encoding", "gzip");
-        }
-        let mut request = request.body(()).map_err(io::Error::other)?;
-        for (name, value) in headers {
-            request.headers_mut().insert(name, value.clone());
-        }
-        Ok(request)
-    }
-
-    async fn connect(&self, deadline: Instant) -> io::Result<Open> {
-        let Server { host, port, tls } = &self.server;
-        let mut last = io::Error::other("the name has no address");
-        for address in (host.as_str(), *port).to_socket_addrs()? {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let (stream, excluded) = match self.own.connect(address, left) {
-                Ok(connected) => connected,
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            };
-            stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
-            let stream = TcpStream::from_std(stream)?;
-            let (send, connection) = match tls {
-                true => handshake(encrypted(stream, host).await?).await?,
-                false => handshake(stream).await?,
-            };
-            return Ok(Open {
-                send,
-                connection,
-                _excluded: excluded,
-            });
-        }
-        Err(last)
-    }
+    request.body(()).map_err(io::Error::other)
 }
 
 async fn handshake(
@@ -210,38 +98,11 @@ async fn handshake(
     Ok((send, connection))
 }
 
-async fn encrypted(
-    stream: TcpStream,
-    host: &str,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
-        .map_err(io::Error::other)?;
-    let mut config = config.with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await?;
-    match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Ok(stream),
-        _ => Err(bad("a server without HTTP/2".to_owned())),
-    }
-}
-
 async fn within<T>(deadline: Instant, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     match tokio::time::timeout_at(deadline.into(), what).await {
         Ok(done) => done,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
-}
-
-/// The persistent connection, unless its peer has closed it.
-async fn still_open(open: Option<Open>) -> Option<Open> {
-    let mut open = open?;
-    let ended = tokio::time::timeout(LOOK, &mut open.connection).await;
-    ended.is_err().then_some(open)
 }
 
 /// Adds the gRPC prefix of five bytes: compression flag and length.
@@ -337,6 +198,3 @@ fn io_error(error: h2::Error) -> io::Error {
 fn bad(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
-
-#[cfg(test)]
-mod tests;

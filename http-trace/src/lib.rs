@@ -33,7 +33,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod enrich;
-#[cfg(feature = "grpc")]
+#[cfg(any(feature = "grpc", feature = "live"))]
 mod grpc;
 pub mod histogram;
 pub mod metrics;

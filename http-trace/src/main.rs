@@ -8,19 +8,29 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use http_trace::cli::{self, Bans, Cli, Command, Doctor, Rules, Settings, manual};
+use http_trace::cli::{self, Cli, Command, Doctor, Rules, Settings, manual};
 use http_trace::config::Config;
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
 use http_trace::text::lines_for_terminal;
 
 fn main() -> ExitCode {
-    let mut cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return unparsed(&error),
+    let ended = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) => unparsed(&error),
     };
+    let ended = ended.unwrap_or_else(|why| {
+        run::say(&why);
+        Ended::CannotStart
+    });
+    ExitCode::from(ended.status())
+}
+
+/// Runs what was asked for; an error is a message about why it cannot start.
+fn run(mut cli: Cli) -> Result<Ended, String> {
     // Whether to report only from the kept inventory.
     let mut is_report = false;
+    let before = |cli: &mut Cli| std::mem::take(&mut cli.options);
     match cli.command.take() {
         Some(Command::Rules(Rules::Help { command })) => {
             let words = command.iter().map(String::as_str);
@@ -38,105 +48,94 @@ fn main() -> ExitCode {
             cli.tries_rules = true;
         }
         Some(Command::Detect(detect)) => {
-            let options = detect.options.after(std::mem::take(&mut cli.options));
+            let options = detect.options.after(before(&mut cli));
             if !options.read.is_empty() {
-                run::say(
-                    "detect reads recorded events: name them without -r (captures: http-trace -r FILE)",
+                return Err(
+                    "detect reads recorded events: name them without -r (captures: http-trace -r FILE)"
+                        .to_owned(),
                 );
-                return ExitCode::from(Ended::CannotStart.status());
             }
             if let (Some((option, word)), true) = (
                 options.swallowed(|word| Path::new(word).is_file()),
                 detect.files.is_empty(),
             ) {
-                run::say(&format!(
+                return Err(format!(
                     "--{option} takes all words that follow it, including the file '{word}': name \
                      files before options"
                 ));
-                return ExitCode::from(Ended::CannotStart.status());
             }
             cli.options = options;
             cli.alerts_only = !detect.events;
             cli.recorded = Some(detect.files);
         }
         Some(Command::Report(asked)) => {
-            let options = asked.options.clone();
-            cli.options = options.after(std::mem::take(&mut cli.options));
+            cli.options = asked.options.clone().after(before(&mut cli));
             cli.options.add("output", asked.output());
             is_report = asked.files.is_empty();
-            match run::are_captures(&asked.files) {
-                Ok(true) => cli.options.read = asked.files.iter().map(Into::into).collect(),
-                Ok(false) => cli.recorded = Some(asked.files),
-                Err(why) => {
-                    run::say(&why);
-                    return ExitCode::from(Ended::CannotStart.status());
-                }
+            if run::are_captures(&asked.files)? {
+                cli.options.read = asked.files.iter().map(Into::into).collect();
+            } else {
+                cli.recorded = Some(asked.files);
             }
         }
         Some(Command::Doctor(asked)) => {
-            let options = asked.options.clone();
-            cli.options = options.after(std::mem::take(&mut cli.options));
+            cli.options = asked.options.clone().after(before(&mut cli));
             return doctor(&asked, cli);
         }
         Some(Command::Config(command)) => {
             let (Settings::Check(options) | Settings::Show(options)) = &command;
-            cli.options = (**options).clone().after(std::mem::take(&mut cli.options));
+            cli.options = (**options).clone().after(before(&mut cli));
             return settings(cli, matches!(command, Settings::Show(_)));
         }
         Some(command) => {
             if let Some(option) = cli.options.of_runs() {
-                run::say(&format!(
+                return Err(format!(
                     "--{option} is an option of runs and `detect`, not of this command: see its \
                      --help"
                 ));
-                return ExitCode::from(Ended::CannotStart.status());
             }
-            return match command {
-                Command::Rules(command) => rules(&command),
-                Command::Bans(command) => bans(&command),
-                command => print(&command),
-            };
+            return print(&command);
         }
         None => {
             let is_command = |word: &str| cli::command_of(&[word]).is_ok();
             if let Some((option, word)) = cli.options.swallowed(is_command)
                 && (option != "read" || !Path::new(word).exists())
             {
-                return unknown(&format!(
+                return Err(format!(
                     "--{option} takes all words that follow it, including the command '{word}': \
                      type the command first"
                 ));
             }
         }
     }
-    let config = match Config::try_from(cli) {
-        Ok(config) => config,
-        Err(error) => {
-            run::say(&error.to_string());
-            return ExitCode::from(Ended::CannotStart.status());
-        }
-    };
+    let config = config(cli)?;
     if is_report && config.state.is_some() {
-        return ExitCode::from(run::inventory::run(&config).status());
+        return run::inventory::run(&config);
     }
+    Ok(run::run(&config, &stop_on_signals()?))
+}
+
+fn config(cli: Cli) -> Result<Config, String> {
+    Config::try_from(cli).map_err(|error| error.to_string())
+}
+
+fn stop_on_signals() -> Result<Stop, String> {
     let mut stop = Stop::default();
-    if let Err(error) = stop.on_signals() {
-        run::say(&format!("cannot handle signals: {error}"));
-        return ExitCode::from(Ended::CannotStart.status());
+    match stop.on_signals() {
+        Ok(()) => Ok(stop),
+        Err(error) => Err(format!("cannot handle signals: {error}")),
     }
-    ExitCode::from(run::run(&config, &stop).status())
 }
 
 /// Explains a command line that does not parse. An existing file is not a misspelt command.
-fn unparsed(error: &clap::Error) -> ExitCode {
+fn unparsed(error: &clap::Error) -> Result<Ended, String> {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
         && Path::new(word).exists()
     {
-        run::say(&format!(
+        return Err(format!(
             "'{word}' is not a command; to read captures: `http-trace -r FILE`; logs and \
              http-trace's json: `http-trace detect FILE`"
         ));
-        return ExitCode::from(Ended::CannotStart.status());
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         // clap does not say which argument is meant.
@@ -144,133 +143,103 @@ fn unparsed(error: &clap::Error) -> ExitCode {
             .skip(1)
             .filter(|word| word.to_str().is_none());
         let words = no_text.map(|word| format!("'{}'", word.as_encoded_bytes().escape_ascii()));
-        run::say(&format!(
+        return Err(format!(
             "{} is not UTF-8, which is only allowed for file names of --config, -r, detect and \
              rules; rename it or use a symlink",
             words.collect::<Vec<_>>().join(" or ")
         ));
-        return ExitCode::from(Ended::CannotStart.status());
     }
     // Help and version go to standard output.
     let printed = error.print();
-    if error.use_stderr() {
-        return ExitCode::from(Ended::CannotStart.status());
-    }
-    ended(printed, Ended::Done)
+    Ok(match error.use_stderr() {
+        true => Ended::CannotStart,
+        false => ended(printed, Ended::Done),
+    })
 }
 
-/// The exit status after printing; a closed pipe is not an error.
-fn ended(printed: io::Result<()>, otherwise: Ended) -> ExitCode {
+/// How printing ended; a closed pipe is not an error.
+fn ended(printed: io::Result<()>, otherwise: Ended) -> Ended {
     match printed.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             run::say(&format!("cannot write to standard output: {error}"));
-            ExitCode::from(Ended::Lossy.status())
+            Ended::Lossy
         }
-        _ => ExitCode::from(otherwise.status()),
+        _ => otherwise,
     }
 }
 
-fn rules(command: &Rules) -> ExitCode {
-    let mut out = String::new();
-    let done = run::rules::run(command, &mut out);
+/// Prints text that may contain what others chose: rules, names of clients, interfaces and programs.
+fn put(mut text: String, done: Ended) -> Ended {
     if io::stdout().is_terminal() {
-        // It may contain rule texts by others, and names of clients from the state.
-        out = lines_for_terminal(&out);
+        text = lines_for_terminal(&text);
     }
-    ended(io::stdout().write_all(out.as_bytes()), done)
-}
-
-fn bans(command: &Bans) -> ExitCode {
-    let mut out = String::new();
-    let done = run::bans::run(command, &mut out);
-    if io::stdout().is_terminal() {
-        // Others may have written to the set.
-        out = lines_for_terminal(&out);
-    }
-    ended(io::stdout().write_all(out.as_bytes()), done)
+    ended(io::stdout().write_all(text.as_bytes()), done)
 }
 
 /// Reports what this host allows the agent to do.
 #[cfg(feature = "live")]
-fn doctor(asked: &Doctor, cli: Cli) -> ExitCode {
-    let mut stop = Stop::default();
-    let config = match Config::try_from(cli) {
-        Ok(config) => config,
-        Err(error) => return unknown(&error.to_string()),
-    };
-    if let Err(error) = stop.on_signals() {
-        return unknown(&format!("cannot handle signals: {error}"));
+fn doctor(asked: &Doctor, cli: Cli) -> Result<Ended, String> {
+    let (mut text, done) = run::doctor::run(asked, &config(cli)?, &stop_on_signals()?);
+    if !asked.json {
+        text = lines_for_terminal(&text);
     }
-    let (text, done) = run::doctor::run(asked, &config, &stop);
-    let text = match asked.json {
-        true => text,
-        // Others chose the names of interfaces, programs and processes.
-        false => lines_for_terminal(&text),
-    };
-    ended(io::stdout().write_all(text.as_bytes()), done)
+    Ok(ended(io::stdout().write_all(text.as_bytes()), done))
 }
 
 #[cfg(not(feature = "live"))]
-fn doctor(_: &Doctor, _: Cli) -> ExitCode {
-    unknown("this build only reads captures: doctor needs a build with the feature 'live'")
+fn doctor(_: &Doctor, _: Cli) -> Result<Ended, String> {
+    Err("this build only reads captures: doctor needs a build with the feature 'live'".to_owned())
 }
 
 /// Checks or prints the settings of a run.
-fn settings(cli: Cli, show: bool) -> ExitCode {
-    let config = match Config::try_from(cli) {
-        Ok(config) => config,
-        Err(error) => return unknown(&error.to_string()),
-    };
-    if let Err(why) = run::check(&config) {
-        return unknown(&why);
-    }
+fn settings(cli: Cli, show: bool) -> Result<Ended, String> {
+    let config = config(cli)?;
+    run::check(&config)?;
     let text = match show {
         true => config.to_string(),
         false => format!("{}\n", config.summary()),
     };
-    ended(io::stdout().write_all(text.as_bytes()), Ended::Done)
-}
-
-/// Prints a usage error.
-fn unknown(why: &str) -> ExitCode {
-    run::say(why);
-    ExitCode::from(Ended::CannotStart.status())
+    Ok(ended(io::stdout().write_all(text.as_bytes()), Ended::Done))
 }
 
 /// Prints the help of the command with this path.
-fn help(words: &[&str]) -> ExitCode {
-    if let Err(why) = cli::command_of(words) {
-        return unknown(&why);
-    }
-    match Cli::try_parse_from([&["http-trace"], words, &["--help"]].concat()) {
-        Err(help) => ended(help.print(), Ended::Done),
-        Ok(_) => ExitCode::from(Ended::Done.status()),
-    }
+fn help(words: &[&str]) -> Result<Ended, String> {
+    cli::command_of(words)?;
+    Ok(
+        match Cli::try_parse_from([&["http-trace"], words, &["--help"]].concat()) {
+            Err(help) => ended(help.print(), Ended::Done),
+            Ok(_) => Ended::Done,
+        },
+    )
 }
 
-/// Prints the output of a subcommand.
-fn print(command: &Command) -> ExitCode {
+/// Runs a command that only prints.
+fn print(command: &Command) -> Result<Ended, String> {
     let mut out = Vec::new();
-    let rendered = match command {
+    match command {
+        Command::Rules(command) => {
+            let mut text = String::new();
+            let done = run::rules::run(command, &mut text)?;
+            return Ok(put(text, done));
+        }
+        Command::Bans(command) => {
+            let mut text = String::new();
+            let done = run::bans::run(command, &mut text)?;
+            return Ok(put(text, done));
+        }
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut cli::command(), "http-trace", &mut out);
-            Ok(())
         }
-        Command::Man { command } => match cli::command_of(command) {
-            Ok(named) => manual::page(named, command, &mut out),
-            Err(why) => return unknown(&why),
-        },
-        Command::Schema => out.write_all(schema::record().as_bytes()),
+        Command::Man { command } => {
+            let page = manual::page(cli::command_of(command)?, command, &mut out);
+            page.map_err(|error| error.to_string())?;
+        }
+        Command::Schema => out.extend_from_slice(schema::record().as_bytes()),
         Command::Help { .. }
-        | Command::Rules(_)
-        | Command::Bans(_)
         | Command::Detect(_)
         | Command::Report(_)
         | Command::Config(_)
-        | Command::Doctor(_) => Ok(()),
-    };
-    ended(
-        rendered.and_then(|()| io::stdout().write_all(&out)),
-        Ended::Done,
-    )
+        | Command::Doctor(_) => {}
+    }
+    Ok(ended(io::stdout().write_all(&out), Ended::Done))
 }

@@ -153,6 +153,31 @@ pub struct Number {
     pub value: f64,
 }
 
+impl Number {
+    /// A number without a label.
+    pub const fn plain(name: &'static str, meaning: &'static str, value: f64) -> Self {
+        Number {
+            name,
+            meaning,
+            label: None,
+            value,
+        }
+    }
+
+    /// A number for each value of a label.
+    pub fn each(
+        name: &'static str,
+        meaning: &'static str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> impl Iterator<Item = Self> {
+        values.into_iter().map(move |(of, value)| Number {
+            label: Some((label, of)),
+            ..Number::plain(name, meaning, value as f64)
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Times {
     duration: Histogram,

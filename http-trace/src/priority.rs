@@ -4,6 +4,8 @@
 //! threads and child processes keep the priority that the agent was started with. Has no effect if that is
 //! not the default, if the agent lacks permission, or without the feature `live`.
 
+use std::{io, thread};
+
 #[cfg(feature = "live")]
 pub use self::nice::{ordinary, raise};
 
@@ -49,3 +51,18 @@ pub const fn raise() -> bool {
 /// Without live tracing, no thread is prioritised.
 #[cfg(not(feature = "live"))]
 pub const fn ordinary() {}
+
+/// Starts a thread of the agent with its original priority.
+///
+/// # Errors
+/// Those of the system.
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<thread::JoinHandle<T>> {
+    let work = move || {
+        ordinary();
+        work()
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}

@@ -47,6 +47,7 @@ mod service;
 mod session;
 mod stop;
 
+use self::exit::cannot_start;
 pub use self::exit::{Ended, say};
 pub use self::stop::Stop;
 use crate::capture::magic::{self, Kind};
@@ -84,13 +85,13 @@ pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
 
 /// Runs until the source ends, the outputs have reached their limit, or `stop` is requested.
 pub fn run(config: &Config, stop: &Stop) -> Ended {
-    let mut ready = check(config);
+    try_run(config, stop).unwrap_or_else(|ended| ended)
+}
+
+fn try_run(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
+    check(config).map_err(cannot_start)?;
     if config.source != Source::Live {
-        ready = ready.and_then(|()| confine::reading(config));
-    }
-    if let Err(why) = ready {
-        say(&why);
-        return Ended::CannotStart;
+        confine::reading(config).map_err(cannot_start)?;
     }
     match &config.source {
         Source::Captures(paths) => replay::run(config, paths, stop),
@@ -98,12 +99,9 @@ pub fn run(config: &Config, stop: &Stop) -> Ended {
         #[cfg(feature = "live")]
         Source::Live => live::run(config, stop),
         #[cfg(not(feature = "live"))]
-        Source::Live => {
-            say(
-                "this build only reads captures: give -r FILE (live tracing needs Linux and a \
-                 build with the feature 'live')",
-            );
-            Ended::CannotStart
-        }
+        Source::Live => Err(cannot_start(
+            "this build only reads captures: give -r FILE (live tracing needs Linux and a build \
+             with the feature 'live')",
+        )),
     }
 }

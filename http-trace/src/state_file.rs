@@ -98,15 +98,11 @@ impl Keeper {
         };
         let most_bytes = self.most_bytes;
         let write = move || {
-            priority::ordinary();
             let (content, left_out) = snapshot.into_file(most_bytes);
             let written = taken.replace(content.slices());
             (taken, written.map(|()| left_out))
         };
-        match std::thread::Builder::new()
-            .name("state".into())
-            .spawn(write)
-        {
+        match priority::spawn("state", write) {
             Ok(thread) => self.writing = Some(thread),
             // Reported at the end of the run.
             Err(error) => {

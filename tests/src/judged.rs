@@ -116,7 +116,11 @@ pub fn records(frames: &[Timed], mut each: impl FnMut(Record<'_>)) {
     while let Some(record) = replay.next_record() {
         each(record);
     }
-    assert!(replay.problems().is_empty(), "{:?}", replay.problems());
+    assert!(
+        replay.frames.problems().is_empty(),
+        "{:?}",
+        replay.frames.problems()
+    );
 }
 
 /// Judges every byte of Ethernet frames.

@@ -10,25 +10,16 @@ use super::evidence::Sample;
 use super::field::Field;
 use super::rule::{Rule, Severity};
 
-/// State of an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// The condition holds for the first time.
-    Opened,
-    /// The condition still holds, a suppression period later.
-    Updated,
-    /// The count has fallen below half the threshold.
-    Ended,
-}
-
-impl State {
-    /// `opened`, `updated`, `ended`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            State::Opened => "opened",
-            State::Updated => "updated",
-            State::Ended => "ended",
-        }
+http_trace_model::named_enum! {
+    /// State of an alert.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum State {
+        /// The condition holds for the first time.
+        Opened = "opened",
+        /// The condition still holds, a suppression period later.
+        Updated = "updated",
+        /// The count has fallen below half the threshold.
+        Ended = "ended",
     }
 }
 
@@ -73,34 +64,20 @@ impl Entity {
     }
 }
 
-/// A reason why the statuses of an alert do not add up to its count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Differs {
-    /// Evidence is collected only from half the threshold on.
-    FromHalf,
-    /// The evidence goes back further than the count.
-    FromBefore,
-    /// The count is that of the input with the highest count.
-    OfPart,
-    /// A quiet rule collects no evidence between updates.
-    BetweenUpdates,
-    /// There were more distinct statuses than are kept.
-    RareLeftOut,
-}
-
-impl Differs {
-    /// All names.
-    pub const NAMES: [&str; 5] = [
-        "from_half",
-        "from_before",
-        "of_part",
-        "between_updates",
-        "rare_left_out",
-    ];
-
-    /// Name.
-    pub const fn name(self) -> &'static str {
-        Differs::NAMES[self as usize]
+http_trace_model::named_enum! {
+    /// A reason why the statuses of an alert do not add up to its count.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Differs {
+        /// Evidence is collected only from half the threshold on.
+        FromHalf = "from_half",
+        /// The evidence goes back further than the count.
+        FromBefore = "from_before",
+        /// The count is that of the input with the highest count.
+        OfPart = "of_part",
+        /// A quiet rule collects no evidence between updates.
+        BetweenUpdates = "between_updates",
+        /// There were more distinct statuses than are kept.
+        RareLeftOut = "rare_left_out",
     }
 }
 
@@ -174,26 +151,18 @@ pub struct Ban {
     pub reason: Option<&'static str>,
 }
 
-/// Outcome of the decision about a ban.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The firewall was asked to ban the client, and has not confirmed it.
-    Banning,
-    /// The firewall has confirmed a ban of the client, and it has not expired.
-    InForce,
-    /// Dry run: the client would have been banned.
-    DryRun,
-    /// The client must not be banned.
-    Refused,
-}
-
-impl Outcome {
-    /// All names.
-    pub const NAMES: [&str; 4] = ["banning", "in_force", "dry_run", "refused"];
-
-    /// Name.
-    pub const fn name(self) -> &'static str {
-        Outcome::NAMES[self as usize]
+http_trace_model::named_enum! {
+    /// Outcome of the decision about a ban.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Outcome {
+        /// The firewall was asked to ban the client, and has not confirmed it.
+        Banning = "banning",
+        /// The firewall has confirmed a ban of the client, and it has not expired.
+        InForce = "in_force",
+        /// Dry run: the client would have been banned.
+        DryRun = "dry_run",
+        /// The client must not be banned.
+        Refused = "refused",
     }
 }
 

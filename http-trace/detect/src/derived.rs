@@ -124,14 +124,6 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
         return false;
     };
     let rest = &referrer[at + 3..];
-    // Fast path: usually the authority equals the host exactly, without a port.
-    if let Some((begin, after)) = rest.split_at_checked(host.len())
-        && begin == host
-        && matches!(after.first(), None | Some(b'/' | b'?' | b'#'))
-        && !host.iter().any(|b| matches!(b, b':' | b'/' | b'?' | b'#'))
-    {
-        return true;
-    }
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
     let authority = &rest[..end.unwrap_or(rest.len())];
     let port = authority

@@ -82,8 +82,6 @@ struct Group {
     literals: Option<Literals>,
     /// Tests without literals, which must be evaluated on every value.
     always: Vec<usize>,
-    /// Whether all tests ask only whether there is such a line.
-    is_presence: bool,
 }
 
 /// What the values of a group depend on.
@@ -293,9 +291,7 @@ impl Facts {
         }
         for id in &plan.others {
             let group = &self.groups[id.group];
-            if let (Some(field), test) = &group.tests[id.test]
-                && !view.lacks(field)
-            {
+            if let (Some(field), test) = &group.tests[id.test] {
                 let holds = test.holds(field, view);
                 bits::set_in_byte(&mut self.passed[group.bytes.clone()], id.test, holds);
             }
@@ -360,12 +356,6 @@ impl Facts {
                 known,
                 name,
             } => match line(headers(view, *response), *known, name) {
-                Some(_) if group.is_presence => {
-                    for (number, (_, test)) in group.tests.iter().enumerate() {
-                        bits::set_in_byte(passed, number, matches!(test, Test::Present));
-                    }
-                    return;
-                }
                 Some((value, false)) => value,
                 Some((_, true)) => return group.evaluate(view, passed),
                 None => return,
@@ -443,22 +433,12 @@ impl Group {
         if literals.is_none() {
             always = (0..tests.len()).collect();
         }
-        let is_presence = tests.iter().all(|(field, test)| {
-            matches!(
-                (field, test),
-                (
-                    Some(Field::RequestHeader(_) | Field::ResponseHeader(_)),
-                    Test::Present | Test::Missing
-                )
-            )
-        });
         Group {
             source,
             tests,
             bytes,
             literals,
             always,
-            is_presence,
         }
     }
 

@@ -4,135 +4,67 @@
 
 use http_trace_model::field::{About, RuleField, rule_fields};
 
-/// A field of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum Field {
-    /// The client: the original one behind a trusted proxy, otherwise the peer.
-    ClientIp,
-    /// The peer's address, even if it is a proxy.
-    PeerIp,
-    /// The peer's port.
-    ClientPort,
-    /// The server's address.
-    ServerIp,
-    /// The server's port.
-    ServerPort,
-    /// Request method.
-    Method,
-    /// Path without query.
-    Path,
-    /// Query; also path and query together, because many public rules expect a path here.
-    Query,
-    /// The request target as sent.
-    Target,
-    /// The request target, decoded.
-    DecodedTarget,
-    /// The whole URL; also the target as sent.
-    Uri,
-    /// Host without port.
-    Host,
-    /// Text after the last dot of the path's last segment.
-    Extension,
-    /// `1.1`; also `HTTP/1.1`, as W3C logs write it.
-    Version,
-    /// User-Agent.
-    UserAgent,
-    /// Referer.
-    Referrer,
-    /// Cookie.
-    Cookie,
-    /// User of Basic authentication.
-    UserName,
-    /// Status code.
-    Status,
-    /// `1xx` … `5xx`.
-    StatusClass,
-    /// Reason phrase.
-    Reason,
-    /// Media type of the response without parameters.
-    MimeType,
-    /// Why there is no response.
-    NoResponse,
-    /// Names of oddities.
-    Flags,
-    /// Interfaces that the response was seen on.
-    Interfaces,
-    /// Any other field of the table, with the value from its entry.
-    Plain(RuleField),
-    /// A header of the request, by lower-case name.
-    RequestHeader(Box<str>),
-    /// A header of the response, by lower-case name.
-    ResponseHeader(Box<str>),
-    /// The last path segment that is a number or a UUID.
-    PathId,
-    /// The path with placeholders for numbers, UUIDs and the like.
-    PathTemplate,
-    /// Whether the endpoint is in the list of known endpoints.
-    EndpointKnown,
-    /// The first path segment.
-    FirstSegment,
-    /// The name of the query's only parameter.
-    OnlyParameter,
-    /// User agent and the names of header fields.
-    ClientKind,
-    /// Whether the referrer is a page of the same host.
-    SameSite,
-    /// Attributes missing from some cookie of the response: `httponly`, `samesite`, `secure`.
-    CookieLacks,
-    /// The client that an untrusted peer claims to forward for.
-    ForwardedClient,
-    /// Cgroup id of the client, if it is on this host.
-    ClientCgroup,
-    /// Cgroup id of the server, if it is on this host.
-    ServerCgroup,
-    /// The first bytes of the body, if requested (`--body-snippet`).
-    BodyContent,
-    /// The media type that the first bytes of the body look like.
-    SniffedType,
+macro_rules! fields {
+    ($($name:literal $variant:ident,)+) => {
+        /// A field of an event.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub enum Field {
+            $(#[doc = concat!("`", $name, "`")] $variant,)+
+            /// Any other field of the table, with the value from its entry.
+            Plain(RuleField),
+            /// A header of the request, by lower-case name.
+            RequestHeader(Box<str>),
+            /// A header of the response, by lower-case name.
+            ResponseHeader(Box<str>),
+        }
+
+        /// Fields that detection computes or treats specially, by their names in the table.
+        const SPECIAL: &[(&str, Field)] = &[$(($name, Field::$variant),)+];
+    };
 }
 
-/// Fields that detection computes or treats specially, by their names in the table.
-const SPECIAL: &[(&str, Field)] = &[
-    ("client.ip", Field::ClientIp),
-    ("source.ip", Field::PeerIp),
-    ("source.port", Field::ClientPort),
-    ("server.ip", Field::ServerIp),
-    ("server.port", Field::ServerPort),
-    ("http.request.method", Field::Method),
-    ("url.path", Field::Path),
-    ("url.query", Field::Query),
-    ("url.original", Field::Target),
-    ("url.full", Field::Uri),
-    ("url.domain", Field::Host),
-    ("url.extension", Field::Extension),
-    ("http.version", Field::Version),
-    ("user_agent.original", Field::UserAgent),
-    ("http.request.referrer", Field::Referrer),
-    ("http.request.cookie", Field::Cookie),
-    ("user.name", Field::UserName),
-    ("http.response.status_code", Field::Status),
-    ("http_trace.status_class", Field::StatusClass),
-    ("http.response.status_phrase", Field::Reason),
-    ("http.response.mime_type", Field::MimeType),
-    ("http_trace.no_response", Field::NoResponse),
-    ("http_trace.flags", Field::Flags),
-    ("http_trace.interfaces", Field::Interfaces),
-    ("http_trace.path_id", Field::PathId),
-    ("http_trace.path_template", Field::PathTemplate),
-    ("http_trace.endpoint_known", Field::EndpointKnown),
-    ("http_trace.first_segment", Field::FirstSegment),
-    ("http_trace.decoded_target", Field::DecodedTarget),
-    ("http_trace.only_parameter", Field::OnlyParameter),
-    ("http_trace.client_kind", Field::ClientKind),
-    ("http_trace.same_site", Field::SameSite),
-    ("http_trace.cookie_lacks", Field::CookieLacks),
-    ("http_trace.forwarded_client", Field::ForwardedClient),
-    ("http_trace.client_cgroup", Field::ClientCgroup),
-    ("http_trace.server_cgroup", Field::ServerCgroup),
-    ("http.response.body.content", Field::BodyContent),
-    ("http_trace.sniffed_type", Field::SniffedType),
-];
+// By their names in the table, which has their meaning.
+fields! {
+    "client.ip" ClientIp,
+    "source.ip" PeerIp,
+    "source.port" ClientPort,
+    "server.ip" ServerIp,
+    "server.port" ServerPort,
+    "http.request.method" Method,
+    "url.path" Path,
+    "url.query" Query,
+    "url.original" Target,
+    "url.full" Uri,
+    "url.domain" Host,
+    "url.extension" Extension,
+    "http.version" Version,
+    "user_agent.original" UserAgent,
+    "http.request.referrer" Referrer,
+    "http.request.cookie" Cookie,
+    "user.name" UserName,
+    "http.response.status_code" Status,
+    "http_trace.status_class" StatusClass,
+    "http.response.status_phrase" Reason,
+    "http.response.mime_type" MimeType,
+    "http_trace.no_response" NoResponse,
+    "http_trace.flags" Flags,
+    "http_trace.interfaces" Interfaces,
+    "http_trace.path_id" PathId,
+    "http_trace.path_template" PathTemplate,
+    "http_trace.endpoint_known" EndpointKnown,
+    "http_trace.first_segment" FirstSegment,
+    "http_trace.decoded_target" DecodedTarget,
+    "http_trace.only_parameter" OnlyParameter,
+    "http_trace.client_kind" ClientKind,
+    "http_trace.same_site" SameSite,
+    "http_trace.cookie_lacks" CookieLacks,
+    "http_trace.forwarded_client" ForwardedClient,
+    "http_trace.client_cgroup" ClientCgroup,
+    "http_trace.server_cgroup" ServerCgroup,
+    "http.response.body.content" BodyContent,
+    "http_trace.sniffed_type" SniffedType,
+}
 
 /// Wrong names and the fields they stand for, where the nearest name by spelling would be another.
 const MEANT: &[(&str, &str)] = &[("cs-port", "s-port"), ("sc-port", "s-port")];

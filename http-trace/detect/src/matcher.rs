@@ -3,8 +3,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use super::field::Field;
 use super::rule::expr::{Expr, Glob, Literal, Relation, Test, TextTest};
 use super::view::{Value, View};
@@ -125,13 +123,7 @@ impl TextTest {
 impl Test {
     /// Whether an event's values of a field pass.
     pub fn holds(&self, field: &Field, view: &View<'_>) -> bool {
-        // Filters apply these tests to every event; no value has to be searched for.
         match (field, self) {
-            (Field::ClientIp, Test::Networks(of)) => return is_in(of, view.event.client_ip()),
-            (Field::ServerIp, Test::Networks(of)) => {
-                let ip = view.event.server.known_ip();
-                return ip.is_some_and(|ip| is_in(of, ip));
-            }
             // [`Field::Query`] also yields the path, which says nothing about the presence of a query.
             (Field::Query, Test::Present) => return view.target().query.is_some(),
             // A list in the table may be empty.
@@ -166,23 +158,11 @@ impl Test {
             Test::Number(comparison, wanted) => {
                 number(value).is_some_and(|n| comparison.holds(n, *wanted))
             }
-            Test::Networks(networks) => address(value).is_some_and(|ip| is_in(networks, ip)),
+            Test::Networks(networks) => {
+                address(value).is_some_and(|ip| networks.iter().any(|of| of.contains(&ip)))
+            }
         }
     }
-}
-
-fn is_in(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| match (network, ip) {
-        (IpNet::V4(network), IpAddr::V4(ip)) => {
-            let differs = network.addr().to_bits() ^ ip.to_bits();
-            differs.leading_zeros() >= network.prefix_len().into()
-        }
-        (IpNet::V6(network), IpAddr::V6(ip)) => {
-            let differs = network.addr().to_bits() ^ ip.to_bits();
-            differs.leading_zeros() >= network.prefix_len().into()
-        }
-        _ => false,
-    })
 }
 
 fn number(value: &Value<'_>) -> Option<f64> {

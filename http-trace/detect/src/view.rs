@@ -172,24 +172,6 @@ impl<'a> View<'a> {
             .flat_map(derived::cookie_lacks)
     }
 
-    /// Whether the event certainly has no value for a field, where this is cheap to tell.
-    pub fn lacks(&self, field: &Field) -> bool {
-        let event = self.event;
-        match field {
-            Field::Flags => event.flags.is_empty(),
-            Field::NoResponse => event.no_response.is_none(),
-            Field::EndpointKnown => self.context.endpoints.known.is_none(),
-            Field::BodyContent | Field::SniffedType => event.body_snippet.is_none(),
-            Field::SameSite => self.request_line(Known::REFERER).is_none(),
-            Field::ForwardedClient => {
-                let names = [Known::X_FORWARDED_FOR, Known::FORWARDED, Known::X_REAL_IP];
-                let headers = event.request.as_ref().map(|request| &request.headers);
-                !headers.is_some_and(|headers| names.iter().any(|name| headers.has(*name)))
-            }
-            _ => false,
-        }
-    }
-
     /// Passes the values of a field to `test` until one passes; returns whether one did.
     pub fn any(&self, field: &Field, test: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
         let event = self.event;

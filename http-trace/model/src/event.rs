@@ -47,116 +47,43 @@ pub struct Forwarded {
     pub port: Option<u16>,
 }
 
-/// Why a request (or connection attempt) has no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NoResponse {
-    /// The connection was reset.
-    Reset,
-    /// The connection was closed with FIN.
-    Closed,
-    /// No response within the configured time.
-    Timeout,
-    /// The SYN was not answered.
-    Unreachable,
-    /// The SYN was answered by RST.
-    Refused,
-    /// The answer is not a response: a status line without a valid status code (RFC 9112 §4).
-    Unreadable,
-}
-
-impl NoResponse {
-    /// All variants.
-    pub const ALL: [NoResponse; 6] = [
-        NoResponse::Reset,
-        NoResponse::Closed,
-        NoResponse::Timeout,
-        NoResponse::Unreachable,
-        NoResponse::Refused,
-        NoResponse::Unreadable,
-    ];
-
-    /// Their names, in the order of `ALL`.
-    pub const NAMES: [&str; 6] = [
-        NoResponse::Reset.name(),
-        NoResponse::Closed.name(),
-        NoResponse::Timeout.name(),
-        NoResponse::Unreachable.name(),
-        NoResponse::Refused.name(),
-        NoResponse::Unreadable.name(),
-    ];
-
-    /// Name in records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            NoResponse::Reset => "reset",
-            NoResponse::Closed => "closed",
-            NoResponse::Timeout => "timeout",
-            NoResponse::Unreachable => "unreachable",
-            NoResponse::Refused => "refused",
-            NoResponse::Unreadable => "unreadable",
-        }
-    }
-
-    /// Looks up a variant by name.
-    pub fn named(name: &[u8]) -> Option<Self> {
-        let mut all = NoResponse::ALL.into_iter();
-        all.find(|why| why.name().as_bytes() == name)
+crate::named_enum! {
+    /// Why a request (or connection attempt) has no response.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum NoResponse {
+        /// The connection was reset.
+        Reset = "reset",
+        /// The connection was closed with FIN.
+        Closed = "closed",
+        /// No response within the configured time.
+        Timeout = "timeout",
+        /// The SYN was not answered.
+        Unreachable = "unreachable",
+        /// The SYN was answered by RST.
+        Refused = "refused",
+        /// The answer is not a response: a status line without a valid status code (RFC 9112 §4).
+        Unreadable = "unreadable",
     }
 }
 
-/// Part of a transaction that was not seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Missing {
-    /// The request: sent before tracing began, lost, or on another path.
-    Request,
-    /// Part of the head.
-    Headers,
-    /// Part of the body that framing needed.
-    Body,
-    /// The end of the message, when the event was written.
-    End,
-    /// The process that sent, on a socket of this host.
-    Process,
-    /// The name of its container.
-    Container,
-    /// The names of its pod.
-    Orchestrator,
-}
-
-impl Missing {
-    /// All variants.
-    pub const ALL: [Missing; 7] = [
-        Missing::Request,
-        Missing::Headers,
-        Missing::Body,
-        Missing::End,
-        Missing::Process,
-        Missing::Container,
-        Missing::Orchestrator,
-    ];
-
-    /// Their names, in the order of `ALL`.
-    pub const NAMES: [&str; 7] = [
-        Missing::Request.name(),
-        Missing::Headers.name(),
-        Missing::Body.name(),
-        Missing::End.name(),
-        Missing::Process.name(),
-        Missing::Container.name(),
-        Missing::Orchestrator.name(),
-    ];
-
-    /// Name in events and rules.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Missing::Request => "request",
-            Missing::Headers => "headers",
-            Missing::Body => "body",
-            Missing::End => "end",
-            Missing::Process => "process",
-            Missing::Container => "container",
-            Missing::Orchestrator => "orchestrator",
-        }
+crate::named_enum! {
+    /// Part of a transaction that was not seen.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Missing {
+        /// The request: sent before tracing began, lost, or on another path.
+        Request = "request",
+        /// Part of the head.
+        Headers = "headers",
+        /// Part of the body that framing needed.
+        Body = "body",
+        /// The end of the message, when the event was written.
+        End = "end",
+        /// The process that sent, on a socket of this host.
+        Process = "process",
+        /// The name of its container.
+        Container = "container",
+        /// The names of its pod.
+        Orchestrator = "orchestrator",
     }
 }
 
@@ -214,54 +141,22 @@ pub mod oddity {
     }
 }
 
-/// How a response's body ended (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BodyEnd {
-    /// No body: 1xx, 204, 304, or the response to HEAD.
-    None,
-    /// After Content-Length bytes.
-    Length,
-    /// With the last chunk and its trailers.
-    Chunked,
-    /// With the connection's close by FIN.
-    Close,
-    /// By a reset, or a close before the declared length.
-    Cut,
-    /// The connection became a tunnel (CONNECT) or another protocol (101).
-    Tunnel,
-}
-
-impl BodyEnd {
-    /// All variants.
-    pub const ALL: [BodyEnd; 6] = [
-        BodyEnd::None,
-        BodyEnd::Length,
-        BodyEnd::Chunked,
-        BodyEnd::Close,
-        BodyEnd::Cut,
-        BodyEnd::Tunnel,
-    ];
-
-    /// Their names, in the order of `ALL`.
-    pub const NAMES: [&str; 6] = [
-        BodyEnd::None.name(),
-        BodyEnd::Length.name(),
-        BodyEnd::Chunked.name(),
-        BodyEnd::Close.name(),
-        BodyEnd::Cut.name(),
-        BodyEnd::Tunnel.name(),
-    ];
-
-    /// Name in records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            BodyEnd::None => "none",
-            BodyEnd::Length => "length",
-            BodyEnd::Chunked => "chunked",
-            BodyEnd::Close => "close",
-            BodyEnd::Cut => "cut",
-            BodyEnd::Tunnel => "tunnel",
-        }
+crate::named_enum! {
+    /// How a response's body ended (RFC 9112 §6.3).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum BodyEnd {
+        /// No body: 1xx, 204, 304, or the response to HEAD.
+        None = "none",
+        /// After Content-Length bytes.
+        Length = "length",
+        /// With the last chunk and its trailers.
+        Chunked = "chunked",
+        /// With the connection's close by FIN.
+        Close = "close",
+        /// By a reset, or a close before the declared length.
+        Cut = "cut",
+        /// The connection became a tunnel (CONNECT) or another protocol (101).
+        Tunnel = "tunnel",
     }
 }
 
@@ -520,54 +415,22 @@ pub struct Loss {
 /// [`Loss::place`] of what crossed between an earlier run and this one, before this one traced.
 pub const NOT_RUNNING: &str = "not_running";
 
-/// What a [`Loss`] counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LossUnit {
-    /// Records that did not reach the host.
-    Records,
-    /// Payload bytes.
-    Bytes,
-    /// Events that were not written.
-    Events,
-    /// Connections that were not followed.
-    Flows,
-    /// Fragmented IP packets that were not reassembled.
-    Packets,
-    /// Occasions on which a hook may have missed packets.
-    Hooks,
-}
-
-impl LossUnit {
-    /// All variants.
-    pub const ALL: [LossUnit; 6] = [
-        LossUnit::Records,
-        LossUnit::Bytes,
-        LossUnit::Events,
-        LossUnit::Flows,
-        LossUnit::Packets,
-        LossUnit::Hooks,
-    ];
-
-    /// Their names, in the order of `ALL`.
-    pub const NAMES: [&str; 6] = [
-        LossUnit::Records.name(),
-        LossUnit::Bytes.name(),
-        LossUnit::Events.name(),
-        LossUnit::Flows.name(),
-        LossUnit::Packets.name(),
-        LossUnit::Hooks.name(),
-    ];
-
-    /// Name in records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            LossUnit::Records => "records",
-            LossUnit::Bytes => "bytes",
-            LossUnit::Events => "events",
-            LossUnit::Flows => "flows",
-            LossUnit::Packets => "packets",
-            LossUnit::Hooks => "hooks",
-        }
+crate::named_enum! {
+    /// What a [`Loss`] counts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum LossUnit {
+        /// Records that did not reach the host.
+        Records = "records",
+        /// Payload bytes.
+        Bytes = "bytes",
+        /// Events that were not written.
+        Events = "events",
+        /// Connections that were not followed.
+        Flows = "flows",
+        /// Fragmented IP packets that were not reassembled.
+        Packets = "packets",
+        /// Occasions on which a hook may have missed packets.
+        Hooks = "hooks",
     }
 }
 

@@ -12,6 +12,7 @@
 //!   readers, rules and documentation.
 //! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`]
 //!   formats numbers for people.
+//! - [`named`] defines enumerations whose variants have names.
 #![forbid(unsafe_code)]
 
 pub mod community;
@@ -21,6 +22,7 @@ pub mod field;
 pub mod fields;
 pub mod head;
 pub mod known;
+pub mod named;
 pub mod process;
 pub mod shown;
 pub mod target;

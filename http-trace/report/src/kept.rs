@@ -8,40 +8,20 @@ use crate::tally::{Tally, Total};
 /// Nanoseconds per day.
 pub const DAY_NS: u64 = 86_400_000_000_000;
 
-/// Subject of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The whole site on one day.
-    Total,
-    /// A service.
-    Service,
-    /// An endpoint, identified by method and template.
-    Endpoint,
-    /// A broken link; the key's `method` is the status.
-    Link,
-    /// An alert; the key's `path` is its id.
-    Alert,
-}
-
-impl Kind {
-    /// All kinds with their names.
-    pub const ALL: [(Kind, &str); 5] = [
-        (Kind::Total, "total"),
-        (Kind::Service, "service"),
-        (Kind::Endpoint, "endpoint"),
-        (Kind::Link, "link"),
-        (Kind::Alert, "alert"),
-    ];
-
-    /// Name.
-    pub const fn name(self) -> &'static str {
-        Kind::ALL[self as usize].1
-    }
-
-    /// Looks up a kind by name.
-    pub fn named(name: &str) -> Option<Kind> {
-        let mut all = Kind::ALL.into_iter();
-        all.find(|(_, known)| *known == name).map(|(kind, _)| kind)
+http_trace_model::named_enum! {
+    /// Subject of a row.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Kind {
+        /// The whole site on one day.
+        Total = "total",
+        /// A service.
+        Service = "service",
+        /// An endpoint, identified by method and template.
+        Endpoint = "endpoint",
+        /// A broken link; the key's `method` is the status.
+        Link = "link",
+        /// An alert; the key's `path` is its id.
+        Alert = "alert",
     }
 }
 
@@ -361,7 +341,7 @@ mod tests {
             let total = format!(r#"{{"timeline":{timeline},"lost":{},"times_ns":[{},{}],"left_out":{{"alerts":{}}}}}"#, n(4), n(5), n(6), n(7));
             let tally = format!(r#"{{"hits":{},"first_ns":{},"last_ns":{},"statuses":{{"200":{},"99":{}}},"times":[[{},{}],[3,{}]],"bytes":{},"bodies":{}}}"#, n(0), n(1), n(2), n(3), n(4), n(5), n(6) as u32, n(7) as u32, n(0), n(1) % 2);
             let mut inventory = Inventory::new(Options::default());
-            for (kind, _) in Kind::ALL {
+            for kind in Kind::ALL {
                 for json in [&total, &tally, &text, &n(0).to_string()] {
                     for _ in 0..3 {
                         if let Some(value) = Value::parse(kind, json) {

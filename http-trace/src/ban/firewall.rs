@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::nft::{Element, Set};
@@ -74,7 +73,6 @@ impl Firewall {
         let progress = Arc::new(Mutex::new(Progress::default()));
         let of_thread = Arc::clone(&progress);
         let work = move || {
-            priority::ordinary();
             #[cfg(target_os = "linux")]
             crate::privileges::hand_on();
             match set.prepare(reset) {
@@ -99,9 +97,7 @@ impl Firewall {
             }
             let _ = end.send(());
         };
-        thread::Builder::new()
-            .name("http-trace-ban".to_owned())
-            .spawn(work)
+        priority::spawn("http-trace-ban", work)
             .map_err(|error| format!("cannot start the ban thread: {error}"))?;
         is_ready.recv().map_err(|_| "the ban thread failed")??;
         Ok(Firewall {

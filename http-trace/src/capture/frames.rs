@@ -22,7 +22,7 @@ use super::pcapng::PcapNg;
 /// Maximum number of interface names that are assigned a number.
 const MAX_NAMES: usize = 1 << 16;
 
-/// Maximum number of problems kept for the summary; further ones are only counted.
+/// Maximum number of problems kept for the summary.
 const MAX_PROBLEMS: usize = 1000;
 
 /// One captured frame.
@@ -103,7 +103,6 @@ pub struct Frames {
     current: Option<usize>,
     names: Names,
     problems: Vec<CaptureError>,
-    problems_dropped: u64,
     skipped: Vec<PathBuf>,
     frames: u64,
     bytes: u64,
@@ -171,7 +170,6 @@ impl Frames {
             current: None,
             names: Names::default(),
             problems: Vec::new(),
-            problems_dropped: 0,
             skipped: Vec::new(),
             frames: 0,
             bytes: 0,
@@ -264,21 +262,15 @@ impl Frames {
             .slots
             .get(slot)
             .map_or_else(String::new, |s| s.file.to_string());
-        self.add_problem(CaptureError { file, problem });
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(CaptureError { file, problem });
+        }
     }
 
     /// Adds a problem that a later stage found in the current frame's file.
     pub(super) fn report_current(&mut self, problem: Problem) {
         if let Some(slot) = self.current {
             self.report(slot, problem);
-        }
-    }
-
-    fn add_problem(&mut self, error: CaptureError) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(error);
-        } else {
-            self.problems_dropped += 1;
         }
     }
 
@@ -392,11 +384,6 @@ impl Frames {
     /// Takes the problems found so far, so that they can be printed during reading.
     pub fn take_problems(&mut self) -> Vec<CaptureError> {
         std::mem::take(&mut self.problems)
-    }
-
-    /// Number of problems that were not kept.
-    pub fn problems_dropped(&self) -> u64 {
-        self.problems_dropped
     }
 
     /// Files in folders that were skipped because they are not captures.

@@ -9,7 +9,7 @@ use bytemuck::Zeroable;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::{self, Encap, Found, LinkType, More, Segment, Skip, WalkOptions};
 
-use super::error::{CaptureError, Problem};
+use super::error::Problem;
 use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
@@ -77,7 +77,8 @@ impl ReplayCounts {
 /// The records of captures.
 #[derive(Debug)]
 pub struct Replay {
-    frames: Frames,
+    /// The frames, with their problems, interfaces and files.
+    pub frames: Frames,
     options: WalkOptions,
     fragments: Fragments,
     /// The next packet of the current frame, if it aggregates several.
@@ -98,7 +99,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Reads files, folders and `-`. Errors are in [`Replay::problems`].
+    /// Reads files, folders and `-`. Errors are in [`Frames::problems`].
     pub fn open(paths: &[PathBuf], options: ReplayOptions) -> Self {
         Replay::new(Frames::open(paths), options)
     }
@@ -263,34 +264,9 @@ impl Replay {
         }
     }
 
-    /// The interface name for a number in [`RecordHeader::interfaces`].
-    pub fn interface_name(&self, number: u32) -> Option<&Arc<str>> {
-        self.frames.interface_name(number)
-    }
-
     /// The encapsulation for a number in [`RecordHeader::encap`].
     pub fn encap(&self, number: u32) -> Option<&Encap> {
         self.encaps.by_number.get(number.checked_sub(1)? as usize)
-    }
-
-    /// Problems of the captures, in the order found.
-    pub fn problems(&self) -> &[CaptureError] {
-        self.frames.problems()
-    }
-
-    /// Takes the problems found so far, so that they can be printed during reading.
-    pub fn take_problems(&mut self) -> Vec<CaptureError> {
-        self.frames.take_problems()
-    }
-
-    /// Files in folders that are not captures.
-    pub fn skipped_files(&self) -> &[PathBuf] {
-        self.frames.skipped()
-    }
-
-    /// Bytes of the files that were read, as they are stored, and of how many, as far as that is known.
-    pub fn progress(&self) -> (u64, Option<u64>) {
-        self.frames.progress()
     }
 
     /// What the frames held.

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use http_trace_detect::tune::Tuning;
@@ -299,20 +301,14 @@ fn cut(shape: Shape, text: &str) -> Vec<String> {
 
 /// The mode of a file that is writable by others than its owner: they could choose the commands that run.
 fn writable_by_others(path: &Path) -> Option<u32> {
-    #[cfg(unix)]
-    if let Ok(about) = std::fs::metadata(path)
-        && about.is_file()
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        return Some(about.permissions().mode() & 0o7777).filter(|mode| mode & 0o022 != 0);
-    }
-    let _ = path;
-    None
+    let about = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+    Some(about.permissions().mode() & 0o7777).filter(|mode| mode & 0o022 != 0)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::ffi::OsStringExt as _;
 
     use super::*;
     use crate::config::KEYS;
@@ -331,10 +327,8 @@ mod tests {
         file
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_file_that_others_can_write_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
         let file = file("quiet = true\n");
         for (mode, refused) in [(0o600, false), (0o644, false), (0o664, true), (0o602, true)] {
             let permissions = std::fs::Permissions::from_mode(mode);
@@ -428,14 +422,10 @@ mod tests {
                 "HTTP_TRACE_SOMETHING_ELSE ignored: unknown setting",
             ]
         );
-        #[cfg(unix)]
-        {
-            use std::os::unix::ffi::OsStringExt as _;
-            let odd = OsString::from_vec(b"caf\xe9".to_vec());
-            let (settings, said) = environment(KEYS, [("HTTP_TRACE_HOST".into(), odd)].into_iter());
-            assert!(settings.is_empty());
-            assert!(said[0].starts_with("HTTP_TRACE_HOST ignored: its value is not UTF-8"));
-        }
+        let odd = OsString::from_vec(b"caf\xe9".to_vec());
+        let (settings, said) = environment(KEYS, [("HTTP_TRACE_HOST".into(), odd)].into_iter());
+        assert!(settings.is_empty());
+        assert!(said[0].starts_with("HTTP_TRACE_HOST ignored: its value is not UTF-8"));
     }
 
     #[test]

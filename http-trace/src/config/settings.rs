@@ -8,18 +8,20 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_trace_common::config::{PortRange, Snippet};
 use http_trace_common::record::Hook;
 use http_trace_detect::rule::Level;
 use http_trace_detect::tune::Tuning;
+use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::value::{self, boolean};
 use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
-use super::types::{AlsoRedacted, Emit, FramingChoice, KnownFile, Source, TcChoice};
+use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcMode};
 use super::values::{self, negatable, path, text, word};
 use crate::ban::nft::Set;
 use crate::enrich::choice::{ApiServer, CriSocket};
@@ -162,7 +164,7 @@ settings! {
         disable_rule: Vec<Pattern> = list("ID").reloads(), |t| Pattern::parse(t, false);
         /// File of known endpoints, one per line: METHOD HOST PATH (`report --as allow` writes one);
         /// successful responses from others raise an alert
-        known: Option<KnownFile> = one("FILE").reloads(), values::known_endpoints;
+        known: Option<Arc<KnownEndpoints>> = one("FILE").reloads(), values::known_endpoints;
         /// A path template for reports and rules: '/users/{name}'
         template: Vec<String> = whole("PATH").reloads(), values::template;
         /// Disable the built-in rules
@@ -288,7 +290,7 @@ settings! {
         /// (`http_trace_endpoint_responses_total`), at most 512 endpoints, then `_OTHER`
         metric_templates: bool = one("BOOL").default("false").no_option(), boolean;
         /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
-        tc: TcChoice = one("MODE").default("auto").no_option(), word;
+        tc: TcMode = one("MODE").default("auto").no_option(), word;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it
         framing: FramingChoice = one("MODE").default("auto").no_option(), word;
         /// name of this Kubernetes node; default: the host name

@@ -1,9 +1,7 @@
 //! Setting types that belong to no stage.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use http_trace_model::endpoint::KnownEndpoints;
 use serde::Deserialize;
 
 use super::key::runs;
@@ -45,10 +43,11 @@ pub enum Emit {
 }
 
 /// How the programs of `--hook tc` are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TcChoice {
+pub enum TcMode {
     /// With TCX where the kernel has it (Linux 6.6).
+    #[default]
     Auto,
     /// To a clsact qdisc, as on kernels before 6.6.
     Clsact,
@@ -70,11 +69,4 @@ pub enum FramingChoice {
 pub enum AlsoRedacted {
     /// Personal data.
     Personal,
-}
-
-/// The endpoint list of `--known`.
-#[derive(Clone, Debug)]
-pub struct KnownFile {
-    /// The parsed list.
-    pub endpoints: Arc<KnownEndpoints>,
 }

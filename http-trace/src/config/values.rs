@@ -14,7 +14,6 @@ use http_trace_model::value;
 use ipnet::IpNet;
 use serde::de::{self, DeserializeOwned, IntoDeserializer as _};
 
-use super::types::KnownFile;
 use crate::select::{Choice, Statuses};
 use crate::sink::HeaderChoice;
 use crate::text::Escaped;
@@ -151,13 +150,11 @@ pub(super) fn level(text: &str) -> Result<Level, &'static str> {
 }
 
 /// Reads a file of known endpoints.
-pub(super) fn known_endpoints(path: &str) -> Result<KnownFile, String> {
+pub(super) fn known_endpoints(path: &str) -> Result<Arc<KnownEndpoints>, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("a readable file ({error})"))?;
     let endpoints = KnownEndpoints::parse(&text, |bytes| Escaped(bytes).to_string());
-    let endpoints = endpoints.map_err(|wrong| format!("a list of endpoints; {wrong}"))?;
-    Ok(KnownFile {
-        endpoints: Arc::new(endpoints),
-    })
+    let endpoints = endpoints.map_err(|wrong| format!("a list of endpoints; {wrong}"));
+    endpoints.map(Arc::new)
 }
 
 /// A path template.

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use http_trace_model::process::{Container, Pod};
 
 use super::choice::CriSocket;
 use super::directory::{Directory, Named};
-use super::grpc;
+use crate::grpc;
 use crate::priority;
 use crate::privileges::{self, CapabilitySet};
 
@@ -72,9 +71,7 @@ impl Cri {
             answers: answers.clone(),
             say,
         };
-        thread::Builder::new()
-            .name("cri".to_owned())
-            .spawn(move || worker.work(&asked))?;
+        priority::spawn("cri", move || worker.work(&asked))?;
         Ok(Some(Cri {
             questions,
             answers,
@@ -113,7 +110,6 @@ struct Worker {
 
 impl Worker {
     fn work(&self, asked: &Receiver<Box<str>>) {
-        priority::ordinary();
         // Needed only by the thread that reads files; giving it up here is a precaution.
         let _ = privileges::give_up(CapabilitySet::DAC_READ_SEARCH);
         let mut rests_until = None;
@@ -168,7 +164,8 @@ pub fn ask(socket: &Path, id: &str, deadline: Instant) -> io::Result<Option<Name
     let mut message = vec![0x0a, id.len().min(127) as u8];
     message.extend_from_slice(&id.as_bytes()[..id.len().min(127)]);
     let answer = grpc::call(socket, STATUS, &message, deadline)?;
-    Ok(answer.and_then(|answer| status(&answer, id)))
+    let is_ok = answer.code == grpc::code::OK;
+    Ok(status(&answer.message, id).filter(|_| is_ok))
 }
 
 /// Parses a `ContainerStatusResponse`; `None` if it is about another container.
@@ -257,6 +254,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixListener;
+    use std::thread;
 
     use super::*;
 
@@ -295,19 +293,7 @@ mod tests {
         out
     }
 
-    fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-        let length = (payload.len() as u32).to_be_bytes();
-        let head = [
-            length[1], length[2], length[3], kind, flags, 0, 0, 0, stream,
-        ];
-        [&head[..], payload].concat()
-    }
-
-    fn message(body: &[u8]) -> Vec<u8> {
-        [&[0][..], &(body.len() as u32).to_be_bytes(), body].concat()
-    }
-
-    /// Queries a server that sends these bytes, then waits or closes.
+    /// Queries a server that sends these bytes and waits, or closes.
     fn said(bytes: Vec<u8>, waits: bool) -> io::Result<Option<Named>> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("cri.sock");
@@ -324,57 +310,68 @@ mod tests {
         result
     }
 
+    /// Queries a runtime that answers with this message and status.
+    fn answered(message: &[u8], status: &'static str) -> io::Result<Option<Named>> {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("cri.sock");
+        let listener = UnixListener::bind(&socket)?;
+        listener.set_nonblocking(true)?;
+        let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+        let body = [&[0][..], &length, message].concat();
+        let server = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let listener = tokio::net::UnixListener::from_std(listener)?;
+                let (stream, _) = listener.accept().await?;
+                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    assert_eq!(request.uri().path(), STATUS);
+                    let response = http::Response::new(());
+                    let mut stream = respond.send_response(response, false).expect("open");
+                    stream.send_data(body.clone().into(), false).expect("open");
+                    let status = http::HeaderValue::from_static(status);
+                    let name = http::HeaderName::from_static("grpc-status");
+                    let _ = stream.send_trailers([(name, status)].into_iter().collect());
+                }
+                io::Result::Ok(())
+            })
+        });
+        let result = ask(&socket, ID, Instant::now() + Duration::from_secs(5));
+        let _ = server.join();
+        result
+    }
+
     #[test]
-    fn a_container_is_named_however_the_answer_is_cut() {
-        let whole = message(&answer(ID));
-        let (first, second) = whole.split_at(20);
-        let padded = [&[3][..], second, &[0; 3]].concat();
-        for frames in [
-            vec![frame(4, 0, 0, &[]), frame(0, 1, 1, &whole)],
-            vec![
-                frame(4, 0, 0, &[0, 3, 0, 0, 0, 9]),
-                frame(8, 0, 0, &[0, 0, 9, 9]),
-                frame(1, 4, 1, &[0x88]),
-                frame(0, 0, 1, first),
-                frame(6, 0, 0, b"12345678"),
-                frame(0, 8, 1, &padded),
-                frame(1, 5, 1, b"trailers"),
-            ],
-        ] {
-            let named = said(frames.concat(), true)
-                .expect("an answer")
-                .expect("it is known");
-            assert_eq!(named.container.name.as_deref(), Some("app"));
-            assert_eq!(named.container.image.as_deref(), Some("web:1"));
-            assert_eq!(named.pod.map(|pod| pod.uid).as_deref(), Some("u1"));
-        }
+    fn a_container_is_named() {
+        let named = answered(&answer(ID), "0")
+            .expect("an answer")
+            .expect("it is known");
+        assert_eq!(named.container.name.as_deref(), Some("app"));
+        assert_eq!(named.container.image.as_deref(), Some("web:1"));
+        assert_eq!(named.pod.map(|pod| pod.uid).as_deref(), Some("u1"));
     }
 
     #[test]
     fn what_answers_badly_names_nothing() {
-        let settings = frame(4, 0, 0, &[]);
         for (bytes, waits) in [
-            (settings.clone(), true),
-            (settings.clone(), false),
+            (Vec::new(), false),
             (Vec::new(), true),
             (vec![0xff; 64], false),
-            (frame(0, 1, 1, &message(&answer(ID))[..50]), true),
-            (frame(7, 0, 0, &[0; 8]), true),
-            (frame(3, 0, 1, &[0; 4]), true),
-            (frame(0, 9, 1, &[200, 1]), true),
         ] {
             let begun = Instant::now();
             assert!(said(bytes.clone(), waits).is_err(), "{bytes:?}");
             assert!(begun.elapsed() < Duration::from_secs(5));
         }
-        for bytes in [
-            // NOT_FOUND in the trailers.
-            frame(1, 5, 1, b"grpc-status 5"),
-            frame(0, 1, 1, &message(&answer(&ID.replace('a', "b")))),
-            frame(0, 1, 1, &message(&[0xff; 30])),
-            frame(0, 1, 1, &message(&[])),
+        for (message, status) in [
+            // NOT_FOUND
+            (answer(ID), "5"),
+            (answer(&ID.replace('a', "b")), "0"),
+            (vec![0xff; 30], "0"),
+            (Vec::new(), "0"),
         ] {
-            assert_eq!(said(bytes, true).expect("an answer"), None);
+            assert_eq!(answered(&message, status).expect("an answer"), None);
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Instant, SystemTime};
 
 use http_trace_common::sender::Sender;
@@ -58,7 +57,6 @@ impl Source {
         let (questions, asked) = sync_channel::<Question>(WAITING);
         let (answer, answers) = sync_channel(WAITING);
         let work = move || {
-            priority::ordinary();
             for Question(sender) in asked {
                 let asked_ns = now_ns();
                 let (began_ns, found) = look(&sender);
@@ -73,9 +71,7 @@ impl Source {
                 }
             }
         };
-        thread::Builder::new()
-            .name("attribution".to_owned())
-            .spawn(work)?;
+        priority::spawn("attribution", work)?;
         Ok(Source { questions, answers })
     }
 

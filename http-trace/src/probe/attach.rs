@@ -24,6 +24,7 @@ use super::loader::{Framing, LoadError, load_program, load_programs};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
+use crate::config::TcMode;
 use crate::enrich::cgroup;
 
 /// Minimum time between two moves of a program (ns), in case another program wants the same place.
@@ -71,16 +72,6 @@ fn causes(error: &dyn std::error::Error) -> String {
         below = cause.source();
     }
     text
-}
-
-/// How TC programs are attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TcMode {
-    /// TCX from Linux 6.6, clsact before.
-    #[default]
-    Auto,
-    /// clsact on any kernel.
-    Clsact,
 }
 
 /// All attachments. Dropping it detaches everything.

@@ -49,7 +49,7 @@ use http_trace_common::record::{Hook, Record, flag};
 use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use attach::{AttachError, Attached, TcMode};
+use attach::{AttachError, Attached};
 use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
@@ -63,6 +63,7 @@ use watch::Hidden;
 
 pub use sys::trim_heap;
 
+use crate::config::TcMode;
 use crate::own_sockets::OwnSockets;
 use crate::privileges::{self, CapabilitySet};
 

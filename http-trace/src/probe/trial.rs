@@ -6,10 +6,11 @@ use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::record::Hook;
 
-use super::attach::{Attached, TcMode};
+use super::attach::Attached;
 use super::interfaces::Interfaces;
 use super::loader::{self, Settings};
 use super::{framing_in_words, sys, tc};
+use crate::config::TcMode;
 
 /// Loads the programs of a hook, attaches them to lo in a new network namespace, and detaches them. Returns
 /// how they were attached. The cgroup hook is briefly attached to the host's root cgroup.

@@ -12,19 +12,18 @@ use crate::config::Config;
 use http_trace_model::shown::span;
 
 /// Runs the command; its output is appended to `out`.
-pub fn run(command: &Bans, out: &mut String) -> Ended {
-    let done = match command {
+///
+/// # Errors
+/// A message about the set.
+pub fn run(command: &Bans, out: &mut String) -> Result<Ended, String> {
+    match command {
         Bans::List { place, json } => list(place, *json, out),
         Bans::Lift {
             place,
             clients,
             all,
         } => lift(place, clients, *all, out),
-    };
-    done.unwrap_or_else(|why| {
-        say(&why);
-        Ended::CannotStart
-    })
+    }
 }
 
 fn list(place: &BanPlace, json: bool, out: &mut String) -> Result<Ended, String> {

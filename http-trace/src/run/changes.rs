@@ -36,18 +36,15 @@ impl Changes {
         let (changed, files) = (changes.changed.clone(), changes.files.clone());
         let now = move || stamp(&files.lock().unwrap_or_else(PoisonError::into_inner));
         let mut seen = Seen::new(now());
-        thread::Builder::new()
-            .name("config".into())
-            .spawn(move || {
-                priority::ordinary();
-                // Until the event loop has dropped its handle.
-                while Arc::strong_count(&changed) > 1 {
-                    thread::sleep(EVERY);
-                    if seen.is_new(now()) {
-                        changed.store(true, Ordering::Relaxed);
-                    }
+        priority::spawn("config", move || {
+            // Until the event loop has dropped its handle.
+            while Arc::strong_count(&changed) > 1 {
+                thread::sleep(EVERY);
+                if seen.is_new(now()) {
+                    changed.store(true, Ordering::Relaxed);
                 }
-            })?;
+            }
+        })?;
         Ok(changes)
     }
 

@@ -2,6 +2,7 @@
 //! Compares files, not names; changes nothing.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::capture::magic::{self, Kind};
@@ -15,7 +16,6 @@ use crate::state_file::inventory;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Identity {
     /// Device and inode.
-    #[cfg(unix)]
     Inode(u64, u64),
     /// Its path, or the path at which it will be created.
     Path(PathBuf),
@@ -144,16 +144,7 @@ fn outputs(config: &Config) -> Vec<Used> {
 /// The identity of an existing regular file.
 fn of_existing(path: &Path) -> Option<Identity> {
     let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        Some(Identity::Inode(about.dev(), about.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = about;
-        path.canonicalize().ok().map(Identity::Path)
-    }
+    Some(Identity::Inode(about.dev(), about.ino()))
 }
 
 /// The identity of a file that does not exist yet.

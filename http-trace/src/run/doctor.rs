@@ -15,7 +15,7 @@ use serde_json::json;
 use super::confine::confine;
 use super::exit::Ended;
 use super::limits::soft;
-use super::live::{nothing_readable, options, tc_mode, work};
+use super::live::{nothing_readable, options, work};
 use super::stop::Stop;
 use crate::cli::Doctor;
 use crate::config::Config;
@@ -91,7 +91,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
     kernel(config, &mut report);
     capabilities(config, &mut report);
     for hook in [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp] {
-        let (state, found) = match trial::try_hook(hook, tc_mode(config)) {
+        let (state, found) = match trial::try_hook(hook, config.tc) {
             Ok(how) => (State::Good, how),
             Err(why) if !config.hook.contains(&hook) => {
                 (State::Good, format!("not requested: {why}"))

@@ -1,5 +1,6 @@
 //! Exit status of a run, and printing on standard error.
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,6 +55,12 @@ pub fn clear_line(follows: bool) {
     if HAS_LINE.swap(follows, Ordering::Relaxed) {
         let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
     }
+}
+
+/// Prints why a run cannot start.
+pub fn cannot_start(why: impl Display) -> Ended {
+    say(&why.to_string());
+    Ended::CannotStart
 }
 
 /// What every line begins with.

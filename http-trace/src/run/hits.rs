@@ -1,16 +1,17 @@
 //! `http-trace rules hits`: the counts of each rule, from a state file. Redacts and escapes like every
 //! other output; counts nothing.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::exit::{Ended, say};
 use crate::cli::HitsFormat;
 use crate::redact::Secrets;
 use crate::sink::time::rfc3339;
 use crate::state_file::taken;
-use crate::text::terminal;
+use crate::text::columns::wrapped;
+use crate::text::{Escaped, terminal};
 use http_trace_detect::alert::Shown;
 use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
@@ -38,46 +39,33 @@ pub struct Asked<'a> {
 }
 
 /// Prints the hits in the state `path`, of one rule or of all, into `out`.
-pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Ended {
+///
+/// # Errors
+/// A message: the state cannot be used, or has no such rule.
+pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Result<(), String> {
     let name = path.display();
-    let bytes = match taken::read(path) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => {
-            say(&format!(
-                "{name} does not exist: a run with --state {name} creates it"
-            ));
-            return Ended::CannotStart;
-        }
-        Err(error) => {
-            say(&format!("the state {name} cannot be used: {error}"));
-            return Ended::CannotStart;
-        }
-    };
-    let seen = match hits(&bytes) {
-        Ok(seen) => seen,
-        Err(why) => {
-            say(&format!("the state {name} cannot be used: {why}"));
-            return Ended::CannotStart;
-        }
-    };
+    let useless = |why: &dyn Display| format!("the state {name} cannot be used: {why}");
+    let bytes = taken::read(path)
+        .map_err(|why| useless(&why))?
+        .ok_or_else(|| format!("{name} does not exist: a run with --state {name} creates it"))?;
+    let seen = hits(&bytes).map_err(|why| useless(&why))?;
     let mut rules: Vec<&OfRule> = seen.hits.all().iter().collect();
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     if let Some(id) = asked.rule {
         rules.retain(|of| of.id == id);
         if rules.is_empty() {
-            say(&format!(
+            return Err(format!(
                 "{name} has no rule '{id}': 'http-trace rules hits --state {name}' lists them"
             ));
-            return Ended::CannotStart;
         }
     }
     match asked.format {
         HitsFormat::Json => rules
             .iter()
             .for_each(|of| json_lines(of, asked.secrets, out)),
-        HitsFormat::Text => table(&rules, &seen, asked, asked.secrets, out),
+        HitsFormat::Text => table(&rules, &seen, asked, out),
     }
-    Ended::Done
+    Ok(())
 }
 
 /// The entities by falling count: their values by field, and their hits.
@@ -159,13 +147,7 @@ fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
 }
 
 /// One column per day, so that trends show; rules without hits are only named.
-fn table(
-    rules: &[&OfRule],
-    seen: &Seen,
-    asked: Asked<'_>,
-    secrets: Option<&Secrets>,
-    out: &mut String,
-) {
+fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
     let (hit, silent): (Vec<&OfRule>, Vec<&OfRule>) =
         rules.iter().partition(|of| of.tally.count > 0);
     let last_hit = hit.iter().map(|of| of.tally.last_ns).max().unwrap_or(0);
@@ -186,7 +168,7 @@ fn table(
         terminal(&mut name, of.id.as_bytes());
         rows.push(row(name, &of.tally, &days));
         let most = asked.rule.map_or(ENTITIES, |_| usize::MAX);
-        for (values, tally) in entities(of, secrets).into_iter().take(most) {
+        for (values, tally) in entities(of, asked.secrets).into_iter().take(most) {
             rows.push(row(format!("  {}", entity(&values)), tally, &days));
         }
         more.push((rows.len(), of.entities.len().saturating_sub(most)));
@@ -199,27 +181,14 @@ fn table(
         if !hit.is_empty() {
             out.push('\n');
         }
-        out.push_str("no hits:");
-        write_wrapped(&silent, out);
+        let ids = silent
+            .iter()
+            .map(|of| Escaped(of.id.as_bytes()).to_string());
+        let ids: Vec<String> = ids.collect();
+        out.push_str("no hits:\n  ");
+        out.push_str(&wrapped(&ids.join(" "), 80, 2, 2));
+        out.push('\n');
     }
-}
-
-/// Ids, wrapped at 80 columns.
-fn write_wrapped(rules: &[&OfRule], out: &mut String) {
-    let mut column = usize::MAX;
-    for of in rules {
-        let mut id = String::new();
-        terminal(&mut id, of.id.as_bytes());
-        let width = id.chars().count() + 1;
-        if column.saturating_add(width) > 80 {
-            out.push_str("\n ");
-            column = 1;
-        }
-        out.push(' ');
-        out.push_str(&id);
-        column += width;
-    }
-    out.push('\n');
 }
 
 fn header(days: &[u32]) -> Vec<String> {

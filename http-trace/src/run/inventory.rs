@@ -12,32 +12,25 @@ use crate::text::{Escaped, lines_for_terminal};
 use http_trace_report::{Form, Options};
 
 /// Writes the report in the format and to the place of the last `--output report`.
-pub fn run(config: &Config) -> Ended {
-    if let Err(why) = super::check(config) {
-        say(&why);
-        return Ended::CannotStart;
-    }
+///
+/// # Errors
+/// A message about why there is no report.
+pub fn run(config: &Config) -> Result<Ended, String> {
+    super::check(config)?;
     let output = config
         .output
         .iter()
         .rev()
         .find(|of| of.format == Format::REPORT);
     let (Some(state), Some(output)) = (&config.state, output) else {
-        say("give --state FILE to report its inventory");
-        return Ended::CannotStart;
+        return Err("give --state FILE to report its inventory".to_owned());
     };
     let options = Options {
         endpoints: config.endpoints(),
         unseen_ns: output.report.unseen_ns,
         shown: |bytes| Escaped(bytes).to_string(),
     };
-    let report = match read(state, options) {
-        Ok(inventory) => inventory.report(),
-        Err(why) => {
-            say(&why);
-            return Ended::CannotStart;
-        }
-    };
+    let report = read(state, options)?.report();
     let form = output.report.form.unwrap_or(Form::Table);
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
@@ -52,13 +45,13 @@ pub fn run(config: &Config) -> Ended {
         _ if is_terminal => put(lines_for_terminal(&text).as_bytes()),
         _ => put(text.as_bytes()),
     };
-    match written {
+    Ok(match written {
         Ok(()) => Ended::Done,
         Err(why) => {
             say(&format!("cannot write the report: {why}"));
             Ended::Lossy
         }
-    }
+    })
 }
 
 /// Writes to standard output; a closed pipe is not an error.

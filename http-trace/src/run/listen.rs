@@ -63,12 +63,7 @@ impl Listener {
             ready: AtomicBool::new(false),
         });
         let shared = health.clone();
-        thread::Builder::new()
-            .name("listen".to_owned())
-            .spawn(move || {
-                priority::ordinary();
-                accept(&listener, &ask, &shared);
-            })?;
+        priority::spawn("listen", move || accept(&listener, &ask, &shared))?;
         Ok(Listener {
             questions,
             health,

@@ -10,12 +10,12 @@ use http_trace_common::record::Hook;
 use http_trace_model::event::Loss;
 
 use super::confine::confine;
-use super::exit::{Ended, Reading, say};
+use super::exit::{Ended, Reading, cannot_start, say};
 use super::listen::Listener;
 use super::service::Service;
 use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
-use crate::config::{Config, FramingChoice, TcChoice};
+use crate::config::{Config, FramingChoice};
 use crate::engine::Engine;
 #[cfg(not(feature = "kubernetes"))]
 use crate::enrich::choice::ApiServer;
@@ -34,7 +34,6 @@ use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 use crate::privileges::{self, CapabilitySet};
-use crate::probe::attach::TcMode;
 use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
 use crate::probe::log::Say;
@@ -61,33 +60,22 @@ const NOTHING_READABLE: Duration = Duration::from_secs(5);
 const NAMED_INTERFACES: usize = 8;
 
 /// Traces until `stop`, `--duration`, or an output limit.
-pub fn run(config: &Config, stop: &Stop) -> Ended {
+///
+/// # Errors
+/// The exit status, if it cannot start; the cause has been printed.
+pub fn run(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(trace(config, stop)),
-        Err(error) => cannot_start(&format!("cannot start the async runtime: {error}")),
-    }
+        .build()
+        .map_err(|error| cannot_start(format!("cannot start the async runtime: {error}")))?;
+    runtime.block_on(trace(config, stop))
 }
 
-fn cannot_start(why: &str) -> Ended {
-    say(why);
-    Ended::CannotStart
-}
-
-async fn trace(config: &Config, stop: &Stop) -> Ended {
+async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let own = OwnSockets::default();
     // Excluded as long as this value lives: until the end of the run.
-    let excluded: Result<Vec<Excluded>, _> = config
-        .own_endpoints
-        .iter()
-        .map(|endpoint| own.exclude(*endpoint))
-        .collect();
-    let _excluded = match excluded {
-        Ok(excluded) => excluded,
-        Err(error) => return cannot_start(&error.to_string()),
-    };
+    let excluded = config.own_endpoints.iter().map(|at| own.exclude(*at));
+    let _excluded: Vec<Excluded> = excluded.collect::<Result<_, _>>().map_err(cannot_start)?;
     // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
     let (ready, loaded) = std::thread::scope(|scope| {
         let ready = scope.spawn(|| Ready::new(config));
@@ -95,15 +83,8 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             .and_then(|options| Probe::start(options).map_err(|error| error.to_string()));
         (ready.join(), loaded)
     });
-    let ready = match ready {
-        Ok(Ok(ready)) => ready,
-        Ok(Err(ended)) => return ended,
-        Err(panic) => std::panic::resume_unwind(panic),
-    };
-    let (mut probe, notices) = match loaded {
-        Ok(started) => started,
-        Err(why) => return cannot_start(&why),
-    };
+    let ready = ready.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let (mut probe, notices) = loaded.map_err(cannot_start)?;
     let traces_since_ns = probe.clock.now_ns();
     let traced = probe.traced_interfaces();
     if traced.is_empty() {
@@ -113,7 +94,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
             .iter()
             .any(|glob| glob.contains(['*', '?', '[']))
         {
-            return Ended::CannotStart;
+            return Err(Ended::CannotStart);
         }
     }
     if !priority::raise() && !config.quiet {
@@ -135,29 +116,20 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
         needs |= CapabilitySet::NET_ADMIN;
     }
     let names = names_containers(config, &probe);
-    if let Err(why) = confine(config, needs | names) {
-        return cannot_start(&why);
-    }
+    confine(config, needs | names).map_err(cannot_start)?;
     let attribution = attribute(config, &mut probe);
-    if let Err(error) = privileges::give_up(names) {
-        return cannot_start(&format!("cannot drop capabilities: {error}"));
-    }
-    let mut session = match Session::open(config, stop, ready, WhenFull::Drop, &own) {
-        Ok(session) => session,
-        Err(ended) => return ended,
-    };
+    privileges::give_up(names)
+        .map_err(|error| cannot_start(format!("cannot drop capabilities: {error}")))?;
+    let mut session = Session::open(config, stop, ready, WhenFull::Drop, &own)?;
     if let Some((attribution, directory)) = attribution {
         follow_pods(config, &directory, &own);
-        session.engine.attribute(attribution);
+        session.engine.stages.attribution = Some(attribution);
     }
-    let listener = match config
-        .listen
-        .map(|at| Listener::open(at, &own).map_err(|why| (at, why)))
-    {
-        Some(Ok(listener)) => Some(listener),
-        Some(Err((at, why))) => return cannot_start(&format!("cannot listen at {at}: {why}")),
-        None => None,
+    let listen = |at| {
+        let listener = Listener::open(at, &own);
+        listener.map_err(|why| cannot_start(format!("cannot listen at {at}: {why}")))
     };
+    let listener = config.listen.map(listen).transpose()?;
     started(config, &start_line(&config.hook, &traced));
     if !traced.is_empty() {
         for name in unmatched(config, &traced) {
@@ -237,7 +209,7 @@ async fn trace(config: &Config, stop: &Stop) -> Ended {
     while work(&mut probe, &mut session.engine) == Next::Go && probe.has_more() {}
     let lines = probe_lines(&probe, config.verbose > 0);
     drop(probe);
-    session.finish(lines, Reading::Whole)
+    Ok(session.finish(lines, Reading::Whole))
 }
 
 /// Capabilities kept only by the thread that names containers, where the agent is not root: the files of
@@ -343,23 +315,16 @@ pub(super) fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
 
 /// Counters of the programs and resource usage of the process, for `/metrics`.
 fn numbers(probe: &Probe) -> Vec<Number> {
-    let mut numbers: Vec<Number> = Counter::ALL
-        .iter()
-        .map(|counter| Number {
-            name: "http_trace_kernel_total",
-            meaning: "Counters of the eBPF programs, by name.",
-            label: Some(("counter", counter.name())),
-            value: probe.counters.get(*counter) as f64,
-        })
-        .collect();
-    let plain = |name, meaning, value| Number {
-        name,
-        meaning,
-        label: None,
-        value,
-    };
+    let counters = Counter::ALL.iter();
+    let mut numbers: Vec<Number> = Number::each(
+        "http_trace_kernel_total",
+        "Counters of the eBPF programs, by name.",
+        "counter",
+        counters.map(|counter| (counter.name(), probe.counters.get(*counter))),
+    )
+    .collect();
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    numbers.push(plain(
+    numbers.push(Number::plain(
         "process_cpu_seconds_total",
         "CPU time of the agent.",
         used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
@@ -371,18 +336,18 @@ fn numbers(probe: &Probe) -> Vec<Number> {
         .nth(1)
         .and_then(|pages| pages.parse::<f64>().ok());
     if let Some(pages) = pages {
-        numbers.push(plain(
+        numbers.push(Number::plain(
             "process_resident_memory_bytes",
             "Resident memory of the agent.",
             pages * rustix::param::page_size() as f64,
         ));
     }
-    numbers.push(Number {
-        name: "http_trace_build_info",
-        meaning: "Always 1, with the version of the agent.",
-        label: Some(("version", env!("CARGO_PKG_VERSION"))),
-        value: 1.0,
-    });
+    numbers.extend(Number::each(
+        "http_trace_build_info",
+        "Always 1, with the version of the agent.",
+        "version",
+        [(env!("CARGO_PKG_VERSION"), 1)],
+    ));
     numbers
 }
 
@@ -451,20 +416,12 @@ pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, Strin
     Ok(Options {
         hooks: config.hook.clone(),
         interfaces: wanted,
-        tc_mode: tc_mode(config),
+        tc_mode: config.tc,
         host_framing: config.framing == FramingChoice::Host,
         settings,
         own,
         say: (config.verbose > 1).then_some(say as Say),
     })
-}
-
-/// The TC attach mode.
-pub(super) const fn tc_mode(config: &Config) -> TcMode {
-    match config.tc {
-        TcChoice::Clsact => TcMode::Clsact,
-        TcChoice::Auto => TcMode::Auto,
-    }
 }
 
 fn no_interface(config: &Config) -> String {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::exit::{Ended, say};
+use super::exit::{Ended, cannot_start, say};
 use crate::config::Config;
 use crate::engine::{self, Choices, Engine};
 use crate::priority;
@@ -71,8 +71,8 @@ impl Rules {
         loaded.said.iter().for_each(|line| say(line));
         if config.tries_rules && !set.correlations.iter().any(|c| c.alerts) {
             let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
-            say(&format!("no rule to test in {}", of.join(", ")));
-            return Err(Ended::CannotStart);
+            let of = of.join(", ");
+            return Err(cannot_start(format!("no rule to test in {of}")));
         }
         if loaded.unknown_chosen {
             // The run would never write anything.
@@ -83,10 +83,9 @@ impl Rules {
             && !config.tries_rules
             && let Some(why) = hole_in_gate(&set, &loaded)
         {
-            say(&format!(
+            return Err(cannot_start(format!(
                 "{why}, so that --fail-on-alert could miss an alert"
-            ));
-            return Err(Ended::CannotStart);
+            )));
         }
         let rules = Rules {
             faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
@@ -127,7 +126,6 @@ impl Rules {
         if self.thread.is_none() && std::mem::take(&mut self.asked) {
             let (config, known) = (config.clone(), self.known.clone());
             let read = move || {
-                priority::ordinary();
                 let (config, said) = settings(config);
                 let (rules, mut loaded) = load(&config, &known);
                 loaded.said.splice(..0, said);
@@ -135,7 +133,7 @@ impl Rules {
                 let choices = Choices::of(&config);
                 (config, choices, prepared, loaded)
             };
-            match std::thread::Builder::new().name("rules".into()).spawn(read) {
+            match priority::spawn("rules", read) {
                 Ok(thread) => self.thread = Some(thread),
                 Err(error) => say(&format!(
                     "rules unchanged: cannot start a thread to read them: {error}"

@@ -51,7 +51,7 @@ impl Progress {
             return;
         }
         self.next = Instant::now() + EVERY;
-        let (bytes, total) = replay.progress();
+        let (bytes, total) = replay.frames.progress();
         let line = line(bytes, total, self.begun.elapsed());
         let columns = terminal_size_of(io::stderr()).map(|(columns, _)| columns.0.into());
         let line = fitted(&line, columns);

@@ -8,15 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exit::{Ended, Reading, say};
 use super::pipe::{self, Left, Shared};
-use super::session::{Ready, Session, reading, started};
+use super::session::{Session, reading, started};
 use super::stop::Stop;
 use crate::capture::error::shown;
 use crate::capture::magic::Kind;
 use crate::config::Config;
-use crate::own_sockets::OwnSockets;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
-use crate::sink::writer::WhenFull;
 use crate::summary::counted;
 use http_trace_model::shown::grouped;
 
@@ -24,14 +22,11 @@ use http_trace_model::shown::grouped;
 const NAMED_LINES: u64 = 10;
 
 /// Reads `paths` in order; `-` or an empty list is standard input.
-pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
-    let own = OwnSockets::default();
-    let session = Ready::new(config)
-        .and_then(|ready| Session::open(config, stop, ready, WhenFull::Wait, &own));
-    let session = match session {
-        Ok(session) => session,
-        Err(ended) => return ended,
-    };
+///
+/// # Errors
+/// The exit status, if it cannot start; the cause has been printed.
+pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
+    let session = Session::of_files(config, stop)?;
     let standard_input = [PathBuf::from("-")];
     let paths = if paths.is_empty() {
         &standard_input[..]
@@ -48,7 +43,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         read(&paths, shared, &stop_too, &of_reader);
     });
     let Some(session) = session else {
-        return Ended::Lossy;
+        return Ok(Ended::Lossy);
     };
     let read_so_far = lock(&read_so_far);
     let reading = match ended {
@@ -58,7 +53,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         _ if read_so_far.bad > 0 => Reading::Faulty,
         _ => Reading::Whole,
     };
-    session.finish(vec![read_so_far.line()], reading)
+    Ok(session.finish(vec![read_so_far.line()], reading))
 }
 
 fn lock(read_so_far: &Mutex<Read>) -> MutexGuard<'_, Read> {

@@ -6,15 +6,13 @@ use std::sync::Mutex;
 use super::exit::{Ended, Reading};
 use super::pipe::{self, Left, Shared};
 use super::progress::Progress;
-use super::session::{Ready, Session, reading, some_of, started};
+use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
 use crate::capture::error::Problem;
 use crate::capture::{Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::own_sockets::OwnSockets;
 use crate::sink::outlet::Next;
-use crate::sink::writer::WhenFull;
 use crate::summary::{counted, damaged};
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
@@ -47,14 +45,11 @@ struct Outcome {
 }
 
 /// Reads captures until their end, an output limit, or `stop`.
-pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
-    let own = OwnSockets::default();
-    let session = Ready::new(config)
-        .and_then(|ready| Session::open(config, stop, ready, WhenFull::Wait, &own));
-    let session = match session {
-        Ok(session) => session,
-        Err(ended) => return ended,
-    };
+///
+/// # Errors
+/// The exit status, if it cannot start; the cause has been printed.
+pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
+    let session = Session::of_files(config, stop)?;
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
@@ -67,7 +62,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         ..Outcome::default()
     });
     let Some(mut session) = session else {
-        return Ended::Lossy;
+        return Ok(Ended::Lossy);
     };
     if outcome.crowded > 0 {
         session.problem(format!(
@@ -81,7 +76,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Ended {
         false if outcome.failed => Reading::Faulty,
         false => Reading::Whole,
     };
-    session.finish(replay_lines(&outcome), reading)
+    Ok(session.finish(replay_lines(&outcome), reading))
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Outcome {
@@ -151,7 +146,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     }
     outcome.interrupted = stop.is_requested();
     outcome.counts = Some(replay.counts());
-    outcome.skipped_files = replay.skipped_files().to_vec();
+    outcome.skipped_files = replay.frames.skipped().to_vec();
     outcome
 }
 
@@ -175,7 +170,7 @@ impl Named {
     fn name(&mut self, header: &RecordHeader, replay: &Replay, engine: &mut Engine) {
         let interface = header.interfaces[0];
         if is_new(&mut self.interfaces, interface)
-            && let Some(name) = replay.interface_name(interface)
+            && let Some(name) = replay.frames.interface_name(interface)
         {
             engine.pipeline().set_interface(interface, name);
         }
@@ -205,7 +200,7 @@ fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
 /// Passes a segment through the filter, and what it ships to the engine.
 fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Engine) -> Next {
     let header = record.header;
-    if !engine.admits(header) {
+    if !engine.stages.admits(header) {
         return Next::Go;
     }
     // Segments that the filter drops still advance time, as the clock does live. A single time far ahead is
@@ -272,10 +267,10 @@ fn segment(header: &RecordHeader) -> Segment {
 
 /// Keeps read errors to be reported at the end.
 fn keep_problems(replay: &mut Replay, session: &mut Session, outcome: &mut Outcome) {
-    if replay.problems().is_empty() {
+    if replay.frames.problems().is_empty() {
         return;
     }
-    for problem in replay.take_problems() {
+    for problem in replay.frames.take_problems() {
         match &problem.problem {
             Problem::Open(error) if is_crowded(error) => outcome.crowded += 1,
             _ => session.problem(problem.to_string()),

@@ -17,8 +17,11 @@ use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
 use http_trace_detect::{builtin, load};
 
 /// Runs the command; standard output is appended to `out`.
-pub fn run(command: &Rules, out: &mut String) -> Ended {
-    match command {
+///
+/// # Errors
+/// A message about why it cannot start.
+pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
+    Ok(match command {
         Rules::List {
             paths,
             rules,
@@ -36,27 +39,18 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
         } => check(!no_builtin_rules, paths, out),
         Rules::Explain { id, paths } => {
             let (parsed, _, _) = parsed(true, paths);
-            match parsed.rules.find(id) {
-                Some(number) => {
-                    explain(&parsed.rules, number, out);
-                    Ended::Done
-                }
-                None => match builtin::filter(id) {
-                    Some(filter) => {
-                        out.push_str(&filter.text);
-                        Ended::Done
-                    }
-                    None => {
-                        let near = parsed.rules.nearest(id);
-                        let near =
-                            near.map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
-                        say(&format!(
-                            "unknown rule '{id}': 'http-trace rules list' lists the ids{near}"
-                        ));
-                        Ended::CannotStart
-                    }
-                },
+            if let Some(number) = parsed.rules.find(id) {
+                explain(&parsed.rules, number, out);
+            } else if let Some(filter) = builtin::filter(id) {
+                out.push_str(&filter.text);
+            } else {
+                let near = parsed.rules.nearest(id);
+                let near = near.map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
+                return Err(format!(
+                    "unknown rule '{id}': 'http-trace rules list' lists the ids{near}"
+                ));
             }
+            Ended::Done
         }
         Rules::Export { folder, .. } if folder.as_os_str() == "-" => {
             for (name, text) in builtin::FILES {
@@ -64,24 +58,17 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             }
             Ended::Done
         }
-        Rules::Export { folder, force } => match export(folder, *force) {
-            Ok(left) => {
-                for path in &left {
-                    say(&format!(
-                        "{} not overwritten: it exists with different content (--force replaces it)",
-                        path.display()
-                    ));
-                }
-                ended(left.is_empty())
-            }
-            Err(why) => {
+        Rules::Export { folder, force } => {
+            let left = export(folder, *force)
+                .map_err(|why| format!("cannot write rules to {}: {why}", folder.display()))?;
+            for path in &left {
                 say(&format!(
-                    "cannot write rules to {}: {why}",
-                    folder.display()
+                    "{} not overwritten: it exists with different content (--force replaces it)",
+                    path.display()
                 ));
-                Ended::CannotStart
             }
-        },
+            ended(left.is_empty())
+        }
         Rules::Hits {
             state,
             rule,
@@ -89,24 +76,20 @@ pub fn run(command: &Rules, out: &mut String) -> Ended {
             output,
             config,
         } => {
-            let secrets = match Config::load(Vec::new(), config.as_deref()).map(|c| c.secrets()) {
-                Ok(secrets) => secrets,
-                Err(error) => {
-                    say(&error.to_string());
-                    return Ended::CannotStart;
-                }
-            };
+            let config = Config::load(Vec::new(), config.as_deref());
+            let secrets = config.map_err(|error| error.to_string())?.secrets();
             let asked = hits::Asked {
                 rule: rule.as_deref(),
                 days: *days,
                 format: *output,
                 secrets: secrets.as_ref(),
             };
-            hits::run(state, asked, out)
+            hits::run(state, asked, out)?;
+            Ended::Done
         }
         // Started as a run by the main function.
         Rules::Test { .. } | Rules::Help { .. } => Ended::CannotStart,
-    }
+    })
 }
 
 const fn ended(well: bool) -> Ended {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::changes::Changes;
-use super::exit::{Ended, Reading, say};
+use super::exit::{Ended, Reading, cannot_start, say};
 use super::loading::Rules;
 use super::stop::Stop;
 use crate::ban::{Bans, Plan};
@@ -72,27 +72,24 @@ impl Session {
     ) -> Result<Self, Ended> {
         stop.watch();
         let Ready { rules, detector } = ready;
-        let mut engine = Engine::open(config, detector, when_full, own).map_err(|error| {
-            say(&error.to_string());
-            Ended::CannotStart
-        })?;
+        let mut engine = Engine::open(config, detector, when_full, own).map_err(cannot_start)?;
         if let Some(plan) = config.ban_plan() {
             let live = config.source == Source::Live;
             let line = bans_line(&plan, live);
-            let bans = Bans::open(plan, config.trusted(), live).map_err(|why| {
-                say(&format!("cannot ban clients: {why}"));
-                Ended::CannotStart
-            })?;
+            let bans = Bans::open(plan, config.trusted(), live)
+                .map_err(|why| cannot_start(format!("cannot ban clients: {why}")))?;
             if !config.quiet {
                 say(&line);
             }
-            engine.ban(bans);
+            engine.stages.exit.bans = Some(bans);
         }
-        let traced_until_ns = restore(config, &mut engine);
-        let changes = watch(config).map_err(|why| {
-            say(&format!("files cannot be watched: {why}"));
-            Ended::CannotStart
-        })?;
+        let traced_until_ns = restore(config, &mut engine).unwrap_or_else(|why| {
+            say(&why);
+            engine.note_unsaved();
+            None
+        });
+        let changes =
+            watch(config).map_err(|why| cannot_start(format!("files cannot be watched: {why}")))?;
         Ok(Session {
             config: config.clone(),
             engine,
@@ -102,6 +99,15 @@ impl Session {
             problems: Vec::new(),
             traced_until_ns,
         })
+    }
+
+    /// [`Session::open`] for files, which can wait for a slow output.
+    ///
+    /// # Errors
+    /// The exit status; the cause has been printed.
+    pub fn of_files(config: &Config, stop: &Stop) -> Result<Self, Ended> {
+        let (ready, own) = (Ready::new(config)?, OwnSockets::default());
+        Session::open(config, stop, ready, WhenFull::Wait, &own)
     }
 
     /// Whether the run was asked to stop.
@@ -268,63 +274,56 @@ pub fn started(config: &Config, from: &str) {
     }
 }
 
-/// Restores the file of `--state` and keeps it from now on. An unusable file is moved aside with a message;
-/// if that fails, it is left alone and nothing is kept. Returns until when earlier runs have traced, Unix ns.
-fn restore(config: &Config, engine: &mut Engine) -> Option<u64> {
-    let path = config.state.as_ref()?;
+/// Restores the file of `--state` and keeps it from now on. An unusable file is moved aside with a message.
+/// Returns until when earlier runs have traced, Unix ns.
+///
+/// # Errors
+/// Why no state is kept; the file is left alone.
+fn restore(config: &Config, engine: &mut Engine) -> Result<Option<u64>, String> {
+    let Some(path) = &config.state else {
+        return Ok(None);
+    };
     let name = path.display();
     let (taken, read) = Taken::take(path);
-    let read = match read {
-        Ok(None) => None,
+    let restored = match read {
         // Created by an earlier run but never written.
-        Ok(Some(bytes)) if bytes.is_empty() => None,
-        Ok(Some(bytes)) => match engine.restore(&bytes, now_ns(config)) {
+        Ok(bytes) if bytes.as_ref().is_none_or(Vec::is_empty) => Ok(None),
+        Ok(bytes) => match engine.restore(&bytes.unwrap_or_default(), now_ns(config)) {
             Err(BadSnapshot::NotOurs) => {
-                say(&format!(
+                return Err(format!(
                     "no state is kept in {name}: {}; name another file or remove this one",
                     BadSnapshot::NotOurs
                 ));
-                engine.note_unsaved();
-                return None;
             }
-            restored => Some(restored.map_err(|why| why.to_string())),
+            restored => restored.map(Some).map_err(|why| why.to_string()),
         },
-        Err(why) => Some(Err(why.to_string())),
+        Err(why) => Err(why.to_string()),
     };
     let Some(mut taken) = taken else {
-        let why = read.and_then(Result::err).unwrap_or_default();
-        say(&format!("no state is kept in {name}: {why}"));
-        engine.note_unsaved();
-        return None;
+        let why = restored.err().unwrap_or_default();
+        return Err(format!("no state is kept in {name}: {why}"));
     };
     let mut until_ns = None;
-    match read {
-        Some(Ok(restored)) => {
+    match restored {
+        Ok(Some(restored)) => {
             until_ns = Some(restored.until_ns).filter(|until_ns| *until_ns > 0);
             if !config.quiet {
                 say(&went_on(&name.to_string(), restored));
             }
         }
-        None => {}
-        Some(Err(why)) => match taken.move_aside() {
-            Ok(aside) => say(&format!(
-                "state {name} not used: {why}; moved to {}",
-                aside.display()
-            )),
-            Err(error) => {
-                say(&format!(
-                    "state {name} not used: {why}; it cannot be moved aside, so no state is kept: \
-                     {error}"
-                ));
-                engine.note_unsaved();
-                return None;
-            }
-        },
+        Ok(None) => {}
+        Err(why) => {
+            let not_used = format!("state {name} not used: {why}");
+            let aside = taken.move_aside().map_err(|error| {
+                format!("{not_used}; it cannot be moved aside, so no state is kept: {error}")
+            })?;
+            say(&format!("{not_used}; moved to {}", aside.display()));
+        }
     }
     engine.keep(Keeper::new(taken, config.state_interval, config.state_size));
     #[cfg(feature = "inventory")]
     keep_inventory(config, path, engine);
-    until_ns
+    Ok(until_ns)
 }
 
 /// Also keeps the inventory, unless the run only tests rules.
@@ -344,7 +343,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
     match InventoryKeeper::open(path.clone(), asked) {
         Ok((keeper, said)) => {
             said.iter().for_each(|line| say(line));
-            engine.keep_inventory(keeper);
+            engine.stages.exit.inventory = Some(keeper);
         }
         Err(why) => {
             say(&format!(

@@ -33,31 +33,22 @@ impl HeaderChoice {
     }
 }
 
-/// An OpenTelemetry signal sent to a collector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// One log record per event, alert and loss.
-    Logs,
-    /// One span per exchange.
-    Spans,
-    /// Histograms of durations, and counts, at intervals.
-    Metrics,
+http_trace_model::named_enum! {
+    /// An OpenTelemetry signal sent to a collector.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Signal {
+        /// One log record per event, alert and loss.
+        Logs = "logs",
+        /// One span per exchange.
+        Spans = "spans",
+        /// Histograms of durations, and counts, at intervals.
+        Metrics = "metrics",
+    }
 }
 
 impl Signal {
-    /// All variants.
-    pub const ALL: [Signal; 3] = [Signal::Logs, Signal::Spans, Signal::Metrics];
     /// Sent by default.
     pub const DEFAULT: [Signal; 2] = [Signal::Logs, Signal::Spans];
-
-    /// Name in `signals=`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Signal::Logs => "logs",
-            Signal::Spans => "spans",
-            Signal::Metrics => "metrics",
-        }
-    }
 }
 
 /// When `pretty` uses colours.

@@ -4,6 +4,9 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -325,30 +328,21 @@ pub fn parse_mode(text: &str) -> Option<u32> {
 fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {
     let mut options = File::options();
     options.append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-        if fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata)) {
-            options.custom_flags(libc::O_NONBLOCK);
-        }
-        match options.open(path) {
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(unread()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => return opened,
-        }
-        options.mode(mode.unwrap_or(0o600));
-        let made = options.create(true).open(path)?;
-        if let Some(mode) = mode {
-            // Regardless of the umask.
-            made.set_permissions(fs::Permissions::from_mode(mode))?;
-        }
-        Ok(made)
+    if fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata)) {
+        options.custom_flags(libc::O_NONBLOCK);
     }
-    #[cfg(not(unix))]
-    {
-        let _ = mode;
-        options.create(true).open(path)
+    match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(unread()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
     }
+    options.mode(mode.unwrap_or(0o600));
+    let made = options.create(true).open(path)?;
+    if let Some(mode) = mode {
+        // Regardless of the umask.
+        made.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    Ok(made)
 }
 
 fn unread() -> io::Error {
@@ -362,15 +356,8 @@ fn is_unread(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotConnected
 }
 
-#[cfg(unix)]
 fn is_pipe(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
     metadata.file_type().is_fifo()
-}
-
-#[cfg(not(unix))]
-const fn is_pipe(_: &Metadata) -> bool {
-    false
 }
 
 /// Refuses links to files, because truncating would affect the target. Links to this process's open files
@@ -392,15 +379,8 @@ fn is_no_link(path: &Path) -> io::Result<()> {
 }
 
 /// Device and inode of a regular file.
-#[cfg(unix)]
 fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt as _;
     (metadata.is_file()).then(|| (metadata.dev(), metadata.ino()))
-}
-
-#[cfg(not(unix))]
-const fn identity(_: &Metadata) -> Option<(u64, u64)> {
-    None
 }
 
 impl Write for LogFile {

@@ -187,8 +187,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "signals",
         set: |spec, value| {
-            let named = |name: &str| Signal::ALL.into_iter().find(|signal| signal.name() == name);
-            let signals: Option<Vec<_>> = value.split(',').map(named).collect();
+            let signals: Option<Vec<_>> = value.split(',').map(Signal::named).collect();
             spec.signals = signals
                 .filter(|_| spec.format == Format::OTLP)
                 .ok_or("logs, spans and metrics, or some of them, on an output of otlp")?;

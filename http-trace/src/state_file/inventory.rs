@@ -250,7 +250,6 @@ impl Thread {
         let is_idle = Arc::new(AtomicBool::new(true));
         let idle = Arc::clone(&is_idle);
         let work = move || {
-            priority::ordinary();
             for rows in incoming {
                 if let Some(line) = writer.write(rows) {
                     let _ = tell.try_send(line);
@@ -259,9 +258,7 @@ impl Thread {
             }
             writer.end()
         };
-        let thread = std::thread::Builder::new()
-            .name("inventory".into())
-            .spawn(work)?;
+        let thread = priority::spawn("inventory", work)?;
         Ok(Thread {
             rows,
             is_idle,

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use http_trace_detect::snapshot::MAGIC;
@@ -205,12 +206,9 @@ impl Taken {
             let _ = fs::remove_file(&beside);
         }
         self.lock = Some(written?);
-        if cfg!(unix) {
-            // Sync the folder to make the rename durable.
-            let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-        }
-        Ok(())
+        // Sync the folder to make the rename durable.
+        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
@@ -282,28 +280,16 @@ pub fn create(path: &Path) -> io::Result<File> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options.write(true).create_new(true).mode(0o600).open(path)
 }
 
-#[cfg(unix)]
 fn is_same(found: &io::Result<Metadata>, opened: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
     let id = |metadata: &Metadata| (metadata.dev(), metadata.ino());
     found.as_ref().is_ok_and(|found| id(found) == id(opened))
 }
 
-#[cfg(not(unix))]
-fn is_same(_: &io::Result<Metadata>, _: &Metadata) -> bool {
-    true
-}
-
 /// Checks that nobody but root and the owner of our own files can have written a file.
-#[cfg(unix)]
 fn is_trusted(file: &Metadata, ours: &Metadata) -> Result<(), Unusable> {
-    use std::os::unix::fs::MetadataExt;
     if file.uid() != ours.uid() && file.uid() != 0 {
         return Err(Unusable::Foreign(file.uid()));
     }
@@ -311,11 +297,6 @@ fn is_trusted(file: &Metadata, ours: &Metadata) -> Result<(), Unusable> {
         mode if mode & 0o022 != 0 => Err(Unusable::Open(mode)),
         _ => Ok(()),
     }
-}
-
-#[cfg(not(unix))]
-fn is_trusted(_: &Metadata, _: &Metadata) -> Result<(), Unusable> {
-    Ok(())
 }
 
 /// Appends a suffix to the file name.
@@ -348,7 +329,6 @@ mod tests {
             assert!(other.is_none());
             assert!(matches!(why, Err(Unusable::InUse)), "{why:?}");
         }
-        #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             let mode = fs::metadata(&path).expect("there").permissions().mode();
@@ -413,7 +393,6 @@ mod tests {
         assert_eq!(first, [0], "the first is as it was");
     }
 
-    #[cfg(unix)]
     #[test]
     fn what_is_no_file_or_not_trusted_is_refused() {
         use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,7 +1,6 @@
 //! Help, version, manual pages and built-in rules are printed completely, and invalid arguments are named.
 
 use std::fs;
-#[cfg(unix)]
 use std::process::Command;
 
 use http_trace::config::KEYS;
@@ -46,7 +45,6 @@ fn what_cannot_be_printed_ends_with_1() {
 }
 
 /// Arguments that are not UTF-8: clap does not say which.
-#[cfg(unix)]
 #[test]
 fn a_word_that_is_no_text_is_named() {
     use std::os::unix::ffi::OsStringExt as _;
@@ -212,7 +210,6 @@ fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
     assert!(nowhere.err.contains("cannot write rules to /proc/nowhere"));
 }
 
-#[cfg(unix)]
 #[test]
 fn export_leaves_edited_copies_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,7 +13,6 @@ mod every_key_is_documented_and_read;
 mod formats_tell_the_same;
 mod help_and_rules_are_printed_whole;
 mod options_do_what_they_say;
-#[cfg(unix)]
 mod outputs_overwrite_nothing_that_is_read;
 mod pipes_and_signals_lose_nothing;
 #[cfg(feature = "inventory")]

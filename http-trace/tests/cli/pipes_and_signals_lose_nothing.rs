@@ -53,7 +53,6 @@ fn a_pipe_that_stays_open_prints_what_it_holds() {
     child.wait().unwrap();
 }
 
-#[cfg(unix)]
 #[test]
 fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
     let (bytes, events) = beginning_of_a_capture();
@@ -91,7 +90,6 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
 
 /// timeout(1) signals its child and then the child's process group: that must not lose what was read. A later
 /// second signal ends the process even if nobody reads its output.
-#[cfg(unix)]
 #[test]
 fn signals_at_once_are_one_and_a_later_one_ends_it() {
     // A megabyte of events: more than pipe and queue can hold.
@@ -156,7 +154,6 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 /// Rules that raise an alert at the first response of any status, and a broken file.
-#[cfg(unix)]
 #[test]
 fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
     let rule = |name: &str, status: u16| {

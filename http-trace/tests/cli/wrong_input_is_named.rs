@@ -67,7 +67,6 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 }
 
 /// The first alert may come days later.
-#[cfg(unix)]
 #[test]
 fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
     let ran = run(&[

@@ -194,7 +194,6 @@ fn what_is_no_capture() {
 }
 
 /// A folder that cannot be listed may contain captures.
-#[cfg(unix)]
 #[test]
 fn a_folder_that_cannot_be_listed_is_not_called_empty() {
     use std::os::unix::fs::PermissionsExt;
@@ -249,7 +248,7 @@ proptest! {
         while let Some(record) = replay.next_record() {
             prop_assert_eq!(record.header.len as usize, record.bytes.len());
         }
-        for problem in replay.problems() {
+        for problem in replay.frames.problems() {
             prop_assert!(!problem.to_string().is_empty());
         }
     }

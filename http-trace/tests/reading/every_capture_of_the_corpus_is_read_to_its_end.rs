@@ -36,10 +36,10 @@ fn every_capture_is_read_to_its_end() {
         }
         let counts = replay.counts();
         assert!(
-            replay.problems().is_empty(),
+            replay.frames.problems().is_empty(),
             "{}: {:?}",
             file.display(),
-            replay.problems()
+            replay.frames.problems()
         );
         // Every frame is accounted for: a segment, a skip reason, disproved, or a fragment.
         let skipped: u64 = counts.skipped.iter().sum();

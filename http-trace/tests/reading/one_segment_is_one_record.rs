@@ -53,6 +53,7 @@ fn records() {
         rows.push((h.flags, h.seq, h.ack, record.bytes.to_vec()));
         assert_eq!(
             replay
+                .frames
                 .interface_name(h.interfaces[0])
                 .map(|n| n.to_string()),
             Some("test".to_owned())
@@ -104,8 +105,8 @@ fn unknown_link_type() {
         replay.counts().reasons().collect::<Vec<_>>(),
         [("link_type", 3)]
     );
-    let [error] = replay.problems() else {
-        panic!("{:?}", replay.problems())
+    let [error] = replay.frames.problems() else {
+        panic!("{:?}", replay.frames.problems())
     };
     assert!(
         error.to_string().contains("195 (IEEE802_15_4_WITHFCS)"),

@@ -147,7 +147,6 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn what_cannot_be_moved_is_left_alone_and_the_run_goes_on() {
     let bench = Bench::new();
@@ -275,7 +274,6 @@ http-error-spike-internal    350     90      ·      7  447       1  2026-11-23 
 }
 
 /// Regression: a dangling symlink was taken for the file of another run.
-#[cfg(unix)]
 #[test]
 fn a_link_that_leads_nowhere_yet_is_followed() {
     let folder = tempfile::tempdir().unwrap();

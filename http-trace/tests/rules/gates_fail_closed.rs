@@ -66,7 +66,6 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
     assert_eq!(ran.status, 0, "{}", ran.err);
 }
 
-#[cfg(unix)]
 #[test]
 fn a_gate_that_is_interrupted_does_not_open() {
     let mut child = http_trace(&["-r", "-", "-o", "json"])

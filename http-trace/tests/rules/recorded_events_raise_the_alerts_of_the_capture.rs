@@ -269,7 +269,6 @@ fn what_does_not_begin_with_lines_is_named_once() {
 }
 
 /// A log that is still being written, and becomes silent.
-#[cfg(unix)]
 #[test]
 fn what_a_silent_pipe_brought_is_kept_and_a_signal_ends_it() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http_trace::own_sockets::OwnSockets;
-use http_trace::probe::attach::TcMode;
 use http_trace::probe::interfaces::Wanted;
 use http_trace::probe::loader::Settings;
 use http_trace::probe::{Options, Probe};
@@ -69,7 +68,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
             let (mut probe, _) = Probe::start(Options {
                 hooks: vec![Hook::Tc],
                 interfaces: Wanted::new(&[], &[]).expect("everything"),
-                tc_mode: TcMode::Auto,
+                tc_mode: Default::default(),
                 host_framing: false,
                 settings: Settings::default(),
                 own: own.clone(),

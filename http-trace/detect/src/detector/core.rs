@@ -2,7 +2,7 @@
 //! over. An event that matches nothing causes no allocation.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -140,15 +140,8 @@ impl Due {
 struct Scratch {
     context: ViewContext,
     fed: Fed,
-    ids: SharedIds,
     alerts: Vec<Alert>,
 }
-
-/// Rule ids by list of correlations: events counted by the same rules share one list.
-type SharedIds = HashMap<Box<[usize]>, RuleIds, foldhash::fast::RandomState>;
-
-/// Maximum number of shared lists; there is one per kind of event.
-const MOST_SHARED: usize = 1024;
 
 impl Core {
     pub fn new(mut set: RuleSet, settings: Settings) -> Self {
@@ -194,7 +187,6 @@ impl Core {
         let Scratch {
             context,
             fed,
-            ids,
             alerts,
         } = &mut *scratch;
         context.clear();
@@ -206,7 +198,7 @@ impl Core {
                 self.sweep(SWEEP_AFTER_EVENTS, time_ns);
             }
             if !fed.moved.is_empty() {
-                event.rules = self.ids(&fed.moved, ids);
+                event.rules = self.ids(&fed.moved);
             }
         }
         out(Detected::Event(event));
@@ -217,20 +209,10 @@ impl Core {
         self.scratch = Some(scratch);
     }
 
-    fn ids(&self, correlations: &[usize], known: &mut SharedIds) -> RuleIds {
-        if let Some(ids) = known.get(correlations) {
-            return ids.clone();
-        }
-        if known.len() >= MOST_SHARED {
-            known.clear();
-        }
+    fn ids(&self, correlations: &[usize]) -> RuleIds {
         let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
-        let ids = correlations
-            .iter()
-            .map(|number| Arc::clone(&rule(number).id));
-        let ids = RuleIds::from(ids.collect::<Vec<_>>());
-        known.insert(correlations.into(), ids.clone());
-        ids
+        let ids = correlations.iter().map(|of| Arc::clone(&rule(of).id));
+        RuleIds::from(ids.collect::<Vec<_>>())
     }
 
     /// Whether something was lost within the window of a correlation.

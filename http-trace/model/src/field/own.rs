@@ -119,7 +119,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
             Some(Value::List(missing.map(|m| Value::word(m.name())).collect()))
         })
         .read(|d, v| {
-            d.event.missing = v.texts().filter_map(|name| Missing::ALL.into_iter().find(|m| m.name().as_bytes() == name)).collect();
+            d.event.missing = v.texts().filter_map(Missing::named).collect();
         }),
     field("http_trace.flags", Kind::Flags, "heads and message framing", "Each leniency or oddity; escaped_bytes: some text holds bytes that are not UTF-8, as \\xNN.")
         .always()

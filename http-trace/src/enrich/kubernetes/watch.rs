@@ -118,10 +118,7 @@ impl Watch {
             was_said: false,
             version: None,
         };
-        thread::Builder::new()
-            .name("pods".to_owned())
-            .spawn(move || follower.work())
-            .map(drop)
+        priority::spawn("pods", move || follower.work()).map(drop)
     }
 }
 
@@ -138,7 +135,6 @@ struct Follower {
 
 impl Follower {
     fn work(&mut self) {
-        priority::ordinary();
         let times = self.watch.times;
         let mut pause = times.first_pause;
         loop {

@@ -3,9 +3,7 @@
 //! away.
 
 use std::io::{self, Write};
-#[cfg(unix)]
 use std::io::{BufRead, Read};
-#[cfg(unix)]
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -30,7 +28,6 @@ impl Command {
     /// # Errors
     /// A program that is not there, or that nobody may run.
     pub(super) fn new(words: Vec<String>) -> io::Result<Self> {
-        #[cfg(unix)]
         if let Some(program) = words.first() {
             look_for(program)?;
         }
@@ -61,7 +58,6 @@ impl Carrier for Command {
             self.privileged = false;
         }
         let mut command = std::process::Command::new(program);
-        #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
             .args(arguments)
@@ -102,7 +98,6 @@ impl Carrier for Command {
 
 /// Looks where the program will be looked for when it is started: at its path, or in the folders of
 /// PATH if it has none.
-#[cfg(unix)]
 fn look_for(program: &str) -> io::Result<()> {
     if program.contains('/') {
         let path = Path::new(program);
@@ -136,7 +131,6 @@ fn look_for(program: &str) -> io::Result<()> {
 
 /// Whether there is a file at `path` that can be started. That its path was found is all that is
 /// asked of what is no script: what the kernel makes of a file shows when it runs.
-#[cfg(unix)]
 fn is_runnable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let refused = |why: &str| {
@@ -167,7 +161,6 @@ fn is_runnable(path: &Path) -> io::Result<()> {
 }
 
 /// What a script's first line says is to run it; `None` of what is none, or cannot be read.
-#[cfg(unix)]
 fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut line = Vec::new();
     let file = std::fs::File::open(path).ok()?.take(256);

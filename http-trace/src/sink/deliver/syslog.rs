@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
-#[cfg(unix)]
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ const FACILITY: u8 = 10;
 const MOST: usize = 2048;
 
 /// Where the local daemon listens.
-#[cfg(unix)]
 const LOCAL: &str = "/dev/log";
 
 /// The most bytes that are read of what a receiver says, which has nothing to say.
@@ -37,7 +35,6 @@ pub(super) struct Syslog {
 }
 
 enum Open {
-    #[cfg(unix)]
     Local(std::os::unix::net::UnixDatagram),
     Udp(UdpSocket),
     Tcp(TcpStream),
@@ -55,10 +52,7 @@ impl Syslog {
 
     fn connect(&self) -> std::io::Result<Open> {
         match &self.place {
-            #[cfg(unix)]
             SyslogServer::Local => local(Path::new(LOCAL)).map(Open::Local),
-            #[cfg(not(unix))]
-            SyslogServer::Local => Err(std::io::Error::other("there is no local syslog here")),
             SyslogServer::Udp(to) => {
                 let address = first(to)?;
                 let any = match address.is_ipv4() {
@@ -82,7 +76,6 @@ impl Syslog {
 ///
 /// # Errors
 /// Nobody does, or may; the path is named.
-#[cfg(unix)]
 fn local(path: &Path) -> std::io::Result<std::os::unix::net::UnixDatagram> {
     let socket = std::os::unix::net::UnixDatagram::unbound()?;
     socket.connect(path).map_err(|error| {
@@ -131,7 +124,6 @@ impl Carrier for Syslog {
         };
         let cut = &text.as_bytes()[..text.floor_char_boundary(MOST)];
         let sent = match &open {
-            #[cfg(unix)]
             Open::Local(socket) => socket.send(cut).map(drop),
             Open::Udp(socket) => socket.send(cut).map(drop),
             Open::Tcp(stream) => {
@@ -250,7 +242,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_local_daemon_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -81,7 +81,6 @@ fn a_command_has_no_capabilities_and_gets_none() {
     );
 }
 
-#[cfg(unix)]
 #[test]
 fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -103,7 +102,6 @@ fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {
     assert_eq!(text, expected);
 }
 
-#[cfg(unix)]
 #[test]
 fn commands_that_fail_hang_or_are_not_there_are_counted() {
     for (words, expected) in [
@@ -122,7 +120,6 @@ fn commands_that_fail_hang_or_are_not_there_are_counted() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_program_gets_a_clean_environment() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -139,7 +136,6 @@ fn a_program_gets_a_clean_environment() {
     assert!(!variables.contains("CARGO"), "{variables}");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_program_that_cannot_be_run_is_told_at_the_start() {
     use std::os::unix::fs::PermissionsExt;

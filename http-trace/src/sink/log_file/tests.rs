@@ -157,7 +157,6 @@ fn a_file_rotates_by_age_and_so_many_stay() {
         .filter_map(|n| fs::read_to_string(folder.path().join(format!("events.json{n}"))).ok())
         .collect();
     assert!(all.contains("5\n6\n"), "{all}");
-    #[cfg(unix)]
     {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).expect("linked");
@@ -185,7 +184,6 @@ fn what_a_file_holds_stays_or_goes() {
         log.write_all(b"1\n").expect("written");
         assert_eq!(read(&path), expected);
     }
-    #[cfg(unix)]
     {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
         let mode = fs::metadata(&path).expect("there").permissions().mode();
@@ -202,7 +200,6 @@ fn what_a_file_holds_stays_or_goes() {
     assert!(LogFile::open(folder.path(), Before::Goes, None).is_err());
 }
 
-#[cfg(unix)]
 #[test]
 fn a_file_gets_the_mode_that_was_asked_for_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt as _;

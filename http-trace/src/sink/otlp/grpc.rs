@@ -11,7 +11,8 @@ use http::HeaderMap;
 use super::exporter::{Failure, Partial, Transport};
 use super::request::{PATIENCE, decoded, gzip, headers};
 use super::wire::{self, Read};
-use crate::grpc::{Answer, Client, Server, code};
+use crate::grpc::client::{Client, Server};
+use crate::grpc::{Answer, code};
 use crate::own_sockets::OwnSockets;
 use crate::sink::choice::Signal;
 

@@ -64,7 +64,6 @@ fn what_is_added_is_there_while_it_is_open_and_after() {
             ("/b".to_owned(), 3 * day + 2, 3 * day + 2)
         ]
     );
-    #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&path).expect("there").permissions().mode();
@@ -130,7 +129,6 @@ fn what_is_not_ours_is_never_touched() {
         assert_eq!(fs::read(&path).expect("read"), bytes);
     }
     fs::remove_file(&path).expect("removed");
-    #[cfg(unix)]
     {
         use std::os::unix::fs::symlink;
         Database::open(&folder.path().join("real")).expect("made");

@@ -5,7 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use http::{Response, StatusCode};
+use tokio::runtime;
+
 use super::*;
+use crate::grpc::of_http;
 
 /// Starts a server on a separate thread: each connection is passed to `serve`, in order.
 fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> Client {
