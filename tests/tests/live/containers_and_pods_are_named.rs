@@ -4,20 +4,19 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{Agent, Outcome};
 use http_trace_tests::api_server::{ApiServer, Mode, pod};
 use http_trace_tests::need::program;
-use http_trace_tests::netns::{Namespace, Pair, Running, address};
+use http_trace_tests::netns::{Namespace, Pair, address};
+use http_trace_tests::pods::Cgroup;
 use http_trace_tests::seen::Seen;
 use http_trace_tests::{needs, skip};
 
 /// When an event is written at the latest, on a busy host: less than anything here waits for an answer.
 const SOON: Duration = Duration::from_millis(1500);
-const SCRIPT: &str = include_str!("../../src/processes.py");
 
 /// Sends `count` requests to this port.
 fn ask(namespace: &Namespace, port: u16, count: usize) {
@@ -61,52 +60,6 @@ fn is_late(seen: &Seen, expected: &[&str]) -> bool {
         }
     }
     is_late
-}
-
-/// A cgroup whose path names a pod and a container.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(pod: &str, container: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/mounts").ok()?;
-        let mut mounts = mounts.lines().filter(|line| line.contains(" cgroup2 "));
-        let root = mounts.next()?.split(' ').nth(1)?.to_owned();
-        let own = format!("http-trace-{}", std::process::id());
-        let folder = Path::new(&root)
-            .join(own)
-            .join(format!("pod{pod}"))
-            .join(container);
-        fs::create_dir_all(&folder).ok()?;
-        Some(Cgroup(folder))
-    }
-
-    /// Starts a server of the script in this cgroup.
-    fn serve(&self, namespace: &Namespace, port: u16) -> Running {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
-            .arg(&self.0)
-            .arg(program("python3").expect("python3"))
-            .args(["-c", SCRIPT, "threads", &port.to_string()]);
-        let running = namespace.spawn(command.stdout(Stdio::piped()));
-        let mut running = running.expect("python3");
-        assert_eq!(running.first_line().expect("a line").trim(), "ready");
-        running
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // Processes that have just ended still count for a moment.
-        for folder in self.0.ancestors().take(3) {
-            for _ in 0..50 {
-                if fs::remove_dir(folder).is_ok() || !folder.exists() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-    }
 }
 
 const UIDS: [&str; 3] = [
