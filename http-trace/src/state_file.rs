@@ -20,6 +20,10 @@ use crate::summary::counted;
 use http_trace_detect::snapshot::{LeftOut, Snapshot};
 use taken::Taken;
 
+/// After so many intervals without a change the state is saved all the same: it has the time until which a run
+/// traced, from which the next one counts what it missed if this one is killed.
+const UNCHANGED: u32 = 10;
+
 /// Saves the state during a run.
 #[derive(Debug)]
 pub struct Keeper {
@@ -32,6 +36,8 @@ pub struct Keeper {
     snapshot: Option<Snapshot>,
     /// Change counter of the saved state.
     kept_changes: Option<u64>,
+    /// Intervals since, without a change.
+    unchanged: u32,
     /// Last reported message, so that it is not repeated.
     said_failure: Option<String>,
     said_too_large: bool,
@@ -58,6 +64,7 @@ impl Keeper {
             writing: None,
             snapshot: None,
             kept_changes: None,
+            unchanged: 0,
             said_failure: None,
             said_too_large: false,
         }
@@ -84,7 +91,9 @@ impl Keeper {
         }
         if self.writing.is_none() && Instant::now() >= self.next {
             self.next = Instant::now() + self.every;
-            if self.kept_changes != Some(changes) {
+            self.unchanged += 1;
+            if self.kept_changes != Some(changes) || self.unchanged >= UNCHANGED {
+                self.unchanged = 0;
                 self.snapshot = Some(Snapshot::default());
             }
         }
@@ -191,19 +200,20 @@ mod tests {
     }
 
     #[test]
-    fn it_writes_in_steps_and_only_what_changed() {
+    fn it_writes_in_steps_what_changed_and_rarely_what_did_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state");
         let taken = Taken::take(&path).0.expect("taken");
         let mut keeper = Keeper::new(taken, Duration::ZERO, 1 << 20);
         assert_eq!(written(&mut keeper, 7), None);
-        let first = std::fs::metadata(&path).expect("written").modified();
         keeper.kept_changes = Some(7);
-        for _ in 0..10 {
+        for _ in 1..UNCHANGED {
             let said = keeper.work(7, |_| panic!("nothing changed"));
             assert_eq!(said, None);
         }
-        drop(first);
+        std::fs::remove_file(&path).expect("removed");
+        assert_eq!(written(&mut keeper, 7), None);
+        assert!(path.exists(), "nothing changed for a long time");
         std::fs::remove_file(&path).expect("removed");
         assert_eq!(written(&mut keeper, 8), None);
         assert!(path.exists(), "something changed");

@@ -7,6 +7,7 @@
 //!   second way between two ends, which the tracer does not see; [`inject`]: frames sent as they are.
 //! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real
 //!   servers, and the requests of real clients.
+//! - [`pods`]: servers in cgroups as those of pods.
 //! - [`crowd`]: a flood of connections that stay open.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
@@ -41,6 +42,7 @@ pub mod nginx;
 pub mod node;
 pub mod others;
 pub mod play;
+pub mod pods;
 pub mod pusher;
 pub mod routed;
 pub mod seen;

@@ -278,7 +278,7 @@ settings! {
         /// how long a request waits for its response before it is written without one
         /// (`no_response: timeout`)
         response_timeout: Duration = one("TIME").default("30s").no_option(), value::some_time;
-        /// how often the `--state` file is written, if anything changed
+        /// how often the `--state` file is written if anything changed, and ten times as rarely if not
         state_interval: Duration = one("TIME").default("60s").no_option(), value::some_time;
         /// maximum size of the `--state` file, at least 64 KiB
         state_size: usize = one("SIZE").default("64MiB").no_option(), values::state_size;

@@ -229,18 +229,25 @@ fn capabilities(config: &Config, report: &mut Report) {
         CapabilitySet::NET_RAW,
         config.hook.contains(&Hook::SocketFilter),
     );
-    let missing = privileges::missing(needed, held);
     let mut helpful = CapabilitySet::SYS_NICE;
+    helpful.set(CapabilitySet::SYS_PTRACE, config.executables);
     let names_containers =
         config.names_processes() && Runtimes::of_this_host().unreadable().is_some();
     helpful.set(CapabilitySet::DAC_READ_SEARCH, names_containers);
-    let helpful = privileges::missing(helpful, held);
-    let (state, found) = match (missing.is_empty(), helpful.is_empty()) {
-        (false, _) => (State::Bad, privileges::lost(missing)),
-        (true, false) => (State::Limited, privileges::lost(helpful)),
-        (true, true) => (State::Good, "all needed ones are held".to_owned()),
-    };
-    report.add("capabilities", state, found);
+    if privileges::missing(needed | helpful, held).is_empty() {
+        report.add("capabilities", State::Good, "all needed ones are held");
+    }
+    let absent = privileges::missing(CapabilitySet::all(), held);
+    for one in privileges::USED {
+        let (state, not_needed) = match one.bit {
+            held if !absent.contains(held) => continue,
+            bit if needed.contains(bit) => (State::Bad, ""),
+            bit if helpful.contains(bit) => (State::Limited, ""),
+            _ => (State::Good, "not needed with these settings: "),
+        };
+        let found = format!("{not_needed}{}", privileges::lost(one.bit));
+        report.add("capabilities", state, found);
+    }
 }
 
 /// Traces for a few seconds as a run would, and reports what was seen.

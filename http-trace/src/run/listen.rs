@@ -1,20 +1,25 @@
 //! The HTTP server of `--listen`: answers `/metrics`, `/healthz` and `/readyz` on its own threads. The run's
 //! event loop supplies the numbers; it polls for requests a few times a second. A slow or hostile client
-//! occupies one of a few connections for a few seconds and never blocks the loop.
+//! occupies one of a few connections, until it is the oldest of too many, and never blocks the loop.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 
-/// Maximum concurrent connections; further ones are closed at once.
-const MOST: usize = 16;
+/// Maximum concurrent connections: a further one closes the oldest, so that a probe is answered at once.
+const MOST: usize = 32;
+/// How long a connection is kept even so: a client that has just connected has yet to send its request.
+const GRACE: Duration = Duration::from_millis(20);
+/// Maximum concurrent threads: those of open connections, and of closed ones that have yet to end.
+const MOST_THREADS: usize = 4 * MOST;
 /// Time limit of a connection, from first to last byte.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the loop may be busy before it counts as stuck.
@@ -102,64 +107,119 @@ impl Health {
     }
 }
 
-/// Releases a connection's slot when dropped.
-struct Place(Arc<AtomicUsize>);
+/// Open connections, oldest first, and the threads that serve them.
+#[derive(Default)]
+struct Connections {
+    state: Mutex<Served>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Served {
+    open: VecDeque<(Instant, Arc<TcpStream>)>,
+    threads: usize,
+}
+
+impl Connections {
+    fn state(&self) -> MutexGuard<'_, Served> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection, for which the oldest one beyond [`MOST`] is closed. Waits while all are new, or while
+    /// there are too many threads.
+    fn add(self: &Arc<Self>, stream: TcpStream) -> Place {
+        let stream = Arc::new(stream);
+        let mut state = self.state();
+        while state.threads >= MOST_THREADS || state.is_full_of_new() {
+            let waited = self.ended.wait_timeout(state, GRACE);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.open.len() >= MOST
+            && let Some((_, oldest)) = state.open.pop_front()
+        {
+            // Ends what its thread waits for.
+            let _ = oldest.shutdown(Shutdown::Both);
+        }
+        state.threads += 1;
+        state.open.push_back((Instant::now(), stream.clone()));
+        Place {
+            connections: self.clone(),
+            stream,
+        }
+    }
+}
+
+impl Served {
+    fn is_full_of_new(&self) -> bool {
+        let oldest = self.open.front();
+        self.open.len() >= MOST && oldest.is_some_and(|(since, _)| since.elapsed() < GRACE)
+    }
+}
+
+/// A connection with its thread, until dropped.
+struct Place {
+    connections: Arc<Connections>,
+    stream: Arc<TcpStream>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.connections.state();
+        state.threads -= 1;
+        state
+            .open
+            .retain(|(_, open)| !Arc::ptr_eq(open, &self.stream));
+        self.connections.ended.notify_one();
     }
 }
 
 fn accept(listener: &TcpListener, ask: &SyncSender<SyncSender<Answer>>, health: &Arc<Health>) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let connections = Arc::<Connections>::default();
     loop {
         let Ok((stream, _)) = listener.accept() else {
             // Most likely too many open files, which is temporary.
             thread::sleep(Duration::from_millis(100));
             continue;
         };
-        let place = Place(open.clone());
-        if open.fetch_add(1, Ordering::Relaxed) >= MOST {
-            continue;
-        }
+        let place = connections.add(stream);
         let (ask, health) = (ask.clone(), health.clone());
         // If no thread can be started the connection is closed; the client will retry.
         let _ = thread::Builder::new().spawn(move || {
-            let _place = place;
-            let _ = serve(stream, &ask, &health);
+            let _ = serve(&place.stream, &ask, &health);
         });
     }
 }
 
 fn serve(
-    mut stream: TcpStream,
+    mut stream: &TcpStream,
     ask: &SyncSender<SyncSender<Answer>>,
     health: &Health,
 ) -> io::Result<()> {
     let until = Instant::now() + PATIENCE;
-    let head = read_head(&mut stream, until)?;
+    let head = read_head(stream, until)?;
     let (status, kind, body) = answer(&head, ask, health);
-    let mut text = format!(
+    let fields = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    if !head.starts_with(b"HEAD ") {
-        text.push_str(&body);
-    }
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        stream.set_write_timeout(Some(left(until)?))?;
-        match stream.write(rest)? {
-            0 => break,
-            n => rest = &rest[n..],
+    let body = match head.starts_with(b"HEAD ") {
+        true => "",
+        false => &body,
+    };
+    for mut rest in [fields.as_bytes(), body.as_bytes()] {
+        while !rest.is_empty() {
+            stream.set_write_timeout(Some(left(until)?))?;
+            match stream.write(rest)? {
+                0 => return Ok(()),
+                n => rest = &rest[n..],
+            }
         }
     }
     Ok(())
 }
 
 /// Reads until the empty line after the header fields, or until [`MOST_HEAD`] bytes.
-fn read_head(stream: &mut TcpStream, until: Instant) -> io::Result<Vec<u8>> {
+fn read_head(mut stream: &TcpStream, until: Instant) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];
     loop {
@@ -282,27 +342,71 @@ mod tests {
         );
     }
 
-    #[test]
-    fn clients_that_say_nothing_leave_room_again() {
-        let (listener, at) = listener();
-        let silent: Vec<_> = (0..2 * MOST)
-            .map(|_| TcpStream::connect(at).expect("one"))
-            .collect();
-        // Excess connections are closed at once; the others release their slots.
-        drop(silent);
-        let until = Instant::now() + 2 * PATIENCE;
-        loop {
-            listener.answer(String::new);
-            let mut stream = TcpStream::connect(at).expect("a connection");
-            let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
-            let mut answer = String::new();
-            if asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
-                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-                break;
+    /// Connects again and again, and treats each connection in this way until the server closes it.
+    fn misbehave(at: SocketAddr, how: &str, is_over: &AtomicBool) {
+        while !is_over.load(Ordering::Relaxed) {
+            let Ok(mut stream) = TcpStream::connect(at) else {
+                continue;
+            };
+            let bytes = match how {
+                "idle" => "",
+                "slow" => "G",
+                "huge" => &format!("GET /metrics HTTP/1.1\r\nA: {}", "a".repeat(1 << 20)),
+                "deaf" => "GET /metrics HTTP/1.1\r\n\r\n",
+                other => panic!("{other}"),
+            };
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+            let mut is_open = stream.write_all(bytes.as_bytes()).is_ok();
+            while is_open && !is_over.load(Ordering::Relaxed) {
+                is_open = match how {
+                    "deaf" => {
+                        thread::sleep(Duration::from_millis(100));
+                        stream.take_error().is_ok_and(|error| error.is_none())
+                    }
+                    _ => {
+                        let read = stream.read(&mut [0]);
+                        let has_time = read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+                        has_time && (how != "slow" || stream.write_all(b"E").is_ok())
+                    }
+                };
             }
-            assert!(Instant::now() < until, "no room");
-            thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    #[test]
+    fn probes_are_answered_within_a_second_whatever_other_clients_do() {
+        let (listener, at) = listener();
+        let is_over = AtomicBool::new(false);
+        // More than a socket holds, so that a client that does not read blocks the writer.
+        let text = "a_total 1\n".repeat(1 << 20);
+        let slowest = thread::scope(|scope| {
+            for how in ["idle", "slow", "huge", "deaf"] {
+                for _ in 0..12 {
+                    let is_over = &is_over;
+                    scope.spawn(move || misbehave(at, how, is_over));
+                }
+            }
+            let probes = scope.spawn(|| {
+                let probe = || {
+                    thread::sleep(Duration::from_millis(20));
+                    let asked = Instant::now();
+                    let answer = ask(at, "GET /healthz HTTP/1.1\r\n\r\n");
+                    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+                    asked.elapsed()
+                };
+                let slowest = (0..100).map(|_| probe()).max();
+                is_over.store(true, Ordering::Relaxed);
+                slowest
+            });
+            while !probes.is_finished() {
+                listener.answer(|| text.clone());
+                thread::sleep(Duration::from_millis(20));
+            }
+            is_over.store(true, Ordering::Relaxed);
+            probes.join().expect("answers")
+        });
+        println!("{slowest:?}");
+        assert!(slowest < Some(Duration::from_secs(1)), "{slowest:?}");
     }
 
     #[test]

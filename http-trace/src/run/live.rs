@@ -102,6 +102,13 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     }
     // Needs CAP_SYS_ADMIN to name other programs, which is dropped below.
     let hidden_before = probe.check_hooks(false);
+    let has_neighbours = !hidden_before.is_empty()
+        || notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::Before(..)));
+    if has_neighbours && !privileges::held().contains(CapabilitySet::SYS_ADMIN) {
+        say(&privileges::lost(CapabilitySet::SYS_ADMIN));
+    }
     // Everything else is opened, and every thread started, with reduced privileges.
     let mut needs = probe.needs(!config.no_hotplug);
     if config.executables {

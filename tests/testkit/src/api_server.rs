@@ -19,6 +19,8 @@ pub enum Mode {
     Status(u16),
     /// With bytes that are not JSON.
     Garbage,
+    /// Lists correctly, watches with bytes that are not JSON.
+    ListsAlone,
     /// Not at all.
     Hangs,
 }
@@ -220,7 +222,7 @@ impl ApiServer {
             )
         };
         match mode {
-            Mode::Works => {}
+            Mode::Works | Mode::ListsAlone => {}
             Mode::Slow(time) => thread::sleep(time),
             Mode::Status(status) => {
                 let text =
@@ -242,6 +244,9 @@ impl ApiServer {
         if parameter("watch").is_none() {
             let list = self.state().list();
             return body(200, &list);
+        }
+        if mode == Mode::ListsAlone {
+            return body(200, "no change of a pod");
         }
         let from = parameter("resourceVersion").and_then(|version| version.parse().ok());
         let from: u64 = from.unwrap_or(0);

@@ -71,3 +71,29 @@ fn what_crossed_between_two_runs_is_reported() {
     let told = |line: &String| line.contains("nothing was traced in the ");
     assert!(second.said.iter().any(told), "{:?}", second.said);
 }
+
+/// Even on a quiet host, the file says until when a run traced that was killed.
+#[test]
+fn since_when_after_a_run_that_was_killed() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let options = ["--state", state.to_str().expect("a path")];
+    let often = [("HTTP_TRACE_STATE_INTERVAL", "100ms")];
+    let first = Agent::start_with(&pair.server, &options, &often).expect("the agent");
+    let url = format!("http://{}/index.html", address::SERVER_V4);
+    curl(&pair.client, &[&url]).expect("curl");
+    std::thread::sleep(4 * APART);
+    let killed = now();
+    first.kill().expect("killed");
+    let second = Agent::start(&pair.server, &options).expect("the agent");
+    let missed = missed(&second.stop().expect("an outcome"));
+    let [(since, _)] = missed[..] else {
+        panic!("{missed:?}")
+    };
+    // Ten intervals, and time to write on a busy host.
+    let earliest = killed - 2.0 * APART.as_secs_f64();
+    assert!(since > earliest && since < killed + 0.1, "{since} {killed}");
+}

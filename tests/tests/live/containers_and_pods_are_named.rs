@@ -3,18 +3,20 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{Agent, Outcome};
 use http_trace_tests::api_server::{ApiServer, Mode, pod};
 use http_trace_tests::need::program;
-use http_trace_tests::netns::{Namespace, Pair, Running, address};
+use http_trace_tests::netns::{Namespace, Pair, address};
+use http_trace_tests::pods::Cgroup;
 use http_trace_tests::seen::Seen;
 use http_trace_tests::{needs, skip};
 
-const SCRIPT: &str = include_str!("../../src/processes.py");
+/// When an event is written at the latest, on a busy host: less than anything here waits for an answer.
+const SOON: Duration = Duration::from_millis(1500);
 
 /// Sends `count` requests to this port.
 fn ask(namespace: &Namespace, port: u16, count: usize) {
@@ -58,52 +60,6 @@ fn is_late(seen: &Seen, expected: &[&str]) -> bool {
         }
     }
     is_late
-}
-
-/// A cgroup whose path names a pod and a container.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(pod: &str, container: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/mounts").ok()?;
-        let mut mounts = mounts.lines().filter(|line| line.contains(" cgroup2 "));
-        let root = mounts.next()?.split(' ').nth(1)?.to_owned();
-        let own = format!("http-trace-{}", std::process::id());
-        let folder = Path::new(&root)
-            .join(own)
-            .join(format!("pod{pod}"))
-            .join(container);
-        fs::create_dir_all(&folder).ok()?;
-        Some(Cgroup(folder))
-    }
-
-    /// Starts a server of the script in this cgroup.
-    fn serve(&self, namespace: &Namespace, port: u16) -> Running {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
-            .arg(&self.0)
-            .arg(program("python3").expect("python3"))
-            .args(["-c", SCRIPT, "threads", &port.to_string()]);
-        let running = namespace.spawn(command.stdout(Stdio::piped()));
-        let mut running = running.expect("python3");
-        assert_eq!(running.first_line().expect("a line").trim(), "ready");
-        running
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // Processes that have just ended still count for a moment.
-        for folder in self.0.ancestors().take(3) {
-            for _ in 0..50 {
-                if fs::remove_dir(folder).is_ok() || !folder.exists() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-    }
 }
 
 const UIDS: [&str; 3] = [
@@ -251,6 +207,125 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     );
     let lines = outcome.said.iter().filter(|line| line.contains("pods are"));
     assert_eq!(lines.count(), 2, "{:?}", outcome.said);
+}
+
+/// Where names come from in [`a_bad_source_costs_names_alone`].
+enum Bad {
+    /// A kubeconfig file: the valid one with the first text replaced by the second.
+    Kubeconfig(&'static str, &'static str),
+    NoKubeconfig,
+    Server(Mode),
+    NoServer,
+    Certificate,
+    CriThatHangs,
+    NoCri,
+}
+
+/// Whatever is wrong with the source of names: names are absent, one line says why, the ends are counted, and
+/// events are written as soon as without it.
+#[test]
+fn a_bad_source_costs_names_alone() {
+    needs!("curl", "python3", "openssl");
+    let pair = Pair::new(1500).expect("a pair");
+    let Some(pod) = Cgroup::new(UIDS[0], &id(1)) else {
+        return skip!("cgroup v2");
+    };
+    let _server = pod.serve(&pair.server, 8081);
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let listener = pair.server.enter(|| TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("entered").expect("a port");
+    let server = ApiServer::listen(listener).expect("a server");
+    let _hangs = UnixListener::bind(at("cri.sock")).expect("a socket");
+    let mut openssl = Command::new(program("openssl").expect("openssl"));
+    openssl.current_dir(&folder).stdout(Stdio::null());
+    openssl
+        .stderr(Stdio::null())
+        .args(["req", "-x509", "-nodes"]);
+    openssl.args(["-newkey", "rsa:2048", "-subj", "/CN=localhost"]);
+    openssl.args(["-keyout", "key.pem", "-out", "cert.pem"]);
+    assert!(openssl.status().expect("openssl").success());
+    let mut openssl = Command::new(program("openssl").expect("openssl"));
+    openssl.current_dir(&folder).stdout(Stdio::null());
+    openssl.stderr(Stdio::null()).args(["s_server", "-quiet"]);
+    openssl.args(["-accept", "127.0.0.1:8443", "-www"]);
+    openssl.args(["-cert", "cert.pem", "-key", "key.pem"]);
+    let _tls = pair.server.spawn(&mut openssl).expect("openssl");
+    for (bad, said) in [
+        (
+            Bad::Kubeconfig("clusters:", "clusters: 7 #"),
+            "invalid kubeconfig",
+        ),
+        (
+            Bad::Kubeconfig("current-context: test", ""),
+            "no context ''",
+        ),
+        (Bad::NoKubeconfig, "No such file"),
+        (Bad::NoServer, "Connection refused"),
+        (Bad::Certificate, "certificate"),
+        (Bad::Server(Mode::Status(410)), "410 Gone"),
+        (Bad::Server(Mode::Status(403)), "403 Forbidden"),
+        (Bad::Server(Mode::Garbage), "invalid pod list"),
+        (Bad::Server(Mode::Hangs), "timeout"),
+        (Bad::CriThatHangs, "timed out"),
+        (Bad::NoCri, "No such file"),
+    ] {
+        let mut kubeconfig = server.kubeconfig();
+        server.set_mode(Mode::Works);
+        let of_server = format!("http://{}", server.address());
+        let mut cri = "off".to_owned();
+        match bad {
+            Bad::Kubeconfig(from, to) => kubeconfig = kubeconfig.replace(from, to),
+            Bad::Server(mode) => server.set_mode(mode),
+            Bad::NoServer => kubeconfig = kubeconfig.replace(&of_server, "http://127.0.0.1:1"),
+            Bad::Certificate => {
+                kubeconfig = kubeconfig.replace(&of_server, "https://127.0.0.1:8443");
+            }
+            Bad::NoKubeconfig => {}
+            Bad::CriThatHangs => cri = at("cri.sock"),
+            Bad::NoCri => cri = at("nowhere.sock"),
+        }
+        fs::write(at("config"), kubeconfig).expect("written");
+        let from = match bad {
+            Bad::NoKubeconfig => at("nowhere"),
+            Bad::CriThatHangs | Bad::NoCri => "off".to_owned(),
+            _ => at("config"),
+        };
+        let options = ["-v", "--kubernetes", &from, "--cri-socket", &cri];
+        let environment = [("HTTP_TRACE_NODE_NAME", "n1")];
+        let mut agent = Agent::start_with(&pair.server, &options, &environment).expect("an agent");
+        ask(&pair.client, 8081, 20);
+        let asked = Instant::now();
+        let report = agent.wait_for(20, SOON).expect("events");
+        assert_eq!(report.responses.len(), 20, "{said}");
+        assert!(asked.elapsed() < SOON, "{said}: {:?}", asked.elapsed());
+        assert!(agent.wait_for_line(said, Duration::from_secs(30)), "{said}");
+        ask(&pair.client, 8081, 10);
+        let outcome = agent.stop().expect("an outcome");
+        outcome.check_clean();
+        assert_eq!(outcome.report.responses.len(), 30, "{said}");
+        let mut late = 0;
+        for seen in &outcome.report.responses {
+            if is_late(seen, &["-"; 5]) {
+                late += 1;
+                continue;
+            }
+            assert_eq!(names(seen), ["-"; 5], "{said}: {}", seen.json);
+            assert_eq!(seen.missing, ["container", "orchestrator"], "{said}");
+            assert_eq!(seen.json["container"]["id"], id(1));
+            assert_eq!(seen.json["orchestrator"]["resource"]["id"], UIDS[0]);
+        }
+        assert!(late <= 3, "{late} of 30 were late");
+        let lines = outcome.said.iter();
+        let lines = lines.filter(|of| of.contains("not named") || of.contains("cannot be named"));
+        assert_eq!(lines.count(), 1, "{said}: {:?}", outcome.said);
+        let counted = format!("{} endpoints in an unnamed pod", 30 - late);
+        assert!(
+            outcome.said.iter().any(|line| line.contains(&counted)),
+            "{:?}",
+            outcome.said
+        );
+    }
 }
 
 /// A podman store of the test's own, with one image: nginx and its libraries.

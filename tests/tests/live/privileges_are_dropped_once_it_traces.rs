@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{self, Agent};
@@ -186,14 +186,40 @@ fn and_all_that_it_writes_is_its_users() {
     }
 }
 
+/// A copy of the agent that another user may run, and how to run it with these capabilities alone.
+struct Unprivileged(tempfile::TempDir);
+
+impl Unprivileged {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        chown(folder.path(), Some(USER), Some(USER)).expect("chown");
+        let copy = folder.path().join("http-trace");
+        fs::copy(agent::binary().expect("the agent"), copy).expect("a copy");
+        Unprivileged(folder)
+    }
+
+    fn run(&self, pair: &Pair, held: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program("setpriv").expect("setpriv"));
+        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}")]);
+        command.arg("--clear-groups");
+        for sort in ["inh-caps", "ambient-caps", "bounding-set"] {
+            command.arg(format!("--{sort}=-all,{held}"));
+        }
+        command.arg(self.0.path().join("http-trace"));
+        command.args(arguments).stdin(Stdio::null());
+        let output = pair.server.enter(|| command.output());
+        output.expect("the namespace").expect("the agent")
+    }
+}
+
+const BRIEFLY: [&str; 2] = ["--duration", "100ms"];
+
 #[test]
 fn and_what_is_missing_is_named_with_what_is_lost() {
     needs!("setpriv");
     let pair = Pair::new(1500).expect("a pair");
-    let folder = tempfile::tempdir().expect("a folder");
-    chown(folder.path(), Some(USER), Some(USER)).expect("chown");
-    let copy = folder.path().join("http-trace");
-    fs::copy(agent::binary().expect("the agent"), &copy).expect("a copy");
+    let agent = Unprivileged::new();
+    let all = "+net_admin,+bpf,+perfmon";
     for (held, options, status, expected) in [
         (
             "+net_admin,+bpf",
@@ -202,39 +228,49 @@ fn and_what_is_missing_is_named_with_what_is_lost() {
             "live tracing needs CAP_PERFMON (without it, the kernel rejects",
         ),
         (
-            "+net_admin,+bpf,+perfmon",
+            "+net_admin,+perfmon",
+            &["--hook", "cgroup"],
+            2,
+            "live tracing needs CAP_BPF (without it, programs cannot be loaded)",
+        ),
+        (
+            "+bpf,+perfmon",
+            &["--hook", "xdp"],
+            2,
+            "live tracing needs CAP_NET_ADMIN (without it, programs cannot be attached)",
+        ),
+        (
+            all,
             &["--hook", "socket-filter"],
             2,
             "CAP_NET_RAW (without it, the hook socket-filter is not available)",
         ),
         (
-            "+net_admin,+bpf,+perfmon",
+            all,
+            &["--executables", "--duration", "100ms"],
+            0,
+            "CAP_SYS_PTRACE (without it, --executables cannot read",
+        ),
+        (
+            all,
             &["--user", "daemon"],
             2,
             "cannot switch to user daemon: ",
         ),
         (
-            "+net_admin,+bpf,+perfmon",
+            all,
             &["--user", "no such"],
             2,
             "--user no such: no such user in /etc/passwd",
         ),
         (
-            "+net_admin,+bpf,+perfmon",
-            &["--duration", "100ms"],
+            all,
+            &BRIEFLY,
             0,
             "CAP_SYS_NICE (without it, the reader and writer threads",
         ),
     ] {
-        let mut command = Command::new(program("setpriv").expect("setpriv"));
-        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}")]);
-        command.arg("--clear-groups");
-        for sort in ["inh-caps", "ambient-caps", "bounding-set"] {
-            command.arg(format!("--{sort}=-all,{held}"));
-        }
-        command.arg(&copy).args(options).stdin(Stdio::null());
-        let output = pair.server.enter(|| command.output());
-        let output = output.expect("the namespace").expect("the agent");
+        let output = agent.run(&pair, held, options);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{options:?}: {said}");
         if expected.starts_with("CAP_SYS_NICE")
@@ -245,6 +281,58 @@ fn and_what_is_missing_is_named_with_what_is_lost() {
         }
         let lines = said.lines().filter(|line| line.contains(expected));
         assert_eq!(lines.count(), 1, "{options:?}: {said}");
+    }
+}
+
+/// doctor has one line for each capability that is not held; only needed ones count.
+#[test]
+fn and_doctor_names_each_that_is_missing() {
+    needs!("setpriv");
+    let pair = Pair::new(1500).expect("a pair");
+    let agent = Unprivileged::new();
+    let used = [
+        "net_admin",
+        "net_raw",
+        "perfmon",
+        "bpf",
+        "sys_ptrace",
+        "sys_nice",
+        "sys_admin",
+    ];
+    for (missing, options, state) in [
+        ("net_admin", &BRIEFLY[..], "failed"),
+        ("bpf", &BRIEFLY, "failed"),
+        ("perfmon", &BRIEFLY, "failed"),
+        ("net_raw", &["--hook", "socket-filter"], "failed"),
+        ("net_raw", &BRIEFLY, "ok"),
+        ("sys_nice", &BRIEFLY, "limited"),
+        ("sys_ptrace", &BRIEFLY, "ok"),
+        (
+            "sys_ptrace",
+            &["--executables", "--duration", "100ms"],
+            "limited",
+        ),
+        ("sys_admin", &BRIEFLY, "ok"),
+    ] {
+        // CAP_SYS_ADMIN includes some of the others.
+        let is_held = |one: &&str| *one != missing && (*one != "sys_admin" || state != "failed");
+        let held: Vec<String> = used
+            .into_iter()
+            .filter(is_held)
+            .map(|one| format!("+{one}"))
+            .collect();
+        let arguments = [&["doctor"], options].concat();
+        let output = agent.run(&pair, &held.join(","), &arguments);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let name = format!("CAP_{} (without it, ", missing.to_uppercase());
+        let is_of_it = |line: &&str| line.contains(" capabilities: ") && line.contains(&name);
+        let lines: Vec<_> = said.lines().filter(is_of_it).collect();
+        assert!(
+            matches!(lines[..], [line] if line.starts_with(state)),
+            "{missing} {options:?}: {said}"
+        );
+        let could_not = output.status.code() == Some(2);
+        assert_eq!(could_not, state == "failed", "{missing}: {said}");
     }
 }
 

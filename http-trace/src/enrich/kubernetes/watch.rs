@@ -116,6 +116,7 @@ impl Watch {
             own,
             say,
             was_said: false,
+            watch_failed: false,
             version: None,
         };
         priority::spawn("pods", move || follower.work()).map(drop)
@@ -129,6 +130,8 @@ struct Follower {
     say: fn(&str),
     /// Whether a failure has been reported.
     was_said: bool,
+    /// Whether the last watch failed: then a list does not show that it works again.
+    watch_failed: bool,
     /// Resource version to watch from.
     version: Option<String>,
 }
@@ -142,6 +145,8 @@ impl Follower {
             let end = match self.version.clone() {
                 None => match self.list() {
                     Ok(()) => continue,
+                    // No version was asked for.
+                    Err(End::Gone) => End::Failed("410 Gone for a list".to_owned()),
                     Err(end) => end,
                 },
                 Some(version) => {
@@ -222,7 +227,9 @@ impl Follower {
         let of_node = items.iter().filter_map(|pod| pod.members(node, labels));
         self.directory.set_pods(of_node.collect());
         self.version = Some(version);
-        self.works();
+        if !self.watch_failed {
+            self.works();
+        }
         Ok(())
     }
 
@@ -247,7 +254,11 @@ impl Follower {
                 .take(LARGEST_OBJECT)
                 .read_until(b'\n', &mut line);
             match read {
-                Ok(0) => return End::Over,
+                Ok(0) => {
+                    self.watch_failed = false;
+                    self.works();
+                    return End::Over;
+                }
                 Ok(read) if read as u64 == LARGEST_OBJECT => {
                     self.version = None;
                     return End::Failed("pod change too long".to_owned());
@@ -256,11 +267,14 @@ impl Follower {
                 // Disconnected, or silent for too long: reconnecting shows whether the server is up.
                 Err(_) => return End::Over,
             }
-            if let Err(end) = self.change(&line) {
+            let changed = self.change(&line);
+            self.watch_failed = matches!(changed, Err(End::Failed(_)));
+            if let Err(end) = changed {
                 // Resuming would receive the same event again.
                 self.version = None;
                 return end;
             }
+            self.works();
         }
     }
 
@@ -288,7 +302,6 @@ impl Follower {
         if !pod.metadata.resource_version.is_empty() {
             self.version = Some(pod.metadata.resource_version);
         }
-        self.works();
         Ok(())
     }
 }
@@ -479,6 +492,43 @@ mod tests {
         server.say("{\"type\":\"UNHEARD\",\"object\":{}}");
         put(&server, "after", "web-5d-z");
         becomes(&directory, "after", Some("web-5d-z"));
+    }
+
+    #[test]
+    fn a_watch_that_never_works_is_one_outage() {
+        static SAID: Said = Mutex::new(Vec::new());
+        let server = ApiServer::start().expect("a server");
+        let (directory, _folder) = start(&server.kubeconfig(), |line| {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        });
+        let said = |last: &str| {
+            let until = Instant::now() + Duration::from_secs(20);
+            let is_last = |line: &String| line.contains(last);
+            while !SAID
+                .lock()
+                .expect("not poisoned")
+                .last()
+                .is_some_and(is_last)
+            {
+                assert!(Instant::now() < until, "no {last}: {SAID:?}");
+                thread::sleep(Duration::from_millis(10));
+            }
+            std::mem::take(&mut *SAID.lock().expect("not poisoned"))
+        };
+        server.set_mode(Mode::ListsAlone);
+        server.disconnect();
+        for round in 0..4 {
+            // Names still come from lists.
+            let uid = format!("n{round}");
+            put(&server, &uid, "web-5d-n");
+            becomes(&directory, &uid, Some("web-5d-n"));
+        }
+        assert_eq!(said("invalid pod change").len(), 1);
+        server.set_mode(Mode::Works);
+        assert_eq!(said("pods are named again").len(), 1);
+        server.set_mode(Mode::Status(410));
+        server.disconnect();
+        assert_eq!(said("410 Gone").len(), 1);
     }
 
     #[test]
