@@ -109,7 +109,9 @@ impl NoResponse {
 pub enum Missing {
     /// The request: sent before tracing began, lost, or on another path.
     Request,
-    /// Part of the head.
+    /// Header fields of the request, in an event from a record or log that does not hold all of them.
+    RequestHeaders,
+    /// Part of the response's head; in an event from a record or log, header fields that it does not hold.
     Headers,
     /// Part of the body that framing needed.
     Body,
@@ -125,8 +127,9 @@ pub enum Missing {
 
 impl Missing {
     /// All variants.
-    pub const ALL: [Missing; 7] = [
+    pub const ALL: [Missing; 8] = [
         Missing::Request,
+        Missing::RequestHeaders,
         Missing::Headers,
         Missing::Body,
         Missing::End,
@@ -136,8 +139,9 @@ impl Missing {
     ];
 
     /// Their names, in the order of `ALL`.
-    pub const NAMES: [&str; 7] = [
+    pub const NAMES: [&str; 8] = [
         Missing::Request.name(),
+        Missing::RequestHeaders.name(),
         Missing::Headers.name(),
         Missing::Body.name(),
         Missing::End.name(),
@@ -146,10 +150,17 @@ impl Missing {
         Missing::Orchestrator.name(),
     ];
 
+    /// Looks up a variant by name.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let mut all = Missing::ALL.into_iter();
+        all.find(|what| what.name().as_bytes() == name)
+    }
+
     /// Name in events and rules.
     pub const fn name(self) -> &'static str {
         match self {
             Missing::Request => "request",
+            Missing::RequestHeaders => "request_headers",
             Missing::Headers => "headers",
             Missing::Body => "body",
             Missing::End => "end",

@@ -129,6 +129,11 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| Some(Value::headers(&v.record.request.as_ref()?.headers))),
     field("http.response_headers", Kind::ResponseHeaders)
         .get(|v| Some(Value::headers(&v.record.response.as_ref()?.headers))),
+    // Suricata's lists hold all header fields; a reader must know if these do not.
+    field("http_trace.missing", Kind::Texts(0)).get(|v| {
+        let missing: Vec<_> = v.left_out().map(|what| Value::word(what.name())).collect();
+        (!missing.is_empty()).then_some(Value::List(missing))
+    }),
 ];
 
 const ALERT: &[Field<Alert>] = &[
