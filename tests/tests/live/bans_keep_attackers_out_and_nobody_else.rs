@@ -388,3 +388,54 @@ fn nothing_is_made_in_a_table_of_somebody_else() {
     );
     assert_eq!(run(&["list", "ruleset"]).stdout, before);
 }
+
+/// The commands of docs/BANNING.md about nftables, in order, in one namespace.
+#[test]
+fn the_page_runs_as_it_is_written() {
+    needs!("nft");
+    const PAGE: &str = include_str!("../../../docs/BANNING.md");
+    const LOG: &str =
+        "192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
+    let (page, _) = PAGE.split_once("## fail2ban").expect("the next section");
+    let mut in_block = false;
+    let commands = page.lines().map(str::trim).filter(|line| {
+        let is_fence = line.starts_with("```");
+        in_block ^= is_fence;
+        in_block && !is_fence
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = |name: &str| folder.path().join(name);
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/captures/nginx.pcap");
+    std::fs::copy(root, desk("day.pcap")).expect("a capture");
+    std::fs::write(desk("access.log"), LOG).expect("a log");
+    let binary = agent::binary().expect("a binary").canonicalize();
+    std::os::unix::fs::symlink(binary.expect("a path"), desk("http-trace")).expect("a link");
+    let path = std::env::var("PATH").expect("PATH");
+    let pair = Pair::new(1500).expect("a pair");
+    let mut count = 0;
+    for command in commands {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", command])
+            .current_dir(folder.path())
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            // What traces live would go on.
+            .env("HTTP_TRACE_DURATION", "500ms");
+        let run = pair.server.enter(|| shell.output()).expect("entered");
+        let run = run.expect("it runs");
+        assert!(run.status.success(), "{command}: {run:?}");
+        let printed = String::from_utf8_lossy(&run.stdout);
+        let expected: &[&str] = match command {
+            _ if command.contains("bans list") => &["198.51.100.7", "198.51.100.8"],
+            _ if command.contains("lift 198.51.100.7") => &["198.51.100.7 lifted"],
+            _ if command.contains("lift --all") => &["198.51.100.8 lifted"],
+            _ => &[],
+        };
+        assert!(
+            expected.iter().all(|text| printed.contains(text)),
+            "{command}: {run:?}"
+        );
+        count += 1;
+    }
+    assert!(count >= 15, "{count}");
+}
