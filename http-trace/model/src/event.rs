@@ -72,7 +72,9 @@ crate::named_enum! {
     pub enum Missing {
         /// The request: sent before tracing began, lost, or on another path.
         Request = "request",
-        /// Part of the head.
+        /// Header fields of the request, in an event from a record or log that does not hold all of them.
+        RequestHeaders = "request_headers",
+        /// Part of the response's head; in an event from a record or log, header fields that it does not hold.
         Headers = "headers",
         /// Part of the body that framing needed.
         Body = "body",

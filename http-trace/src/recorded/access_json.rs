@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::combined::{clf_time, request_line};
-use super::parts::{Line, address, request, response, seconds, status, time};
+use super::parts::{Line, address, missing, request, response, seconds, status, time};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
@@ -193,6 +193,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     ]);
     let fields = [("content-type", content_type.as_deref())];
     event.response = Some(response(code, b"", version, &fields));
+    event.missing = missing(&event, false, false);
     event.response_start_ns = Some(time_ns);
     event.body_bytes =
         record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);

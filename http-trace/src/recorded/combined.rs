@@ -1,7 +1,7 @@
 //! Access logs in combined or common format, as written by Apache and nginx:
 //! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
 
-use super::parts::{Line, address, request, response, status};
+use super::parts::{Line, address, missing, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
@@ -66,6 +66,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         event.request = Some(request(method, target, version, &fields));
     }
     event.response = Some(response(code, b"", version, &[]));
+    event.missing = missing(&event, false, false);
     event.response_start_ns = Some(time_ns);
     event.body_bytes = bytes;
     Ok(Line::Event(Box::new(event)))

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use http_trace_model::event::HttpEvent;
+use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::field::draft::minor_version;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
@@ -54,6 +54,16 @@ fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     let fields = fields.iter();
     let lines = fields.filter_map(|(name, value)| Some((name, (*value)?)));
     lines.collect()
+}
+
+/// What is missing of an event's header fields, unless all of its request's or of its response's are known.
+pub(super) fn missing(event: &HttpEvent, request: bool, response: bool) -> Vec<Missing> {
+    let parts = [
+        (Missing::RequestHeaders, event.request.is_some() && !request),
+        (Missing::Headers, event.response.is_some() && !response),
+    ];
+    let missing = parts.into_iter().filter(|(_, is_missing)| *is_missing);
+    missing.map(|(what, _)| what).collect()
 }
 
 /// A status code that is valid in an event.

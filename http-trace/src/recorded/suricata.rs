@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, request, response, status, time};
+use super::parts::{Line, address, missing, request, response, status, time};
 use crate::text::unescaped;
-use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::event::{Endpoint, HttpEvent, Missing};
 use http_trace_model::head::Headers;
 
 /// Whether a JSON record of any kind is Suricata's.
@@ -81,6 +81,20 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
             event.response = Some(head);
             event.body_bytes = http.get("length").and_then(Value::as_u64);
         }
+    }
+    let told = record.pointer("/http_trace/missing");
+    let told = |what: Missing| {
+        let mut names = told.and_then(Value::as_array).into_iter().flatten();
+        names.any(|name| name == what.name())
+    };
+    let whole = |dump: &str, what| http.get(dump).is_some() && !told(what);
+    event.missing = missing(
+        &event,
+        whole("request_headers", Missing::RequestHeaders),
+        whole("response_headers", Missing::Headers),
+    );
+    if event.request.is_none() {
+        event.missing.push(Missing::Request);
     }
     Ok(match event.request.is_none() && code.is_none() {
         true => Line::Other,

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, request, response, seconds, status, time};
-use http_trace_model::event::{Endpoint, HttpEvent};
+use super::parts::{Line, address, missing, request, response, seconds, status, time};
+use http_trace_model::event::{Endpoint, HttpEvent, Missing};
 use http_trace_model::head::ResponseHead;
 
 /// Whether a JSON record of any log is Zeek's.
@@ -20,6 +20,7 @@ pub(super) fn json(record: &Value) -> Result<Line, String> {
     let text = |name: &str| match record.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
+        Value::Array(items) => items.first()?.as_str().map(str::to_owned),
         _ => None,
     };
     event(&|name| text(name).map(String::into_bytes))
@@ -145,8 +146,15 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     event
         .informational
         .extend(head("info_code", "info_msg", None));
-    event.response = head("status_code", "status_msg", field("resp_mime_types"));
+    let kinds = field("resp_mime_types").filter(|kinds| !kinds.is_empty());
+    // TSV separates several by commas.
+    let kind = kinds.and_then(|kinds| kinds.split(|b| *b == b',').next().map(<[u8]>::to_vec));
+    event.response = head("status_code", "status_msg", kind);
     event.body_bytes = number("response_body_len").filter(|_| event.response.is_some());
+    event.missing = missing(&event, false, false);
+    if event.request.is_none() {
+        event.missing.push(Missing::Request);
+    }
     Ok(match event.response.is_none() && event.request.is_none() {
         true => Line::Other,
         false => Line::Event(Box::new(event)),

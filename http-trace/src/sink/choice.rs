@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::report::ReportSpec;
 use http_trace_model::endpoint::Endpoints;
+use http_trace_model::head::Headers;
 
 /// Default interval of summaries, ns.
 pub const EVERY_NS: u64 = 10_000_000_000;
@@ -30,6 +31,11 @@ impl HeaderChoice {
                 .iter()
                 .any(|n| n.as_bytes().eq_ignore_ascii_case(name)),
         }
+    }
+
+    /// Whether some of these fields are written and others are not.
+    pub fn leaves_out(&self, headers: &Headers) -> bool {
+        matches!(self, HeaderChoice::Names(_)) && headers.iter().any(|line| !self.admits(line.name))
     }
 }
 

@@ -447,7 +447,7 @@ mod tests {
         assert_eq!(counts.due_ns(), Some(20 * SECOND));
         counts.tick(19 * SECOND, &mut out);
         assert!(out.is_empty());
-        // Nothing comes for long; the line is of the interval nevertheless.
+        // No events for several intervals: the line still belongs to the first.
         counts.tick(45 * SECOND, &mut out);
         let found = lines(&out);
         let row = |line: &serde_json::Value| {
@@ -472,7 +472,7 @@ mod tests {
         out.clear();
         assert_eq!(counts.due_ns(), None);
         assert!(counts.tail().is_empty());
-        // What is left is written at the end, which is that of its interval.
+        // The remaining counts are written at the end of the run.
         push(&mut counts, &event(47, "c", 500), &mut out);
         assert!(out.is_empty());
         let tail = lines(&counts.tail());

@@ -1,5 +1,5 @@
-//! Events as CSV (RFC 4180) for spreadsheets: a header line, then a line for each event. No cell is
-//! taken for a formula. Writes no alerts and no losses.
+//! Writes events as CSV (RFC 4180) for spreadsheets, with a header line. Prevents formula injection. Must not write
+//! alerts or losses.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use http_trace_model::field::event::EVENT;
 use http_trace_model::field::{Field, Get, Value, View};
 use http_trace_model::target::Target;
 
-/// The columns, and the field of each; that of the pod is empty as long as events have its UID alone.
+/// Columns and their fields. The pod is empty while only its UID is known.
 const COLUMNS: &[(&str, &str)] = &[
     ("time", "@timestamp"),
     ("client", "client.ip"),
@@ -90,7 +90,7 @@ impl Render for Csv {
     fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
-/// Appends a value as one line of text; whether it holds bytes that are not UTF-8.
+/// Appends a value as one line of text. Returns whether it contains bytes that are not UTF-8.
 fn write(cell: &mut String, value: &Value<'_>, is_ms: bool) -> bool {
     match value {
         // Writing to a string cannot fail.
@@ -117,9 +117,8 @@ fn write(cell: &mut String, value: &Value<'_>, is_ms: bool) -> bool {
     false
 }
 
-/// Appends a cell. What a spreadsheet may take for a formula gets an apostrophe, which it shows as
-/// text; what could end a cell is quoted (RFC 4180 §2). `;` and tabs are quoted too, since some
-/// spreadsheets cut at them.
+/// Appends a cell. A possible formula is prefixed with an apostrophe, so that spreadsheets show it as text. Cells are
+/// quoted as in RFC 4180 §2, and also if they contain `;` or tabs, which some spreadsheets take for separators.
 fn put_cell(out: &mut Vec<u8>, cell: &str) {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']);
     let is_quoted = is_formula || cell.contains(['"', ',', ';', '\t', '\r', '\n']);
@@ -141,7 +140,7 @@ mod tests {
     use bytes::Bytes;
     use http_trace_model::testing;
 
-    /// A reader of RFC 4180: lines of cells.
+    /// Parses RFC 4180 into rows of cells.
     fn read(text: &str) -> Vec<Vec<String>> {
         let mut lines = vec![vec![String::new()]];
         let (mut chars, mut quoted) = (text.chars().peekable(), false);

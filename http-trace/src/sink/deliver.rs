@@ -1,9 +1,9 @@
-//! Delivers alerts to destinations beside the outputs: a file, a command, a webhook, syslog. Each has
-//! its own thread and bounded queue, so that one that hangs delays neither events nor the others; alerts
-//! that it does not take are counted and reported. Formats only the destination's envelope.
+//! Delivers alerts to files, commands, webhooks and syslog, in addition to the outputs. Each destination has its own
+//! thread and bounded queue, so that one that hangs delays nothing else; undelivered alerts are counted and reported.
+//! Must not format more than the destination's envelope.
 //!
 //! # Layout
-//! - `target`: the text of `--alerts-to`. `carrier`: what all destinations have in common.
+//! - `target`: parses `--alerts-to`. `carrier`: the interface of destinations.
 //! - `command`, `syslog`, `webhook`: one destination each.
 
 mod carrier;
@@ -25,28 +25,28 @@ use super::log_file::{Before, LogFile};
 use crate::own_sockets::OwnSockets;
 use crate::priority;
 
-/// Most alerts that wait for one destination.
+/// Maximum number of queued alerts per destination.
 const MOST_WAITING: usize = 1024;
 
-/// How long what waits is delivered after the end of a run. Programs have as long as one of them
-/// may take; a second signal cuts it short.
+/// How long queued alerts are still delivered after the end of a run; for programs as long as one may run. A second
+/// signal ends it.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 const LAST_WAIT_COMMAND: Duration = command::PATIENCE;
 
-/// First pause after a failure that may pass; it doubles up to [`LONGEST_PAUSE`].
+/// First pause after a temporary failure; doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// After so many failures an alert is given up.
+/// Number of failed attempts after which an alert is dropped.
 const TRIES: u32 = 6;
 
-/// What became of the alerts for one destination.
+/// Result of a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// Taken by the destination.
+    /// Delivered alerts.
     pub delivered: u64,
-    /// Not taken: the queue was full, the destination failed for good or the run ended.
+    /// Undelivered alerts: the queue was full, the destination failed permanently, or the run ended.
     pub lost: u64,
-    /// The last failure, in words.
+    /// Message of the last failure.
     pub failure: Option<String>,
 }
 
@@ -67,7 +67,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Notice>,
-    /// One is on its way.
+    /// Whether an alert is being delivered.
     busy: bool,
     closing: bool,
     ended: bool,
@@ -81,12 +81,11 @@ impl Shared {
 }
 
 impl Delivery {
-    /// Opens a destination and starts its thread.
-    /// `own` keeps what delivering sends out of what is traced.
+    /// Opens a destination and starts its thread. `own` excludes its connections from tracing.
     ///
     /// # Errors
-    /// A file that cannot be opened, a program that cannot be run, a destination that this build does
-    /// not have, or no thread.
+    /// A file that cannot be opened, a program that cannot be run, a destination that this build does not have, or a
+    /// thread that cannot be started.
     pub fn start(target: &Target, own: &OwnSockets) -> io::Result<Self> {
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines::new(io::stdout())),
@@ -131,12 +130,12 @@ impl Delivery {
         })
     }
 
-    /// What errors call the destination.
+    /// Name of the destination in errors.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Queues an alert; never waits.
+    /// Queues an alert without blocking.
     pub fn send(&self, notice: Notice) {
         let mut state = self.shared.lock();
         if state.waiting.len() >= MOST_WAITING || state.ended {
@@ -147,7 +146,7 @@ impl Delivery {
         self.shared.changed.notify_all();
     }
 
-    /// Waits for what is queued, 30 s for programs and 5 s for all else; says what became of it all.
+    /// Delivers queued alerts for at most 30 s (programs) or 5 s (others), and returns the result.
     pub fn close(self) -> Delivered {
         let wait = self.last_wait;
         self.close_within(wait)
@@ -173,7 +172,7 @@ impl Delivery {
     }
 }
 
-/// The thread: one alert after the other, a failure that may pass tried again later.
+/// The thread: delivers one alert after the other, and retries after temporary failures.
 fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     let mut state = shared.lock();
     loop {
@@ -204,7 +203,7 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
                     }
                 }
             }
-            // The end of the run cuts the pause short and leaves one more try.
+            // The end of the run ends the pause and allows one more attempt.
             let (woken, _) = shared
                 .changed
                 .wait_timeout_while(state, pause, |state| !state.closing)
@@ -218,12 +217,12 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     shared.changed.notify_all();
 }
 
-/// Records as lines, each once: what a full pipe did not take of a line follows when there is room.
+/// Writes records as lines. The rest of a line that a full pipe did not accept is written later.
 struct Lines<W> {
     to: W,
-    /// What is left to be written.
+    /// Bytes still to be written.
     rest: Vec<u8>,
-    /// The line that `rest` ends with, while it is tried.
+    /// The line at the end of `rest` that is being delivered.
     tried: Vec<u8>,
     within_line: bool,
 }
@@ -238,7 +237,7 @@ impl<W: Write> Lines<W> {
         }
     }
 
-    /// Takes up a line; of one that was given up, what was begun of it is ended.
+    /// Starts a line; a dropped line that was partly written is ended first.
     fn take(&mut self, line: &[u8]) {
         let end = memchr::memchr(b'\n', &self.rest).map_or(self.rest.len(), |at| at + 1);
         self.rest.truncate(if self.within_line { end } else { 0 });
@@ -269,7 +268,7 @@ impl<W: Write + Send> Carrier for Lines<W> {
             self.take(&notice.line);
         }
         self.write().map_err(|error| match error.kind() {
-            // A named pipe that nobody reads, or that is full.
+            // A named pipe without a reader, or a full one.
             io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock => Failure::passing(error),
             _ => Failure::lasting(error),
         })

@@ -1,5 +1,5 @@
-//! Records as Suricata's EVE has them: events as `http`, alerts as `alert`, losses as `stats`. Three field
-//! tables under EVE's names, which the JSON writer writes. What EVE has no name for is left out.
+//! Writes records in Suricata's EVE format: events as `http`, alerts as `alert`, losses as `stats`, from three field
+//! tables with EVE's names. Must not write fields that EVE does not have, except `http_trace.*`.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ pub struct Eve {
 }
 
 impl Eve {
-    /// The style's choice of header fields is used.
+    /// Uses the style's header fields.
     pub fn new(style: &Style) -> Self {
         Eve {
             tables: Tables::new(style, SHAPE, HTTP, ALERT, STATS),
@@ -89,7 +89,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     number("tx_id").get(|v| Some(Value::Number(v.record.ordinal.saturating_sub(1).into()))),
     field("http", Kind::Object).get(|_| Some(Value::Open)),
     text("http.hostname").get(|v| v.target.host.map(Value::Text)),
-    // Suricata has it where the request names one; 80 goes without saying.
+    // Suricata writes the port that the request names; 80 is omitted.
     number("http.http_port").get(|v| v.target.port.filter(|port| *port != 80).map(port)),
     text("http.url").get(|v| Some(Value::Text(&v.record.request.as_ref()?.target))),
     text("http.http_user_agent").get(|v| of_request(v.record, Known::USER_AGENT)),
@@ -129,6 +129,11 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| Some(Value::headers(&v.record.request.as_ref()?.headers))),
     field("http.response_headers", Kind::ResponseHeaders)
         .get(|v| Some(Value::headers(&v.record.response.as_ref()?.headers))),
+    // Suricata's lists hold all header fields; a reader must know if these do not.
+    field("http_trace.missing", Kind::Texts(0)).get(|v| {
+        let missing: Vec<_> = v.left_out().map(|what| Value::word(what.name())).collect();
+        (!missing.is_empty()).then_some(Value::List(missing))
+    }),
 ];
 
 const ALERT: &[Field<Alert>] = &[
@@ -195,14 +200,14 @@ fn content_range(event: &HttpEvent) -> Option<&[u8]> {
     event.response.as_ref()?.headers.first("content-range")
 }
 
-/// What a Content-Range says (RFC 9110 §14.4).
+/// A parsed Content-Range (RFC 9110 §14.4).
 struct Range {
     /// The first byte and the last.
     bytes: Option<(u64, u64)>,
     size: Option<u64>,
 }
 
-/// `None` where it is none, or its numbers are larger than Suricata reads.
+/// `None` if it is malformed, or has numbers beyond the range of Suricata.
 fn range(event: &HttpEvent) -> Option<Range> {
     let text = std::str::from_utf8(content_range(event)?).ok()?;
     let (bytes, size) = text.strip_prefix("bytes ")?.trim().split_once('/')?;
@@ -240,7 +245,7 @@ fn timestamp(ns: u64) -> Value<'static> {
     Value::Made(text)
 }
 
-/// As Suricata writes addresses: those of IPv6 in full.
+/// Formats an address as Suricata does: IPv6 without abbreviation.
 fn address(ip: IpAddr) -> Value<'static> {
     let IpAddr::V6(v6) = ip else {
         return Value::Ip(ip);

@@ -1,18 +1,18 @@
-//! Numbers that other tools' formats have for what we name otherwise: of a connection and of a rule. Stable
-//! for the same capture; of a run, since connections are numbered in it.
+//! Ids of connections and rules as formats of other tools want them. Stable for the same capture; unique within a run
+//! only, since connections are numbered per run.
 
 use std::net::IpAddr;
 
 use http_trace_model::event::{Endpoint, HttpEvent};
 use sha1::{Digest as _, Sha1};
 
-/// Of a connection, as EVE has it: below 2⁵³, so that readers of JSON that know only doubles keep it.
+/// EVE's `flow_id` of a connection: below 2⁵³, so that JSON readers with doubles keep it exact.
 pub fn number(event: &HttpEvent) -> u64 {
     let [first, ..] = words(event);
     first >> 11
 }
 
-/// Of a connection, as Zeek has it: `C` and seventeen letters and digits.
+/// Zeek's `uid` of a connection: `C` and seventeen letters and digits.
 pub fn uid(event: &HttpEvent) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let [mut first, mut second] = words(event);
@@ -26,7 +26,7 @@ pub fn uid(event: &HttpEvent) -> String {
     uid
 }
 
-/// Of a rule, as EVE has it: from 2³⁰ on, where nobody's lists of signatures are.
+/// EVE's `signature_id` of a rule: from 2³⁰ on, above the ranges of published rule sets.
 pub fn of_rule(id: &str) -> u64 {
     let hash = Sha1::digest(id);
     let word = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);

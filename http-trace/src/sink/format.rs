@@ -33,10 +33,10 @@ impl Format {
     /// The default on a terminal.
     pub const PRETTY: Format = Format::new("pretty", false, |style| Box::new(Pretty::new(style)));
 
-    /// Records for a collector.
+    /// For an OpenTelemetry collector.
     pub const OTLP: Format = Format::new("otlp", false, |style| Box::new(Otlp::new(style)));
 
-    /// One document about all events, at the end.
+    /// One document at the end of the run.
     pub const REPORT: Format = Format::new("report", false, |style| Box::new(Report::new(style)));
 
     /// Counts of events per interval.

@@ -200,7 +200,7 @@ impl LogFile {
         self.rotate_again = Instant::now() + LOOK;
         let there = fs::symlink_metadata(&self.path)?;
         if self.is.is_none() || identity(&there) != self.is {
-            // logrotate was here.
+            // logrotate has moved the file.
             self.look = Instant::now();
             return Ok(());
         }
@@ -397,7 +397,7 @@ impl Write for LogFile {
             return Ok(end.map_or(bytes.len(), |at| at + 1));
         }
         if self.file.is_none() && self.within_line {
-            // The next reader gets no rest of a line.
+            // The next reader must not get the rest of a line.
             let file = open(&self.path, self.mode)?;
             self.file = Some(file);
             self.skips = true;
@@ -406,7 +406,7 @@ impl Write for LogFile {
         let mut bytes = bytes;
         if !self.within_line && self.rotation.is_set() && now >= self.rotate_again {
             if self.is_old() || self.fits(bytes) == 0 {
-                // Where it cannot be moved it grows.
+                // A file that cannot be renamed grows.
                 let _ = self.rotate();
             }
             match self.fits(bytes) {

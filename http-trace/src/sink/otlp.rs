@@ -1,10 +1,9 @@
-//! Records for an OpenTelemetry collector (OTLP 1.x): log records, spans and metrics. A record leaves as a
-//! [`frame`] with its protobuf; the exporter puts those together to requests. Opens nothing itself.
+//! Formats log records, spans and metrics for an OpenTelemetry collector (OTLP 1.x). Each becomes a [`frame`] with its
+//! protobuf; the exporter combines frames into requests. Must not open connections.
 //!
 //! # Layout
-//! - `wire` is protobuf, `attributes` what is said of records, `numbers` the metrics.
-//! - `exporter` sends batches and tries again, `http` and `grpc` are how they go out; `request` is what these have in
-//!   common.
+//! - `wire`: protobuf. `attributes`: attributes of records. `numbers`: metrics.
+//! - `exporter`: batches and retries. `http`, `grpc`: transports. `request`: what transports have in common.
 
 mod attributes;
 pub mod exporter;
@@ -55,7 +54,7 @@ pub struct Otlp {
 }
 
 impl Otlp {
-    /// The style's choice of header fields and of signals is used.
+    /// Uses the style's header fields and signals.
     pub fn new(style: &Style) -> Self {
         Otlp {
             signals: style.signals.clone(),
@@ -111,7 +110,7 @@ impl Render for Otlp {
                 record.put(out);
                 self.attributes.put(out, 6, &view);
                 wire::fixed32(out, 8, context.flags & 0xff);
-                // Of the span that is sent as well, or else of the one that asked.
+                // The span that is sent too, otherwise the caller's.
                 let span = match self.sends(Signal::Spans) {
                     true => Some(context.span),
                     false => context.parent,
@@ -207,7 +206,7 @@ impl Otlp {
             }
             wire::bytes(out, 4, parent);
         }
-        // A path is no name: there are too many of them.
+        // Paths are unbounded, so they must not be in span names.
         let name = match request.map(|request| method(&request.method)) {
             None | Some("_OTHER") => "HTTP",
             Some(method) => method,
@@ -227,7 +226,7 @@ impl Otlp {
     }
 }
 
-/// What the log records of all kinds have in common.
+/// Fields that all log records have.
 struct Record {
     time_ns: u64,
     severity: (u64, &'static str),
@@ -276,21 +275,21 @@ fn body(event: &HttpEvent) -> Vec<u8> {
     body
 }
 
-/// Which trace an exchange belongs to.
+/// The trace that an exchange belongs to.
 struct Context {
     trace: [u8; 16],
     span: [u8; 8],
-    /// The span that asked.
+    /// The caller's span.
     parent: Option<[u8; 8]>,
-    /// Of the trace, and that the parent is another program's.
+    /// Flags of the trace, with the flag for a remote parent.
     flags: u32,
 }
 
 impl Context {
-    /// As the request says (W3C Trace Context, B3); otherwise a trace of its own, the same for the same
-    /// bytes on the wire.
+    /// Taken from the request (W3C Trace Context, B3); otherwise a new trace, with the same ids for the same bytes on
+    /// the wire.
     fn of(event: &HttpEvent) -> Self {
-        // An id of zeros is none.
+        // An id of zeros is invalid.
         let span = event.id.max(1).to_be_bytes();
         let headers = event.request.as_ref().map(|request| &request.headers);
         let named = headers.and_then(|headers| Some((headers, trace_context(headers)?)));
@@ -304,7 +303,7 @@ impl Context {
                 flags: 0,
             };
         };
-        // Where the span's parent is remote is known, and it is (trace.proto, SpanFlags).
+        // HAS_IS_REMOTE and IS_REMOTE (trace.proto, SpanFlags).
         const REMOTE: u32 = 0x300;
         Context {
             trace: hex(trace),
@@ -326,7 +325,7 @@ fn sampled(headers: &Headers) -> u32 {
         .unwrap_or(0)
 }
 
-/// The bytes that hexadecimal digits stand for; those that are missing before them are zeros.
+/// Decodes hexadecimal digits; missing leading bytes are zero.
 fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
     for (at, digit) in digits.iter().rev().enumerate() {
@@ -338,22 +337,22 @@ fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
     bytes
 }
 
-/// Bytes before a frame's content: the signal, and the content's length.
+/// Length of a frame's header: signal and content length.
 const FRAME_HEAD: usize = 5;
 
-/// Appends a record of a signal, ready to stand in a request.
+/// Appends a record of a signal as it is encoded in a request.
 fn frame(out: &mut Vec<u8>, signal: Signal, fill: impl FnOnce(&mut Vec<u8>)) {
     out.push(signal as u8);
     let begin = out.len();
     out.extend_from_slice(&[0; 4]);
-    // Log records, spans and metrics have the same number in what holds them.
+    // Log records, spans and metrics have the same field number in their requests.
     wire::message(out, 2, fill);
     let length = (out.len() - begin - 4) as u32;
     out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// The resource that all records are of, and the scope: the fields of `ResourceLogs` and `ScopeLogs`, whose
-/// numbers are those of spans and metrics as well.
+/// The resource and the scope of all records: fields of `ResourceLogs` and `ScopeLogs`, with the same numbers as for
+/// spans and metrics.
 fn origin(hostname: &str) -> (Vec<u8>, Vec<u8>) {
     let (mut resource, mut scope) = (Vec::new(), Vec::new());
     wire::message(&mut resource, 1, |out| {

@@ -1,5 +1,5 @@
-//! Events for a person: one line each, columns aligned, coloured by class. Whatever came from the
-//! network is escaped first, so that no header drives the terminal.
+//! Writes events for a person: one line each, aligned, coloured by status class. Escapes all text from the network, so
+//! that it cannot control the terminal. Must not perform I/O.
 
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
@@ -21,29 +21,29 @@ use http_trace_model::head::{Headers, ResponseHead};
 use http_trace_model::shown::{latency, size, span};
 use http_trace_model::target::Target;
 
-/// The fewest columns of the URL, and how many it begins with, where it has them: it grows with what it has shown.
+/// Minimum and initial width of the URL column, which grows with the URLs shown.
 const LEAST_URL: usize = 20;
 const URL_WIDTH: usize = 40;
 
-/// The most that the column of ends grows with what it has shown, and that of processes.
+/// Maximum widths of the columns of addresses and of processes, which grow with their contents.
 const ENDS_WIDTH: usize = 48;
 const PROCESS_WIDTH: usize = 24;
 
-/// Columns of methods, most of which are shorter, and the most of one: what is longer takes them from its URL.
+/// Width of the method column, and maximum of one method; longer methods take space from their URL.
 const METHOD_WIDTH: usize = 7;
 const LONGEST_METHOD: usize = 16;
 
-/// Columns of a terminal below which a line would not fit: it is shown without milliseconds, server, size and process.
+/// Terminals narrower than this get lines without milliseconds, server, size and process.
 const NARROW: usize = 110;
 
-/// Columns of all else on a line, with the gaps: time, status, latency, and size of a wide one.
+/// Width of the other columns, with gaps: time, status, latency, and size on a wide line.
 const REST: usize = 12 + 2 + 3 + 2 + 2 + 2 + 2 + 8 + 2 + 9;
 const NARROW_REST: usize = 8 + 2 + 3 + 2 + 2 + 2 + 2 + 8;
 
-/// Columns of addresses on a narrow line.
+/// Width of addresses on a narrow line.
 const CLIENT_WIDTH: usize = 15;
 
-/// Blanks before the further lines of an alert.
+/// Indentation of continuation lines of an alert.
 const INDENT: usize = 14;
 
 /// Writes events as aligned lines.
@@ -54,19 +54,19 @@ pub struct Pretty {
     verbose: u8,
     color: bool,
     zone: Option<jiff::tz::TimeZone>,
-    /// Columns of the terminal, if there is one.
+    /// Width of the terminal, if the output is one.
     width: Option<usize>,
     /// Widest URL so far.
     url_width: usize,
-    /// Widest ends of a connection so far: the columns right of it stay where they are.
+    /// Widest pair of addresses so far, so that the columns to the right stay aligned.
     ends_width: usize,
-    /// The same of processes, for which a terminal's URLs make room.
+    /// Widest process so far; on a terminal, URLs become shorter for it.
     process_width: usize,
     line: String,
 }
 
 impl Pretty {
-    /// In this style.
+    /// Uses the style.
     pub fn new(style: &choice::Style) -> Self {
         Pretty {
             headers: style.headers.clone(),
@@ -82,7 +82,7 @@ impl Pretty {
         }
     }
 
-    /// The style, or none where there are no colours.
+    /// The style, or none without colours.
     const fn style(&self, style: Style) -> Style {
         if self.color { style } else { Style::new() }
     }
@@ -103,12 +103,12 @@ impl Pretty {
         String::from_utf8_lossy(&clock_ms(local)).into_owned()
     }
 
-    /// Appends to the line; that cannot fail.
+    /// Appends to the line.
     fn put(&mut self, text: fmt::Arguments<'_>) {
         let _ = self.line.write_fmt(text);
     }
 
-    /// Ends the line, without blanks at its end.
+    /// Ends the line, without trailing blanks.
     fn end_line(&mut self) {
         self.line.truncate(self.line.trim_end().len());
         self.line.push('\n');
@@ -123,7 +123,7 @@ impl Pretty {
             let _ = write!(ends, "{} via ", forwarded.ip);
         }
         let _ = write!(ends, "{}", event.client.ip);
-        // An access log does not say which server it is of.
+        // Events of an access log have no server.
         if event.server != Endpoint::NOBODY {
             let _ = write!(ends, " → {}", End(event.server));
         }
@@ -143,7 +143,7 @@ impl Pretty {
             if width < NARROW || room < LEAST_URL {
                 return self.narrow_line(event, width);
             }
-            // URLs make room for processes, as long as they have some themselves.
+            // Processes take space from the URL down to its minimum.
             let left = room.saturating_sub(self.process_width.max(columns(&process)));
             if left < LEAST_URL {
                 process.clear();
@@ -167,7 +167,7 @@ impl Pretty {
         self.end_line();
     }
 
-    /// As much of the first line as fits.
+    /// The first line, truncated to the terminal.
     fn narrow_line(&mut self, event: &HttpEvent, width: usize) {
         let (dim, class) = (self.dim(), self.style(class_style(event)));
         let time = self.clock(event.time_ns);
@@ -189,7 +189,7 @@ impl Pretty {
         self.end_line();
     }
 
-    /// `12:00:01.234  !!! HIGH  summary`, and a line of what was counted.
+    /// `12:00:01.234  !!! HIGH  summary`, and a line with the counts.
     fn alert_lines(&mut self, alert: &Alert) {
         let level = alert.severity.level();
         let color = match level {
@@ -217,7 +217,7 @@ impl Pretty {
         ));
     }
 
-    /// Broken between words, where there is a terminal: its first line has so many columns before it.
+    /// Wraps text between words on a terminal; `used` columns of the first line are taken.
     fn wrapped(&self, text: &str, used: usize) -> String {
         match self.width {
             Some(width) => wrapped(text, width, used, INDENT),
@@ -225,8 +225,7 @@ impl Pretty {
         }
     }
 
-    /// What is not as usual: 1xx heads, no response, an end that was not seen. On a line of its own, where so many
-    /// columns of the terminal are taken that it would be broken.
+    /// Notes: 1xx heads, no response, an end that was not seen. On a line of their own if they do not fit.
     fn remarks(&mut self, event: &HttpEvent, used: usize) {
         let mut remarks = String::new();
         if event.response.is_some() {
@@ -358,7 +357,7 @@ impl Render for Pretty {
     }
 }
 
-/// The code, or what stands for none, and the method as sent, both with the blanks of their columns.
+/// Status code or its placeholder, and the method as sent, padded to their columns.
 fn status_and_method(event: &HttpEvent) -> (String, String) {
     let head = event.response.as_ref().or(event.informational.last());
     let status = head.map_or_else(|| "---".to_owned(), |head| head.status.to_string());
@@ -369,12 +368,12 @@ fn status_and_method(event: &HttpEvent) -> (String, String) {
     (status, padded(method, METHOD_WIDTH))
 }
 
-/// Columns that a method leaves its URL, so that the columns right of it stay where they are.
+/// Width that a long method leaves for its URL, so that the columns to the right stay aligned.
 fn beside(method: &str, url_width: usize) -> usize {
     url_width.saturating_sub(columns(method).saturating_sub(METHOD_WIDTH))
 }
 
-/// What was counted, and of what: the second line of an alert.
+/// The second line of an alert: counts.
 fn details(alert: &Alert) -> String {
     let mut out = format!("{}: ", Escaped(alert.rule.id.as_bytes()));
     out.push_str(&match alert.stands_for {
@@ -384,7 +383,7 @@ fn details(alert: &Alert) -> String {
     if let Some(distinct) = alert.distinct {
         let _ = write!(out, ", {distinct} distinct");
     }
-    // How often each came is known from half the threshold on only: that is for the record.
+    // Counts of single values begin at half the threshold, so only the record has them.
     let status = |(status, _): &(u16, u64)| match status {
         0 => "no response".to_owned(),
         status => status.to_string(),
@@ -409,7 +408,7 @@ fn details(alert: &Alert) -> String {
     out
 }
 
-/// What was decided about banning a client, in words.
+/// The decision about a ban as text.
 fn banned(ban: &Ban) -> String {
     let client = ban.client;
     let time = ban.seconds.map(|seconds| format!(" for {}", span(seconds)));
@@ -425,7 +424,7 @@ fn banned(ban: &Ban) -> String {
     }
 }
 
-/// `  nginx[812]` of who answered, where that is known.
+/// `  nginx[812]`: the server's process, if known.
 fn process(event: &HttpEvent) -> String {
     let process = event.server_process.as_ref();
     let named = process.and_then(|process| Some((process.name.as_ref()?, process.pid)));
@@ -479,7 +478,7 @@ fn layers(encap: &Encap) -> String {
     encap.layers().iter().map(layer).collect()
 }
 
-/// An address, and its port if there is one.
+/// An address with its port, if known.
 struct End(Endpoint);
 
 impl fmt::Display for End {

@@ -1,4 +1,4 @@
-//! A report instead of a line for each event: what a site has, written when the run ends.
+//! The format `report`: collects events and alerts and writes an inventory at the end of the run. Must not perform I/O.
 
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
@@ -8,16 +8,16 @@ use super::choice::Style;
 use super::render::{Entry, Render};
 use crate::text::Escaped;
 
-/// What a report is to say, and how.
+/// Contents and form of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportSpec {
-    /// Its form; `None`: by the name of its file.
+    /// Form; `None`: by file extension.
     pub form: Option<Form>,
-    /// Endpoints that did not come for so long are told, in ns.
+    /// List endpoints not seen for this long, ns.
     pub unseen_ns: Option<u64>,
 }
 
-/// Gathers events and alerts, and writes the report of them.
+/// Collects events and alerts and writes their report.
 #[derive(Debug)]
 pub struct Report {
     form: Form,
@@ -26,7 +26,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The style's choice of what it says is used.
+    /// Uses the style's report settings.
     pub fn new(style: &Style) -> Self {
         let spec = &style.report;
         Report {

@@ -36,7 +36,7 @@ pub struct OutputSpec {
     pub rotation: Rotation,
     /// Signals sent to a collector.
     pub signals: Vec<Signal>,
-    /// Which of the events that the run writes.
+    /// Filters of its own, in addition to those of the run.
     pub only: Only,
     /// Contents of a report.
     pub report: ReportSpec,

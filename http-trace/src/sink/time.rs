@@ -1,4 +1,5 @@
-//! Formats Unix nanoseconds as text, in UTC: general formatters cost more than the rest of a record.
+//! Formats Unix nanoseconds as UTC text without general formatters, which cost more than the rest of a record. Must not
+//! read clocks.
 
 /// `2026-11-20T06:40:07.123456789Z` (RFC 3339).
 pub fn rfc3339(ns: u64) -> [u8; 30] {
@@ -25,7 +26,7 @@ pub fn rfc3339(ns: u64) -> [u8; 30] {
     text
 }
 
-/// `2026-11-20-06-40-07`, as Zeek's `#open` has it.
+/// `2026-11-20-06-40-07`, for Zeek's `#open`.
 pub fn zeek_open(ns: u64) -> String {
     let text = rfc3339(ns)[..19].to_vec();
     let text = text.iter().map(|byte| match byte {

@@ -1,6 +1,5 @@
-//! Events as Tracee writes `net_packet_http_request` and `net_packet_http_response`: one line for each
-//! head, 1xx too. Header names, header fields that are left out and lengths are as Go's net/http gives
-//! them to Tracee. Writes no alerts and no losses.
+//! Writes events as Tracee's `net_packet_http_request` and `net_packet_http_response`: one line per head, 1xx
+//! included. Header names, omitted header fields and lengths follow Go's net/http. Must not write alerts or losses.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,7 +27,7 @@ pub struct Tracee {
 }
 
 impl Tracee {
-    /// The style's host name and header fields are used.
+    /// Uses the style's host name and header fields.
     pub fn new(style: &Style) -> Self {
         Tracee {
             hostname: style.hostname.clone(),
@@ -82,31 +81,31 @@ impl Tracee {
             args: Some((metadata, head)),
             ..Record::default()
         };
-        // Nothing in it can fail to be JSON.
+        // Serialization of these types cannot fail.
         if serde_json::to_writer(&mut *out, &record).is_ok() {
             out.push(b'\n');
         }
     }
 }
 
-/// One head, as both of Tracee's shapes have it.
+/// One head, with the values that both of Tracee's formats contain.
 pub(super) struct Message<'a> {
-    /// Tracee's number of the event.
+    /// Tracee's event id.
     pub id: u32,
     pub name: &'static str,
     pub time_ns: u64,
     pub metadata: PacketMeta<'a>,
-    /// Name of the argument that the head is in.
+    /// Name of the argument that contains the head.
     pub argument: &'static str,
     pub value: Value<'a>,
-    /// Whoever sent it.
+    /// The sender.
     pub process: Option<&'a Process>,
     pub cgroup_id: u64,
     /// Whether it left this host.
     pub egress: Option<bool>,
 }
 
-/// Makes messages of the heads of events.
+/// Converts the heads of events to messages.
 #[derive(Debug)]
 pub(super) struct Heads {
     headers: HeaderChoice,
@@ -114,7 +113,7 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// The style's header fields are used.
+    /// Uses the style's header fields.
     pub fn new(style: &Style) -> Self {
         Heads {
             headers: style.headers.clone(),
@@ -122,7 +121,7 @@ impl Heads {
         }
     }
 
-    /// One for each head, in order.
+    /// One message per head, in order.
     pub fn of<'a>(&self, event: &'a HttpEvent) -> impl Iterator<Item = Message<'a>> {
         let request = event.request.iter().map(Head::Request);
         let responses = event.informational.iter().chain(&event.response);
@@ -218,7 +217,7 @@ enum Head<'a> {
     Response(&'a ResponseHead),
 }
 
-/// `trace.Event`; what is not known is zero or empty, as in Tracee.
+/// `trace.Event`; unknown values are zero or empty, as in Tracee.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Record<'a> {
@@ -260,7 +259,7 @@ struct Executable<'a> {
     path: &'a str,
 }
 
-/// `trace.Container`; what is empty is left out.
+/// `trace.Container`; empty values are omitted.
 #[derive(Default, Serialize)]
 struct Container<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -281,7 +280,7 @@ impl<'a> Container<'a> {
     }
 }
 
-/// `trace.Kubernetes`; what is empty is left out.
+/// `trace.Kubernetes`; empty values are omitted.
 #[derive(Default, Serialize)]
 struct Kubernetes<'a> {
     #[serde(rename = "podName", skip_serializing_if = "str::is_empty")]
@@ -370,7 +369,7 @@ fn protocol(minor_version: u8) -> String {
     format!("HTTP/1.{minor_version}")
 }
 
-/// Bytes of the wire as text: what is not UTF-8, and what could drive a terminal, as `\xNN`.
+/// Bytes from the wire as text; invalid UTF-8 and control characters become `\xNN`.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     if bytes
         .iter()
@@ -394,8 +393,8 @@ fn declared(headers: &Headers) -> Option<i64> {
     std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
-/// Field lines by canonical name. Transfer-Encoding leaves the map in Go, Host that of a request, and
-/// Trailer that of a chunked message.
+/// Field lines by canonical name. Go removes Transfer-Encoding from the map, Host from that of a request, and
+/// Trailer from that of a chunked message.
 fn headers<'a>(headers: &'a Headers, choice: &HeaderChoice, is_request: bool) -> HeaderMap<'a> {
     let is_chunked = is_chunked(headers);
     let mut map = HeaderMap::new();
@@ -414,8 +413,8 @@ fn headers<'a>(headers: &'a Headers, choice: &HeaderChoice, is_request: bool) ->
     map
 }
 
-/// A field name as Go's textproto writes it: the first letter and those after `-` in upper case; as
-/// sent, if it is no token (RFC 9110 §5.6.2).
+/// A field name as Go's textproto writes it: the first letter and those after `-` in upper case; unchanged if it is
+/// not a token (RFC 9110 §5.6.2).
 fn canonical(name: &[u8]) -> String {
     let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     if !name.iter().all(is_token) {

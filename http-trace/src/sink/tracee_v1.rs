@@ -1,6 +1,5 @@
-//! Events in the shape that newer Tracee writes, `tracee.v1beta1.Event`: names and types of its protobuf,
-//! as its JSON has them (values that are zero or empty are left out, 64-bit lengths are strings). Writes
-//! no alerts and no losses.
+//! Writes events as `tracee.v1beta1.Event`, the format of newer Tracee: names and types of its protobuf in their JSON
+//! encoding (zero and empty values are omitted, 64-bit numbers are strings). Must not write alerts or losses.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +22,7 @@ pub struct TraceeV1 {
 }
 
 impl TraceeV1 {
-    /// The style's header fields are used.
+    /// Uses the style's header fields.
     pub fn new(style: &Style) -> Self {
         TraceeV1 {
             heads: Heads::new(style),
@@ -47,7 +46,7 @@ impl TraceeV1 {
                 },
             ],
         };
-        // Nothing in it can fail to be JSON.
+        // Serialization of these types cannot fail.
         if serde_json::to_writer(&mut *out, &record).is_ok() {
             out.push(b'\n');
         }
@@ -67,7 +66,7 @@ impl Render for TraceeV1 {
     fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
-/// As Go's `RFC3339Nano` writes it: without zeros at the end.
+/// Formats a time like Go's `RFC3339Nano`: without trailing zeros.
 fn timestamp(ns: u64) -> String {
     let text = rfc3339(ns);
     let text = String::from_utf8_lossy(&text[..text.len() - 1]);
@@ -311,7 +310,7 @@ fn wrapped(headers: HeaderMap<'_>) -> BTreeMap<String, Header<'_>> {
     headers.into_iter().map(wrapped).collect()
 }
 
-/// 64-bit numbers are strings in the JSON of protobuf, and zero is left out.
+/// In protobuf's JSON encoding, 64-bit numbers are strings and zero is omitted.
 fn length(length: i64) -> Option<String> {
     (length != 0).then(|| length.to_string())
 }

@@ -1,5 +1,5 @@
-//! Events as Zeek's http.log has them, as JSON with flat names or as TSV with its `#` lines. Beside that, in
-//! JSON, alerts as notice.log and losses as reporter.log have them. Knows no file.
+//! Writes events as Zeek's http.log, as JSON with flat names or as TSV with `#` lines; in JSON also alerts as
+//! notice.log and losses as reporter.log. Must not open files.
 
 use super::choice::Style;
 use super::flow_id;
@@ -24,7 +24,7 @@ const SHAPE: Shape = Shape {
 pub struct Zeek(Tables);
 
 impl Zeek {
-    /// Nothing of the style is used but the host's name.
+    /// Uses the style's host name.
     pub fn new(style: &Style) -> Self {
         let events = PATH.iter().chain(HTTP);
         Zeek(Tables::new(style, SHAPE, events, NOTICE, REPORTER))
@@ -48,14 +48,14 @@ impl Render for Zeek {
 /// Writes events as Zeek's TSV.
 #[derive(Debug)]
 pub struct ZeekTsv {
-    /// The time of the start, as its `#open` line has it.
+    /// Start of the run, formatted for the `#open` line.
     open: String,
     tables: Tables,
     value: String,
 }
 
 impl ZeekTsv {
-    /// The style's time is used.
+    /// Uses the style's start time.
     pub fn new(style: &Style) -> Self {
         ZeekTsv {
             open: zeek_open(style.start_ns),
@@ -108,7 +108,7 @@ impl Render for ZeekTsv {
     fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
-/// Appends a value; what would read as something else is escaped.
+/// Appends a value. Values that equal a marker (`-`, `(empty)`) or contain a separator are escaped.
 fn put(out: &mut Vec<u8>, text: &mut String, value: &Value<'_>, is_member: bool) {
     text.clear();
     value.with_text(|bytes| terminal(text, bytes));
@@ -121,7 +121,7 @@ fn put(out: &mut Vec<u8>, text: &mut String, value: &Value<'_>, is_member: bool)
     }
 }
 
-/// An entry; Zeek's type stands where other tables say where a value is from.
+/// An entry; `source` holds Zeek's type.
 const fn field<R>(name: &'static str, kind: Kind, zeek: &'static str) -> Field<R> {
     Field::new(About::new(name, kind, zeek, ""))
 }
@@ -138,10 +138,10 @@ const fn texts<R>(name: &'static str) -> Field<R> {
     field(name, Kind::Texts(0), "vector[string]")
 }
 
-/// Which log a record is of.
+/// The log that a record belongs to.
 const PATH: &[Field<HttpEvent>] = &[text("_path").get(|_| Some(Value::word("http")))];
 
-/// The fields of http.log, in its order; those that need what is not looked at are unset.
+/// The fields of http.log, in its order; those that need the content of bodies are unset.
 const HTTP: &[Field<HttpEvent>] = &[
     field("ts", Kind::Time, "time").get(|v| {
         Some(Value::Seconds(
@@ -250,7 +250,7 @@ fn of_request(event: &HttpEvent, name: Known) -> Option<Value<'_>> {
         .map(Value::Text)
 }
 
-/// What says that a proxy was on the way, as Zeek says it.
+/// Header fields that reveal a proxy, as Zeek lists them.
 fn proxied(headers: &Headers) -> Option<Value<'_>> {
     const NAMES: [&str; 7] = [
         "forwarded",
@@ -269,7 +269,7 @@ fn proxied(headers: &Headers) -> Option<Value<'_>> {
     (!lines.is_empty()).then_some(Value::List(lines))
 }
 
-/// The declared media type, where Zeek has what the content looks like.
+/// The declared media type; Zeek detects it from the content.
 fn media_type(headers: &Headers) -> Option<Value<'_>> {
     let kind = mime_type(headers.first_known(Known::CONTENT_TYPE)?)?;
     Some(Value::List(vec![Value::Lower(kind)]))

@@ -229,6 +229,87 @@ fn what_others_lift_is_banned_again_by_the_next_alert() {
     assert!(said.contains("4 bans made"), "{said}");
 }
 
+/// Clients that must not be banned, and one that the set cannot take, attack with others at the same time: each
+/// refusal is told with its reason, and the others are banned.
+#[test]
+fn a_client_that_is_refused_keeps_no_other_in() {
+    needs!("nginx", "curl", "nft");
+    const GATEWAY: &str = "10.77.0.68";
+    const PROXY: &str = "10.77.0.69";
+    const IN_NETWORK: &str = "10.77.0.71";
+    const OTHERS: [&str; 4] = ["10.77.0.66", "10.77.0.81", "10.77.0.82", "10.77.0.83"];
+    let site = Site::new();
+    for client in [GATEWAY, PROXY, IN_NETWORK, OTHERS[1], OTHERS[2], OTHERS[3]] {
+        let add = format!("address add {client}/24 dev veth0");
+        site.pair.client.ip(&add).expect("an address");
+    }
+    let route = format!("route add default via {GATEWAY}");
+    site.pair.server.ip(&route).expect("a route");
+    // The set of somebody else, with a network in it that a ban inside it conflicts with.
+    let table = "table inet own {
+        set bad { type ipv4_addr; flags timeout, interval; elements = { 10.77.0.70/31 }; }
+        set bad6 { type ipv6_addr; flags timeout; }
+        chain input { type filter hook input priority 0; ip saddr @bad ip saddr != 10.77.0.70/31 drop; }
+    }";
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("own.nft");
+    std::fs::write(&file, table).expect("a file");
+    let nft = program("nft").expect("nft");
+    let made = site
+        .pair
+        .server
+        .run(Command::new(nft).arg("-f").arg(&file))
+        .expect("nft");
+    assert!(made.status.success(), "{made:?}");
+    let options = ["--ban", "nft:own/bad", "--ban-for", "1h"];
+    let allowed = ["--ban-allow", ALLOWED, "--trusted-proxies", PROXY];
+    let tracer = site.agent(&[&options[..], &allowed].concat());
+    // One client after the other, without waiting for the firewall in between.
+    let clients = [ALLOWED, GATEWAY, PROXY, IN_NETWORK];
+    std::thread::scope(|scope| {
+        for client in clients.into_iter().chain(OTHERS) {
+            scope.spawn(|| site.attack(client));
+        }
+        let url = format!(
+            "http://{}/../../etc/passwd?id=1'%20OR%201=1--",
+            address::SERVER_V4
+        );
+        let words: Vec<String> = (0..20).map(|n| format!("{url}{n}")).collect();
+        let words: Vec<&str> = ["--path-as-is"]
+            .into_iter()
+            .chain(words.iter().map(String::as_str))
+            .collect();
+        curl(&site.pair.server, &words).expect("curl");
+    });
+    for client in OTHERS {
+        assert!(site.turns(client, true, SOON), "{client} is still in");
+    }
+    for client in clients {
+        assert_eq!(site.ask(client, "/index.html"), Some(200), "{client}");
+    }
+    let outcome = tracer.stop().expect("an outcome");
+    let said = outcome.said.join("\n");
+    let reasons: Vec<(&str, &str)> = outcome
+        .report
+        .alerts
+        .iter()
+        .filter_map(|alert| {
+            let ban = &alert["http_trace"]["alert"]["ban"];
+            Some((ban["client"].as_str()?, ban["reason"].as_str()?))
+        })
+        .collect();
+    for (client, reason) in [
+        (ALLOWED, "it is in ban-allow"),
+        (GATEWAY, "it is a gateway of this host"),
+        (PROXY, "it is a trusted proxy"),
+        (address::SERVER_V4, "it is an address of this host"),
+    ] {
+        assert!(reasons.contains(&(client, reason)), "{client}: {reasons:?}");
+    }
+    assert!(said.contains("4 bans made"), "{said}");
+    assert!(said.contains("cannot ban clients: nft: "), "{said}");
+}
+
 #[test]
 fn without_a_time_nobody_is_banned() {
     needs!("nginx", "curl", "nft");
@@ -306,4 +387,55 @@ fn nothing_is_made_in_a_table_of_somebody_else() {
         String::from_utf8_lossy(&said.stderr)
     );
     assert_eq!(run(&["list", "ruleset"]).stdout, before);
+}
+
+/// The commands of docs/BANNING.md about nftables, in order, in one namespace.
+#[test]
+fn the_page_runs_as_it_is_written() {
+    needs!("nft");
+    const PAGE: &str = include_str!("../../../docs/BANNING.md");
+    const LOG: &str =
+        "192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n";
+    let (page, _) = PAGE.split_once("## fail2ban").expect("the next section");
+    let mut in_block = false;
+    let commands = page.lines().map(str::trim).filter(|line| {
+        let is_fence = line.starts_with("```");
+        in_block ^= is_fence;
+        in_block && !is_fence
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let desk = |name: &str| folder.path().join(name);
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/captures/nginx.pcap");
+    std::fs::copy(root, desk("day.pcap")).expect("a capture");
+    std::fs::write(desk("access.log"), LOG).expect("a log");
+    let binary = agent::binary().expect("a binary").canonicalize();
+    std::os::unix::fs::symlink(binary.expect("a path"), desk("http-trace")).expect("a link");
+    let path = std::env::var("PATH").expect("PATH");
+    let pair = Pair::new(1500).expect("a pair");
+    let mut count = 0;
+    for command in commands {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", command])
+            .current_dir(folder.path())
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            // What traces live would go on.
+            .env("HTTP_TRACE_DURATION", "500ms");
+        let run = pair.server.enter(|| shell.output()).expect("entered");
+        let run = run.expect("it runs");
+        assert!(run.status.success(), "{command}: {run:?}");
+        let printed = String::from_utf8_lossy(&run.stdout);
+        let expected: &[&str] = match command {
+            _ if command.contains("bans list") => &["198.51.100.7", "198.51.100.8"],
+            _ if command.contains("lift 198.51.100.7") => &["198.51.100.7 lifted"],
+            _ if command.contains("lift --all") => &["198.51.100.8 lifted"],
+            _ => &[],
+        };
+        assert!(
+            expected.iter().all(|text| printed.contains(text)),
+            "{command}: {run:?}"
+        );
+        count += 1;
+    }
+    assert!(count >= 15, "{count}");
 }

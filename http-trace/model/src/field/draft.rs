@@ -8,7 +8,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 
 use super::value::Value;
-use crate::event::{Endpoint, Forwarded, HttpEvent};
+use crate::event::{Endpoint, Forwarded, HttpEvent, Missing};
 use crate::head::{Headers, RequestHead, ResponseHead};
 
 /// What was read so far.
@@ -31,7 +31,7 @@ pub struct Draft {
     pub(super) target: Option<Bytes>,
     pub(super) request_version: Option<Bytes>,
     pub(super) request_bytes: Option<u64>,
-    pub(super) request_headers: Headers,
+    pub(super) request_headers: Option<Headers>,
     /// Header fields with an ECS field of their own.
     lines: Vec<(&'static str, Bytes)>,
     pub(super) host: Option<Bytes>,
@@ -39,9 +39,10 @@ pub struct Draft {
     pub(super) user: Option<Bytes>,
     pub(super) status: Option<u64>,
     pub(super) reason: Option<Bytes>,
-    pub(super) response_headers: Headers,
+    pub(super) response_headers: Option<Headers>,
     pub(super) content_length: Option<u64>,
     pub(super) informational: Vec<Value<'static>>,
+    pub(super) missing: Option<Vec<Missing>>,
 }
 
 impl Default for Draft {
@@ -62,16 +63,17 @@ impl Default for Draft {
             target: None,
             request_version: None,
             request_bytes: None,
-            request_headers: Headers::default(),
+            request_headers: None,
             lines: Vec::new(),
             host: None,
             port: None,
             user: None,
             status: None,
             reason: None,
-            response_headers: Headers::default(),
+            response_headers: None,
             content_length: None,
             informational: Vec::new(),
+            missing: None,
         }
     }
 }
@@ -118,8 +120,9 @@ impl Draft {
         self.event.response = self.status.map(|status| ResponseHead {
             content_length: self.content_length,
             first_byte_ns: time_ns,
-            ..self.response(status, self.reason.clone(), self.response_headers.clone())
+            ..self.response(status, self.reason.clone(), self.response_headers())
         });
+        self.set_missing();
         let heads = std::mem::take(&mut self.informational).into_iter();
         self.event.informational = heads
             .filter_map(|head| match head {
@@ -144,6 +147,45 @@ impl Draft {
         event.request_end_ns = self.ttfb_ns.and_then(|ns| time_ns.checked_sub(ns));
     }
 
+    /// Header fields are missing if the record has no object of them, or does not say what is missing.
+    fn set_missing(&mut self) {
+        let event = &mut self.event;
+        let is_told = self.missing.is_some();
+        event.missing = self.missing.take().unwrap_or_default();
+        for (what, is_there, headers) in [
+            (
+                Missing::RequestHeaders,
+                event.request.is_some(),
+                &self.request_headers,
+            ),
+            (
+                Missing::Headers,
+                event.response.is_some(),
+                &self.response_headers,
+            ),
+        ] {
+            let unknown = is_there && (headers.is_none() || !is_told);
+            if unknown && !event.missing.contains(&what) {
+                event.missing.push(what);
+            }
+        }
+    }
+
+    fn line(&self, name: &str) -> Option<Bytes> {
+        let mut lines = self.lines.iter();
+        lines.find(|line| line.0 == name).map(|line| line.1.clone())
+    }
+
+    fn response_headers(&self) -> Headers {
+        let mut headers = self.response_headers.clone().unwrap_or_default();
+        if let Some(value) = self.line("content-type")
+            && headers.first("content-type").is_none()
+        {
+            headers.push(b"content-type", &value);
+        }
+        headers
+    }
+
     fn request(&self) -> Option<RequestHead> {
         let host = self.host.as_ref().map(|host| match self.port {
             Some(port) if port != 80 => [host, &b":"[..], port.to_string().as_bytes()]
@@ -152,18 +194,12 @@ impl Draft {
             _ => host.clone(),
         });
         let user = self.user.as_ref().map(|name| basic(name));
-        let line = |name: &str| {
-            self.lines
-                .iter()
-                .find(|line| line.0 == name)
-                .map(|line| line.1.clone())
-        };
-        let mut headers = self.request_headers.clone();
+        let mut headers = self.request_headers.clone().unwrap_or_default();
         for (name, value) in [
             ("host", host),
-            ("referer", line("referer")),
-            ("user-agent", line("user-agent")),
-            ("x-request-id", line("x-request-id")),
+            ("referer", self.line("referer")),
+            ("user-agent", self.line("user-agent")),
+            ("x-request-id", self.line("x-request-id")),
             ("authorization", user),
         ] {
             if let Some(value) = value

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::value::{About, Value};
-use crate::event::HttpEvent;
+use crate::event::{HttpEvent, Missing};
 use crate::head::{RequestHead, ResponseHead};
 use crate::target::Target;
 
@@ -97,6 +97,8 @@ pub struct View<'a, R> {
     pub hostname: &'a [u8],
     /// Whether text written before this field contains bytes that are not UTF-8.
     pub escaped: bool,
+    /// Whether the format leaves out header fields of this event: of its request, of its response.
+    pub left_out: [bool; 2],
 }
 
 impl<'a, R> View<'a, R> {
@@ -108,6 +110,7 @@ impl<'a, R> View<'a, R> {
             user: None,
             hostname: b"",
             escaped: false,
+            left_out: [false; 2],
         }
     }
 }
@@ -115,6 +118,14 @@ impl<'a, R> View<'a, R> {
 impl<'a> View<'a, HttpEvent> {
     pub(super) const fn request(&self) -> Option<&'a RequestHead> {
         self.record.request.as_ref()
+    }
+
+    /// What is missing because the format leaves it out.
+    pub fn left_out(&self) -> impl Iterator<Item = Missing> {
+        let parts = [Missing::RequestHeaders, Missing::Headers].into_iter();
+        parts
+            .zip(self.left_out)
+            .filter_map(|(part, out)| out.then_some(part))
     }
 
     pub(super) const fn response(&self) -> Option<&'a ResponseHead> {

@@ -236,7 +236,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .read(|d, v| d.add_line("referer", v)),
     field("http.request.headers", Kind::RequestHeaders, "request head", "Those that --request-headers names.")
         .get(|v| v.request().map(|request| Value::headers(&request.headers)))
-        .read(|d, v| d.request_headers = v.into_headers()),
+        .read(|d, v| d.request_headers = Some(v.into_headers())),
     field("http.response", OBJECT, "", ""),
     field("http.response.status_code", Kind::STATUS, "status line", "")
         .always()
@@ -251,13 +251,14 @@ const HTTP: &[Field<HttpEvent>] = &[
         .read(|d, v| d.reason = v.into_bytes()),
     field("http.response.headers", Kind::ResponseHeaders, "response head", "Those that --headers names.")
         .get(|v| v.response().map(|response| Value::headers(&response.headers)))
-        .read(|d, v| d.response_headers = v.into_headers()),
+        .read(|d, v| d.response_headers = Some(v.into_headers())),
     field("http.response.mime_type", Kind::Text, "Content-Type", "Media type of Content-Type, lower case, without parameters.")
         .rules(&["sc-content-type", "http.response.mime_type"])
         .get(|v| {
             let value = v.response()?.headers.first_known(Known::CONTENT_TYPE)?;
             mime_type(value).map(Value::Lower)
-        }),
+        })
+        .read(|d, v| d.add_line("content-type", v)),
     field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire, so far.")
         .rules(&["http.response.bytes"])
         .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))

@@ -112,15 +112,15 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         .always()
         .get(|v| Some(Value::Bool(v.record.complete)))
         .read(|d, v| d.event.complete = v != Value::Bool(false)),
-    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen.")
+    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen, or that the record does not hold: `headers` and `request_headers` if it lacks header fields of the response or of the request.")
         .always()
+        .rules(&["http_trace.missing"])
         .get(|v| {
-            let missing = v.record.missing.iter();
-            Some(Value::List(missing.map(|m| Value::word(m.name())).collect()))
+            let seen = |what: &Missing| !v.record.missing.contains(what);
+            let missing = v.record.missing.iter().copied().chain(v.left_out().filter(seen));
+            Some(Value::List(missing.map(|what| Value::word(what.name())).collect()))
         })
-        .read(|d, v| {
-            d.event.missing = v.texts().filter_map(Missing::named).collect();
-        }),
+        .read(|d, v| d.missing = Some(v.texts().filter_map(Missing::named).collect())),
     field("http_trace.flags", Kind::Flags, "heads and message framing", "Each leniency or oddity; escaped_bytes: some text holds bytes that are not UTF-8, as \\xNN.")
         .always()
         .rules(&["http_trace.flags"])

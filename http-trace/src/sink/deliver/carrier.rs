@@ -1,9 +1,9 @@
-//! What a destination takes, and how it fails.
+//! The interface of destinations: an alert to deliver, and how delivery fails. Must not know a destination.
 
 /// One alert, rendered and redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The record as `json` writes it, with its line's end.
+    /// The record as `json` writes it, with a line feed.
     pub line: Vec<u8>,
     /// The summary.
     pub message: String,
@@ -15,11 +15,11 @@ pub struct Notice {
     pub time_ns: u64,
 }
 
-/// Why a destination did not take an alert.
+/// Why an alert was not delivered.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub why: String,
-    /// Whether trying again may help.
+    /// Whether a retry may help.
     pub passing: bool,
 }
 
@@ -39,7 +39,7 @@ impl Failure {
     }
 }
 
-/// Carries alerts to one destination, one at a time.
+/// Delivers alerts to one destination, one at a time.
 pub(super) trait Carrier: Send {
     fn carry(&mut self, notice: &Notice) -> Result<(), Failure>;
 }

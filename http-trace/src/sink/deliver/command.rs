@@ -1,6 +1,5 @@
-//! A program for each alert: the record on its standard input, one process at a time, without
-//! capabilities. That there is such a program is asked at the start, since the first alert may be days
-//! away.
+//! Runs a program per alert, with the record on its standard input, one process at a time, without capabilities. Checks
+//! at the start that the program exists, because the first alert may be days away. Must not use a shell.
 
 use std::io::{self, Write};
 use std::io::{BufRead, Read};
@@ -10,23 +9,23 @@ use std::time::{Duration, Instant};
 
 use super::carrier::{Carrier, Failure, Notice};
 
-/// A process that takes longer is ended.
+/// A process that runs longer is killed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Variables of this process that programs are given.
+/// Environment variables that programs inherit.
 const KEPT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
 
 pub(super) struct Command {
     words: Vec<String>,
     patience: Duration,
-    /// Whether the thread that starts programs has capabilities still.
+    /// Whether the thread that starts programs still has capabilities.
     #[cfg(target_os = "linux")]
     privileged: bool,
 }
 
 impl Command {
     /// # Errors
-    /// A program that is not there, or that nobody may run.
+    /// A program that does not exist or is not executable.
     pub(super) fn new(words: Vec<String>) -> io::Result<Self> {
         if let Some(program) = words.first() {
             look_for(program)?;
@@ -61,7 +60,7 @@ impl Carrier for Command {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
             .args(arguments)
-            // What this process was given is none of the program's.
+            // The agent's environment may contain secrets.
             .env_clear()
             .envs(
                 KEPT.iter()
@@ -71,14 +70,14 @@ impl Carrier for Command {
             .env("HTTP_TRACE_SEVERITY", notice.severity.to_string())
             .env("HTTP_TRACE_MESSAGE", without_nul(&notice.message))
             .stdin(Stdio::piped())
-            // Standard output is the events'.
+            // Standard output belongs to events.
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(|error| Failure::lasting(format!("{program}: {error}")))?;
         if let Some(mut stdin) = child.stdin.take() {
             let line = notice.line.clone();
-            // A program that does not read must not hold this thread; the pipe goes with it.
+            // A program that does not read must not block this thread.
             std::thread::spawn(move || {
                 let _ = stdin.write_all(&line);
             });
@@ -96,8 +95,7 @@ impl Carrier for Command {
     }
 }
 
-/// Looks where the program will be looked for when it is started: at its path, or in the folders of
-/// PATH if it has none.
+/// Searches the program like exec does: at its path, or in the folders of PATH if it has none.
 fn look_for(program: &str) -> io::Result<()> {
     if program.contains('/') {
         let path = Path::new(program);
@@ -109,7 +107,7 @@ fn look_for(program: &str) -> io::Result<()> {
             _ => error,
         });
     }
-    // What a C library searches without PATH differs; these two are in all.
+    // C libraries have different default paths; all contain these two.
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut not = None;
     for folder in std::env::split_paths(&path) {
@@ -129,8 +127,7 @@ fn look_for(program: &str) -> io::Result<()> {
     }))
 }
 
-/// Whether there is a file at `path` that can be started. That its path was found is all that is
-/// asked of what is no script: what the kernel makes of a file shows when it runs.
+/// Whether `path` is an executable file, and the interpreter of a script exists. Other formats are not checked.
 fn is_runnable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let refused = |why: &str| {
@@ -138,7 +135,7 @@ fn is_runnable(path: &Path) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
     };
     let of_path = |error: io::Error| {
-        // A file where a folder is due is as good as none.
+        // A file in place of a folder means that the path does not exist.
         let kind = match error.kind() {
             io::ErrorKind::NotADirectory => io::ErrorKind::NotFound,
             kind => kind,
@@ -160,13 +157,13 @@ fn is_runnable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What a script's first line says is to run it; `None` of what is none, or cannot be read.
+/// The interpreter of a script; `None` if the file is not a script or cannot be read.
 fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut line = Vec::new();
     let file = std::fs::File::open(path).ok()?.take(256);
     io::BufReader::new(file).read_until(b'\n', &mut line).ok()?;
     let line = String::from_utf8(line).ok()?;
-    // What the kernel takes for the end of a word; the CR of a line that ends with CR LF is of it.
+    // The kernel ends the word at blanks; a CR before LF belongs to it.
     let line = line.strip_prefix("#!")?.trim_end_matches('\n');
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     words.next().map(PathBuf::from)
@@ -177,7 +174,7 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// Waits for the process; one that is not done in time is ended.
+/// Waits for the process, and kills it after the time limit.
 fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(1);
@@ -195,7 +192,7 @@ fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<std::process
     }
 }
 
-/// Ends a process, and with it those of its group: what a script waits for would go on without it.
+/// Kills a process with its process group, so that children of a script do not go on.
 fn end(child: &mut Child) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if let Ok(id) = i32::try_from(child.id())

@@ -1,4 +1,4 @@
-//! Alerts by syslog (RFC 5424): to the local daemon, by datagrams, or over a stream.
+//! Sends alerts by syslog (RFC 5424): to the local daemon, as datagrams, or over a stream. Must not retry.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -9,23 +9,23 @@ use std::time::Duration;
 use super::carrier::{Carrier, Failure, Notice};
 use super::target::SyslogServer;
 
-/// How long connecting or writing may take.
+/// Timeout of connecting and writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Facility 10: security and authorisation messages (RFC 5424 §6.2.1).
 const FACILITY: u8 = 10;
 
-/// The longest message for one datagram; receivers must take 480 bytes and should take 2,048
+/// Maximum message in a datagram; receivers must accept 480 bytes and should accept 2,048
 /// (RFC 5424 §6.1).
 const MOST: usize = 2048;
 
 /// Where the local daemon listens.
 const LOCAL: &str = "/dev/log";
 
-/// The most bytes that are read of what a receiver says, which has nothing to say.
+/// Maximum bytes read from a receiver, which should send none.
 const SAID: usize = 64 << 10;
 
-/// For structured data of our own (RFC 5424 §7.2.2: a number that is reserved for documentation).
+/// Id of our structured data (RFC 5424 §7.2.2: a number reserved for documentation).
 const DATA: &str = "httpTrace@32473";
 
 pub(super) struct Syslog {
@@ -72,10 +72,10 @@ impl Syslog {
     }
 }
 
-/// A socket to the daemon that listens at a path.
+/// Connects to the daemon at a path.
 ///
 /// # Errors
-/// Nobody does, or may; the path is named.
+/// Those of the system, with the path.
 fn local(path: &Path) -> std::io::Result<std::os::unix::net::UnixDatagram> {
     let socket = std::os::unix::net::UnixDatagram::unbound()?;
     socket.connect(path).map_err(|error| {
@@ -85,13 +85,12 @@ fn local(path: &Path) -> std::io::Result<std::os::unix::net::UnixDatagram> {
     Ok(socket)
 }
 
-/// Whether the other end has closed a stream, or reset it: what is written then is taken by the
-/// system, and reaches nobody. Never waits.
+/// Whether the peer has closed or reset a stream: the kernel would accept data that nobody receives. Does not block.
 fn is_closed(mut stream: &TcpStream) -> bool {
     if stream.set_nonblocking(true).is_err() {
         return true;
     }
-    // What it has said stands before its end.
+    // Data comes before the end of the stream.
     let mut said = [0; 4096];
     let mut left = SAID;
     let open = loop {
@@ -116,7 +115,7 @@ impl Carrier for Syslog {
     fn carry(&mut self, notice: &Notice) -> Result<(), Failure> {
         let text = message(notice, &self.host);
         let open = self.open.take();
-        // A daemon that was restarted is only noticed by writing twice: the first is lost.
+        // The first write after a restart of the daemon would be lost.
         let open = open.filter(|open| !matches!(open, Open::Tcp(stream) if is_closed(stream)));
         let open = match open {
             Some(open) => open,
@@ -131,7 +130,7 @@ impl Carrier for Syslog {
                 stream.write_all(format!("{} {text}", text.len()).as_bytes())
             }
         };
-        // After an error the connection is opened anew: the daemon may have been restarted.
+        // Reconnect after an error: the daemon may have been restarted.
         sent.map_err(Failure::passing)?;
         self.open = Some(open);
         Ok(())
@@ -171,7 +170,7 @@ fn message(notice: &Notice, host: &str) -> String {
     text
 }
 
-/// PRINTUSASCII of at most so many letters, or the NILVALUE.
+/// PRINTUSASCII of limited length, or the NILVALUE.
 fn word(text: &str, most: usize) -> String {
     let kept: String = text
         .chars()

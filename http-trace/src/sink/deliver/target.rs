@@ -1,4 +1,4 @@
-//! Where `--alerts-to` sends alerts, from its text. Opens nothing.
+//! Parses `--alerts-to`. Must not open anything.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use crate::sink::log_file::parse_mode;
 pub enum Target {
     /// Standard output, as lines of json.
     Stdout,
-    /// A file, as lines of json, appended to, and its permissions if it is made.
+    /// A file to which lines of json are appended, and its permissions if it is created.
     File(PathBuf, Option<u32>),
-    /// A program and its arguments; it gets the record on its standard input.
+    /// A program and its arguments; the record is its standard input.
     Command(Vec<String>),
     /// A URL, by POST.
     Webhook(String),
@@ -32,8 +32,7 @@ pub enum SyslogServer {
     Tcp(String),
 }
 
-/// Where syslog listens unless another port is given (RFC 5426 §3.3; 601 by RFC 3195 is what is
-/// used for streams).
+/// Default ports of syslog: 514 for datagrams (RFC 5426 §3.3), 601 for streams (RFC 3195).
 const UDP_PORT: u16 = 514;
 const TCP_PORT: u16 = 601;
 
@@ -87,9 +86,9 @@ impl fmt::Display for Target {
         match self {
             Target::Stdout => f.write_str("stdout"),
             Target::File(path, _) => write!(f, "file:{}", path.display()),
-            // Arguments may be secrets.
+            // Arguments may contain secrets.
             Target::Command(words) => write!(f, "command:{}", words.first().map_or("", |w| w)),
-            // Paths and queries of webhooks are often the secret, user and password always are.
+            // Paths and queries of webhooks often contain secrets.
             Target::Webhook(url) => {
                 let (scheme, place) = authority(url);
                 write!(f, "{scheme}{place}")
@@ -101,7 +100,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Whether it is a URL of one of these schemes (`http://`) with a host, and a port that is one if it has one.
+/// Whether it is a URL with one of these schemes (`http://`), a host, and no malformed port.
 pub fn is_url(text: &str, schemes: &[&str]) -> bool {
     let (scheme, place) = authority(text);
     schemes.contains(&scheme) && has_host_and_port(place) && !text.contains(char::is_whitespace)
@@ -116,8 +115,8 @@ fn authority(url: &str) -> (&str, &str) {
     (scheme, place.map_or(&rest[..end], |(_, place)| place))
 }
 
-/// Whether it is `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets. What connects
-/// takes the scheme's own port for one that it cannot read, which is that of somebody else.
+/// Whether it is `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets. Checked here because clients use the
+/// default port in place of a malformed one.
 fn has_host_and_port(place: &str) -> bool {
     let (host, port) = match place.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((host, port))) if port.is_empty() || port.starts_with(':') => (host, port),

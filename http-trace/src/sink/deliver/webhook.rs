@@ -1,4 +1,4 @@
-//! Alerts by POST to a URL.
+//! Sends alerts by POST to a URL. Must not retry.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::carrier::{Carrier, Failure, Notice};
 use crate::own_client;
 use crate::own_sockets::OwnSockets;
 
-/// How long one delivery may take, from the name's look-up to the answer.
+/// Timeout of a delivery, from name resolution to the response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Webhook {
@@ -46,7 +46,7 @@ impl Carrier for Webhook {
             Ok(mut answer) => {
                 let status = answer.status();
                 match status.as_u16() {
-                    // Not sent again: it may have been taken.
+                    // Not retried: it may have been accepted.
                     200..=299 => match own_client::read_answer(answer.body_mut()) {
                         Ok(_) => Ok(()),
                         Err(why) => Err(Failure::lasting(format!("answered {status}, then {why}"))),

@@ -1,5 +1,4 @@
-//! The table of alerts: `event.kind: "alert"`, `rule.*`, `threat.*`, `related.*` as ECS has them; what
-//! ECS has no name for is under `http_trace.alert`. Only takes values from an alert.
+//! The field table of alerts: ECS names, and `http_trace.alert.*` for what ECS does not have. Must not format values.
 
 use http_trace_detect::alert::{Alert, Differs, Outcome};
 use http_trace_detect::field::Field as RuleField;
@@ -302,7 +301,7 @@ const fn made(text: String) -> Value<'static> {
     Value::Made(text.into_bytes())
 }
 
-/// A list that has something in it.
+/// A list, unless it is empty.
 fn some_list<'a>(values: impl Iterator<Item = Value<'a>>) -> Option<Value<'a>> {
     let values: Vec<_> = values.collect();
     (!values.is_empty()).then_some(Value::List(values))
@@ -320,7 +319,7 @@ fn counted<'a, T>(values: &'a [(T, u64)], shown: impl Fn(&'a T) -> Value<'a>) ->
     Some(Value::List(rows.collect()))
 }
 
-/// The values of the entities that are of certain fields.
+/// Values of the entities with certain fields.
 fn entities(alert: &Alert, is_wanted: impl Fn(&RuleField) -> bool) -> impl Iterator<Item = &[u8]> {
     let entities = alert.entities.iter();
     let wanted = entities.filter(move |entity| is_wanted(&entity.shown.field));

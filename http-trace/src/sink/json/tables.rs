@@ -55,9 +55,20 @@ impl Tables {
 
     /// The view that the getters of an event's fields take.
     pub fn view<'a>(&'a self, entry: &Entry<'a>) -> View<'a, HttpEvent> {
-        let target = entry.event.request.as_ref().map(Target::of);
+        let HttpEvent {
+            request, response, ..
+        } = entry.event;
+        let target = request.as_ref().map(Target::of);
         View {
             target: target.unwrap_or_default(),
+            left_out: [
+                request
+                    .as_ref()
+                    .is_some_and(|head| self.choices.request.leaves_out(&head.headers)),
+                response
+                    .as_ref()
+                    .is_some_and(|head| self.choices.response.leaves_out(&head.headers)),
+            ],
             user: entry.user,
             hostname: &self.hostname,
             ..View::new(entry.event)

@@ -1,6 +1,6 @@
-//! What is said of records as attributes: those of events under the names of OpenTelemetry's semantic
-//! conventions, those of alerts and losses under the names that `json` has. Writes only `KeyValue` and
-//! `AnyValue` (opentelemetry/proto/common/v1/common.proto).
+//! Writes attributes: those of events with the names of OpenTelemetry's semantic conventions, those of alerts and
+//! losses with the names of `json`. Must not write anything but `KeyValue` and `AnyValue`
+//! (opentelemetry/proto/common/v1/common.proto).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use http_trace_model::field::event::EVENT;
 use http_trace_model::field::{About, Field, Get, Kind, Value, View};
 use http_trace_model::head::Headers;
 
-/// Attributes that are fields of `json` under another name, or under the same.
+/// Attributes and the fields of `json` that they are taken from.
 const SAME: &[(&str, &str)] = &[
     ("http.request.size", "http.request.bytes"),
     ("http.request.body.size", "http.request.body.bytes"),
@@ -58,7 +58,7 @@ const fn field(name: &'static str, kind: Kind) -> Field<HttpEvent> {
     Field::new(About::new(name, kind, "", ""))
 }
 
-/// Attributes that `json` has no field for.
+/// Attributes without a field of `json`.
 const OWN: &[Field<HttpEvent>] = &[
     field("http.request.method", Kind::Text)
         .get(|v| Some(Value::word(method(&v.record.request.as_ref()?.method)))),
@@ -67,7 +67,7 @@ const OWN: &[Field<HttpEvent>] = &[
         (method(sent).as_bytes() != sent).then_some(Value::Text(sent))
     }),
     field("server.address", Kind::Text).get(|v| match v.target.host {
-        // An IPv6 address has brackets in a URL alone.
+        // Brackets around an IPv6 address belong to the URL only.
         Some(host) => {
             let inner = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]"));
             Some(Value::Text(inner.unwrap_or(host)))
@@ -112,12 +112,12 @@ fn port(port: u16) -> Value<'static> {
     Value::Number(port.into())
 }
 
-/// Whether this host asked, and another one answered.
+/// Whether this host is the client and another one the server.
 pub fn is_client(event: &HttpEvent) -> bool {
     event.egress == Some(false) && event.server_process.is_none()
 }
 
-/// The other end of the connection, and the one that the span is of.
+/// The remote end of the connection, and the end that the span describes.
 fn ends(event: &HttpEvent) -> [(Option<IpAddr>, Option<u16>); 2] {
     let [client, server] =
         [event.client, event.server].map(|end| (end.known_ip(), end.known_port()));
@@ -127,8 +127,8 @@ fn ends(event: &HttpEvent) -> [(Option<IpAddr>, Option<u16>); 2] {
     }
 }
 
-/// Why a span has failed: no response, or a status code that is an error for its kind (semantic
-/// conventions for HTTP spans, status).
+/// The error of a span: no response, or a status code that is an error for its kind (semantic conventions for HTTP
+/// spans, status).
 pub fn error_type(event: &HttpEvent) -> Option<Value<'static>> {
     let least = if is_client(event) { 400 } else { 500 };
     match (&event.response, event.no_response) {
@@ -149,7 +149,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// With these header fields.
+    /// Writes these header fields.
     pub fn new(response: HeaderChoice, request: HeaderChoice) -> Self {
         let own = OWN.iter().map(|field| (field.about.name, field.get));
         let same = SAME.iter().map(|(name, of_json)| {
@@ -165,14 +165,14 @@ impl Attributes {
         }
     }
 
-    /// Those of these names alone.
+    /// Only attributes with these names.
     pub fn only(names: &[&str]) -> Self {
         let mut some = Attributes::new(HeaderChoice::None, HeaderChoice::None);
         some.all.retain(|(name, _)| names.contains(name));
         some
     }
 
-    /// Appends all of an event as fields of this number.
+    /// Appends all attributes of an event as fields with this number.
     pub fn put(&self, out: &mut Vec<u8>, number: u32, view: &View<'_, HttpEvent>) {
         for (name, get) in &self.all {
             if let Some(value) = get(view) {
@@ -200,7 +200,7 @@ fn headers(out: &mut Vec<u8>, number: u32, prefix: &str, from: &Headers, choice:
     }
 }
 
-/// The values of each name, in lower case.
+/// Values by lower-case name.
 fn grouped<'a>(headers: &'a Headers, choice: &HeaderChoice) -> BTreeMap<Vec<u8>, Vec<&'a [u8]>> {
     let mut groups: BTreeMap<Vec<u8>, Vec<&[u8]>> = BTreeMap::new();
     for line in headers.iter().filter(|line| choice.admits(line.name)) {
@@ -210,7 +210,7 @@ fn grouped<'a>(headers: &'a Headers, choice: &HeaderChoice) -> BTreeMap<Vec<u8>,
     groups
 }
 
-/// Appends the fields of a table, without those named.
+/// Appends the fields of a table except those named.
 pub fn table<R>(
     out: &mut Vec<u8>,
     number: u32,
@@ -245,11 +245,11 @@ fn text(out: &mut Vec<u8>, bytes: &[u8]) {
     wire::bytes(out, 1, utf8(bytes).as_bytes());
 }
 
-/// Appends the field of an `AnyValue`.
+/// Appends a value as a field of `AnyValue`.
 pub fn any_value(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Bool(yes) => wire::number_even_0(out, 2, (*yes).into()),
-        // There are no numbers without sign.
+        // AnyValue has no unsigned integers.
         Value::Number(n) => wire::number_even_0(out, 3, (*n).min(i64::MAX as u64)),
         Value::Time(ns) => text(out, &rfc3339(*ns)),
         Value::Words(words) => array(out, *words, |out, word| text(out, word.as_bytes())),
@@ -267,7 +267,7 @@ pub fn any_value(out: &mut Vec<u8>, value: &Value<'_>) {
                 attribute(out, 1, name, &Value::Number(*count));
             }
         }),
-        // They are attributes each by itself.
+        // Each header is an attribute of its own.
         Value::Headers(_) | Value::MadeHeaders(_) => {}
         Value::Open => {}
         other => other.with_text(|shown| text(out, shown)),

@@ -1,5 +1,5 @@
-//! Frames to a collector, in batches: puts them together to requests, waits after a failure that may pass,
-//! and counts what the collector refuses. Does not know how a request goes out.
+//! Sends frames to a collector in batches, retries after temporary failures, and counts rejected records. Must not
+//! know transports.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -14,15 +14,15 @@ use crate::sink::choice::Signal;
 use crate::sink::deliver::is_url;
 use crate::sink::writer::WhenFull;
 
-/// Most bytes and records of one request: collectors take 4 MiB unless they are told otherwise.
+/// Maximum bytes and records per request; collectors accept 4 MiB by default.
 const MOST_BYTES: usize = 1 << 20;
 const MOST_RECORDS: usize = 1024;
 
-/// First pause after a failure that may pass; it doubles up to [`LONGEST_PAUSE`].
+/// First pause after a temporary failure; doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long the reader of a capture waits for a collector that takes nothing.
+/// Time after which a replay gives up on a collector that accepts nothing.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// Where a collector listens.
@@ -38,7 +38,7 @@ impl FromStr for Collector {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = text.trim_end_matches('/');
-        // A call names its own path, and who calls is told by header fields.
+        // gRPC sets the path; credentials belong in header fields.
         let is_place =
             |grpc: &str| is_url(text, &[grpc]) && !url[grpc.len()..].contains(['/', '?', '#', '@']);
         let is_good = is_url(text, &["http://", "https://"])
@@ -65,10 +65,10 @@ impl fmt::Display for Collector {
 }
 
 impl Collector {
-    /// How requests reach it. `own` keeps them out of what is traced.
+    /// Creates its transport. `own` excludes its connections from tracing.
     ///
     /// # Errors
-    /// What this build does not have, and header fields that are none.
+    /// A transport that this build does not have; malformed header fields.
     pub fn transport(&self, own: &OwnSockets) -> io::Result<Box<dyn Transport>> {
         #[cfg(any(feature = "webhook", feature = "grpc"))]
         let headers = std::env::var(super::request::HEADERS).unwrap_or_default();
@@ -92,33 +92,33 @@ impl Collector {
     }
 }
 
-/// Why a collector did not take a request.
+/// Why a collector did not accept a request.
 #[derive(Debug)]
 pub struct Failure {
-    /// In words.
+    /// Message.
     pub why: String,
-    /// After how long trying again may help, if it may; zero: as the exporter thinks fit.
+    /// Delay before a retry, if one makes sense; zero: the exporter chooses it.
     pub again: Option<Duration>,
 }
 
-/// How many records an answer says were refused, and why.
+/// `partial_success` of a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Partial {
-    /// Records; zero if all were taken.
+    /// Rejected records; zero if all were accepted.
     pub refused: u64,
-    /// In the collector's words.
+    /// The collector's message.
     pub why: String,
 }
 
 impl Partial {
-    /// Keeps the beginning of a long reason.
+    /// Truncates a long message.
     pub fn new(refused: u64, why: &[u8]) -> Self {
         let why = match why {
             [] => "no reason given".into(),
             why => String::from_utf8_lossy(&why[..why.len().min(200)]),
         };
         Partial {
-            // Below zero is nonsense.
+            // A negative number is invalid.
             refused: if refused <= i64::MAX as u64 {
                 refused
             } else {
@@ -128,8 +128,8 @@ impl Partial {
         }
     }
 
-    /// Reads an `ExportLogsServiceResponse`, or that of another signal: their numbers are the same.
-    /// `None` if it is none.
+    /// Parses an `ExportLogsServiceResponse`, or that of another signal, which has the same field numbers. `None` if
+    /// it is malformed.
     pub fn of(answer: &[u8]) -> Option<Self> {
         if !wire::is_message(answer) {
             return None;
@@ -149,16 +149,16 @@ impl Partial {
     }
 }
 
-/// Takes requests to a collector.
+/// Sends requests to a collector.
 pub trait Transport: Send {
-    /// Sends a request, and returns what its answer says was refused.
+    /// Sends a request; returns what the collector rejected.
     ///
     /// # Errors
-    /// When the collector did not take it, or did not say so in its protocol.
+    /// If the collector did not accept it, or its response is not OTLP.
     fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Partial, Failure>;
 }
 
-/// What a collector refused for good.
+/// Records that a collector rejected permanently.
 #[derive(Clone, Debug, Default)]
 pub struct Refused(Arc<Mutex<(u64, String)>>);
 
@@ -171,7 +171,7 @@ impl Refused {
         }
     }
 
-    /// How many records so far, and why the last of them.
+    /// Number of records so far, and the message about the last.
     pub fn get(&self) -> (u64, String) {
         self.0
             .lock()
@@ -187,15 +187,15 @@ pub struct Exporter {
     scope: Vec<u8>,
     waits: Option<Duration>,
     refused: Refused,
-    /// Which signals of the batch at hand are done with.
+    /// Signals of the current batch that were sent.
     done: [bool; Signal::ALL.len()],
     pause: Duration,
-    /// When the next try is due, and why the last failed.
+    /// Time of the next retry, and the last error.
     failed: Option<(Instant, String)>,
 }
 
 impl Exporter {
-    /// A reader of captures waits for its collector; what traces live is told to come again.
+    /// A replay waits for its collector; a live run gets an error and retries later.
     pub fn new(
         transport: Box<dyn Transport>,
         hostname: &str,
@@ -215,7 +215,10 @@ impl Exporter {
         }
     }
 
-    /// Sends the records of a signal; whether that is done with.
+    /// Sends the records of a signal.
+    ///
+    /// # Errors
+    /// A temporary failure.
     fn send(&mut self, signal: Signal, records: &Records) -> io::Result<()> {
         let request = self.request(&records.bytes);
         let give_up = self.waits.map(|waits| Instant::now() + waits);
@@ -231,7 +234,7 @@ impl Exporter {
             match self.transport.export(signal, &request) {
                 Ok(Partial { refused, why }) => {
                     if refused > 0 {
-                        // No more than there were, whatever it says.
+                        // A collector may report more than it was sent.
                         self.refused.add(refused.min(records.count), &why);
                     }
                     break;
@@ -254,7 +257,7 @@ impl Exporter {
         Ok(())
     }
 
-    /// An `ExportLogsServiceRequest`, or that of another signal: their numbers are the same.
+    /// An `ExportLogsServiceRequest`, or that of another signal, which has the same field numbers.
     fn request(&self, records: &[u8]) -> Vec<u8> {
         let mut out =
             Vec::with_capacity(records.len() + self.resource.len() + self.scope.len() + 32);
@@ -276,7 +279,7 @@ struct Records {
     count: u64,
 }
 
-/// The records that go out together, by signal, and how many bytes of the frames they are.
+/// The records of the next request by signal, and how many bytes of frames they take.
 fn batch(frames: &[u8]) -> ([Records; Signal::ALL.len()], usize) {
     let mut all: [Records; Signal::ALL.len()] = Default::default();
     let (mut rest, mut taken, mut count) = (frames, 0, 0);
@@ -303,11 +306,11 @@ fn batch(frames: &[u8]) -> ([Records; Signal::ALL.len()], usize) {
 }
 
 impl Write for Exporter {
-    /// Takes frames, as they come out of the queue: whole.
+    /// Accepts whole frames.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (all, taken) = batch(bytes);
         if taken == 0 {
-            // Never: nobody else writes to the queue.
+            // Cannot happen: the queue contains whole frames.
             return Ok(bytes.len());
         }
         for signal in Signal::ALL {

@@ -1,4 +1,4 @@
-//! OTLP/gRPC: a unary call for each request (opentelemetry.io, OTLP specification 1.x, "OTLP/gRPC").
+//! OTLP/gRPC: one unary call per request (opentelemetry.io, OTLP specification 1.x, "OTLP/gRPC").
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,22 +16,22 @@ use crate::grpc::{Answer, code};
 use crate::own_sockets::OwnSockets;
 use crate::sink::choice::Signal;
 
-/// Where collectors listen unless they are told otherwise.
+/// Default port of collectors.
 const PORT: u16 = 4317;
-/// With or without padding, as gRPC has it of fields whose name ends in `-bin`.
+/// Base64 of `-bin` metadata, whose padding is optional.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A collector by gRPC.
+/// gRPC transport.
 pub struct Grpc {
     client: Client,
     gzip: bool,
     headers: HeaderMap,
 }
 
-/// The server of `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets.
+/// Parses `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets.
 pub fn server(place: &str, tls: bool) -> Server {
     let in_brackets = place
         .strip_prefix('[')
@@ -50,10 +50,10 @@ pub fn server(place: &str, tls: bool) -> Server {
 }
 
 impl Grpc {
-    /// `headers` as [`headers`] takes them.
+    /// `given`: see [`headers`].
     ///
     /// # Errors
-    /// Headers that are none.
+    /// Malformed header fields.
     pub fn new(server: Server, gzip: bool, given: &str, own: OwnSockets) -> io::Result<Self> {
         Ok(Grpc {
             client: Client::new(server, own),
@@ -79,7 +79,7 @@ impl Transport for Grpc {
         match called {
             Ok(answer) if answer.code == code::OK => {
                 Partial::of(&answer.message).ok_or_else(|| Failure {
-                    why: "answered OK with what is no answer of OTLP".to_owned(),
+                    why: "answered OK, but not with an OTLP response".to_owned(),
                     again: None,
                 })
             }
@@ -92,7 +92,7 @@ impl Transport for Grpc {
     }
 }
 
-/// What a status means: which of them may pass says the specification.
+/// Classifies a status code; the specification says which are retryable.
 fn failure(answer: &Answer) -> Failure {
     let delay = answer.details.as_deref().and_then(retry_delay);
     let again = match answer.code {
@@ -102,7 +102,7 @@ fn failure(answer: &Answer) -> Failure {
         | code::OUT_OF_RANGE
         | code::UNAVAILABLE
         | code::DATA_LOSS => Some(delay.unwrap_or_default()),
-        // It may pass where the server says when.
+        // Retryable only with a delay from the server.
         code::RESOURCE_EXHAUSTED => delay,
         _ => None,
     };
@@ -114,7 +114,7 @@ fn failure(answer: &Answer) -> Failure {
     }
 }
 
-/// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, where it is the first detail.
+/// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, if it is the first detail.
 fn retry_delay(details: &str) -> Option<Duration> {
     let status = BASE64.decode(details).ok()?;
     let bytes = |of: &[u8], field| match wire::find(of, field)? {
@@ -129,7 +129,7 @@ fn retry_delay(details: &str) -> Option<Duration> {
     let is_retry = bytes(&detail, 1)?.ends_with(b"/google.rpc.RetryInfo");
     let info = bytes(&detail, 2).filter(|_| is_retry)?;
     let delay = bytes(&info, 1).unwrap_or_default();
-    // What is below zero is nonsense, and longer than anybody waits.
+    // A negative number decodes as a huge one.
     let nanos = u32::try_from(number(&delay, 2))
         .ok()
         .filter(|n| *n < 1_000_000_000)?;

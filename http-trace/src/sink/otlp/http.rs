@@ -1,4 +1,4 @@
-//! OTLP/HTTP: requests by POST (opentelemetry.io, OTLP specification 1.x, "OTLP/HTTP").
+//! OTLP/HTTP: one POST per request (opentelemetry.io, OTLP specification 1.x, "OTLP/HTTP").
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::own_client;
 use crate::own_sockets::OwnSockets;
 use crate::sink::choice::Signal;
 
-/// A collector by HTTP.
+/// HTTP transport.
 pub struct Http {
     agent: Agent,
     url: String,
@@ -22,15 +22,15 @@ pub struct Http {
 }
 
 impl Http {
-    /// `url` without the path of a signal; `headers` as [`headers`] takes them.
+    /// `url` without the path of a signal; `given`: see [`headers`].
     ///
     /// # Errors
-    /// Headers that are none.
+    /// Malformed header fields.
     pub fn new(url: &str, gzip: bool, given: &str, own: OwnSockets) -> io::Result<Self> {
         Self::within(url, gzip, given, own, PATIENCE)
     }
 
-    /// [`Http::new`] with another time for each request.
+    /// [`Http::new`] with another timeout.
     pub(super) fn within(
         url: &str,
         gzip: bool,
@@ -92,7 +92,7 @@ impl Transport for Http {
         let (also, again) = match status.as_u16() {
             200..=299 => match taken(&mut answer) {
                 Ok(partial) => return Ok(partial),
-                // Not sent again: a collector that answers oddly may have taken it.
+                // Not retried: the collector may have accepted it.
                 Err(why) => (why, None),
             },
             429 | 502..=504 => (String::new(), Some(Duration::from_secs(after.unwrap_or(0)))),
@@ -105,21 +105,21 @@ impl Transport for Http {
     }
 }
 
-/// What an answer with a status of success says was refused.
+/// The records that a response with a success status reports as rejected.
 ///
 /// # Errors
-/// What the answer is, if it is not one of OTLP: of a proxy, or of whatever else is at that port.
+/// A message if the response is not OTLP, but of a proxy or another service.
 fn taken(answer: &mut Response<Body>) -> Result<Partial, String> {
     if is_page(answer.headers()) {
-        return Err(" with a page of HTML: it is no collector".to_owned());
+        return Err(" with an HTML page; it is not an OTLP collector".to_owned());
     }
     let body = own_client::read_answer(answer.body_mut()).map_err(|why| format!(", then {why}"))?;
-    // Some collectors answer in JSON whatever they were sent.
+    // Some collectors answer protobuf requests in JSON.
     let partial = match body.first() {
         Some(b'{') => in_json(&body),
         _ => Partial::of(&body),
     };
-    partial.ok_or_else(|| " with what is no answer of OTLP: it is no collector".to_owned())
+    partial.ok_or_else(|| ", but not with an OTLP response; it is not an OTLP collector".to_owned())
 }
 
 fn is_page(headers: &HeaderMap) -> bool {
@@ -127,7 +127,7 @@ fn is_page(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(b"text/html"))
 }
 
-/// [`Partial`] in the JSON encoding of Protocol Buffers, where 64-bit numbers are texts.
+/// Parses [`Partial`] from protobuf's JSON encoding, where 64-bit numbers are strings.
 fn in_json(body: &[u8]) -> Option<Partial> {
     let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
     let partial = &answer["partialSuccess"];

@@ -1,6 +1,6 @@
-//! The metrics of OTLP: histograms of durations under the names of OpenTelemetry's semantic conventions for HTTP
-//! metrics, and counts of responses by server and status class. All are cumulative, so that a request that is
-//! lost costs nothing. Bounded: what would be one series too many counts for the one that says so.
+//! OTLP metrics: histograms of durations with the names of the semantic conventions, and counts of responses
+//! by server and status class. Cumulative, so that a lost request loses nothing. The number of series is bounded; the
+//! rest counts for an overflow series. Must not send anything.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use crate::sink::choice::Signal;
 use http_trace_model::event::{HttpEvent, status_class};
 use http_trace_model::field::{Value, View};
 
-/// The most series of a metric: the default of OpenTelemetry's SDK.
+/// Maximum series per metric: the default of OpenTelemetry's SDK.
 const MOST: usize = 2000;
-/// The longest attributes of one, in bytes: a host may be as long as a head.
+/// Maximum length of a series' attributes, bytes: a host may be as long as a head.
 const LONGEST: usize = 512;
-/// The most series in one record of a request.
+/// Maximum series per record of a request.
 const TOGETHER: usize = 200;
 
 /// Attributes of histograms (semantic conventions for HTTP metrics).
@@ -28,7 +28,7 @@ const NAMES: &[&str] = &[
     "server.address",
     "server.port",
 ];
-/// Attributes of counts, beside the class.
+/// Attributes of counts besides the class.
 const SERVER: &[&str] = &["server.address", "server.port"];
 
 /// Field numbers of `attributes` in a `HistogramDataPoint` and in a `NumberDataPoint`.
@@ -38,7 +38,7 @@ const OF_NUMBER: u32 = 7;
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`
 const CUMULATIVE: u64 = 2;
 
-/// What was counted since the run began.
+/// Counts since the start of the run.
 #[derive(Debug)]
 pub struct Numbers {
     attributes: Attributes,
@@ -48,7 +48,7 @@ pub struct Numbers {
     /// By encoded attributes.
     responses: HashMap<Vec<u8>, u64>,
     every_ns: u64,
-    /// Of the first event, and of the last metrics that were sent.
+    /// Times of the first event and of the last export.
     start_ns: u64,
     sent_ns: u64,
     now_ns: u64,
@@ -62,7 +62,7 @@ struct Series {
 }
 
 impl Numbers {
-    /// None yet; sent this often.
+    /// Empty, with this export interval.
     pub fn new(every_ns: u64) -> Self {
         Numbers {
             attributes: Attributes::only(NAMES),
@@ -113,13 +113,13 @@ impl Numbers {
         }
     }
 
-    /// When they are due, if anything came.
+    /// Time of the next export, if there was an event.
     pub fn due_ns(&self) -> Option<u64> {
         self.is_changed
             .then_some(self.sent_ns.saturating_add(self.every_ns))
     }
 
-    /// Time has come to this: appends them if they are due.
+    /// Appends the metrics if they are due at this time.
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<u8>) {
         self.now_ns = self.now_ns.max(now_ns);
         if self.due_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
@@ -129,7 +129,7 @@ impl Numbers {
         }
     }
 
-    /// What is left at the end.
+    /// Appends the metrics at the end of the run.
     pub fn tail(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if self.is_changed {
@@ -197,7 +197,7 @@ impl Numbers {
                             out.extend_from_slice(attributes);
                         });
                     }
-                    // It only grows.
+                    // Monotonic.
                     wire::number(out, 3, 1);
                 },
             );
@@ -246,7 +246,7 @@ fn metric(
     });
 }
 
-/// The attributes of the series that is for all others (OpenTelemetry, metrics SDK, cardinality limits).
+/// Attributes of the overflow series (OpenTelemetry, metrics SDK, cardinality limits).
 fn overflow(number: u32) -> Vec<u8> {
     let mut attributes = Vec::new();
     attribute(

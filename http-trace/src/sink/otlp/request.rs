@@ -1,5 +1,4 @@
-//! What requests to a collector have in common, however they go out: header fields for tokens, compression, and how
-//! long they may take.
+//! What both transports to a collector share: header fields for tokens, compression, timeout. Must not send anything.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -8,17 +7,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The environment variable with header fields that requests carry: tokens are not for command lines.
+/// Environment variable with header fields for requests: tokens do not belong on command lines.
 pub const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
-/// How long a collector may take for a request.
+/// Timeout of a request.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `name=value,…`, values with percent-encoding (OpenTelemetry, "Specifying headers via environment
-/// variables"). Errors do not tell a value: it may be a token.
+/// variables"). Errors do not contain values, which may be tokens.
 ///
 /// # Errors
-/// Which of them is none.
+/// The name of a malformed one.
 pub fn headers(given: &str) -> Result<HeaderMap, String> {
     let all = given
         .split(',')
@@ -49,7 +48,7 @@ pub fn headers(given: &str) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// Takes percent-encoding off.
+/// Decodes percent-encoding.
 pub fn decoded(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -72,10 +71,10 @@ pub fn decoded(text: &str) -> Vec<u8> {
     out
 }
 
-/// Compressed.
+/// Compresses with gzip.
 pub fn gzip(request: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(request.len() / 4), Compression::fast());
-    // A buffer takes everything.
+    // Writing to a vector cannot fail.
     let written = encoder.write_all(request);
     written.and_then(|()| encoder.finish()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Protocol Buffers, as far as OTLP takes them: fields appended to a buffer, and one number and one text
-//! read back. Knows no message.
+//! The parts of Protocol Buffers that OTLP needs: appends fields to a buffer, and finds a field in a message. Must not
+//! know message types.
 
-/// What a field's number is followed by (Protocol Buffers, encoding).
+/// Wire types (Protocol Buffers, encoding).
 #[derive(Clone, Copy)]
 enum Wire {
     Varint = 0,
@@ -22,14 +22,14 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Appends a number; 0 is what a field that is absent holds.
+/// Appends a number unless it is 0, the default.
 pub fn number(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
         number_even_0(out, field, value);
     }
 }
 
-/// Appends a number whose presence says something.
+/// Appends a number even if it is 0.
 pub fn number_even_0(out: &mut Vec<u8>, field: u32, value: u64) {
     tag(out, field, Wire::Varint);
     varint(out, value);
@@ -47,14 +47,14 @@ pub fn fixed32(out: &mut Vec<u8>, field: u32, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Appends bytes or a text, which is UTF-8.
+/// Appends bytes or UTF-8 text.
 pub fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
     tag(out, field, Wire::Bytes);
     varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
-/// Appends a message that `fill` appends the fields of.
+/// Appends a message whose fields `fill` appends.
 pub fn message(out: &mut Vec<u8>, field: u32, fill: impl FnOnce(&mut Vec<u8>)) {
     tag(out, field, Wire::Bytes);
     let begin = out.len();
@@ -70,7 +70,7 @@ pub fn message(out: &mut Vec<u8>, field: u32, fill: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-/// A field that was read.
+/// A parsed field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read<'a> {
     /// A number.
@@ -79,7 +79,7 @@ pub enum Read<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The first field of this number, unless what comes before it is no message.
+/// The first field with this number; `None` if a field before it is malformed.
 pub fn find(mut message: &[u8], field: u32) -> Option<Read<'_>> {
     while !message.is_empty() {
         let (number, read) = take_field(&mut message)?;
@@ -90,7 +90,7 @@ pub fn find(mut message: &[u8], field: u32) -> Option<Read<'_>> {
     None
 }
 
-/// Whether these bytes are fields from the first to the last. No bytes are a message, too.
+/// Whether these bytes are a well-formed message. An empty one is.
 pub fn is_message(mut message: &[u8]) -> bool {
     while !message.is_empty() {
         if take_field(&mut message).is_none_or(|(number, _)| number == 0) {
@@ -100,7 +100,7 @@ pub fn is_message(mut message: &[u8]) -> bool {
     true
 }
 
-/// The next field and its number; groups, which nobody writes any more, are not read.
+/// The next field and its number. Groups are deprecated and not supported.
 fn take_field<'a>(message: &mut &'a [u8]) -> Option<(u64, Read<'a>)> {
     let key = take_varint(message)?;
     let read = match key & 7 {
