@@ -74,6 +74,8 @@ pub enum Field {
     FirstSegment,
     /// The name of the query's only parameter.
     OnlyParameter,
+    /// The host that an archive is named after.
+    HostArchive,
     /// User agent and the names of header fields.
     ClientKind,
     /// Whether the referrer is a page of the same host.
@@ -124,6 +126,7 @@ const SPECIAL: &[(&str, Field)] = &[
     ("http_trace.first_segment", Field::FirstSegment),
     ("http_trace.decoded_target", Field::DecodedTarget),
     ("http_trace.only_parameter", Field::OnlyParameter),
+    ("http_trace.host_archive", Field::HostArchive),
     ("http_trace.client_kind", Field::ClientKind),
     ("http_trace.same_site", Field::SameSite),
     ("http_trace.cookie_lacks", Field::CookieLacks),
