@@ -121,7 +121,9 @@ fn main() -> ExitCode {
     }
     let mut stop = Stop::default();
     if let Err(error) = stop.on_signals() {
-        run::say(&format!("cannot handle signals: {error}"));
+        // Mostly for lack of open files, of which the check says how many are needed.
+        let why = run::check(&config).err();
+        run::say(&why.unwrap_or_else(|| format!("cannot handle signals: {error}")));
         return ExitCode::from(Ended::CannotStart.status());
     }
     ExitCode::from(run::run(&config, &stop).status())
