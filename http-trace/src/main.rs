@@ -112,19 +112,22 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
     if is_report && config.state.is_some() {
         return run::inventory::run(&config);
     }
-    Ok(run::run(&config, &stop_on_signals()?))
+    Ok(run::run(&config, &stop_on_signals(&config)?))
 }
 
 fn config(cli: Cli) -> Result<Config, String> {
     Config::try_from(cli).map_err(|error| error.to_string())
 }
 
-fn stop_on_signals() -> Result<Stop, String> {
+fn stop_on_signals(config: &Config) -> Result<Stop, String> {
     let mut stop = Stop::default();
-    match stop.on_signals() {
-        Ok(()) => Ok(stop),
-        Err(error) => Err(format!("cannot handle signals: {error}")),
-    }
+    stop.on_signals().map_err(|error| {
+        // Mostly for lack of open files, of which the check says how many are needed.
+        run::check(config)
+            .err()
+            .unwrap_or_else(|| format!("cannot handle signals: {error}"))
+    })?;
+    Ok(stop)
 }
 
 /// Explains a command line that does not parse. An existing file is not a misspelt command.

@@ -182,9 +182,13 @@ impl Secrets {
             Field::UserName => Some(self.user(value.clone())),
             Field::BodyContent => of(Context::BODY),
             Field::RequestHeader(name) | Field::ResponseHeader(name) => {
-                match self.headers.mean_secret(name.as_bytes()) {
-                    true => self.value(name.as_bytes(), value),
-                    false => of(Context::of_header(name.as_bytes())),
+                let name = name.as_bytes();
+                match self.headers.mean_secret(name) {
+                    true => self.value(name, value),
+                    false if Known::of(name) == Known::NONE && is_opaque(name, value) => {
+                        Some(redacted(value.len()))
+                    }
+                    false => of(Context::of_header(name)),
                 }
             }
             _ => of(Context::TEXT),
@@ -201,6 +205,9 @@ impl Secrets {
                 Known::NONE => line(&self.headers, header.name),
                 known => self.lines[known.number()],
             };
+            if header.known == Known::NONE && !line.secret && is_opaque(header.name, header.value) {
+                return Some(redacted(header.value.len()));
+            }
             let may_be_known = !line.secret && line.cx.is_text();
             if may_be_known && known.contains(header.value) {
                 return None;
@@ -293,6 +300,7 @@ impl Secrets {
         }
         if cx.cut || marks.any(Marks::AT) {
             url::userinfos(text, cx, cuts);
+            url::data_sources(text, cx, cuts);
         }
         if self.personal && marks.any(Marks::AT) {
             personal::addresses(text, cuts);
@@ -318,6 +326,11 @@ fn line(secret: &Names, name: &[u8]) -> Line {
         secret: secret.mean_secret(name),
         cx: Context::of_header(name),
     }
+}
+
+/// Whether a value without a known prefix is a token, in a field whose name means nothing.
+fn is_opaque(name: &[u8], value: &[u8]) -> bool {
+    shapes::is_opaque(value) && !names::is_identifier(name)
 }
 
 fn replace(bytes: &mut Bytes, clean: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {

@@ -133,6 +133,43 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
 }
 
+/// Ends of names of archives and dumps.
+const ARCHIVES: &[&str] = &[
+    ".zip", ".rar", ".7z", ".gz", ".tgz", ".bz2", ".xz", ".tar", ".sql", ".bak", ".old", ".war",
+];
+
+/// The host that the last segment names before the ends of an archive: `/www.shop.example.tar.gz`, or without `www.`,
+/// with `_` or `-` for dots.
+pub fn host_archive<'a>(path: &'a [u8], host: &[u8]) -> Option<&'a [u8]> {
+    let host = host.split(|b| *b == b':').next()?;
+    let bare = match host.split_at_checked(4) {
+        Some((www, bare)) if www.eq_ignore_ascii_case(b"www.") => bare,
+        _ => host,
+    };
+    let mut name = path.rsplit(|b| *b == b'/').next()?;
+    if !bare.contains(&b'.') || name.len() <= bare.len() {
+        return None;
+    }
+    let end_of = |name: &[u8]| {
+        let ends = ARCHIVES.iter().filter(|end| {
+            let from = name.len().checked_sub(end.len());
+            from.is_some_and(|from| name[from..].eq_ignore_ascii_case(end.as_bytes()))
+        });
+        ends.map(|end| end.len()).next()
+    };
+    let whole = name.len();
+    while let Some(len) = end_of(name) {
+        name = &name[..name.len() - len];
+    }
+    let is_host = |host: &[u8]| {
+        name.len() == host.len()
+            && name.iter().zip(host).all(|(name, host)| {
+                name.eq_ignore_ascii_case(host) || *host == b'.' && matches!(name, b'_' | b'-')
+            })
+    };
+    (name.len() < whole && (is_host(host) || is_host(bare))).then_some(name)
+}
+
 /// The first address in `X-Forwarded-For`, `Forwarded` (RFC 7239 §5.2) or `X-Real-IP`: an
 /// unverified claim of the sender.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
@@ -257,6 +294,34 @@ mod tests {
                 expected,
                 "{referrer}"
             );
+        }
+    }
+
+    #[test]
+    fn archives_named_after_the_host() {
+        for (path, host, expected) in [
+            ("/shop.example.zip", "shop.example", Some("shop.example")),
+            (
+                "/shop.example.zip",
+                "www.shop.example:8080",
+                Some("shop.example"),
+            ),
+            (
+                "/b/WWW.shop.example.tar.gz",
+                "www.shop.example",
+                Some("WWW.shop.example"),
+            ),
+            ("/shop_example.SQL", "shop.example", Some("shop_example")),
+            ("/shop.example", "shop.example", None),
+            ("/shop.example.html", "shop.example", None),
+            ("/shop.zip", "shop.example", None),
+            ("/other.example.zip", "shop.example", None),
+            ("/localhost.zip", "localhost", None),
+            ("/.zip", "a.b", None),
+            ("/", "", None),
+        ] {
+            let name = host_archive(path.as_bytes(), host.as_bytes());
+            assert_eq!(name, expected.map(str::as_bytes), "{path} {host}");
         }
     }
 

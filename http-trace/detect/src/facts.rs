@@ -125,7 +125,8 @@ impl Source {
             | Field::PathId
             | Field::PathTemplate
             | Field::FirstSegment
-            | Field::OnlyParameter => return Source::Target,
+            | Field::OnlyParameter
+            | Field::HostArchive => return Source::Target,
             Field::Uri => return Source::Url,
             _ => return Source::Event,
         };

@@ -56,6 +56,7 @@ fields! {
     "http_trace.first_segment" FirstSegment,
     "http_trace.decoded_target" DecodedTarget,
     "http_trace.only_parameter" OnlyParameter,
+    "http_trace.host_archive" HostArchive,
     "http_trace.client_kind" ClientKind,
     "http_trace.same_site" SameSite,
     "http_trace.cookie_lacks" CookieLacks,

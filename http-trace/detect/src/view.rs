@@ -272,6 +272,10 @@ impl<'a> View<'a> {
             }
             Field::FirstSegment => text(derived::first_segment(self.target().path?)),
             Field::OnlyParameter => text(derived::only_parameter(self.target().query?)),
+            Field::HostArchive => {
+                let target = self.target();
+                text(derived::host_archive(target.path?, target.host?))
+            }
             Field::ClientKind => Some(Value::Made(derived::client_kind(&request?.headers))),
             Field::CookieLacks => text(self.cookie_lacks().next()),
             Field::SameSite => Some(Value::Bool(derived::same_site(

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -115,10 +114,9 @@ impl Layers {
 
     fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let name = path.display();
-        if let Some(mode) = writable_by_others(path) {
+        if let Some(why) = untrusted(path) {
             return Err(Error(format!(
-                "the configuration {name} is not trusted: other users can write to it (mode \
-                 {mode:o}); run `chmod go-w {name}`"
+                "the configuration {name} is not trusted: {why}"
             )));
         }
         let text = std::fs::read_to_string(path)
@@ -299,10 +297,44 @@ fn cut(shape: Shape, text: &str) -> Vec<String> {
     }
 }
 
-/// The mode of a file that is writable by others than its owner: they could choose the commands that run.
-fn writable_by_others(path: &Path) -> Option<u32> {
-    let about = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
-    Some(about.permissions().mode() & 0o7777).filter(|mode| mode & 0o022 != 0)
+/// Why others than this user could write a file or replace it, and so choose the commands that run.
+fn untrusted(path: &Path) -> Option<String> {
+    #[cfg(target_os = "linux")]
+    use std::os::unix::fs::MetadataExt as _;
+    let about = std::fs::metadata(path).ok().filter(|of| of.is_file())?;
+    let mode = about.permissions().mode() & 0o7777;
+    let name = path.display();
+    if mode & 0o022 != 0 {
+        return Some(format!(
+            "other users can write to it (mode {mode:o}); run `chmod go-w {name}`"
+        ));
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(why) = owned_by_others(about.uid(), path) {
+        return Some(why);
+    }
+    // A link is replaced where it points.
+    let real = std::fs::canonicalize(path).ok()?;
+    let folder = real.parent()?;
+    let mode = std::fs::metadata(folder).ok()?.permissions().mode() & 0o7777;
+    // In a folder with the sticky bit only the owner of a file replaces it.
+    (mode & 0o022 != 0 && mode & 0o1000 == 0).then(|| {
+        let folder = folder.display();
+        format!("other users can replace it in {folder} (mode {mode:o}); run `chmod go-w {folder}`")
+    })
+}
+
+/// Why the owner of a file is not trusted with it.
+#[cfg(target_os = "linux")]
+fn owned_by_others(uid: u32, path: &Path) -> Option<String> {
+    let own = rustix::process::geteuid().as_raw();
+    // Whoever may use sudo is trusted with root's commands.
+    let sudo = std::env::var("SUDO_UID").ok();
+    let is_trusted = uid == 0 || uid == own || sudo.is_some_and(|sudo| sudo == uid.to_string());
+    (!is_trusted).then(|| {
+        let name = path.display();
+        format!("it belongs to user id {uid}; run `chown {own} {name}`")
+    })
 }
 
 #[cfg(test)]
@@ -337,6 +369,39 @@ mod tests {
             let why = got.err().map(|error| error.to_string());
             assert_eq!(why.is_some(), refused, "{mode:o}");
             assert!(why.is_none_or(|why| why.contains("; run `chmod go-w ")));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_replace_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (inner, link) = (folder.path().join("in"), folder.path().join("link.toml"));
+        std::fs::create_dir(&inner).expect("made");
+        let file = inner.join("c.toml");
+        std::fs::write(&file, "quiet = true\n").expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+        std::os::unix::fs::symlink(&file, &link).expect("linked");
+        for (mode, refused) in [
+            (0o755, false),
+            (0o777, true),
+            (0o775, true),
+            (0o1777, false),
+        ] {
+            std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(mode)).expect("set");
+            for path in [&file, &link] {
+                let got = gather(vec![], &|_| None, Some(path));
+                let why = got.err().map(|error| error.to_string());
+                assert_eq!(why.is_some(), refused, "{mode:o}: {why:?}");
+            }
+        }
+        // Only root can give files away.
+        if std::os::unix::fs::chown(&file, Some(4321), None).is_ok() {
+            let why = gather(vec![], &|_| None, Some(&file))
+                .err()
+                .map(|e| e.to_string());
+            assert!(why.is_some_and(|why| why.contains("belongs to user id 4321")));
         }
     }
 

@@ -109,6 +109,12 @@ pub enum StartError {
     /// A map of the object is not what this build expects.
     #[error("the eBPF object does not match this binary ({0}): rebuild both")]
     Map(#[from] MapError),
+    /// The ring buffer cannot be mapped.
+    #[error(
+        "cannot map the ring buffer ({0}): raise the memory limit (ulimit -v), or lower \
+         HTTP_TRACE_RING_SIZE"
+    )]
+    Ring(MapError),
     /// The log buffer of the object is not what this build expects.
     #[error("cannot read the eBPF object ({0}): rebuild it and this binary")]
     Log(#[from] aya_log::Error),
@@ -190,7 +196,7 @@ impl Probe {
         let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
         let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
 
-        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(StartError::Ring)?;
         let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
         let ring = Ring::new(events, asleep, settings.filter.netns);
         let clock = Clock::new();

@@ -55,6 +55,10 @@ const NAMES: &[(Rule, &str)] = &[
     ),
 ];
 
+/// Last words of fields whose values only look like tokens: identifiers, references, hashes.
+const IDENTIFIERS: &str = "accept build checksum commit data debug digest etag fingerprint hash id id2 ids integrity \
+                           key md5 parent ray ref revision sha1 sha256 span tag trace version";
+
 /// Longest name compared; of longer ones only the end is.
 const LONGEST: usize = 96;
 
@@ -168,6 +172,14 @@ impl Names {
             .find(|(rule, known)| is(*rule, known));
         known.is_some_and(|(rule, _)| *rule != Rule::Shown)
     }
+}
+
+/// Whether a field of this name may hold an identifier or a hash, which is no secret.
+pub(super) fn is_identifier(name: &[u8]) -> bool {
+    let mut buffer = [0; LONGEST];
+    let (folded, _) = fold(name, &mut buffer);
+    let mut words = IDENTIFIERS.split(' ');
+    words.any(|word| folded.ends_with(word.as_bytes()))
 }
 
 /// Number of a name's last byte, if it is a letter. That of every name in the table is.

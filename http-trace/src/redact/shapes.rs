@@ -262,6 +262,33 @@ pub(super) fn looks_random(word: &[u8]) -> bool {
         && (has(u8::is_ascii_digit) || has(u8::is_ascii_uppercase))
 }
 
+/// Shortest text that is taken for a token without a prefix, and the longest that is looked at.
+const OPAQUE: std::ops::RangeInclusive<usize> = 32..=512;
+
+/// Whether a whole value is one random word in an alphabet larger than hexadecimal: no hash, no UUID, no words.
+pub(super) fn is_opaque(value: &[u8]) -> bool {
+    if !OPAQUE.contains(&value.len()) || value[0] == b'/' {
+        return false;
+    }
+    // Kinds change between most neighbours in random text, and between few in words and their numbers.
+    let (mut changes, mut to_digits, mut beyond_hex, mut before) = (0, 0, false, 0);
+    for byte in value {
+        let kind = match byte {
+            b'0'..=b'9' => 1,
+            b'a'..=b'z' => 2,
+            b'A'..=b'Z' => 3,
+            b'-' | b'_' | b'+' | b'/' | b'=' => 0,
+            _ => return false,
+        };
+        let is_change = kind != before && kind > 0 && before > 0;
+        changes += usize::from(is_change);
+        to_digits += usize::from(is_change && (kind == 1 || before == 1));
+        beyond_hex |= kind > 1 && !byte.is_ascii_hexdigit();
+        before = kind;
+    }
+    beyond_hex && to_digits >= 4 && changes * 4 >= value.len()
+}
+
 /// Whether the user of Basic authentication is a key rather than a name: some APIs expect keys there.
 pub(super) fn is_key(user: &[u8]) -> bool {
     let mut cuts = Vec::new();
@@ -296,8 +323,19 @@ pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
                 let answers = memchr::memmem::find(&rest[..line], b"response=").is_some();
                 answers.then_some(line)
             }
+            "hawk" | "mac" => {
+                let line = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                let answers = memchr::memmem::find(&rest[..line], b"mac=").is_some();
+                answers.then_some(line)
+            }
             _ if named => None,
             "basic" => is_basic(word).then_some(len),
+            // An account, a colon, a signature.
+            "aws" | "sharedkey" | "sharedkeylite" => {
+                let line = run(rest, |b| is(b) || matches!(b, b'=' | b':'));
+                let colon = memchr::memchr(b':', &rest[..line]);
+                colon.filter(|at| line - at > 20).map(|_| line)
+            }
             "negotiate" | "ntlm" => (len >= 8).then_some(len),
             "token" => (len >= 20 && has_digit).then_some(len),
             _ => (len >= 16 || (len >= 6 && has_digit) || (is_alone && len > 0)).then_some(len),
@@ -313,19 +351,28 @@ pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
 fn scheme(text: &[u8]) -> Option<&'static str> {
     let [.., a, b] = text else { return None };
     // Few words end like this.
-    let scheme = match [a.to_ascii_lowercase(), b.to_ascii_lowercase()] {
-        [b'e', b'r'] => "bearer",
-        [b'i', b'c'] => "basic",
-        [b's', b't'] => "digest",
-        [b't', b'e'] => "negotiate",
-        [b'l', b'm'] => "ntlm",
-        [b'e', b'n'] => "token",
-        [b'e', b'y'] => "apikey",
+    let schemes: &[&str] = match [a.to_ascii_lowercase(), b.to_ascii_lowercase()] {
+        [b'e', b'r'] => &["bearer"],
+        [b'i', b'c'] => &["basic"],
+        [b's', b't'] => &["digest"],
+        [b't', b'e'] => &["negotiate", "sharedkeylite"],
+        [b'l', b'm'] => &["ntlm"],
+        [b'e', b'n'] => &["token"],
+        [b'e', b'y'] => &["apikey", "sharedkey"],
+        [b'w', b'k'] => &["hawk"],
+        [b'a', b'c'] => &["mac"],
+        [b'o', b'p'] => &["dpop"],
+        [b'w', b's'] => &["aws", "ssws"],
         _ => return None,
     };
-    let (before, word) = text.split_at_checked(text.len().checked_sub(scheme.len())?)?;
-    let begins = !before.last().is_some_and(u8::is_ascii_alphanumeric);
-    (begins && word.eq_ignore_ascii_case(scheme.as_bytes())).then_some(scheme)
+    let is_word = |scheme: &&str| {
+        let split = text.len().checked_sub(scheme.len());
+        split.is_some_and(|at| {
+            let begins = at == 0 || !text[at - 1].is_ascii_alphanumeric();
+            begins && text[at..].eq_ignore_ascii_case(scheme.as_bytes())
+        })
+    };
+    schemes.iter().copied().find(is_word)
 }
 
 fn is_basic(word: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use crate::config::{Config, Source};
 const MIB: u64 = 1 << 20;
 
 /// Minimum address space: threads and the ring buffer are mapped.
-const LEAST_SPACE: u64 = 192 * MIB;
+const LEAST_SPACE: u64 = 256 * MIB;
 const LEAST_SPACE_READING: u64 = 64 * MIB;
 
 /// Minimum cgroup memory limit, including kernel maps.
@@ -24,6 +24,9 @@ const BESIDE: u64 = 48 * MIB;
 const FILES: u64 = 64;
 #[cfg(feature = "live")]
 const FILES_OF_INTERFACE: u64 = 6;
+/// Open files of a run that reads, whatever it writes.
+#[cfg(feature = "live")]
+const FILES_READING: u64 = 16;
 
 /// Returns a warning, if any.
 ///
@@ -132,7 +135,13 @@ fn files(config: &Config, live: bool) -> Result<(), String> {
         Err(_) => limit.current,
     };
     if !live {
-        return Ok(());
+        return match now {
+            Some(now) if now < FILES_READING => Err(format!(
+                "the open file limit is {now} (RLIMIT_NOFILE); reading needs {FILES_READING}: \
+                 `ulimit -n 1024`"
+            )),
+            _ => Ok(()),
+        };
     }
     let interfaces = fs::read_dir("/sys/class/net").map_or(0, |all| all.count() as u64);
     let needed = FILES + FILES_OF_INTERFACE * interfaces * config.hook.len() as u64;

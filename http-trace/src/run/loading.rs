@@ -25,6 +25,8 @@ pub struct Rules {
     known: Known,
     /// Whether some could not be read at the start, or failed to load in a run that tests rules.
     faulty: bool,
+    /// Why `--fail-on-alert` could miss an alert after a reload.
+    hole_in_gate: Option<&'static str>,
     thread: Option<JoinHandle<Again>>,
     /// Whether a reload was requested since the thread started.
     asked: bool,
@@ -59,6 +61,10 @@ struct Loaded {
     unknown: usize,
     /// Whether one of these selects what is written.
     unknown_chosen: bool,
+    /// Number of given paths in which there is no rule.
+    without_rules: usize,
+    /// Why `--fail-on-alert` could miss an alert with these rules; the cause is among the messages.
+    hole_in_gate: Option<&'static str>,
 }
 
 impl Rules {
@@ -81,7 +87,7 @@ impl Rules {
         // `rules test` has its own exit status for this.
         if config.fail_on_alert.is_some()
             && !config.tries_rules
-            && let Some(why) = hole_in_gate(&set, &loaded)
+            && let Some(why) = loaded.hole_in_gate
         {
             return Err(cannot_start(format!(
                 "{why}, so that --fail-on-alert could miss an alert"
@@ -90,10 +96,16 @@ impl Rules {
         let rules = Rules {
             faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
             known: loaded.known,
+            hole_in_gate: None,
             thread: None,
             asked: false,
         };
         Ok((rules, set))
+    }
+
+    /// Why `--fail-on-alert` could have missed an alert after a reload.
+    pub const fn hole_in_gate(&self) -> Option<&'static str> {
+        self.hole_in_gate
     }
 
     /// Whether rules could not be read at the start, or failed to load in a run that tests rules.
@@ -111,6 +123,7 @@ impl Rules {
                 Ok((again, choices, prepared, loaded)) => {
                     loaded.said.iter().for_each(|line| say(line));
                     self.known = loaded.known;
+                    self.hole_in_gate = self.hole_in_gate.or(loaded.hole_in_gate);
                     *config = again;
                     loaded_now = true;
                     engine.set(choices);
@@ -163,10 +176,12 @@ fn settings(config: Config) -> (Config, Vec<String>) {
     (again, said)
 }
 
-/// Why `--fail-on-alert` could miss an alert; the cause has already been reported.
+/// Why `--fail-on-alert` could miss an alert.
 fn hole_in_gate(set: &RuleSet, loaded: &Loaded) -> Option<&'static str> {
     if loaded.unreadable > 0 || loaded.errors > 0 {
         Some("some rules do not load")
+    } else if loaded.without_rules > 0 {
+        Some("a given file or folder has no rules")
     } else if loaded.unknown > 0 {
         Some("a given rule id matches no rule")
     } else if !set.correlations.iter().any(|c| c.alerts) {
@@ -209,6 +224,9 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
             continue;
         }
         let (read, unreadable) = load::read(path);
+        if unreadable.is_empty() && read.iter().all(Source::is_empty) {
+            loaded.without_rules += 1;
+        }
         if read.is_empty() && unreadable.is_empty() {
             loaded.said.push(format!(
                 "{} holds no rules: it has no .yml or .yaml file",
@@ -267,6 +285,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
     let mut chosen = config.rule.named();
     loaded.unknown_chosen = chosen.any(|id| parsed.rules.find(id).is_none());
     loaded.known = known_now(files, &parsed);
+    loaded.hole_in_gate = hole_in_gate(&parsed.rules, &loaded);
     (parsed.rules, loaded)
 }
 

@@ -47,8 +47,10 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     };
     let read_so_far = lock(&read_so_far);
     let reading = match ended {
-        // Following a log always ends with a signal, so this only matters to a gate.
-        _ if stop.is_requested() && config.fail_on_alert.is_some() => Reading::Interrupted,
+        // Following a log always ends with a signal, which only matters to a gate.
+        _ if stop.is_requested() && (!blocks || config.fail_on_alert.is_some()) => {
+            Reading::Interrupted
+        }
         Err(Left::Failed) => Reading::Faulty,
         _ if read_so_far.bad > 0 => Reading::Faulty,
         _ => Reading::Whole,

@@ -185,10 +185,23 @@ impl Session {
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;
         let worst = finished.written.worst.map(|severity| severity.level());
         let level = config.fail_on_alert;
+        // With --count, the rest was not to be read.
+        let is_closed = finished.had_enough
+            && config.source != Source::Live
+            && config
+                .count
+                .is_none_or(|count| finished.written.events < count);
+        let hole_in_gate = match reading {
+            Reading::Interrupted => Some("reading was interrupted"),
+            _ if is_closed => Some("the output was closed before all input was read"),
+            _ => rules.hole_in_gate(),
+        };
         if level.is_some_and(|level| worst >= Some(level)) {
             Ended::Alerted
-        } else if reading == Reading::Interrupted && level.is_some() {
-            say("interrupted: the unread part may have raised an alert (--fail-on-alert)");
+        } else if let Some(why) = level.and(hole_in_gate) {
+            say(&format!(
+                "{why}, so that --fail-on-alert may have missed an alert"
+            ));
             Ended::Unproven
         } else if problems || not_kept || finished.written.is_lossy() {
             Ended::Lossy

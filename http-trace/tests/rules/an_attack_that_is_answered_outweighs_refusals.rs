@@ -177,6 +177,19 @@ const TARGETS: &[(&str, &str)] = &[
     ("/db.sqlite3", BROWSER),
     ("/app/heapdump", BROWSER),
     ("/phpinfo.php", BROWSER),
+    ("/item?name=x%25%27%20AND%20%27%25%27%3D%27", BROWSER),
+    ("/item?id=7*IF(1=1,1,2)", BROWSER),
+    ("/ping?host=%26%20dir%20c:%5C", BROWSER),
+    ("/ping?host=%3Becho+hi", BROWSER),
+    ("/fetch?webhook=http://192.168.7.1/", BROWSER),
+    (
+        "/fetch?image_url=http%3A%2F%2F172.20.0.9%3A2375%2F",
+        BROWSER,
+    ),
+    ("/fetch?feedUrl=http://localhost:8500/", BROWSER),
+    ("/search?q=x&url=http://169.254.169.254/", BROWSER),
+    ("/backups/site.tar.gz", BROWSER),
+    ("/shop_backup.zip", BROWSER),
     ("/rest/tinymce/1/macro/preview", BROWSER),
     ("/nacos/v1/auth/users?pageNo=1", BROWSER),
     ("/+CSCOT+/translation-table?type=mst", BROWSER),
@@ -195,6 +208,12 @@ const PIECES: &[&str] = &[
     // What somebody looks for.
     "/search?q=sleep(5)+in+python",
     "/search?q=what+is+__class__+in+python",
+    "/find?lang=en&s=system()+call+in+c&page=2",
+    "/search?q=%2Fetc%2Fhosts+on+windows",
+    "/search?query=how+does+%3Cscript%3E+work",
+    "/search?query=%3Cscript%3E%20in%20html",
+    "/search?q=%3Ca+href%3D%22http%3A%2F%2Fshop.example%22%3Elink%3C%2Fa%3E",
+    "/preview?text=%3Cp+style%3D%22color:red%22%3Ehello",
 ];
 
 /// Attempts whose status does not show whether they succeeded.
@@ -279,6 +298,15 @@ const ORDINARY: &[&str] = &[
     "/team/repo/raw/main/sql/dump.sql",
     "/repo/blame/main/.htaccess",
     "/collect?url=http://localhost:4200/dashboard",
+    "/collect?url=http://192.168.1.5/dashboard",
+    "/login?return_url=http://10.0.0.5/app",
+    "/authorize?redirect_uri=http://localhost:8080/callback",
+    "/search?q=169.254.169.254",
+    "/search?lang=en&q=file:///C:/x",
+    "/search?q=where+name+%3D+%27x%27+and+age+%3D+5",
+    "/search?q=%22red%22+or+%22blue%22+shoes",
+    "/releases/shop-1.2.zip",
+    "/shop.example.html",
     "/pixel?u=http%3A%2F%2Flocalhost%3A3000%2F&r=",
     "/api?where[status][$ne]=archived&filter[or][0][a]=1",
     "/api?filter=%7B%22age%22:%7B%22$ne%22:null%7D%7D",
@@ -398,6 +426,47 @@ fn attacks_in_other_fields_are_informational() {
         assert!(
             !raised.iter().any(|id| **id == "http-attack-answered"),
             "{case}"
+        );
+    }
+}
+
+/// A script gets every field as a variable; the host may name an archive.
+#[test]
+fn fields_of_scripts_and_archives_of_hosts_are_attacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let cases = [
+        ("/cgi-bin/x", "x-any", "() { :;}; /bin/id", true),
+        ("/a.cgi", "accept", "() { :;}; /bin/id", true),
+        ("/cgi-bin/x", "x-any", "f () of x", false),
+        ("/x", "x-any", "() { return 1 }", false),
+        ("/www.shop.example.zip", "host", "www.shop.example", true),
+        ("/shop.example.sql.gz", "host", "www.shop.example:80", true),
+        ("/other.example.zip", "host", "www.shop.example", false),
+    ];
+    let events = cases.iter().enumerate().map(|(client, (target, name, value, _))| {
+        let event = serde_json::json!({
+            "@timestamp": "2026-11-24T10:00:00Z",
+            "event": {"kind": "event"},
+            "source": {"ip": format!("198.51.0.{client}")},
+            "url": {"original": target},
+            "http": {"request": {"method": "GET", "headers": {*name: [value]}}, "response": {"status_code": 200}},
+        });
+        format!("{event}\n")
+    });
+    std::fs::write(&file, events.collect::<String>()).unwrap();
+    let ran = crate::command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
+    let alerts = crate::command::records(&ran.out);
+    for (client, case) in cases.iter().enumerate() {
+        let of = |alert: &&serde_json::Value| {
+            alert["http_trace"]["alert"]["clients"][0]["value"] == format!("198.51.0.{client}")
+        };
+        let raised = alerts.iter().filter(of);
+        let mut ids = raised.map(|alert| &alert["rule"]["id"]);
+        assert_eq!(
+            ids.any(|id| id == "http-attack-answered"),
+            case.3,
+            "{case:?}"
         );
     }
 }

@@ -353,7 +353,11 @@ fn faults_say_what_would_be_right() {
             "title: t\n".to_owned(),
             &["1:1: error: not a rule: want 'detection', 'correlation' or 'filter'"],
         ),
-        (String::new(), &["1:1: warning: the file is empty"]),
+        (String::new(), &["1:1: warning: the file has no rules"]),
+        (
+            "# none\n---\n".to_owned(),
+            &["1:1: warning: the file has no rules"],
+        ),
         (
             good.clone() + "status: wip\n",
             &[

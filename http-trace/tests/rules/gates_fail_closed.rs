@@ -1,8 +1,8 @@
 //! With `--fail-on-alert`, a run that cannot establish that there was no alert exits with 2 and says why.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 
 use crate::GOOD;
 use crate::command::{http_trace, run};
@@ -23,7 +23,21 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
     )
     .unwrap();
     let missing = path("missing.yml");
+    let (empty, comments) = (path("empty"), path("comments.yml"));
+    fs::create_dir(&empty).unwrap();
+    fs::write(&comments, "# title: none\n---\n").unwrap();
+    let (linked, deep) = (path("linked"), path("deep"));
+    fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(&empty, format!("{linked}/more")).unwrap();
+    fs::create_dir_all(format!("{deep}{}", "/d".repeat(17))).unwrap();
+    let without = "a given file or folder has no rules";
     for (options, why) in [
+        (vec!["--rules", &*empty], without),
+        (vec!["--rules", &*good, "--rules", &*empty], without),
+        (vec!["--rules", &*comments], without),
+        (vec!["--rules", &*linked], "some rules do not load"),
+        (vec!["--rules", &*deep], "some rules do not load"),
+        (vec!["--disable-rule", "*"], "no rule is active"),
         (
             vec!["--rules", &*good, "--rules", &*bad],
             "some rules do not load",
@@ -66,30 +80,108 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
     assert_eq!(ran.status, 0, "{}", ran.err);
 }
 
-#[test]
-fn a_gate_that_is_interrupted_does_not_open() {
-    let mut child = http_trace(&["-r", "-", "-o", "json"])
+/// A gate reading standard input, past its start line; signal handlers are installed before that is printed.
+fn begin(arguments: &[&str]) -> (Child, ChildStdin, BufReader<ChildStderr>) {
+    let mut child = http_trace(arguments)
         .args(GATE)
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut String::new()).unwrap();
+    (child, stdin, err)
+}
+
+fn signal(child: &Child, name: &str) {
+    let mut kill = Command::new("kill");
+    let kill = kill.args([name, &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+}
+
+fn line(number: usize) -> String {
+    format!(
+        "10.0.0.1 - - [24/Nov/2026:10:00:00 +0000] \"GET /{number} HTTP/1.1\" 200 9 \"-\" \"a/1\"\n"
+    )
+}
+
+#[test]
+fn a_gate_that_is_interrupted_does_not_open() {
+    for (command, input) in [
+        (&["-r", "-", "-o", "json"][..], capture_of_errors(0..1)),
+        (&["detect"], line(0).into_bytes()),
+    ] {
+        let (mut child, mut stdin, mut err) = begin(command);
+        stdin.write_all(&input).unwrap();
+        stdin.flush().unwrap();
+        signal(&child, "-TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{command:?}");
+        let mut rest = String::new();
+        err.read_to_string(&mut rest).unwrap();
+        assert!(rest.contains("reading was interrupted"), "{rest}");
+    }
+}
+
+/// Whoever reads the output and leaves, such as `head`, keeps the rest from being read.
+#[test]
+fn a_gate_whose_output_is_closed_does_not_open() {
+    let (mut child, mut stdin, mut err) = begin(&["detect", "--events", "-o", "json"]);
+    drop(child.stdout.take());
+    // Until reading ends, which closes the pipe.
+    for number in 0..1_000_000 {
+        if stdin.write_all(line(number).as_bytes()).is_err() {
+            break;
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("the output was closed"), "{rest}");
+}
+
+#[test]
+fn a_gate_whose_rules_are_broken_by_a_reload_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("r.yml");
+    for (text, why) in [
+        ("title: [", "some rules do not load"),
+        ("# none\n", "a given file or folder has no rules"),
+    ] {
+        fs::write(&rules, GOOD).unwrap();
+        let (mut child, mut stdin, mut err) =
+            begin(&["detect", "--rules", rules.to_str().unwrap()]);
+        fs::write(&rules, text).unwrap();
+        signal(&child, "-HUP");
+        let mut said = String::new();
+        while !said.contains("rules reloaded") {
+            assert_ne!(err.read_line(&mut said).unwrap(), 0, "{said}");
+        }
+        stdin.write_all(line(0).as_bytes()).unwrap();
+        drop(stdin);
+        err.read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+/// Without a gate too: what was not read of a file is missing.
+#[test]
+fn a_file_that_is_not_read_to_its_end_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    fs::write(&log, (0..200_000).map(line).collect::<String>()).unwrap();
+    let mut child = http_trace(&["detect", log.to_str().unwrap()])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(&capture_of_errors(0..1)).unwrap();
-    stdin.flush().unwrap();
-    // The start line is printed after the signal handlers are installed.
-    let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut err, &mut line).unwrap();
-    let kill = std::process::Command::new("kill")
-        .arg(child.id().to_string())
-        .status()
-        .unwrap();
-    assert!(kill.success());
-    assert_eq!(child.wait().unwrap().code(), Some(2));
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut err, &mut rest).unwrap();
-    assert!(rest.contains("interrupted"), "{line}{rest}");
-    drop(stdin);
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut String::new()).unwrap();
+    signal(&child, "-TERM");
+    let mut said = String::new();
+    err.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("not all of the input was read"), "{said}");
 }

@@ -26,6 +26,13 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// Whether it has nothing but comments.
+    pub fn is_empty(&self) -> bool {
+        Document::split(self).is_empty()
+    }
+}
+
 /// Line and column, from 1.
 pub(super) type Position = (usize, usize);
 

@@ -123,9 +123,17 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<()>)>)
             continue;
         }
         let path = entry.path();
-        // Symbolic links to directories are not followed: they may form a cycle.
-        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            list(&path, depth - 1, files);
+        if path.is_dir() {
+            let why = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true if depth > 0 => {
+                    list(&path, depth - 1, files);
+                    continue;
+                }
+                true => "it is nested too deeply: name it itself",
+                // They may form a cycle.
+                false => "links to folders are not followed: name the folder itself",
+            };
+            files.push((path, Err(io::Error::other(why))));
         } else if path
             .extension()
             .is_some_and(|end| end == "yml" || end == "yaml")

@@ -87,8 +87,8 @@ struct Documents<'a> {
 impl<'a> Documents<'a> {
     fn read(&mut self, source: &'a Source, diagnostics: &mut Vec<Diagnostic>) {
         let whole = Document::whole(source);
-        if whole.text.trim().is_empty() {
-            let why = "the file is empty".to_owned();
+        if source.is_empty() {
+            let why = "the file has no rules".to_owned();
             diagnostics.push(whole.diagnostic(Fault::Warning, (1, 1), why));
         }
         // Documents with an `action` affect others, so they cannot be read separately.

@@ -113,6 +113,13 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
     )
     .rules(&["http_trace.only_parameter"]),
     field(
+        "http_trace.host_archive",
+        Kind::Text,
+        "request target, Host",
+        "The host that an archive or dump is named after, as in `/www.shop.example.zip`.",
+    )
+    .rules(&["http_trace.host_archive"]),
+    field(
         "http_trace.client_kind",
         Kind::Text,
         "request head",
