@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_trace_common::record::Hook;
 use http_trace_common::walk::{Encap, LayerKind};
 
+use crate::fields;
 use crate::head::{RequestHead, ResponseHead};
 use crate::known::Known;
 use crate::process::Process;
@@ -445,21 +446,7 @@ pub enum Output {
     Loss(Loss),
 }
 
-/// The user name in `Authorization: Basic` (RFC 7617 §2). The password is discarded.
+/// [`fields::basic_user`] of the request.
 pub fn basic_user(event: &HttpEvent) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-    let value = event
-        .request
-        .as_ref()?
-        .headers
-        .first_known(Known::AUTHORIZATION)?;
-    let (scheme, rest) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let decoded = base64::engine::general_purpose::STANDARD
-        .decode(rest.trim_ascii())
-        .ok()?;
-    let colon = decoded.iter().position(|b| *b == b':')?;
-    (colon > 0).then(|| decoded[..colon].to_vec())
+    fields::basic_user(&event.request.as_ref()?.headers)
 }

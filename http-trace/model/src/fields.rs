@@ -1,4 +1,6 @@
-//! Parses single field values: trace context, media type. Borrows from the head.
+//! Parses single field values: trace context, media type, user of Basic authentication. Borrows from the head.
+
+use base64::Engine as _;
 
 use super::head::Headers;
 use super::known::Known;
@@ -50,6 +52,20 @@ pub fn mime_type(value: &[u8]) -> Option<&[u8]> {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
     let mime = value[..end].trim_ascii();
     (memchr::memchr(b'/', mime).is_some() && mime.iter().all(u8::is_ascii_graphic)).then_some(mime)
+}
+
+/// The user name in `Authorization: Basic` (RFC 7617 §2). The password is discarded.
+pub fn basic_user(headers: &Headers) -> Option<Vec<u8>> {
+    let value = headers.first_known(Known::AUTHORIZATION)?;
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(rest.trim_ascii())
+        .ok()?;
+    let colon = decoded.iter().position(|b| *b == b':')?;
+    (colon > 0).then(|| decoded[..colon].to_vec())
 }
 
 #[cfg(test)]
