@@ -26,7 +26,7 @@ const FILES: u64 = 64;
 const FILES_OF_INTERFACE: u64 = 6;
 /// Open files of a run that reads, whatever it writes.
 #[cfg(feature = "live")]
-const FILES_READING: u64 = 16;
+const FILES_READING: u64 = 8;
 
 /// Returns a warning, if any.
 ///

@@ -171,6 +171,12 @@ fn limits_that_do_not_suffice_are_named_in_a_line() {
              needed: raise the limit\n",
         ),
         (
+            "-n 5",
+            NGINX,
+            2,
+            "http-trace: the open file limit is 5 (RLIMIT_NOFILE); reading needs 8: `ulimit -n 1024`\n",
+        ),
+        (
             "-n 10",
             captures,
             1,
