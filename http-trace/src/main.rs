@@ -182,7 +182,8 @@ fn put(mut text: String, done: Ended) -> Ended {
 /// Reports what this host allows the agent to do.
 #[cfg(feature = "live")]
 fn doctor(asked: &Doctor, cli: Cli) -> Result<Ended, String> {
-    let (mut text, done) = run::doctor::run(asked, &config(cli)?, &stop_on_signals()?);
+    let config = config(cli)?;
+    let (mut text, done) = run::doctor::run(asked, &config, &stop_on_signals(&config)?);
     if !asked.json {
         text = lines_for_terminal(&text);
     }

@@ -372,10 +372,8 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_file_that_others_can_replace_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let (inner, link) = (folder.path().join("in"), folder.path().join("link.toml"));
         std::fs::create_dir(&inner).expect("made");
