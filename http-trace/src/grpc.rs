@@ -24,6 +24,7 @@ const LARGEST: usize = 1 << 20;
 const LARGEST_HEADERS: u32 = 16 << 10;
 
 /// gRPC status codes (github.com/grpc/grpc, doc/statuscodes.md).
+#[cfg_attr(not(feature = "grpc"), allow(dead_code))]
 pub mod code {
     pub const OK: u32 = 0;
     pub const CANCELLED: u32 = 1;

@@ -238,7 +238,7 @@ mod tests {
         full.informational = vec![testing::response(
             "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
         )];
-        full.rules = vec!["http-path-scan".into()].into();
+        full.rules = ["http-path-scan".into()].into_iter().collect();
         full.flags = vec!["bare_lf", "obs_fold"];
         (full.nat_client, full.nat_server) = (Some(full.server), Some(full.client));
         full.forwarded = Some(http_trace_model::event::Forwarded {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use http_trace_common::flow::{Address, Direction, FlowKey};
 use http_trace_model::event::{
-    BodyEnd, Endpoint, Forwarded, HttpEvent, LossUnit, Missing, NoResponse, Output, RuleIds, oddity,
+    BodyEnd, Endpoint, Forwarded, HttpEvent, LossUnit, Missing, Names, NoResponse, Output, oddity,
 };
 use http_trace_model::head::ResponseHead;
 use http_trace_model::known::Known;
@@ -361,7 +361,7 @@ impl Emitter<'_> {
             retransmissions: 0,
             hook: origin.hook,
             egress: origin.is_live().then_some(origin.is_egress()),
-            interfaces: Vec::new(),
+            interfaces: Names::default(),
             packet_len: origin.wire_len,
             encap: self.cx.encaps.get(origin.encap).cloned(),
             sockets: sockets(Some(origin), request.map(|request| &request.origin)),
@@ -370,7 +370,7 @@ impl Emitter<'_> {
                 .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
             client_process: None,
             server_process: None,
-            rules: RuleIds::default(),
+            rules: Names::default(),
         })
     }
 }

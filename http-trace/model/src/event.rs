@@ -232,7 +232,7 @@ pub struct HttpEvent {
     /// Whether the response left this host (`Some(true)`) or came in; unknown in a capture.
     pub egress: Option<bool>,
     /// Interfaces the response was seen on, by name, in order of appearance.
-    pub interfaces: Vec<Arc<str>>,
+    pub interfaces: Names,
     /// Length on the wire of the frame with the response's first byte.
     pub packet_len: u32,
     /// VLAN tags and tunnels around that frame; in a live run only the tunnel that `--decap` matched.
@@ -246,22 +246,21 @@ pub struct HttpEvent {
     pub client_process: Option<Arc<Process>>,
     /// The process that sent the response, likewise.
     pub server_process: Option<Arc<Process>>,
-    /// Ids of the rules that counted this response; filled in by detection.
-    pub rules: RuleIds,
+    /// Ids of the rules that counted this response, in that order; filled in by detection.
+    pub rules: Names,
 }
 
-/// Rule ids, in the order in which the rules counted. Cheap to clone: events counted by the
-/// same rules share one list.
+/// A list of names that events can share: cheap to clone, and allocates nothing if empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RuleIds(Option<Arc<[Arc<str>]>>);
+pub struct Names(Option<Arc<[Arc<str>]>>);
 
-impl From<Vec<Arc<str>>> for RuleIds {
-    fn from(ids: Vec<Arc<str>>) -> Self {
-        RuleIds((!ids.is_empty()).then(|| ids.into()))
+impl FromIterator<Arc<str>> for Names {
+    fn from_iter<T: IntoIterator<Item = Arc<str>>>(names: T) -> Self {
+        Names(Some(names.into_iter().collect()).filter(|names: &Arc<[_]>| !names.is_empty()))
     }
 }
 
-impl std::ops::Deref for RuleIds {
+impl std::ops::Deref for Names {
     type Target = [Arc<str>];
 
     fn deref(&self) -> &[Arc<str>] {
@@ -304,14 +303,14 @@ impl HttpEvent {
             retransmissions: 0,
             hook: Hook::Capture,
             egress: None,
-            interfaces: Vec::new(),
+            interfaces: Names(None),
             packet_len: 0,
             encap: None,
             sockets: [None; 2],
             cgroup_id: None,
             client_process: None,
             server_process: None,
-            rules: RuleIds(None),
+            rules: Names(None),
         }
     }
 

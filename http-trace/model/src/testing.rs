@@ -62,14 +62,14 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         retransmissions: 0,
         hook: Hook::Tc,
         egress: Some(true),
-        interfaces: vec!["eth0".into()],
+        interfaces: ["eth0".into()].into_iter().collect(),
         packet_len: 730,
         encap: None,
         sockets: [None; 2],
         cgroup_id: None,
         client_process: None,
         server_process: None,
-        rules: crate::event::RuleIds::default(),
+        rules: crate::event::Names::default(),
     }
 }
 

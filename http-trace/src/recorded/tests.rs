@@ -67,7 +67,7 @@ fn our_own_json_comes_back() {
     (open.complete, open.missing) = (false, vec![Missing::Request, Missing::End]);
     (open.request, open.request_body_bytes) = (None, None);
     open.flags = vec!["bare_lf", "still_open"];
-    open.interfaces = vec!["eth0".into(), "eth1".into()];
+    open.interfaces = ["eth0", "eth1"].map(Into::into).into_iter().collect();
     let mut other_version = testing::event();
     if let Some(request) = &mut other_version.request {
         request.version = Some(Bytes::from_static(b"RTSP/1.0"));

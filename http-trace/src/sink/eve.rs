@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn a_response_is_as_suricata_writes_it() {
         let mut event = testing::event();
-        event.interfaces = vec!["eth0".into()];
+        event.interfaces = ["eth0".into()].into_iter().collect();
         let mut record = record(&event);
         let flow = record.as_object_mut().and_then(|r| r.remove("flow_id"));
         assert!(flow.is_some_and(|flow| flow.is_u64()));

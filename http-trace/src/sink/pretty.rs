@@ -279,7 +279,7 @@ impl Pretty {
         let dim = self.dim();
         let (connection, ordinal, hook) = (event.connection, event.ordinal, event.hook.name());
         self.put(format_args!("{dim}    # {connection}.{ordinal} by {hook}"));
-        for name in &event.interfaces {
+        for name in event.interfaces.iter() {
             self.put(format_args!(" {}", Escaped(name.as_bytes())));
         }
         for (end_of, nat) in [("client", event.nat_client), ("server", event.nat_server)] {

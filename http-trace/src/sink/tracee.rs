@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn a_response_is_as_tracee_writes_it() {
         let mut event = testing::event();
-        (event.packet_len, event.interfaces) = (300, vec!["eth0".into()]);
+        (event.packet_len, event.interfaces) = (300, ["eth0".into()].into_iter().collect());
         let records = records(&event);
         assert_eq!(records.len(), 2);
         let expected: Json = serde_json::from_str(r#"{

@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_response_has_names_and_types_of_the_protobuf() {
         let mut event = testing::event();
-        (event.packet_len, event.interfaces) = (300, vec!["eth0".into()]);
+        (event.packet_len, event.interfaces) = (300, ["eth0".into()].into_iter().collect());
         event.egress = Some(true);
         event.server_process = Some(Arc::new(Process {
             pid: 8,

@@ -20,7 +20,7 @@ use crate::rule::{Correlation, Kind, Rule, RuleSet, Severity};
 use crate::view::{View, ViewContext};
 use crate::window::bucket;
 use http_trace_model::endpoint::Endpoints;
-use http_trace_model::event::{HttpEvent, RuleIds};
+use http_trace_model::event::{HttpEvent, Names};
 
 use super::fed::{Fed, Feeds};
 
@@ -209,10 +209,12 @@ impl Core {
         self.scratch = Some(scratch);
     }
 
-    fn ids(&self, correlations: &[usize]) -> RuleIds {
+    fn ids(&self, correlations: &[usize]) -> Names {
         let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
-        let ids = correlations.iter().map(|of| Arc::clone(&rule(of).id));
-        RuleIds::from(ids.collect::<Vec<_>>())
+        correlations
+            .iter()
+            .map(|of| Arc::clone(&rule(of).id))
+            .collect()
     }
 
     /// Whether something was lost within the window of a correlation.

@@ -5,29 +5,38 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http_trace_common::record::ELSEWHERE;
+use http_trace_model::event::Names;
 
 /// Names of interfaces by index.
 #[derive(Debug, Default)]
-pub struct Interfaces(HashMap<u32, Arc<str>, foldhash::fast::RandomState>);
+pub struct Interfaces {
+    names: HashMap<u32, Arc<str>, foldhash::fast::RandomState>,
+    /// The list asked for last, which most events share.
+    last: ([u32; 4], Names),
+}
 
 impl Interfaces {
     /// Sets the name of an index.
     pub fn set(&mut self, index: u32, name: &str) {
-        self.0.insert(index, name.into());
+        self.names.insert(index, name.into());
+        self.last = Default::default();
     }
 
     /// The name of an index; `if7` if it is unknown or belongs to another namespace.
     pub fn name(&mut self, index: u32) -> Arc<str> {
-        self.0
+        self.names
             .entry(index)
             .or_insert_with(|| format!("if{}", index & !ELSEWHERE).into())
             .clone()
     }
 
     /// The names of all indexes that are not 0.
-    pub fn names(&mut self, indexes: [u32; 4]) -> Vec<Arc<str>> {
-        let known = indexes.into_iter().filter(|&index| index != 0);
-        known.map(|index| self.name(index)).collect()
+    pub fn names(&mut self, indexes: [u32; 4]) -> Names {
+        if self.last.0 != indexes {
+            let known = indexes.into_iter().filter(|&index| index != 0);
+            self.last = (indexes, known.map(|index| self.name(index)).collect());
+        }
+        self.last.1.clone()
     }
 }
 
@@ -81,6 +90,6 @@ mod tests {
         let mut interfaces = Interfaces::default();
         interfaces.set(2, "wan");
         let names = interfaces.names([2, 2 | ELSEWHERE, 0, 7 | ELSEWHERE]);
-        assert_eq!(names, ["wan", "if2", "if7"].map(Arc::from));
+        assert_eq!(*names, ["wan", "if2", "if7"].map(Arc::from));
     }
 }
