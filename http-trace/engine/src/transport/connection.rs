@@ -252,6 +252,9 @@ impl Connection {
             joined = stood != header.seq || self.tcp.passed_unseen();
             self.tcp.next[d] = header.seq;
             self.tcp.link.known[d] = true;
+            if let Some(active) = self.flight.active_mut() {
+                active.protocol.join(d, first_position(header.seq), None);
+            }
         }
         let origin = Origin::of(header, env.path);
         self.activate(env);

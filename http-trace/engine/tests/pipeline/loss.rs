@@ -436,3 +436,21 @@ fn what_was_sent_before_a_request_answers_none_that_rests_on_an_assumption() {
         ],
     );
 }
+
+/// An end may be the first that is seen of the server's stream. Where the stream is must not depend on its
+/// sequence numbers.
+#[test]
+fn a_late_response_to_the_second_request_does_not_answer_the_first() {
+    let first = "HEAD /first HTTP/1.1\r\nHost: a\r\n\r\n";
+    for server in (0..16).map(|n| n << 28) {
+        let mut talk = Talk::with_isn(1000, server);
+        let mut syn = talk.seg(Side::Client, first.as_bytes()).flag(flag::SYN);
+        syn.ack = None;
+        talk.client += first.len() as u32;
+        let talk = talk.push(syn).c_ack().s(&ok("")).lost();
+        let talk = talk.c(&get("/second")).s("HTTP/1.1 200 OK\r\n\r\n");
+        let events = talk.s_fin().early(1).c_fin().judged();
+        let wrong = |event: &String| event.starts_with("HEAD /first -> 200");
+        assert!(!events.iter().any(wrong), "{server:x} {events:#?}");
+    }
+}
