@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use http_trace::cli::{self, Cli, Command, Doctor, Rules, Settings, manual};
-use http_trace::config::Config;
+use http_trace::config::key::Form;
+use http_trace::config::{Config, KEYS};
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
 use http_trace::text::lines_for_terminal;
@@ -138,6 +139,19 @@ fn unparsed(error: &clap::Error) -> Result<Ended, String> {
         return Err(format!(
             "'{word}' is not a command; to read captures: `http-trace -r FILE`; logs and \
              http-trace's json: `http-trace detect FILE`"
+        ));
+    }
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && let Some(key) = KEYS
+            .iter()
+            .find(|key| word.strip_prefix("--") == Some(key.name))
+        && matches!(key.form, Form::Absent)
+    {
+        return Err(format!(
+            "{word} is not an option: set `{} = …` in the file of --config, or {}",
+            key.name,
+            key.variable()
         ));
     }
     if error.kind() == ErrorKind::InvalidUtf8 {

@@ -10,6 +10,10 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     let table: &[(&[&str], &str)] = &[
         (&["--nonsense"], "unexpected argument '--nonsense'"),
         (
+            &["--max-flows", "9"],
+            "--max-flows is not an option: set `max-flows = …` in the file of --config, or HTTP_TRACE_MAX_FLOWS",
+        ),
+        (
             &["-r", NGINX, "--client", "10.0.0.0/99"],
             "--client '10.0.0.0/99': want a network such as",
         ),
