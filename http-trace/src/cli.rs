@@ -79,7 +79,7 @@ pub enum Command {
     #[command(subcommand)]
     Config(Settings),
     /// Report the inventory of a site: services, endpoints with statuses, times and sizes, failing and slow
-    /// endpoints, broken links, and alerts; from captures or recorded events
+    /// endpoints, broken links, and alerts; from captures, access logs or recorded events
     Report(Box<Report>),
     /// List or lift the bans in an nftables set
     #[command(subcommand)]
@@ -109,7 +109,7 @@ pub struct Detect {
 #[derive(Args, Clone, Debug, Default)]
 #[command(mut_args(hidden_if_of_packets))]
 pub struct Report {
-    /// Captures, or files of recorded events; default: the inventory kept with --state, otherwise recorded
+    /// Captures, or events as `detect` reads them; default: the inventory kept with --state, otherwise recorded
     /// events from standard input (-)
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,

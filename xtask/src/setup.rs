@@ -3,7 +3,7 @@
 //! Tools go to `target/tools`; nothing is put on the user's PATH, and nothing installed is changed.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -306,11 +306,47 @@ fn install_packages(packages: &[&str]) -> Result<()> {
         bail!("as root, run `apt-get install {list}`");
     };
     step(update.arg("update"))?;
+    install.args(["install", "--yes", "--no-install-recommends"]);
+    if packages.iter().all(|package| has_candidate(package)) {
+        return step(install.args(packages));
+    }
+    let (Some((release, list)), Some(mut update)) = (backports()?, apt()) else {
+        return step(install.args(packages));
+    };
+    let source = format!("Dir::Etc::SourceList={}", list.display());
+    step(update.args(["update", "--option", &source]))?;
     step(
         install
-            .args(["install", "--yes", "--no-install-recommends"])
+            .args(["--option", &source, "--target-release", &release])
             .args(packages),
     )
+}
+
+/// Whether the configured sources have this package.
+fn has_candidate(package: &str) -> bool {
+    let policy = Command::new("apt-cache").args(["policy", package]).output();
+    policy.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.contains("Candidate:") && !text.contains("Candidate: (none)")
+    })
+}
+
+/// The backports of this Debian release, and a list of sources that has them, for this run alone.
+fn backports() -> Result<Option<(String, PathBuf)>> {
+    let about = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let value = |key: &str| about.lines().find_map(|line| line.strip_prefix(key));
+    let (Some("debian"), Some(codename)) = (value("ID="), value("VERSION_CODENAME=")) else {
+        return Ok(None);
+    };
+    let release = format!("{codename}-backports");
+    let mut sources = fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    sources.push_str(&format!(
+        "\ndeb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian {release} main\n"
+    ));
+    fs::create_dir_all(tools())?;
+    let list = tools().join("backports.list");
+    fs::write(&list, sources)?;
+    Ok(Some((release, list)))
 }
 
 fn is_installed(package: &str) -> bool {
@@ -337,7 +373,7 @@ fn is_ci() -> bool {
 fn step(command: &mut Command) -> Result<()> {
     let line = command::line(command);
     eprintln!("xtask: {line}");
-    std::fs::create_dir_all(target_folder())?;
+    fs::create_dir_all(target_folder())?;
     let start = Instant::now();
     command::run(command)?;
     eprintln!("xtask: done in {:.0} s", start.elapsed().as_secs_f64());
