@@ -25,6 +25,13 @@ impl Templates {
         }
     }
 
+    /// Whether a template is one of the user's.
+    pub fn is_own(&self, template: &[u8]) -> bool {
+        self.own
+            .iter()
+            .any(|own| own.iter().map(Vec::as_slice).eq(split(template)))
+    }
+
     /// The template of a path.
     pub fn of<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
         let fits = |own: &&Vec<Vec<u8>>| {

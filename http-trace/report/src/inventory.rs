@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use http_trace_detect::alert::Alert;
 use http_trace_detect::rule::Level;
-use http_trace_model::endpoint::{Endpoints, is_there, named_service, service_address};
+use http_trace_model::endpoint::{Endpoints, Templates, is_there, named_service, service_address};
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::known::Known;
 use http_trace_model::target::Target;
@@ -18,6 +18,8 @@ use crate::tally::{CLASSES, LeftOut, NONE, Tally, Timeline, Total};
 /// links, and alerts.
 const SERVICES: usize = 1000;
 const ENDPOINTS: usize = 2000;
+/// As many more are named by the user's own templates.
+const OWN_ENDPOINTS: usize = 500;
 const ENDPOINTS_OF_ALL: usize = 50_000;
 const CLIENTS_OF_ALL: usize = 500_000;
 const LINKS: usize = 1000;
@@ -67,6 +69,8 @@ pub(crate) struct Service {
     /// By method and template.
     pub(crate) endpoints: HashMap<(String, String), Tally>,
     pub(crate) all: Tally,
+    /// How many of the endpoints the user's own templates name.
+    own: usize,
 }
 
 impl Inventory {
@@ -109,7 +113,8 @@ impl Inventory {
         if let Some(tally) = of.endpoints.get_mut(&key) {
             tally.add(event, status, &mut self.room);
         } else if is_there(status) {
-            let (tally, has_room) = of.endpoint(key, &mut self.endpoints);
+            let templates = &self.options.endpoints.templates;
+            let (tally, has_room) = of.endpoint(key, templates, &mut self.endpoints);
             tally.add(event, status, &mut self.room);
             self.total.left_out.endpoints += u64::from(!has_room);
         }
@@ -152,7 +157,8 @@ impl Inventory {
         let Some(key) = endpoint else {
             return of.all.join(tally, &mut self.room);
         };
-        let (of, has_room) = of.endpoint(key, &mut self.endpoints);
+        let templates = &self.options.endpoints.templates;
+        let (of, has_room) = of.endpoint(key, templates, &mut self.endpoints);
         of.join(tally, &mut self.room);
         if !has_room {
             left_out.endpoints = left_out.endpoints.saturating_add(tally.hits);
@@ -302,18 +308,33 @@ impl Inventory {
 
 impl Service {
     /// The endpoint of this key, or the shared [`OTHER`] endpoint beyond the bound, and
-    /// whether there was room.
-    fn endpoint(&mut self, key: (String, String), all: &mut usize) -> (&mut Tally, bool) {
+    /// whether there was room. The user's own templates have a bound of their own: however many paths came
+    /// before, they are told apart.
+    fn endpoint(
+        &mut self,
+        key: (String, String),
+        templates: &Templates,
+        all: &mut usize,
+    ) -> (&mut Tally, bool) {
         let is_there = self.endpoints.contains_key(&key);
         let other = ("*".to_owned(), OTHER.to_owned());
-        // It takes no room from them: what was kept and is read again, in any order, is what it was.
-        let told_apart = self.endpoints.len() - usize::from(self.endpoints.contains_key(&other));
-        let has_room = key == other || told_apart < ENDPOINTS && *all < ENDPOINTS_OF_ALL;
+        let is_own = templates.is_own(key.1.as_bytes());
+        // Neither takes room from the rest: what was kept and is read again, in any order, is what it was.
+        let shared = usize::from(self.endpoints.contains_key(&other));
+        let has_room = key == other
+            || *all < ENDPOINTS_OF_ALL
+                && match is_own {
+                    true => self.own < OWN_ENDPOINTS,
+                    false => self.endpoints.len() - shared - self.own < ENDPOINTS,
+                };
         let key = match is_there || has_room {
             true => key,
             false => other,
         };
-        *all += usize::from(!self.endpoints.contains_key(&key));
+        if !self.endpoints.contains_key(&key) {
+            *all += 1;
+            self.own += usize::from(is_own && has_room);
+        }
         (self.endpoints.entry(key).or_default(), is_there || has_room)
     }
 }

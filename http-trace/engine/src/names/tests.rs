@@ -241,8 +241,8 @@ fn heads_beyond_the_bound_are_forgotten_oldest_first() {
         head.starts = [None; 2];
         found += u32::from(sightings.meet(head, b"GET /", 5).is_some());
     }
-    // A set that got more than its share evicted some.
-    assert!(found > 4000, "{found}");
+    // A set that got more than its share evicted some: about 80, depending on the key of the hash.
+    assert!(found > 3900, "{found}");
 }
 
 #[test]

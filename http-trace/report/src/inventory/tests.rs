@@ -82,6 +82,26 @@ fn who_invents_hosts_and_paths_makes_neither_services_nor_endpoints() {
     assert_eq!(report.endpoints[0].hits, report.left_out.endpoints);
 }
 
+/// Whatever paths clients made up before.
+#[test]
+fn endpoints_that_the_user_names_are_told_apart_beyond_the_bound() {
+    let mut options = Options::default();
+    options.endpoints.templates = Templates::new(&["/people/{name}".to_owned()]);
+    let mut inventory = Inventory::new(options);
+    for n in 0..2 * ENDPOINTS {
+        inventory.event(&event(&format!("GET /p{n}x"), "", 200));
+    }
+    for n in 0..2 * OWN_ENDPOINTS {
+        inventory.event(&event(&format!("GET /people/{n}x"), "", 200));
+        inventory.event(&event(&format!("M{n} /people/a"), "", 200));
+    }
+    let report = inventory.report();
+    assert_eq!(report.endpoints.len(), ENDPOINTS + OWN_ENDPOINTS + 1);
+    let people = |row: &&Row| (&*row.method, &*row.template) == ("GET", "/people/{name}");
+    let people = report.endpoints.iter().find(people).map(|row| row.hits);
+    assert_eq!(people, Some(2 * OWN_ENDPOINTS as u64));
+}
+
 /// As it is read again from where it was kept: in any order, the common one first.
 #[test]
 fn the_common_endpoint_takes_no_room_from_others() {
