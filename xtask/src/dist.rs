@@ -132,6 +132,7 @@ pub fn build() -> Result<PathBuf> {
         "-Cforce-unwind-tables=no",
     ];
     build.env("RUSTFLAGS", flags.join(" "));
+    build.env("CFLAGS", "-fno-asynchronous-unwind-tables");
     build.env("HTTP_TRACE_REQUIRE_BPF", "1");
     command::run(&mut build)?;
     Ok(target_folder()
