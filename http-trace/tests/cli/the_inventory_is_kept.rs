@@ -1,12 +1,15 @@
 //! The inventory of `--state`: kept across runs, printed by `report`, and never written over another file.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::NGINX;
-use crate::command::run;
+use crate::command::{http_trace, run};
 
 fn report(state: &str, more: &[&str]) -> Value {
     let ran = run(&[&["report", "--state", state, "--as", "json"], more].concat());
@@ -122,6 +125,49 @@ fn reports_say_what_was_not_readable() {
     }
     assert_eq!(report(&state, &[])["unreadable"]["TLS:443"], 2);
     assert_eq!(report(&state, &[])["lost"], 0);
+}
+
+/// At most what came since it was last saved is missing.
+#[test]
+fn what_was_saved_survives_a_kill_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state").to_str().unwrap().to_owned();
+    let (mut saved, mut sent) = (0, 0);
+    for pause_ms in [0, 7, 40] {
+        let mut child = http_trace(&["detect", "--state", &state])
+            .env("HTTP_TRACE_STATE_INTERVAL", "1s")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let begun = Instant::now();
+        let before = saved;
+        while saved == before {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "nothing is saved"
+            );
+            stdin
+                .write_all(line(1, "/a").repeat(100).as_bytes())
+                .unwrap();
+            sent += 100;
+            std::thread::sleep(Duration::from_millis(50));
+            if Path::new(&format!("{state}.inventory.db")).exists() {
+                saved = report(&state, &[])["events"].as_u64().unwrap();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let told = report(&state, &[])["events"].as_u64().unwrap();
+        assert!(
+            (saved..=sent).contains(&told),
+            "{told} of {sent}, {saved} saved"
+        );
+        saved = told;
+    }
 }
 
 #[test]
