@@ -104,7 +104,7 @@ pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Bytes as text for a terminal: anything that could control it (C0, DEL, C1, characters that reorder, hide
-/// or break lines) is written as `\xNN` or `\u{N}`, everything else unchanged.
+/// or break lines) is written as the `\xNN` of its bytes, everything else unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -142,8 +142,12 @@ pub fn terminal(out: &mut String, bytes: &[u8]) {
 
 fn push_safe(out: &mut String, c: char) {
     match c {
-        c if is_unsafe(c) && c.is_ascii() => push_hex(out, c as u8),
-        c if is_unsafe(c) => out.extend(c.escape_unicode()),
+        // All bytes of the character, so that no text of another meaning looks the same.
+        c if is_unsafe(c) => {
+            let mut bytes = [0; 4];
+            let bytes = c.encode_utf8(&mut bytes).bytes();
+            bytes.for_each(|byte| push_hex(out, byte));
+        }
         c => out.push(c),
     }
 }
@@ -281,10 +285,12 @@ mod tests {
         for (bytes, expected) in [
             (&b"GET /a"[..], "GET /a"),
             (b"\x1b[31mred\x07\r\n", r"\x1b[31mred\x07\x0d\x0a"),
-            ("\u{9b}31m\u{202e}é".as_bytes(), r"\u{9b}31m\u{202e}é"),
-            ("a\u{e0041}".as_bytes(), r"a\u{e0041}"),
+            ("\u{9b}31m\u{202e}é".as_bytes(), r"\xc2\x9b31m\xe2\x80\xaeé"),
+            ("a\u{e0041}".as_bytes(), r"a\xf3\xa0\x81\x81"),
             (b"\x9b\xff", r"\x9b\xff"),
             (br"\x1b", r"\x5cx1b"),
+            ("\u{2028}".as_bytes(), r"\xe2\x80\xa8"),
+            (br"\u{2028} \xe2\x80\xa8", r"\u{2028} \x5cxe2\x5cx80\x5cxa8"),
         ] {
             let mut out = String::new();
             terminal(&mut out, bytes);
@@ -297,7 +303,7 @@ mod tests {
         for (text, expected) in [
             ("reading a.pcap", "reading a.pcap"),
             ("reading \u{1b}[31m.pcap\nx", "reading \\x1b[31m.pcap\nx"),
-            ("\u{202e}\r", r"\u{202e}\x0d"),
+            ("\u{202e}\r", r"\xe2\x80\xae\x0d"),
             (r"\x1b", r"\x1b"),
         ] {
             assert_eq!(lines_for_terminal(text), expected, "{text:?}");

@@ -269,6 +269,11 @@ impl std::ops::Deref for Names {
 }
 
 impl HttpEvent {
+    /// Whether the response went on when the event was made: its sizes are those so far.
+    pub fn is_still_open(&self) -> bool {
+        self.flags.contains(&oddity::STILL_OPEN)
+    }
+
     /// An event with nothing but its time and its two ends.
     pub const fn new(time_ns: u64, client: Endpoint, server: Endpoint) -> Self {
         HttpEvent {

@@ -124,7 +124,11 @@ const HTTP: &[Field<HttpEvent>] = &[
             .filter(|head| head.status / 100 == 3)?;
         response.headers.first("location").map(Value::Text)
     }),
-    number("http.length").get(|v| Some(Value::Number(v.record.body_bytes.unwrap_or(0)))),
+    // Readers take it for that of the whole body.
+    number("http.length").get(|v| {
+        let length = Value::Number(v.record.body_bytes.unwrap_or(0));
+        Some(length).filter(|_| !v.record.is_still_open())
+    }),
     field("http.request_headers", Kind::RequestHeaders)
         .get(|v| Some(Value::headers(&v.record.request.as_ref()?.headers))),
     field("http.response_headers", Kind::ResponseHeaders)
@@ -323,6 +327,13 @@ mod tests {
         )
         .expect("JSON");
         assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn a_length_so_far_is_not_given_for_that_of_the_body() {
+        let mut event = testing::event();
+        event.flags.push("still_open");
+        assert!(record(&event)["http"].get("length").is_none());
     }
 
     #[test]

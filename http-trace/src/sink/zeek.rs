@@ -175,7 +175,11 @@ const HTTP: &[Field<HttpEvent>] = &[
     }),
     count("request_body_len")
         .get(|v| Some(Value::Number(v.record.request_body_bytes.unwrap_or(0)))),
-    count("response_body_len").get(|v| Some(Value::Number(v.record.body_bytes.unwrap_or(0)))),
+    // Readers take it for that of the whole body.
+    count("response_body_len").get(|v| {
+        let length = Value::Number(v.record.body_bytes.unwrap_or(0));
+        Some(length).filter(|_| !v.record.is_still_open())
+    }),
     count("status_code").get(|v| Some(number(v.record.response.as_ref()?.status))),
     text("status_msg").get(|v| Some(Value::Text(&v.record.response.as_ref()?.reason))),
     count("info_code").get(|v| Some(number(v.record.informational.last()?.status))),
@@ -341,6 +345,8 @@ mod tests {
             ("a\tb", r"a\x09b"),
             ("a,b", "a,b"),
             ("é", "é"),
+            ("a\u{2028}b", r"a\xe2\x80\xa8b"),
+            (r"\u{2028}", r"\u{2028}"),
         ] {
             let event =
                 testing::event_of(request(agent), testing::response("HTTP/1.1 200 \r\n\r\n"));
@@ -356,6 +362,8 @@ mod tests {
             (cell(&event, "tags"), cell(&event, "status_msg")),
             ("(empty)".into(), "(empty)".into())
         );
+        event.flags.push("still_open");
+        assert_eq!(cell(&event, "response_body_len"), "-");
         event.response = None;
         assert_eq!(
             (cell(&event, "status_code"), cell(&event, "password")),
