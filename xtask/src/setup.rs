@@ -302,24 +302,30 @@ fn install_packages(packages: &[&str]) -> Result<()> {
         apt.args(["--option", "DPkg::Lock::Timeout=300"]);
         Some(apt)
     };
-    let (Some(mut update), Some(mut install)) = (apt(), apt()) else {
-        bail!("as root, run `apt-get install {list}`");
+    let run = |arguments: &[&str], packages: &[&str]| {
+        let Some(mut apt) = apt() else {
+            bail!("as root, run `apt-get install {list}`");
+        };
+        step(apt.args(arguments).args(packages))
     };
-    step(update.arg("update"))?;
-    install.args(["install", "--yes", "--no-install-recommends"]);
-    if packages.iter().all(|package| has_candidate(package)) {
-        return step(install.args(packages));
+    const INSTALL: [&str; 3] = ["install", "--yes", "--no-install-recommends"];
+    run(&["update"], &[])?;
+    let (mut ordinary, mut lacking): (Vec<&str>, Vec<&str>) =
+        packages.iter().partition(|package| has_candidate(package));
+    let backports = backports()?.filter(|_| !lacking.is_empty());
+    if backports.is_none() {
+        ordinary.append(&mut lacking);
     }
-    let (Some((release, list)), Some(mut update)) = (backports()?, apt()) else {
-        return step(install.args(packages));
+    if !ordinary.is_empty() {
+        run(&INSTALL, &ordinary)?;
+    }
+    let Some((release, list)) = backports else {
+        return Ok(());
     };
     let source = format!("Dir::Etc::SourceList={}", list.display());
-    step(update.args(["update", "--option", &source]))?;
-    step(
-        install
-            .args(["--option", &source, "--target-release", &release])
-            .args(packages),
-    )
+    run(&["update", "--option", &source], &[])?;
+    let of = ["--option", &source, "--target-release", &release];
+    run(&[&INSTALL[..], &of].concat(), &lacking)
 }
 
 /// Whether the configured sources have this package.

@@ -269,9 +269,11 @@ impl std::ops::Deref for Names {
 }
 
 impl HttpEvent {
-    /// Whether the response went on when the event was made: its sizes are those so far.
-    pub fn is_still_open(&self) -> bool {
-        self.flags.contains(&oddity::STILL_OPEN)
+    /// [`HttpEvent::body_bytes`], but `None` if the response went on when the event was made: for formats whose
+    /// readers take a length for that of the whole body.
+    pub fn whole_body_bytes(&self) -> Option<u64> {
+        let is_over = !self.flags.contains(&oddity::STILL_OPEN);
+        is_over.then(|| self.body_bytes.unwrap_or(0))
     }
 
     /// An event with nothing but its time and its two ends.

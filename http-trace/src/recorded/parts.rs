@@ -56,9 +56,10 @@ fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     lines.collect()
 }
 
-/// What is missing of an event's header fields, unless all of its request's or of its response's are known.
+/// What a record lacks: the request, or header fields, unless all of the request's or of the response's are known.
 pub(super) fn missing(event: &HttpEvent, request: bool, response: bool) -> Vec<Missing> {
     let parts = [
+        (Missing::Request, event.request.is_none()),
         (Missing::RequestHeaders, event.request.is_some() && !request),
         (Missing::Headers, event.response.is_some() && !response),
     ];

@@ -93,9 +93,6 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         whole("request_headers", Missing::RequestHeaders),
         whole("response_headers", Missing::Headers),
     );
-    if event.request.is_none() {
-        event.missing.push(Missing::Request);
-    }
     Ok(match event.request.is_none() && code.is_none() {
         true => Line::Other,
         false => Line::Event(Box::new(event)),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::parts::{Line, address, missing, request, response, seconds, status, time};
-use http_trace_model::event::{Endpoint, HttpEvent, Missing};
+use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::ResponseHead;
 
 /// Whether a JSON record of any log is Zeek's.
@@ -152,9 +152,6 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     event.response = head("status_code", "status_msg", kind);
     event.body_bytes = number("response_body_len").filter(|_| event.response.is_some());
     event.missing = missing(&event, false, false);
-    if event.request.is_none() {
-        event.missing.push(Missing::Request);
-    }
     Ok(match event.response.is_none() && event.request.is_none() {
         true => Line::Other,
         false => Line::Event(Box::new(event)),

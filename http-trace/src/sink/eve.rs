@@ -124,11 +124,7 @@ const HTTP: &[Field<HttpEvent>] = &[
             .filter(|head| head.status / 100 == 3)?;
         response.headers.first("location").map(Value::Text)
     }),
-    // Readers take it for that of the whole body.
-    number("http.length").get(|v| {
-        let length = Value::Number(v.record.body_bytes.unwrap_or(0));
-        Some(length).filter(|_| !v.record.is_still_open())
-    }),
+    number("http.length").get(|v| v.record.whole_body_bytes().map(Value::Number)),
     field("http.request_headers", Kind::RequestHeaders)
         .get(|v| Some(Value::headers(&v.record.request.as_ref()?.headers))),
     field("http.response_headers", Kind::ResponseHeaders)

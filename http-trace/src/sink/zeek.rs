@@ -175,11 +175,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     }),
     count("request_body_len")
         .get(|v| Some(Value::Number(v.record.request_body_bytes.unwrap_or(0)))),
-    // Readers take it for that of the whole body.
-    count("response_body_len").get(|v| {
-        let length = Value::Number(v.record.body_bytes.unwrap_or(0));
-        Some(length).filter(|_| !v.record.is_still_open())
-    }),
+    count("response_body_len").get(|v| v.record.whole_body_bytes().map(Value::Number)),
     count("status_code").get(|v| Some(number(v.record.response.as_ref()?.status))),
     text("status_msg").get(|v| Some(Value::Text(&v.record.response.as_ref()?.reason))),
     count("info_code").get(|v| Some(number(v.record.informational.last()?.status))),
