@@ -19,6 +19,7 @@ mod manifests;
 mod privilege;
 mod run;
 mod setup;
+// Uses `sha1::Sha1`, which tidy would miss in a file of another package.
 #[path = "../../http-trace/build/shipped.rs"]
 mod shipped;
 mod test;

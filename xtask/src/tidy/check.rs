@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::{
     cycles::cycles,
-    exceptions::Exceptions,
     finding::Finding,
     imports::{Imports, imports},
     layout,
@@ -20,54 +19,18 @@ const SHOWN: usize = 4;
 /// Limit of imports shown per cycle.
 const SHOWN_EDGES: usize = 12;
 
-/// All findings in a crate that `exceptions` do not cover; records in `used` which exceptions were needed.
-pub fn check(name: &str, of: &Crate, exceptions: &Exceptions, used: &mut Used) -> Vec<Finding> {
+/// All findings in a crate.
+pub fn check(of: &Crate) -> Vec<Finding> {
     let imports = imports(of);
-    let mut found = large_cycles(of, &imports, exceptions, used);
-    let unordered = back_edges(name, of, &imports, exceptions, used);
-    match exceptions.unordered.iter().position(|known| known == name) {
-        Some(at) if !unordered.is_empty() => used.unordered.extend([at]),
-        _ => found.extend(unordered),
-    }
+    let mut found = large_cycles(of, &imports);
+    found.extend(back_edges(of, &imports));
     found
 }
 
-/// Exceptions that are still needed, by their index in the list.
-#[derive(Debug, Default)]
-pub struct Used {
-    pub cycles: BTreeSet<usize>,
-    pub back_edges: BTreeSet<usize>,
-    pub unordered: BTreeSet<usize>,
-    pub long: BTreeSet<usize>,
-    pub unused: BTreeSet<usize>,
-}
-
-fn large_cycles(
-    of: &Crate,
-    imports: &Imports,
-    exceptions: &Exceptions,
-    used: &mut Used,
-) -> Vec<Finding> {
+fn large_cycles(of: &Crate, imports: &Imports) -> Vec<Finding> {
     let mut found = Vec::new();
     for group in cycles(of.files.len(), imports.keys().copied()) {
         if group.len() <= MOST_IN_CYCLE {
-            continue;
-        }
-        let files: BTreeSet<String> = group.iter().map(|&id| shown(&of.file(id).path)).collect();
-        let known = exceptions
-            .cycles
-            .iter()
-            .position(|known| files.is_subset(&known.files));
-        if let Some(at) = known {
-            used.cycles.insert(at);
-            let listed = &exceptions.cycles[at].files;
-            if files.len() < listed.len() {
-                let gone: Vec<&str> = listed.difference(&files).map(String::as_str).collect();
-                found.push(Finding::in_exceptions(format!(
-                    "this cycle is smaller now: remove {} from its entry",
-                    gone.join(", ")
-                )));
-            }
             continue;
         }
         // An import of few names is the easiest to remove.
@@ -76,7 +39,8 @@ fn large_cycles(
             .filter(|((from, to), _)| group.contains(from) && group.contains(to))
             .collect();
         inside.sort_by_key(|(_, uses)| uses.names.len());
-        let listed: Vec<&str> = files.iter().map(String::as_str).collect();
+        let listed: BTreeSet<_> = group.iter().map(|&id| shown(&of.file(id).path)).collect();
+        let listed: Vec<_> = listed.into_iter().collect();
         let mut text = format!(
             "{} files import one another in a loop ({MOST_IN_CYCLE} are allowed): move what two of \
              them share into a file that imports neither.\n    files: {}\n    imports, fewest names first:",
@@ -103,13 +67,7 @@ fn large_cycles(
     found
 }
 
-fn back_edges(
-    name: &str,
-    of: &Crate,
-    imports: &Imports,
-    exceptions: &Exceptions,
-    used: &mut Used,
-) -> Vec<Finding> {
+fn back_edges(of: &Crate, imports: &Imports) -> Vec<Finding> {
     let tops: BTreeSet<&str> = of
         .modules
         .iter()
@@ -146,14 +104,6 @@ fn back_edges(
             continue;
         };
         if taken <= own {
-            continue;
-        }
-        let known = exceptions
-            .back_edges
-            .iter()
-            .position(|known| known.krate == name && known.from == above && known.to == below);
-        if let Some(at) = known {
-            used.back_edges.insert(at);
             continue;
         }
         found.push(Finding::at(

@@ -2,9 +2,6 @@
 
 use std::{fmt, path::Path};
 
-/// File of the exceptions, from the repository's root.
-pub const EXCEPTIONS: &str = "xtask/src/tidy/exceptions.toml";
-
 /// A violation, and what to do about it.
 #[derive(Debug)]
 pub struct Finding {
@@ -18,13 +15,6 @@ impl Finding {
         Finding {
             place,
             text: text.into(),
-        }
-    }
-
-    pub fn in_exceptions(text: String) -> Finding {
-        Finding {
-            place: EXCEPTIONS.to_owned(),
-            text,
         }
     }
 }

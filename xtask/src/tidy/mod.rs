@@ -11,7 +11,6 @@
 
 mod check;
 mod cycles;
-mod exceptions;
 mod finding;
 mod imports;
 mod layout;
@@ -32,9 +31,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::command::{cargo, workspace};
-use check::{Used, check};
-use exceptions::Exceptions;
-use finding::{EXCEPTIONS, Finding};
+use check::check;
+use finding::Finding;
 use lines::Lines;
 use modules::Crate;
 use unused::Package;
@@ -59,80 +57,29 @@ pub fn tidy(only_lines: bool) -> Result<()> {
 
 /// All findings in the repository.
 fn tree() -> Result<Vec<Finding>> {
-    let text = fs::read_to_string(workspace().join(EXCEPTIONS)).context(EXCEPTIONS)?;
-    let exceptions = Exceptions::parse(&text)?;
-    let mut used = Used::default();
     let mut found = Vec::new();
     for target in targets()? {
-        let of = target.load()?;
-        found.extend(check(&target.package, &of, &exceptions, &mut used));
+        found.extend(check(&target.load()?));
     }
     files(Path::new(""), &mut |path, text| {
-        found.extend(long(path, text, &exceptions, &mut used));
+        found.extend(long(path, text));
         found.extend(texts::words(path, text));
     })?;
-    found.extend(unused_dependencies(&exceptions, &mut used)?);
-    found.extend(unneeded(&exceptions, &used));
+    found.extend(unused_dependencies()?);
     Ok(found)
 }
 
 /// A finding if the file is too long.
-fn long(path: &Path, text: &str, exceptions: &Exceptions, used: &mut Used) -> Option<Finding> {
+fn long(path: &Path, text: &str) -> Option<Finding> {
     let lines = text.lines().count();
-    if path.extension().is_none_or(|kind| kind != "rs") || lines <= texts::MOST_LINES {
-        return None;
-    }
-    let mut all = exceptions.long.iter().enumerate();
-    let allowed = all.find(|(_, known)| Path::new(&known.file) == path);
-    let most = allowed.map_or(texts::MOST_LINES, |(at, known)| {
-        used.long.insert(at);
-        known.lines
-    });
-    (lines > most).then(|| {
+    let is_long = lines > texts::MOST_LINES && path.extension().is_some_and(|kind| kind == "rs");
+    is_long.then(|| {
+        let most = texts::MOST_LINES;
         let text = format!(
             "{lines} lines, {most} are allowed: find the second thing in it and move it out"
         );
         Finding::at(path, lines, text)
     })
-}
-
-/// Findings for exceptions that are no longer needed.
-fn unneeded(exceptions: &Exceptions, used: &Used) -> Vec<Finding> {
-    let mut texts = Vec::new();
-    for (at, known) in exceptions.long.iter().enumerate() {
-        if !used.long.contains(&at) {
-            texts.push(format!("[[long]] {}", known.file));
-        }
-    }
-    for (at, known) in exceptions.cycles.iter().enumerate() {
-        if !used.cycles.contains(&at) {
-            let first = known.files.first().map_or("", String::as_str);
-            texts.push(format!(
-                "[[cycle]] of {} files, {first} among them,",
-                known.files.len()
-            ));
-        }
-    }
-    for (at, known) in exceptions.back_edges.iter().enumerate() {
-        if !used.back_edges.contains(&at) {
-            texts.push(format!(
-                "[[back_edge]] {}: {} to {}",
-                known.krate, known.from, known.to
-            ));
-        }
-    }
-    for (at, known) in exceptions.unordered.iter().enumerate() {
-        if !used.unordered.contains(&at) {
-            texts.push(format!("[[unordered]] {known}"));
-        }
-    }
-    for (at, known) in exceptions.unused.iter().enumerate() {
-        if !used.unused.contains(&at) {
-            texts.push(format!("[[unused]] {}: {}", known.krate, known.dependency));
-        }
-    }
-    let finding = |text| Finding::in_exceptions(format!("{text} is no longer needed: remove it"));
-    texts.into_iter().map(finding).collect()
 }
 
 /// A library or program of the workspace, no test.
@@ -151,8 +98,8 @@ impl Target {
     }
 }
 
-/// Findings for dependencies that no source uses and no exception covers.
-fn unused_dependencies(exceptions: &Exceptions, used: &mut Used) -> Result<Vec<Finding>> {
+/// Findings for dependencies that no source uses.
+fn unused_dependencies() -> Result<Vec<Finding>> {
     let packages = packages()?;
     let folders: Vec<PathBuf> = packages.iter().map(folder).collect();
     let mut found = Vec::new();
@@ -163,12 +110,8 @@ fn unused_dependencies(exceptions: &Exceptions, used: &mut Used) -> Result<Vec<F
         };
         for dependency in list(package, "dependencies") {
             let name = dependency.get("rename").filter(|name| name.is_string());
-            let name = text(name.unwrap_or(&dependency["name"]));
-            let mut known = exceptions.unused.iter().enumerate();
-            match known.find(|(_, known)| known.krate == of.name && known.dependency == name) {
-                Some((at, _)) => used.unused.extend([at]),
-                None => of.dependencies.push(name),
-            }
+            of.dependencies
+                .push(text(name.unwrap_or(&dependency["name"])));
         }
         let mut sources = Vec::new();
         files(folder, &mut |path, text| {

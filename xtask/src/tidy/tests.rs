@@ -3,13 +3,12 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    check::{Used, check},
-    exceptions::Exceptions,
+    check::check,
     finding::Finding,
     lines::{self, Lines},
     long,
     modules::Crate,
-    texts, tree, unneeded,
+    texts, tree,
     unused::{Package, unused},
 };
 
@@ -24,12 +23,7 @@ fn told(found: &[Finding]) -> String {
 }
 
 fn findings(files: &[(&str, &str)]) -> String {
-    told(&check(
-        "made-up",
-        &load(files),
-        &Exceptions::default(),
-        &mut Used::default(),
-    ))
+    told(&check(&load(files)))
 }
 
 const HEAD: &str = "//! # Layout\n//! - [`a`] one; [`b`] two.\n//! - [`c`] three, [`d`] four.\n";
@@ -204,19 +198,18 @@ fn a_module_that_the_layout_does_not_name_is_found() {
 
 #[test]
 fn a_file_of_601_lines_is_found() {
-    let none = Exceptions::default();
     let text = "x\n".repeat(600);
     let path = Path::new("tests/tests/x.rs");
-    assert!(long(path, &text, &none, &mut Used::default()).is_none());
+    assert!(long(path, &text).is_none());
     let text = "x\n".repeat(601);
-    let found = long(path, &text, &none, &mut Used::default()).expect("a finding");
+    let found = long(path, &text).expect("a finding");
     assert!(
         found
             .to_string()
             .starts_with("tests/tests/x.rs:601: 601 lines, 600"),
         "{found}"
     );
-    assert!(long(Path::new("a.md"), &text, &none, &mut Used::default()).is_none());
+    assert!(long(Path::new("a.md"), &text).is_none());
 }
 
 #[test]
@@ -233,48 +226,6 @@ fn words_of_one_machine_and_of_unfinished_work_are_found() {
         "{found}"
     );
     assert_eq!(found.lines().count(), 2, "{found}");
-}
-
-#[test]
-fn an_exception_holds_while_it_is_needed_and_no_longer() {
-    let text = r#"
-        [[long]]
-        file = "a.rs"
-        lines = 700
-        reason = "x"
-        [[cycle]]
-        files = ["src/a/one.rs", "src/a/two.rs", "src/a/three.rs", "src/a/four.rs", "src/a/gone.rs"]
-        reason = "x"
-        [[back_edge]]
-        crate = "made-up"
-        from = "a"
-        to = "b"
-        reason = "x"
-    "#;
-    let exceptions = Exceptions::parse(text).expect("a list");
-    let mut used = Used::default();
-    let found = told(&check("made-up", &load(&ring(4)), &exceptions, &mut used));
-    assert!(
-        found.contains("smaller now: remove src/a/gone.rs"),
-        "{found}"
-    );
-    for (lines, is_found) in [(650, false), (701, true)] {
-        let finding = long(
-            Path::new("a.rs"),
-            &"x\n".repeat(lines),
-            &exceptions,
-            &mut used,
-        );
-        assert_eq!(finding.is_some(), is_found);
-    }
-    let left = told(&unneeded(&exceptions, &used));
-    assert!(
-        left.contains("[[back_edge]] made-up: a to b is no longer needed"),
-        "{left}"
-    );
-    assert_eq!(left.lines().count(), 1, "{left}");
-    let without = Exceptions::parse("[[unordered]]\ncrate = \"x\"\n").expect_err("no reason");
-    assert!(format!("{without:#}").contains("`reason` is missing"));
 }
 
 #[test]
