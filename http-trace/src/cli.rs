@@ -163,9 +163,31 @@ pub struct Doctor {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Settings {
     /// Check whether a run with these settings could start; exit status 2 if not
-    Check(Box<Options>),
+    Check(Box<Settled>),
     /// Print all settings as a file for --config, each with its origin
-    Show(Box<Options>),
+    Show(Box<Settled>),
+}
+
+/// Settings of a run that is not started.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Settled {
+    /// The same as --config FILE
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// Options as of a run
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Settled {
+    /// As the options of a run.
+    pub fn options(&self) -> Options {
+        let config = self.file.clone().or(self.options.config.clone());
+        Options {
+            config,
+            ..self.options.clone()
+        }
+    }
 }
 
 /// What is done with bans.

@@ -84,8 +84,8 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
             return doctor(&asked, cli);
         }
         Some(Command::Config(command)) => {
-            let (Settings::Check(options) | Settings::Show(options)) = &command;
-            cli.options = (**options).clone().after(before(&mut cli));
+            let (Settings::Check(settled) | Settings::Show(settled)) = &command;
+            cli.options = settled.options().after(before(&mut cli));
             return settings(cli, matches!(command, Settings::Show(_)));
         }
         Some(command) => {

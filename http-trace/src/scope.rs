@@ -106,7 +106,9 @@ impl fmt::Display for Scope {
                     false => format!("{}-{}", r.first, r.last),
                 })
                 .collect();
-            parts.push(format!("ports {}", ports.join(",")));
+            let is_one = matches!(&self.ports[..], [port] if port.first == port.last);
+            let name = if is_one { "port" } else { "ports" };
+            parts.push(format!("{name} {}", ports.join(",")));
         }
         for (name, networks) in [
             ("clients", &self.clients),

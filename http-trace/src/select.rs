@@ -289,10 +289,12 @@ impl Selection {
 
     /// What to say of statuses that HTTP does not have, at the start.
     pub fn unlikely(&self, before: &str, behind: &str) -> impl Iterator<Item = String> {
-        let beyond = self.status.named().filter(|statuses| statuses.first >= 600);
-        beyond.map(move |statuses| {
+        let written = self.status.named().map(|statuses| ("status", statuses));
+        let sampled = self.sample.iter().map(|s| ("sample", &s.statuses));
+        let beyond = written.chain(sampled).filter(|(_, s)| s.first >= 600);
+        beyond.map(move |(option, statuses)| {
             format!(
-                "{before}status{behind}HTTP has no status codes above 599 (RFC 9110 section 15); {} only matches \
+                "{before}{option}{behind}HTTP has no status codes above 599 (RFC 9110 section 15); {} only matches \
                  invalid responses",
                 statuses.first
             )

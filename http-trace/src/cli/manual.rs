@@ -141,12 +141,12 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     ),
     (
         &["config", "check"],
-        "http-trace config check --config /etc/http-trace/http-trace.toml",
+        "http-trace config check /etc/http-trace/http-trace.toml",
         "before a reload (exit status 2: a fault)",
     ),
     (
         &["config", "show"],
-        "http-trace config show --config http-trace.toml -p 8080",
+        "http-trace config show http-trace.toml -p 8080",
         "settings in effect, and their origin",
     ),
     (

@@ -304,6 +304,8 @@ fn settings_are_checked_as_a_run_would() {
         fs::write(&file, text).unwrap();
         let ran = run(&["config", "check", "--config", name]);
         assert_eq!(ran.status, status, "{text}: {}", ran.err);
+        let short = run(&["config", "check", name]);
+        assert_eq!((&short.out, &short.err), (&ran.out, &ran.err), "{text}");
         let (out, said) = (ran.out, ran.err);
         let told = if status == 0 { &out } else { &said };
         assert!(told.contains(expected), "{text}: {told}");

@@ -56,6 +56,10 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
             ][..],
         ),
         (
+            &["--sample", "9xx=1%"],
+            &["--sample: HTTP has no status codes above 599"],
+        ),
+        (
             &["--path", "/ap"],
             &[
                 "2 left out by --path /ap",
