@@ -65,10 +65,8 @@ pub struct Facts {
 pub struct Plan {
     /// Groups of header lines, as bit sets of name numbers: of responses, then of requests.
     lines: [u64; 2],
-    /// Groups of the target.
-    targets: Vec<usize>,
-    /// Tests of other parts of the event.
-    others: Vec<TestId>,
+    /// Other groups.
+    others: Vec<usize>,
 }
 
 /// Tests that depend on the same bytes.
@@ -97,9 +95,9 @@ enum Source {
         known: Known,
         name: Box<str>,
     },
-    /// Other parts of the event, each tested by itself and not cached: numbers are cheaper to test than to
-    /// look up, and clients are many.
-    Event,
+    /// Another field of the event; not cached: numbers are cheaper to test than to look up, and clients are
+    /// many.
+    Event(Field),
     /// Any text of the event; searched only when a condition needs it.
     Anywhere,
 }
@@ -128,7 +126,7 @@ impl Source {
             | Field::OnlyParameter
             | Field::HostArchive => return Source::Target,
             Field::Uri => return Source::Url,
-            _ => return Source::Event,
+            field => return Source::Event(field.clone()),
         };
         Source::Line {
             response,
@@ -143,7 +141,7 @@ impl Source {
             field,
             Some(Field::UserName | Field::CookieLacks | Field::PathTemplate)
         );
-        !(is_made || matches!(self, Source::Event))
+        !(is_made || matches!(self, Source::Event(_)))
     }
 
     /// Passes all texts of an event to `work` until it returns true.
@@ -168,7 +166,7 @@ impl Source {
                 let lines = headers(view, *response).into_iter();
                 _ = lines.flat_map(|headers| headers.all(name)).any(work);
             }
-            Source::Event => {}
+            Source::Event(_) => {}
             Source::Anywhere => _ = view.any_text(work),
         }
     }
@@ -182,7 +180,7 @@ pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
         // The result for a header line is cached by its value.
         (Source::Line { .. }, _) => false,
         // Numbers of all kinds, mostly of events that other parts of a condition select.
-        (Source::Event, _) if matches!(field, Field::Plain(_)) => true,
+        (Source::Event(_), _) if matches!(field, Field::Plain(_)) => true,
         (_, Test::Text(test)) => has_regex(test),
         _ => false,
     }
@@ -259,11 +257,9 @@ impl Plan {
             } => {
                 self.lines[usize::from(!response)] |= 1 << known.number();
             }
-            Source::Event if !self.others.contains(&id) => self.others.push(id),
-            Source::Target | Source::Url if !self.targets.contains(&id.group) => {
-                self.targets.push(id.group);
-            }
-            _ => {}
+            Source::Anywhere => {}
+            _ if self.others.contains(&id.group) => {}
+            _ => self.others.push(id.group),
         }
     }
 }
@@ -287,15 +283,8 @@ impl Facts {
                 }
             }
         }
-        for group in &plan.targets {
+        for group in &plan.others {
             self.evaluate_group(*group, view);
-        }
-        for id in &plan.others {
-            let group = &self.groups[id.group];
-            if let (Some(field), test) = &group.tests[id.test] {
-                let holds = test.holds(field, view);
-                bits::set_in_byte(&mut self.passed[group.bytes.clone()], id.test, holds);
-            }
         }
     }
 
@@ -347,7 +336,8 @@ impl Facts {
         let group = &self.groups[number];
         let passed = &mut self.passed[group.bytes.clone()];
         let key = match &group.source {
-            Source::Anywhere | Source::Event => return,
+            Source::Anywhere => return,
+            Source::Event(field) => return group.evaluate_each(field, view, passed),
             Source::Target | Source::Url => {
                 write_target(&mut self.target, view);
                 &self.target[..]
@@ -441,6 +431,22 @@ impl Group {
             literals,
             always,
         }
+    }
+
+    /// The same as [`Group::evaluate`] where all tests are of one field; keeps the bits if the event lacks it.
+    fn evaluate_each(&self, field: &Field, view: &View<'_>, passed: &mut [u8]) {
+        let mut is_first = true;
+        view.any(field, &mut |value| {
+            if std::mem::take(&mut is_first) {
+                passed.fill(0);
+            }
+            for (number, (_, test)) in self.tests.iter().enumerate() {
+                if test.passes(&value) {
+                    bits::set_in_byte(passed, number, true);
+                }
+            }
+            false
+        });
     }
 
     /// Sets the bits of the tests that the event passes, and clears the others.
