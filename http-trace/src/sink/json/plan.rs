@@ -14,9 +14,10 @@ pub const ROOT: usize = 0;
 #[derive(Debug)]
 pub struct Plan<R: 'static> {
     steps: Vec<Step<R>>,
-    objects: usize,
-    /// Text that closes one object and opens another, indexed by both: `},"name":{`.
-    turns: Vec<Box<[u8]>>,
+    objects: Vec<Object>,
+    /// Text that closes one object and opens another, indexed by both: `},"name":{`. Made on first use: few of
+    /// all pairs occur.
+    turns: Vec<OnceCell<Box<[u8]>>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +31,8 @@ struct Step<R: 'static> {
     of_run: Option<OnceCell<Box<[u8]>>>,
 }
 
-/// An object, while the plan is built.
+/// An object in the record.
+#[derive(Debug)]
 struct Object {
     name: &'static str,
     parent: usize,
@@ -68,12 +70,10 @@ impl<R> Plan<R> {
                 of_run: about.of_run.then(OnceCell::new),
             });
         }
-        let count = objects.len();
-        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
         Plan {
             steps,
-            objects: count,
-            turns: pairs.map(|(from, to)| turn(&objects, from, to)).collect(),
+            turns: vec![OnceCell::new(); objects.len() * objects.len()],
+            objects,
         }
     }
 
@@ -123,7 +123,9 @@ impl<R> Plan<R> {
 
     /// Closes and opens objects, from `from` to `to`.
     pub fn turn(&self, from: usize, to: usize, out: &mut Vec<u8>) {
-        put(out, &self.turns[from * self.objects + to]);
+        let objects = &self.objects;
+        let text = &self.turns[from * objects.len() + to];
+        put(out, text.get_or_init(|| turn(objects, from, to)));
     }
 }
 
