@@ -2,9 +2,10 @@
 
 SENDER is `client` or `server`, whose segments are forged. DAMAGE says why their receiver refuses them: `sum` (a wrong
 checksum) or `ttl` (a TTL of 1, which a rule at the receiver drops). With `payload`, which has such a TTL, a request comes
-after each answer of the server, before the client's own. Otherwise: after some segments with payload of the server at
-PORT, it sends a SYN (for the server a SYN-ACK) with other numbers, a RST and a FIN at the sender's position, and another
-SYN; after a SYN-ACK of the server, one with another number. Prints `ready`, then the number of sent segments, a line each.
+after each answer of the server, before the client's own; with `head`, the rest of a head after each part of one that the
+client sends. Otherwise: after some segments with payload of the server at PORT, it sends a SYN (for the server a SYN-ACK)
+with other numbers, a RST and a FIN at the sender's position, and another SYN; after a SYN-ACK of the server, one with
+another number. Prints `ready`, then the number of sent segments, a line each.
 """
 
 import socket
@@ -14,6 +15,7 @@ import sys
 INTERFACE, PORT, SENDER, DAMAGE = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 AFTER = (1, 2, 12, 40)
 REQUEST = b"GET /forged HTTP/1.1\r\nHost: a\r\n\r\n"
+REST = b"/forged HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nbody"
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -64,7 +66,11 @@ while True:
     kinds = []
     if from_server and flags & SYN and SENDER == "server":
         kinds = [SYN]
-    if from_server and length > 0:
+    if DAMAGE == "head":
+        part = data[at + (data[at + 12] >> 4) * 4 :][:length]
+        if not from_server and length > 0 and not part.endswith(b"\r\n\r\n"):
+            kinds = [PSH]
+    elif from_server and length > 0:
         answers[client] = answers.get(client, 0) + 1
         if DAMAGE == "payload":
             kinds = [PSH]
@@ -78,7 +84,7 @@ while True:
     for kind in kinds:
         off = 77_777 * (1 + sent) if kind == SYN else 0
         bits = kind if kind == SYN and SENDER == "client" else kind | ACK
-        payload = REQUEST if kind == PSH else b""
+        payload = b"" if kind != PSH else REST if DAMAGE == "head" else REQUEST
         packets.send(frame(ethernet, *ends, ports, stands + off, acknowledged, bits, payload))
         sent += 1
     print(sent, flush=True)

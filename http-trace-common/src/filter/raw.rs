@@ -3,18 +3,14 @@
 //! not affect what ships. Nothing is skipped here.
 
 use super::{
-    env::{Env, View},
+    env::Env,
+    first::first_words,
     resync::{fail_trial, report_trial, try_out},
     segment::load,
     ship::ship,
     state::{Scratch, held, mode, side},
 };
-use crate::{
-    counter::Counter,
-    flow::seq_distance,
-    framer::{Phase, Window},
-    record::flag,
-};
+use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
 
 /// Ships a block of the segment as it is. Returns `false` when the segment is done.
 #[inline(always)]
@@ -45,7 +41,9 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         }
         if s.at == 0 {
             if is_copy(s) {
-                if !begins_as_head::<E>(s) || !env.unsure_budget(s.loaded) {
+                let seq = s.seq;
+                let compared = !E::FRAMES || side(s).ships_near(seq) || begins_as_head(s);
+                if !compared || !env.unsure_budget(s.loaded) {
                     return pass_copy(s);
                 }
                 s.raw_end = s.loaded;
@@ -72,13 +70,13 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     let own = side(s);
     let (reported, again) = (own.reported, seq_distance(seq, own.reported) > 0);
     let end = seq.wrapping_add(s.loaded);
-    if s.held == held::FLOW && !again {
-        // What was skipped between the last record and this one was proven to be body.
-        let skip_from = if E::FRAMES { reported } else { seq };
-        ship(s, env, seq, skip_from, end, flag::UNFILTERED);
-    } else {
-        // Behind `reported`, or the flow is not claimed: `reported` stays as it was.
-        ship(s, env, seq, seq, end, flag::UNFILTERED);
+    // Behind `reported`, or the flow is not claimed: `reported` stays as it was.
+    let advances = s.held == held::FLOW && !again;
+    // What was skipped between the last record and this one was proven to be body.
+    let skips = E::FRAMES && advances;
+    let skip_from = if skips { reported } else { seq };
+    ship(s, env, seq, skip_from, end, flag::UNFILTERED);
+    if !advances {
         side(s).reported = reported;
     }
     s.at = s.at.wrapping_add(s.loaded);
@@ -88,8 +86,8 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
 }
 
 /// Whether the current bytes were seen before, at the same hook, and are repeated. A segment that begins
-/// like a start line ships all the same, up to a block of it: the receiver may have rejected the first copy,
-/// so the host compares them.
+/// like a start line or lies before shipped bytes ships all the same, up to a block of it: the receiver may
+/// have rejected the first copy, so the host compares them.
 #[inline(always)]
 fn is_copy(s: &mut Scratch) -> bool {
     let (seq, held) = (s.seq, s.held);
@@ -100,13 +98,13 @@ fn is_copy(s: &mut Scratch) -> bool {
 /// Whether the current bytes begin with a capital letter and have a space among the next eight bytes: start
 /// lines of the usual methods and of responses do, and few pieces of a body.
 #[inline(always)]
-fn begins_as_head<E: Env>(s: &Scratch) -> bool {
+fn begins_as_head(s: &Scratch) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let view = View::<E>::new(&s.block);
+    let [first, second] = first_words(&s.block);
     // A space becomes zero, of which the lowest one sets its highest bit.
-    let other = view.word(1) ^ (ONES * 0x20);
+    let other = (first >> 8 | second << 56) ^ (ONES * 0x20);
     s.loaded >= 16
-        && view.byte(0).is_ascii_uppercase()
+        && (first as u8).is_ascii_uppercase()
         && other.wrapping_sub(ONES) & !other & (ONES * 0x80) != 0
 }
 
@@ -145,7 +143,7 @@ fn raw_done(s: &mut Scratch) -> bool {
 /// begin; the framer decides whether it is one.
 #[inline(always)]
 fn begin_raw<E: Env>(s: &mut Scratch) {
-    let like = looks_like_start_line::<E>(s);
+    let like = looks_like_start_line(s);
     s.record_flags |= u32::from(flag::SEGMENT_BEGINS);
     let (seq, in_order) = (s.seq, s.in_order != 0);
     let own = side(s);
@@ -171,16 +169,16 @@ enum Like {
 
 /// Whether an unfiltered block begins like a start line, so that the host may look for one.
 #[inline(always)]
-fn looks_like_start_line<E: Env>(s: &Scratch) -> Like {
+fn looks_like_start_line(s: &Scratch) -> Like {
     use crate::start_line;
-    let view = View::<E>::new(&s.block);
-    let b = view.byte(0);
+    let [first, second] = first_words(&s.block);
+    let b = first as u8;
     let other = |yes| if yes { Like::Other } else { Like::Nothing };
     if s.loaded < 16 {
         return other(start_line::is_token(b));
     }
-    if b == b'H' && start_line::status_in_words(view.word(0), view.word(8)).is_some() {
+    if b == b'H' && start_line::status_in_words(first, second).is_some() {
         return Like::Status;
     }
-    other(start_line::is_token(b) && start_line::is_token(view.byte(1)))
+    other(start_line::is_token(b) && start_line::is_token((first >> 8) as u8))
 }

@@ -83,14 +83,14 @@ pub(super) fn ship_pending<E: Env>(s: &mut Scratch, env: &mut E, skipped: u32) {
 pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16) {
     fill_header(s);
     let cursor = s.cursor;
+    let mut flags = s.record_flags as u16 | extra;
     let own = side(s);
     let retransmissions = own.retransmissions;
     own.retransmissions = 0;
     // A FIN that comes before the data it ends is further on than the beginning of the stream.
     let continues = own.reported == skip_from;
     own.reported = skip_to;
-    let mut flags = s.record_flags as u16 | extra;
-    let own = side(s);
+    own.note_shipped(seq.wrapping_add(cursor));
     if continues && own.flags & side_flag::AT_START != 0 {
         own.flags &= !side_flag::AT_START;
         flags |= flag::STREAM_BEGINS;
@@ -107,25 +107,18 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
     header.retransmissions = retransmissions;
     header.generation = s.flow.generation;
     let first = header.interfaces[0];
-    header.interfaces = s.flow.interfaces;
-    if header.interfaces[0] != first && first != 0 {
+    let [a, b, c, d] = s.flow.interfaces;
+    header.interfaces = if first == 0 || a == first {
+        [a, b, c, d]
+    } else {
         // The interface of this segment comes first.
-        let others = s.flow.interfaces;
-        header.interfaces = [
-            first,
-            others[0],
-            if others[1] == first {
-                others[2]
-            } else {
-                others[1]
-            },
-            if others[1] == first || others[2] == first {
-                others[3]
-            } else {
-                others[2]
-            },
-        ];
-    }
+        let (third, fourth) = if b == first {
+            (c, d)
+        } else {
+            (b, if c == first { d } else { c })
+        };
+        [first, a, third, fourth]
+    };
     s.flow.interfaces = [first, 0, 0, 0];
     s.record_flags &=
         !u32::from(flag::SEGMENT_BEGINS | flag::HEAD_BEGINS | flag::STREAM_BEGINS | flag::TRIAL);

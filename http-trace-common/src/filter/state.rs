@@ -24,6 +24,8 @@ pub mod side_flag {
     pub const RST: u16 = 1 << 3;
     /// FIN was seen beyond the position of the side, so bytes that continue may precede it.
     pub const FIN_AHEAD: u16 = 1 << 4;
+    /// From this bit on: bits 10 to 20 of the sequence number after the last bytes that shipped.
+    pub const SHIPPED_TO: u32 = 5;
 }
 
 /// One direction of a followed connection.
@@ -47,6 +49,23 @@ pub struct Side {
     /// Where its bytes are first seen: the interface, and whether they leave by it. A copy at the same
     /// place is a retransmission; elsewhere it is the same packet on its way.
     pub place: u32,
+}
+
+impl Side {
+    /// Notes the sequence number after bytes that ship.
+    #[inline(always)]
+    pub(super) fn note_shipped(&mut self, end: u32) {
+        self.flags &= (1 << side_flag::SHIPPED_TO) - 1;
+        self.flags |= (end >> 10 << side_flag::SHIPPED_TO) as u16;
+    }
+
+    /// Whether bytes shipped within 64 KiB from `seq` on, as the rest of its head does if bytes there are of one; or
+    /// a segment before it, as that may be a copy too.
+    #[inline(always)]
+    pub(super) fn ships_near(&self, seq: u32) -> bool {
+        let before = (seq >> 10).wrapping_sub(u32::from(self.flags >> side_flag::SHIPPED_TO));
+        before.wrapping_add(64) & 0x7ff <= 66
+    }
 }
 
 /// A followed connection: the value in the flow table.

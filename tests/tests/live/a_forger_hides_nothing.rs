@@ -36,6 +36,8 @@ enum Damage {
     Ttl,
     /// The same, and it is a request that comes before the client's own.
     Payload,
+    /// The same, and it is the rest of a head of which the client has sent a part.
+    Head,
 }
 
 fn forger(namespace: &Namespace, port: u16, sender: &str, damage: Damage) -> Running {
@@ -45,6 +47,7 @@ fn forger(namespace: &Namespace, port: u16, sender: &str, damage: Damage) -> Run
         Damage::Sum | Damage::SumAmongFilled => "sum",
         Damage::Ttl => "ttl",
         Damage::Payload => "payload",
+        Damage::Head => "head",
     };
     command.args([&port.to_string(), sender, damage]);
     command.stdout(Stdio::piped());
@@ -193,6 +196,52 @@ fn a_request_that_comes_first_is_not_taken_in_silence() {
         told.all(|seen| !forged(&seen) || seen.flags.iter().any(|flag| flag == "overlap_differs")),
         "{what}"
     );
+}
+
+/// The same inside a head that comes in parts, none of which begins as a start line does but the first.
+#[test]
+fn a_rest_of_a_head_that_comes_first_is_not_taken_in_silence() {
+    needs!(alone; "nginx", "nft", "python3");
+    for hook in ["tc", "socket-filter", "xdp"] {
+        let pair = Pair::new(1500).expect("a pair");
+        let port = own_port();
+        drop_far(&pair.server);
+        let nginx = Nginx::start_at(&pair.server, port, NOWHERE.into()).expect("nginx");
+        let port_text = port.to_string();
+        let options = ["-i", "veth0", "-p", &port_text, "--hook", hook, "-v"];
+        let agent = Agent::start(&pair.server, &options).expect("the agent");
+        let forger = forger(&pair.client, port, "client", Damage::Head);
+        for n in 0..ROUNDS {
+            let mut raw = Raw::connect(&pair.client, server_v4(port)).expect("a connection");
+            for part in [
+                "GET ",
+                &format!("/small.txt?n={n} HTTP/1.1\r\nHo"),
+                "st: a\r\n\r\n",
+            ] {
+                raw.send(part.as_bytes()).expect("sent");
+                // The forged segment comes before the next part.
+                std::thread::sleep(Duration::from_millis(30));
+            }
+            let answer = raw.receive_in_parts(50, Duration::ZERO).expect("an answer");
+            assert_eq!(answer.status, 200);
+        }
+        let _ = agent.wait_for(ROUNDS, Duration::from_secs(10));
+        drop(forger);
+        let outcome = agent.stop().expect("an outcome");
+        drop(nginx);
+        let what = format!("{hook} {:#?}", outcome.said);
+        let differs = outcome.counter("overlaps_differ");
+        assert!(differs >= ROUNDS as u64, "{differs} {what}");
+        let told = &outcome.report.responses;
+        let flagged = told
+            .iter()
+            .filter(|seen| seen.flags.iter().any(|flag| flag == "overlap_differs"));
+        println!(
+            "{hook}: {differs} overlaps differ, {} of {} events flagged",
+            flagged.count(),
+            told.len()
+        );
+    }
 }
 
 macro_rules! hooks {

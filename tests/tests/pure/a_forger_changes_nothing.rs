@@ -417,6 +417,26 @@ proptest! {
         }
     }
 
+    /// The same inside the first head of either end, in segments of their own: all modes tell it.
+    #[test]
+    fn by_payload_inside_a_head(
+        scene in conversation(generate::Options { lookalikes: false, ..Default::default() }),
+        (isn, acks) in (any::<[u32; 2]>(), any::<bool>()),
+        cuts in prop::collection::vec(2usize..40, 1..8),
+        place in any::<prop::sample::Index>(),
+    ) {
+        let layout = Layout { isn, acks, cuts, ..Layout::default() };
+        let honest = segments(&scene, &layout);
+        let inside = inside_first_heads(&honest);
+        prop_assume!(!inside.is_empty());
+        let forged = with_payload(&Path::v4(40_000), &honest, &[*place.get(&inside)], Refused::Unseen);
+        for (mode, judged) in modes(&forged) {
+            if is_truth(&judged, &scene.truth).is_err() {
+                prop_assert!(judged.stats.overlaps_differ > 0, "{mode}: {:?}", judged.events);
+            }
+        }
+    }
+
     /// Whatever is forged, including silence and acknowledgements that confirm it: nothing is false, no
     /// response has another's request, and what is missing is reported.
     #[test]
@@ -444,6 +464,24 @@ proptest! {
 
 fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1usize..40, 40usize..2000], 1..8)
+}
+
+/// Indexes of the segments of more than a byte that lie in the first head of either end.
+fn inside_first_heads(honest: &[Segment]) -> Vec<usize> {
+    let mut heads = [Vec::new(), Vec::new()];
+    let is_whole = |head: &[u8]| head.windows(4).any(|four| four == b"\r\n\r\n");
+    let mut inside = Vec::new();
+    for (n, segment) in honest.iter().enumerate() {
+        let head = &mut heads[usize::from(segment.from == Side::Server)];
+        if segment.syn || is_whole(head) {
+            continue;
+        }
+        head.extend_from_slice(&segment.payload);
+        if segment.payload.len() > 1 {
+            inside.push(n);
+        }
+    }
+    inside
 }
 
 /// The forged segment acknowledges no FIN, and no silence follows it.
