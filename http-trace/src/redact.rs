@@ -310,6 +310,9 @@ impl Secrets {
         }
         if marks.any(Marks::EQUALS) {
             url::parameter_values(text, cx, &is_secret, cuts);
+            if cx.is_url() {
+                shapes::parameter_credentials(text, cuts);
+            }
         }
         if marks.any(Marks::EQUALS) || marks.any(Marks::COLON) {
             pairs::secrets(text, cx, &is_secret, cuts);

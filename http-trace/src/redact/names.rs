@@ -29,14 +29,14 @@ const NAMES: &[(Rule, &str)] = &[
     (
         Rule::End,
         "accesskey accountkey activationcode activationkey apikey appkey applicationkey assertion authcode authkey \
-         authorization authorizationcode authticket backupcode clientkey codeverifier consumerkey contrasena \
+         authorization authorizationcode authticket backupcode captcharesponse clientkey codeverifier consumerkey contrasena \
          cookie credential credentials csrf devicecode encryptionkey hmackey idtokenhint invitecode kennwort \
          licencekey licensekey masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode passcode \
          passkey passphrase passwd password passwordconfirm passwordconfirmation passwordhash passwords passwort \
          pincode pinnumber privatekey pswd recoverycode samlart samlrequest samlresponse secret secretid secretkey \
          secretkeybase secrets securityanswer securitycode servicekey sessid sessionid sessionkey \
          sharedaccesssignature sharedkey signature signingkey ssoticket storagekey subscriptionkey token \
-         twofactorcode usercode userpass userpwd verificationcode wachtwoord wskey xsrf",
+         turnstileresponse twofactorcode usercode userpass userpwd verificationcode wachtwoord wskey xsrf",
     ),
     (
         Rule::Word,
@@ -47,7 +47,7 @@ const NAMES: &[(Rule, &str)] = &[
         "2fa clave key loginpwd mdp pat pgt pgtiou sas senha ticket tokens",
     ),
     // Every gateway has a name of its own for its key.
-    (Rule::Field, "key xibmclientid xhoneycombteam"),
+    (Rule::Field, "key xibmclientid xhoneycombteam xjfrogartapi"),
     (
         Rule::Personal,
         "card cardnumber creditcard cvc cvv dob email iban mail mobile phone phonenumber ssn tel \

@@ -16,6 +16,8 @@ enum Tail {
     Token(usize),
     /// The same, and dots.
     Dotted(usize),
+    /// The same, and what else base64 has.
+    Base64(usize),
     /// Exactly this many capitals and digits.
     Capitals(usize),
     /// The rest of a JWT.
@@ -37,15 +39,13 @@ const SHAPES: &[(Tail, &str)] = &[
     // Slack: /services/T…, /workflows/T…, /triggers/T….
     (Tail::Hook, "hook s/T"),
     (Tail::Capitals(16), "AKIA ASIA"),
-    (
-        Tail::Token(10),
-        "xoxa- xoxb- xoxc- xoxd- xoxp- xoxr- xoxs- sk_live_ sk_test_ rk_live_ rk_test_",
-    ),
+    (Tail::Token(10), "sk_live_ sk_test_ rk_live_ rk_test_"),
     (Tail::Token(16), "whsec_"),
     (
         Tail::Token(20),
         "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ gldt- glptt- glcbt- gloas- xapp- sk- GOCSPX- \
-         sq0atp- sq0csp- dckr_pat_ glsa_ lin_api_ figd_ PMAK- NRAK- xkeysib- AGE-SECRET-KEY-1",
+         sq0atp- sq0csp- dckr_pat_ glsa_ lin_api_ figd_ PMAK- NRAK- xkeysib- AGE-SECRET-KEY-1 \
+         tskey-",
     ),
     (
         Tail::Token(30),
@@ -53,8 +53,12 @@ const SHAPES: &[(Tail, &str)] = &[
     ),
     (Tail::Token(32), "key-"),
     (Tail::Token(35), "AIza"),
-    (Tail::Token(40), "ZXlK"),
-    (Tail::Dotted(10), "xoxe"),
+    // The latter are Facebook's.
+    (Tail::Token(40), "ZXlK EAA"),
+    // Session tokens of AWS, and tokens of Sentry.
+    (Tail::Base64(40), "FwoGZXIvYXdz IQoJb3JpZ2lu sntry"),
+    // Slack, with one letter more.
+    (Tail::Dotted(12), "xox"),
     (Tail::Dotted(20), "glpat- glrt- ya29. hvs."),
     (Tail::Dotted(40), "SG. .local."),
 ];
@@ -140,6 +144,11 @@ pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>)
             }
             Tail::Dotted(least) => {
                 let to = at + run(&text[at..], |b| is_token(b) || *b == b'.');
+                (to >= at + least || is_cut(to)).then_some(to)
+            }
+            Tail::Base64(least) => {
+                let is = |b: &u8| is_token(b) || matches!(b, b'+' | b'/' | b'=');
+                let to = at + run(&text[at..], is);
                 (to >= at + least || is_cut(to)).then_some(to)
             }
             Tail::Capitals(len) => {
@@ -297,6 +306,27 @@ pub(super) fn is_key(user: &[u8]) -> bool {
     }
     let digits = user.iter().filter(|b| b.is_ascii_digit()).count();
     !cuts.is_empty() || user.len() >= 20 && digits >= 2 && looks_random(user)
+}
+
+/// Adds the range of what follows an authentication scheme as the whole value of a parameter: `x=Bearer+abc123`.
+/// Words that somebody looks for have no digit.
+pub(super) fn parameter_credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
+    for equals in memchr::memchr_iter(b'=', text) {
+        let value = &text[equals + 1..];
+        let value = &value[..run(value, |b| !matches!(b, b'&' | b';' | b'#'))];
+        let Some(blank) = memchr::memchr2(b' ', b'+', value) else {
+            continue;
+        };
+        let word = &value[blank + 1..];
+        // Behind a `+` for the blank, another one is a blank too.
+        let plus = value[blank] == b' ';
+        let is =
+            |b: &u8| is_token(b) || matches!(b, b'.' | b'~' | b'/' | b'=') || plus && *b == b'+';
+        let is_one = word.len() >= 8 && word.iter().all(is) && word.iter().any(u8::is_ascii_digit);
+        if is_one && scheme(&value[..blank]).is_some_and(|scheme| scheme.len() == blank) {
+            cuts.push((equals + 1 + blank + 1, equals + 1 + value.len()));
+        }
+    }
 }
 
 /// Adds the ranges of credentials after an authentication scheme (RFC 9110 §11.4) in any field or text.

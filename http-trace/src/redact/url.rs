@@ -69,7 +69,8 @@ const ANNOUNCES: &str = "activate activation confirm confirmation integration in
                          verify-email";
 
 /// Adds the ranges of path segments that look like tokens and follow a segment whose name is secret or
-/// announces a token: `/reset-token/…`; and cookieless sessions of ASP.NET: `/(S(…))/`.
+/// announces a token: `/reset-token/…`, with a number or name between them: `/reset/MTIz/…`; and cookieless sessions of
+/// ASP.NET: `/(S(…))/`.
 pub(super) fn segments(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
@@ -77,20 +78,23 @@ pub(super) fn segments(
 ) {
     let path = text.iter().position(|b| matches!(b, b'?' | b'#'));
     let mut at = 0;
-    let mut before: &[u8] = &[];
+    // The two segments before.
+    let mut before: [&[u8]; 2] = [&[]; 2];
     let announces = |name: &[u8]| {
         let mut words = ANNOUNCES.split(' ');
         words.any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
     };
     for segment in text[..path.unwrap_or(text.len())].split(|b| *b == b'/') {
+        let [outer, name] = before;
+        let announced = || announces(name) || (name.len() <= 12 && announces(outer));
         // Most segments are too short for a token.
-        if looks_random(segment) && (is_secret(before) || announces(before)) {
+        if looks_random(segment) && (announced() || is_secret(name)) {
             cuts.push((at, at + segment.len()));
         } else if segment.starts_with(b"(S(") || segment.starts_with(b"(F(") {
             let inner = segment.strip_suffix(b"))").unwrap_or(segment);
             cuts.push((at + 3, at + inner.len().max(3)));
         }
-        before = segment;
+        before = [before[1], segment];
         at += segment.len() + 1;
     }
 }
