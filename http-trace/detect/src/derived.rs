@@ -69,6 +69,35 @@ pub fn only_parameter(query: &[u8]) -> Option<&[u8]> {
     (is_name && !name.iter().all(u8::is_ascii_digit)).then_some(name)
 }
 
+/// Most parameters among which one is looked at: beacons and large forms have more.
+const PARAMETERS: usize = 8;
+
+/// Which of several parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    First,
+    Last,
+}
+
+/// The name of the first or last of several parameters, as of [`only_parameter`], and the names of the others.
+pub fn parameter_among(query: &[u8], end: End) -> Option<(&[u8], Vec<u8>)> {
+    let mut parameters = query.split(|b| *b == b'&');
+    let tried = match end {
+        End::First => parameters.next(),
+        End::Last => parameters.next_back(),
+    };
+    let tried = only_parameter(tried?)?;
+    let mut others = Vec::new();
+    for (nth, parameter) in parameters.enumerate() {
+        if nth + 1 >= PARAMETERS {
+            return None;
+        }
+        others.extend(parameter.iter().take_while(|b| **b != b'='));
+        others.push(b'&');
+    }
+    (!others.is_empty()).then_some((tried, others))
+}
+
 /// Header fields that vary between requests of one client.
 const CHANGING: [&[u8]; 9] = [
     b"authorization",
@@ -138,36 +167,65 @@ const ARCHIVES: &[&str] = &[
     ".zip", ".rar", ".7z", ".gz", ".tgz", ".bz2", ".xz", ".tar", ".sql", ".bak", ".old", ".war",
 ];
 
-/// The host that the last segment names before the ends of an archive: `/www.shop.example.tar.gz`, or without `www.`,
-/// with `_` or `-` for dots.
-pub fn host_archive<'a>(path: &'a [u8], host: &[u8]) -> Option<&'a [u8]> {
-    let host = host.split(|b| *b == b':').next()?;
-    let bare = match host.split_at_checked(4) {
-        Some((www, bare)) if www.eq_ignore_ascii_case(b"www.") => bare,
-        _ => host,
-    };
-    let mut name = path.rsplit(|b| *b == b'/').next()?;
-    if !bare.contains(&b'.') || name.len() <= bare.len() {
-        return None;
+/// A host without its port, and without `www.`.
+fn bare_host(host: &[u8]) -> (&[u8], &[u8]) {
+    let host = host.split(|b| *b == b':').next().unwrap_or_default();
+    match host.split_at_checked(4) {
+        Some((www, bare)) if www.eq_ignore_ascii_case(b"www.") => (host, bare),
+        _ => (host, host),
     }
+}
+
+/// The last segment without the ends of an archive, if it has any.
+fn archive_name(path: &[u8]) -> Option<&[u8]> {
+    let whole = path.rsplit(|b| *b == b'/').next()?;
+    let mut name = whole;
     let end_of = |name: &[u8]| {
-        let ends = ARCHIVES.iter().filter(|end| {
+        let mut ends = ARCHIVES.iter().filter(|end| {
             let from = name.len().checked_sub(end.len());
             from.is_some_and(|from| name[from..].eq_ignore_ascii_case(end.as_bytes()))
         });
-        ends.map(|end| end.len()).next()
+        ends.next().map(|end| end.len())
     };
-    let whole = name.len();
     while let Some(len) = end_of(name) {
         name = &name[..name.len() - len];
     }
+    (name.len() < whole.len()).then_some(name)
+}
+
+/// The host that the last segment names before the ends of an archive: `/www.shop.example.tar.gz`, or without `www.`,
+/// with `_` or `-` for dots.
+pub fn host_archive<'a>(path: &'a [u8], host: &[u8]) -> Option<&'a [u8]> {
+    let (host, bare) = bare_host(host);
+    if !bare.contains(&b'.') {
+        return None;
+    }
+    let name = archive_name(path)?;
     let is_host = |host: &[u8]| {
         name.len() == host.len()
             && name.iter().zip(host).all(|(name, host)| {
                 name.eq_ignore_ascii_case(host) || *host == b'.' && matches!(name, b'_' | b'-')
             })
     };
-    (name.len() < whole && (is_host(host) || is_host(bare))).then_some(name)
+    (is_host(host) || is_host(bare)).then_some(name)
+}
+
+/// The label of the host that an archive in the root is named after: `/shop.zip` of `www.shop.example`. The last label
+/// and those of one or two letters are no name.
+pub fn label_archive<'a>(path: &'a [u8], host: &[u8]) -> Option<&'a [u8]> {
+    if memchr::memrchr(b'/', path) != Some(0) {
+        return None;
+    }
+    let (_, bare) = bare_host(host);
+    let dot = memchr::memrchr(b'.', bare)?;
+    let name = archive_name(path)?;
+    let is_named = |label: &[u8]| {
+        label.len() >= 3
+            && label.eq_ignore_ascii_case(name)
+            && !label.iter().all(u8::is_ascii_digit)
+    };
+    let mut labels = bare[..dot].split(|b| *b == b'.');
+    labels.any(is_named).then_some(name)
 }
 
 /// The first address in `X-Forwarded-For`, `Forwarded` (RFC 7239 §5.2) or `X-Real-IP`: an
@@ -232,6 +290,27 @@ mod tests {
         );
         assert_ne!(first, kind("User-Agent: x/1\r\nHost: a\r\nAccept: */*\r\n"));
         assert_eq!(kind(&"X-Long-Name: 1\r\n".repeat(99)).len(), KIND);
+    }
+
+    #[test]
+    fn parameters_among_others() {
+        for (query, first, last) in [
+            ("a=1&b=2", Some(("a", "b&")), Some(("b", "a&"))),
+            ("a=1&b=2&c=", Some(("a", "b&c&")), Some(("c", "a&b&"))),
+            ("a=1&b", Some(("a", "b&")), None),
+            ("17=1&b=2", None, Some(("b", "17&"))),
+            ("a=1", None, None),
+            ("&", None, None),
+            ("&=", None, None),
+            ("", None, None),
+            ("a=1&b&b&b&b&b&b&b&b=2", None, None),
+        ] {
+            for (end, expected) in [(End::First, first), (End::Last, last)] {
+                let found = parameter_among(query.as_bytes(), end);
+                let expected = expected.map(|(name, of)| (name.as_bytes(), of.as_bytes().to_vec()));
+                assert_eq!(found, expected, "{query} {end:?}");
+            }
+        }
     }
 
     #[test]
@@ -321,6 +400,28 @@ mod tests {
             ("/", "", None),
         ] {
             let name = host_archive(path.as_bytes(), host.as_bytes());
+            assert_eq!(name, expected.map(str::as_bytes), "{path} {host}");
+        }
+    }
+
+    #[test]
+    fn archives_named_after_a_label() {
+        for (path, host, expected) in [
+            ("/shop.zip", "shop.example", Some("shop")),
+            ("/SHOP.tar.gz", "www.shop.example:80", Some("SHOP")),
+            ("/shop.sql", "api.shop.example", Some("shop")),
+            ("/api.sql.gz", "api.shop.example", Some("api")),
+            ("/example.zip", "shop.example", None),
+            ("/co.zip", "shop.co.example", None),
+            ("/files/shop.zip", "shop.example", None),
+            ("/shop.html", "shop.example", None),
+            ("/shop-1.2.zip", "shop.example", None),
+            ("/192.zip", "192.0.2.1", None),
+            ("/localhost.zip", "localhost", None),
+            ("/.zip", "..", None),
+            ("", "", None),
+        ] {
+            let name = label_archive(path.as_bytes(), host.as_bytes());
             assert_eq!(name, expected.map(str::as_bytes), "{path} {host}");
         }
     }

@@ -4,7 +4,7 @@
 use std::cell::{OnceCell, RefCell};
 
 use super::decoded;
-use super::derived;
+use super::derived::{self, End};
 use super::field::Field;
 use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::HttpEvent;
@@ -272,6 +272,14 @@ impl<'a> View<'a> {
             }
             Field::FirstSegment => text(derived::first_segment(self.target().path?)),
             Field::OnlyParameter => text(derived::only_parameter(self.target().query?)),
+            Field::FirstParameter => text(self.parameter_among(End::First).map(|(name, _)| name)),
+            Field::LastParameter => text(self.parameter_among(End::Last).map(|(name, _)| name)),
+            Field::ParametersAfter => Some(Value::Made(self.parameter_among(End::First)?.1)),
+            Field::ParametersBefore => Some(Value::Made(self.parameter_among(End::Last)?.1)),
+            Field::LabelArchive => {
+                let target = self.target();
+                text(derived::label_archive(target.path?, target.host?))
+            }
             Field::HostArchive => {
                 let target = self.target();
                 text(derived::host_archive(target.path?, target.host?))
@@ -311,6 +319,10 @@ impl<'a> View<'a> {
                 self.first(field)
                     .is_some_and(|value| value.with_text(&mut *test))
             })
+    }
+
+    fn parameter_among(&self, end: End) -> Option<(&'a [u8], Vec<u8>)> {
+        derived::parameter_among(self.target().query?, end)
     }
 
     /// The target as sent, preceded by the host if it has none; without a scheme that was not sent.

@@ -61,3 +61,28 @@ fn parameters_that_are_tried_are_told_though_they_are_answered() {
     let facet = |n: u64| to(format!("/list?{}={n}", facets[n as usize % 4]), n);
     assert_eq!(alerts(facet, 200), [""; 0]);
 }
+
+#[test]
+fn parameters_that_are_tried_beside_others_are_told() {
+    let to = |target: String, n| asked(n, &target, "Host: h\r\n");
+    let last = |n| to(format!("/a?id=7&lang=en&w{n}=1"), n);
+    assert_eq!(alerts(last, 29), [""; 0]);
+    assert_eq!(alerts(last, 30), ["http-parameter-fuzzing-last"]);
+    let first = |n| to(format!("/a?w{n}=1&id=7"), n);
+    assert_eq!(alerts(first, 29), [""; 0]);
+    assert_eq!(alerts(first, 30), ["http-parameter-fuzzing-first"]);
+    // Pages of one program, filters in any combination, beacons.
+    let actions = |n| to(format!("/index?title=P{n}&action{}={n}", n % 12), n);
+    assert_eq!(alerts(actions, 300), [""; 0]);
+    let names = ["color", "size", "brand", "page", "sort", "min", "max"];
+    let name = |n: u64| names[n as usize % names.len()];
+    let filters = |n: u64| {
+        to(
+            format!("/l?{}=1&{}=2&{}={n}", name(n), name(n / 7), name(n / 49)),
+            n,
+        )
+    };
+    assert_eq!(alerts(filters, 343), [""; 0]);
+    let beacon = |n: u64| to(format!("/c?v=1&a=1&b=1&c=1&d=1&e=1&f=1&g=1&w{n}=1"), n);
+    assert_eq!(alerts(beacon, 300), [""; 0]);
+}

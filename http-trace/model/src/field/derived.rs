@@ -113,12 +113,47 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
     )
     .rules(&["http_trace.only_parameter"]),
     field(
+        "http_trace.first_parameter",
+        Kind::Text,
+        "request target",
+        "Name of the first of two to eight parameters, with a value, and the name is not a number.",
+    )
+    .rules(&["http_trace.first_parameter"]),
+    field(
+        "http_trace.parameters_after",
+        Kind::Text,
+        "request target",
+        "Names of the parameters after `http_trace.first_parameter`, each with `&`.",
+    )
+    .rules(&["http_trace.parameters_after"]),
+    field(
+        "http_trace.last_parameter",
+        Kind::Text,
+        "request target",
+        "Name of the last of two to eight parameters, with a value, and the name is not a number.",
+    )
+    .rules(&["http_trace.last_parameter"]),
+    field(
+        "http_trace.parameters_before",
+        Kind::Text,
+        "request target",
+        "Names of the parameters before `http_trace.last_parameter`, each with `&`.",
+    )
+    .rules(&["http_trace.parameters_before"]),
+    field(
         "http_trace.host_archive",
         Kind::Text,
         "request target, Host",
         "The host that an archive or dump is named after, as in `/www.shop.example.zip`.",
     )
     .rules(&["http_trace.host_archive"]),
+    field(
+        "http_trace.label_archive",
+        Kind::Text,
+        "request target, Host",
+        "The label of the host that an archive or dump in the root is named after: `/shop.zip` of `www.shop.example`.",
+    )
+    .rules(&["http_trace.label_archive"]),
     field(
         "http_trace.client_kind",
         Kind::Text,
