@@ -1,6 +1,9 @@
 //! `cargo xtask dist`: what users install, in `target/packages`: one static program, and it with manual
 //! pages, completions, the service and its settings as a tarball and as a Debian package. With `--check` the package is
-//! installed, upgraded, restarted and removed under systemd, with traffic running, in namespaces of its own.
+//! installed, upgraded, restarted and removed under systemd, with traffic running, in namespaces of its own; a program for
+//! another architecture reads captures as that for this machine does.
+
+mod target;
 
 use std::{
     fs,
@@ -10,17 +13,18 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use object::Object;
+
+pub use target::Target;
 
 use crate::{
-    command::{self, cargo, target_folder, workspace},
+    command::{self, target_folder, workspace},
     privilege::as_root,
     setup::{self, Purpose},
 };
 
 /// Cargo profile of the packaged program.
 const PROFILE: &str = "dist";
-/// The gnu target also links statically, and needs no second standard library.
-const TARGET: &str = env!("XTASK_TARGET");
 /// Size limit of the program in bytes.
 const MOST: u64 = 12_000_000;
 
@@ -48,27 +52,65 @@ const FILES: &[(&str, &str)] = &[
 const CHECK_PACKAGES: &[&str] = &["iproute2", "procps", "python3", "systemd"];
 /// The folder of the check.
 const CHECK: &str = "xtask/src/dist";
+/// Captures that a program for another architecture reads.
+const CAPTURES: &str = "tests/captures";
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Install, upgrade, restart and remove the package too, as root.
+    /// Install, upgrade, restart and remove the package too, as root. For another architecture: read captures
+    /// under qemu-user, and compare with the program for this machine.
     #[arg(long)]
     check: bool,
+    /// What to pack for; aarch64-unknown-linux-gnu is built with Debian's compiler, and needs root once.
+    #[arg(long, value_name = "TRIPLE", default_value = target::HOST)]
+    target: String,
     /// Check this package instead of one that is built now.
-    #[arg(long, value_name = "FILE", requires = "check")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "check",
+        conflicts_with = "target"
+    )]
     package: Option<PathBuf>,
 }
 
 /// Builds and packs, and checks the package if asked for.
 pub fn dist(options: &Options) -> Result<()> {
+    let target = Target::named(&options.target)?;
     let package = match &options.package {
         Some(package) => package.clone(),
-        None => pack()?,
+        None => pack(target)?,
     };
     match options.check {
+        true if target.is_foreign() => check_reading(target),
         true => check(&package),
         false => Ok(()),
     }
+}
+
+/// Reads captures with the program for another architecture and with that for this machine.
+fn check_reading(target: Target) -> Result<()> {
+    let read = |target: Target| {
+        let mut read = target.program(&build(target)?);
+        read.arg("-r").arg(workspace().join(CAPTURES));
+        let output = read.args(["-o", "json"]).output()?;
+        anyhow::Ok(output)
+    };
+    let (theirs, ours) = (read(target)?, read(Target::THIS)?);
+    let same = theirs.stdout == ours.stdout && theirs.status == ours.status;
+    ensure!(
+        same,
+        "{} gives another output:\n{}",
+        target.triple(),
+        String::from_utf8_lossy(&theirs.stderr)
+    );
+    let lines = ours.stdout.split(|b| *b == b'\n').count();
+    ensure!(lines > 1, "{CAPTURES} has no events");
+    println!(
+        "{CAPTURES} gives the same {} lines as on this machine",
+        lines - 1
+    );
+    Ok(())
 }
 
 fn check(package: &Path) -> Result<()> {
@@ -82,9 +124,9 @@ fn check(package: &Path) -> Result<()> {
 }
 
 /// The Debian package, beside the tarball.
-fn pack() -> Result<PathBuf> {
+fn pack(target: Target) -> Result<PathBuf> {
     setup::ensure(&[Purpose::Build, Purpose::Dist])?;
-    let program = build()?;
+    let program = build(target)?;
     let size = fs::metadata(&program)?.len();
     ensure!(
         size <= MOST,
@@ -97,11 +139,17 @@ fn pack() -> Result<PathBuf> {
     if share.exists() {
         fs::remove_dir_all(&share)?;
     }
-    write_share(&program, &share)?;
-    let mut packed = vec![tarball(&program, &out)?];
+    write_share(target, &program, &share)?;
+    let mut packed = vec![tarball(target, &program, &out)?];
     let mut deb = Command::new(command::tools().join("bin/cargo-deb"));
     deb.args(["--no-build", "--no-strip", "--package", "http-trace"]);
-    deb.args(["--profile", PROFILE, "--target", TARGET, "--output"]);
+    deb.args([
+        "--profile",
+        PROFILE,
+        "--target",
+        target.triple(),
+        "--output",
+    ]);
     deb.arg(&out).current_dir(workspace());
     let printed = deb.output().context("cargo-deb does not start")?;
     ensure!(
@@ -120,10 +168,8 @@ fn pack() -> Result<PathBuf> {
 }
 
 /// The program, linked statically.
-pub fn build() -> Result<PathBuf> {
-    let mut build = cargo(&["build", "--package", "http-trace", "--profile", PROFILE]);
-    // With --target, RUSTFLAGS do not apply to build scripts.
-    build.args(["--target", TARGET]);
+pub fn build(target: Target) -> Result<PathBuf> {
+    target.ensure()?;
     // All relocations are relative: packing them saves half a megabyte. Identical code is folded, and
     // nothing unwinds.
     let flags = [
@@ -131,48 +177,54 @@ pub fn build() -> Result<PathBuf> {
         "-Clink-arg=-Wl,-z,pack-relative-relocs,--icf=all",
         "-Cforce-unwind-tables=no",
     ];
-    build.env("RUSTFLAGS", flags.join(" "));
+    let words = ["build", "--package", "http-trace", "--profile", PROFILE];
+    let mut build = target.cargo(&words, &flags);
     build.env("CFLAGS", "-fno-asynchronous-unwind-tables");
     build.env("HTTP_TRACE_REQUIRE_BPF", "1");
     command::run(&mut build)?;
-    Ok(target_folder()
-        .join(TARGET)
-        .join(PROFILE)
-        .join("http-trace"))
+    let folder = target_folder().join(target.triple());
+    let program = folder.join(PROFILE).join("http-trace");
+    let bytes = fs::read(&program)?;
+    let file = object::File::parse(&*bytes)?;
+    ensure!(
+        file.section_by_name(".interp").is_none(),
+        "{} is not static",
+        program.display()
+    );
+    Ok(program)
 }
 
 /// Manual pages and completions, as the program prints them.
-fn write_share(program: &Path, share: &Path) -> Result<()> {
+fn write_share(target: Target, program: &Path, share: &Path) -> Result<()> {
     let (man, completions) = (share.join("man"), share.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
     for words in PAGES {
         let name = [&["http-trace"], *words].concat().join("-");
-        let page = printed(program, &[&["man"], *words].concat())?;
+        let page = printed(target.program(program), &[&["man"], *words].concat())?;
         fs::write(man.join(name + ".1"), page)?;
     }
     for (shell, file) in SHELLS {
-        let script = printed(program, &["completions", shell])?;
+        let script = printed(target.program(program), &["completions", shell])?;
         fs::write(completions.join(file), script)?;
     }
     Ok(())
 }
 
-fn printed(program: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let output = Command::new(program).args(arguments).output()?;
+fn printed(mut program: Command, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = program.args(arguments).output()?;
     ensure!(
         output.status.success(),
-        "{} {}: {}",
-        program.display(),
-        arguments.join(" "),
+        "{}: {}",
+        command::line(&program),
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(output.stdout)
 }
 
 /// One folder with everything, reproducible: the same files give the same bytes.
-fn tarball(program: &Path, out: &Path) -> Result<PathBuf> {
-    let arch = TARGET.split('-').next().unwrap_or(TARGET);
+fn tarball(target: Target, program: &Path, out: &Path) -> Result<PathBuf> {
+    let arch = target.triple().split('-').next().unwrap_or_default();
     let name = format!("http-trace-{}-{arch}-linux", env!("CARGO_PKG_VERSION"));
     let root = out.join(&name);
     if root.exists() {

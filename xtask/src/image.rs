@@ -63,7 +63,7 @@ pub fn image(options: &Options) -> Result<()> {
         Some(program) => program.clone(),
         None => {
             setup::ensure(&[Purpose::Build])?;
-            dist::build()?
+            dist::build(dist::Target::THIS)?
         }
     };
     let folder = target_folder().join("image");
