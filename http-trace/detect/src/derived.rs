@@ -79,23 +79,35 @@ pub enum End {
     Last,
 }
 
-/// The name of the first or last of several parameters, as of [`only_parameter`], and the names of the others.
-pub fn parameter_among(query: &[u8], end: End) -> Option<(&[u8], Vec<u8>)> {
-    let mut parameters = query.split(|b| *b == b'&');
-    let tried = match end {
-        End::First => parameters.next(),
-        End::Last => parameters.next_back(),
+/// The name of the first or last of several parameters, as of [`only_parameter`], and the others.
+fn among(query: &[u8], end: End) -> Option<(&[u8], &[u8])> {
+    let of = match end {
+        End::First => memchr::memchr(b'&', query)?,
+        End::Last => memchr::memrchr(b'&', query)?,
     };
-    let tried = only_parameter(tried?)?;
-    let mut others = Vec::new();
-    for (nth, parameter) in parameters.enumerate() {
-        if nth + 1 >= PARAMETERS {
-            return None;
-        }
-        others.extend(parameter.iter().take_while(|b| **b != b'='));
-        others.push(b'&');
+    let (before, after) = (&query[..of], &query[of + 1..]);
+    let (tried, others) = match end {
+        End::First => (before, after),
+        End::Last => (after, before),
+    };
+    let few = memchr::memchr_iter(b'&', others).count() + 1 < PARAMETERS;
+    Some((only_parameter(tried)?, others)).filter(|_| few)
+}
+
+/// The name of the first or last of several parameters.
+pub fn parameter_among(query: &[u8], end: End) -> Option<&[u8]> {
+    Some(among(query, end)?.0)
+}
+
+/// The names of the parameters before the last or after the first one, each with `&`.
+pub fn parameters_beside(query: &[u8], end: End) -> Option<Vec<u8>> {
+    let (_, others) = among(query, end)?;
+    let mut names = Vec::new();
+    for parameter in others.split(|b| *b == b'&') {
+        names.extend(parameter.iter().take_while(|b| **b != b'='));
+        names.push(b'&');
     }
-    (!others.is_empty()).then_some((tried, others))
+    Some(names)
 }
 
 /// Header fields that vary between requests of one client.
@@ -307,8 +319,9 @@ mod tests {
         ] {
             for (end, expected) in [(End::First, first), (End::Last, last)] {
                 let found = parameter_among(query.as_bytes(), end);
+                let beside = parameters_beside(query.as_bytes(), end);
                 let expected = expected.map(|(name, of)| (name.as_bytes(), of.as_bytes().to_vec()));
-                assert_eq!(found, expected, "{query} {end:?}");
+                assert_eq!(found.zip(beside), expected, "{query} {end:?}");
             }
         }
     }

@@ -124,9 +124,35 @@ impl Source {
             | Field::PathTemplate
             | Field::FirstSegment
             | Field::OnlyParameter
-            | Field::HostArchive => return Source::Target,
+            | Field::FirstParameter
+            | Field::ParametersAfter
+            | Field::LastParameter
+            | Field::ParametersBefore
+            | Field::HostArchive
+            | Field::LabelArchive => return Source::Target,
             Field::Uri => return Source::Url,
-            field => return Source::Event(field.clone()),
+            // All are named, so that a new field of the target is not taken for one that changes.
+            Field::ClientIp
+            | Field::PeerIp
+            | Field::ClientPort
+            | Field::ServerIp
+            | Field::ServerPort
+            | Field::Version
+            | Field::Status
+            | Field::StatusClass
+            | Field::Reason
+            | Field::NoResponse
+            | Field::Flags
+            | Field::Interfaces
+            | Field::EndpointKnown
+            | Field::ClientKind
+            | Field::SameSite
+            | Field::ForwardedClient
+            | Field::ClientCgroup
+            | Field::ServerCgroup
+            | Field::BodyContent
+            | Field::SniffedType
+            | Field::Plain(_) => return Source::Event(field.clone()),
         };
         Source::Line {
             response,
@@ -139,7 +165,13 @@ impl Source {
     const fn has_text_of(&self, field: Option<&Field>) -> bool {
         let is_made = matches!(
             field,
-            Some(Field::UserName | Field::CookieLacks | Field::PathTemplate)
+            Some(
+                Field::UserName
+                    | Field::CookieLacks
+                    | Field::PathTemplate
+                    | Field::ParametersAfter
+                    | Field::ParametersBefore
+            )
         );
         !(is_made || matches!(self, Source::Event(_)))
     }

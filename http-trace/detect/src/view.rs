@@ -272,10 +272,18 @@ impl<'a> View<'a> {
             }
             Field::FirstSegment => text(derived::first_segment(self.target().path?)),
             Field::OnlyParameter => text(derived::only_parameter(self.target().query?)),
-            Field::FirstParameter => text(self.parameter_among(End::First).map(|(name, _)| name)),
-            Field::LastParameter => text(self.parameter_among(End::Last).map(|(name, _)| name)),
-            Field::ParametersAfter => Some(Value::Made(self.parameter_among(End::First)?.1)),
-            Field::ParametersBefore => Some(Value::Made(self.parameter_among(End::Last)?.1)),
+            Field::FirstParameter => {
+                text(derived::parameter_among(self.target().query?, End::First))
+            }
+            Field::LastParameter => text(derived::parameter_among(self.target().query?, End::Last)),
+            Field::ParametersAfter => {
+                let names = derived::parameters_beside(self.target().query?, End::First);
+                Some(Value::Made(names?))
+            }
+            Field::ParametersBefore => {
+                let names = derived::parameters_beside(self.target().query?, End::Last);
+                Some(Value::Made(names?))
+            }
             Field::LabelArchive => {
                 let target = self.target();
                 text(derived::label_archive(target.path?, target.host?))
@@ -319,10 +327,6 @@ impl<'a> View<'a> {
                 self.first(field)
                     .is_some_and(|value| value.with_text(&mut *test))
             })
-    }
-
-    fn parameter_among(&self, end: End) -> Option<(&'a [u8], Vec<u8>)> {
-        derived::parameter_among(self.target().query?, end)
     }
 
     /// The target as sent, preceded by the host if it has none; without a scheme that was not sent.
