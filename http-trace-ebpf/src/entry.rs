@@ -1,7 +1,7 @@
 //! One entry point per hook. Each examines the packet and lets it pass. The kernel shows these names
 //! wherever it lists programs, cut after 15 bytes.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::null_mut};
 
 use aya_ebpf::{
     bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
@@ -12,17 +12,19 @@ use aya_ebpf::{
 use http_trace_common::{
     config::decap,
     counter::Counter,
-    filter::{self, RAW_STEPS, Scratch},
+    filter::{self, Flow, RAW_STEPS, Scratch},
+    flow::FlowKey,
     record::Hook,
-    walk::{self, Skip, tcp_flag},
+    walk::{self, Segment, Skip, tcp_flag},
 };
 
 use crate::{
     env::Kernel,
     log,
-    maps::{config, count, is_wanted_interface},
+    maps::{FLOWS, config, count, is_wanted_interface},
     packet::{Packet, Skb, SocketSkb, Xdp, inside},
     scratch::Claimed,
+    verified::verified_skip_inside,
 };
 
 /// First header of a packet.
@@ -184,6 +186,10 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
             if config.count_skbs != 0 && segment.payload_len > 0 {
                 count_kind(&packet, link, hook);
             }
+            // The socket filter has no room for it.
+            if FRAMES && hook != Hook::SocketFilter && is_settled(&packet, &segment, egress) {
+                return;
+            }
             let Some(slot) = Claimed::new::<FRAMES>() else {
                 return count(Counter::ScratchBusy, 1);
             };
@@ -213,8 +219,6 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         }
         Err(skip) => return count(skip.counter(), 1),
     };
-    // SAFETY: as above.
-    let time_ns = unsafe { (*slot.0).context.time_ns };
     if !FRAMES {
         ship(packet, slot.1);
         return slot.release();
@@ -228,7 +232,6 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
     }
     let mut env = Kernel::<P> {
         packet,
-        time_ns,
         slot: slot.1,
     };
     if packet.begin(slot.1) {
@@ -242,6 +245,48 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
     // SAFETY: as above.
     filter::finish(unsafe { &mut (*slot.0).scratch }, &mut env, config);
     slot.release();
+}
+
+/// Settles a segment whose first byte begins no message, if that needs no working memory: of a connection that is not
+/// followed, like most packets that are not HTTP/1.x, or inside a body.
+#[inline(always)]
+fn is_settled(packet: &impl Packet, segment: &Segment, egress: bool) -> bool {
+    let first: Option<u32> = packet.read_as(segment.payload_offset);
+    if first.is_none_or(|word| !filter::may_settle(config(), segment, word as u8)) {
+        return false;
+    }
+    let [a, b, c, d, e] = bytemuck::cast(segment.key);
+    let flow = look_up(a, b, c, d, e);
+    if flow.is_null() {
+        count(Counter::NotHttp, 1);
+        return true;
+    }
+    let place = packet.ifindex() << 1 | u32::from(egress);
+    let at = (segment.direction as u64) << 32 | u64::from(place);
+    let len = segment.payload_len;
+    if verified_skip_inside(flow, segment.payload_seq(), len, at) == 0 {
+        return false;
+    }
+    count(Counter::BodySkipped, len.into());
+    true
+}
+
+/// The flow whose key has these words, or null. A function of its own because the key must not stay on the stack of its
+/// caller.
+#[inline(never)]
+extern "C" fn look_up(a: u64, b: u64, c: u64, d: u64, e: u64) -> *mut Flow {
+    let mut key = [0; size_of::<FlowKey>() / 8];
+    // Word by word: the compiler would otherwise write parts of words, which the stack must not get unaligned.
+    let words = [a, b, c, d, e];
+    let mut i = 0;
+    while i < words.len() {
+        // SAFETY: an element of the array.
+        unsafe { (&raw mut key[i]).write_volatile(words[i]) };
+        i += 1;
+    }
+    FLOWS
+        .get_ptr_mut(bytemuck::cast_ref::<_, FlowKey>(&key))
+        .unwrap_or(null_mut())
 }
 
 /// Records where and when the packet was seen. If it has a segment, the slot must hold it already.

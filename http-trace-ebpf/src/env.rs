@@ -40,8 +40,6 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct Kernel<P, const FRAMES: bool = true> {
     /// The packet.
     pub packet: P,
-    /// When it was seen.
-    pub time_ns: u64,
     /// Index of the scratch slot in use.
     pub slot: u32,
 }
@@ -295,19 +293,19 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     }
 
     #[inline(always)]
-    fn unsure_budget(&mut self, bytes: u32) -> bool {
-        take_unsure_budget(self.time_ns, bytes)
+    fn unsure_budget(&mut self, time_ns: u64, bytes: u32) -> bool {
+        take_unsure_budget(time_ns, bytes)
     }
 
     #[inline(always)]
-    fn fragment_budget(&mut self, bytes: u32) -> bool {
+    fn fragment_budget(&mut self, time_ns: u64, bytes: u32) -> bool {
         let Some(state) = this_cpu() else {
             return false;
         };
         // SAFETY: a per-CPU map value, as for [`take_unsure_budget`].
         unsafe {
-            if self.time_ns.wrapping_sub((*state).fragments_since_ns) >= SECOND_NS {
-                (*state).fragments_since_ns = self.time_ns;
+            if time_ns.wrapping_sub((*state).fragments_since_ns) >= SECOND_NS {
+                (*state).fragments_since_ns = time_ns;
                 (*state).fragment_bytes = 0;
             }
             (*state).fragment_bytes += u64::from(bytes);
@@ -398,7 +396,7 @@ const EEXIST: i32 = -17;
 
 /// The mark of this CPU in the claim of a flow.
 #[inline(always)]
-fn our_claim() -> u64 {
+pub fn our_claim() -> u64 {
     // SAFETY: no arguments.
     u64::from(unsafe { bpf_get_smp_processor_id() }) + 1
 }

@@ -5,18 +5,22 @@
 //! Otherwise every path through one part would be walked again for every path through the parts before
 //! it.
 
-use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::{
+    bindings::{__sk_buff, xdp_md},
+    helpers::bpf_ktime_get_boot_ns,
+};
 use http_trace_common::{
     config::decap,
     counter::Counter,
-    filter::{self, Block, FRAGMENT_STEPS, Scratch},
+    filter::{self, Block, FRAGMENT_STEPS, Flow, Inside, Scratch},
     flow::FlowKey,
     record::Hook,
     walk::{self, PacketBytes, Skip, Tunnel},
 };
 
 use crate::{
-    env::{Kernel, write_record},
+    env::{Kernel, our_claim, write_record},
+    insn::compare_exchange,
     maps::{SCRATCH, config, count, is_own},
     packet::{ByHelper, Packet, Skb, SocketSkb, Xdp, inside},
     scratch::Slot,
@@ -157,6 +161,35 @@ pub extern "C" fn verified_is_own(key: *const FlowKey) -> u32 {
     u32::from(is_own(&key.a, key.a_port) || is_own(&key.b, key.b_port))
 }
 
+/// Skips a segment inside a body: [`filter::skip_inside`]. 1 if that was done. `at` is its place, and above it its
+/// direction.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_skip_inside(flow: *mut Flow, seq: u32, len: u32, at: u64) -> u32 {
+    // SAFETY: as above.
+    let Some(flow) = (unsafe { flow.as_mut() }) else {
+        return 0;
+    };
+    let segment = Inside {
+        direction: (at >> 32) as u32,
+        seq,
+        len,
+        place: at as u32,
+        no_write_back: config().no_write_back != 0,
+    };
+    let claim = &raw mut flow.claim;
+    // SAFETY: a field of the flow. While it is held, no other context accesses the rest.
+    unsafe {
+        if compare_exchange(claim, 0, our_claim()) != 0 {
+            return 0;
+        }
+        let now_s = (bpf_ktime_get_boot_ns() / 1_000_000_000) as u32;
+        let skipped = filter::skip_inside(flow, &segment, now_s);
+        claim.write_volatile(0);
+        skipped.into()
+    }
+}
+
 /// Writes a record to the ring buffer.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -180,8 +213,7 @@ macro_rules! begin {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let time_ns = slot.context.time_ns;
-            let mut env = Kernel::<_> { packet: $packet(context), time_ns, slot: index };
+            let mut env = Kernel::<_> { packet: $packet(context), slot: index };
             let more = filter::begin(
                 &mut slot.scratch,
                 &mut env,
@@ -203,8 +235,7 @@ macro_rules! disproved {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let time_ns = slot.context.time_ns;
-            let mut env = Kernel::<_> { packet: $packet(context), time_ns, slot: index };
+            let mut env = Kernel::<_> { packet: $packet(context), slot: index };
             filter::sum::is_disproved(&mut slot.scratch, &mut env, &slot.segment).into()
         }
     };
@@ -372,10 +403,9 @@ macro_rules! fragment {
                 return 0;
             };
             let packet = $packet(context);
-            let (time_ns, netns) = (slot.context.time_ns, netns_inside(&packet, slot));
+            let netns = netns_inside(&packet, slot);
             let mut env = Kernel::<_, $frames> {
                 packet,
-                time_ns,
                 slot: index,
             };
             let (bytes, at) = (ByHelper(packet), found & inside::OFFSET);
@@ -419,10 +449,8 @@ macro_rules! plain {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let time_ns = slot.context.time_ns;
             let mut env = Kernel::<_, false> {
                 packet: $packet(context),
-                time_ns,
                 slot: index,
             };
             let s = &mut slot.scratch;
@@ -437,10 +465,8 @@ macro_rules! plain {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let time_ns = slot.context.time_ns;
             let mut env = Kernel::<_, false> {
                 packet: $packet(context),
-                time_ns,
                 slot: index,
             };
             u32::from(filter::raw_step(&mut slot.scratch, &mut env))
@@ -453,10 +479,8 @@ macro_rules! plain {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let time_ns = slot.context.time_ns;
             let mut env = Kernel::<_, false> {
                 packet: $packet(context),
-                time_ns,
                 slot: index,
             };
             if all == 0 {

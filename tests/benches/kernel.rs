@@ -130,6 +130,15 @@ fn kinds() -> Vec<Kind> {
             .then(client, REQUEST)
             .then(server, &head(235, 1 << 20))
             .measure("body 1400 B", server, &[b'b'; 1400], &[(BodySkipped, 1400)]),
+        Connection::new(4012)
+            .then(client, REQUEST)
+            .then(server, &head(235, 1 << 20))
+            .measure(
+                "binary body 1400 B",
+                server,
+                &[0xbb; 1400],
+                &[(BodySkipped, 1400)],
+            ),
         Connection::new(4005).measure("request 83 B", client, REQUEST, &[(Records, 1)]),
         Connection::new(4006).then(client, REQUEST).measure(
             "head 235 B",

@@ -101,11 +101,10 @@ pub trait Env: Verified {
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn);
     /// Reads the host's hand-back for a connection whose framing was lost, if there is one.
     fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool;
-    /// Whether `bytes` more of `Unsure` directions may ship within the budget shared by all flows.
-    fn unsure_budget(&mut self, bytes: u32) -> bool;
-    /// Whether `bytes` more of IP fragments, including record headers, may ship within their
-    /// budget.
-    fn fragment_budget(&mut self, bytes: u32) -> bool;
+    /// Whether `bytes` more of `Unsure` directions may ship at this time within the budget shared by all flows.
+    fn unsure_budget(&mut self, time_ns: u64, bytes: u32) -> bool;
+    /// The same for IP fragments, including record headers, within a budget of their own.
+    fn fragment_budget(&mut self, time_ns: u64, bytes: u32) -> bool;
 }
 
 /// What a hook knows about a segment besides its bytes.

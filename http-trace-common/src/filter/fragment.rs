@@ -63,7 +63,7 @@ pub fn begin_fragment<E: Env>(
     s.end = if wanted { piece.data_len } else { 0 };
     s.at = 0;
     let blocks = (s.end >> 12) + 1;
-    if !env.fragment_budget(s.end + blocks * HEADER_LEN as u32) {
+    if !env.fragment_budget(context.time_ns, s.end + blocks * HEADER_LEN as u32) {
         if wanted {
             env.count(Counter::FragmentDropped, 1);
             env.count(Counter::FragmentDroppedBytes, s.end);

@@ -161,7 +161,7 @@ pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig
     let own = side(s);
     let spent = own.unsure_bytes >= config.unsure_flow_bytes;
     own.unsure_bytes = own.unsure_bytes.saturating_add(n);
-    if spent && !env.unsure_budget(n) {
+    if spent && !env.unsure_budget(s.time_ns, n) {
         let first = first_bytes::<E>(s, env);
         if s.at != 0 || !matches!(first, First::Status | First::Request) {
             env.count(Counter::UnsureDropped, 1);

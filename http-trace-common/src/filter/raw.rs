@@ -43,7 +43,7 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
             if is_copy(s) {
                 let seq = s.seq;
                 let compared = !E::FRAMES || side(s).ships_near(seq) || begins_as_head(s);
-                if !compared || !env.unsure_budget(s.loaded) {
+                if !compared || !env.unsure_budget(s.time_ns, s.loaded) {
                     return pass_copy(s);
                 }
                 s.raw_end = s.loaded;

@@ -127,6 +127,15 @@ pub(super) fn load<E: Env>(s: &mut Scratch, env: &mut E, until: u32) -> bool {
     true
 }
 
+/// First byte of a TLS record with a handshake (RFC 8446 §5.1).
+const HANDSHAKE: u8 = 0x16;
+
+/// Whether a segment with this first byte can be the first of a connection that is reported.
+#[inline(always)]
+pub(super) fn may_begin(byte: u8) -> bool {
+    is_token(byte) || matches!(byte, b'\r' | b'\n' | HANDSHAKE)
+}
+
 /// Loads and classifies the first sixteen bytes.
 #[inline(always)]
 pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
@@ -137,12 +146,12 @@ pub(super) fn first_bytes<E: Env>(s: &mut Scratch, env: &mut E) -> First {
     }
     let [w0, w1] = first_words(&s.block);
     let b0 = w0 as u8;
-    if b0 == 0x16 {
+    if !may_begin(b0) {
+        return First::Other;
+    }
+    if b0 == HANDSHAKE {
         let hello = len >= 6 && (w0 >> 8) as u8 == 3 && (w0 >> 40) as u8 == 1;
         return if hello { First::Tls } else { First::Other };
-    }
-    if !is_token(b0) && b0 != b'\r' && b0 != b'\n' {
-        return First::Other;
     }
     if len == PEEK && b0 == b'H' && start_line::status_in_words(w0, w1).is_some() {
         return First::Status;

@@ -29,7 +29,7 @@ pub(super) fn note_syn<E: Env>(s: &mut Scratch, env: &mut E) {
     env.syn(&s.key, &mut s.syn);
     let ships = E::learn_syn(s);
     env.set_syn(&s.key, &s.syn);
-    if ships && !env.is_own(&s.key) && env.unsure_budget(HEADER_LEN as u32) {
+    if ships && !env.is_own(&s.key) && env.unsure_budget(s.time_ns, HEADER_LEN as u32) {
         E::fill_header(s);
         env.emit(&mut s.block);
     }
@@ -114,7 +114,11 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     let refuses = segment.flags & tcp_flag::ACK != 0
         && s.syn.begins(segment.direction.opposite(), segment.ack);
     let reported = s.syn.valid & (Syn::ACKNOWLEDGED | Syn::REFUSED) != 0;
-    if !refuses || reported || env.is_own(&s.key) || !env.unsure_budget(2 * HEADER_LEN as u32) {
+    if !refuses
+        || reported
+        || env.is_own(&s.key)
+        || !env.unsure_budget(s.time_ns, 2 * HEADER_LEN as u32)
+    {
         return;
     }
     s.syn.valid |= Syn::REFUSED;

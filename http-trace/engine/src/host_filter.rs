@@ -11,7 +11,8 @@ use http_trace_common::{
     config::{FilterConfig, Snippet, decap},
     counter::{self, Counter},
     filter::{
-        self, Block, Claim, Context, Env, Flow, HandBack, RAW_STEPS, Scratch, Syn, Unverified,
+        self, Block, Claim, Context, Env, Flow, HandBack, Inside, RAW_STEPS, Scratch, Syn,
+        Unverified,
     },
     flow::{Address, FlowKey},
     record::Record,
@@ -145,6 +146,9 @@ impl HostFilter {
         if looks && self.tables.turn_comes(every) {
             return self.tables.add(Counter::ScratchBusy, 1);
         }
+        if self.frames && self.is_settled(frame, segment, context) {
+            return;
+        }
         let s = &mut *self.scratch;
         if !self.frames {
             let mut env = HostEnv::<_, false> {
@@ -175,6 +179,32 @@ impl HostFilter {
             while filter::step(s, &mut env) {}
         }
         filter::finish(s, &mut env, &self.config);
+    }
+
+    /// Settles a segment that needs no working memory.
+    fn is_settled(&mut self, frame: &[u8], segment: &Segment, context: &Context) -> bool {
+        let first = frame.get(segment.payload_offset as usize);
+        let may_settle = |first| filter::may_settle(&self.config, segment, first);
+        if segment.payload_len == 0 || !first.copied().is_some_and(may_settle) {
+            return false;
+        }
+        let Some(flow) = self.tables.flows.get_mut(&segment.key) else {
+            self.tables.add(Counter::NotHttp, 1);
+            return true;
+        };
+        let inside = Inside {
+            direction: segment.direction as u32,
+            seq: segment.payload_seq(),
+            len: segment.payload_len,
+            place: context.interface << 1 | u32::from(context.egress),
+            no_write_back: false,
+        };
+        let now_s = (context.time_ns / 1_000_000_000) as u32;
+        let skipped = filter::skip_inside(flow, &inside, now_s);
+        if skipped {
+            self.tables.add(Counter::BodySkipped, segment.payload_len);
+        }
+        skipped
     }
 
     /// Passes a frame to the filter whose IP packet, which begins at `at`, is a fragment.
@@ -460,11 +490,11 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
         }
     }
 
-    fn fragment_budget(&mut self, _bytes: u32) -> bool {
+    fn fragment_budget(&mut self, _time_ns: u64, _bytes: u32) -> bool {
         true
     }
 
-    fn unsure_budget(&mut self, _bytes: u32) -> bool {
+    fn unsure_budget(&mut self, _time_ns: u64, _bytes: u32) -> bool {
         // A replay need not spare a CPU for other traffic.
         let every = self.tables.faults.spend_budget_every;
         !self.tables.turn_comes(every)
