@@ -2,6 +2,7 @@
 //! from every byte.
 
 mod begins;
+mod bodies;
 mod claims;
 mod closes;
 mod hand_back;
