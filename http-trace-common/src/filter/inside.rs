@@ -38,8 +38,8 @@ pub struct Inside {
     pub no_write_back: bool,
 }
 
-/// Skips a segment that a body contains and goes on after, in a flow that is claimed. Returns `false`, with the flow as it
-/// was, if it is anything else or may have to be reported; then it takes the usual way, which would do the same here.
+/// Skips a segment in the middle of a body, in a flow that is claimed. Returns `false` and leaves the flow as it was if the
+/// body may end with it or something may have to be reported: then [`super::begin`] decides, as it could here too.
 #[inline(always)]
 pub fn skip_inside(flow: &mut Flow, segment: &Inside, now_s: u32) -> bool {
     const CLOSED: u16 = side_flag::FIN | side_flag::RST;
@@ -63,7 +63,7 @@ pub fn skip_inside(flow: &mut Flow, segment: &Inside, now_s: u32) -> bool {
 fn skip(side: &mut Side, segment: &Inside) -> bool {
     let len = u64::from(segment.len);
     let continues = side.flags & side_flag::KNOWN != 0 && side.next == segment.seq;
-    // Far behind what is reported, the position has to be.
+    // Far beyond what was reported, the new position has to be reported too.
     let is_near = seq_distance(side.reported, side.next) < 1 << 28;
     let ends = side.framer.skippable() <= len || side.framer.is_length_unbegun();
     if !continues || side.place != segment.place || !is_near || ends {
