@@ -1,5 +1,7 @@
-//! The stages of an event, in order: scope → enrich → detect → select → redact → sinks. Every source of
-//! events goes through [`Stages`]; no stage knows another. All I/O goes through [`Outlet`].
+//! The stages of an event, in order: client → scope → enrich → detect → select → redact → sinks. Every source
+//! of events goes through [`Stages`]; no stage knows another. All I/O goes through [`Outlet`].
+//!
+//! Scope also drops records before the pipeline ([`Stages::admits`]), as far as their addresses and ports decide.
 
 use http_trace_common::record::RecordHeader;
 
@@ -53,11 +55,14 @@ pub struct Exit {
 }
 
 impl Stages {
-    /// Passes on an event of the engine or of a recording.
-    fn event(&mut self, event: Box<HttpEvent>) {
+    /// Passes on an event of the engine or of a recording, whose client is known.
+    fn event(&mut self, mut event: Box<HttpEvent>) {
         if !self.scope.admits_event(&event) {
             self.outside += 1;
             return;
+        }
+        if let Some(attribution) = &mut self.attribution {
+            attribution.name(&mut event);
         }
         let exit = &mut self.exit;
         self.detector
@@ -79,9 +84,6 @@ impl Stages {
         match output {
             Output::Http(mut event) => {
                 self.trusted.name_client(&mut event);
-                if let Some(attribution) = &mut self.attribution {
-                    attribution.name(&mut event);
-                }
                 self.event(event);
             }
             Output::Loss(loss) => {
