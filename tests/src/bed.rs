@@ -36,6 +36,16 @@ pub fn own_port() -> u16 {
     10_000 + of_process * 200 + GIVEN.fetch_add(1, Ordering::Relaxed) % 200
 }
 
+/// Runs all cases of a test at the same time; fails if one does.
+pub fn at_once<C: Send>(cases: impl IntoIterator<Item = C>, run: impl Fn(C) + Sync) {
+    let run = &run;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || run(case));
+        }
+    });
+}
+
 /// [`log_differences_at`] port 80.
 pub fn log_differences(report: &Report, log: &[LogLine]) -> Vec<String> {
     log_differences_at(80, report, log)

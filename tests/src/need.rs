@@ -35,6 +35,24 @@ fn is_program(file: &Path) -> bool {
 /// Serialises this process's tests.
 static TURN: RwLock<()> = RwLock::new(());
 
+/// If this is set, tests do nothing, and those that must run alone print their names: `cargo xtask test` runs
+/// these last, so that the others need not wait for each of them.
+const LIST: &str = "HTTP_TRACE_LIST_ALONE";
+
+/// Whether the tests are only listed; prints the name of this one if it must run alone.
+pub fn only_lists(alone: bool) -> bool {
+    if std::env::var_os(LIST).is_none() {
+        return false;
+    }
+    // The harness names the thread after the test.
+    if alone && let Some(name) = std::thread::current().name() {
+        let _ = std::io::stderr()
+            .lock()
+            .write_all(format!("ALONE: {name}\n").as_bytes());
+    }
+    true
+}
+
 /// Held by a test that may run beside others.
 pub fn beside_others() -> RwLockReadGuard<'static, ()> {
     // A failed test leaves nothing behind that could affect the next.
@@ -88,10 +106,16 @@ macro_rules! needs {
         }
     };
     (alone; $($program:literal),* $(,)?) => {
+        if $crate::need::only_lists(true) {
+            return;
+        }
         $crate::needs!(@machine $crate::test_name!(); $($program),*);
         let _turn = $crate::need::alone();
     };
     ($($program:literal),* $(,)?) => {
+        if $crate::need::only_lists(false) {
+            return;
+        }
         $crate::needs!(@machine $crate::test_name!(); $($program),*);
         let _turn = $crate::need::beside_others();
     };

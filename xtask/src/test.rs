@@ -39,6 +39,13 @@ const ALL: [&str; 6] = [
 /// Seconds per fuzz target; `cargo xtask fuzz` takes longer.
 const FUZZ_SECONDS: u32 = 15;
 
+/// Makes live tests print which of them must run alone (`needs!(alone; …)`), and do nothing else.
+const LIST_ALONE: &str = "HTTP_TRACE_LIST_ALONE";
+/// Prefix of such a line.
+const ALONE: &str = "ALONE: ";
+/// How many live tests run at a time that need not run alone: most of their time they wait.
+const LIVE_THREADS: &str = "--test-threads=4";
+
 /// How many of the slowest test programs are listed.
 const SLOWEST: usize = 8;
 
@@ -167,7 +174,10 @@ impl Run {
             let start = Instant::now();
             for program in programs.iter().filter(|program| program.group == group) {
                 let start = Instant::now();
-                self.test_program(program)?;
+                match group {
+                    Group::Live => self.live_program(program)?,
+                    _ => self.test_program(program, &[])?,
+                }
                 each.push((&program.name, start.elapsed()));
             }
             if group == Group::Pure {
@@ -200,8 +210,38 @@ impl Run {
         Ok(())
     }
 
-    fn test_program(&mut self, program: &Program) -> Result<()> {
+    /// Runs live tests: first those that may run beside others, then the rest one by one. Within one run of the
+    /// program each of the latter would make all others wait.
+    fn live_program(&mut self, program: &Program) -> Result<()> {
+        let listed = self
+            .command_of(program)
+            .env(LIST_ALONE, "1")
+            .output()
+            .with_context(|| format!("`{}` does not start", program.name))?;
+        let listed = String::from_utf8_lossy(&listed.stderr);
+        let mut names: Vec<&str> = listed
+            .lines()
+            .filter_map(|line| Some(line.split_once(ALONE)?.1))
+            .collect();
+        names.sort_unstable();
+        let skips = names.iter().flat_map(|name| ["--skip", name]);
+        let beside: Vec<&str> = ["--exact", LIVE_THREADS].into_iter().chain(skips).collect();
+        self.test_program(program, &beside)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let alone = [&["--exact", "--test-threads=1"][..], &names].concat();
+        self.test_program(program, &alone)
+    }
+
+    fn test_program(&mut self, program: &Program, arguments: &[&str]) -> Result<()> {
         eprintln!("xtask: {} {}", program.group.name(), program.name);
+        let mut test = self.command_of(program);
+        self.program(test.args(arguments))
+    }
+
+    /// The command that runs a test program.
+    fn command_of(&self, program: &Program) -> Command {
         let mut test = match self.runner.as_deref() {
             Some([sudo, options @ ..]) => {
                 let mut test = Command::new(sudo);
@@ -221,7 +261,7 @@ impl Run {
         {
             test.env("HTTP_TRACE_BIN", agent);
         }
-        self.program(&mut test)
+        test
     }
 
     /// Runs a program, forwards its output, and records skipped tests and failure.

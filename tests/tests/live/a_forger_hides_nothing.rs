@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use http_trace_tests::agent::Agent;
-use http_trace_tests::bed::{own_port, server_v4};
+use http_trace_tests::bed::{at_once, own_port, server_v4};
 use http_trace_tests::client::Raw;
 use http_trace_tests::need::program;
 use http_trace_tests::needs;
@@ -250,9 +250,8 @@ macro_rules! hooks {
             #[test]
             fn $name() {
                 needs!(alone; "nginx", "nft", "python3", "ethtool");
-                for damage in [Damage::Sum, Damage::SumAmongFilled, Damage::Ttl] {
-                    behind_a_forger($hook, damage);
-                }
+                let damages = [Damage::Sum, Damage::SumAmongFilled, Damage::Ttl];
+                at_once(damages, |damage| behind_a_forger($hook, damage));
             }
         )+
     };

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{Agent, Outcome, ROOMY};
-use http_trace_tests::bed::{log_differences, nothing, server_v4};
+use http_trace_tests::bed::{at_once, log_differences, nothing, server_v4};
 use http_trace_tests::client::{Raw, curl, wrk};
 use http_trace_tests::needs;
 use http_trace_tests::neighbour::{VERDICTS, ask, attach};
@@ -87,13 +87,8 @@ fn chain(pair: &Pair, hook: &str) -> Vec<String> {
 
 /// Runs a case for each hook and verdict, those of a hook in parallel.
 fn each_verdict(case: impl Fn(&str, &str) + Sync) {
-    let case = &case;
     for hook in ["tcx", "clsact"] {
-        std::thread::scope(|scope| {
-            for verdict in VERDICTS {
-                scope.spawn(move || case(hook, verdict));
-            }
-        });
+        at_once(VERDICTS, |verdict| case(hook, verdict));
     }
 }
 
@@ -163,9 +158,10 @@ fn neighbours_that_come_later_are_reported_and_overtaken() {
     });
 }
 
-/// Sends requests with unique targets, over connections that stay open.
+/// Sends requests with unique targets, over connections that stay open: thousands per second.
 fn ask_for(pair: &Pair, time: Duration) {
     const CONNECTIONS: usize = 4;
+    const PAUSE: Duration = Duration::from_micros(500);
     let end = Instant::now() + time;
     let one = |connection: usize| {
         let server = server_v4(80);
@@ -177,6 +173,7 @@ fn ask_for(pair: &Pair, time: Duration) {
             if Instant::now() > end {
                 break;
             }
+            std::thread::sleep(PAUSE);
         }
     };
     let all = || {
@@ -203,140 +200,143 @@ fn hidden_times(outcome: &Outcome) -> Vec<RangeInclusive<u64>> {
 #[test]
 fn neighbours_that_are_replaced_under_load_are_reported() {
     needs!(alone; "nginx", "tc", "python3");
+    for hook in ["tcx", "clsact"] {
+        at_once(["0.3", "1.7"], |every| are_replaced(hook, every));
+    }
+}
+
+fn are_replaced(hook: &str, every: &str) {
     // How far a log's time lags behind the packets.
     const SLACK_MS: u64 = 100;
-    for (hook, every) in [
-        ("tcx", "0.3"),
-        ("tcx", "1.7"),
-        ("clsact", "0.3"),
-        ("clsact", "1.7"),
-    ] {
-        let pair = Pair::new(1500).expect("a pair");
-        tc(&pair.server, "qdisc add dev veth0 clsact");
-        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-        let agent = agent(&pair, hook);
-        let there = neighbours(&pair, hook, "OK", every);
-        ask_for(&pair, Duration::from_secs(5));
-        drop(there);
-        std::thread::sleep(Duration::from_millis(300));
-        let log = nginx.stop().expect("an access log");
-        let outcome = agent.stop().expect("the agent's end");
-        let losses = losses(&outcome);
-        let shadowed = losses.iter().filter(|l| l.starts_with("shadowed: tc "));
+    let pair = Pair::new(1500).expect("a pair");
+    tc(&pair.server, "qdisc add dev veth0 clsact");
+    let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let agent = agent(&pair, hook);
+    let there = neighbours(&pair, hook, "OK", every);
+    ask_for(&pair, Duration::from_secs(5));
+    drop(there);
+    std::thread::sleep(Duration::from_millis(300));
+    let log = nginx.stop().expect("an access log");
+    let outcome = agent.stop().expect("the agent's end");
+    let losses = losses(&outcome);
+    let shadowed = losses.iter().filter(|l| l.starts_with("shadowed: tc "));
+    assert!(
+        shadowed.count() >= 2,
+        "{hook}: {losses:?} {:?} {:?}",
+        outcome.said,
+        hidden_times(&outcome)
+    );
+    assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
+    let mut reported = BTreeSet::new();
+    let mut alone = BTreeMap::<_, usize>::new();
+    for seen in &outcome.report.responses {
+        match &seen.request {
+            Some((_, target)) => {
+                assert!(reported.insert(target.clone()), "{hook}: {target} twice")
+            }
+            None => *alone.entry(seen.client).or_default() += 1,
+        }
+    }
+    let hidden = hidden_times(&outcome);
+    let mut missing = BTreeMap::<_, usize>::new();
+    for line in &log {
+        if reported.remove(&line.target) {
+            continue;
+        }
+        *missing.entry(line.client).or_default() += 1;
+        let around = line.time_ms - SLACK_MS..=line.time_ms + SLACK_MS;
+        let told = |time: &RangeInclusive<u64>| {
+            time.start() <= around.end() && around.start() <= time.end()
+        };
         assert!(
-            shadowed.count() >= 2,
-            "{hook}: {losses:?} {:?} {:?}",
-            outcome.said,
-            hidden_times(&outcome)
-        );
-        assert_eq!(outcome.status.code(), Some(1), "{:?}", outcome.said);
-        let mut reported = BTreeSet::new();
-        let mut alone = BTreeMap::<_, usize>::new();
-        for seen in &outcome.report.responses {
-            match &seen.request {
-                Some((_, target)) => {
-                    assert!(reported.insert(target.clone()), "{hook}: {target} twice")
-                }
-                None => *alone.entry(seen.client).or_default() += 1,
-            }
-        }
-        let hidden = hidden_times(&outcome);
-        let mut missing = BTreeMap::<_, usize>::new();
-        for line in &log {
-            if reported.remove(&line.target) {
-                continue;
-            }
-            *missing.entry(line.client).or_default() += 1;
-            let around = line.time_ms - SLACK_MS..=line.time_ms + SLACK_MS;
-            let told = |time: &RangeInclusive<u64>| {
-                time.start() <= around.end() && around.start() <= time.end()
-            };
-            assert!(
-                hidden.iter().any(told),
-                "{hook} {every}: {line:?}, {losses:?}"
-            );
-        }
-        assert!(reported.is_empty(), "{hook}: nobody asked for {reported:?}");
-        for (client, count) in alone {
-            let of_missing = missing.get(&client).copied().unwrap_or_default();
-            assert!(
-                count <= of_missing,
-                "{hook}: {count} without a request of {of_missing}"
-            );
-        }
-        let missing: usize = missing.values().sum();
-        println!(
-            "{hook} {every}: {missing} of {} missing, {} losses",
-            log.len(),
-            losses.len()
+            hidden.iter().any(told),
+            "{hook} {every}: {line:?}, {losses:?}"
         );
     }
+    assert!(reported.is_empty(), "{hook}: nobody asked for {reported:?}");
+    for (client, count) in alone {
+        let of_missing = missing.get(&client).copied().unwrap_or_default();
+        assert!(
+            count <= of_missing,
+            "{hook}: {count} without a request of {of_missing}"
+        );
+    }
+    let missing: usize = missing.values().sum();
+    println!(
+        "{hook} {every}: {missing} of {} missing, {} losses",
+        log.len(),
+        losses.len()
+    );
 }
 
 #[test]
 fn what_takes_the_agent_off_is_reported_and_undone() {
     needs!(alone; "nginx", "wrk", "tc", "python3");
-    for (hook, what, expected) in [
+    let cases = [
         ("tcx", "link", "detached: tc "),
         ("tcx", "qdisc", ""),
         ("clsact", "qdisc", "detached: tc "),
         ("clsact", "replaced", "detached: tc "),
         ("clsact", "preference", "detached: tc "),
-    ] {
-        let pair = Pair::new(1500).expect("a pair");
-        tc(&pair.server, "qdisc replace dev veth0 clsact");
-        let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-        let agent = agent(&pair, hook);
-        let mut there = Vec::new();
-        match what {
-            "link" => {
-                for side in SIDES {
-                    ask(&pair.server, &format!("detach {side} veth0 http_trace"))
-                        .expect("detached");
-                }
-            }
-            "qdisc" => {
-                tc(&pair.server, "qdisc del dev veth0 clsact");
-                tc(&pair.server, "qdisc add dev veth0 clsact");
-            }
-            // A foreign filter at our preference and handle.
-            "replaced" => {
-                for side in SIDES {
-                    let arguments = format!("clsact {side} veth0 OK -1");
-                    there.push(attach(&pair.server, &arguments).expect("a neighbour"));
-                }
-            }
-            _ => {
-                for side in SIDES {
-                    tc(&pair.server, &format!("filter del dev veth0 {side} pref 1"));
-                }
+    ];
+    at_once(cases, |(hook, what, expected)| {
+        is_taken_off(hook, what, expected)
+    });
+}
+
+fn is_taken_off(hook: &str, what: &str, expected: &str) {
+    let pair = Pair::new(1500).expect("a pair");
+    tc(&pair.server, "qdisc replace dev veth0 clsact");
+    let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let agent = agent(&pair, hook);
+    let mut there = Vec::new();
+    match what {
+        "link" => {
+            for side in SIDES {
+                ask(&pair.server, &format!("detach {side} veth0 http_trace")).expect("detached");
             }
         }
-        let neighbours = chain(&pair, hook);
-        std::thread::sleep(Duration::from_millis(3500));
-        load(&pair, 1);
-        let log = nginx.stop().expect("an access log");
-        std::thread::sleep(Duration::from_millis(300));
-        let outcome = agent.stop().expect("the agent's end");
-        let losses = losses(&outcome);
-        println!("{hook} {what}: {} requests, {losses:?}", log.len());
-        nothing(log_differences(&outcome.report, &log));
-        if expected.is_empty() {
-            outcome.check_clean();
-        } else {
-            assert_eq!(losses.len(), 2, "{hook} {what}: {losses:?}");
-            for line in &losses {
-                assert!(
-                    line.starts_with(expected) && line.ends_with("http-trace is first again"),
-                    "{hook} {what}: {line}"
-                );
+        "qdisc" => {
+            tc(&pair.server, "qdisc del dev veth0 clsact");
+            tc(&pair.server, "qdisc add dev veth0 clsact");
+        }
+        // A foreign filter at our preference and handle.
+        "replaced" => {
+            for side in SIDES {
+                let arguments = format!("clsact {side} veth0 OK -1");
+                there.push(attach(&pair.server, &arguments).expect("a neighbour"));
             }
         }
-        // Our programs are gone, theirs are not.
-        assert_eq!(chain(&pair, hook), neighbours, "{hook} {what}");
-        let both = SIDES.map(|side| tc(&pair.server, &format!("filter show dev veth0 {side}")));
-        assert!(!both.concat().contains("http_trace"), "{both:?}");
+        _ => {
+            for side in SIDES {
+                tc(&pair.server, &format!("filter del dev veth0 {side} pref 1"));
+            }
+        }
     }
+    let neighbours = chain(&pair, hook);
+    std::thread::sleep(Duration::from_millis(3500));
+    load(&pair, 1);
+    let log = nginx.stop().expect("an access log");
+    std::thread::sleep(Duration::from_millis(300));
+    let outcome = agent.stop().expect("the agent's end");
+    let losses = losses(&outcome);
+    println!("{hook} {what}: {} requests, {losses:?}", log.len());
+    nothing(log_differences(&outcome.report, &log));
+    if expected.is_empty() {
+        outcome.check_clean();
+    } else {
+        assert_eq!(losses.len(), 2, "{hook} {what}: {losses:?}");
+        for line in &losses {
+            assert!(
+                line.starts_with(expected) && line.ends_with("http-trace is first again"),
+                "{hook} {what}: {line}"
+            );
+        }
+    }
+    // Our programs are gone, theirs are not.
+    assert_eq!(chain(&pair, hook), neighbours, "{hook} {what}");
+    let both = SIDES.map(|side| tc(&pair.server, &format!("filter show dev veth0 {side}")));
+    assert!(!both.concat().contains("http_trace"), "{both:?}");
 }
 
 /// Programs before the agent's that cannot be overtaken: TCX before clsact, and a filter of another kind at
