@@ -271,7 +271,13 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
                 transaction.informational.insert(0, 100);
             }
             let early = first.answer_early && !first.closes();
-            let (now, late) = body.split_at(if early { body.len() / 2 } else { body.len() });
+            // An answer before the first byte of a body makes the filter expect another request instead, and ship.
+            let at = if early {
+                body.len().div_ceil(2)
+            } else {
+                body.len()
+            };
+            let (now, late) = body.split_at(at);
             steps.push(send(Side::Client, now.to_vec()));
             steps.push(send(Side::Server, before));
             steps.push(send(Side::Server, after));
