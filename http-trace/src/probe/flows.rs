@@ -76,16 +76,22 @@ impl Flows {
         })
     }
 
+    /// Whether the next periodic pass is due.
+    pub const fn is_pass_due(&self, now_boot_ns: u64) -> bool {
+        (now_boot_ns / 1_000_000_000) as u32 >= self.next_pass_s
+    }
+
     /// Deletes idle connections periodically; when the table is filling up, deletes others at once to make
     /// room ([`crowd`]). `net` is the number of connections that the programs have admitted minus those
     /// closed. Call it a few times a second, and after as many as a sixteenth of the table may have been
     /// added: only an eighth is left for new connections until the next call.
     pub fn sweep(&mut self, now_boot_ns: u64, net: u64) -> usize {
         let now_s = (now_boot_ns / 1_000_000_000) as u32;
+        let is_due = self.is_pass_due(now_boot_ns);
         let grown = net.wrapping_sub(self.counted) as i64;
         let about = (self.len as i64).saturating_add(grown).max(0) as usize;
         let is_crowded = about >= crowd::high_mark(self.capacity);
-        if now_s < self.next_pass_s && !is_crowded {
+        if !is_due && !is_crowded {
             return 0;
         }
         self.next_pass_s = now_s + PASS_EVERY_S;

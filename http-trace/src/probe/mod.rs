@@ -148,6 +148,8 @@ pub struct Probe {
     pub flows: Flows,
     /// Connections that have begun since the last sweep.
     begun: usize,
+    /// Whether no record has come since then, so that no connection was admitted.
+    is_quiet: bool,
     /// The map for hand-backs.
     handed_back: HandedBack,
     /// The agent's own sockets.
@@ -235,6 +237,7 @@ impl Probe {
             counters,
             flows,
             begun: 0,
+            is_quiet: true,
             handed_back,
             own,
             clock,
@@ -264,6 +267,7 @@ impl Probe {
             *begun += usize::from(record.header.has(flag::STREAM_BEGINS));
             to(record, handed_back);
         });
+        self.is_quiet &= n == 0;
         if self.begun >= self.flows.capacity() / 16 {
             self.sweep();
         }
@@ -371,10 +375,14 @@ impl Probe {
 
     /// Deletes connections that need not be followed any longer.
     pub fn sweep(&mut self) {
-        self.begun = 0;
+        let now_boot_ns = clock::boot_ns();
+        if self.is_quiet && !self.flows.is_pass_due(now_boot_ns) {
+            return;
+        }
+        (self.begun, self.is_quiet) = (0, true);
         let count = |counter| self.counters.get(counter);
         let net = count(Counter::FlowsAdmitted).wrapping_sub(count(Counter::FlowsClosed));
-        self.flows.sweep(clock::boot_ns(), net);
+        self.flows.sweep(now_boot_ns, net);
     }
 
     /// Where packets may have been hidden from a hook since the start, and for how long (ns).

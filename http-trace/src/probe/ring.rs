@@ -16,7 +16,7 @@ const BUSY: Duration = Duration::from_millis(2);
 const BRIEF: Duration = Duration::from_micros(500);
 /// Longest sleep without a record: timers and signals need service, and each wake-up costs an idle host about
 /// 50 µs.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(250);
 /// Maximum number of records per drain, so that timers and signals are served.
 const AT_ONCE: usize = 16_384;
 

@@ -43,10 +43,10 @@ use crate::sink::writer::WhenFull;
 use crate::summary::damaged;
 
 /// How often interfaces are checked, so that a new one is traced almost from its start.
-const UPKEEP_EVERY: Duration = Duration::from_millis(200);
+const UPKEEP_EVERY: Duration = Duration::from_millis(250);
 /// How often the programs' counters are read, so that a loss is reported within a second. Each read is a
 /// system call, and an idle agent should cost almost nothing.
-const COUNTERS_EVERY: Duration = Duration::from_millis(600);
+const COUNTERS_EVERY: Duration = Duration::from_millis(750);
 
 /// Printed when the programs do not frame.
 const HOST_FRAMING: &str = "the agent does all framing (-v shows why): whole connections are \
