@@ -274,28 +274,70 @@ pub(super) fn looks_random(word: &[u8]) -> bool {
 /// Shortest text that is taken for a token without a prefix, and the longest that is looked at.
 const OPAQUE: std::ops::RangeInclusive<usize> = 32..=512;
 
+/// Kinds of bytes in a token, 0 to 3, and whether they are beyond hexadecimal; [`NO_TOKEN`] for bytes that no token
+/// has.
+const KINDS: [u8; 256] = kinds();
+const DIGIT: u8 = 1;
+const BEYOND_HEX: u8 = 4;
+const NO_TOKEN: u8 = 8;
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [NO_TOKEN; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'a'..=b'f' => 2,
+            b'g'..=b'z' => 2 | BEYOND_HEX,
+            b'A'..=b'F' => 3,
+            b'G'..=b'Z' => 3 | BEYOND_HEX,
+            b'-' | b'_' | b'+' | b'/' | b'=' => 0,
+            _ => NO_TOKEN,
+        };
+        byte += 1;
+    }
+    kinds
+}
+
+/// For a kind and the one before it (times 4): 1 if the kind changes, and 1 << 16 if to or from a digit.
+const CHANGES: [u32; 16] = changes();
+
+const fn changes() -> [u32; 16] {
+    let mut changes = [0; 16];
+    let mut at = 0;
+    while at < 16 {
+        let (before, kind) = (at as u8 / 4, at as u8 % 4);
+        if before != kind && before > 0 && kind > 0 {
+            let is_to_digit = before == DIGIT || kind == DIGIT;
+            changes[at] = 1 | (is_to_digit as u32) << 16;
+        }
+        at += 1;
+    }
+    changes
+}
+
 /// Whether a whole value is one random word in an alphabet larger than hexadecimal: no hash, no UUID, no words.
 pub(super) fn is_opaque(value: &[u8]) -> bool {
     if !OPAQUE.contains(&value.len()) || value[0] == b'/' {
         return false;
     }
-    // Kinds change between most neighbours in random text, and between few in words and their numbers.
-    let (mut changes, mut to_digits, mut beyond_hex, mut before) = (0, 0, false, 0);
-    for byte in value {
-        let kind = match byte {
-            b'0'..=b'9' => 1,
-            b'a'..=b'z' => 2,
-            b'A'..=b'Z' => 3,
-            b'-' | b'_' | b'+' | b'/' | b'=' => 0,
-            _ => return false,
-        };
-        let is_change = kind != before && kind > 0 && before > 0;
-        changes += usize::from(is_change);
-        to_digits += usize::from(is_change && (kind == 1 || before == 1));
-        beyond_hex |= kind > 1 && !byte.is_ascii_hexdigit();
-        before = kind;
+    // Most values are words.
+    if value.iter().filter(|byte| byte.is_ascii_digit()).count() < 2 {
+        return false;
     }
-    beyond_hex && to_digits >= 4 && changes * 4 >= value.len()
+    // Kinds change between most neighbours in random text, and between few in words and their numbers.
+    let (mut changes, mut all, mut before) = (0, 0, 0);
+    for byte in value {
+        let kind = KINDS[usize::from(*byte)];
+        if kind == NO_TOKEN {
+            return false;
+        }
+        all |= kind;
+        changes += CHANGES[usize::from(before << 2 | kind & 3)];
+        before = kind & 3;
+    }
+    let (to_digits, changes) = (changes >> 16, changes & 0xffff);
+    all & BEYOND_HEX != 0 && to_digits >= 4 && changes as usize * 4 >= value.len()
 }
 
 /// Whether the user of Basic authentication is a key rather than a name: some APIs expect keys there.
