@@ -4,12 +4,11 @@
 //!
 //! # Layout
 //! - `names`: the table of names. `shapes`: the table of shapes.
+//! - `recent`: values that were found to have no secrets, and what names say.
 //! - `context`: the kind of a text. `marks`: which kinds of bytes it contains. `layers`: its decoded forms.
-//! - `clean`: values that were found to have no secrets.
 //! - `command_line`: command lines of processes.
 //! - `url`, `pairs`, `markup`, `personal`: find values in URLs, texts and bodies.
 
-mod clean;
 mod command_line;
 mod context;
 mod layers;
@@ -18,6 +17,7 @@ mod markup;
 mod names;
 mod pairs;
 mod personal;
+mod recent;
 mod shapes;
 mod url;
 
@@ -28,16 +28,18 @@ use http_trace_model::event::HttpEvent;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-use clean::Clean;
 use context::Context;
 use layers::Layer;
 use marks::Marks;
 use names::{Names, Of};
+use recent::Recent;
 
 /// What a field's name says about its value.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     secret: bool,
+    /// Whether the value may be an identifier that looks like a token.
+    identifier: bool,
     /// Context of the value if it is not a secret as a whole.
     cx: Context,
 }
@@ -51,10 +53,12 @@ pub struct Secrets {
     within: Names,
     /// Whether mail addresses are redacted.
     personal: bool,
-    /// For known names, by their number; other names are not looked up.
+    /// For known names, by their number.
     lines: [Line; Known::COUNT],
-    /// Header values without secrets.
-    clean: Clean,
+    /// For other names.
+    others: Recent<Line>,
+    /// Header values without secrets, and that do not look like tokens.
+    clean: Recent<()>,
 }
 
 impl Default for Secrets {
@@ -74,7 +78,8 @@ impl Secrets {
             within,
             personal,
             lines,
-            clean: Clean::default(),
+            others: Recent::new(recent::NAMES),
+            clean: Recent::new(recent::VALUES),
         }
     }
 
@@ -185,7 +190,11 @@ impl Secrets {
                 let name = name.as_bytes();
                 match self.headers.mean_secret(name) {
                     true => self.value(name, value),
-                    false if Known::of(name) == Known::NONE && is_opaque(name, value) => {
+                    false
+                        if Known::of(name) == Known::NONE
+                            && shapes::is_opaque(value)
+                            && !names::is_identifier(name) =>
+                    {
                         Some(redacted(value.len()))
                     }
                     false => of(Context::of_header(name)),
@@ -199,26 +208,33 @@ impl Secrets {
     }
 
     fn headers(&mut self, headers: &mut Headers) {
-        let mut known = std::mem::take(&mut self.clean);
+        let mut clean = std::mem::replace(&mut self.clean, Recent::new(recent::VALUES));
+        let mut others = std::mem::replace(&mut self.others, Recent::new(recent::NAMES));
         headers.change(|header| {
-            let line = match header.known {
-                Known::NONE => line(&self.headers, header.name),
-                known => self.lines[known.number()],
+            let is_known = header.known != Known::NONE;
+            let line = match is_known {
+                true => self.lines[header.known.number()],
+                false => others.get(header.name).unwrap_or_else(|| {
+                    let line = line(&self.headers, header.name);
+                    others.add(header.name, line);
+                    line
+                }),
             };
-            if header.known == Known::NONE && !line.secret && is_opaque(header.name, header.value) {
-                return Some(redacted(header.value.len()));
-            }
-            let may_be_known = !line.secret && line.cx.is_text();
-            if may_be_known && known.contains(header.value) {
+            let may_be_clean = !line.secret && line.cx.is_text();
+            if may_be_clean && clean.get(header.value).is_some() {
                 return None;
             }
+            let is_opaque = !is_known && !line.secret && shapes::is_opaque(header.value);
+            if is_opaque && !line.identifier {
+                return Some(redacted(header.value.len()));
+            }
             let changed = self.value_of(header.name, line, header.value);
-            if may_be_known && changed.is_none() {
-                known.add(header.value);
+            if may_be_clean && !is_opaque && changed.is_none() {
+                clean.add(header.value, ());
             }
             changed
         });
-        self.clean = known;
+        (self.clean, self.others) = (clean, others);
     }
 
     /// The value without its secrets, or `None` if it has none.
@@ -327,13 +343,9 @@ impl Secrets {
 fn line(secret: &Names, name: &[u8]) -> Line {
     Line {
         secret: secret.mean_secret(name),
+        identifier: names::is_identifier(name),
         cx: Context::of_header(name),
     }
-}
-
-/// Whether a value without a known prefix is a token, in a field whose name means nothing.
-fn is_opaque(name: &[u8], value: &[u8]) -> bool {
-    shapes::is_opaque(value) && !names::is_identifier(name)
 }
 
 fn replace(bytes: &mut Bytes, clean: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {

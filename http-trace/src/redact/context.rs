@@ -3,28 +3,47 @@
 use http_trace_detect::{evidence, hits};
 
 /// Header fields that are or contain URLs, and the bytes that end a URL there. Other fields are plain text.
-const URL_HEADERS: &[(&str, &[u8])] = &[
-    ("location", b""),
-    ("content-location", b""),
-    ("destination", b""),
-    ("origin", b""),
-    ("referer", b""),
-    ("x-forwarded-uri", b""),
-    ("x-original-uri", b""),
-    ("x-original-url", b""),
-    ("x-rewrite-url", b""),
-    ("link", b">"),
-    ("refresh", b"'\""),
+const URL_HEADERS: &[(&str, Ends)] = &[
+    ("location", Ends::of(b"")),
+    ("content-location", Ends::of(b"")),
+    ("destination", Ends::of(b"")),
+    ("origin", Ends::of(b"")),
+    ("referer", Ends::of(b"")),
+    ("x-forwarded-uri", Ends::of(b"")),
+    ("x-original-uri", Ends::of(b"")),
+    ("x-original-url", Ends::of(b"")),
+    ("x-rewrite-url", Ends::of(b"")),
+    ("link", Ends::of(b">")),
+    ("refresh", Ends::of(b"'\"")),
 ];
 
 /// Header fields with an authority (RFC 9110 §4.2), possibly with invalid userinfo.
 const AUTHORITY_HEADERS: &[&str] = &["host", "x-forwarded-host", "x-original-host"];
 
+/// A set of ASCII bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends(u128);
+
+impl Ends {
+    const fn of(bytes: &[u8]) -> Ends {
+        let (mut all, mut at) = (0, 0);
+        while at < bytes.len() {
+            all |= 1 << bytes[at];
+            at += 1;
+        }
+        Ends(all)
+    }
+
+    pub(super) fn contains(self, byte: &u8) -> bool {
+        byte.is_ascii() && self.0 >> byte & 1 != 0
+    }
+}
+
 /// The kind of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
     /// Bytes that end a URL.
-    pub ends: &'static [u8],
+    pub ends: Ends,
     /// Begins with an authority: a target of CONNECT, Host.
     pub authority: bool,
     /// Begins with a parameter: a query without its `?`.
@@ -41,7 +60,7 @@ pub(super) struct Context {
 
 impl Context {
     pub const URL: Context = Context {
-        ends: b"",
+        ends: Ends::of(b""),
         authority: false,
         query: false,
         colons: false,
@@ -58,12 +77,12 @@ impl Context {
         ..Context::URL
     };
     pub const TEXT: Context = Context {
-        ends: b" \t\"'<>",
+        ends: Ends::of(b" \t\"'<>"),
         colons: true,
         ..Context::URL
     };
     pub const BODY: Context = Context {
-        ends: b" \t\r\n\"'<>",
+        ends: Ends::of(b" \t\r\n\"'<>"),
         query: true,
         colons: true,
         cut: true,
@@ -86,7 +105,7 @@ impl Context {
         let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
         if let Some((_, ends)) = URL_HEADERS.iter().find(|(known, _)| is(known)) {
             return Context {
-                ends,
+                ends: *ends,
                 ..Context::URL
             };
         }

@@ -16,7 +16,9 @@ impl Layer {
     /// Undoes percent-encoding, JSON's `\u00xx`, and NUL bytes (ASCII in UTF-16); `None` if there is nothing
     /// to undo. `below` is the layer of `text`; `wholly` undoes any number of encodings, in the same time.
     pub(super) fn of(text: &[u8], below: Option<&Layer>, wholly: bool) -> Option<Layer> {
-        memchr::memchr3(b'%', b'\\', 0, text)?;
+        // A backslash alone is common in JSON.
+        let begins = |at: usize| text[at] != b'\\' || text.get(at + 1) == Some(&b'u');
+        memchr::memchr3_iter(b'%', b'\\', 0, text).find(|at| begins(*at))?;
         let sent = |at: usize| below.map_or(at, |layer| layer.sent(at));
         let mut out: Vec<u8> = Vec::with_capacity(text.len());
         let mut origin = Vec::with_capacity(text.len() + 1);
