@@ -71,7 +71,9 @@ fn slot(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Secrets;
     use super::*;
+    use http_trace_model::testing;
 
     #[test]
     fn knows_exactly_the_values_that_were_added_last() {
@@ -117,5 +119,27 @@ mod tests {
         assert!(kept.iter().all(|name| names.get(name.as_bytes()).is_some()));
         names.add(&[b'x'; 129], 7);
         assert_eq!(names.get(&[b'x'; 129]), None);
+    }
+
+    /// A value that looks like a token is shown in a field of identifiers, and nowhere else, whichever comes first.
+    #[test]
+    fn what_one_field_may_show_others_may_not() {
+        const TOKEN: &str = "q7Zk2Xw9Lb4Rt8Yc1Vn5Md3Hs6Pf0Gj2K";
+        let mut secrets = Secrets::default();
+        for fields in [["X-Build-Id", "X-Note"], ["X-Note", "X-Build-Id"]] {
+            for _ in 0..2 {
+                let lines = fields.map(|name| format!("{name}: {TOKEN}\r\n")).concat();
+                let response = testing::response(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n"));
+                let mut event =
+                    testing::event_of(testing::request("GET / HTTP/1.1\r\n\r\n"), response);
+                secrets.redact(&mut event);
+                let headers = &event.response.as_ref().expect("a response").headers;
+                assert_eq!(headers.first("x-build-id"), Some(TOKEN.as_bytes()));
+                assert_eq!(
+                    headers.first("x-note"),
+                    Some("‹redacted:33 bytes›".as_bytes())
+                );
+            }
+        }
     }
 }
