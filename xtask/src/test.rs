@@ -44,7 +44,7 @@ const LIST_ALONE: &str = "HTTP_TRACE_LIST_ALONE";
 /// Prefix of such a line.
 const ALONE: &str = "ALONE: ";
 /// How many live tests run at a time that need not run alone: most of their time they wait.
-const LIVE_THREADS: &str = "--test-threads=4";
+const LIVE_THREADS: &str = "--test-threads=3";
 
 /// How many of the slowest test programs are listed.
 const SLOWEST: usize = 8;
