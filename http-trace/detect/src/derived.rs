@@ -174,9 +174,9 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
     authority[..port.unwrap_or(authority.len())].eq_ignore_ascii_case(host)
 }
 
-/// Ends of names of archives and dumps.
+/// Last parts of names of archives and dumps.
 const ARCHIVES: &[&str] = &[
-    ".zip", ".rar", ".7z", ".gz", ".tgz", ".bz2", ".xz", ".tar", ".sql", ".bak", ".old", ".war",
+    "zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "tar", "sql", "bak", "old", "war",
 ];
 
 /// A host without its port, and without `www.`.
@@ -192,15 +192,13 @@ fn bare_host(host: &[u8]) -> (&[u8], &[u8]) {
 fn archive_name(path: &[u8]) -> Option<&[u8]> {
     let whole = path.rsplit(|b| *b == b'/').next()?;
     let mut name = whole;
-    let end_of = |name: &[u8]| {
-        let mut ends = ARCHIVES.iter().filter(|end| {
-            let from = name.len().checked_sub(end.len());
-            from.is_some_and(|from| name[from..].eq_ignore_ascii_case(end.as_bytes()))
-        });
-        ends.next().map(|end| end.len())
-    };
-    while let Some(len) = end_of(name) {
-        name = &name[..name.len() - len];
+    while let Some(dot) = memchr::memrchr(b'.', name) {
+        let end = &name[dot + 1..];
+        let is_end = |of: &&str| end.eq_ignore_ascii_case(of.as_bytes());
+        if !ARCHIVES.iter().any(is_end) {
+            break;
+        }
+        name = &name[..dot];
     }
     (name.len() < whole.len()).then_some(name)
 }
