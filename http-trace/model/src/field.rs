@@ -26,8 +26,15 @@ pub use value::{About, Kind, Value};
 use crate::event::HttpEvent;
 
 /// A field that rules may use. Fields are equal if their names are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RuleField(&'static Field<HttpEvent>);
+
+impl std::fmt::Debug for RuleField {
+    /// Only the name: saved states are compared by the text of rules, and addresses of functions differ between runs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.about().name.fmt(f)
+    }
+}
 
 impl RuleField {
     /// Looks up a field by one of its rule names, in lower case.

@@ -375,3 +375,33 @@ fn a_server_that_a_log_does_not_name_is_not_named() {
     let entities: Vec<_> = hits.iter().filter_map(|r| r.get("entity")).collect();
     assert_eq!(entities, [&serde_json::json!({"c-ip": "10.1.2.3"})]);
 }
+
+/// Regression: the text of rules over some fields, which tells whether they have changed, had an address of the process
+/// in it, so that their counts were left out.
+#[test]
+fn counts_of_rules_over_any_field_go_on() {
+    let bench = Bench::new();
+    let rules = bench.path("rules.yml");
+    let names =
+        http_trace_model::field::rule_fields().flat_map(|field| field.about().rules.first());
+    let all: Vec<String> = names
+        .enumerate()
+        .map(|(number, name)| {
+            format!(
+                "title: One\nname: one-{number}\nlogsource: {{category: webserver}}\ndetection: {{s: {{sc-status: 404}}, \
+                 t: {{'{name}|exists': true}}, condition: s or t}}\n---\ntitle: Many\nname: many-{number}\ncorrelation: \
+                 {{type: event_count, rules: [one-{number}], group-by: [c-ip], timespan: 1h, condition: {{gte: 100}}}}\n"
+            )
+        })
+        .collect();
+    assert!(all.len() > 80, "{}", all.len());
+    fs::write(&rules, all.join("---\n")).unwrap();
+    let rules = text(&rules);
+    let options = ["--rules", &rules, "--no-builtin-rules"];
+    let first = bench.errors(0..60, &options);
+    assert_eq!(first.status, 0, "{}", first.err);
+    let second = bench.errors(60..120, &options);
+    assert!(!second.err.contains("left out"), "{}", second.err);
+    let opened = second.out.matches("\"state\":\"opened\"").count();
+    assert_eq!(opened, all.len(), "{}", second.err);
+}
