@@ -6,6 +6,9 @@ use super::context::Context;
 /// Longest name, in bytes.
 const LONGEST_NAME: usize = 64;
 
+/// Longest word that is taken for a value on the line after its name, in bytes.
+const LONGEST_WORD: usize = 1024;
+
 /// What stands around names and values, as written where a quote is not itself: JSON in a string of JSON, and that in
 /// another.
 const QUOTES: &[&[u8]] = &[
@@ -36,7 +39,8 @@ pub(super) fn secrets(
         (true, _) | (_, true) => Some(0),
         _ => memchr::memchr(b'?', text),
     };
-    let mut done = 0;
+    // Up to where the values end that were found, the part of a URL, and what stands beside a `value`.
+    let (mut done, mut part, mut beside) = (0, 0, 0);
     for pair in pairs(text) {
         let counts = match pair.by {
             // Base64 padding does not follow a name.
@@ -49,21 +53,33 @@ pub(super) fn secrets(
         if pair.at < done || !counts || !is_secret(pair.name) {
             continue;
         }
-        let (from, mut to) = pair.value(text);
-        if !cx.colons && pair.by == b':' {
-            if !pair.quoted && !begins_quoted(&text[pair.at + 1..]) {
-                continue;
-            }
-        } else if !cx.colons {
-            // In a URL's path, or loose in its query; parameters are handled elsewhere.
-            let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#') || cx.ends.contains(b);
-            let end = text[from..to].iter().position(is_end);
-            to = end.map_or(to, |n| from + n);
+        let in_url = !cx.colons;
+        let rest = &text[pair.at + 1..];
+        if in_url && pair.by == b':' && !pair.quoted && !begins_quoted(rest) {
+            continue;
         }
+        let is_key = pair.name.eq_ignore_ascii_case(b"key") && pair.by == b':';
+        if is_key && pair.at < beside {
+            continue;
+        }
+        let mut within = text;
+        if in_url && pair.by == b'=' {
+            // In a URL's path, or loose in its query; parameters are handled elsewhere.
+            let from = pair.start(text).0;
+            if part < from {
+                let is_end = |b: &u8| matches!(b, b'/' | b'?' | b'#') || cx.ends.contains(b);
+                let len = text[from..].iter().position(is_end);
+                part = len.map_or(text.len(), |len| from + len);
+            }
+            within = &text[..part];
+        }
+        let (from, to) = pair.value(within);
         // A `key` next to a `value` is itself a name.
-        let is_name = pair.name.eq_ignore_ascii_case(b"key")
-            && pair.by == b':'
-            && memchr::memmem::find(&text[to..text.len().min(to + 64)], b"value").is_some();
+        let near = &text[to..text.len().min(to + 64)];
+        let is_name = is_key && memchr::memmem::find(near, b"value").is_some();
+        if is_name {
+            beside = to;
+        }
         if to > from && !is_name {
             cuts.push((from, to));
             done = to;
@@ -153,26 +169,44 @@ fn name_before(text: &[u8]) -> (&[u8], bool) {
 }
 
 impl Pair<'_> {
-    /// Start and end of the value: within its quotes or brackets, otherwise up to a terminator. After a colon
-    /// that may be the end of the line, because header values contain spaces; in JSON it is the end of a
-    /// number.
-    pub(super) fn value(&self, text: &[u8]) -> (usize, usize) {
-        let mut at = self.at + 1;
-        let arrow = self.by == b'=' && text.get(at) == Some(&b'>');
-        at += usize::from(arrow);
-        let form = self.by == b'=' && !arrow;
-        let like_json = self.quoted || arrow;
-        let from = self.value_start(text, at, form);
+    /// Start of the value, within its quotes, and these.
+    fn start(&self, text: &[u8]) -> (usize, Option<&'static [u8]>) {
+        let at = self.at + 1;
+        let at = at + usize::from(self.has_arrow(text));
+        let from = self.value_start(text, at, self.is_form(text));
         let rest = &text[from..];
         // Python's b'…' and u'…'.
         let prefix = match rest {
             [b'b' | b'B' | b'r' | b'u' | b'U', b'"' | b'\'', ..] => 1,
             _ => 0,
         };
-        if let Some(quote) = QUOTES.iter().find(|q| rest[prefix..].starts_with(q)) {
-            let inside = from + prefix + quote.len();
-            return (inside, end_of_quoted(text, inside, quote));
+        match QUOTES.iter().find(|q| rest[prefix..].starts_with(q)) {
+            Some(quote) => (from + prefix + quote.len(), Some(quote)),
+            None => (from, None),
         }
+    }
+
+    /// Whether it is `name => value`.
+    fn has_arrow(&self, text: &[u8]) -> bool {
+        self.by == b'=' && text.get(self.at + 1) == Some(&b'>')
+    }
+
+    /// Whether it is `name=value`, as in forms.
+    fn is_form(&self, text: &[u8]) -> bool {
+        self.by == b'=' && !self.has_arrow(text)
+    }
+
+    /// Start and end of the value: within its quotes or brackets, otherwise up to a terminator. After a colon
+    /// that may be the end of the line, because header values contain spaces; in JSON it is the end of a
+    /// number.
+    pub(super) fn value(&self, text: &[u8]) -> (usize, usize) {
+        let form = self.is_form(text);
+        let like_json = self.quoted || self.has_arrow(text);
+        let (from, quote) = self.start(text);
+        if let Some(quote) = quote {
+            return (from, end_of_quoted(text, from, quote));
+        }
+        let rest = &text[from..];
         if matches!(rest.first(), Some(b'[' | b'{')) {
             return (from, end_of_group(text, from));
         }
@@ -234,6 +268,7 @@ fn blanks_and_lines(text: &[u8]) -> usize {
 /// Whether a line is a single word, possibly quoted, and not another name: if a value is left out, the next
 /// name follows.
 fn is_lone_word(line: &[u8]) -> bool {
+    let line = &line[..line.len().min(LONGEST_WORD)];
     let end = line.iter().position(|b| matches!(b, b'\r' | b'\n'));
     let line = line[..end.unwrap_or(line.len())].trim_ascii();
     let first = line.first().copied().unwrap_or(b'<');

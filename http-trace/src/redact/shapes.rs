@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
+use memchr::memmem;
 
 use super::context::Context;
 
@@ -114,13 +115,13 @@ pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>)
             }
             Tail::Key => {
                 let head = &text[at..text.len().min(at + 40)];
-                let Some(begin) = memchr::memmem::find(head, b"PRIVATE") else {
+                let Some(begin) = memmem::find(head, b"PRIVATE") else {
                     continue;
                 };
                 let begin = at + begin;
-                let begin = memchr::memmem::find(&text[begin..], b"-----")
+                let begin = memmem::find(&text[begin..], b"-----")
                     .map_or(text.len(), |dashes| begin + dashes + 5);
-                let end = memchr::memmem::find(&text[begin..], b"-----END");
+                let end = memmem::find(&text[begin..], b"-----END");
                 done = end.map_or(text.len(), |end| begin + end);
                 if done > begin {
                     cuts.push((begin, done));
@@ -176,19 +177,23 @@ fn is_token(byte: &u8) -> bool {
 /// Adds the ranges of JWTs (RFC 7519 §3) and JWE (RFC 7516 §3.1): base64 of an object up to a dot, followed
 /// by claims. In a truncated text, a token at its end may be incomplete.
 fn jwts(text: &[u8], mut from: usize, cx: &Context, cuts: &mut Vec<(usize, usize)>) {
-    let mut run_end = 0;
+    // Where the token ends that was looked at last: another beginning before it has the same end.
+    let mut end = 0;
     while let Some(start) = jwt_begin(text, from) {
-        if start >= run_end {
-            // Some encoders add padding, or use the alphabet with `+`.
+        if start >= end {
+            // Some encoders add padding, or use the alphabet with `+`. `=` pads the end of a part; anywhere else it
+            // does not belong to the token.
             let is = |b: &u8| is_token(b) || matches!(b, b'.' | b'=' | b'+');
-            run_end = start + run(&text[start..], is);
+            end = start;
+            while text.get(end).is_some_and(is) {
+                end += 1;
+                let pads = matches!(text.get(end), None | Some(b'=' | b'.'));
+                if text[end - 1] == b'=' && !pads {
+                    break;
+                }
+            }
         }
-        // `=` pads the end of a part; anywhere else it does not belong to the token.
-        let token = &text[start..run_end];
-        let end = token
-            .windows(2)
-            .position(|two| two[0] == b'=' && !matches!(two[1], b'=' | b'.'));
-        let token = &token[..end.map_or(token.len(), |at| at + 1)];
+        let token = &text[start..end];
         let mut parts = token.split(|b| *b == b'.');
         let header = parts.next().map_or(0, <[u8]>::len);
         let (claims, signature) = (parts.next(), parts.next());
@@ -237,7 +242,7 @@ fn is_json(header: &[u8]) -> bool {
     let whole = &bare[..bare.len() - bare.len() % 4];
     engine
         .decode(whole)
-        .is_ok_and(|text| memchr::memmem::find(&text, b"\"alg\"").is_some())
+        .is_ok_and(|text| memmem::find(&text, b"\"alg\"").is_some())
 }
 
 /// Adds the ranges of path segments that look like tokens after a segment that names a hook, whose prefix
@@ -350,23 +355,34 @@ pub(super) fn is_key(user: &[u8]) -> bool {
     !cuts.is_empty() || user.len() >= 20 && digits >= 2 && looks_random(user)
 }
 
+/// Length of the longest name of an authentication scheme that [`scheme`] knows.
+const LONGEST_SCHEME: usize = 13;
+
 /// Adds the range of what follows an authentication scheme as the whole value of a parameter: `x=Bearer+abc123`.
 /// Words that somebody looks for have no digit.
 pub(super) fn parameter_credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
+    let mut end = 0;
     for equals in memchr::memchr_iter(b'=', text) {
-        let value = &text[equals + 1..];
-        let value = &value[..run(value, |b| !matches!(b, b'&' | b';' | b'#'))];
-        let Some(blank) = memchr::memchr2(b' ', b'+', value) else {
+        let start = equals + 1;
+        if start > end {
+            end = start + run(&text[start..], |b| !matches!(b, b'&' | b';' | b'#'));
+        }
+        let value = &text[start..end];
+        let near = &value[..value.len().min(LONGEST_SCHEME + 1)];
+        let Some(blank) = memchr::memchr2(b' ', b'+', near) else {
             continue;
         };
+        if scheme(&value[..blank]).is_none_or(|scheme| scheme.len() != blank) {
+            continue;
+        }
         let word = &value[blank + 1..];
         // Behind a `+` for the blank, another one is a blank too.
         let plus = value[blank] == b' ';
         let is =
             |b: &u8| is_token(b) || matches!(b, b'.' | b'~' | b'/' | b'=') || plus && *b == b'+';
-        let is_one = word.len() >= 8 && word.iter().all(is) && word.iter().any(u8::is_ascii_digit);
-        if is_one && scheme(&value[..blank]).is_some_and(|scheme| scheme.len() == blank) {
-            cuts.push((equals + 1 + blank + 1, equals + 1 + value.len()));
+        let bare = run(word, is);
+        if word.len() >= 8 && bare == word.len() && word.iter().any(u8::is_ascii_digit) {
+            cuts.push((start + blank + 1, end));
         }
     }
 }
@@ -375,6 +391,8 @@ pub(super) fn parameter_credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>)
 /// Challenges are not secrets.
 pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
     let mut done = 0;
+    // Ends of lines without the answers of Digest, and of Hawk and MAC.
+    let mut unsigned = [0; 2];
     for blank in memchr::memchr_iter(b' ', text) {
         let Some(scheme) = scheme(&text[..blank]).filter(|_| blank >= done) else {
             continue;
@@ -390,15 +408,17 @@ pub(super) fn credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
         let has_digit = word.iter().any(u8::is_ascii_digit);
         let is_alone = blank == scheme.len() && len == rest.len();
         let to = match scheme {
-            "digest" => {
+            "digest" | "hawk" | "mac" => {
+                let (of, answer): (_, &[u8]) = match scheme {
+                    "digest" => (&mut unsigned[0], b"response="),
+                    _ => (&mut unsigned[1], b"mac="),
+                };
                 let line = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-                let answers = memchr::memmem::find(&rest[..line], b"response=").is_some();
-                answers.then_some(line)
-            }
-            "hawk" | "mac" => {
-                let line = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-                let answers = memchr::memmem::find(&rest[..line], b"mac=").is_some();
-                answers.then_some(line)
+                let is_signed = from >= *of && memmem::find(&rest[..line], answer).is_some();
+                if !is_signed {
+                    *of = from + line;
+                }
+                is_signed.then_some(line)
             }
             _ if named => None,
             "basic" => is_basic(word).then_some(len),

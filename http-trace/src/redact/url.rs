@@ -148,45 +148,52 @@ pub(super) fn userinfos(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)
 /// Adds the ranges of user and password before the `@` of data sources that are not URLs: of Go
 /// (`user:password@tcp(host)/db`), of Oracle (`user/password@host:1521/service`), and `user:password@host:port`.
 pub(super) fn data_sources(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
-    for at in memchr::memchr_iter(b'@', text) {
-        let outside = |b: &u8| {
-            b.is_ascii_whitespace()
-                || matches!(b, b'"' | b'\'' | b'`' | b'<' | b'>' | b'=' | b'&' | b'?')
-        };
-        let from = text[..at].iter().rposition(outside).map_or(0, |n| n + 1);
-        let (word, after) = (&text[from..at], &text[at + 1..]);
-        let name = after
-            .iter()
-            .position(|b| !is_name(b))
-            .unwrap_or(after.len());
-        let rest = &after[name..];
-        let is_port = || {
-            let digits = rest.iter().skip(1).take_while(|b| b.is_ascii_digit());
-            let len = digits.count();
-            rest.first() == Some(&b':')
-                && (1..=5).contains(&len)
-                && !rest.get(len + 1).is_some_and(u8::is_ascii_alphanumeric)
-        };
-        let slash = memchr::memchr(b'/', word).filter(|n| *n > 0 && n + 1 < word.len());
-        let colon = memchr::memchr(b':', word).filter(|n| *n > 0 && !word.ends_with(b":"));
-        let begin = if let Some(slash) = slash {
-            let user = word[..slash].iter().rposition(|b| *b == b':');
-            let user = user.map_or(0, |n| n + 1);
-            let is_user = user < slash && word[user..slash].iter().all(is_name);
-            let is_one = !word[slash + 1..].contains(&b'/');
-            let goes_to = after.starts_with(b"//") || after.starts_with(b"(") || is_port();
-            let is_jdbc = word.starts_with(b"jdbc:oracle:");
-            (is_user && is_one && (goes_to || is_jdbc)).then_some(user)
-        } else if colon.is_some() {
-            let goes_to = rest.starts_with(b"(") || after.starts_with(b"/");
-            let is_address = cx.colons && is_port() && !word.starts_with(b"sip");
-            (goes_to || is_address).then_some(0)
-        } else {
-            None
-        };
-        if let Some(begin) = begin {
-            cuts.push((from + begin, at));
+    let outside = |b: &u8| {
+        b.is_ascii_whitespace()
+            || matches!(b, b'"' | b'\'' | b'`' | b'<' | b'>' | b'=' | b'&' | b'?')
+    };
+    let mut from = 0;
+    for word in text.split(outside) {
+        // Found once for all `@` of the word, of which there may be many.
+        let mut slashes = memchr::memchr_iter(b'/', word);
+        let (slash, second) = (slashes.next(), slashes.next());
+        let colon = memchr::memchr(b':', word).filter(|n| *n > 0);
+        let user = slash.map_or(0, |slash| {
+            let before = word[..slash].iter().rposition(|b| *b == b':');
+            before.map_or(0, |n| n + 1)
+        });
+        let is_user = slash.is_some_and(|n| user < n && word[user..n].iter().all(is_name));
+        let is_jdbc = word.starts_with(b"jdbc:oracle:");
+        for at in memchr::memchr_iter(b'@', word) {
+            let after = &text[from + at + 1..];
+            let is_port = || {
+                let name = after.iter().position(|b| !is_name(b));
+                let rest = &after[name.unwrap_or(after.len())..];
+                let digits = rest.iter().skip(1).take_while(|b| b.is_ascii_digit());
+                let len = digits.take(6).count();
+                rest.first() == Some(&b':')
+                    && (1..=5).contains(&len)
+                    && !rest.get(len + 1).is_some_and(u8::is_ascii_alphanumeric)
+            };
+            let begin = if slash.is_some_and(|n| n > 0 && n + 1 < at) {
+                let is_one = second.is_none_or(|second| second > at);
+                let goes_to = || after.starts_with(b"//") || after.starts_with(b"(") || is_port();
+                (is_user && is_one && (is_jdbc || goes_to())).then_some(user)
+            } else if colon.is_some_and(|n| n < at) && word[at - 1] != b':' {
+                let goes_to = || {
+                    let name = after.iter().position(|b| !is_name(b));
+                    after.get(name.unwrap_or(after.len())) == Some(&b'(') || after.starts_with(b"/")
+                };
+                let is_address = || cx.colons && is_port() && !word.starts_with(b"sip");
+                (goes_to() || is_address()).then_some(0)
+            } else {
+                None
+            };
+            if let Some(begin) = begin {
+                cuts.push((from + begin, from + at));
+            }
         }
+        from += word.len() + 1;
     }
 }
 
