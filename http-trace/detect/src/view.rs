@@ -242,9 +242,8 @@ impl<'a> View<'a> {
             Field::Host => text(self.target().host),
             Field::Extension => text(derived::extension(self.target().path?)),
             Field::Version => {
-                let minor = request
-                    .map(|r| r.minor_version)
-                    .or(response.map(|r| r.minor_version))?;
+                let of_either = event.minor_version()?;
+                let minor = request.map_or(of_either, |head| head.minor_version);
                 Some(Value::Text(if minor == 0 { b"1.0" } else { b"1.1" }))
             }
             Field::UserAgent => text(self.request_line(Known::USER_AGENT)),

@@ -73,6 +73,8 @@ crate::named_enum! {
     pub enum Missing {
         /// The request: sent before tracing began, lost, or on another path.
         Request = "request",
+        /// The version of HTTP/1.x, in an event from a record or log with another one or none.
+        Version = "version",
         /// Header fields of the request, in an event from a record or log that does not hold all of them.
         RequestHeaders = "request_headers",
         /// Part of the response's head; in an event from a record or log, header fields that it does not hold.
@@ -383,6 +385,15 @@ impl HttpEvent {
             let [src, dst] = [outer.src, outer.dst].map(|ip| IpAddr::from(ip).to_canonical());
             if from_client { [src, dst] } else { [dst, src] }
         })
+    }
+
+    /// The digit after `HTTP/1.` of the status line, or of the request line if there is no response; `None` if the
+    /// record does not hold it.
+    pub fn minor_version(&self) -> Option<u8> {
+        let head = self.response.as_ref().or(self.informational.last());
+        let request = self.request.as_ref().map(|request| request.minor_version);
+        let minor = head.map(|head| head.minor_version).or(request);
+        minor.filter(|_| !self.missing.contains(&Missing::Version))
     }
 
     /// `1xx` to `5xx` or `other`: class of the final status, or of the last 1xx head if there is none yet.

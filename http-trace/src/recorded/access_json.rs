@@ -1,6 +1,8 @@
 //! Access logs in JSON, an object per line: nginx's `log_format … escape=json` and similar, with the names of
 //! variables or other common keys; Traefik; Caddy, whose request is a nested object.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
 
 use super::combined::{clf_time, request_line};
@@ -80,11 +82,16 @@ pub(super) fn is_one(object: &Value) -> bool {
 pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let record = Record { object, repaired };
     let wrong = |what: &str| format!("missing {what} in an access log record");
-    let ip = record.text(ADDRESS).as_deref().and_then(address);
+    let from = record.text(ADDRESS).unwrap_or_default();
+    let socket = from.parse::<SocketAddr>().ok();
+    let ip = socket.map(|socket| socket.ip().to_canonical());
     let port = record.number(&["remote_port", "client_port"]);
+    let port = port.and_then(|port| u16::try_from(port).ok());
     let client = Endpoint {
-        ip: ip.ok_or_else(|| wrong("client address (remote_addr)"))?,
-        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+        ip: ip
+            .or_else(|| address(&from))
+            .ok_or_else(|| wrong("client address (remote_addr)"))?,
+        port: port.or(socket.map(|socket| socket.port())).unwrap_or(0),
     };
     let when = record.text(TIME);
     let when = when.as_deref().and_then(|text| {
@@ -94,7 +101,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     });
     let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
     let code = record.number(STATUS).and_then(status);
-    let code = code.ok_or_else(|| wrong("status"))?;
+    let code = code.ok_or_else(|| wrong("status from 100 to 999"))?;
 
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
     let line = record.get(&["request", "request_line"]);
@@ -107,7 +114,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         "RequestProtocol",
     ]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
-    let version = version.unwrap_or("1.1");
+    let version = version.unwrap_or_default();
     let (method, target) = match line {
         Some((method, target, _)) => (Some(method.to_vec()), Some(target.to_vec())),
         None => {
@@ -193,7 +200,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     ]);
     let fields = [("content-type", content_type.as_deref())];
     event.response = Some(response(code, b"", version, &fields));
-    event.missing = missing(&event, false, false);
+    event.missing = missing(&event, version, false, false);
     event.response_start_ns = Some(time_ns);
     event.body_bytes =
         record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);

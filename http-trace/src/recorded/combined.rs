@@ -1,7 +1,8 @@
 //! Access logs in combined or common format, as written by Apache and nginx:
-//! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"`.
+//! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT" ["X-FORWARDED-FOR"]`,
+//! where the last is that of nginx's example of a `log_format`.
 
-use super::parts::{Line, address, missing, request, response, status};
+use super::parts::{Line, address, is_forwarded, missing, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
@@ -39,11 +40,13 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     };
     let code = number(words.next())
         .and_then(status)
-        .ok_or_else(|| wrong("missing status"))?;
+        .ok_or_else(|| wrong("missing status from 100 to 999"))?;
     let bytes = number(words.next());
     let rest = words.next().unwrap_or_default();
     let (referer, rest) = quoted(rest).unwrap_or_default();
-    let (agent, _) = quoted(rest).unwrap_or_default();
+    let (agent, rest) = quoted(rest).unwrap_or_default();
+    let forwarded = quoted(rest).map(|(value, _)| value);
+    let forwarded = forwarded.filter(|value| is_forwarded(value));
 
     let client = Endpoint { ip, port: 0 };
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
@@ -52,7 +55,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     // The log never contains the password; a user name shows that credentials were sent.
     let authorization = (user != b"-" && !user.is_empty()).then(|| basic(&unescaped(user)));
     let request_line = request_line(&first);
-    let version = request_line.map_or("1.1", |(.., version)| version);
+    let version = request_line.map_or("", |(.., version)| version);
     if let Some((method, target, version)) = request_line {
         let fields = [
             (
@@ -62,11 +65,12 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
             ("referer", referer.as_deref()),
             ("user-agent", agent.as_deref()),
             ("authorization", authorization.as_deref()),
+            ("x-forwarded-for", forwarded.as_deref()),
         ];
         event.request = Some(request(method, target, version, &fields));
     }
     event.response = Some(response(code, b"", version, &[]));
-    event.missing = missing(&event, false, false);
+    event.missing = missing(&event, version, false, false);
     event.response_start_ns = Some(time_ns);
     event.body_bytes = bytes;
     Ok(Line::Event(Box::new(event)))
@@ -83,13 +87,21 @@ fn is_address(word: &[u8]) -> bool {
     std::str::from_utf8(word).is_ok_and(|word| address(word).is_some())
 }
 
-/// Splits `METHOD TARGET HTTP/1.1`; targets may contain spaces.
+/// Splits `METHOD TARGET HTTP/1.1`, or `METHOD TARGET` with an empty version, as servers answer it, too (HTTP/0.9). Targets
+/// may contain spaces.
 pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
     let last = line.iter().rposition(|b| *b == b' ')?;
-    let version = std::str::from_utf8(&line[last + 1..]).ok()?;
-    let (method, target) = split(&line[..last]);
-    let is_one = version.starts_with("HTTP/") && line[..last].contains(&b' ');
-    is_one.then_some((method, target, version))
+    let version = std::str::from_utf8(&line[last + 1..]).ok();
+    if let Some(version) = version.filter(|version| version.starts_with("HTTP/"))
+        && line[..last].contains(&b' ')
+    {
+        let (method, target) = split(&line[..last]);
+        return Some((method, target, version));
+    }
+    let (method, target) = split(line);
+    let is_method = !method.is_empty() && method.iter().all(u8::is_ascii_uppercase);
+    let is_one = is_method && target.starts_with(b"/");
+    is_one.then_some((method, target, ""))
 }
 
 /// Parses `USER [TIME] rest`. The client chooses the user name, which may contain spaces and brackets: its

@@ -27,7 +27,7 @@ pub(super) fn request(
         method: Bytes::copy_from_slice(method),
         target: Bytes::copy_from_slice(target),
         minor_version: minor_version(version),
-        version: None,
+        version: (!is_http1(version)).then(|| Bytes::copy_from_slice(version.as_bytes())),
         headers: headers(fields),
         wire_len: 0,
     }
@@ -56,9 +56,24 @@ fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
     lines.collect()
 }
 
-/// What a record lacks: the request, or header fields, unless all of the request's or of the response's are known.
-pub(super) fn missing(event: &HttpEvent, request: bool, response: bool) -> Vec<Missing> {
+/// Whether a version is that of HTTP/1.x, with or without the name of the protocol.
+pub(super) fn is_http1(version: &str) -> bool {
+    version
+        .strip_prefix("HTTP/")
+        .unwrap_or(version)
+        .starts_with("1.")
+}
+
+/// What a record lacks: the request, a version of HTTP/1.x, or header fields, unless all of the request's or of the
+/// response's are known.
+pub(super) fn missing(
+    event: &HttpEvent,
+    version: &str,
+    request: bool,
+    response: bool,
+) -> Vec<Missing> {
     let parts = [
+        (Missing::Version, !is_http1(version)),
         (Missing::Request, event.request.is_none()),
         (Missing::RequestHeaders, event.request.is_some() && !request),
         (Missing::Headers, event.response.is_some() && !response),
@@ -76,6 +91,12 @@ pub(super) fn status(code: u64) -> Option<u16> {
 
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// Whether a text is a list of addresses, as proxies write one for the clients before them.
+pub(super) fn is_forwarded(text: &[u8]) -> bool {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    text.split(',').all(|part| address(part.trim()).is_some())
 }
 
 /// Converts seconds with up to nine decimals to Unix ns.

@@ -43,7 +43,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         Some(unescaped(text).into_owned())
     };
     let version = text("protocol").and_then(|v| String::from_utf8(v).ok());
-    let version = version.unwrap_or_else(|| "1.1".into());
+    let version = version.unwrap_or_default();
     if let Some(id) = record.get("tx_id").and_then(Value::as_u64) {
         event.ordinal = id.saturating_add(1).min(u32::MAX.into()) as u32;
     }
@@ -90,6 +90,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     let whole = |dump: &str, what| http.get(dump).is_some() && !told(what);
     event.missing = missing(
         &event,
+        &version,
         whole("request_headers", Missing::RequestHeaders),
         whole("response_headers", Missing::Headers),
     );

@@ -225,6 +225,59 @@ fn access_logs() {
     );
 }
 
+/// Servers answer a request line without a version, so that a scanner which leaves it out must not be overlooked.
+#[test]
+fn a_version_is_what_was_logged_or_absent() {
+    for (line, target, version, sent) in [
+        ("GET /a HTTP/1.1", Some("/a"), Some(1), None),
+        ("GET /a b HTTP/1.0", Some("/a b"), Some(0), None),
+        ("GET /a HTTP/2.0", Some("/a"), None, Some("HTTP/2.0")),
+        ("GET /a", Some("/a"), None, Some("")),
+        ("GET /a b", Some("/a b"), None, Some("")),
+        ("-", None, None, None),
+        ("hello", None, None, None),
+        (" /a", None, None, None),
+    ] {
+        let log = format!("10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"{line}\" 404 1");
+        let json = format!(
+            r#"{{"remote_addr":"10.0.0.1:5","msec":"1000000000.5","status":404,"request":"{line}"}}"#
+        );
+        for text in [log, json] {
+            let event = one(text.as_bytes());
+            assert_eq!(event.minor_version(), version, "{text}");
+            assert_eq!(event.client.ip.to_string(), "10.0.0.1");
+            let request = event.request.as_ref();
+            let seen = request.map(|head| &head.target[..]);
+            assert_eq!(seen, target.map(str::as_bytes), "{text}");
+            let seen = request.and_then(|head| head.version.as_deref());
+            assert_eq!(seen, sent.map(str::as_bytes), "{text}");
+        }
+    }
+}
+
+/// The last field of nginx's example of a format.
+#[test]
+fn a_proxy_that_names_its_clients_at_the_end_of_the_line_is_understood() {
+    for (end, forwarded) in [
+        (r#" "198.51.100.7""#, Some("198.51.100.7")),
+        (
+            r#" "198.51.100.7, 2001:db8::1""#,
+            Some("198.51.100.7, 2001:db8::1"),
+        ),
+        (r#" "-""#, None),
+        (r#" "0.004""#, None),
+        (r#" 0.004"#, None),
+        ("", None),
+    ] {
+        let line = format!(
+            r#"10.0.0.5 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 404 1 "-" "curl/8"{end}"#
+        );
+        let request = one(line.as_bytes()).request.expect("a request");
+        let seen = request.headers.first("x-forwarded-for");
+        assert_eq!(seen, forwarded.map(str::as_bytes), "{end}");
+    }
+}
+
 /// Default formats of other servers.
 #[test]
 fn json_of_traefik_and_caddy_is_read() {

@@ -76,6 +76,10 @@ impl Columns {
             return Ok(Line::Other);
         }
         let values: Vec<&[u8]> = line.split(|b| *b == self.separator).collect();
+        let (got, want) = (values.len(), self.fields.len());
+        if got != want {
+            return Err(format!("{got} columns of {want} in a Zeek http.log record"));
+        }
         event(&|name| {
             let at = self.fields.iter().position(|field| field == name)?;
             let value = values.get(at).filter(|v| **v != self.unset)?;
@@ -125,7 +129,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     let server = end("id.resp_h", "id.resp_p")?;
     let mut event: HttpEvent = HttpEvent::new(time_ns, client, server);
     event.ordinal = number("trans_depth").map_or(1, |n| n.min(u32::MAX.into()) as u32);
-    let version = text("version").unwrap_or_else(|| "1.1".into());
+    let version = text("version").unwrap_or_default();
     if let Some(method) = field("method") {
         let (host, referrer, agent) = (field("host"), field("referrer"), field("user_agent"));
         let fields = [
@@ -151,7 +155,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     let kind = kinds.and_then(|kinds| kinds.split(|b| *b == b',').next().map(<[u8]>::to_vec));
     event.response = head("status_code", "status_msg", kind);
     event.body_bytes = number("response_body_len").filter(|_| event.response.is_some());
-    event.missing = missing(&event, false, false);
+    event.missing = missing(&event, &version, false, false);
     Ok(match event.response.is_none() && event.request.is_none() {
         true => Line::Other,
         false => Line::Event(Box::new(event)),

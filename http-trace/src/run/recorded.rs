@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exit::{Ended, Reading, say};
@@ -16,12 +16,13 @@ use crate::config::Config;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
 use crate::summary::counted;
+use http_trace_model::event::HttpEvent;
 use http_trace_model::shown::grouped;
 
 /// Number of unreadable lines that are reported individually; further ones are only counted.
 const NAMED_LINES: u64 = 10;
 
-/// Reads `paths` in order; `-` or an empty list is standard input.
+/// Reads `paths`; `-` or an empty list is standard input.
 ///
 /// # Errors
 /// The exit status, if it cannot start; the cause has been printed.
@@ -62,11 +63,66 @@ fn lock(read_so_far: &Mutex<Read>) -> MutexGuard<'_, Read> {
     read_so_far.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Reads files together, in time order, so that neither the order of their names nor two servers with a log each hide
+/// what a client did; one after the other where reading may block.
 fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mutex<Read>) {
+    let one_by_one = paths.iter().any(|path| pipe::may_block(path));
+    let mut files: Vec<Input> = Vec::new();
     for path in paths {
-        let name = path.display();
+        files.extend(Input::open(path, shared));
+        let is_last = paths.last() == Some(path);
+        if (one_by_one || is_last) && !drain(&mut files, shared, stop, read_so_far) {
+            return;
+        }
+    }
+}
+
+/// Takes all events of these files, the earliest first; returns false if no more are wanted.
+fn drain(
+    files: &mut Vec<Input>,
+    shared: &Mutex<Shared>,
+    stop: &Stop,
+    read_so_far: &Mutex<Read>,
+) -> bool {
+    for file in &mut *files {
+        file.advance(read_so_far);
+    }
+    let time_of = |file: &Input| file.next.as_ref().map_or(u64::MAX, |event| event.time_ns);
+    while let Some(file) = files.iter_mut().min_by_key(|file| time_of(file))
+        && let Some(event) = file.next.take()
+    {
+        let time_ns = event.time_ns;
+        let mut shared = pipe::lock(shared);
+        let Some(session) = shared.session.as_mut() else {
+            return false;
+        };
+        session.upkeep();
+        lock(read_so_far).events += 1;
+        let next = session.engine.event(event);
+        shared.came(time_ns);
+        drop(shared);
+        if next == Next::Stop || stop.is_requested() {
+            return false;
+        }
+        file.advance(read_so_far);
+    }
+    files.clear();
+    true
+}
+
+/// A file, and its next event.
+struct Input {
+    name: String,
+    events: Recorded<Box<dyn BufRead>>,
+    next: Option<Box<HttpEvent>>,
+}
+
+impl Input {
+    /// `None`, with the problem recorded, if it cannot be read.
+    fn open(path: &Path, shared: &Mutex<Shared>) -> Option<Input> {
+        let name = path.display().to_string();
         let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
-            Box::new(io::stdin().lock())
+            Box::new(BufReader::new(io::stdin()))
         } else {
             let opened = match path.is_dir() {
                 true => Err(io::Error::other("it is a folder: name the files in it")),
@@ -76,45 +132,41 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mu
                 Ok(file) => Box::new(BufReader::with_capacity(1 << 16, file)),
                 Err(error) => {
                     problem(shared, format!("{name}: {error}"));
-                    continue;
+                    return None;
                 }
             }
         };
         if let Some(what) = no_lines(&mut *input) {
-            problem(shared, format!("{} {what}", shown(&name.to_string())));
-            continue;
+            problem(shared, format!("{} {what}", shown(&name)));
+            return None;
         }
-        let before = lock(read_so_far).clone();
-        let mut events = Recorded::new(input);
-        while let Some(event) = events.next() {
-            let mut shared = pipe::lock(shared);
-            let time_ns = event.as_ref().ok().map(|event| event.time_ns);
-            let Some(session) = shared.session.as_mut() else {
-                return;
-            };
-            session.upkeep();
+        Some(Input {
+            name,
+            events: Recorded::new(input),
+            next: None,
+        })
+    }
+
+    /// Reads up to the next event; reports lines before it that cannot be read.
+    fn advance(&mut self, read_so_far: &Mutex<Read>) {
+        self.next = loop {
+            let before = (self.events.lines(), self.events.others());
+            let next = self.events.next();
             let mut read_so_far = lock(read_so_far);
-            read_so_far.count(&before, &events);
-            let next = match event {
-                Ok(event) => session.engine.event(Box::new(event)),
-                Err(error) => {
+            read_so_far.lines += self.events.lines() - before.0;
+            read_so_far.others += self.events.others() - before.1;
+            match next {
+                None => break None,
+                Some(Ok(event)) => break Some(Box::new(event)),
+                Some(Err(error)) => {
                     read_so_far.bad += 1;
                     read_so_far.not_understood += u64::from(matches!(error, Error::Line { .. }));
                     if read_so_far.bad <= NAMED_LINES || matches!(error, Error::Input { .. }) {
-                        say(&format!("{name}: {error}"));
+                        say(&format!("{}: {error}", self.name));
                     }
-                    Next::Go
                 }
-            };
-            if let Some(time_ns) = time_ns {
-                shared.came(time_ns);
             }
-            if next == Next::Stop || stop.is_requested() {
-                return;
-            }
-        }
-        // Counts the lines after the last event too.
-        lock(read_so_far).count(&before, &events);
+        };
     }
 }
 
@@ -148,7 +200,7 @@ fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
 }
 
 /// Counts of lines by kind.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Read {
     lines: u64,
     events: u64,
@@ -159,13 +211,6 @@ struct Read {
 }
 
 impl Read {
-    /// Adds the counts of the current file to those of the files before it.
-    fn count(&mut self, before: &Read, events: &Recorded<impl BufRead>) {
-        self.lines = before.lines + events.lines();
-        self.events = before.events + events.events();
-        self.others = before.others + events.others();
-    }
-
     /// Formats `12 lines read: 9 events, 2 of other records, 1 malformed`.
     fn line(&self) -> String {
         let mut line = format!(

@@ -110,9 +110,9 @@ const HTTP: &[Field<HttpEvent>] = &[
     text("http.http_refer").get(|v| of_request(v.record, Known::REFERER)),
     text("http.http_method").get(|v| Some(Value::Text(&v.record.request.as_ref()?.method))),
     text("http.protocol").get(|v| {
-        let (request, response) = (v.record.request.as_ref(), v.record.response.as_ref());
-        let minor = request.map(|head| head.minor_version);
-        let minor = minor.or(response.map(|head| head.minor_version))?;
+        let of_either = v.record.minor_version()?;
+        let request = v.record.request.as_ref();
+        let minor = request.map_or(of_either, |head| head.minor_version);
         Some(Value::Made(format!("HTTP/1.{minor}").into_bytes()))
     }),
     number("http.status").get(|v| Some(Value::Number(v.record.response.as_ref()?.status.into()))),

@@ -159,9 +159,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     text("uri").get(|v| Some(Value::Text(&v.record.request.as_ref()?.target))),
     text("referrer").get(|v| of_request(v.record, Known::REFERER)),
     text("version").get(|v| {
-        let (request, response) = (v.record.request.as_ref(), v.record.response.as_ref());
-        let minor = response.map(|head| head.minor_version);
-        let minor = minor.or(request.map(|head| head.minor_version))?;
+        let minor = v.record.minor_version()?;
         Some(Value::Made(format!("1.{minor}").into_bytes()))
     }),
     text("user_agent").get(|v| of_request(v.record, Known::USER_AGENT)),

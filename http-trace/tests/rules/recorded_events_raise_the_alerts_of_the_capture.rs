@@ -104,6 +104,33 @@ fn the_350th_error_of_a_recording_raises_the_spike() {
     }
 }
 
+/// A shell names `access.log` before `access.log.1`, and two servers have a log each.
+#[test]
+fn files_are_read_together_in_the_order_of_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = access_log();
+    let lines: Vec<&str> = log.lines().collect();
+    let (older, newer) = lines.split_at(lines.len() / 2);
+    let each_second = |from: usize| lines.iter().skip(from).step_by(2).copied().collect();
+    for (first, last) in [
+        (newer.to_vec(), older.to_vec()),
+        (each_second(1), each_second(0)),
+    ] {
+        let names = [("access.log", first), ("access.log.1", last)].map(|(name, lines)| {
+            let path = folder.path().join(name);
+            fs::write(&path, lines.join("\n")).unwrap();
+            path.to_str().unwrap().to_owned()
+        });
+        let ran = run(&["detect", &names[0], &names[1], "-o", "json"]);
+        assert_eq!((ran.status, spikes(&ran.out)), (0, 1), "{}", ran.err);
+        assert!(
+            ran.err.contains("350 lines read: 350 events"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
 #[test]
 fn standard_input_is_read_and_events_are_written_on_request() {
     let folder = tempfile::tempdir().unwrap();

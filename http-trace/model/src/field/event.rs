@@ -205,10 +205,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     field("http.version", VERSIONS, "status line; request line, where there is no response", "")
         .rules(&["cs-version", "version", "http.version"])
         .get(|v| {
-            let head = v.response().or(v.record.informational.last());
-            let minor = head.map(|head| head.minor_version);
-            let minor = minor.or(v.request().map(|request| request.minor_version))?;
-            Some(Value::Dotted(1, minor.into()))
+            Some(Value::Dotted(1, v.record.minor_version()?.into()))
         })
         .read(|d, v| d.set_version(&v)),
     field("http.request", OBJECT, "", ""),
