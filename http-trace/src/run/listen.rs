@@ -60,7 +60,13 @@ impl Listener {
                  of the trace",
             ));
         }
-        let listener = TcpListener::bind(at)?;
+        let listener = TcpListener::bind(at).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied if at.port() < 1024 => io::Error::new(
+                error.kind(),
+                "ports below 1024 need a capability that http-trace does not keep: choose another",
+            ),
+            _ => error,
+        })?;
         let excluded = own.exclude(listener.local_addr()?)?;
         let (ask, questions) = sync_channel(MOST);
         let health = Arc::new(Health {

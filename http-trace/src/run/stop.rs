@@ -37,12 +37,12 @@ impl Stop {
     }
 
     /// Stops on SIGINT and SIGTERM; after [`Stop::watch`], a second signal ends the process at once. SIGHUP
-    /// requests a reload, or a stop if the terminal is gone.
+    /// requests a reload, or a stop if the terminal is gone; SIGUSR1 and SIGUSR2 do nothing.
     ///
     /// # Errors
     /// If a handler cannot be installed.
     pub fn on_signals(&mut self) -> std::io::Result<()> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
         let (signals, tell) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM] {
             let insists = self.insists.clone();
@@ -54,6 +54,10 @@ impl Stop {
             *place = Some(signals);
         }
         self.had_terminal = has_terminal();
+        // Other daemons open their logs anew at these; by default they would end this one without a word.
+        for signal in [SIGUSR1, SIGUSR2] {
+            signal_hook::flag::register(signal, Arc::default())?;
+        }
         signal_hook::flag::register(SIGHUP, self.hung_up.clone())?;
         Ok(())
     }

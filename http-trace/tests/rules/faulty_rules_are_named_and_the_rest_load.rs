@@ -141,6 +141,12 @@ correlation:
         "title: t\nname: good\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: s\n",
         "twice.yml:2:7: error: 'good' is already defined at ",
     ),
+    // A rule that counts is added after all others, and keeps its name all the same.
+    (
+        "taken.yml",
+        "title: t\nname: http-path-scan\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: s\n",
+        "taken.yml:2:7: error: 'http-path-scan' is already defined at built-in/scanning.yml:",
+    ),
     (
         "yaml.yml",
         "title: t\nlogsource: { category: proxy\ndetection:\n",

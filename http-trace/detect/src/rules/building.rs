@@ -11,6 +11,8 @@ pub(super) struct Building<'a> {
     pub diagnostics: Vec<Diagnostic>,
     /// The document of each rule.
     pub documents: Vec<Document<'a>>,
+    /// Built-in rules that are added later, whose ids are taken nevertheless.
+    pub reserved: Vec<Rule>,
     disabled: &'a dyn Fn(&str) -> bool,
 }
 
@@ -20,6 +22,7 @@ impl<'a> Building<'a> {
             rules: RuleSet::default(),
             diagnostics: Vec::new(),
             documents: Vec::new(),
+            reserved: Vec::new(),
             disabled,
         }
     }
@@ -62,7 +65,10 @@ impl<'a> Building<'a> {
 
     /// An error if another rule has the same id.
     pub fn taken(&self, rule: &Rule) -> Option<Finding> {
-        let first = &self.rules.rules[self.rules.find(&rule.id)?];
+        let added = self.rules.find(&rule.id).map(|at| &*self.rules.rules[at]);
+        let is_own = matches!(rule.origin, Origin::File(_));
+        let mut reserved = self.reserved.iter().filter(|_| is_own);
+        let first = added.or_else(|| reserved.find(|first| first.id == rule.id))?;
         let (id, origin) = (&first.id, &first.origin);
         let remedy = match origin {
             Origin::BuiltIn(_) => format!(

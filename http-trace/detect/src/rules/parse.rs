@@ -17,7 +17,7 @@ use super::wording::reworded;
 use super::{builtin, compile, correlation};
 use crate::field::Field;
 use crate::rule::expr::{Comparison, Expr};
-use crate::rule::{Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, RuleSet};
+use crate::rule::{Correlation, Detection, Group, Input, Kind, MOST_CORRELATIONS, Origin, RuleSet};
 
 /// Window of a detection without a correlation: its alert stays open for this long after the last match.
 const ALONE_WINDOW_NS: u64 = 300_000_000_000;
@@ -54,6 +54,15 @@ pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     for source in sources {
         documents.read(source, &mut building.diagnostics);
     }
+    let built_in = documents.correlations.iter().filter(|(document, _)| {
+        let is_one = matches!(document.origin, Origin::BuiltIn(_));
+        is_one
+            && sources
+                .iter()
+                .any(|source| matches!(source.origin, Origin::File(_)))
+    });
+    let reserved = built_in.map(|(document, rule)| Description::from(rule).read(*document).0);
+    building.reserved = reserved.filter(|rule| !building.disables(rule)).collect();
     for (document, rule) in &documents.detections {
         detection(*document, rule, &mut building);
     }
