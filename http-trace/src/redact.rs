@@ -417,6 +417,8 @@ fn cookies(text: &[u8], all: bool, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod variants;

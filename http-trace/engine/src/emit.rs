@@ -188,7 +188,8 @@ impl Emitter<'_> {
             missing.push(Missing::Request);
             stats.without_request += 1;
         }
-        if response.head_cut {
+        missing.extend(request_headers(exchange.request.as_deref()));
+        if response.head_cut || exchange.oddities.contains(&oddity::HEADERS_TRUNCATED) {
             missing.push(Missing::Headers);
         }
         if outcome == Outcome::Lost {
@@ -257,6 +258,7 @@ impl Emitter<'_> {
             event.missing.push(Missing::Request);
             stats.without_request += 1;
         }
+        event.missing.extend(request_headers(request));
         event.flags = sorted(exchange.oddities);
         // The final response, which the client asked for, is missing.
         event.missing.push(Missing::End);
@@ -290,6 +292,7 @@ impl Emitter<'_> {
         event.sockets = sockets(None, Some(&request.origin));
         event.no_response = Some(why);
         event.given_up_ns = Some(since_ns);
+        event.missing.extend(request_headers(Some(&request)));
         event.flags = sorted(exchange.oddities);
         event.request = Some(request.head);
         self.send(event);
@@ -419,6 +422,13 @@ fn identifying_bytes(head: &ResponseHead) -> &[u8] {
     head.headers
         .first_known(Known::DATE)
         .unwrap_or(&head.reason)
+}
+
+/// What is missing of a request whose head exceeded the limit: above all the fields at its end, which proxies add.
+fn request_headers(request: Option<&Request>) -> Option<Missing> {
+    request
+        .filter(|request| request.head_cut)
+        .map(|_| Missing::RequestHeaders)
 }
 
 /// An identity that is equal for equal wire bytes, wherever and whenever they were seen: from the tuple,

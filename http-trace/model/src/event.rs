@@ -75,9 +75,11 @@ crate::named_enum! {
         Request = "request",
         /// The version of HTTP/1.x, in an event from a record or log with another one or none.
         Version = "version",
-        /// Header fields of the request, in an event from a record or log that does not hold all of them.
+        /// Header fields of the request: beyond the limit of a head, or in an event from a record or log that does not
+        /// hold all of them.
         RequestHeaders = "request_headers",
-        /// Part of the response's head; in an event from a record or log, header fields that it does not hold.
+        /// Part of the response's head, also beyond the limit of one; in an event from a record or log, header fields that
+        /// it does not hold.
         Headers = "headers",
         /// Part of the body that framing needed.
         Body = "body",

@@ -86,7 +86,8 @@ impl Trusted {
         let Some(request) = &event.request else {
             return;
         };
-        let mut named: Option<Forwarded> = None;
+        // `Some(None)`: the field hides the client, whatever the others say.
+        let mut named: Option<Option<Forwarded>> = None;
         let mut conflict = false;
         for field in [Field::XForwardedFor, Field::Forwarded, Field::XRealIp] {
             let Some(client) = field.client(&request.headers, self) else {
@@ -94,10 +95,10 @@ impl Trusted {
             };
             match named {
                 None => named = Some(client),
-                Some(first) => conflict |= first.ip != client.ip,
+                Some(first) => conflict |= first.map(|f| f.ip) != client.map(|c| c.ip),
             }
         }
-        if let Some(named) = named {
+        if let Some(Some(named)) = named {
             event.forwarded = Some(named);
         }
         if conflict && let Err(at) = event.flags.binary_search(&CONFLICT) {
@@ -118,8 +119,9 @@ enum Field {
 }
 
 impl Field {
-    /// The right-most untrusted address; if all are trusted, the left-most one.
-    fn client(self, headers: &Headers, trusted: &Trusted) -> Option<Forwarded> {
+    /// The right-most untrusted address; if all are trusted, the left-most one. `None` if the field is not there or
+    /// empty, `Some(None)` if its right end hides the client.
+    fn client(self, headers: &Headers, trusted: &Trusted) -> Option<Option<Forwarded>> {
         let name = match self {
             Field::XForwardedFor => "x-forwarded-for",
             Field::Forwarded => "forwarded",
@@ -141,7 +143,7 @@ impl Field {
                 }
                 hops += 1;
                 if hops > MOST_HOPS {
-                    return client;
+                    return Some(client);
                 }
                 let hop = match self {
                     Field::Forwarded => element(entry),
@@ -149,15 +151,15 @@ impl Field {
                 };
                 // The client behind a hidden hop is unknown; the hop to its right is the nearest known one.
                 let Hop::Address(address) = hop else {
-                    return client;
+                    return Some(client);
                 };
                 client = Some(address);
                 if !trusted.contains(address.ip) {
-                    return client;
+                    return Some(client);
                 }
             }
         }
-        client
+        client.map(Some)
     }
 }
 
@@ -361,6 +363,15 @@ mod tests {
         let named = Some("203.0.113.9".to_owned());
         assert_eq!(client("127.0.0.1", &[forged, list]), (named.clone(), true));
         assert_eq!(client("127.0.0.1", &[real, list]), (named, false));
+    }
+
+    /// Regression: the client chose its address with the next field.
+    #[test]
+    fn a_field_that_hides_the_client_is_not_outdone_by_another() {
+        let fields = [("X-Forwarded-For", "1.2.3.4, x"), ("X-Real-IP", "6.6.6.6")];
+        assert_eq!(client("10.0.0.1", &fields), (None, true));
+        let fields = [("X-Forwarded-For", ""), ("X-Real-IP", "6.6.6.6")];
+        assert_eq!(client("10.0.0.1", &fields), (Some("6.6.6.6".into()), false));
     }
 
     #[test]

@@ -317,17 +317,16 @@ impl Http1 {
         self.weigh_request(cx, d, ack, first.time_ns);
         let half = &self.halves[d];
         let server_next = self.halves[1 - d].next;
-        let ordinal = self.exchanges.push(
-            Pending {
-                ack,
-                malformed: odd & decode::MALFORMED_REQUEST != 0
-                    || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
-                differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
-                reported: half.reported,
-                ..Pending::new(head, method, half.head_start, half.next, first)
-            },
-            server_next,
-        );
+        let mut pending = Pending {
+            ack,
+            malformed: odd & decode::MALFORMED_REQUEST != 0
+                || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
+            differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
+            reported: half.reported,
+            ..Pending::new(head, method, half.head_start, half.next, first)
+        };
+        pending.request.head_cut = half.head_len > raw.len() as u64;
+        let ordinal = self.exchanges.push(pending, server_next);
         self.halves[d].ordinal = ordinal;
         Message::Request
     }

@@ -55,6 +55,7 @@ impl Pending {
                 start_ns: origin.time_ns,
                 end_ns: None,
                 body_bytes: 0,
+                head_cut: false,
                 origin,
             }),
             kind,

@@ -16,8 +16,9 @@ use super::pending::{BEFORE_ALL, Pending, head_cost};
 use crate::origin::Origin;
 use crate::protocol::exchange::{Exchange, Outcome, Response};
 
-/// Limit of requests that wait for a response on one connection; beyond it the order is lost.
-const MAX_WAITING: usize = 1024;
+/// Limit of requests that wait for a response on one connection; beyond it the order is lost. Their memory counts as that
+/// of the connection.
+const MAX_WAITING: usize = 1 << 14;
 
 /// A request and its responses, once the first response head has begun.
 #[derive(Debug)]

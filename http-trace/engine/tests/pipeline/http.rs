@@ -375,7 +375,7 @@ fn a_head_longer_than_what_is_kept_is_flagged_and_followed() {
         "80 KB",
         &talk,
         &[
-            "GET /1 -> 200 OK 3 Length flags headers_truncated",
+            "GET /1 -> 200 OK 3 Length missing [Headers] flags headers_truncated",
             "GET /2 -> 200 OK 1 Length",
         ],
     );
@@ -513,4 +513,60 @@ fn times_and_sizes() {
     assert_eq!(event.response_bytes, Some(head + 8 + 5));
     assert_eq!((event.client.port, event.server.port), (40_000, 80));
     assert_eq!((event.connection, event.ordinal, event.sequence), (1, 1, 0));
+}
+
+/// Regression: beyond 1,024 requests at once the order was lost, and with it every request of the connection; where they
+/// were of HEAD, responses were taken for bodies.
+#[test]
+fn thousands_of_requests_at_once_are_paired() {
+    let asked: String = (0..3000)
+        .map(|n| match n % 3 {
+            0 => format!("HEAD /{n} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            _ => get(&format!("/{n}")),
+        })
+        .collect();
+    let answers: String = (0..3000)
+        .map(|n| match n % 3 {
+            0 => "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n".to_owned(),
+            _ => ok("a"),
+        })
+        .collect();
+    let mut bench = Bench::new(PipelineConfig::default());
+    let mut talk = Talk::open();
+    let in_pieces = |text: &str| {
+        let pieces = text.as_bytes().chunks(1400).map(String::from_utf8_lossy);
+        pieces.map(String::from).collect::<Vec<_>>()
+    };
+    for piece in in_pieces(&asked) {
+        talk = talk.c(&piece);
+    }
+    for piece in in_pieces(&answers) {
+        talk = talk.s(&piece);
+    }
+    bench.push_all(&talk.c(&get("/last")).s(&ok("b")).segs);
+    assert_eq!(bench.lines.len(), 3001);
+    for (n, line) in bench.lines[..3000].iter().enumerate() {
+        let method = ["HEAD", "GET", "GET"][n % 3];
+        assert!(
+            line.starts_with(&format!("{method} /{n} -> 200 ")),
+            "{line}"
+        );
+    }
+}
+
+/// Regression: the fields at the end of a request's head, which name the client, were missing without a word.
+#[test]
+fn a_request_whose_head_is_too_long_says_so() {
+    let field = |n| format!("X-{n}: {}\r\n", "v".repeat(8000));
+    let fields: String = (0..9).map(field).collect();
+    let asked = format!("GET /1 HTTP/1.1\r\nHost: a\r\n{fields}X-Forwarded-For: 10.0.0.9\r\n\r\n");
+    let mut talk = Talk::open();
+    for piece in asked.as_bytes().chunks(1400) {
+        talk = talk.c(&String::from_utf8_lossy(piece));
+    }
+    check(
+        "a long request",
+        &talk.s(&ok("a")),
+        &["GET /1 -> 200 OK 1 Length missing [RequestHeaders]"],
+    );
 }

@@ -112,7 +112,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         .always()
         .get(|v| Some(Value::Bool(v.record.complete)))
         .read(|d, v| d.event.complete = v != Value::Bool(false)),
-    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen, or that the record does not hold: `headers` and `request_headers` if it lacks header fields of the response or of the request.")
+    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen, or that the record does not hold: `headers` and `request_headers` if it lacks header fields of the response or of the request, also those beyond the first 64 KiB of a head.")
         .always()
         .rules(&["http_trace.missing"])
         .get(|v| {
