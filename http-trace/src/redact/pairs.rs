@@ -39,8 +39,11 @@ pub(super) fn secrets(
         (true, _) | (_, true) => Some(0),
         _ => memchr::memchr(b'?', text),
     };
-    // Up to where the values end that were found, the part of a URL, and what stands beside a `value`.
-    let (mut done, mut part, mut beside) = (0, 0, 0);
+    // End of the last value that was cut out.
+    let mut done = 0;
+    // Ends that many pairs share, so that each is searched for once: of the path segment or query of a URL, and of the
+    // text before a `value`, in which every `key` is a name.
+    let (mut part, mut beside) = (0, 0);
     for pair in pairs(text) {
         let counts = match pair.by {
             // Base64 padding does not follow a name.

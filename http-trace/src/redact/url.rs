@@ -166,9 +166,12 @@ pub(super) fn data_sources(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usi
         let is_jdbc = word.starts_with(b"jdbc:oracle:");
         for at in memchr::memchr_iter(b'@', word) {
             let after = &text[from + at + 1..];
-            let is_port = || {
+            let rest = || {
                 let name = after.iter().position(|b| !is_name(b));
-                let rest = &after[name.unwrap_or(after.len())..];
+                &after[name.unwrap_or(after.len())..]
+            };
+            let is_port = || {
+                let rest = rest();
                 let digits = rest.iter().skip(1).take_while(|b| b.is_ascii_digit());
                 let len = digits.take(6).count();
                 rest.first() == Some(&b':')
@@ -180,10 +183,7 @@ pub(super) fn data_sources(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usi
                 let goes_to = || after.starts_with(b"//") || after.starts_with(b"(") || is_port();
                 (is_user && is_one && (is_jdbc || goes_to())).then_some(user)
             } else if colon.is_some_and(|n| n < at) && word[at - 1] != b':' {
-                let goes_to = || {
-                    let name = after.iter().position(|b| !is_name(b));
-                    after.get(name.unwrap_or(after.len())) == Some(&b'(') || after.starts_with(b"/")
-                };
+                let goes_to = || rest().starts_with(b"(") || after.starts_with(b"/");
                 let is_address = || cx.colons && is_port() && !word.starts_with(b"sip");
                 (goes_to() || is_address()).then_some(0)
             } else {

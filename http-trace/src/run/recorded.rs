@@ -66,12 +66,13 @@ fn lock(read_so_far: &Mutex<Read>) -> MutexGuard<'_, Read> {
 /// Reads files together, in time order, so that neither the order of their names nor two servers with a log each hide
 /// what a client did; one after the other where reading may block.
 fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mutex<Read>) {
-    let one_by_one = paths.iter().any(|path| pipe::may_block(path));
-    let mut files: Vec<Input> = Vec::new();
-    for path in paths {
-        files.extend(Input::open(path, shared));
-        let is_last = paths.last() == Some(path);
-        if (one_by_one || is_last) && !drain(&mut files, shared, stop, read_so_far) {
+    let at_a_time = match paths.iter().any(|path| pipe::may_block(path)) {
+        true => 1,
+        false => paths.len(),
+    };
+    for together in paths.chunks(at_a_time.max(1)) {
+        let files = together.iter().filter_map(|path| Input::open(path, shared));
+        if !drain(files.collect(), shared, stop, read_so_far) {
             return;
         }
     }
@@ -79,13 +80,13 @@ fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mu
 
 /// Takes all events of these files, the earliest first; returns false if no more are wanted.
 fn drain(
-    files: &mut Vec<Input>,
+    mut files: Vec<Input>,
     shared: &Mutex<Shared>,
     stop: &Stop,
     read_so_far: &Mutex<Read>,
 ) -> bool {
-    for file in &mut *files {
-        file.advance(read_so_far);
+    for file in &mut files {
+        file.advance(stop, read_so_far);
     }
     let time_of = |file: &Input| file.next.as_ref().map_or(u64::MAX, |event| event.time_ns);
     while let Some(file) = files.iter_mut().min_by_key(|file| time_of(file))
@@ -104,10 +105,9 @@ fn drain(
         if next == Next::Stop || stop.is_requested() {
             return false;
         }
-        file.advance(read_so_far);
+        file.advance(stop, read_so_far);
     }
-    files.clear();
-    true
+    !stop.is_requested()
 }
 
 /// A file, and its next event.
@@ -122,7 +122,7 @@ impl Input {
     fn open(path: &Path, shared: &Mutex<Shared>) -> Option<Input> {
         let name = path.display().to_string();
         let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
-            Box::new(BufReader::new(io::stdin()))
+            Box::new(io::stdin().lock())
         } else {
             let opened = match path.is_dir() {
                 true => Err(io::Error::other("it is a folder: name the files in it")),
@@ -147,9 +147,12 @@ impl Input {
         })
     }
 
-    /// Reads up to the next event; reports lines before it that cannot be read.
-    fn advance(&mut self, read_so_far: &Mutex<Read>) {
+    /// Reads up to the next event, or until the run is to stop; reports lines before it that cannot be read.
+    fn advance(&mut self, stop: &Stop, read_so_far: &Mutex<Read>) {
         self.next = loop {
+            if stop.is_requested() {
+                break None;
+            }
             let before = (self.events.lines(), self.events.others());
             let next = self.events.next();
             let mut read_so_far = lock(read_so_far);

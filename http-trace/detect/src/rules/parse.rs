@@ -54,15 +54,13 @@ pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     for source in sources {
         documents.read(source, &mut building.diagnostics);
     }
-    let built_in = documents.correlations.iter().filter(|(document, _)| {
-        let is_one = matches!(document.origin, Origin::BuiltIn(_));
-        is_one
-            && sources
-                .iter()
-                .any(|source| matches!(source.origin, Origin::File(_)))
-    });
-    let reserved = built_in.map(|(document, rule)| Description::from(rule).read(*document).0);
-    building.reserved = reserved.filter(|rule| !building.disables(rule)).collect();
+    let is_built_in = |origin: &Origin| matches!(origin, Origin::BuiltIn(_));
+    if !sources.iter().all(|source| is_built_in(&source.origin)) {
+        let correlations = documents.correlations.iter();
+        let built_in = correlations.filter(|(document, _)| is_built_in(document.origin));
+        let rules = built_in.map(|(document, rule)| Description::from(rule).read(*document).0);
+        building.reserved = rules.filter(|rule| !building.disables(rule)).collect();
+    }
     for (document, rule) in &documents.detections {
         detection(*document, rule, &mut building);
     }
