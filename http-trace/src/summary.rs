@@ -263,14 +263,14 @@ impl Written {
             let (gaps, bytes) = (counted(seen.gaps, "gap"), counted(seen.gap_bytes, "byte"));
             let _ = write!(line, "; {bytes} of connections were not seen ({gaps})");
         }
-        if seen.is_cut && !seen.is_empty {
+        if seen.is_cut {
             line.push_str("; not all of the input was read");
         }
         let unreadable = unreadable(seen.unreadable);
         line.push_str("; ");
         line.push_str(match &unreadable {
             Some(unreadable) => unreadable,
-            None if seen.is_empty && seen.is_cut => "none of the input was readable",
+            None if seen.is_empty && seen.is_cut => "none of it gave an event",
             None if seen.is_empty => "there was nothing to read",
             None if seen.is_cut => "the rest was readable",
             None => "everything was readable",
@@ -477,7 +477,7 @@ mod tests {
                     is_empty: true,
                     ..whole
                 },
-                "nothing was lost; none of the input was readable",
+                "nothing was lost; not all of the input was read; none of it gave an event",
             ),
         ] {
             assert_eq!(written.verdict(&seen), expected);

@@ -4,7 +4,8 @@
 //!
 //! [`BLIND`] lists what a hook cannot see or tell; there are no other exceptions.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 pub use http_trace::probe::loader::Framing;
@@ -17,7 +18,6 @@ use crate::client::{Raw, curl, wrk};
 use crate::netns::Pair;
 use crate::nginx::{LARGE, Nginx, Python};
 use crate::play::Stage;
-use crate::scene::End;
 use crate::{needs, node, others, scenes, visits};
 
 /// Makes the summary list the counters.
@@ -346,28 +346,35 @@ pub fn python_s_http_server(lane: Lane) {
 pub fn a_stream_that_stays_open_is_told(lane: Lane) {
     needs!();
     let bed = lane.bed(1500, &[]);
-    let stage = Stage::new(&bed.pair.client, &bed.pair.server, lane.v4()).expect("a stage");
-    let scene = scenes::named("server_sent_events");
-    assert_eq!(scene.truth[0].end, End::Open);
-    let report = std::thread::scope(|scope| {
-        // The scene keeps the connection open for two and a half seconds.
-        let player = scope.spawn(|| stage.play(&scene));
-        let report = bed
-            .agent
-            .wait_for(1, Duration::from_millis(2450))
-            .expect("a report");
-        player.join().expect("no panic").expect("played");
-        report
-    });
-    assert_eq!(report.responses.len(), 1, "while it was open");
+    let bind = || TcpListener::bind(lane.v4());
+    let listener = bed.pair.server.enter(bind).expect("enter").expect("bind");
+    let connect = || TcpStream::connect(lane.v4());
+    let mut client = bed
+        .pair
+        .client
+        .enter(connect)
+        .expect("enter")
+        .expect("a stream");
+    let (mut server, _) = listener.accept().expect("accept");
+    client
+        .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("send");
+    let asked = server.read(&mut [0; 1024]).expect("a request");
+    assert_ne!(asked, 0);
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+    server.write_all(head).expect("send");
+    let report = bed
+        .agent
+        .wait_for(1, Duration::from_secs(20))
+        .expect("a report");
+    assert_eq!(report.responses.len(), 1, "while it is open");
     assert!(!report.responses[0].complete);
     assert_eq!(report.responses[0].missing, ["end"]);
+    server.write_all(b"data: 2\n\n").expect("send");
+    drop((client, server));
     let outcome = bed.stop().expect("an outcome");
-    assert_eq!(
-        outcome.report.responses.len(),
-        1,
-        "once, not again at its end"
-    );
+    let events = outcome.report.responses.len();
+    assert_eq!(events, 1, "once, not again at its end");
 }
 
 /// One request on each of many connections, sixteen at a time.
@@ -383,7 +390,7 @@ pub fn ten_thousand_connections(lane: Lane) {
                 for _ in 0..16 {
                     scope.spawn(|| {
                         for _ in 0..625 {
-                            let stream = std::net::TcpStream::connect(server).expect("connect");
+                            let stream = TcpStream::connect(server).expect("connect");
                             let mut raw = Raw::over(stream).expect("a client");
                             raw.send(request).expect("send");
                             assert_eq!(raw.receive().expect("an answer").status, 200);

@@ -391,7 +391,7 @@ fn server_sent_events() -> Scene {
         .ask("GET", "/events")
         .server("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         .server("data: 1\n\n")
-        .step(Step::Pause(Duration::from_millis(2500)))
+        .step(Step::Pause(Duration::from_secs(4)))
         .server("data: 2\n\n")
         .expect({
             let mut open = get("/events").header("Content-Type", "text/event-stream");
