@@ -22,7 +22,7 @@ use crate::{
         plain_ends_request_line, verified_after_syn, verified_classify, verified_fill_header,
         verified_find_lf, verified_frame_step, verified_is_own, verified_learn_syn,
         verified_match_suffix, verified_note_close, verified_prepare_record,
-        verified_remember_close, verified_take_body, verified_write_record,
+        verified_remember_close, verified_take_body,
     },
 };
 
@@ -160,11 +160,10 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
 
     #[inline(always)]
     fn emit(&mut self, block: &mut Block) {
-        (block.header.socket_cookie, block.header.cgroup_id) = self.packet.socket();
         if FRAMES {
-            verified_write_record(block);
+            self.packet.emit(block);
         } else {
-            write_record::<false>(block);
+            emit::<false>(block, self.packet.socket());
         }
     }
 
@@ -314,12 +313,13 @@ impl<P: Packet, const FRAMES: bool> Env for Kernel<P, FRAMES> {
     }
 }
 
-/// Numbers a record and writes it to the ring buffer.
+/// Numbers a record and writes it to the ring buffer. `socket` is the packet's: see [`Packet::socket`].
 #[inline(always)]
-pub fn write_record<const ATOMIC: bool>(block: &mut Block) {
+pub fn emit<const ATOMIC: bool>(block: &mut Block, socket: (u64, u64)) {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let header = &mut block.header;
+    (header.socket_cookie, header.cgroup_id) = socket;
     header.cpu = cpu as u16;
     if let Some(state) = this_cpu() {
         // SAFETY: a per-CPU map value. Atomic because a softirq that interrupts here would otherwise

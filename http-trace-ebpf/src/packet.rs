@@ -11,7 +11,10 @@ use aya_ebpf::{
     },
 };
 use bytemuck::AnyBitPattern;
-use http_trace_common::walk::{self, PacketBytes, VLAN_NUMBER};
+use http_trace_common::{
+    filter::Block,
+    walk::{self, PacketBytes, VLAN_NUMBER},
+};
 
 use crate::{
     insn::{mask, opaque},
@@ -21,7 +24,7 @@ use crate::{
         inside_skb, inside_sock, inside_xdp, plain_begin_skb, plain_begin_sock, plain_finish_skb,
         plain_finish_sock, plain_fragment_skb, plain_fragment_sock, plain_step_skb,
         plain_step_sock, tags_skb, tags_sock, tags_xdp, verified_begin_skb, verified_begin_socket,
-        verified_begin_xdp,
+        verified_begin_xdp, verified_emit_skb, verified_emit_socket, verified_emit_xdp,
     },
 };
 
@@ -62,6 +65,8 @@ pub trait Packet: PacketBytes + Copy {
     fn gso_segments(&self) -> u32;
     /// Cookie and cgroup id of the socket; 0 if not known here.
     fn socket(&self) -> (u64, u64);
+    /// Writes a record of this packet to the ring buffer.
+    fn emit(&self, block: &mut Block);
     /// Calls [`http_trace_common::filter::sum::is_disproved`] for the slot with this index.
     fn is_disproved(&self, index: u32) -> bool;
     /// Calls [`http_trace_common::filter::begin`] for the slot with this index.
@@ -156,6 +161,10 @@ impl Packet for Skb {
     #[inline(always)]
     fn is_disproved(&self, index: u32) -> bool {
         disproved_skb(self.0, index) != 0
+    }
+    #[inline(always)]
+    fn emit(&self, block: &mut Block) {
+        verified_emit_skb(self.0, block);
     }
     #[inline(always)]
     fn begin(&self, index: u32) -> bool {
@@ -327,6 +336,10 @@ impl Packet for SocketSkb {
         disproved_sock(self.0, index) != 0
     }
     #[inline(always)]
+    fn emit(&self, block: &mut Block) {
+        verified_emit_socket(self.0, block);
+    }
+    #[inline(always)]
     fn begin(&self, index: u32) -> bool {
         verified_begin_socket(self.0, index) != 0
     }
@@ -392,6 +405,10 @@ impl Packet for Xdp {
     #[inline(always)]
     fn is_disproved(&self, index: u32) -> bool {
         disproved_xdp(self.0, index) != 0
+    }
+    #[inline(always)]
+    fn emit(&self, block: &mut Block) {
+        verified_emit_xdp(block);
     }
     #[inline(always)]
     fn begin(&self, index: u32) -> bool {

@@ -19,7 +19,7 @@ use http_trace_common::{
 };
 
 use crate::{
-    env::{Kernel, our_claim, write_record},
+    env::{Kernel, emit, our_claim},
     insn::compare_exchange,
     maps::{SCRATCH, config, count, is_own},
     packet::{ByHelper, Packet, Skb, SocketSkb, Xdp, inside},
@@ -190,17 +190,6 @@ pub extern "C" fn verified_skip_inside(flow: *mut Flow, seq: u32, len: u32, at: 
     }
 }
 
-/// Writes a record to the ring buffer.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn verified_write_record(block: *mut Block) -> u32 {
-    // SAFETY: as above.
-    if let Some(block) = unsafe { block.as_mut() } {
-        write_record::<true>(block);
-    }
-    0
-}
-
 // Functions that look up a key in a map take the index of their slot: before Linux 6.2 the verifier
 // accepts no map key from behind a pointer argument.
 
@@ -253,6 +242,40 @@ disproved!(
     /// Whether a SYN, FIN or RST has a wrong checksum, at XDP.
     disproved_xdp, Xdp, xdp_md
 );
+
+macro_rules! emit {
+    ($(#[$doc:meta])* $name:ident, $packet:ident, $context:ty) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(context: *mut $context, block: *mut Block) -> u32 {
+            // SAFETY: as above.
+            if let Some(block) = unsafe { block.as_mut() } {
+                emit::<true>(block, $packet(context).socket());
+            }
+            0
+        }
+    };
+}
+
+emit!(
+    /// Writes a record to the ring buffer, at TC and cgroup_skb.
+    verified_emit_skb, Skb, __sk_buff
+);
+emit!(
+    /// Writes a record to the ring buffer, at a socket filter.
+    verified_emit_socket, SocketSkb, __sk_buff
+);
+/// Writes a record to the ring buffer, at XDP, where no socket is known: a context that is not used is not passed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_emit_xdp(block: *mut Block) -> u32 {
+    // SAFETY: as above.
+    if let Some(block) = unsafe { block.as_mut() } {
+        emit::<true>(block, (0, 0));
+    }
+    0
+}
 
 begin!(
     /// Examines a segment, at TC and cgroup_skb.

@@ -248,8 +248,8 @@ pub fn handed_back_late<'a>(
     (bench.finish(), filter)
 }
 
-/// An event without what may differ between a run with the filter and one without: times, counts of copies,
-/// the interface, and the bytes so far of an unfinished body (the filter reports them at its end).
+/// An event without what may differ between a run with the filter and one without: times ([`same_times`]), counts of
+/// copies, the interface, and the bytes so far of an unfinished body (the filter reports them at its end).
 pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
     let heads = event.informational.iter().chain(&event.response);
     let heads: Vec<_> = heads
@@ -272,13 +272,37 @@ pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
     let bytes = event
         .body_end
         .map(|end| (end, event.body_bytes, event.response_bytes));
-    let asked = event.request_end_ns.map(|_| event.request_body_bytes);
+    let is_answered =
+        event.body_end.is_some() && event.complete || event.body_end == Some(BodyEnd::Cut);
+    let is_asked = event.request_end_ns.is_some() || is_answered;
+    let asked = is_asked.then_some(event.request_body_bytes);
     (
         (event.client, event.server, event.connection, event.ordinal),
         (event.request.clone(), asked, event.no_response),
         (heads, bytes, event.complete),
         (event.missing.clone(), flags),
     )
+}
+
+/// Checks that the events of both have the same times.
+pub fn same_times(a: &Judged, b: &Judged) -> Result<(), String> {
+    for (a, b) in a.events.iter().zip(&b.events) {
+        let [a, b] = [a, b].map(|event| {
+            [
+                Some(event.time_ns),
+                event.request_start_ns,
+                event.request_end_ns,
+                event.response_start_ns,
+                event.head_end_ns,
+                event.response_end_ns,
+                event.given_up_ns,
+            ]
+        });
+        if a != b {
+            return Err(format!("times\n  all bytes: {a:?}\n   filtered: {b:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// The events with a response.

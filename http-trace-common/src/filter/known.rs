@@ -7,7 +7,7 @@ use super::{
     frame::wanted,
     resync::take_back,
     segment::first_bytes,
-    ship::{emit_passed, emit_start, ship_all},
+    ship::{emit_passed, ship_all},
     state::{Continue, Scratch, held, mode, other_side, side, side_flag, unreported},
 };
 use crate::{
@@ -73,12 +73,10 @@ pub(super) fn known_flow<E: Env>(
             }
             side(s).next = seq;
         } else {
-            if own.flags & side_flag::AT_START != 0 {
-                // The first bytes of the stream are late or lost: the host must know where it
-                // begins.
-                emit_start(s, env);
-            } else if E::FRAMES && own.reported != own.next {
-                // What was skipped up to the gap was body nevertheless.
+            // If the first bytes of the stream are late or lost, the host must know where it begins; and what was
+            // skipped up to the gap was body nevertheless.
+            let at_start = own.flags & side_flag::AT_START != 0;
+            if at_start || E::FRAMES && own.reported != own.next {
                 emit_passed(s, env);
             }
             let own = side(s);

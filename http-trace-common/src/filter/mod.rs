@@ -54,7 +54,7 @@ use crate::{
     walk::{Segment, tcp_flag},
 };
 use segment::{followed, prepare};
-use ship::{emit_position, ship_end, ship_raw, ship_start};
+use ship::{emit_position, report_other, ship_end, ship_raw, ship_start};
 use state::side;
 
 /// Number of steps that ship a segment of 128 KiB as it is: its blocks, one block that is cut because
@@ -94,7 +94,12 @@ pub fn begin<E: Env>(
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
             s.held = held::FLOW;
-            known::known_flow(s, env, config, segment, context)
+            let goes_on = known::known_flow(s, env, config, segment, context);
+            let closes = control & (tcp_flag::FIN | tcp_flag::RST) != 0;
+            if E::FRAMES && (goes_on || closes || s.unreported == unreported::END) {
+                report_other(s, env);
+            }
+            goes_on
         }
         Claim::Refused => {
             env.count(Counter::ClaimRefused, 1);

@@ -5,7 +5,7 @@
 use super::{
     env::Env,
     segment::clear_flow,
-    state::{NEAR_START, Scratch, both, mode, side, side_flag, unreported},
+    state::{NEAR_START, Scratch, both, held, mode, other_side, side, side_flag, unreported},
 };
 use crate::{
     counter::Counter,
@@ -202,25 +202,33 @@ const fn closing(s: &Scratch) -> u16 {
     fin | rst
 }
 
-/// Ships a record without bytes that says where the stream of the direction begins.
-#[inline(always)]
-pub(super) fn emit_start<E: Env>(s: &mut Scratch, env: &mut E) {
-    s.cursor = 0;
-    let first = side(s).next;
-    // The acknowledgement of this segment is not that of the first bytes.
-    let flags = s.record_flags;
-    s.record_flags &= !u32::from(flag::ACK);
-    ship(s, env, first, first, first, 0);
-    s.record_flags = flags;
-}
-
-/// Ships a record without bytes that says that everything up to `next` has passed.
+/// Ships a record without bytes that says that everything up to `next` has passed, or that the stream begins there.
 #[inline(always)]
 pub(super) fn emit_passed<E: Env>(s: &mut Scratch, env: &mut E) {
     s.cursor = 0;
+    let (flags, unreported) = (s.record_flags, s.unreported);
+    // The acknowledgement of this segment is not that of the bytes before.
+    s.record_flags &= !u32::from(flag::ACK | flag::SYN);
     let own = side(s);
     let (reported, next) = (own.reported, own.next);
     ship(s, env, next, reported, next, 0);
+    (s.record_flags, s.unreported) = (flags, unreported);
+}
+
+/// Says how far the other direction has come, if it is inside a body: this segment may answer, end or reset what
+/// passes there, and no record of its own may follow.
+#[inline(always)]
+pub(super) fn report_other<E: Env>(s: &mut Scratch, env: &mut E) {
+    let is_held = s.held == held::FLOW;
+    let other = other_side(s);
+    if !is_held || other.reported == other.next {
+        return;
+    }
+    s.direction ^= 1;
+    s.record_flags ^= u32::from(flag::EGRESS);
+    emit_passed(s, env);
+    s.record_flags ^= u32::from(flag::EGRESS);
+    s.direction ^= 1;
 }
 
 /// Ships a record without bytes that says that everything up to `next` has passed, and how the

@@ -214,11 +214,17 @@ impl Emitter<'_> {
         if complete {
             event.response_end_ns = Some(response.last_ns);
         }
-        // Before the first byte of a body, it is unknown whether there will be one.
         let continues = matches!(outcome, Outcome::StillOpen | Outcome::Open);
-        let unknown = response.head_cut || continues && response.body_bytes == 0;
+        // A filter says what it has skipped at the end, not on the way.
+        let is_skipped = continues && response.origin.framed_by_filter();
+        // Before the first byte of a body, it is unknown whether there will be one.
+        let unknown = response.head_cut || is_skipped || continues && response.body_bytes == 0;
         event.body_bytes = (!unknown).then_some(response.body_bytes);
-        event.response_bytes = Some(head_len + response.framing_bytes + response.body_bytes);
+        let bytes = head_len + response.framing_bytes + response.body_bytes;
+        event.response_bytes = (!is_skipped).then_some(bytes);
+        if is_skipped && event.request_end_ns.is_none() {
+            event.request_body_bytes = None;
+        }
         event.body_end = end;
         event.complete = complete;
         event.missing = missing;

@@ -262,7 +262,7 @@ impl Protocol for Http1 {
             return;
         }
         let in_head = self.halves[d].message == Message::Head;
-        self.close_half(cx, d, End::Closed);
+        self.close_half(cx, d, End::Closed, witness.since_ns);
         if !cx.link.is_client(d) {
             if cx.link.known[1 - d] {
                 self.settle_claim(cx, false);
@@ -293,7 +293,7 @@ impl Protocol for Http1 {
         self.owe_answers(client);
         for d in [client, 1 - client] {
             if !ended[d] || self.is_in_request_head(d) {
-                self.close_half(cx, d, end);
+                self.close_half(cx, d, end, witness.since_ns);
             }
         }
         self.settle_claim(cx, stopped);

@@ -116,7 +116,7 @@ pub mod oddity {
     pub const OVERLAP_DIFFERS: &str = "overlap_differs";
     /// Request and response probably belong together, but this is not proven.
     pub const REQUEST_ASSUMED: &str = "request_assumed";
-    /// The request is incomplete.
+    /// The request was incomplete when its response ended, or the wait for one.
     pub const REQUEST_UNFINISHED: &str = "request_unfinished";
     /// Whitespace between a field name and its colon (RFC 9112 §5.1).
     pub const SPACE_BEFORE_COLON: &str = "space_before_colon";
@@ -207,9 +207,9 @@ pub struct HttpEvent {
     pub response: Option<ResponseHead>,
     /// 1xx heads before the final one, in order.
     pub informational: Vec<ResponseHead>,
-    /// Response body bytes so far, excluding chunk framing.
+    /// Response body bytes so far, excluding chunk framing; `None` in a body that goes on and that a filter skips.
     pub body_bytes: Option<u64>,
-    /// All bytes of the final response so far: head, framing and body.
+    /// All bytes of the final response so far: head, framing and body; `None` with `body_bytes`.
     pub response_bytes: Option<u64>,
     /// How the body ended, once it has.
     pub body_end: Option<BodyEnd>,

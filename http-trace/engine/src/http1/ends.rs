@@ -10,8 +10,8 @@ use crate::protocol::exchange::Outcome;
 use crate::protocol::{Cx, End};
 
 impl Http1 {
-    /// The direction has ended.
-    pub(super) fn close_half(&mut self, cx: &mut Cx<'_>, d: usize, end: End) {
+    /// The direction has ended, at `end_ns` unless nothing ended it.
+    pub(super) fn close_half(&mut self, cx: &mut Cx<'_>, d: usize, end: End, end_ns: u64) {
         let half = &mut self.halves[d];
         let phase = half.framer.phase();
         let undecided = half.undecided.len() as u64;
@@ -38,6 +38,10 @@ impl Http1 {
                 };
                 if let Some(response) = self.exchanges.response_mut() {
                     response.body_bytes += undecided;
+                    if matches!(outcome, Outcome::Ended(BodyEnd::Close | BodyEnd::Cut)) {
+                        // The receiver learns only now that nothing follows.
+                        response.last_ns = response.last_ns.max(end_ns);
+                    }
                 }
                 self.yield_current(cx, outcome);
                 self.clear(d);

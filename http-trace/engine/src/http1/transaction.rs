@@ -82,6 +82,10 @@ impl Transaction {
         }
         if let Some(pending) = &self.pending {
             pending.add_oddities(&mut self.oddities);
+            let unfinished = oddity::REQUEST_UNFINISHED;
+            if pending.is_unfinished() && !self.oddities.contains(&unfinished) {
+                self.oddities.push(unfinished);
+            }
         }
         let names = flag::NAMES.iter();
         let names = names.filter(|(bit, _)| self.flags & bit != 0);

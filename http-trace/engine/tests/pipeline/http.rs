@@ -292,7 +292,10 @@ fn a_response_may_come_before_its_request_has_ended() {
     check(
         "early",
         &talk,
-        &["POST /1 -> 413 L 0 Length", "GET /2 -> 200 OK 1 Length"],
+        &[
+            "POST /1 -> 413 L 0 Length flags request_unfinished",
+            "GET /2 -> 200 OK 1 Length",
+        ],
     );
 }
 
@@ -314,7 +317,7 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
             .c(&get("/2"))
             .s(&ok(""));
         let expected = [
-            "POST /1 -> 401 U 2 Length",
+            "POST /1 -> 401 U 2 Length flags request_unfinished",
             "POST /1 -> 401 U 2 Length",
             "POST /1 -> 200 OK 1 Length",
             "GET /2 -> 200 OK 0 Length",
@@ -329,16 +332,18 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
     let (begun, rest) = like.split_at(4);
     let answered = || Talk::open().c(&post).s(REFUSED);
     let unanswered = Talk::open().c(&post).c(&like).s(REFUSED);
-    for (name, talk) in [
-        ("words", answered().c(&words)),
-        ("begun", Talk::open().c(&post).c(begun).s(REFUSED).c(rest)),
-        ("unanswered", unanswered),
+    let unfinished = "POST /1 -> 401 U 2 Length flags request_unfinished";
+    for (name, talk, refused) in [
+        ("words", answered().c(&words), unfinished),
+        (
+            "begun",
+            Talk::open().c(&post).c(begun).s(REFUSED).c(rest),
+            unfinished,
+        ),
+        ("unanswered", unanswered, "POST /1 -> 401 U 2 Length"),
     ] {
-        check(
-            name,
-            &talk.c(&get("/2")).s(&ok("")),
-            &["POST /1 -> 401 U 2 Length", "GET /2 -> 200 OK 0 Length"],
-        );
+        let talk = talk.c(&get("/2")).s(&ok(""));
+        check(name, &talk, &[refused, "GET /2 -> 200 OK 0 Length"]);
     }
 }
 

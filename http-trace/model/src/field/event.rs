@@ -256,12 +256,12 @@ const HTTP: &[Field<HttpEvent>] = &[
             mime_type(value).map(Value::Lower)
         })
         .read(|d, v| d.add_line("content-type", v)),
-    field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire, so far.")
+    field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire, so far; absent with `http.response.body.bytes`.")
         .rules(&["http.response.bytes"])
         .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))
         .read(|d, v| d.event.response_bytes = v.number()),
     field("http.response.body", OBJECT, "", ""),
-    field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing; those so far, if the event was written before the end, and absent if that was before the first.")
+    field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing; if the event was written before the end, those so far, and absent before the first or if the kernel skips them.")
         .always()
         .rules(&["response_body_len", "http.response.body.bytes"])
         .get(|v| v.response().and(v.record.body_bytes).map(Value::Number))
