@@ -125,9 +125,6 @@ impl Sink for Emitter<'_> {
         let Some(id) = self.id.filter(|_| !link.muted) else {
             return;
         };
-        if head.kind == HeadKind::Answer && !self.has_aliases() {
-            return;
-        }
         let sighting = Sighting {
             key: self.key,
             sender: direction(head.d),

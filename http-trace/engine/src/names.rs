@@ -29,9 +29,9 @@
 //!
 //! # Names of one direction
 //! If two translations meet a bridge that calls the IP hooks, responses pass it with only one of them
-//! undone: under a name that never carries a request. They are recognised as copies because the response
-//! heads of a connection with several names are noted, too. (An agent that sees only that bridge sees
-//! requests under one name and responses under another, and cannot join them.)
+//! undone: under a name that never carries a request. They are recognised as copies because the heads of answers
+//! are noted, too. (An agent that sees only that bridge sees requests under one name and responses under another, and
+//! cannot join them; nor if they pass it before they pass where it sees them whole.)
 //!
 //! # Which name is the server's
 //! A request passes the server's side last, and its response passes there first. Names are ordered by

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -20,7 +21,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with}
 
 use super::clock;
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, LoadError, load_program, load_programs};
+use super::loader::{Framing, LoadError, is_loaded, load_program, load_programs};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
@@ -172,8 +173,9 @@ impl Attached {
         Ok(())
     }
 
-    /// Attaches the hooks of an interface, unless already attached. `false` if the programs cannot read its
-    /// frames.
+    /// Attaches the hooks of an interface, unless already attached; to one that is down only if that takes no
+    /// verification. `false` if the programs cannot read its frames. Where XDP takes no program, TC ingress replaces
+    /// it: below a bridge with one, and on devices without Ethernet frames, which it cannot read.
     ///
     /// # Errors
     /// [`AttachError`]; nothing stays attached then.
@@ -196,19 +198,24 @@ impl Attached {
         let (ingress, egress) = (self.framing.program(ingress), self.framing.program(egress));
         // Load all before attaching any: verification takes as long as a thousand messages, of which the host
         // would see only one direction.
-        // XDP reads Ethernet frames only; on other devices TC ingress replaces it.
         let xdp = xdp && interface.link == LinkLayer::Ethernet;
         let mut needed = vec![egress];
         needed.extend(xdp.then_some(XDP_PROGRAM));
         needed.extend((tc || !xdp).then_some(ingress));
+        if !interface.up && !needed.iter().all(|name| is_loaded(ebpf, name)) {
+            return Ok(true);
+        }
         load_programs(ebpf, &needed)?;
         let now_ns = clock::boot_ns();
         let mut on = OnInterface::default();
         if xdp {
-            on.xdp = Some(attach_xdp(ebpf, index, interface)?);
+            on.xdp = attach_xdp(ebpf, index, interface)?;
+            if on.xdp.is_none() {
+                load_programs(ebpf, &[ingress])?;
+            }
         }
         let both = [(Side::Ingress, ingress), (Side::Egress, egress)];
-        for (side, name) in both.into_iter().skip(usize::from(xdp && !tc)) {
+        for (side, name) in both.into_iter().skip(usize::from(on.xdp.is_some() && !tc)) {
             let placed = self.place(ebpf, name, index, interface, side)?;
             on.tc.push((placed, Watch::new(now_ns)));
         }
@@ -349,10 +356,14 @@ fn keep_xdp(
     }
     at.watch.moved_ns = now_ns;
     match attach_xdp(ebpf, index, interface) {
-        Ok(new) => {
+        Ok(Some(new)) => {
             (at.program, at.link) = (new.program, new.link);
             let detail = format!("{detail}; re-attached");
             at.watch.report(now_ns, "detached", detail, false)
+        }
+        Ok(None) => {
+            let detail = format!("{detail}: a device above it has an XDP program");
+            at.watch.report(now_ns, "detached", detail, true)
         }
         Err(error) => at
             .watch
@@ -386,8 +397,13 @@ fn keep_cgroup(
     }
 }
 
-/// Attaches in driver mode if supported, otherwise in generic mode.
-fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<AtXdp, AttachError> {
+/// Attaches in driver mode if supported, otherwise in generic mode. `None` if a device above it, such as its bridge,
+/// has a program: then the kernel accepts none below it.
+fn attach_xdp(
+    ebpf: &mut Ebpf,
+    index: u32,
+    interface: &Interface,
+) -> Result<Option<AtXdp>, AttachError> {
     load_program(ebpf, XDP_PROGRAM)?;
     let refused = |source: ProgramError| AttachError::Refused {
         hook: "xdp",
@@ -402,17 +418,34 @@ fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<AtXd
         .map_err(refused)?;
     let (id, in_driver) = match program.attach_to_if_index(index, XdpMode::Driver) {
         Ok(id) => (id, true),
-        Err(_) => {
-            let generic = program.attach_to_if_index(index, XdpMode::Skb);
-            (generic.map_err(refused)?, false)
-        }
+        Err(in_driver) => match program.attach_to_if_index(index, XdpMode::Skb) {
+            Ok(id) => (id, false),
+            // A program at this device would be in one of the two modes.
+            Err(generic) if exists(&in_driver) && exists(&generic) => return Ok(None),
+            Err(generic) => return Err(refused(generic)),
+        },
     };
-    Ok(AtXdp {
+    Ok(Some(AtXdp {
         in_driver,
         program: program.info().map_err(refused)?.id(),
         link: program.take_link(id).map_err(refused)?,
         watch: Watch::new(clock::boot_ns()),
-    })
+    }))
+}
+
+/// Whether this is EEXIST.
+fn exists(error: &ProgramError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let errno = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        if errno == Some(libc::EEXIST) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// A packet socket on all interfaces whose filter inspects packets and queues none. With SOCK_DGRAM, packets

@@ -317,6 +317,12 @@ pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
     }
 }
 
+/// Whether a program has passed the verifier.
+pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
+    ebpf.program(name)
+        .is_some_and(|program| program.fd().is_ok())
+}
+
 /// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub mod test_run;
 pub mod trial;
 pub mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ use attach::{AttachError, Attached};
 use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
-use interfaces::{Interface, Interfaces, Wanted};
+use interfaces::{Interfaces, Wanted};
 use loader::{Framing, LoadError, Settings};
 use log::ProgramLog;
 use own_map::OwnMap;
@@ -131,6 +131,12 @@ pub struct Probe {
     wanted: Wanted,
     attached: Attached,
     interfaces: Interfaces,
+    /// Whether interfaces that are down are attached to as well, so that they are seen from their first packet on.
+    follows: bool,
+    /// Whether changes of interfaces end a sleep: after a failure of netlink they would do so without end.
+    is_watching: bool,
+    /// Interfaces that are up and attached to.
+    traced: BTreeSet<u32>,
     /// When the hooks are next checked (kernel time, ns).
     next_check_ns: u64,
     /// Where packets were hidden from a hook, and for how long (ns).
@@ -227,6 +233,9 @@ impl Probe {
             wanted,
             attached: Attached::new(tc_mode, framing),
             interfaces,
+            follows: false,
+            is_watching: false,
+            traced: BTreeSet::new(),
             next_check_ns: 0,
             hidden: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -312,8 +321,10 @@ impl Probe {
 
     /// Sleeps until the next [`Probe::drain`] is due. Does not use the runtime's timers, which are coarse:
     /// they wake two or three times in 100 ms, which is most of the cost of an idle agent.
-    pub fn sleep(&mut self) {
-        self.ring.sleep();
+    /// Returns whether interfaces have changed.
+    pub fn sleep(&mut self) -> bool {
+        let changes = self.is_watching.then(|| self.interfaces.as_fd());
+        self.ring.sleep(changes)
     }
 
     /// Follows interfaces that were added, removed or renamed; `None` if none were. Never blocks.
@@ -321,7 +332,10 @@ impl Probe {
     /// # Errors
     /// If netlink fails.
     pub fn update_interfaces(&mut self) -> io::Result<Option<Vec<Notice>>> {
-        if !self.interfaces.update()? {
+        let is_first = !std::mem::replace(&mut self.follows, true);
+        let changed = self.interfaces.update();
+        self.is_watching = changed.is_ok();
+        if !changed? && !is_first {
             return Ok(None);
         }
         let mut notices = Vec::new();
@@ -443,6 +457,7 @@ impl Probe {
                 .is_some_and(|i| self.wanted.contains(&i.name));
             if !keep {
                 self.attached.forget(index);
+                self.traced.remove(&index);
                 if let Some(name) = self.names.get(&index) {
                     notices.push(Notice::Detached(name.clone()));
                 }
@@ -455,17 +470,32 @@ impl Probe {
                 continue;
             }
             allowed.push(index);
-            if !interface.up || self.attached.has_interface(index) {
-                continue;
+            if interface.up || self.follows {
+                match self
+                    .attached
+                    .interface(&mut self.ebpf, &self.hooks, index, interface)
+                {
+                    Ok(true) => {}
+                    // Said once it is up.
+                    _ if !interface.up => {}
+                    Ok(false) => {
+                        let notice = Notice::Unreadable(interface.name.clone(), interface.link);
+                        notices.push(notice);
+                    }
+                    Err(error) => notices.push(Notice::Failed(error)),
+                }
             }
-            attach_one(
-                &mut self.attached,
-                &mut self.ebpf,
-                &self.hooks,
-                index,
-                interface,
-                notices,
-            );
+            if !(interface.up && self.attached.has_interface(index)) {
+                self.traced.remove(&index);
+            } else if self.traced.insert(index) {
+                notices.push(Notice::Attached(interface.name.clone()));
+                // Listed before ours was attached.
+                let others = tc::named(&interface.xdp);
+                if !others.is_empty() {
+                    let notice = Notice::Before(interface.name.clone(), others.join(" and "));
+                    notices.push(notice);
+                }
+            }
         }
         let stale: Vec<u32> = self
             .limit
@@ -487,32 +517,6 @@ fn framing_in_words(framing: Framing, why_host: Option<&str>) -> String {
         (Framing::Kernel, _) => "framing in the kernel".to_owned(),
         (Framing::Host, Some(why)) => format!("framing in the agent ({why})"),
         (Framing::Host, None) => "framing in the agent, as configured".to_owned(),
-    }
-}
-
-fn attach_one(
-    attached: &mut Attached,
-    ebpf: &mut Ebpf,
-    hooks: &[Hook],
-    index: u32,
-    interface: &Interface,
-    notices: &mut Vec<Notice>,
-) {
-    match attached.interface(ebpf, hooks, index, interface) {
-        Ok(true) if attached.has_interface(index) => {
-            notices.push(Notice::Attached(interface.name.clone()));
-            // Listed before ours was attached.
-            let others = tc::named(&interface.xdp);
-            if !others.is_empty() {
-                let notice = Notice::Before(interface.name.clone(), others.join(" and "));
-                notices.push(notice);
-            }
-        }
-        Ok(true) => {}
-        Ok(false) => {
-            notices.push(Notice::Unreadable(interface.name.clone(), interface.link));
-        }
-        Err(error) => notices.push(Notice::Failed(error)),
     }
 }
 

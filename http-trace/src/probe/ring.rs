@@ -2,6 +2,7 @@
 //! connection ships all of its bytes until the host answers. Once no records arrive, the caller sleeps until
 //! the programs wake it with the next one.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use aya::maps::{Array, MapData, RingBuf};
@@ -108,13 +109,13 @@ impl Ring {
         self.has_more
     }
 
-    /// Sleeps until the next drain is due, or the programs wake it.
-    pub fn sleep(&mut self) {
+    /// Sleeps until the next drain is due, the programs wake it, or `other` is readable, which it returns.
+    pub fn sleep(&mut self, other: Option<BorrowedFd<'_>>) -> bool {
         if self.is_empty && !self.is_asleep {
             self.is_asleep = self.asleep.set(0, 1, 0).is_ok();
             if self.is_asleep {
                 // A record written before the flag was visible wakes nobody: drain once more.
-                return;
+                return false;
             }
         }
         let pause = match (self.is_asleep, self.is_woken) {
@@ -126,11 +127,15 @@ impl Ring {
             tv_sec: 0,
             tv_nsec: pause.as_nanos() as i64,
         };
+        let mut awaited = [self.ring.as_fd(), other.unwrap_or(self.ring.as_fd())]
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let count = 1 + usize::from(other.is_some());
+        let awaited = awaited.get_mut(..count).unwrap_or_default();
         // Drain again whatever the result.
-        let _ = poll(
-            &mut [PollFd::new(&self.ring, PollFlags::IN)],
-            Some(&timeout),
-        );
+        let _ = poll(awaited, Some(&timeout));
+        awaited
+            .get(1)
+            .is_some_and(|other| !other.revents().is_empty())
     }
 
     /// Number of records with another layout than ours: 0, unless the object is from another build.

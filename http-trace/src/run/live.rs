@@ -42,7 +42,7 @@ use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 use crate::summary::damaged;
 
-/// How often interfaces are checked, so that a new one is traced almost from its start.
+/// How often the hooks are checked, and what else needs no attention at once.
 const UPKEEP_EVERY: Duration = Duration::from_millis(250);
 /// How often the programs' counters are read, so that a loss is reported within a second. Each read is a
 /// system call, and an idle agent should cost almost nothing.
@@ -166,6 +166,8 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let mut patient_until = (!config.quiet).then(|| Instant::now() + NOTHING_READABLE);
     let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
     let mut next_counters = Instant::now() + COUNTERS_EVERY;
+    // Whether interfaces may have; at first, those that are down are new.
+    let mut has_changed = !config.no_hotplug;
     while !stop.is_requested() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         if work(&mut probe, &mut session.engine) == Next::Stop {
             break;
@@ -195,14 +197,17 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
             }
             probe.hand_on_log();
             if !config.no_hotplug {
-                follow_interfaces(config, &mut probe, &mut session.engine);
+                has_changed = true;
                 add_hidden(probe.check_hooks(false), &mut session.engine);
             }
             // The runtime has little other work, and it runs here.
             tokio::task::yield_now().await;
         }
+        if std::mem::take(&mut has_changed) {
+            follow_interfaces(config, &mut probe, &mut session.engine);
+        }
         if !probe.has_more() {
-            probe.sleep();
+            has_changed = probe.sleep();
         }
     }
     service.stopping();

@@ -224,6 +224,35 @@ fn an_interface_that_comes_later_is_traced() {
     assert!(!said.contains("peer0"), "{said}");
 }
 
+/// The programs are attached while it is down.
+#[test]
+fn an_interface_that_comes_later_is_traced_from_its_first_packet() {
+    needs!(alone; "python3");
+    let name = |label| Namespace::new(label).expect("a namespace");
+    let (client, host) = (name("client"), name("host"));
+    let everywhere = ([0, 0, 0, 0], 8000).into();
+    let _server = http_trace_tests::nginx::Python::start(&host, everywhere).expect("python");
+    let agent = Agent::start(&host, &[]).expect("the agent");
+    client.link("eth0", &host, "new0", 1500).expect("a pair");
+    for (namespace, command) in [
+        (&host, "address add 10.79.0.1/24 dev new0"),
+        (&client, "address add 10.79.0.2/24 dev eth0"),
+        (&client, "link set eth0 up"),
+    ] {
+        namespace.ip(command).expect("ip");
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    host.ip("link set new0 up").expect("up");
+    let server = ([10, 79, 0, 1], 8000).into();
+    let mut raw = Raw::connect(&client, server).expect("a connection");
+    raw.send(b"GET / HTTP/1.0\r\n\r\n").expect("sent");
+    raw.drain().expect("an answer");
+    let report = agent.wait_for(1, Duration::from_secs(5)).expect("a report");
+    assert_eq!(report.responses.len(), 1, "{report:?}");
+    assert!(report.responses[0].complete, "{report:?}");
+    agent.stop().expect("the agent's end").check_clean();
+}
+
 #[test]
 fn what_cannot_start_says_why() {
     needs!(alone;);

@@ -120,13 +120,29 @@ fn at_tc_on_both_sides_of_a_router() {
 /// A port of a bridge and the bridge itself: at XDP a packet for this host passes both, and TC sees its
 /// answer at both.
 #[test]
+fn at_xdp_on_a_port_and_its_bridge() {
+    needs!(alone; "nginx");
+    bridged(&["link", "bridge"]);
+}
+
+/// Below a bridge with a program at XDP, the kernel accepts none on a port; TC takes its place.
+#[test]
 fn at_xdp_on_a_bridge_and_its_port() {
     needs!(alone; "nginx");
+    bridged(&["bridge", "link"]);
+}
+
+/// The agent attaches in this order.
+fn bridged(made: &[&str]) {
     let name = |label| Namespace::new(label).expect("a namespace");
     let (client, host) = (name("client"), name("host"));
-    client.link("eth0", &host, "port", 1500).expect("a pair");
+    for device in made {
+        match *device {
+            "bridge" => drop(host.ip("link add br0 type bridge").expect("a bridge")),
+            _ => client.link("eth0", &host, "port", 1500).expect("a pair"),
+        }
+    }
     for (namespace, command) in [
-        (&host, "link add br0 type bridge"),
         (&host, "link set port master br0"),
         (&host, "address add 10.79.0.1/24 dev br0"),
         (&host, "link set port up"),
@@ -136,6 +152,5 @@ fn at_xdp_on_a_bridge_and_its_port() {
     ] {
         namespace.ip(command).expect("ip");
     }
-    let server = ([10, 79, 0, 1], 80).into();
-    check(&host, &client, &host, server, "xdp");
+    check(&host, &client, &host, ([10, 79, 0, 1], 80).into(), "xdp");
 }
