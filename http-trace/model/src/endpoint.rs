@@ -183,6 +183,17 @@ impl KnownEndpoints {
         Ok(KnownEndpoints { lines, shown })
     }
 
+    /// The line for an endpoint. `None` if a line could not say it, or would say more: clients choose their methods,
+    /// hosts and paths.
+    pub fn line(method: &str, service: &str, template: &str) -> Option<String> {
+        let is_word = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
+        let is_listable = [method, service, template].into_iter().all(is_word)
+            && !method.starts_with('#')
+            && method != "*"
+            && service != "*";
+        is_listable.then(|| format!("{method} {service} {template}"))
+    }
+
     /// Whether an endpoint is in the list.
     pub fn has(&self, method: &str, service: &str, template: &str) -> bool {
         let any = "*";
@@ -222,6 +233,27 @@ impl Endpoints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_client_writes_a_line_that_says_more() {
+        for [method, service, path] in [
+            ["GET", "*", "/admin"],
+            ["*", "a", "/admin"],
+            ["#GET", "a", "/admin"],
+            ["GET", "a b", "/"],
+            ["GET", "a", "/\u{a0}"],
+            ["CONNECT", "a:443", ""],
+        ] {
+            assert_eq!(
+                KnownEndpoints::line(method, service, path),
+                None,
+                "{service}{path}"
+            );
+        }
+        let line = KnownEndpoints::line("GET", "a", "/*").expect("a line");
+        let known = KnownEndpoints::parse(&line, |bytes| String::from_utf8_lossy(bytes).into());
+        assert!(known.expect("a list").has("GET", "a", "/*"));
+    }
 
     #[test]
     fn what_differs_is_folded() {

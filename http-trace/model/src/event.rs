@@ -441,8 +441,10 @@ crate::named_enum! {
     /// What a [`Loss`] counts.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub enum LossUnit {
-        /// Records that did not reach the host.
+        /// Records that did not reach the host, or that an output's destination rejected.
         Records = "records",
+        /// Alerts that were not delivered.
+        Alerts = "alerts",
         /// Payload bytes.
         Bytes = "bytes",
         /// Events that were not written.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::inventory::{AlertRow, LinkRow, Report, Row};
+use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::shown::{grouped, latency, size};
 
 /// Maximum number of rows in a table that shows the top of a list.
@@ -240,11 +241,18 @@ pub fn tables(report: &Report) -> Vec<Table> {
 /// [`http_trace_model::endpoint::KnownEndpoints`] reads them.
 pub fn allow_list(report: &Report) -> String {
     let rows = report.endpoints.iter().filter(|row| row.has_answered());
-    let mut lines: Vec<String> = rows
-        .map(|row| format!("{} {} {}", row.method, row.service, row.template))
-        .collect();
+    let lines = rows.map(|row| KnownEndpoints::line(&row.method, &row.service, &row.template));
+    let all: Vec<Option<String>> = lines.collect();
+    let left_out = all.iter().filter(|line| line.is_none()).count();
+    let mut lines: Vec<String> = all.into_iter().flatten().collect();
     lines.sort();
     let mut text = String::from("# METHOD SERVICE PATH of endpoints that answered successfully\n");
+    if left_out > 0 {
+        let _ = writeln!(
+            text,
+            "# {left_out} more left out: without a path, with spaces, or like a comment or wildcard of this list"
+        );
+    }
     lines.iter().for_each(|line| text.extend([line, "\n"]));
     text
 }

@@ -581,3 +581,11 @@ proptest::proptest! {
         let _ = read(&text);
     }
 }
+
+#[test]
+fn bytes_in_zeeks_json_are_those_in_its_tsv() {
+    let json = br#"{"ts":1.5,"id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.80","id.resp_p":80,"method":"GET","host":"a","uri":"/\\xff\\x5c","status_code":200}"#;
+    let event = one(json);
+    let request = event.request.as_ref().expect("a request");
+    assert_eq!(&request.target[..], b"/\xff\\");
+}

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::parts::{Line, address, missing, request, response, seconds, status, time};
+use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::ResponseHead;
 
@@ -23,7 +24,8 @@ pub(super) fn json(record: &Value) -> Result<Line, String> {
         Value::Array(items) => items.first()?.as_str().map(str::to_owned),
         _ => None,
     };
-    event(&|name| text(name).map(String::into_bytes))
+    // Zeek writes bytes that are not UTF-8 as \xNN, here as in TSV.
+    event(&|name| Some(unescaped(&text(name)?).into_owned()))
 }
 
 /// Contents of the `#` lines of TSV.

@@ -22,6 +22,7 @@ pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
 pub use self::target::{Target, is_url};
 use super::log_file::{Before, LogFile};
+use super::writer::News;
 use crate::own_sockets::OwnSockets;
 use crate::priority;
 
@@ -36,6 +37,9 @@ const LAST_WAIT_COMMAND: Duration = command::PATIENCE;
 /// First pause after a temporary failure; doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After the end of a run: the pause, and how often a failure is retried, for all alerts together.
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_RETRIES: u32 = 2;
 /// Number of failed attempts after which an alert is dropped.
 const TRIES: u32 = 6;
 
@@ -71,6 +75,10 @@ struct Queue {
     busy: bool,
     closing: bool,
     ended: bool,
+    /// Why the last attempt failed, if it did.
+    failing: Option<String>,
+    /// Whether that was reported.
+    reported: bool,
     told: Delivered,
 }
 
@@ -146,6 +154,21 @@ impl Delivery {
         self.shared.changed.notify_all();
     }
 
+    /// A change of state that was not reported yet.
+    pub fn news(&self) -> Option<News> {
+        let mut state = self.shared.lock();
+        if state.failing.is_some() == state.reported {
+            return None;
+        }
+        state.reported = !state.reported;
+        Some(state.failing.clone().map_or(News::GoesOn, News::Fails))
+    }
+
+    /// Undelivered alerts so far.
+    pub fn lost(&self) -> u64 {
+        self.shared.lock().told.lost
+    }
+
     /// Delivers queued alerts for at most 30 s (programs) or 5 s (others), and returns the result.
     pub fn close(self) -> Delivered {
         let wait = self.last_wait;
@@ -166,7 +189,7 @@ impl Delivery {
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         let left = state.waiting.len() as u64 + u64::from(state.busy);
-        let mut told = std::mem::take(&mut state.told);
+        let mut told = state.told.clone();
         told.lost += left;
         told
     }
@@ -175,6 +198,7 @@ impl Delivery {
 /// The thread: delivers one alert after the other, and retries after temporary failures.
 fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     let mut state = shared.lock();
+    let mut last_retries = LAST_RETRIES;
     loop {
         let Some(notice) = state.waiting.pop_front() else {
             if state.closing {
@@ -190,23 +214,27 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
             drop(state);
             let result = carrier.carry(&notice);
             state = shared.lock();
-            match result {
-                Ok(()) => {
-                    state.told.delivered += 1;
-                    break;
-                }
-                Err(failure) => {
-                    state.told.failure = Some(failure.why);
-                    if !failure.passing || attempt == TRIES || state.closing {
-                        state.told.lost += 1;
-                        break;
-                    }
-                }
+            let Err(failure) = result else {
+                state.told.delivered += 1;
+                state.failing = None;
+                break;
+            };
+            state.failing = Some(failure.why.clone());
+            state.told.failure = Some(failure.why);
+            let gives_up = state.closing && last_retries == 0;
+            if !failure.passing || attempt == TRIES || gives_up {
+                state.told.lost += 1;
+                break;
             }
-            // The end of the run ends the pause and allows one more attempt.
+            if state.closing {
+                last_retries -= 1;
+                pause = LAST_PAUSE;
+            }
+            // The end of the run shortens the pause.
+            let was_closing = state.closing;
             let (woken, _) = shared
                 .changed
-                .wait_timeout_while(state, pause, |state| !state.closing)
+                .wait_timeout_while(state, pause, |state| state.closing == was_closing)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -268,9 +296,10 @@ impl<W: Write + Send> Carrier for Lines<W> {
             self.take(&notice.line);
         }
         self.write().map_err(|error| match error.kind() {
-            // A named pipe without a reader, or a full one.
-            io::ErrorKind::NotConnected | io::ErrorKind::WouldBlock => Failure::passing(error),
-            _ => Failure::lasting(error),
+            // Nobody reads it any more.
+            io::ErrorKind::BrokenPipe => Failure::lasting(error),
+            // A named pipe without a reader, or a full one; a disk without room.
+            _ => Failure::passing(error),
         })
     }
 }

@@ -1,9 +1,12 @@
 //! All outputs of a run: formats selected events, writes them, and counts what was written and lost. Must not
 //! redact.
 
+mod news;
+
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
+use self::news::Behind;
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::format::Format;
@@ -13,7 +16,7 @@ use super::otlp::exporter::{Exporter, Refused};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
-use super::writer::{Broken, News, Pace, WhenFull, Writer};
+use super::writer::{Broken, Pace, WhenFull, Writer};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::summary::{ByOutput, Written};
@@ -70,7 +73,7 @@ pub struct Outputs {
 pub struct Outlet {
     left: Option<u64>,
     outputs: Vec<One>,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<(Delivery, Behind)>,
     /// Renders alerts for deliveries.
     notices: Json,
     written: Written,
@@ -93,6 +96,8 @@ struct One {
     writer: Option<Writer>,
     /// Records that the destination refused.
     refused: Refused,
+    /// What of these was reported.
+    behind: Behind,
     /// Events dropped and not reported yet, and the earliest of their times.
     dropped: Option<(u64, u64)>,
     /// All events dropped, including those lost by a failure.
@@ -165,6 +170,7 @@ impl Outlet {
                 left_out: 0,
                 writer: Some(writer),
                 refused,
+                behind: Behind::default(),
                 dropped: None,
                 lost: 0,
                 closed: false,
@@ -178,6 +184,7 @@ impl Outlet {
             })
         };
         let deliveries = wanted.alerts_to.iter().map(deliver);
+        let deliveries = deliveries.map(|started| Ok((started?, Behind::default())));
         Ok(Outlet {
             deliveries: deliveries.collect::<Result<_, _>>()?,
             notices: Json::new(&style(wanted, false)),
@@ -287,7 +294,7 @@ impl Outlet {
             severity: alert.severity.score(),
             time_ns: alert.time_ns,
         };
-        for delivery in &self.deliveries {
+        for (delivery, _) in &self.deliveries {
             delivery.send(notice.clone());
         }
     }
@@ -326,24 +333,9 @@ impl Outlet {
         &self.written
     }
 
-    /// Messages about outputs whose writes began to fail or succeed again.
-    pub fn news(&self) -> Vec<String> {
-        let of = |one: &One| {
-            let writer = one.writer.as_ref()?;
-            let name = writer.name();
-            Some(match writer.news()? {
-                News::Fails(why) => format!(
-                    "cannot write to {name}: {why}; it is tried again, and what the \
-                     queue cannot hold until then is lost and counted"
-                ),
-                News::GoesOn => format!("{name} is written again"),
-            })
-        };
-        self.outputs.iter().filter_map(of).collect()
-    }
-
     /// Writes everything pending and closes the outputs.
     pub fn close(mut self) -> Written {
+        self.losses_behind(true);
         for one in &mut self.outputs {
             let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
             one.close(self.now_ns, &mut self.written);
@@ -365,9 +357,13 @@ impl Outlet {
         let open = self.outputs.iter().filter(|one| !one.closed);
         let least_lost = open.map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
-        for delivery in self.deliveries {
+        for (delivery, mut behind) in self.deliveries {
             let name = delivery.name().to_owned();
             let told = delivery.close();
+            let what = ("alert_delivery", LossUnit::Alerts);
+            if let Some(loss) = behind.news(told.lost, what, self.now_ns, true) {
+                self.written.lost(&loss);
+            }
             self.written
                 .delivered(&name, told.delivered, told.lost, told.failure);
         }

@@ -53,6 +53,69 @@ fn a_file_is_appended_to() {
     );
 }
 
+/// A destination that fails as often as it says, then works.
+struct Failing {
+    times: u32,
+    is_passing: bool,
+}
+
+impl Carrier for Failing {
+    fn carry(&mut self, _: &Notice) -> Result<(), Failure> {
+        if self.times == 0 {
+            return Ok(());
+        }
+        self.times -= 1;
+        Err(match self.is_passing {
+            true => Failure::passing("away"),
+            false => Failure::lasting("refused"),
+        })
+    }
+}
+
+fn failing(times: u32, is_passing: bool) -> Delivery {
+    let carrier = Box::new(Failing { times, is_passing });
+    Delivery::of(carrier, "x".to_owned()).expect("a thread")
+}
+
+/// What a delivery says next.
+fn news(delivery: &Delivery) -> News {
+    let begin = Instant::now();
+    loop {
+        match delivery.news() {
+            Some(news) => break news,
+            None => assert!(begin.elapsed() < LONG),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn failures_are_told_while_it_runs() {
+    let delivery = failing(1, false);
+    delivery.send(notice("one"));
+    assert_eq!(news(&delivery), News::Fails("refused".to_owned()));
+    assert_eq!((delivery.news(), delivery.lost()), (None, 1));
+    delivery.send(notice("two"));
+    assert_eq!(news(&delivery), News::GoesOn);
+    assert_eq!((delivery.news(), delivery.lost()), (None, 1));
+}
+
+#[test]
+fn the_end_of_a_run_allows_another_attempt() {
+    // All at once: the thread ends when nothing waits.
+    let closed = |delivery: Delivery, count| {
+        let mut state = delivery.shared.lock();
+        state.closing = true;
+        state.waiting.extend((0..count).map(|_| notice("last")));
+        delivery.shared.changed.notify_all();
+        drop(state);
+        delivery.close_within(LONG)
+    };
+    assert_eq!(closed(failing(LAST_RETRIES, true), 2).delivered, 2);
+    // And not one for each of many.
+    assert_eq!(closed(failing(u32::MAX, true), 100).lost, 100);
+}
+
 /// Whoever runs this: what root starts has all that the bounding set holds.
 #[cfg(target_os = "linux")]
 #[test]

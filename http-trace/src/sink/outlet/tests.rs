@@ -56,6 +56,7 @@ fn stuck(
         left_out: 0,
         writer: Some(writer.expect("a thread")),
         refused: Refused::default(),
+        behind: Behind::default(),
         dropped: None,
         lost: 0,
         closed: false,

@@ -1,0 +1,120 @@
+//! What outputs and deliveries of alerts have to say during a run: that they fail or succeed again, and what their
+//! destinations lost. Writes nothing.
+
+use std::time::{Duration, Instant};
+
+use http_trace_model::event::{Loss, LossUnit};
+
+use super::{One, Outlet};
+use crate::sink::deliver::Delivery;
+use crate::sink::writer::News;
+use crate::summary::counted;
+
+/// Least time between two reports, which say how many were lost meanwhile.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// What was reported so far.
+#[derive(Debug, Default)]
+pub struct Behind {
+    told: u64,
+    told_at: Option<Instant>,
+    since_ns: u64,
+}
+
+impl Behind {
+    /// What is new of `lost` so far, if a report is due; `now_ns` is event time. With `is_last`, one always is.
+    pub fn news(
+        &mut self,
+        lost: u64,
+        (place, unit): (&'static str, LossUnit),
+        now_ns: u64,
+        is_last: bool,
+    ) -> Option<Loss> {
+        let count = lost.saturating_sub(self.told);
+        let is_due = is_last || self.told_at.is_none_or(|at| at.elapsed() >= EVERY);
+        if count == 0 || !is_due {
+            return None;
+        }
+        let since_ns = match self.told_at {
+            Some(_) => self.since_ns,
+            None => now_ns,
+        };
+        (self.told, self.told_at, self.since_ns) = (lost, Some(Instant::now()), now_ns);
+        Some(Loss {
+            count,
+            unit,
+            place,
+            since_ns,
+            until_ns: now_ns,
+            detail: None,
+        })
+    }
+}
+
+impl Outlet {
+    /// Messages about outputs and deliveries that began to fail or succeed again. Losses that they count are reported.
+    pub fn news(&mut self) -> Vec<String> {
+        let mut news = self.losses_behind(false);
+        let of = |one: &One| {
+            let writer = one.writer.as_ref()?;
+            let name = writer.name();
+            Some(match writer.news()? {
+                News::Fails(why) => format!(
+                    "cannot write to {name}: {why}; it is tried again, and what the \
+                     queue cannot hold until then is lost and counted"
+                ),
+                News::GoesOn => format!("{name} is written again"),
+            })
+        };
+        news.extend(self.outputs.iter().filter_map(of));
+        let of = |(delivery, _): &(Delivery, Behind)| {
+            let name = delivery.name();
+            Some(match delivery.news()? {
+                News::Fails(why) => format!("cannot deliver alerts to {name}: {why}"),
+                News::GoesOn => format!("alerts are delivered to {name} again"),
+            })
+        };
+        news.extend(self.deliveries.iter().filter_map(of));
+        news
+    }
+
+    /// Reports alerts that were not delivered, and records that a destination rejected, of which it says why.
+    pub(super) fn losses_behind(&mut self, is_last: bool) -> Vec<String> {
+        let (mut losses, mut news) = (Vec::new(), Vec::new());
+        for (delivery, behind) in &mut self.deliveries {
+            let what = ("alert_delivery", LossUnit::Alerts);
+            losses.extend(behind.news(delivery.lost(), what, self.now_ns, is_last));
+        }
+        for one in &mut self.outputs {
+            let ((refused, why), what) =
+                (one.refused.get(), ("output_rejected", LossUnit::Records));
+            let loss = one.behind.news(refused, what, self.now_ns, is_last);
+            if let (Some(loss), Some(writer)) = (&loss, &one.writer) {
+                let records = counted(loss.count, "record");
+                news.push(format!("{records} rejected by {}: {why}", writer.name()));
+            }
+            losses.extend(loss);
+        }
+        losses.iter().for_each(|loss| self.loss(loss));
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_one_report_and_its_rest_comes_last() {
+        let mut behind = Behind::default();
+        let mut news = |lost, is_last| {
+            let loss = behind.news(lost, ("here", LossUnit::Records), 7, is_last);
+            loss.map(|loss| loss.count)
+        };
+        assert_eq!(news(0, false), None);
+        assert_eq!(news(3, false), Some(3));
+        assert_eq!(news(9, false), None);
+        assert_eq!(news(9, true), Some(6));
+        assert_eq!(news(9, true), None);
+    }
+}
