@@ -308,7 +308,7 @@ impl Secrets {
         if has_shapes {
             shapes::secrets(text, cx, cuts);
         }
-        if cx.colons && marks.any(Marks::BLANK) {
+        if (cx.colons || cx.authority) && marks.any(Marks::BLANK) {
             shapes::credentials(text, cuts);
         }
         if cx.protocols {

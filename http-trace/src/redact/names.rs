@@ -24,11 +24,11 @@ const NAMES: &[(Rule, &str)] = &[
     (
         Rule::Shown,
         "allowcredentials cachekey foreignkey idempotencykey partitionkey persistentauth \
-         primarykey publickey routingkey secwebsocketkey sortkey surrogatekey xkey",
+         primarykey publickey routingkey secwebsocketkey sortkey surrogatekey",
     ),
     (
         Rule::End,
-        "accesskey accountkey activationcode activationkey apikey appkey applicationkey assertion authcode authkey \
+        "accesskey accountkey activationcode activationkey apikey appkey applicationkey assertion authcode authentication authkey \
          authorization authorizationcode authticket backupcode captcharesponse clientkey codeverifier consumerkey contrasena \
          cookie credential credentials csrf devicecode encryptionkey hmackey idtokenhint invitecode kennwort \
          licencekey licensekey masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode passcode \

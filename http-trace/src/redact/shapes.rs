@@ -355,34 +355,32 @@ pub(super) fn is_key(user: &[u8]) -> bool {
     !cuts.is_empty() || user.len() >= 20 && digits >= 2 && looks_random(user)
 }
 
-/// Length of the longest name of an authentication scheme that [`scheme`] knows.
-const LONGEST_SCHEME: usize = 13;
-
-/// Adds the range of what follows an authentication scheme as the whole value of a parameter: `x=Bearer+abc123`.
-/// Words that somebody looks for have no digit.
+/// Adds the ranges of what follows an authentication scheme in the value of a parameter: `x=Bearer+abc123`. Words that
+/// somebody looks for have no digit.
 pub(super) fn parameter_credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>) {
     let mut end = 0;
     for equals in memchr::memchr_iter(b'=', text) {
-        let start = equals + 1;
-        if start > end {
-            end = start + run(&text[start..], |b| !matches!(b, b'&' | b';' | b'#'));
-        }
+        // A value is searched once, however many `=` it has.
+        let start = (equals + 1).max(end);
+        end = start + run(&text[start..], |b| !matches!(b, b'&' | b';' | b'#'));
         let value = &text[start..end];
-        let near = &value[..value.len().min(LONGEST_SCHEME + 1)];
-        let Some(blank) = memchr::memchr2(b' ', b'+', near) else {
-            continue;
-        };
-        if scheme(&value[..blank]).is_none_or(|scheme| scheme.len() != blank) {
-            continue;
-        }
-        let word = &value[blank + 1..];
-        // Behind a `+` for the blank, another one is a blank too.
-        let plus = value[blank] == b' ';
-        let is =
-            |b: &u8| is_token(b) || matches!(b, b'.' | b'~' | b'/' | b'=') || plus && *b == b'+';
-        let bare = run(word, is);
-        if word.len() >= 8 && bare == word.len() && word.iter().any(u8::is_ascii_digit) {
-            cuts.push((start + blank + 1, end));
+        for blank in memchr::memchr2_iter(b' ', b'+', value) {
+            if scheme(&value[..blank]).is_none() {
+                continue;
+            }
+            let word = &value[blank + 1..];
+            // Behind a `+` for the blank, another one is a blank too.
+            let plus = value[blank] == b' ';
+            let is = |b: &u8| {
+                is_token(b) || matches!(b, b'.' | b'~' | b'/' | b'=') || plus && *b == b'+'
+            };
+            let len = run(word, is);
+            let ends = word
+                .get(len)
+                .is_none_or(|b| matches!(b, b' ' | b'+' | b',' | b'"'));
+            if len >= 8 && ends && word[..len].iter().any(u8::is_ascii_digit) {
+                cuts.push((start + blank + 1, start + blank + 1 + len));
+            }
         }
     }
 }

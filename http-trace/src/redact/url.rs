@@ -70,32 +70,35 @@ const ANNOUNCES: &str = "activate activation confirm confirmation integration in
 
 /// Adds the ranges of path segments that look like tokens and follow a segment whose name is secret or
 /// announces a token: `/reset-token/…`, with a number or name between them: `/reset/MTIz/…`; and cookieless sessions of
-/// ASP.NET: `/(S(…))/`.
+/// ASP.NET: `/(S(…))/`. A path may also be the value of a parameter, or in the fragment.
 pub(super) fn segments(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
     cuts: &mut Vec<(usize, usize)>,
 ) {
-    let path = text.iter().position(|b| matches!(b, b'?' | b'#'));
-    let mut at = 0;
-    // The two segments before.
-    let mut before: [&[u8]; 2] = [&[]; 2];
     let announces = |name: &[u8]| {
         let mut words = ANNOUNCES.split(' ');
         words.any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
     };
-    for segment in text[..path.unwrap_or(text.len())].split(|b| *b == b'/') {
-        let [outer, name] = before;
-        let announced = || announces(name) || (name.len() <= 12 && announces(outer));
-        // Most segments are too short for a token.
-        if looks_random(segment) && (announced() || is_secret(name)) {
-            cuts.push((at, at + segment.len()));
-        } else if segment.starts_with(b"(S(") || segment.starts_with(b"(F(") {
-            let inner = segment.strip_suffix(b"))").unwrap_or(segment);
-            cuts.push((at + 3, at + inner.len().max(3)));
+    let mut at = 0;
+    for path in text.split(|b| matches!(b, b'?' | b'#' | b'&' | b'=')) {
+        // The two segments before, without those that name no other place.
+        let mut before: [&[u8]; 2] = [&[]; 2];
+        for segment in path.split(|b| *b == b'/') {
+            let [outer, name] = before;
+            let announced = || announces(name) || (name.len() <= 12 && announces(outer));
+            // Most segments are too short for a token.
+            if looks_random(segment) && (announced() || is_secret(name)) {
+                cuts.push((at, at + segment.len()));
+            } else if segment.starts_with(b"(S(") || segment.starts_with(b"(F(") {
+                let inner = segment.strip_suffix(b"))").unwrap_or(segment);
+                cuts.push((at + 3, at + inner.len().max(3)));
+            }
+            if !matches!(segment, b"" | b".") {
+                before = [name, segment];
+            }
+            at += segment.len() + 1;
         }
-        before = [before[1], segment];
-        at += segment.len() + 1;
     }
 }
 
