@@ -177,7 +177,16 @@ impl Session {
         let not_kept = not_kept.into_iter().flatten();
         let failures = finished.written.failed.iter().chain(not_kept.clone());
         failures.chain(&problems).for_each(|line| say(line));
-        let is_cut = reading != Reading::Whole || !problems.is_empty();
+        // With --count, the rest was not to be read.
+        let is_closed = finished.had_enough
+            && config
+                .count
+                .is_none_or(|count| finished.written.events < count);
+        let is_unread = is_closed && config.source != Source::Live;
+        let is_cut = reading != Reading::Whole || is_unread || !problems.is_empty();
+        if is_closed && finished.written.failed.is_empty() && !config.quiet {
+            say("stopped, as nobody reads the output any more");
+        }
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
             say(&finished.verdict(is_cut));
         }
@@ -185,15 +194,9 @@ impl Session {
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;
         let worst = finished.written.worst.map(|severity| severity.level());
         let level = config.fail_on_alert;
-        // With --count, the rest was not to be read.
-        let is_closed = finished.had_enough
-            && config.source != Source::Live
-            && config
-                .count
-                .is_none_or(|count| finished.written.events < count);
         let hole_in_gate = match reading {
             Reading::Interrupted => Some("reading was interrupted"),
-            _ if is_closed => Some("the output was closed before all input was read"),
+            _ if is_unread => Some("the output was closed before all input was read"),
             _ => rules.hole_in_gate(),
         };
         if level.is_some_and(|level| worst >= Some(level)) {

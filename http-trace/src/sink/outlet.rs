@@ -37,7 +37,7 @@ pub struct OpenError {
 pub enum Next {
     /// Continue.
     Go,
-    /// The requested number of events is written, or a reader closed its pipe.
+    /// The requested number of events is written, or nobody reads any more.
     Stop,
 }
 
@@ -100,7 +100,7 @@ struct One {
     behind: Behind,
     /// Events dropped and not reported yet, and the earliest of their times.
     dropped: Option<(u64, u64)>,
-    /// All events dropped, including those lost by a failure.
+    /// All events that were not written to it.
     lost: u64,
     /// Whether its reader closed the pipe.
     closed: bool,
@@ -323,9 +323,11 @@ impl Outlet {
         self.left == Some(0)
     }
 
-    /// Whether it is full, or the reader of an output closed its pipe.
+    /// Whether it is full, an output failed for good, or nobody is left who takes anything.
     pub fn is_done(&self) -> bool {
-        self.is_full() || self.outputs.iter().any(|one| one.writer.is_none())
+        let is_read = || !self.deliveries.is_empty() || self.outputs.iter().any(|one| !one.closed);
+        let has_failed = |one: &One| one.writer.is_none() && !one.closed;
+        self.is_full() || self.outputs.iter().any(has_failed) || !is_read()
     }
 
     /// Counts of what was written and lost so far.
@@ -354,8 +356,7 @@ impl Outlet {
             }
         }
         // An event counts as written if any output has it; losses are reported per output.
-        let open = self.outputs.iter().filter(|one| !one.closed);
-        let least_lost = open.map(|one| one.lost).min().unwrap_or(0);
+        let least_lost = self.outputs.iter().map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
         for (delivery, mut behind) in self.deliveries {
             let name = delivery.name().to_owned();
@@ -385,7 +386,7 @@ impl One {
             self.render.missed(entry);
         }
         // Includes the event during which the failure was found.
-        self.lost += u64::from(self.failure.is_some());
+        self.lost += u64::from(self.writer.is_none());
     }
 
     /// Whether there was room in the queue.
@@ -486,14 +487,12 @@ impl One {
         }
     }
 
-    /// A failure loses the whole queue; a reader that closed its pipe loses nothing.
+    /// The whole queue is not written, which is a loss unless the reader closed its pipe.
     fn failed(&mut self, name: String, broken: Broken, unwritten: u64) {
+        self.lost += unwritten;
         match broken {
             Broken::Closed => self.closed = true,
-            Broken::Failed(why) => {
-                self.lost += unwritten;
-                self.failure = Some((name, why));
-            }
+            Broken::Failed(why) => self.failure = Some((name, why)),
         }
     }
 }
