@@ -130,7 +130,16 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
             let content = &all[0]["http"]["response"]["body"]["content"];
             assert_eq!(content, expected, "{name}, {most} bytes a segment");
             let filtered = admitted(&read(&file, &[&options[..], &["--kernel-filter"]].concat()));
-            let response = |records: &[Value]| records[0]["http"]["response"].clone();
+            // With the filter, the size of a body that goes on is not known.
+            let goes_on = all[0]["http_trace"]["body_end"].is_null();
+            let response = |records: &[Value]| {
+                let mut response = records[0]["http"]["response"].clone();
+                if goes_on {
+                    response["bytes"].take();
+                    response["body"]["bytes"].take();
+                }
+                response
+            };
             assert_eq!(
                 response(&filtered),
                 response(&all),

@@ -133,6 +133,13 @@ proptest! {
         let (some, _) = filtered(&frames, Faults::default());
         filter_ok(is_truth(&some, &scene.truth))?;
         prop_assert_eq!(some.stats.filter_disagrees, 0);
+        for event in all.events.iter().chain(&some.events) {
+            let starts = [event.request_start_ns, event.response_start_ns, event.response_start_ns];
+            let ends = [event.request_end_ns, event.head_end_ns, event.response_end_ns];
+            for (start, end) in starts.into_iter().zip(ends) {
+                prop_assert!(end.is_none() || start <= end, "{event:?}");
+            }
+        }
     }
 
     /// Losses, and effects before their causes.

@@ -359,15 +359,18 @@ impl Http1 {
     ) {
         match self.halves[d].message {
             Message::Request => {
-                let (ordinal, next) = (self.halves[d].ordinal, self.halves[d].next);
+                let half = &self.halves[d];
+                let (ordinal, next) = (half.ordinal, half.next);
+                // Its last bytes may have come before others.
+                let end_ns = origin.time_ns.max(half.seen_ns);
                 if let Some(request) = self.exchanges.request_mut(ordinal) {
-                    request.request.end_ns = Some(origin.time_ns);
+                    request.request.end_ns = Some(end_ns);
                     request.end = next;
                 }
             }
             Message::Response => {
                 if let Some(response) = self.exchanges.response_mut() {
-                    response.last_ns = origin.time_ns;
+                    response.last_ns = response.last_ns.max(origin.time_ns);
                 }
                 self.yield_current(cx, Outcome::Ended(end));
             }
@@ -388,7 +391,7 @@ impl Http1 {
                         false => &mut response.framing_bytes,
                     };
                     *counter += n;
-                    response.last_ns = origin.time_ns;
+                    response.last_ns = response.last_ns.max(origin.time_ns);
                 }
             }
             Message::Request => {

@@ -387,8 +387,8 @@ impl Http1 {
         }
         oddities.extend(decode_flags(odd));
         let response = Box::new(Response {
-            head_end_ns: origin.time_ns,
-            last_ns: origin.time_ns,
+            head_end_ns: origin.time_ns.max(first.time_ns),
+            last_ns: origin.time_ns.max(first.time_ns),
             snippet: BodyStart::of_status(&cx.config.snippet, status),
             ..Response::new(head, first, start)
         });
@@ -531,6 +531,7 @@ impl Http1 {
         }
         if self.profile.http() {
             cx.stats.became_unsure += 1;
+            self.answered_otherwise(cx, d);
         } else {
             let kind = unreadable(bytes);
             self.profile.not_readable(cx, kind);
@@ -552,6 +553,25 @@ impl Http1 {
         if !self.profile.framed(d) && !cx.link.is_client(1 - d) {
             // Bytes before the first request belong to another protocol (SOCKS, PROXY).
             self.exchanges.order.begin_unknown(self.halves[d].next);
+        }
+    }
+
+    /// If these are the server's first bytes, they answer the first request (`ICY 200 OK`, HTTP/0.9), which gets no
+    /// response that could be an event.
+    fn answered_otherwise(&mut self, cx: &mut Cx<'_>, d: usize) {
+        let exchanges = &mut self.exchanges;
+        let is_certain = !exchanges.responses_lost && !exchanges.order.gap();
+        if !is_certain || !cx.link.is_client(1 - d) || self.profile.framed(d) {
+            return;
+        }
+        if let Some(pending) = exchanges.waiting.front_mut()
+            && !pending.after_gap
+            && !pending.malformed
+            && pending.kind != MethodKind::Connect
+            && !std::mem::replace(&mut pending.reported, true)
+        {
+            let answered = pending.clone();
+            cx.exchange(answered.unanswered(NoResponse::Unreadable, self.halves[d].seen_ns));
         }
     }
 

@@ -366,6 +366,26 @@ fn an_impossible_status_is_no_response_and_what_follows_is_found() {
 }
 
 #[test]
+fn an_answer_that_is_no_http_1_is_told() {
+    for answer in [
+        "ICY 200 OK\r\nicy-name: radio\r\n\r\nmusic",
+        "<html>HTTP/0.9</html>",
+        "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "-ERR unknown command 'GET'\r\n",
+    ] {
+        let talk = Talk::open().c(&get("/1")).s(answer);
+        check(answer, &talk, &["GET /1 -> Unreadable"]);
+        // Bytes after a response are not the next one.
+        let talk = Talk::open()
+            .c(&get("/1"))
+            .c(&get("/2"))
+            .s(&ok("x"))
+            .s(answer);
+        check(answer, &talk, &["GET /1 -> 200 OK 1 Length"]);
+    }
+}
+
+#[test]
 fn a_head_longer_than_what_is_kept_is_flagged_and_followed() {
     let long = format!(
         "HTTP/1.1 200 OK\r\nA: b\r\nX: {}\r\nContent-Length: 3\r\n\r\nabc",

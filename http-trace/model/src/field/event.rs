@@ -262,13 +262,12 @@ const HTTP: &[Field<HttpEvent>] = &[
         .read(|d, v| d.event.response_bytes = v.number()),
     field("http.response.body", OBJECT, "", ""),
     field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing; if the event was written before the end, those so far, and absent before the first or if the kernel skips them.")
-        .always()
         .rules(&["response_body_len", "http.response.body.bytes"])
         .get(|v| v.response().and(v.record.body_bytes).map(Value::Number))
         .read(|d, v| d.event.body_bytes = v.number()),
     field("http.response.body.content", Kind::Text, "response body", "The first bytes of the body, decoded, if requested by --body-snippet.")
         .rules(&["http.response.body.content"])
-        .get(|v| v.response().and(v.record.body_bytes).and(v.record.body_snippet.as_deref()).map(Value::Text))
+        .get(|v| v.response().and(v.record.body_snippet.as_deref()).map(Value::Text))
         .read(|d, v| d.event.body_snippet = v.into_bytes()),
     field("url", OBJECT, "", ""),
     field("url.original", Kind::Text, "request line", "The request target as sent.")
