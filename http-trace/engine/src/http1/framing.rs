@@ -359,18 +359,17 @@ impl Http1 {
     ) {
         match self.halves[d].message {
             Message::Request => {
-                let half = &self.halves[d];
-                let (ordinal, next) = (half.ordinal, half.next);
-                // Its last bytes may have come before others.
-                let end_ns = origin.time_ns.max(half.seen_ns);
+                let (ordinal, next) = (self.halves[d].ordinal, self.halves[d].next);
                 if let Some(request) = self.exchanges.request_mut(ordinal) {
-                    request.request.end_ns = Some(end_ns);
+                    // Its last bytes may have come before the first.
+                    let begin_ns = request.request.start_ns;
+                    request.request.end_ns = Some(origin.time_ns.max(begin_ns));
                     request.end = next;
                 }
             }
             Message::Response => {
                 if let Some(response) = self.exchanges.response_mut() {
-                    response.last_ns = response.last_ns.max(origin.time_ns);
+                    response.last_ns = origin.time_ns.max(response.head_end_ns);
                 }
                 self.yield_current(cx, Outcome::Ended(end));
             }
@@ -391,7 +390,7 @@ impl Http1 {
                         false => &mut response.framing_bytes,
                     };
                     *counter += n;
-                    response.last_ns = response.last_ns.max(origin.time_ns);
+                    response.last_ns = origin.time_ns.max(response.head_end_ns);
                 }
             }
             Message::Request => {
