@@ -195,9 +195,8 @@ impl Framer {
         let bare_before = self.flags & flag::BARE_LF;
         let (taken, found) = self.line_end(window, at, end);
         if found {
-            if self.flags & flag::BARE_LF != bare_before {
-                self.flags = (self.flags & !flag::BARE_LF) | bare_before | flag::CHUNK_LENIENT;
-            }
+            // Only lines of the head count.
+            self.flags = (self.flags & !flag::BARE_LF) | bare_before;
             self.size_line_ends();
         }
         Step::took(taken, Span::ChunkFraming)
@@ -228,9 +227,6 @@ impl Framer {
                 Step::took(1 + u32::from(lf), Span::ChunkFraming)
             }
             b'\n' => {
-                if !after_cr {
-                    self.flags |= flag::CHUNK_LENIENT;
-                }
                 self.chunk_ended();
                 Step::took(1, Span::ChunkFraming)
             }

@@ -46,8 +46,6 @@ pub mod flag {
     pub const SPACE_BEFORE_COLON: u32 = 1 << 6;
     /// Recognised by its start line after framing was lost, or where a body was possible.
     pub const RESYNCHRONISED: u32 = 1 << 7;
-    /// A chunk-size line or the line end after a chunk deviates from the grammar (RFC 9112 §7.1).
-    pub const CHUNK_LENIENT: u32 = 1 << 8;
     /// `HTTP/1.` digit SP without a status code after it.
     pub const BAD_STATUS: u32 = 1 << 9;
     /// More than one Content-Length value, all equal (RFC 9112 §6.3, item 5).
@@ -60,7 +58,7 @@ pub mod flag {
     pub const STATUS_BLANKS: u32 = 1 << 13;
 
     /// Names of these bits in events.
-    pub const NAMES: [(u32, &str); 14] = [
+    pub const NAMES: [(u32, &str); 13] = [
         (BARE_LF, "bare_lf"),
         (OBS_FOLD, "obs_fold"),
         (LEADING_CRLF, "leading_crlf"),
@@ -69,7 +67,6 @@ pub mod flag {
         (CODING_AND_LENGTH, "coding_and_length"),
         (SPACE_BEFORE_COLON, "space_before_colon"),
         (RESYNCHRONISED, "resynchronised"),
-        (CHUNK_LENIENT, "chunk_lenient"),
         (BAD_STATUS, "bad_status"),
         (LENGTH_REPEATED, "length_repeated"),
         (CODING_NOT_CHUNKED, "coding_not_chunked"),

@@ -97,6 +97,8 @@ crate::named_enum! {
 /// Names of oddities of a transaction, in addition to the names of the framer's flags
 /// ([`http_trace_common::framer::flag::NAMES`]).
 pub mod oddity {
+    use http_trace_common::framer::flag;
+
     /// A field name contains a byte that is not allowed in a token (RFC 9110 §5.6.2).
     pub const BAD_FIELD_NAME: &str = "bad_field_name";
     /// Part of the body was not seen.
@@ -116,6 +118,8 @@ pub mod oddity {
     pub const OVERLAP_DIFFERS: &str = "overlap_differs";
     /// Request and response probably belong together, but this is not proven.
     pub const REQUEST_ASSUMED: &str = "request_assumed";
+    /// An event without a response was written for this request before.
+    pub const REPORTED_UNANSWERED: &str = "reported_unanswered";
     /// The request was incomplete when its response ended, or the wait for one.
     pub const REQUEST_UNFINISHED: &str = "request_unfinished";
     /// Whitespace between a field name and its colon (RFC 9112 §5.1).
@@ -123,7 +127,20 @@ pub mod oddity {
     /// The response was still in progress when the event was written, after the longest wait.
     pub const STILL_OPEN: &str = "still_open";
 
-    const ALL: [&str; 12] = [
+    /// Oddities of request heads that servers interpret differently, as those of responses. Bits of
+    /// [`http_trace_common::framer::flag`].
+    pub const OF_REQUESTS: [(u32, &str); 8] = [
+        (flag::BARE_LF, "request_bare_lf"),
+        (flag::OBS_FOLD, "request_obs_fold"),
+        (flag::LENGTH_CONFLICT, "request_length_conflict"),
+        (flag::LENGTH_INVALID, "request_length_invalid"),
+        (flag::CODING_AND_LENGTH, "request_coding_and_length"),
+        (flag::SPACE_BEFORE_COLON, "request_space_before_colon"),
+        (flag::LENGTH_REPEATED, "request_length_repeated"),
+        (flag::CODING_NOT_CHUNKED, "request_coding_not_chunked"),
+    ];
+
+    const ALL: [&str; 13] = [
         BAD_FIELD_NAME,
         BODY_GAP,
         DISPUTED_SEGMENT,
@@ -132,6 +149,7 @@ pub mod oddity {
         LINE_WITHOUT_COLON,
         MALFORMED_REQUEST,
         OVERLAP_DIFFERS,
+        REPORTED_UNANSWERED,
         REQUEST_ASSUMED,
         REQUEST_UNFINISHED,
         SPACE_BEFORE_COLON,
@@ -140,8 +158,8 @@ pub mod oddity {
 
     /// Looks up an event flag by name.
     pub fn named(name: &str) -> Option<&'static str> {
-        let of_framer = http_trace_common::framer::flag::NAMES;
-        let of_framer = of_framer.into_iter().map(|(_, name)| name);
+        let of_framer = flag::NAMES.into_iter().chain(OF_REQUESTS);
+        let of_framer = of_framer.map(|(_, name)| name);
         ALL.into_iter()
             .chain(of_framer)
             .find(|known| *known == name)

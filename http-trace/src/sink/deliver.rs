@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
 pub use self::target::{Target, is_url};
+use super::failing::{Failing, News};
 use super::log_file::{Before, LogFile};
-use super::writer::News;
 use crate::own_sockets::OwnSockets;
 use crate::priority;
 
@@ -75,10 +75,7 @@ struct Queue {
     busy: bool,
     closing: bool,
     ended: bool,
-    /// Why the last attempt failed, if it did.
-    failing: Option<String>,
-    /// Whether that was reported.
-    reported: bool,
+    failing: Failing,
     told: Delivered,
 }
 
@@ -156,12 +153,7 @@ impl Delivery {
 
     /// A change of state that was not reported yet.
     pub fn news(&self) -> Option<News> {
-        let mut state = self.shared.lock();
-        if state.failing.is_some() == state.reported {
-            return None;
-        }
-        state.reported = !state.reported;
-        Some(state.failing.clone().map_or(News::GoesOn, News::Fails))
+        self.shared.lock().failing.news()
     }
 
     /// Undelivered alerts so far.
@@ -216,10 +208,10 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
             state = shared.lock();
             let Err(failure) = result else {
                 state.told.delivered += 1;
-                state.failing = None;
+                state.failing.set(None);
                 break;
             };
-            state.failing = Some(failure.why.clone());
+            state.failing.set(Some(failure.why.clone()));
             state.told.failure = Some(failure.why);
             let gives_up = state.closing && last_retries == 0;
             if !failure.passing || attempt == TRIES || gives_up {

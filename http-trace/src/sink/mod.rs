@@ -7,13 +7,14 @@
 //! - [`json`], [`pretty`], `tracee`, `tracee_v1`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`]: the formats.
 //!   [`time`]: writes times. `flow_id`: flow ids as other tools compute them.
 //! - [`outlet`]: all outputs of a run. [`writer`]: the queue and thread of one. [`log_file`]: a file that may be
-//!   rotated. [`deliver`]: sends alerts elsewhere.
+//!   rotated. [`deliver`]: sends alerts elsewhere. `failing`: whether one of these fails, and whether that was reported.
 
 pub mod choice;
 pub mod counts;
 mod csv;
 pub mod deliver;
 mod eve;
+mod failing;
 pub mod fields;
 mod flow_id;
 pub mod format;

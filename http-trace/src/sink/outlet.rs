@@ -6,7 +6,7 @@ mod news;
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
-use self::news::Behind;
+use self::news::{Behind, UNDELIVERED};
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::format::Format;
@@ -341,11 +341,11 @@ impl Outlet {
         for one in &mut self.outputs {
             let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
             one.close(self.now_ns, &mut self.written);
-            let (refused, why) = one.refused.get();
+            let refused = one.refused.count();
             if refused > 0 {
                 let name = name.or(one.failure.as_ref().map(|(name, _)| name.clone()));
                 let name = name.unwrap_or_default();
-                self.written.refused(&name, refused, &why);
+                self.written.refused(&name, refused, &one.refused.why());
             }
             if one.only.is_some() {
                 self.written.by_output.push(one.by_filters.clone());
@@ -361,8 +361,7 @@ impl Outlet {
         for (delivery, mut behind) in self.deliveries {
             let name = delivery.name().to_owned();
             let told = delivery.close();
-            let what = ("alert_delivery", LossUnit::Alerts);
-            if let Some(loss) = behind.news(told.lost, what, self.now_ns, true) {
+            if let Some(loss) = behind.news(told.lost, UNDELIVERED, self.now_ns, true) {
                 self.written.lost(&loss);
             }
             self.written

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::failing::{Failing, News};
 use crate::priority;
 
 /// Bytes that are written without waiting for more; at most the queue's limit.
@@ -70,15 +71,6 @@ pub enum Broken {
     Failed(String),
 }
 
-/// Change of state of a destination whose writes are retried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// Writes fail, with the error as text.
-    Fails(String),
-    /// Writes succeed again.
-    GoesOn,
-}
-
 /// A queue and the thread that drains it.
 #[derive(Debug)]
 pub struct Writer {
@@ -124,10 +116,7 @@ struct State {
     closing: bool,
     ended: bool,
     broken: Option<Broken>,
-    /// Error of the last write, if it failed and will be retried.
-    failing: Option<String>,
-    /// Whether that failure has been reported.
-    told: bool,
+    failing: Failing,
 }
 
 impl Shared {
@@ -141,7 +130,7 @@ impl Shared {
         if state.closing {
             return false;
         }
-        state.failing = Some(error.to_string());
+        state.failing.set(Some(error.to_string()));
         let until = Instant::now() + RETRY;
         while !state.closing {
             let left = until.saturating_duration_since(Instant::now());
@@ -239,12 +228,7 @@ impl Writer {
         if self.when_full == WhenFull::Wait {
             return None;
         }
-        let mut state = self.shared.lock();
-        if state.failing.is_some() == state.told {
-            return None;
-        }
-        state.told = !state.told;
-        Some(state.failing.clone().map_or(News::GoesOn, News::Fails))
+        self.shared.lock().failing.news()
     }
 
     /// Events that were accepted and may not have been written.
@@ -363,7 +347,7 @@ fn empty(
         let mut state = shared.lock();
         if result.is_ok() {
             state.events[1] = 0;
-            state.failing = None;
+            state.failing.set(None);
         }
         if let Err(error) = result {
             state.broken = Some(match error.kind() {

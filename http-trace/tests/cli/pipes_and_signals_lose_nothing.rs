@@ -154,6 +154,26 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 /// Rules that raise an alert at the first response of any status, and a broken file.
+/// The other outputs get everything.
+#[test]
+fn an_output_that_is_closed_ends_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let to_file = format!("json:{}", file.display());
+    let (mut child, mut stdin) = reading_stdin(&["-o", &to_file], &[]);
+    drop(child.stdout.take());
+    let bytes = std::fs::read(NGINX).unwrap();
+    stdin.write_all(&bytes).unwrap();
+    drop(stdin);
+    let mut said = String::new();
+    let mut err = child.stderr.take().unwrap();
+    err.read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    let written = std::fs::read_to_string(&file).unwrap();
+    let alone = run(&["-r", NGINX, "-o", "json", "--no-builtin-rules"]).out;
+    assert_eq!(records(&written).len(), records(&alone).len(), "{said}");
+}
+
 #[test]
 fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
     let rule = |name: &str, status: u16| {

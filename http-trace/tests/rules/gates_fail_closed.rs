@@ -141,29 +141,6 @@ fn a_gate_whose_output_is_closed_does_not_open() {
     assert!(rest.contains("the output was closed"), "{rest}");
 }
 
-/// The other outputs get everything.
-#[test]
-fn an_output_that_is_closed_ends_no_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("events.jsonl");
-    let to_file = format!("json:{}", file.display());
-    let args = ["detect", "--events", "-o", "json", "-o", &to_file];
-    let (mut child, mut stdin, mut err) = begin(&args);
-    drop(child.stdout.take());
-    let lines: String = (0..5000).map(line).collect();
-    stdin.write_all(lines.as_bytes()).unwrap();
-    drop(stdin);
-    let mut said = String::new();
-    err.read_to_string(&mut said).unwrap();
-    child.wait().unwrap();
-    let written = fs::read_to_string(&file).unwrap();
-    let events = written
-        .lines()
-        .filter(|line| line.contains("http-response"));
-    assert_eq!(events.count(), 5000, "{said}");
-    assert!(said.contains("5,000 events written"), "{said}");
-}
-
 #[test]
 fn a_gate_whose_rules_are_broken_by_a_reload_does_not_open() {
     let folder = tempfile::tempdir().unwrap();

@@ -63,7 +63,7 @@ impl Http1 {
                 continue;
             }
             if sure {
-                cx.exchange(pending.clone().unanswered(why, since_ns));
+                cx.exchange(pending.unanswered_so_far(why, since_ns));
             } else {
                 cx.stats.requests_unmatched += 1;
             }
@@ -133,7 +133,7 @@ impl Http1 {
             }
             pending.reported = true;
             if sure && self.profile.http() {
-                cx.exchange(pending.clone().unanswered(why, cx.now_ns));
+                cx.exchange(pending.unanswered_so_far(why, cx.now_ns));
             }
         }
     }

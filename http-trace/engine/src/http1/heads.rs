@@ -321,6 +321,7 @@ impl Http1 {
             ack,
             malformed: odd & decode::MALFORMED_REQUEST != 0
                 || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
+            flags: half.framer.flags(),
             differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
             reported: half.reported,
             ..Pending::new(head, method, half.head_start, half.next, first)
@@ -570,8 +571,8 @@ impl Http1 {
             && pending.kind != MethodKind::Connect
             && !std::mem::replace(&mut pending.reported, true)
         {
-            let answered = pending.clone();
-            cx.exchange(answered.unanswered(NoResponse::Unreadable, self.halves[d].seen_ns));
+            let seen_ns = self.halves[d].seen_ns;
+            cx.exchange(pending.unanswered_so_far(NoResponse::Unreadable, seen_ns));
         }
     }
 

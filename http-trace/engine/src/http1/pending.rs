@@ -33,10 +33,14 @@ pub(crate) struct Pending {
     pub first_known: bool,
     /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
+    /// Oddities of its head ([`http_trace_common::framer::flag`]).
+    pub flags: u32,
     /// Other bytes came at the same place.
     pub differs: bool,
-    /// Already reported as unanswered.
+    /// Already reported as unanswered, or too uncertain for that.
     pub reported: bool,
+    /// An event without a response was written for it.
+    pub has_event: bool,
 }
 
 impl Pending {
@@ -68,14 +72,23 @@ impl Pending {
             begins_batch: false,
             first_known: false,
             malformed: false,
+            flags: 0,
             differs: false,
             reported: false,
+            has_event: false,
         }
     }
 
     /// Whether its last byte was not seen yet, and was not lost either.
     pub const fn is_unfinished(&self) -> bool {
         self.request.end_ns.is_none() && !self.end_lost
+    }
+
+    /// The exchange of a request that is unanswered since `since_ns` and may be answered later.
+    pub fn unanswered_so_far(&mut self, why: NoResponse, since_ns: u64) -> Exchange {
+        let exchange = self.clone().unanswered(why, since_ns);
+        self.has_event = true;
+        exchange
     }
 
     /// The exchange of a request that is unanswered since `since_ns`.
@@ -99,6 +112,12 @@ impl Pending {
     pub fn add_oddities(&self, names: &mut Vec<&'static str>) {
         if self.malformed {
             names.push(oddity::MALFORMED_REQUEST);
+        }
+        let of_head = oddity::OF_REQUESTS.iter();
+        let of_head = of_head.filter(|(bit, _)| self.flags & bit != 0);
+        names.extend(of_head.map(|(_, name)| *name));
+        if self.has_event {
+            names.push(oddity::REPORTED_UNANSWERED);
         }
         if self.differs && !names.contains(&oddity::OVERLAP_DIFFERS) {
             names.push(oddity::OVERLAP_DIFFERS);

@@ -80,7 +80,10 @@ fn unanswered_requests() {
     check(
         "timeout, then an answer after all",
         &later.s(&ok("a")),
-        &["GET /1 -> Timeout", "GET /1 -> 200 OK 1 Length"],
+        &[
+            "GET /1 -> Timeout",
+            "GET /1 -> 200 OK 1 Length flags reported_unanswered",
+        ],
     );
     check(
         "half-closed and answered",
@@ -112,7 +115,10 @@ fn unanswered_requests() {
     check(
         "whose end nobody can tell",
         &ended,
-        &["GET /0 -> 200 OK 1 Length", "POST /1 -> Reset"],
+        &[
+            "GET /0 -> 200 OK 1 Length",
+            "POST /1 -> Reset flags request_length_conflict",
+        ],
     );
     check("the capture ends", &asked(), &[]);
     check(

@@ -182,3 +182,33 @@ fn a_connection_that_begins_otherwise_may_turn_to_http() {
         &["? -> 400 B 0 Length missing [Request]"],
     );
 }
+
+/// Request heads that two servers can end at different places (RFC 9112 §11.2, request smuggling).
+#[test]
+fn request_heads_that_servers_read_differently_are_flagged() {
+    for (fields, body, flag) in [
+        (
+            "Content-Length: 4\r\nTransfer-Encoding: chunked",
+            "0\r\n\r\n",
+            "request_coding_and_length",
+        ),
+        (
+            "Content-Length: 1\r\nContent-Length: 1",
+            "a",
+            "request_length_repeated",
+        ),
+        ("Content-Length : 1", "a", "request_space_before_colon"),
+        ("A: b\r\n c", "", "request_obs_fold"),
+        ("A: b\nB: c", "", "request_bare_lf"),
+        ("Content-Length: x", "", "request_length_invalid"),
+        (
+            "Transfer-Encoding: chunked, x",
+            "",
+            "request_coding_not_chunked",
+        ),
+    ] {
+        let head = format!("POST /1 HTTP/1.1\r\n{fields}\r\n\r\n{body}");
+        let expected = format!("POST /1 -> 200 OK 1 Length flags {flag}");
+        check(fields, &Talk::open().c(&head).s(&ok("a")), &[&expected]);
+    }
+}

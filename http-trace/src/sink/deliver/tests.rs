@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 
 use super::*;
+use crate::sink::failing::next;
 
 pub(super) fn notice(message: &str) -> Notice {
     Notice {
@@ -77,26 +78,14 @@ fn failing(times: u32, is_passing: bool) -> Delivery {
     Delivery::of(carrier, "x".to_owned()).expect("a thread")
 }
 
-/// What a delivery says next.
-fn news(delivery: &Delivery) -> News {
-    let begin = Instant::now();
-    loop {
-        match delivery.news() {
-            Some(news) => break news,
-            None => assert!(begin.elapsed() < LONG),
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn failures_are_told_while_it_runs() {
     let delivery = failing(1, false);
     delivery.send(notice("one"));
-    assert_eq!(news(&delivery), News::Fails("refused".to_owned()));
+    assert_eq!(next(|| delivery.news()), News::Fails("refused".to_owned()));
     assert_eq!((delivery.news(), delivery.lost()), (None, 1));
     delivery.send(notice("two"));
-    assert_eq!(news(&delivery), News::GoesOn);
+    assert_eq!(next(|| delivery.news()), News::GoesOn);
     assert_eq!((delivery.news(), delivery.lost()), (None, 1));
 }
 

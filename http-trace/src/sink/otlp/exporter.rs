@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,20 +161,23 @@ pub trait Transport: Send {
 
 /// Records that a collector rejected permanently.
 #[derive(Clone, Debug, Default)]
-pub struct Refused(Arc<Mutex<(u64, String)>>);
+pub struct Refused(Arc<(AtomicU64, Mutex<String>)>);
 
 impl Refused {
     fn add(&self, records: u64, why: &str) {
-        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.0 += records;
-        if refused.1 != why {
-            why.clone_into(&mut refused.1);
-        }
+        why.clone_into(&mut self.0.1.lock().unwrap_or_else(PoisonError::into_inner));
+        self.0.0.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Number of records so far, and the message about the last.
-    pub fn get(&self) -> (u64, String) {
+    /// Number of records so far.
+    pub fn count(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// The message about the last.
+    pub fn why(&self) -> String {
         self.0
+            .1
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

@@ -7,11 +7,14 @@ use http_trace_model::event::{Loss, LossUnit};
 
 use super::{One, Outlet};
 use crate::sink::deliver::Delivery;
-use crate::sink::writer::News;
+use crate::sink::failing::News;
 use crate::summary::counted;
 
 /// Least time between two reports, which say how many were lost meanwhile.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// Place of alerts that were not delivered.
+pub const UNDELIVERED: (&str, LossUnit) = ("alert_delivery", LossUnit::Alerts);
 
 /// What was reported so far.
 #[derive(Debug, Default)]
@@ -82,15 +85,15 @@ impl Outlet {
     pub(super) fn losses_behind(&mut self, is_last: bool) -> Vec<String> {
         let (mut losses, mut news) = (Vec::new(), Vec::new());
         for (delivery, behind) in &mut self.deliveries {
-            let what = ("alert_delivery", LossUnit::Alerts);
-            losses.extend(behind.news(delivery.lost(), what, self.now_ns, is_last));
+            losses.extend(behind.news(delivery.lost(), UNDELIVERED, self.now_ns, is_last));
         }
         for one in &mut self.outputs {
-            let ((refused, why), what) =
-                (one.refused.get(), ("output_rejected", LossUnit::Records));
-            let loss = one.behind.news(refused, what, self.now_ns, is_last);
+            let what = ("output_rejected", LossUnit::Records);
+            let loss = one
+                .behind
+                .news(one.refused.count(), what, self.now_ns, is_last);
             if let (Some(loss), Some(writer)) = (&loss, &one.writer) {
-                let records = counted(loss.count, "record");
+                let (records, why) = (counted(loss.count, "record"), one.refused.why());
                 news.push(format!("{records} rejected by {}: {why}", writer.name()));
             }
             losses.extend(loss);

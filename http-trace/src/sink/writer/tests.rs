@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::sink::failing::next;
 
 /// Sends each write to the test, with its time.
 struct Probe(mpsc::Sender<(Instant, Vec<u8>)>);
@@ -141,17 +142,6 @@ impl Write for Disk {
     }
 }
 
-fn news(writer: &Writer) -> News {
-    let begin = Instant::now();
-    loop {
-        match writer.news() {
-            Some(news) => break news,
-            None => assert!(begin.elapsed() < LONG),
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
     let disk = Arc::new(Mutex::new((5, Vec::new())));
@@ -162,10 +152,10 @@ fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
         assert_eq!(writer.write(1, |out| out.extend_from_slice(line)), Ok(true));
     }
     let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
-    assert_eq!(news(&writer), News::Fails(full));
+    assert_eq!(next(|| writer.news()), News::Fails(full));
     assert_eq!(writer.news(), None, "told once");
     disk.lock().expect("free").0 = 99;
-    assert_eq!(news(&writer), News::GoesOn);
+    assert_eq!(next(|| writer.news()), News::GoesOn);
     assert_eq!(writer.news(), None, "told once");
     assert_eq!(writer.close(), Ok(0));
     assert_eq!(disk.lock().expect("free").1, b"one\ntwo\n");
@@ -180,7 +170,7 @@ fn a_disk_that_stays_full_is_told_at_the_end() {
         writer.write(1, |out| out.extend_from_slice(b"1\n")),
         Ok(true)
     );
-    assert!(matches!(news(&writer), News::Fails(_)));
+    assert!(matches!(next(|| writer.news()), News::Fails(_)));
     let begin = Instant::now();
     let (broken, unwritten) = writer.close().expect_err("full");
     assert!(begin.elapsed() < RETRY / 2, "nothing is waited for");
