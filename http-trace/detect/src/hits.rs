@@ -1,7 +1,7 @@
 //! What each rule has counted: first and last time, how often, for which entities, and on which days (UTC),
 //! so that a rule that falls silent is noticed. Bounded: the most recent entities, and about a year of days.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,8 @@ pub struct Tally {
     pub count: u64,
     /// Number of alerts opened.
     pub alerts: u64,
-    /// Days since 1970-01-01 with hits, ascending, and their counts.
-    pub days: VecDeque<(u32, u64)>,
+    /// Days since 1970-01-01 with hits, and their counts.
+    pub days: BTreeMap<u32, u64>,
 }
 
 impl Tally {
@@ -47,25 +47,16 @@ impl Tally {
         self.last_ns = self.last_ns.max(time_ns);
         self.count = self.count.saturating_add(1);
         let day = u32::try_from(time_ns / DAY_NS).unwrap_or(u32::MAX);
-        if let Some((last, count)) = self.days.back_mut()
-            && *last == day
-        {
-            *count = count.saturating_add(1);
-            return;
-        }
-        let later = self.days.iter().rev().take_while(|(other, _)| *other > day);
-        let at = self.days.len() - later.count();
-        match at.checked_sub(1).and_then(|at| self.days.get_mut(at)) {
-            Some((of, count)) if *of == day => *count = count.saturating_add(1),
-            _ => self.days.insert(at, (day, 1)),
-        }
+        let count = self.days.entry(day).or_default();
+        *count = count.saturating_add(1);
         self.keep(DAYS);
     }
 
     /// Keeps only the last `days` days, at least one.
     fn keep(&mut self, days: usize) {
-        let over = self.days.len().saturating_sub(days.max(1));
-        self.days.drain(..over);
+        while self.days.len() > days.max(1) {
+            self.days.pop_first();
+        }
     }
 }
 
@@ -274,14 +265,13 @@ mod tests {
         for (day, hits) in [(5, 3), (7, 1), (6, 2), (4, 1), (7, 1)] {
             (0..hits).for_each(|n| tally.add(day * DAY_NS + n));
         }
-        let days: Vec<_> = tally.days.iter().copied().collect();
-        assert_eq!(days, [(4, 1), (5, 3), (6, 2), (7, 2)]);
+        assert_eq!(tally.days, [(4, 1), (5, 3), (6, 2), (7, 2)].into());
         assert_eq!((tally.first_ns, tally.count), (4 * DAY_NS, 8));
         for day in 0..1000 {
             tally.add(day * DAY_NS);
         }
         assert_eq!(tally.days.len(), DAYS);
-        assert_eq!(tally.days.iter().last(), Some(&(999, 1)));
+        assert_eq!(tally.days.last_key_value(), Some((&999, &1)));
     }
 
     #[test]

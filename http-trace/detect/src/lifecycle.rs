@@ -239,7 +239,6 @@ impl<'a> Subject<'a> {
         };
         let number = |n: u64| Piece::Text(n.to_string());
         template
-            .parts()
             .iter()
             .map(|part| match part {
                 Part::Text(text) => Piece::Text(text.clone()),

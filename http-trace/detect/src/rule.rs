@@ -13,51 +13,36 @@ use std::sync::Arc;
 
 use self::expr::{Comparison, Expr};
 use crate::field::Field;
-use crate::summary::Template;
+use crate::summary::Part;
 
 /// The severity of an alert, from 0 to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Severity(u8);
 
-/// A band of severities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// 0.
-    Informational,
-    /// 1–3.
-    Low,
-    /// 4–6.
-    Medium,
-    /// 7–8.
-    High,
-    /// 9–10.
-    Critical,
+http_trace_model::named_enum! {
+    /// A band of severities.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Level {
+        /// 0.
+        Informational = "informational",
+        /// 1–3.
+        Low = "low",
+        /// 4–6.
+        Medium = "medium",
+        /// 7–8.
+        High = "high",
+        /// 9–10.
+        Critical = "critical",
+    }
 }
 
 impl Level {
-    /// All, in ascending order.
-    pub const ALL: [Level; 5] = [
-        Level::Informational,
-        Level::Low,
-        Level::Medium,
-        Level::High,
-        Level::Critical,
-    ];
-
-    const NAMES: [&str; 5] = ["informational", "low", "medium", "high", "critical"];
-
-    /// `informational` … `critical`.
-    pub const fn name(self) -> &'static str {
-        Level::NAMES[self as usize]
-    }
-
     /// Looks up a level by name; `info` is short for `informational`.
-    pub fn named(name: &str) -> Option<Level> {
-        let name = match name {
-            "info" => "informational",
-            name => name,
-        };
-        Level::ALL.into_iter().find(|level| level.name() == name)
+    pub fn of(name: &str) -> Option<Level> {
+        match name {
+            "info" => Some(Level::Informational),
+            name => Level::named(name),
+        }
     }
 }
 
@@ -145,7 +130,7 @@ pub struct Rule {
     /// Entity roles and the fields that hold them.
     pub entities: Vec<(String, Field)>,
     /// Summary of an alert.
-    pub summary: Option<Template>,
+    pub summary: Option<Vec<Part>>,
     /// Minimum time between updates of an alert, in ns.
     pub suppress_ns: u64,
     /// Maximum alerts that one client may raise on one server within the window or the suppression period,

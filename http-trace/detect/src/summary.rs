@@ -3,12 +3,6 @@
 
 use super::field::Field;
 
-/// A summary with placeholders.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
-    parts: Vec<Part>,
-}
-
 /// A piece of a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -24,41 +18,34 @@ pub enum Part {
     Window,
 }
 
-impl Template {
-    /// Parses a text such as `High number of errors from {{c-ip}}`.
-    ///
-    /// # Errors
-    /// An unclosed placeholder, or a name that is neither a field nor `count`, `distinct` or `window`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("{{") {
-            let Some((name, after)) = after.split_once("}}") else {
-                return Err("a '{{' without a matching '}}'".to_owned());
-            };
-            if !before.is_empty() {
-                parts.push(Part::Text(before.to_owned()));
+/// Parses a text such as `High number of errors from {{c-ip}}`.
+///
+/// # Errors
+/// An unclosed placeholder, or a name that is neither a field nor `count`, `distinct` or `window`.
+pub fn parse(text: &str) -> Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((name, after)) = after.split_once("}}") else {
+            return Err("a '{{' without a matching '}}'".to_owned());
+        };
+        if !before.is_empty() {
+            parts.push(Part::Text(before.to_owned()));
+        }
+        parts.push(match name.trim() {
+            "count" => Part::Count,
+            "distinct" => Part::Distinct,
+            "window" => Part::Window,
+            name => {
+                Part::Field(Field::named(name).ok_or_else(|| format!("unknown field '{name}'"))?)
             }
-            parts.push(match name.trim() {
-                "count" => Part::Count,
-                "distinct" => Part::Distinct,
-                "window" => Part::Window,
-                name => Part::Field(
-                    Field::named(name).ok_or_else(|| format!("unknown field '{name}'"))?,
-                ),
-            });
-            rest = after;
-        }
-        if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
-        }
-        Ok(Template { parts })
+        });
+        rest = after;
     }
-
-    /// The parts, in order.
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    if !rest.is_empty() {
+        parts.push(Part::Text(rest.to_owned()));
     }
+    Ok(parts)
 }
 
 #[cfg(test)]
@@ -84,11 +71,7 @@ mod tests {
             ("{{nothing}}", Err("unknown field 'nothing'".to_owned())),
             ("{{c-ip", Err("a '{{' without a matching '}}'".to_owned())),
         ] {
-            assert_eq!(
-                Template::parse(template).map(|t| t.parts),
-                expected,
-                "{template}"
-            );
+            assert_eq!(parse(template), expected, "{template}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use http_trace_common::flow::{Address, Direction, FlowKey};
 use http_trace_model::event::{
-    BodyEnd, Endpoint, Forwarded, HttpEvent, LossUnit, Missing, Names, NoResponse, Output, oddity,
+    BodyEnd, Endpoint, Forwarded, HttpEvent, LossUnit, Missing, NoResponse, Output, oddity,
 };
 use http_trace_model::head::ResponseHead;
 use http_trace_model::known::Known;
@@ -337,37 +337,17 @@ impl Emitter<'_> {
         let known = |n: u64| (n != 0).then_some(n);
         Box::new(HttpEvent {
             sequence,
-            id: 0,
-            client: of_client,
-            server: of_server,
             nat_client,
             nat_server,
             forwarded: self.cx.proxied.get(&self.number).copied(),
-            time_ns: 0,
             request_start_ns: request.map(|request| request.start_ns),
             request_end_ns: request.and_then(|request| request.end_ns),
-            response_start_ns: None,
-            head_end_ns: None,
-            response_end_ns: None,
-            request: None,
             request_body_bytes: request.map(|request| request.body_bytes),
-            response: None,
-            informational: Vec::new(),
-            body_bytes: None,
-            response_bytes: None,
-            body_end: None,
-            body_snippet: None,
-            no_response: None,
-            given_up_ns: None,
             connection: self.number,
             ordinal,
             complete: false,
-            missing: Vec::new(),
-            flags: Vec::new(),
-            retransmissions: 0,
             hook: origin.hook,
             egress: origin.is_live().then_some(origin.is_egress()),
-            interfaces: Names::default(),
             packet_len: origin.wire_len,
             encap: self.cx.encaps.get(origin.encap).cloned(),
             sockets: sockets(Some(origin), request.map(|request| &request.origin)),
@@ -376,7 +356,7 @@ impl Emitter<'_> {
                 .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
             client_process: None,
             server_process: None,
-            rules: Names::default(),
+            ..HttpEvent::new(0, of_client, of_server)
         })
     }
 }

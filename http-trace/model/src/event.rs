@@ -290,6 +290,12 @@ impl std::ops::Deref for Names {
     }
 }
 
+impl Default for HttpEvent {
+    fn default() -> Self {
+        HttpEvent::new(0, Endpoint::NOBODY, Endpoint::NOBODY)
+    }
+}
+
 impl HttpEvent {
     /// [`HttpEvent::body_bytes`], but `None` if the response went on when the event was made: for formats whose
     /// readers take a length for that of the whole body.

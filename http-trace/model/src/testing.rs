@@ -31,14 +31,7 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         port,
     };
     HttpEvent {
-        sequence: 0,
         id: 0x0123_4567_89ab_cdef,
-        client: end([10, 1, 2, 3], 50000),
-        server: end([10, 9, 9, 9], 80),
-        nat_client: None,
-        nat_server: None,
-        forwarded: None,
-        time_ns: TIME_NS,
         request_start_ns: Some(TIME_NS - 1_100_000),
         request_end_ns: Some(TIME_NS - 1_000_000),
         response_start_ns: Some(TIME_NS),
@@ -49,27 +42,14 @@ pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
         body_bytes: response.content_length,
         response_bytes: response.content_length.map(|n| n + response.wire_len),
         response: Some(response),
-        informational: Vec::new(),
         body_end: Some(BodyEnd::Length),
-        body_snippet: None,
-        no_response: None,
-        given_up_ns: None,
         connection: 3,
         ordinal: 2,
-        complete: true,
-        missing: Vec::new(),
-        flags: Vec::new(),
-        retransmissions: 0,
         hook: Hook::Tc,
         egress: Some(true),
         interfaces: ["eth0".into()].into_iter().collect(),
         packet_len: 730,
-        encap: None,
-        sockets: [None; 2],
-        cgroup_id: None,
-        client_process: None,
-        server_process: None,
-        rules: crate::event::Names::default(),
+        ..HttpEvent::new(TIME_NS, end([10, 1, 2, 3], 50000), end([10, 9, 9, 9], 80))
     }
 }
 

@@ -21,7 +21,7 @@ const ENDPOINTS: usize = 2000;
 /// As many more are named by the user's own templates.
 const OWN_ENDPOINTS: usize = 500;
 const ENDPOINTS_OF_ALL: usize = 50_000;
-const CLIENTS_OF_ALL: usize = 500_000;
+pub(crate) const CLIENTS_OF_ALL: usize = 500_000;
 const LINKS: usize = 1000;
 const ALERTS: usize = 1000;
 
@@ -61,7 +61,7 @@ pub struct Inventory {
     /// Number of endpoints in all services.
     pub(crate) endpoints: usize,
     /// How many more distinct clients may be tracked.
-    room: usize,
+    pub(crate) room: usize,
 }
 
 #[derive(Debug, Default)]
@@ -163,16 +163,6 @@ impl Inventory {
         if !has_room {
             left_out.endpoints = left_out.endpoints.saturating_add(tally.hits);
         }
-    }
-
-    /// Adds the counts of the whole site.
-    pub(crate) fn join_total(&mut self, total: &Total) {
-        self.total.join(total, &mut self.room);
-    }
-
-    /// Resets the bound of distinct clients, after the tracked ones were handed over.
-    pub(crate) const fn make_room(&mut self) {
-        self.room = CLIENTS_OF_ALL;
     }
 
     /// The service of an event: the requested host if it is known or the status shows that something is

@@ -2,7 +2,9 @@
 //! of each service, endpoint and link, and each alert. Rows of one key add up. Does not know where rows are
 //! stored; stored rows are untrusted, and bounds hold for them too.
 
-use crate::inventory::{AlertRow, Inventory, Link};
+use serde::Serialize;
+
+use crate::inventory::{AlertRow, CLIENTS_OF_ALL, Inventory, Link};
 use crate::tally::{Tally, Total};
 
 /// Nanoseconds per day.
@@ -57,7 +59,8 @@ impl Key {
 }
 
 /// Content of a row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 pub enum Value {
     /// Counts of the whole site.
     Total(Box<Total>),
@@ -85,14 +88,8 @@ impl Value {
 
     /// Serialises to JSON.
     pub fn json(&self) -> String {
-        let json = match self {
-            Value::Total(total) => serde_json::to_string(total),
-            Value::Tally(tally) => serde_json::to_string(tally),
-            Value::Link(count) => serde_json::to_string(count),
-            Value::Alert(alert) => serde_json::to_string(alert),
-        };
         // Serialising these types cannot fail.
-        json.unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Adds a later row of the same key.
@@ -176,7 +173,8 @@ impl Inventory {
                 ));
             }
         }
-        self.make_room();
+        // The clients so far were handed over.
+        self.room = CLIENTS_OF_ALL;
         rows
     }
 
@@ -194,7 +192,7 @@ impl Inventory {
     /// Adds a stored row; rows of earlier days must come first.
     pub fn add(&mut self, key: Key, value: Value) {
         match value {
-            Value::Total(total) => self.join_total(&total),
+            Value::Total(total) => self.total.join(&total, &mut self.room),
             Value::Tally(tally) if key.kind == Kind::Service => {
                 self.join_tally(key.service, None, &tally);
             }

@@ -133,16 +133,6 @@ impl Clients {
         self.more |= other.more;
     }
 
-    /// Number of distinct clients tracked.
-    pub fn len(&self) -> usize {
-        self.seen.len()
-    }
-
-    /// Whether no client is tracked.
-    pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
-    }
-
     /// The number as text, with `≥` if the bound was reached: `≥ 1024`.
     pub fn shown(&self) -> String {
         let more = if self.more { "≥ " } else { "" };

@@ -146,7 +146,7 @@ pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
 }
 
 pub(super) fn level(text: &str) -> Result<Level, &'static str> {
-    Level::named(text).ok_or("info, low, medium, high or critical")
+    Level::of(text).ok_or("info, low, medium, high or critical")
 }
 
 /// Reads a file of known endpoints.

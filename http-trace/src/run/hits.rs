@@ -204,8 +204,8 @@ fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
     }
     let mut cells = vec![name];
     for day in days {
-        let hits = tally.days.iter().find(|(d, _)| d == day);
-        cells.push(hits.map_or_else(|| "·".to_owned(), |(_, count)| count.to_string()));
+        let hits = tally.days.get(day);
+        cells.push(hits.map_or_else(|| "·".to_owned(), u64::to_string));
     }
     cells.push(tally.count.to_string());
     cells.push(match tally.alerts {

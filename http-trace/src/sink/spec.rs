@@ -133,7 +133,7 @@ const OPTIONS: &[OutputOption] = &[
         set: |spec, value| {
             let alerts = match value {
                 "none" => Some(Alerts::None),
-                level => Level::named(level).map(Alerts::From),
+                level => Level::of(level).map(Alerts::From),
             };
             let alerts = alerts.filter(|_| !spec.format.is_events_only);
             spec.alerts = alerts

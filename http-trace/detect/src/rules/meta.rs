@@ -12,7 +12,7 @@ use super::document::Document;
 use super::names;
 use crate::field::Field;
 use crate::rule::{Level, Rule, Severity, Threat};
-use crate::summary::Template;
+use crate::summary;
 use http_trace_model::value;
 
 /// Default time between updates of an alert: one hour.
@@ -104,7 +104,7 @@ impl Description<'_> {
             _ => Err("want proxy".into()),
         });
         let summary = keys.read("summary", |v| {
-            Template::parse(v.as_str().ok_or("want text")?)
+            summary::parse(v.as_str().ok_or("want text")?)
         });
         let roles = keys.read("entities", |v| {
             let roles = Some(roles(v)).filter(|roles| !roles.is_empty());

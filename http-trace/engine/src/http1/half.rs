@@ -19,7 +19,7 @@ pub(crate) enum Message {
 }
 
 /// One direction's framing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Half {
     pub framer: Framer,
     /// Position of the next byte.
@@ -61,23 +61,7 @@ impl Half {
         Half {
             framer,
             next,
-            message: Message::None,
-            head: Vec::new(),
-            head_len: 0,
-            head_start: 0,
-            head_origin: None,
-            paired: false,
-            reported: false,
-            answered: false,
-            undecided: Vec::new(),
-            undecided_origin: None,
-            ordinal: 0,
-            oddities: Vec::new(),
-            lost: false,
-            passed_head: false,
-            passed_ack: None,
-            seen_ns: 0,
-            trial: None,
+            ..Half::default()
         }
     }
 

@@ -8,11 +8,11 @@ use base64::Engine as _;
 use bytes::Bytes;
 
 use super::value::Value;
-use crate::event::{Endpoint, Forwarded, HttpEvent, Missing};
+use crate::event::{Forwarded, HttpEvent, Missing};
 use crate::head::{Headers, RequestHead, ResponseHead};
 
 /// What was read so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Draft {
     /// The event; members that depend on no other field are set directly.
     pub event: HttpEvent,
@@ -26,7 +26,8 @@ pub struct Draft {
     pub(super) destination_ip: Option<IpAddr>,
     pub(super) client_port: Option<u16>,
     pub(super) forwarded_ip: Option<IpAddr>,
-    minor_version: u8,
+    /// 1 unless it was read.
+    minor_version: Option<u8>,
     pub(super) method: Option<Bytes>,
     pub(super) target: Option<Bytes>,
     pub(super) request_version: Option<Bytes>,
@@ -45,39 +46,6 @@ pub struct Draft {
     pub(super) missing: Option<Vec<Missing>>,
 }
 
-impl Default for Draft {
-    fn default() -> Self {
-        Draft {
-            event: HttpEvent::new(0, Endpoint::NOBODY, Endpoint::NOBODY),
-            time_ns: None,
-            start_ns: None,
-            end_ns: None,
-            has_duration: false,
-            ttfb_ns: None,
-            source_ip: None,
-            destination_ip: None,
-            client_port: None,
-            forwarded_ip: None,
-            minor_version: 1,
-            method: None,
-            target: None,
-            request_version: None,
-            request_bytes: None,
-            request_headers: None,
-            lines: Vec::new(),
-            host: None,
-            port: None,
-            user: None,
-            status: None,
-            reason: None,
-            response_headers: None,
-            content_length: None,
-            informational: Vec::new(),
-            missing: None,
-        }
-    }
-}
-
 impl Draft {
     pub(super) fn add_line(&mut self, name: &'static str, value: Value<'_>) {
         if let Some(value) = value.into_bytes() {
@@ -88,7 +56,7 @@ impl Draft {
     /// Sets the digit after the dot of `1.1`; 1 for versions other than HTTP/1.x.
     pub(super) fn set_version(&mut self, version: &Value<'_>) {
         let version = version.bytes().and_then(|v| std::str::from_utf8(v).ok());
-        self.minor_version = minor_version(version.unwrap_or_default());
+        self.minor_version = Some(minor_version(version.unwrap_or_default()));
     }
 
     /// Sets the connection number, the first part of `7.3`.
@@ -212,7 +180,7 @@ impl Draft {
         Some(RequestHead {
             method: self.method.clone()?,
             target: self.target.clone().unwrap_or_default(),
-            minor_version: self.minor_version,
+            minor_version: self.minor_version.unwrap_or(1),
             version: self.request_version.clone(),
             headers,
             wire_len: self
@@ -223,7 +191,7 @@ impl Draft {
 
     fn response(&self, status: u64, reason: Option<Bytes>, headers: Headers) -> ResponseHead {
         ResponseHead {
-            minor_version: self.minor_version,
+            minor_version: self.minor_version.unwrap_or(1),
             // The reader has checked the range.
             status: status.try_into().unwrap_or(u16::MAX),
             reason: reason.unwrap_or_default(),

@@ -138,7 +138,7 @@ fn hits_survive_and_are_kept_by_day() {
         .find(|r| r.id == "http-error-spike-internal");
     let rule = rule.expect("was hit");
     let day = (BEGIN / S / DAY) as u32;
-    let days: Vec<_> = rule.tally.days.iter().copied().collect();
+    let days: Vec<_> = rule.tally.days.clone().into_iter().collect();
     assert_eq!(days, [(day, 350), (day + 1, 7)]);
     assert_eq!((rule.tally.count, rule.tally.alerts), (357, 1));
     assert_eq!(rule.entities.len(), 1);
