@@ -134,7 +134,12 @@ async fn exchange(
     while let Some(data) = body.data().await {
         let data = data.map_err(io_error)?;
         if received.len() + data.len() > LARGEST {
-            return Err(bad("an answer that is too large".to_owned()));
+            // Not an error of the connection: the call may have done what was asked.
+            return Ok(Answer {
+                code: code::INTERNAL,
+                why: "an answer that is too large".to_owned(),
+                ..Answer::default()
+            });
         }
         received.extend_from_slice(&data);
         body.flow_control()

@@ -37,8 +37,13 @@ impl<T> Choice<T> {
 
     /// Whether `include` is empty or contains a match, and `exclude` contains none.
     pub fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
+        self.admits_unknown(false, matches)
+    }
+
+    /// The same of a value that is not known, which may match `include`.
+    fn admits_unknown(&self, is_unknown: bool, matches: impl Fn(&T) -> bool) -> bool {
         !self.exclude.iter().any(&matches)
-            && (self.include.is_empty() || self.include.iter().any(&matches))
+            && (self.include.is_empty() || is_unknown || self.include.iter().any(&matches))
     }
 
     /// Adds a pattern.
@@ -341,14 +346,16 @@ impl Selection {
             all.any(|of| named(p, Some(&of.id)) || named(p, of.name.as_deref()))
         };
         let pods = || ends().filter_map(|process| process.workload.pod.as_ref());
+        // Such a pod may be the one that is looked for: `missing` says that its name is not known.
+        let is_unnamed = pods().any(|pod| pod.name.is_none());
         let pod = |p: &Pattern| {
             pods().any(|pod| named(p, Some(&pod.uid)) || named(p, pod.name.as_deref()))
         };
         let namespace = |p: &Pattern| pods().any(|pod| named(p, pod.namespace.as_deref()));
         self.process.admits(process)
             && self.container.admits(container)
-            && self.pod.admits(pod)
-            && self.namespace.admits(namespace)
+            && self.pod.admits_unknown(is_unnamed, pod)
+            && self.namespace.admits_unknown(is_unnamed, namespace)
     }
 
     fn request_admits(&self, event: &HttpEvent) -> bool {

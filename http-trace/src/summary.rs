@@ -104,12 +104,20 @@ impl Written {
         *self.lost.entry((loss.place, loss.unit.name())).or_default() += loss.count;
     }
 
-    /// Notes that an output failed, and how many events are missing there.
+    /// Notes that an output failed, and how many events are missing there: at most, as the last block may be there in
+    /// part.
     pub fn failed(&mut self, name: &str, why: &str, lost: u64) {
         let lost = counted(lost, "event");
         self.failed.push(format!(
-            "cannot write to {name}: {why}; {lost} not written there"
+            "cannot write to {name}: {why}; up to {lost} not written there"
         ));
+    }
+
+    /// Notes that an output did not take its last events before the end of the run.
+    pub fn abandoned(&mut self, name: &str, lost: u64) {
+        let lost = counted(lost, "event");
+        self.failed
+            .push(format!("{name} is too slow: the last {lost} were given up"));
     }
 
     /// Notes how many records an output's destination rejected.

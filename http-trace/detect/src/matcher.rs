@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 
-
 use super::field::Field;
 use super::rule::expr::{Expr, Glob, Literal, Relation, Test, TextTest};
 use super::view::{Value, View};

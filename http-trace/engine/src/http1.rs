@@ -328,7 +328,11 @@ impl Protocol for Http1 {
         self.first_fields_overdue(cx);
         let since_ns = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);
         if let Some(pending) = self.take_unfinished(cx, since_ns, witness.complete) {
-            cx.exchange(pending.unanswered(witness.why, witness.since_ns));
+            let due = pending
+                .request
+                .start_ns
+                .saturating_add(cx.config.response_timeout_ns);
+            cx.exchange(pending.unanswered(witness.why, due.min(witness.since_ns)));
         }
     }
 

@@ -271,6 +271,12 @@ impl Headers {
         self.all(name).next()
     }
 
+    /// The values of a field as one, which a comma separates (RFC 9110 §5.3); `None` without a line.
+    pub fn joined(&self, name: &str) -> Option<Vec<u8>> {
+        let values: Vec<_> = self.all(name).collect();
+        (!values.is_empty()).then(|| values.join(&b','))
+    }
+
     /// Bit set of the numbers of names that have lines; the bit of [`Known::NONE`] stands for
     /// all names without a number.
     pub const fn known(&self) -> u64 {

@@ -170,8 +170,13 @@ pub(super) fn verbosity(text: &str) -> Result<u8, &'static str> {
 }
 
 pub(super) fn endpoint(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse()
-        .map_err(|_| "an address and a port, such as 127.0.0.1:4318 or [::1]:4318")
+    // A manifest puts any address between brackets.
+    let in_brackets = || {
+        let (ip, port) = text.strip_prefix('[')?.split_once("]:")?;
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    };
+    let wrong = "an address and a port, such as 127.0.0.1:4318 or [::1]:4318";
+    text.parse().ok().or_else(in_brackets).ok_or(wrong)
 }
 
 pub(super) fn state_size(text: &str) -> Result<usize, &'static str> {

@@ -11,6 +11,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("cri-containerd:", "containerd"),
     ("crio-", "cri-o"),
     ("libpod-", "podman"),
+    ("nerdctl-", "containerd"),
     ("lxc.payload.", "lxc"),
 ];
 
@@ -21,6 +22,19 @@ pub fn mount(mounts: &str) -> Option<PathBuf> {
         let (place, kind) = (fields.next()?, fields.next()?);
         (kind == "cgroup2").then(|| PathBuf::from(place.replace("\\040", " ")))
     })
+}
+
+/// Whether v1 hierarchies of resources are mounted.
+pub fn has_v1(mounts: &str) -> bool {
+    let kinds = mounts.lines().map(|line| line.split(' ').nth(2));
+    kinds.into_iter().any(|kind| kind == Some("cgroup"))
+}
+
+/// As [`workload`], by the v2 line alone.
+pub fn of_v2(text: &str) -> Workload {
+    let mut lines = text.lines();
+    let path = lines.find_map(|line| line.strip_prefix("0::"));
+    path.map_or_else(Workload::default, of_path)
 }
 
 /// Parses `/proc/PID/cgroup` (cgroups(7)): the v2 line, or the most specific v1 hierarchy if v2 is not in
@@ -48,7 +62,10 @@ pub fn of_path(path: &str) -> Workload {
         let parent = at.checked_sub(1).and_then(|at| segments.get(at).copied());
         container(segments[at], parent)
     });
-    let pod = segments.iter().rev().find_map(|segment| pod(segment));
+    // A user may name the groups below the own service manager after any pod.
+    let is_of_user = segments.iter().any(|segment| segment.starts_with("user@"));
+    let of_pods = segments.iter().rev().filter(|_| !is_of_user);
+    let pod = of_pods.into_iter().find_map(|segment| pod(segment));
     let pod = pod.map(|uid| Pod {
         uid,
         ..Pod::default()
@@ -74,10 +91,7 @@ fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
         .find_map(|(p, r)| Some((name.strip_prefix(p)?, *r)))
     {
         Some((id, runtime)) => (id, Some(runtime)),
-        None if name.starts_with("machine-") && name != segment => {
-            let id = unescaped(&name["machine-".len()..]);
-            return Some(of_name(&id, "systemd-nspawn"));
-        }
+        None if parent == Some("machine.slice") => return machine(segment),
         None => (name, parent.and_then(runtime_of_folder)),
     };
     if runtime == Some("lxc") && !id.is_empty() {
@@ -89,6 +103,20 @@ fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
         runtime,
         ..Container::default()
     })
+}
+
+/// A unit of machine.slice: `machine-NAME.scope` or `systemd-nspawn@NAME.service`. Virtual machines are none.
+fn machine(segment: &str) -> Option<Container> {
+    let scope = || segment.strip_prefix("machine-")?.strip_suffix(".scope");
+    let service = || {
+        segment
+            .strip_prefix("systemd-nspawn@")?
+            .strip_suffix(".service")
+    };
+    let name = unescaped(scope().or_else(service)?);
+    let is_other = ["qemu-", "lxc-", "libvirt-", "vmspawn-"];
+    let is_other = is_other.iter().any(|prefix| name.starts_with(prefix));
+    (!is_other).then(|| of_name(&name, "systemd-nspawn"))
 }
 
 fn of_name(name: &str, runtime: &'static str) -> Container {
@@ -109,12 +137,13 @@ fn runtime_of_folder(folder: &str) -> Option<&'static str> {
     }
 }
 
-/// Matches `pod1b2c…`, or `kubepods-burstable-pod1b2c….slice` with `_` for `-`.
+/// Matches `pod1b2c…`, or `kubepods-burstable-pod1b2c….slice` with `_` for `-`; a kubelet with a cgroup root has that
+/// before.
 fn pod(segment: &str) -> Option<Box<str>> {
     let first = segment.split(':').next().unwrap_or(segment);
     let name = first.strip_suffix(".slice").unwrap_or(first);
-    let id = match name.strip_prefix("kubepods") {
-        Some(rest) => &rest[rest.rfind("-pod")? + "-pod".len()..],
+    let id = match name.split_once("kubepods") {
+        Some((_, rest)) => &rest[rest.rfind("-pod")? + "-pod".len()..],
         None => name.strip_prefix("pod")?,
     };
     let id = id.replace('_', "-");
@@ -262,6 +291,31 @@ mod tests {
             ),
             ("/system.slice/podman.service", Some("podman"), None, None),
             ("/kubepods-pod", None, None, None),
+            (
+                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-podUNDER.slice/crio-ID.scope",
+                None,
+                Some(Some("cri-o")),
+                Some(POD),
+            ),
+            (
+                "/system.slice/nerdctl-ID.scope",
+                None,
+                Some(Some("containerd")),
+                None,
+            ),
+            (
+                "/user.slice/user-7.slice/user@7.service/kubepods-podUNDER.slice/x.scope",
+                None,
+                None,
+                None,
+            ),
+            (
+                "/machine.slice/machine-qemu\\x2d1\\x2ddb.scope/libvirt/emulator",
+                None,
+                None,
+                None,
+            ),
+            ("/user.slice/machine-web.scope", None, None, None),
         ];
         for (path, service, runtime, pod) in table {
             let path = path
@@ -297,6 +351,8 @@ mod tests {
             workload("0::/machine.slice/machine-web.scope/payload").container,
             named("web", "systemd-nspawn")
         );
+        let path = "/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service";
+        assert_eq!(of_path(path).container, named("web", "systemd-nspawn"));
     }
 
     #[test]
@@ -305,6 +361,13 @@ mod tests {
         assert!(workload(&text).container.is_some());
         let text = "1:name=systemd:/system.slice/web.service\n0::/\n";
         assert_eq!(workload(text).service.as_deref(), Some("web"));
+        assert_eq!(of_v2(text), Workload::default());
+        assert_eq!(
+            of_v2("0::/docker.service").service.as_deref(),
+            Some("docker")
+        );
+        assert!(has_v1("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"));
+        assert!(!has_v1("none /sys/fs/cgroup cgroup2 rw 0 0\n"));
         assert_eq!(workload(""), Workload::default());
         assert_eq!(workload("nonsense\n0:\n::"), Workload::default());
     }

@@ -110,9 +110,14 @@ impl Proc {
 
     /// A process that /proc does not know.
     fn gone(&mut self, sender: &Sender) -> Found {
-        let workload = self.cgroups.workload(sender.cgroup_id);
+        let Some(workload) = self.cgroups.workload(sender.cgroup_id) else {
+            return Found::NotNow;
+        };
         let workload = self.name(workload);
-        Found::Process(Box::new(noted(sender, workload)))
+        Found::Process {
+            process: Box::new(noted(sender, workload)),
+            is_of_cgroup: true,
+        }
     }
 
     /// Looks up a process by pid; also returns its start time (CLOCK_BOOTTIME, ns), or 0 if it is gone.
@@ -133,9 +138,11 @@ impl Proc {
         let noted: Box<str> = String::from_utf8_lossy(sender.name()).into();
         // If the names differ, the process has called execve or renamed itself: use the noted name.
         let is_same = !sender.is_first_thread() || *noted == *name;
-        let workload = read("cgroup").map_or_else(Default::default, |text| {
-            cgroup::workload(&String::from_utf8_lossy(&text))
-        });
+        let text = read("cgroup").unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let workload = cgroup::workload(&text);
+        // Containers of v1 hierarchies may share a v2 cgroup.
+        let is_of_cgroup = cgroup::of_v2(&text) == workload;
         let workload = self.name(workload);
         let user = sender.user();
         let is_contained = workload.container.is_some();
@@ -148,7 +155,11 @@ impl Proc {
             user_name: self.users.get(&user).filter(|_| !is_contained).cloned(),
             workload,
         };
-        (began_ns, Found::Process(Box::new(process)))
+        let found = Found::Process {
+            process: Box::new(process),
+            is_of_cgroup,
+        };
+        (began_ns, found)
     }
 }
 
@@ -158,13 +169,16 @@ struct Cgroups {
     known: HashMap<u64, Workload>,
     /// When unknown cgroups may be looked up again.
     next_look: Option<Instant>,
+    /// Whether cgroup v2 is mounted, and whether v1 hierarchies are beside it.
+    is_mounted: bool,
+    is_beside_v1: bool,
 }
 
 impl Cgroups {
-    /// The workload of a cgroup.
-    fn workload(&mut self, id: u64) -> Workload {
+    /// The workload of a cgroup; `None` if it is not known now: it is new, or gone.
+    fn workload(&mut self, id: u64) -> Option<Workload> {
         if id <= ROOT {
-            return Workload::default();
+            return Some(Workload::default());
         }
         if !self.known.contains_key(&id) && self.next_look.is_none_or(|at| at <= Instant::now()) {
             let begun = Instant::now();
@@ -172,13 +186,23 @@ impl Cgroups {
             // Spends at most a twentieth of the time.
             self.next_look = Some(Instant::now() + begun.elapsed() * 20 + LOOK_AGAIN);
         }
-        self.known.get(&id).cloned().unwrap_or_default()
+        let workload = self.known.get(&id).cloned();
+        // Beside v1 hierarchies, the v2 cgroup of a container may be that of its runtime's service.
+        let is_certain =
+            |of: &Workload| !self.is_beside_v1 || of.container.is_some() || of.pod.is_some();
+        match self.is_mounted {
+            true => workload.map(|of| Some(of).filter(is_certain).unwrap_or_default()),
+            false => Some(Workload::default()),
+        }
     }
 
     fn look(&mut self) {
         self.known.clear();
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-        let Some(root) = cgroup::mount(&mounts) else {
+        self.is_beside_v1 = cgroup::has_v1(&mounts);
+        let root = cgroup::mount(&mounts);
+        self.is_mounted = root.is_some();
+        let Some(root) = root else {
             return;
         };
         let mut folders = vec![root.clone()];
@@ -277,7 +301,7 @@ mod tests {
             ..Sender::default()
         };
         let (began_ns, found) = proc.look(&thread);
-        let Found::Process(process) = found else {
+        let Found::Process { process, .. } = found else {
             panic!("{found:?}")
         };
         let own = std::env::current_exe().expect("a path");
@@ -292,7 +316,7 @@ mod tests {
             since_ns: began_ns - 1,
             ..thread
         };
-        let (0, Found::Process(gone)) = proc.look(&before) else {
+        let (0, Found::Process { process: gone, .. }) = proc.look(&before) else {
             panic!("another one")
         };
         assert_eq!((gone.name, gone.executable), (None, None));
@@ -301,7 +325,7 @@ mod tests {
             comm: *b"another\0\0\0\0\0\0\0\0\0",
             ..thread
         };
-        let (_, Found::Process(process)) = proc.look(&named) else {
+        let (_, Found::Process { process, .. }) = proc.look(&named) else {
             panic!("it is there")
         };
         assert_eq!(

@@ -250,10 +250,13 @@ impl Attribution {
             asked_ns,
         } = answer;
         self.asked.remove(&sender.process());
-        if let Found::Process(process) = &mut found {
+        if let Found::Process { process, .. } = &mut found {
             self.directory.complete(&mut process.workload);
         }
-        if let Found::Process(process) = &found
+        if let Found::Process {
+            process,
+            is_of_cgroup: true,
+        } = &found
             && process.workload != Workload::default()
             && sender.cgroup_id > ROOT_CGROUP
         {
@@ -267,8 +270,9 @@ impl Attribution {
             self.known.clear();
         }
         let process = match found {
-            Found::Process(process) => Some(Arc::from(process)),
+            Found::Process { process, .. } => Some(Arc::from(process)),
             Found::Kernel => None,
+            Found::NotNow => return,
         };
         let known = Known {
             process,
@@ -348,7 +352,14 @@ mod tests {
             executable: Some("/bin/prog".into()),
             ..Process::default()
         };
-        (1, Found::Process(Box::new(process)))
+        (1, of(process))
+    }
+
+    fn of(process: Process) -> Found {
+        Found::Process {
+            process: Box::new(process),
+            is_of_cgroup: true,
+        }
     }
 
     /// The processes named for client (socket 1, time 10) and server (socket 2, time 20).
@@ -383,10 +394,7 @@ mod tests {
     #[test]
     fn a_number_that_has_become_another_process_is_not_taken_for_the_first() {
         let (senders, mut stage) = stage(|sender| match &sender.comm[..3] {
-            b"old" => (
-                0,
-                Found::Process(Box::new(source::noted(sender, Workload::default()))),
-            ),
+            b"old" => (0, of(source::noted(sender, Workload::default()))),
             b"ker" => (1, Found::Kernel),
             _ => found(sender),
         });
@@ -445,7 +453,7 @@ mod tests {
                 }),
                 ..Workload::default()
             };
-            (1, Found::Process(Box::new(source::noted(sender, workload))))
+            (1, of(source::noted(sender, workload)))
         });
         senders.sends(2, (6, 6), b"prog", 15);
         let mut seen = || {

@@ -34,7 +34,14 @@ pub struct Answer {
 #[derive(Debug)]
 pub enum Found {
     /// A process; if it is gone, as noted, with the workload of its cgroup.
-    Process(Box<Process>),
+    Process {
+        /// The process.
+        process: Box<Process>,
+        /// Whether all processes of its v2 cgroup have its workload.
+        is_of_cgroup: bool,
+    },
+    /// Its workload cannot be told now; ask again.
+    NotNow,
     /// A kernel thread: whom it sends for is unknown.
     Kernel,
 }

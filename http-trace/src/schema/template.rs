@@ -48,13 +48,15 @@ fn put(properties: &mut Map<String, Value>, about: &About) {
     let how = match (of_ecs, about.kind) {
         (Some((_, kind)), _) => json!({"type": kind}),
         (None, Kind::Object) => return,
+        // As a server declares it.
+        (None, _) if about.name == "http_trace.content_length" => json!({"type": "unsigned_long"}),
         (None, Kind::Number(..) | Kind::Port) => json!({"type": "long"}),
         (None, Kind::Bool) => json!({"type": "boolean"}),
         (None, Kind::Ip) => json!({"type": "ip"}),
         (None, Kind::Time) => json!({"type": "date"}),
         // Their names are chosen by the sender.
         (None, Kind::RequestHeaders | Kind::ResponseHeaders | Kind::StatusCounts)
-        | (None, Kind::LatencyCounts) => json!({"type": "flattened"}),
+        | (None, Kind::LatencyCounts) => json!({"type": "flattened", "ignore_above": 1024}),
         (None, Kind::Rows(members, ..)) => {
             let mut properties = Map::new();
             for member in members {

@@ -200,8 +200,8 @@ impl Otlp {
         wire::bytes(out, 2, &context.span);
         let request = event.request.as_ref();
         if let Some(parent) = &context.parent {
-            let state = request.and_then(|request| request.headers.first("tracestate"));
-            if let Some(state) = state.and_then(|state| std::str::from_utf8(state).ok()) {
+            let state = request.and_then(|request| request.headers.joined("tracestate"));
+            if let Some(state) = state.and_then(|state| String::from_utf8(state).ok()) {
                 wire::bytes(out, 3, state.as_bytes());
             }
             wire::bytes(out, 4, parent);

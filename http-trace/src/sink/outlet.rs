@@ -12,7 +12,7 @@ use super::deliver::{Delivery, Notice, Target};
 use super::format::Format;
 use super::json::Json;
 use super::log_file::{Before, LogFile};
-use super::otlp::exporter::{Exporter, Refused};
+use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
@@ -94,8 +94,8 @@ struct One {
     /// Alerts and losses that the format cannot express.
     left_out: u64,
     writer: Option<Writer>,
-    /// Records that the destination refused.
-    refused: Refused,
+    /// What its exporter tells, if it has one.
+    exporter: State,
     /// What of these was reported.
     behind: Behind,
     /// Events dropped and not reported yet, and the earliest of their times.
@@ -138,7 +138,7 @@ impl Outlet {
                 every_ns: spec.every_ns,
                 ..style(wanted, terminal)
             };
-            let (render, refused) = ((spec.format.render)(&style), Refused::default());
+            let (render, state) = ((spec.format.render)(&style), State::default());
             let pace = match (&spec.place, wanted.line_buffered || terminal) {
                 (Place::Collector(_), _) => Pace::Batches,
                 (_, true) => Pace::Lines,
@@ -147,8 +147,8 @@ impl Outlet {
             let name = spec.place.to_string();
             let writer = match &spec.place {
                 Place::Collector(collector) => collector.transport(own).map(|transport| {
-                    let refused = refused.clone();
-                    let exporter = Exporter::new(transport, &style.hostname, when_full, refused);
+                    let state = state.clone();
+                    let exporter = Exporter::new(transport, &style.hostname, when_full, state);
                     Box::new(exporter) as Box<dyn Write + Send>
                 }),
                 _ => destination(spec, when_full, render.head()),
@@ -169,7 +169,7 @@ impl Outlet {
                 render,
                 left_out: 0,
                 writer: Some(writer),
-                refused,
+                exporter: state,
                 behind: Behind::default(),
                 dropped: None,
                 lost: 0,
@@ -341,11 +341,11 @@ impl Outlet {
         for one in &mut self.outputs {
             let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
             one.close(self.now_ns, &mut self.written);
-            let refused = one.refused.count();
+            let refused = one.exporter.refused();
             if refused > 0 {
                 let name = name.or(one.failure.as_ref().map(|(name, _)| name.clone()));
                 let name = name.unwrap_or_default();
-                self.written.refused(&name, refused, &one.refused.why());
+                self.written.refused(&name, refused, &one.exporter.why());
             }
             if one.only.is_some() {
                 self.written.by_output.push(one.by_filters.clone());
@@ -355,6 +355,8 @@ impl Outlet {
                 self.written.failed(name, why, one.lost);
             }
         }
+        // What was rejected at the very end.
+        self.losses_behind(true);
         // An event counts as written if any output has it; losses are reported per output.
         let least_lost = self.outputs.iter().map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
@@ -470,11 +472,18 @@ impl One {
         let _ = writer.write(0, |out| out.extend(self.render.tail()));
         let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
         let name = writer.name().to_owned();
-        let left = writer.close().unwrap_or_else(|(broken, unwritten)| {
-            self.failed(name, broken, unwritten);
-            0
-        });
+        self.exporter.end();
+        let left = match writer.close() {
+            Ok(left) => left,
+            Err((broken, unwritten)) => {
+                self.failed(name.clone(), broken, unwritten);
+                0
+            }
+        };
         self.lost += left;
+        if left > 0 {
+            written.abandoned(&name, left);
+        }
         if untold + left > 0 {
             written.lost(&queue_loss(untold + left, since_ns, now_ns));
         }

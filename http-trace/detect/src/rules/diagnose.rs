@@ -80,7 +80,6 @@ pub(super) fn did_you_mean(near: Option<&str>) -> String {
     near.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
 }
 
-
 /// The known word nearest to a wrong one, if one is within two edits.
 pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known

@@ -128,12 +128,13 @@ impl Http1 {
             certain &= pending.kind != MethodKind::Connect;
             let end_ns = pending.request.end_ns;
             let due = end_ns.map(|end| end.saturating_add(cx.config.response_timeout_ns));
-            if pending.reported || due.is_none_or(|due| due > cx.now_ns) {
+            let Some(due) = due.filter(|due| !pending.reported && *due <= cx.now_ns) else {
                 continue;
-            }
+            };
             pending.reported = true;
             if sure && self.profile.http() {
-                cx.exchange(pending.unanswered_so_far(why, cx.now_ns));
+                // In a capture, the next packet may come days later.
+                cx.exchange(pending.unanswered_so_far(why, due));
             }
         }
     }

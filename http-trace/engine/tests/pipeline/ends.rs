@@ -3,6 +3,7 @@
 use crate::talk::{Bench, MS, Side, Talk, check, get, ok};
 use http_trace_common::record::flag;
 use http_trace_engine::pipeline::PipelineConfig;
+use http_trace_model::event::NoResponse;
 
 #[test]
 fn unanswered_requests() {
@@ -443,5 +444,18 @@ fn a_copy_that_comes_half_a_minute_after_the_close_makes_nothing() {
             .wait_ms(wait_s * 1000)
             .push(again);
         check("late", &talk, &["GET /1 -> 200 OK 3 Length"]);
+    }
+}
+
+/// In a capture, the next packet may come long after the timeout.
+#[test]
+fn a_timeout_ends_when_it_is_due() {
+    for sent in [&*get("/1"), "GET /1 HTTP/1.1\r\nHost: h\r\n"] {
+        let talk = Talk::open().c(&get("/0")).s(&ok("a")).c(sent).s_ack();
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.wait_ms(50_000).c_ack().segs);
+        let event = bench.events.last().expect("the timeout");
+        assert_eq!(event.no_response, Some(NoResponse::Timeout), "{sent}");
+        assert_eq!(event.duration_ns(), Some(30_000_000_000), "{sent}");
     }
 }

@@ -69,7 +69,7 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
     field("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
         .always()
         .get(|v| Some(Value::word(outcome(v.record)))),
-    field("event.duration", NUMBER, "clock of the capture", "Time from the first byte of the request to the last byte of the response, in ns.")
+    field("event.duration", NUMBER, "clock of the capture", "Time from the first byte of the request to `event.end`, in ns.")
         .get(|v| v.record.duration_ns().map(Value::Number))
         .read(|d, _| d.has_duration = true),
     field("event.start", Kind::Time, "clock of the capture", "Time of the first byte of the request; of the response, if the request was not seen.")

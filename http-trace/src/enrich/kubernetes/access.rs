@@ -1,6 +1,7 @@
 //! *I/O*: address and credentials of the API server: this pod's service account, or a kubeconfig file. Read
 //! again for each request, because tokens are rotated about hourly.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs;
@@ -172,6 +173,8 @@ struct Cluster {
     insecure_skip_tls_verify: bool,
     certificate_authority: Option<PathBuf>,
     certificate_authority_data: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, yaml_serde::Value>,
 }
 
 #[derive(Deserialize)]
@@ -191,7 +194,8 @@ struct User {
     client_certificate_data: Option<String>,
     client_key: Option<PathBuf>,
     client_key_data: Option<String>,
-    exec: Option<yaml_serde::Value>,
+    #[serde(flatten)]
+    others: BTreeMap<String, yaml_serde::Value>,
 }
 
 impl Kubeconfig {
@@ -205,12 +209,20 @@ impl Kubeconfig {
         let cluster = &cluster.cluster;
         let user = self.users.into_iter().find(|one| one.name == context.user);
         let user = user.map(|one| one.user).unwrap_or_default();
-        if user.exec.is_some() {
-            return Err(format!(
-                "user '{}' uses an exec credential plugin, which is not supported; want a token or \
-                 a certificate",
-                context.user
-            ));
+        // Left out in silence, these would lead to another server or another user.
+        for member in ["exec", "auth-provider", "username", "password", "as"] {
+            if user.others.contains_key(member) {
+                return Err(format!(
+                    "'{member}' of user '{}' is not supported; want a token or a certificate",
+                    context.user
+                ));
+            }
+        }
+        for member in ["tls-server-name", "proxy-url"] {
+            if cluster.others.contains_key(member) {
+                let name = &context.cluster;
+                return Err(format!("'{member}' of cluster '{name}' is not supported"));
+            }
         }
         let either = |data: &Option<String>, file: &Option<PathBuf>| match (data, file) {
             (Some(data), _) => STANDARD
@@ -230,10 +242,10 @@ impl Kubeconfig {
             (Some(chain), Some(key)) => Some((&chain[..], &key[..])),
             _ => None,
         };
-        let token = match (user.token, &user.token_file) {
-            (Some(token), _) => Some(token),
-            (None, Some(path)) => Some(text(&folder.join(path))?),
-            (None, None) => None,
+        // A file is read each time, as its token is replaced before it expires.
+        let token = match &user.token_file {
+            Some(path) => Some(text(&folder.join(path))?),
+            None => user.token,
         };
         Ok(Access {
             server: cluster.server.trim_end_matches('/').to_owned(),
@@ -299,7 +311,7 @@ users:
             (
                 "token: sesame",
                 "exec: {command: aws}",
-                "which is not supported",
+                "'exec' of user 'u' is not supported",
             ),
             (
                 "server:",

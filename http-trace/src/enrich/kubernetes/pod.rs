@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::enrich::directory::Members;
 
-/// Annotation of a static pod: its cgroup path contains this value in place of the UID.
-const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+/// Annotation of a static pod: its cgroup path contains this value in place of the UID. The kubelet sets it, and the
+/// API server lets nobody change it, unlike `kubernetes.io/config.hash`.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Label with the hash that a Deployment appends to the names of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 /// Labels that name a pod's service, in the order of OpenTelemetry's semantic conventions.
@@ -89,8 +90,11 @@ impl Object {
     /// The id in its cgroup path.
     pub fn key(&self) -> &str {
         let of_file = self.metadata.annotations.as_ref();
-        let hash = of_file.and_then(|all| all.get(CONFIG_HASH));
-        hash.map_or(&self.metadata.uid, |hash| hash)
+        let hash = of_file.and_then(|all| all.get(MIRROR));
+        // Never the UID of another pod, which has hyphens.
+        let is_hash =
+            |hash: &&String| hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hash.filter(is_hash).unwrap_or(&self.metadata.uid)
     }
 
     /// Converts it, with these labels; `None` for a pod of another node.
@@ -255,9 +259,21 @@ mod tests {
 
     #[test]
     fn a_pod_from_a_file_has_its_hash_and_one_without_members_is_nobody() {
-        let json = r#"{"metadata":{"uid":"u1","name":"etcd-n1","annotations":{"kubernetes.io/config.hash":"77"}},
-            "spec":{"nodeName":"n1"}}"#;
-        assert_eq!(&*members(json).expect("of this node").pod.uid, "77");
+        let hash = "0123456789abcdef0123456789abcdef";
+        let other = "6f1c4e5a-1b2c-4d3e-8f90-a1b2c3d4e5f6";
+        // Anybody who may create a pod chooses its other annotations.
+        for (name, value, key) in [
+            ("mirror", hash, hash),
+            ("mirror", other, "u1"),
+            ("hash", hash, "u1"),
+        ] {
+            let json = format!(
+                r#"{{"metadata":{{"uid":"u1","name":"etcd-n1",
+                    "annotations":{{"kubernetes.io/config.{name}":"{value}"}}}},
+                    "spec":{{"nodeName":"n1"}}}}"#
+            );
+            assert_eq!(&*members(&json).expect("of this node").pod.uid, key);
+        }
         for json in [
             "{}",
             r#"{"metadata":{"uid":"u"}}"#,

@@ -104,7 +104,17 @@ fn plain_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
 /// Appends a field name in lower case as a key.
 fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     comma(out);
-    let escaped = lower_string(out, name);
+    let mut escaped = false;
+    let mut parts = name.split(|byte| *byte == 0);
+    escaped |= lower_string(out, parts.next().unwrap_or_default());
+    for part in parts {
+        // Elasticsearch refuses documents whose keys contain NUL.
+        out.pop();
+        let end = out.len();
+        lower_string(out, part);
+        out.splice(end..=end, *br"\\x00");
+        escaped = true;
+    }
     out.push(b':');
     escaped
 }

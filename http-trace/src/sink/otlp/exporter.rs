@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -159,28 +159,42 @@ pub trait Transport: Send {
     fn export(&mut self, signal: Signal, request: &[u8]) -> Result<Partial, Failure>;
 }
 
-/// Records that a collector rejected permanently.
+/// What an exporter and the owner of its queue tell each other.
 #[derive(Clone, Debug, Default)]
-pub struct Refused(Arc<(AtomicU64, Mutex<String>)>);
+pub struct State(Arc<Inner>);
 
-impl Refused {
-    fn add(&self, records: u64, why: &str) {
-        why.clone_into(&mut self.0.1.lock().unwrap_or_else(PoisonError::into_inner));
-        self.0.0.fetch_add(records, Ordering::Relaxed);
+#[derive(Debug, Default)]
+struct Inner {
+    refused: AtomicU64,
+    why: Mutex<String>,
+    ends: AtomicBool,
+}
+
+impl State {
+    fn refuse(&self, records: u64, why: &str) {
+        let mut last = self.0.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone_into(&mut last);
+        self.0.refused.fetch_add(records, Ordering::Relaxed);
     }
 
-    /// Number of records so far.
-    pub fn count(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
+    /// Number of records so far that the destination refused.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// The message about the last.
+    /// Its message about the last of them.
     pub fn why(&self) -> String {
-        self.0
-            .1
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let why = self.0.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.clone()
+    }
+
+    /// Announces the end of the run: a retry is due at once, and no later one.
+    pub fn end(&self) {
+        self.0.ends.store(true, Ordering::Relaxed);
+    }
+
+    fn ends(&self) -> bool {
+        self.0.ends.load(Ordering::Relaxed)
     }
 }
 
@@ -190,7 +204,7 @@ pub struct Exporter {
     resource: Vec<u8>,
     scope: Vec<u8>,
     waits: Option<Duration>,
-    refused: Refused,
+    state: State,
     /// Signals of the current batch that were sent.
     done: [bool; Signal::ALL.len()],
     pause: Duration,
@@ -204,7 +218,7 @@ impl Exporter {
         transport: Box<dyn Transport>,
         hostname: &str,
         when_full: WhenFull,
-        refused: Refused,
+        state: State,
     ) -> Self {
         let (resource, scope) = origin(hostname);
         Exporter {
@@ -212,7 +226,7 @@ impl Exporter {
             resource,
             scope,
             waits: (when_full == WhenFull::Wait).then_some(GIVE_UP),
-            refused,
+            state,
             done: [false; Signal::ALL.len()],
             pause: PAUSE,
             failed: None,
@@ -231,6 +245,8 @@ impl Exporter {
                 let left = due.saturating_duration_since(Instant::now());
                 match give_up {
                     _ if left.is_zero() => {}
+                    // A live run that ends tries once more; the writer does not come back.
+                    None if self.state.ends() => {}
                     Some(give_up) if *due < give_up => std::thread::sleep(left),
                     _ => return Err(io::Error::other(why.clone())),
                 }
@@ -239,12 +255,12 @@ impl Exporter {
                 Ok(Partial { refused, why }) => {
                     if refused > 0 {
                         // A collector may report more than it was sent.
-                        self.refused.add(refused.min(records.count), &why);
+                        self.state.refuse(refused.min(records.count), &why);
                     }
                     break;
                 }
                 Err(Failure { why, again: None }) => {
-                    self.refused.add(records.count, &why);
+                    self.state.refuse(records.count, &why);
                     break;
                 }
                 Err(Failure {

@@ -94,7 +94,9 @@ impl Numbers {
             key.1 = overflow(OF_HISTOGRAM);
         }
         let series = self.series.entry(key).or_default();
-        if let Some(ns) = event.duration_ns() {
+        // An event written before its end has no final duration.
+        let is_over = event.response_end_ns.is_some() || event.no_response.is_some();
+        if let Some(ns) = event.duration_ns().filter(|_| is_over) {
             series.duration.add(ns);
         }
         if let Some(ns) = event.ttfb_ns() {
@@ -123,7 +125,7 @@ impl Numbers {
     pub fn tick(&mut self, now_ns: u64, out: &mut Vec<u8>) {
         self.now_ns = self.now_ns.max(now_ns);
         if self.due_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
-            self.put(out);
+            self.put(self.now_ns, out);
             self.sent_ns = self.now_ns;
             self.is_changed = false;
         }
@@ -133,12 +135,14 @@ impl Numbers {
     pub fn tail(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if self.is_changed {
-            self.put(&mut out);
+            // Two points of a series at one time would be duplicates.
+            self.put(self.now_ns.max(self.sent_ns.saturating_add(1)), &mut out);
         }
         out
     }
 
-    fn put(&self, out: &mut Vec<u8>) {
+    /// Appends the metrics as of this time.
+    fn put(&self, now_ns: u64, out: &mut Vec<u8>) {
         type Of = fn(&Series) -> &Histogram;
         const HISTOGRAMS: [(&str, bool, &str, Of); 4] = [
             (
@@ -175,7 +179,9 @@ impl Numbers {
             for points in points.chunks(TOGETHER) {
                 metric(out, name, description, "s", 9, |out| {
                     for ((_, attributes), series) in points {
-                        wire::message(out, 1, |out| self.histogram(out, attributes, of(series)));
+                        wire::message(out, 1, |out| {
+                            self.histogram(now_ns, out, attributes, of(series))
+                        });
                     }
                 });
             }
@@ -192,7 +198,7 @@ impl Numbers {
                     for (attributes, count) in points {
                         wire::message(out, 1, |out| {
                             wire::fixed64(out, 2, self.start_ns);
-                            wire::fixed64(out, 3, self.now_ns);
+                            wire::fixed64(out, 3, now_ns);
                             wire::fixed64(out, 6, **count);
                             out.extend_from_slice(attributes);
                         });
@@ -205,9 +211,9 @@ impl Numbers {
     }
 
     /// A `HistogramDataPoint`.
-    fn histogram(&self, out: &mut Vec<u8>, attributes: &[u8], of: &Histogram) {
+    fn histogram(&self, now_ns: u64, out: &mut Vec<u8>, attributes: &[u8], of: &Histogram) {
         wire::fixed64(out, 2, self.start_ns);
-        wire::fixed64(out, 3, self.now_ns);
+        wire::fixed64(out, 3, now_ns);
         wire::fixed64(out, 4, of.count());
         wire::fixed64(out, 5, (of.sum_ns as f64 / 1e9).to_bits());
         let packed = |numbers: Vec<u64>| {
@@ -256,4 +262,32 @@ fn overflow(number: u32) -> Vec<u8> {
         &Value::Bool(true),
     );
     attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use http_trace_model::testing;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_on_has_no_duration_and_no_time_comes_twice() {
+        let mut numbers = Numbers::new(1_000_000_000);
+        let mut event = testing::event();
+        let mut sent = Vec::new();
+        for seconds in [0, 2, 2] {
+            event.time_ns = testing::TIME_NS + seconds * 1_000_000_000;
+            event.response_end_ns = None;
+            numbers.event(&View::new(&event));
+            numbers.tick(event.time_ns, &mut sent);
+        }
+        let series: Vec<_> = numbers.series.values().collect();
+        assert!(series.iter().all(|of| of.duration.count() == 0));
+        assert_eq!(series.iter().map(|of| of.ttfb.count()).sum::<u64>(), 3);
+        let stamp = |ns: u64| ns.to_le_bytes();
+        let holds = |bytes: &[u8], ns| bytes.windows(8).any(|window| window == stamp(ns));
+        let tail = numbers.tail();
+        assert!(holds(&sent, event.time_ns) && !holds(&tail, event.time_ns));
+        assert!(holds(&tail, event.time_ns + 1));
+    }
 }

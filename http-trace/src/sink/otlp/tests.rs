@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::exporter::{Exporter, Failure, Partial, Refused, Transport};
+use super::exporter::{Exporter, Failure, Partial, State, Transport};
 use super::wire::{Read, find};
 use super::*;
 use crate::sink::writer::WhenFull;
@@ -209,15 +209,15 @@ impl Transport for Fake {
 
 fn exporter(
     answers: Vec<Result<Partial, Failure>>,
-) -> (Exporter, Refused, Arc<Mutex<Vec<(Signal, usize)>>>) {
+) -> (Exporter, State, Arc<Mutex<Vec<(Signal, usize)>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
     let fake = Fake {
         answers: answers.into(),
         got: Arc::clone(&got),
     };
-    let refused = Refused::default();
-    let exporter = Exporter::new(Box::new(fake), "h", WhenFull::Drop, refused.clone());
-    (exporter, refused, got)
+    let state = State::default();
+    let exporter = Exporter::new(Box::new(fake), "h", WhenFull::Drop, state.clone());
+    (exporter, state, got)
 }
 
 fn failure(why: &str, again: Option<Duration>) -> Result<Partial, Failure> {
@@ -242,7 +242,7 @@ fn what_was_taken_is_not_sent_again_and_pauses_are_kept() {
         Ok(Partial::default()),
         failure("away", Some(Duration::ZERO)),
     ];
-    let (mut exporter, refused, got) = exporter(answers);
+    let (mut exporter, state, got) = exporter(answers);
     for _ in 0..3 {
         let error = exporter.write(&out).expect_err("away");
         assert_eq!(error.to_string(), "away");
@@ -251,7 +251,18 @@ fn what_was_taken_is_not_sent_again_and_pauses_are_kept() {
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(exporter.write(&out).expect("back"), out.len());
     assert_eq!(signals(&got), [Signal::Logs, Signal::Spans]);
-    assert_eq!(refused.count(), 0);
+    assert_eq!(state.refused(), 0);
+}
+
+#[test]
+fn a_run_that_ends_does_not_wait_for_the_next_attempt() {
+    let out = written(&testing::event(), &Style::default());
+    let (mut exporter, state, _) = exporter(vec![failure("away", Some(Duration::from_secs(60)))]);
+    for _ in 0..2 {
+        exporter.write(&out).expect_err("away");
+    }
+    state.end();
+    assert_eq!(exporter.write(&out).expect("back"), out.len());
 }
 
 #[test]
@@ -267,14 +278,14 @@ fn what_is_refused_is_counted_and_the_next_goes_on() {
         let answer = [0x0a, 7, 0x08, count, 0x12, 3, b'w', b'h', b'y'];
         Ok(Partial::of(&answer).expect("a message"))
     };
-    let (mut exporter, refused, got) = exporter(vec![
+    let (mut exporter, state, got) = exporter(vec![
         partial(1),
         partial(100),
         failure("answered 400 Bad Request", None),
     ]);
     for expected in [(1 + 2, "why"), (3 + 2, "answered 400 Bad Request")] {
         assert_eq!(exporter.write(&out).expect("done with"), out.len());
-        assert_eq!((refused.count(), refused.why().as_str()), expected);
+        assert_eq!((state.refused(), state.why().as_str()), expected);
     }
     assert_eq!(signals(&got).len(), 3);
 }

@@ -91,9 +91,9 @@ impl Outlet {
             let what = ("output_rejected", LossUnit::Records);
             let loss = one
                 .behind
-                .news(one.refused.count(), what, self.now_ns, is_last);
+                .news(one.exporter.refused(), what, self.now_ns, is_last);
             if let (Some(loss), Some(writer)) = (&loss, &one.writer) {
-                let (records, why) = (counted(loss.count, "record"), one.refused.why());
+                let (records, why) = (counted(loss.count, "record"), one.exporter.why());
                 news.push(format!("{records} rejected by {}: {why}", writer.name()));
             }
             losses.extend(loss);

@@ -55,7 +55,7 @@ fn stuck(
         render: Box::new(Json::new(&Style::default())),
         left_out: 0,
         writer: Some(writer.expect("a thread")),
-        refused: Refused::default(),
+        exporter: State::default(),
         behind: Behind::default(),
         dropped: None,
         lost: 0,
