@@ -19,7 +19,6 @@ use http_trace_tests::agent;
 use http_trace_tests::figures::{cpu, median, publish};
 use http_trace_tests::need;
 use http_trace_tests::netns::{Pair, Running};
-use http_trace_tests::nginx::wait_for_port;
 use rustix::process::Signal;
 
 /// Rounds over all observers.
@@ -241,9 +240,7 @@ impl Site {
             .arg("-p")
             .arg(folder.path())
             .args(["-c", "nginx.conf", "-e", "stderr"]);
-        let nginx = pair.server.spawn(&mut nginx)?;
-        let listens = wait_for_port(&pair.server, ([127, 0, 0, 1], 80).into(), || true);
-        ensure!(listens, "nginx does not listen");
+        let nginx = pair.server.serve(&mut nginx, ([127, 0, 0, 1], 80).into())?;
         Ok(Site {
             pair,
             nginx,

@@ -21,7 +21,7 @@ use crate::scene::{End, Transaction};
 use crate::tcp::Timed;
 
 /// Output of the judge for some frames.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Judged {
     /// Its events.
     pub events: Vec<HttpEvent>,
@@ -31,12 +31,21 @@ pub struct Judged {
     pub stats: Stats,
 }
 
+impl Judged {
+    /// Adds an event or a loss.
+    pub fn take(&mut self, output: Output) {
+        match output {
+            Output::Http(event) => self.events.push(*event),
+            Output::Loss(loss) => self.losses.push(loss),
+        }
+    }
+}
+
 /// A judge that keeps its output.
 struct Bench {
     pipeline: Pipeline,
     shipped: Shipped,
-    events: Vec<HttpEvent>,
-    losses: Vec<Loss>,
+    judged: Judged,
 }
 
 impl Bench {
@@ -49,17 +58,12 @@ impl Bench {
         Bench {
             pipeline,
             shipped: Shipped::default(),
-            events: Vec::new(),
-            losses: Vec::new(),
+            judged: Judged::default(),
         }
     }
 
     fn push(&mut self, record: Record<'_>) {
-        let (events, losses) = (&mut self.events, &mut self.losses);
-        let mut out = |output| match output {
-            Output::Http(event) => events.push(*event),
-            Output::Loss(loss) => losses.push(loss),
-        };
+        let mut out = |output| self.judged.take(output);
         if !record.header.has(flag::FRAGMENT) {
             return self.pipeline.push(&record, &mut out);
         }
@@ -86,24 +90,14 @@ impl Bench {
                 });
             }
         }
-        let (events, losses) = (&mut self.events, &mut self.losses);
-        self.pipeline.tick(now_ns, &mut |output| match output {
-            Output::Http(event) => events.push(*event),
-            Output::Loss(loss) => losses.push(loss),
-        });
+        self.pipeline
+            .tick(now_ns, &mut |output| self.judged.take(output));
     }
 
     fn finish(mut self) -> Judged {
-        let (events, losses) = (&mut self.events, &mut self.losses);
-        self.pipeline.finish(&mut |output| match output {
-            Output::Http(event) => events.push(*event),
-            Output::Loss(loss) => losses.push(loss),
-        });
-        Judged {
-            events: self.events,
-            losses: self.losses,
-            stats: self.pipeline.stats().clone(),
-        }
+        self.pipeline.finish(&mut |output| self.judged.take(output));
+        self.judged.stats = self.pipeline.stats().clone();
+        self.judged
     }
 }
 

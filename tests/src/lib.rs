@@ -8,11 +8,11 @@
 //! - [`play`], [`nginx`], [`node`], [`others`], [`client`], [`visits`]: scenes on real sockets, real
 //!   servers, and the requests of real clients.
 //! - [`pods`]: servers in cgroups as those of pods.
-//! - [`crowd`]: a flood of connections that stay open.
+//! - [`crowd`]: a flood of connections that stay open; [`tcpdump`]: captures of live traffic.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
-//! - [`visitors`]: events as a busy site has them, without a wire.
+//! - [`chance`]: random choices from a seed; [`visitors`]: events as a busy site has them, without a wire.
 //! - [`streams`]: the same conversations as streams without TCP below them.
 //! - [`empty`]: a program that does nothing, to measure others against; [`budget`]: what may cost how much;
 //!   [`figures`]: CPU time, memory and medians of benchmarks.
@@ -25,6 +25,7 @@ pub mod agent;
 pub mod bed;
 pub mod both;
 pub mod budget;
+pub mod chance;
 pub mod client;
 pub mod crowd;
 pub mod detour;
@@ -47,6 +48,7 @@ pub mod pusher;
 pub mod routed;
 pub mod seen;
 pub mod streams;
+pub mod tcpdump;
 pub mod visitors;
 pub mod visits;
 

@@ -6,13 +6,14 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -79,6 +80,24 @@ impl Namespace {
     /// Starts a command in this namespace; it is ended on drop.
     pub fn spawn(&self, command: &mut Command) -> Result<Running> {
         self.enter(|| Running::start(command))?
+    }
+
+    /// As [`Namespace::spawn`], for a server: waits up to ten seconds until something accepts connections at
+    /// `address`, as seen from inside this namespace.
+    pub fn serve(&self, command: &mut Command, address: SocketAddr) -> Result<Running> {
+        let mut server = self.spawn(command)?;
+        let end = Instant::now() + Duration::from_secs(10);
+        let listens = self.enter(|| {
+            while matches!(server.try_wait(), Ok(None)) && Instant::now() < end {
+                if TcpStream::connect(address).is_ok() {
+                    return true;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            false
+        })?;
+        ensure!(listens, "{command:?} does not listen at {address}");
+        Ok(server)
     }
 
     /// Runs `work` on a new thread inside this namespace and waits for it. Threads that `work` starts, and

@@ -1,12 +1,11 @@
 //! nginx (and Python's http.server) in a namespace, with the test's own files and configuration. nginx's
 //! access log is one of the two truths for live runs.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -61,28 +60,9 @@ impl Nginx {
     pub fn start_at(namespace: &Namespace, port: u16, upstream: SocketAddr) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         write_files(folder.path())?;
-        let configuration = folder.path().join("nginx.conf");
-        std::fs::write(
-            &configuration,
-            configuration_of(folder.path(), port, upstream),
-        )?;
-        let mut command = Command::new(program("nginx").context("nginx is not installed")?);
-        command
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(&configuration);
-        command.stderr(std::fs::File::create(folder.path().join("stderr.log"))?);
-        let running = namespace.spawn(&mut command)?;
-        let mut nginx = Nginx { running, folder };
-        let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
-            nginx.running.try_wait().is_ok_and(|ended| ended.is_none())
-        });
-        if !listens {
-            let said = std::fs::read_to_string(nginx.folder.path().join("stderr.log"));
-            bail!("nginx does not listen: {}", said.unwrap_or_default());
-        }
-        Ok(nginx)
+        let http = http_block(folder.path(), port, upstream);
+        let running = start(namespace, folder.path(), port, 2, &http)?;
+        Ok(Nginx { running, folder })
     }
 
     /// Ends nginx cleanly, so that its log is complete, and reads the access log.
@@ -109,23 +89,37 @@ impl Nginx {
     }
 }
 
-/// Waits up to ten seconds until something accepts connections at `address`, from inside `namespace`.
-pub fn wait_for_port(
+/// Starts an nginx on `port` with its files in `folder`, this number of worker processes and this text inside
+/// its `http` block; waits until it listens.
+pub fn start(
     namespace: &Namespace,
-    address: SocketAddr,
-    mut alive: impl FnMut() -> bool + Send,
-) -> bool {
-    let end = Instant::now() + Duration::from_secs(10);
-    let listens = namespace.enter(|| {
-        while alive() && Instant::now() < end {
-            if TcpStream::connect(address).is_ok() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        false
-    });
-    listens.unwrap_or(false)
+    folder: &Path,
+    port: u16,
+    workers: u32,
+    http: &str,
+) -> Result<Running> {
+    let shown = folder.display();
+    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("    {what}_temp_path {shown}/{what};\n"))
+        .concat();
+    let configuration = folder.join("nginx.conf");
+    std::fs::write(
+        &configuration,
+        format!(
+            "daemon off;\nuser root;\nworker_processes {workers};\npid {shown}/nginx.pid;\n\
+             error_log {shown}/error.log;\nworker_rlimit_nofile 40000;\n\
+             events {{ worker_connections 16384; }}\nhttp {{\n{paths}{http}}}\n"
+        ),
+    )?;
+    let stderr = folder.join("stderr.log");
+    let mut command = Command::new(program("nginx").context("nginx is not installed")?);
+    command.arg("-p").arg(folder).arg("-c").arg(&configuration);
+    command.stderr(std::fs::File::create(&stderr)?);
+    let running = namespace.serve(&mut command, ([127, 0, 0, 1], port).into());
+    running.with_context(|| {
+        let said = std::fs::read_to_string(&stderr).unwrap_or_default();
+        format!("nginx said: {said}")
+    })
 }
 
 /// Reads an access log.
@@ -207,21 +201,10 @@ pub(crate) fn write_files(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn configuration_of(folder: &Path, port: u16, upstream: SocketAddr) -> String {
+fn http_block(folder: &Path, port: u16, upstream: SocketAddr) -> String {
     let folder = folder.display();
-    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|what| format!("    {what}_temp_path {folder}/{what};\n"))
-        .concat();
     format!(
-        r#"daemon off;
-user root;
-worker_processes 2;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 16384; }}
-worker_rlimit_nofile 40000;
-http {{
-{paths}
+        r#"
     log_format json escape=json '{{"connection":$connection,"number":$connection_requests,'
         '"client":"$remote_addr","client_port":$remote_port,"method":"$request_method",'
         '"target":"$request_uri","line":"$request","status":$status,"bytes":$bytes_sent,'
@@ -261,7 +244,6 @@ http {{
             proxy_buffering off;
         }}
     }}
-}}
 "#
     )
 }
@@ -286,11 +268,7 @@ impl Python {
             .arg(address.port().to_string());
         command.current_dir(folder.path().join("www"));
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut running = namespace.spawn(&mut command)?;
-        let listens = wait_for_port(namespace, address, || {
-            running.try_wait().is_ok_and(|ended| ended.is_none())
-        });
-        anyhow::ensure!(listens, "Python's http.server does not listen at {address}");
+        let running = namespace.serve(&mut command, address)?;
         Ok(Python {
             _running: running,
             _folder: folder,

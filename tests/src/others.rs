@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::client::{Raw, curl};
 use crate::need::program;
 use crate::netns::{Namespace, Running};
-use crate::nginx::{LogLine, read_log, wait_for_port, write_files};
+use crate::nginx::{LogLine, read_log, write_files};
 
 /// A running server. Ends on drop.
 #[derive(Debug)]
@@ -33,11 +33,7 @@ impl Server {
         command
             .stdout(std::fs::File::create(&log)?)
             .stderr(Stdio::null());
-        let mut running = namespace.spawn(&mut command)?;
-        let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
-            running.try_wait().is_ok_and(|ended| ended.is_none())
-        });
-        anyhow::ensure!(listens, "{command:?} does not listen");
+        let running = namespace.serve(&mut command, ([127, 0, 0, 1], port).into())?;
         Ok(Server {
             running,
             folder,

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use http_trace_common::flow::FlowKey;
 use http_trace_common::record::{Record, flag};
 use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig, StreamId};
-use http_trace_model::event::Output;
 
 use crate::judged::Judged;
 
@@ -26,7 +25,7 @@ pub struct Source {
     pipeline: Pipeline,
     streams: HashMap<FlowKey, Stream>,
     opened: u64,
-    outputs: Vec<Output>,
+    judged: Judged,
     /// Connections unsuitable as streams: bytes out of order, copies, a RST.
     pub disturbed: Vec<FlowKey>,
     /// Bytes in declared skips.
@@ -43,7 +42,7 @@ impl Default for Source {
             pipeline,
             streams: HashMap::new(),
             opened: 0,
-            outputs: Vec::new(),
+            judged: Judged::default(),
             disturbed: Vec::new(),
             skipped: 0,
         }
@@ -56,7 +55,7 @@ impl Source {
         let header = record.header;
         let (key, sender) = header.key();
         let (d, time_ns) = (sender.index(), header.time_ns);
-        let out = &mut |output| self.outputs.push(output);
+        let out = &mut |output| self.judged.take(output);
         let pipeline = &mut self.pipeline;
         let stream = self.streams.entry(key).or_insert_with(|| {
             self.opened += 1;
@@ -103,19 +102,8 @@ impl Source {
 
     /// The result.
     pub fn finish(mut self) -> Judged {
-        let outputs = &mut self.outputs;
-        self.pipeline.finish(&mut |output| outputs.push(output));
-        let mut judged = Judged {
-            events: Vec::new(),
-            losses: Vec::new(),
-            stats: self.pipeline.stats().clone(),
-        };
-        for output in self.outputs {
-            match output {
-                Output::Http(event) => judged.events.push(*event),
-                Output::Loss(loss) => judged.losses.push(loss),
-            }
-        }
-        judged
+        self.pipeline.finish(&mut |output| self.judged.take(output));
+        self.judged.stats = self.pipeline.stats().clone();
+        self.judged
     }
 }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http_trace_model::event::{BodyEnd, Endpoint, HttpEvent};
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
+use crate::chance::Chance;
+
 const HOSTS: [&str; 8] = [
     "www.example.com",
     "shop.example.com",
@@ -66,7 +68,7 @@ const ERRORS: [(&str, u16, &str); 10] = [
 
 /// Generates events.
 #[derive(Clone, Debug)]
-pub struct Visitors(u64);
+pub struct Visitors(Chance);
 
 /// The address of a client, by number.
 pub fn ip_of(client: u32) -> IpAddr {
@@ -80,29 +82,20 @@ impl Visitors {
 
     /// Starts from a seed.
     pub const fn new(seed: u64) -> Self {
-        Visitors(seed)
-    }
-
-    fn draw(&mut self, below: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ z >> 31) % below.max(1) as u64) as usize
+        Visitors(Chance(seed))
     }
 
     /// The next event: an error or a success, at [`Visitors::TIME_NS`], from the first client.
     pub fn event(&mut self, error: bool) -> HttpEvent {
-        let host = HOSTS[self.draw(HOSTS.len())];
-        let agent = AGENTS[self.draw(AGENTS.len())];
-        let number = self.draw(5000).to_string();
+        let host = HOSTS[self.0.below(HOSTS.len())];
+        let agent = AGENTS[self.0.below(AGENTS.len())];
+        let number = self.0.below(5000).to_string();
         let (path, kind, status, reason) = if error {
-            let (path, status, reason) = ERRORS[self.draw(ERRORS.len())];
+            let (path, status, reason) = ERRORS[self.0.below(ERRORS.len())];
             (path, "text/html", status, reason)
         } else {
-            let (path, kind) = PAGES[self.draw(PAGES.len())];
-            match self.draw(20) {
+            let (path, kind) = PAGES[self.0.below(PAGES.len())];
+            match self.0.below(20) {
                 0 => (path, kind, 304, "Not Modified"),
                 1 => (path, kind, 302, "Found"),
                 _ => (path, kind, 200, "OK"),
@@ -116,10 +109,10 @@ impl Visitors {
             ("Accept-Encoding", "gzip, deflate, br"),
         ];
         let referrer = format!("https://{host}/products/winter-jackets");
-        if self.draw(2) == 0 {
+        if self.0.below(2) == 0 {
             request.push(("Referer", &referrer));
         }
-        if self.draw(3) == 0 {
+        if self.0.below(3) == 0 {
             request.push(("Cookie", "session=7d8f6a5b4c3e2d1f; theme=dark; consent=1"));
         }
         request.push(("Connection", "keep-alive"));

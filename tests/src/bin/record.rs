@@ -8,17 +8,16 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http_trace_tests::client::curl;
 use http_trace_tests::need::program;
-use http_trace_tests::netns::{Pair, Running, address, run};
+use http_trace_tests::netns::{Pair, address, run};
 use http_trace_tests::nginx::{Nginx, Python};
 use http_trace_tests::play::Stage;
 use http_trace_tests::scene::Step;
+use http_trace_tests::tcpdump::Tcpdump;
 use http_trace_tests::{scenes, visits};
-use rustix::process::Signal;
 
 fn main() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
@@ -31,51 +30,14 @@ fn main() -> Result<()> {
     play(&folder)
 }
 
-/// tcpdump at the server's end of a pair.
-struct Tcpdump {
-    running: Running,
-    said: PathBuf,
-    /// Held until the end.
-    _folder: tempfile::TempDir,
-}
-
-impl Tcpdump {
-    fn start(pair: &Pair, file: &Path) -> Result<Self> {
-        let own = tempfile::tempdir()?;
-        let said = own.path().join("stderr");
-        let mut command = Command::new(program("tcpdump").context("tcpdump is not installed")?);
-        command.args(["-i", "veth0", "-s", "0", "-B", "65536", "-U", "-Z", "root"]);
-        command
-            .args(["--time-stamp-precision", "nano", "-w"])
-            .arg(file)
-            .arg("tcp");
-        command.stderr(std::fs::File::create(&said)?);
-        let running = pair.server.spawn(&mut command)?;
-        // It creates its file when it listens.
-        for _ in 0..200 {
-            if std::fs::metadata(file).is_ok_and(|m| m.len() > 0) {
-                return Ok(Tcpdump {
-                    running,
-                    said,
-                    _folder: own,
-                });
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        anyhow::bail!("tcpdump did not start")
-    }
-
-    fn stop(mut self) -> Result<()> {
-        std::thread::sleep(Duration::from_millis(1500));
-        self.running.signal(Signal::INT)?;
-        self.running.wait()?;
-        let said = std::fs::read_to_string(&self.said)?;
-        anyhow::ensure!(
-            said.contains("\n0 packets dropped by kernel"),
-            "not whole: {said}"
-        );
-        Ok(())
-    }
+/// Ends the recording; an error if packets were lost.
+fn stop(tcpdump: Tcpdump) -> Result<()> {
+    let said = tcpdump.stop()?;
+    anyhow::ensure!(
+        said.contains("\n0 packets dropped by kernel"),
+        "not whole: {said}"
+    );
+    Ok(())
 }
 
 fn fresh(folder: &Path, name: &str) -> Result<PathBuf> {
@@ -92,7 +54,7 @@ fn nginx(folder: &Path, name: &str, v6: bool) -> Result<()> {
     let upstream = SocketAddr::from(([127, 0, 0, 1], 8080));
     let _python = Python::start(&pair.server, upstream)?;
     let nginx = Nginx::start(&pair.server, upstream)?;
-    let tcpdump = Tcpdump::start(&pair, &fresh(folder, name)?)?;
+    let tcpdump = Tcpdump::start(&pair, &fresh(folder, name)?, None)?;
     if v6 {
         let host = format!("http://[{}]/small.txt", address::SERVER_V6);
         curl(&pair.client, &[&host, &host])?;
@@ -105,7 +67,7 @@ fn nginx(folder: &Path, name: &str, v6: bool) -> Result<()> {
             SocketAddr::new(address::SERVER_V4.parse()?, 80),
         )?;
     }
-    tcpdump.stop()?;
+    stop(tcpdump)?;
     let log = folder.join(name).with_extension("access.jsonl");
     std::fs::write(log, nginx.stop_and_keep()?)?;
     Ok(())
@@ -144,26 +106,21 @@ fn tls(folder: &Path) -> Result<()> {
         .arg(path("key.pem"))
         .arg("-cert")
         .arg(path("cert.pem"));
+    server.stdout(Stdio::null()).stderr(Stdio::null());
     let _server = pair
         .server
-        .spawn(server.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    let there = SocketAddr::new(address::SERVER_V4.parse()?, 443);
-    anyhow::ensure!(http_trace_tests::nginx::wait_for_port(
-        &pair.client,
-        there,
-        || true
-    ));
-    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "tls")?)?;
+        .serve(&mut server, ([127, 0, 0, 1], 443).into())?;
+    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "tls")?, None)?;
     let url = format!("https://{}/", address::SERVER_V4);
     curl(&pair.client, &["--insecure", "--http1.1", &url])?;
-    tcpdump.stop()
+    stop(tcpdump)
 }
 
 fn python(folder: &Path) -> Result<()> {
     let pair = Pair::new(1500)?;
     let there = SocketAddr::new(address::SERVER_V4.parse()?, 8080);
     let _python = Python::start(&pair.server, there)?;
-    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "python")?)?;
+    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "python")?, None)?;
     let url = |path: &str| format!("http://{there}{path}");
     curl(
         &pair.client,
@@ -172,16 +129,16 @@ fn python(folder: &Path) -> Result<()> {
     curl(&pair.client, &["--head", &url("/small.txt")])?;
     curl(&pair.client, &["--data-binary", "x=1", &url("/form")])?;
     curl(&pair.client, &["--http1.0", &url("/")])?;
-    tcpdump.stop()
+    stop(tcpdump)
 }
 
 fn node(folder: &Path) -> Result<()> {
     let pair = Pair::new(1500)?;
     let there = SocketAddr::new(address::SERVER_V4.parse()?, 3000);
     let _node = http_trace_tests::node::start(&pair.server, there)?;
-    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "node")?)?;
+    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "node")?, None)?;
     http_trace_tests::node::visit(&pair.client, there)?;
-    tcpdump.stop()
+    stop(tcpdump)
 }
 
 /// Plays every scene that is not too large, one connection each.
@@ -189,7 +146,7 @@ fn play(folder: &Path) -> Result<()> {
     let pair = Pair::new(1500)?;
     let there = SocketAddr::new(address::SERVER_V4.parse()?, 8000);
     let stage = Stage::new(&pair.client, &pair.server, there)?;
-    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "scenes")?)?;
+    let tcpdump = Tcpdump::start(&pair, &fresh(folder, "scenes")?, None)?;
     let mut index = String::new();
     for scene in scenes::all() {
         let large = |step: &Step| matches!(step, Step::Send(_, bytes) if bytes.len() > 100_000);
@@ -199,7 +156,7 @@ fn play(folder: &Path) -> Result<()> {
         let played = stage.play(&scene)?;
         writeln!(index, "{} {}", played.client, scene.name)?;
     }
-    tcpdump.stop()?;
+    stop(tcpdump)?;
     std::fs::write(folder.join("scenes.index"), index)?;
     Ok(())
 }

@@ -17,14 +17,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::CommandExt;
 
 use crate::agent::Agent;
 use crate::need::program;
-use crate::netns::{Namespace, Pair, Running, address};
-use crate::nginx::wait_for_port;
+use crate::netns::{Namespace, Pair, address};
 use heard::Heard;
 use record::Recording;
 use site::Site;
@@ -60,7 +59,11 @@ pub fn run(
     let folder = tempfile::tempdir()?;
     let _server = host
         .server
-        .map(|(command, port)| start_server(&pair.server, command, port, folder.path()))
+        .map(|(command, port)| {
+            let mut command = prepared(command, folder.path())?;
+            pair.server
+                .serve(&mut command, ([127, 0, 0, 1], port).into())
+        })
         .transpose()?;
     let mut all = vec!["-i", "veth0"];
     all.extend(host.options.iter().map(String::as_str));
@@ -89,21 +92,6 @@ pub fn fill(command: &[String], agent: &str) -> Vec<String> {
             .replace("{agent}", agent)
     };
     command.iter().map(fill).collect()
-}
-
-/// Starts a server and waits until it listens.
-fn start_server(
-    namespace: &Namespace,
-    command: &[String],
-    port: u16,
-    folder: &Path,
-) -> Result<Running> {
-    let mut server = namespace.spawn(&mut prepared(command, folder)?)?;
-    let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
-        server.try_wait().is_ok_and(|ended| ended.is_none())
-    });
-    ensure!(listens, "{} does not listen at {port}", command[0]);
-    Ok(server)
 }
 
 /// A command of the table, with `folder` as its working directory.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-use super::site::{ARTICLES, ASSETS, DEAD, MISSING, PRODUCTS, Site, start_nginx};
+use super::site::{ARTICLES, ASSETS, DEAD, MISSING, PRODUCTS, Site};
+use crate::chance::Chance;
 use crate::client::{Answer, Raw};
 use crate::netns::{Pair, address};
+use crate::nginx;
 use crate::routed::nft;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -232,14 +234,14 @@ fn reverse_proxy(pair: &Pair) -> Result<()> {
     many_addresses(pair)?;
     let folder = tempfile::tempdir()?;
     let http = format!(
-        "    upstream site {{ server {}; keepalive 16; }}\n\
+        "    access_log off;\n    upstream site {{ server {}; keepalive 16; }}\n\
          server {{ listen 10.77.0.1:8080 backlog=4096; listen 127.0.0.1:8080;\n\
          location / {{ proxy_pass http://site; proxy_http_version 1.1;\n\
          proxy_set_header Connection \"\"; proxy_set_header Host $host;\n\
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}",
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}\n",
         server()
     );
-    let _front = start_nginx(&pair.client, folder.path(), 8080, &http)?;
+    let _front = nginx::start(&pair.client, folder.path(), 8080, 1, &http)?;
     let front = SocketAddr::new(address::CLIENT_V4.parse()?, 8080);
     people(pair, front, 5)
 }
@@ -266,7 +268,7 @@ fn translate(pair: &Pair) -> Result<()> {
 
 /// A thousand people, each with their own address, visit some pages; one request in `one_in` follows a dead
 /// link.
-fn people(pair: &Pair, to: SocketAddr, one_in: u64) -> Result<()> {
+fn people(pair: &Pair, to: SocketAddr, one_in: usize) -> Result<()> {
     const PEOPLE: u32 = 1000;
     const AT_ONCE: u32 = 8;
     pair.client.enter(|| {
@@ -288,7 +290,7 @@ fn people(pair: &Pair, to: SocketAddr, one_in: u64) -> Result<()> {
     })?
 }
 
-fn person(from: Ipv4Addr, to: SocketAddr, one_in: u64, chance: &mut Chance) -> Result<()> {
+fn person(from: Ipv4Addr, to: SocketAddr, one_in: usize, chance: &mut Chance) -> Result<()> {
     let mut visitor = Visitor::connect(Some(from), to)?;
     visitor.get("/", "/")?;
     for asset in ASSETS {
@@ -296,32 +298,18 @@ fn person(from: Ipv4Addr, to: SocketAddr, one_in: u64, chance: &mut Chance) -> R
     }
     for _ in 0..2 + chance.below(4) {
         let path = if chance.below(one_in) == 0 {
-            let dead = chance.below(DEAD.len() as u64);
-            DEAD[usize::try_from(dead)?].to_owned()
+            DEAD[chance.below(DEAD.len())].to_owned()
         } else {
             match chance.below(4) {
                 0 => "/about".to_owned(),
-                1 => format!("/blog/{}", 1 + chance.below(ARTICLES as u64)),
-                2 => format!("/products/{}", 1 + chance.below(PRODUCTS as u64)),
+                1 => format!("/blog/{}", 1 + chance.below(ARTICLES)),
+                2 => format!("/products/{}", 1 + chance.below(PRODUCTS)),
                 _ => format!("/api/items/{}", 1 + chance.below(4)),
             }
         };
         visitor.get(&path, "/")?;
     }
     Ok(())
-}
-
-/// Numbers from a seed (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ x >> 31) % bound
-    }
 }
 
 /// A thread's result; its panic is resumed here.

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::need::program;
 use crate::netns::{Namespace, Running};
-use crate::nginx::wait_for_port;
+use crate::nginx;
 
 /// Address of the application.
 pub const APP: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
@@ -59,7 +59,7 @@ impl Site {
         // "admin" with the password "temp123", which is in the lists of the tools.
         std::fs::write(folder.path().join("users"), "admin:{PLAIN}temp123\n")?;
         let app = start_app(namespace)?;
-        let nginx = start_nginx(namespace, folder.path(), 80, &server(folder.path()))?;
+        let nginx = nginx::start(namespace, folder.path(), 80, 1, &server(folder.path()))?;
         Ok(Site {
             app: Some(app),
             nginx,
@@ -93,48 +93,14 @@ fn start_app(namespace: &Namespace) -> Result<Running> {
         .arg(address.port().to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut app = namespace.spawn(&mut command)?;
-    let listens = wait_for_port(namespace, address, || {
-        app.try_wait().is_ok_and(|ended| ended.is_none())
-    });
-    ensure!(listens, "the application does not listen at {address}");
-    Ok(app)
-}
-
-/// Starts an nginx with its files in `folder` and this text inside its `http` block.
-pub fn start_nginx(namespace: &Namespace, folder: &Path, port: u16, http: &str) -> Result<Running> {
-    let shown = folder.display();
-    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|what| format!("    {what}_temp_path {shown}/{what};\n"))
-        .concat();
-    let configuration = folder.join("nginx.conf");
-    std::fs::write(
-        &configuration,
-        format!(
-            "daemon off;\nuser root;\nworker_processes 1;\npid {shown}/nginx.pid;\n\
-             error_log {shown}/error.log;\nworker_rlimit_nofile 20000;\n\
-             events {{ worker_connections 8192; }}\nhttp {{\n{paths}    access_log off;\n{http}\n}}\n"
-        ),
-    )?;
-    let mut command = Command::new(program("nginx").context("nginx is not installed")?);
-    command.arg("-p").arg(folder).arg("-c").arg(&configuration);
-    command.stderr(std::fs::File::create(folder.join("stderr.log"))?);
-    let mut nginx = namespace.spawn(&mut command)?;
-    let listens = wait_for_port(namespace, ([127, 0, 0, 1], port).into(), || {
-        nginx.try_wait().is_ok_and(|ended| ended.is_none())
-    });
-    if !listens {
-        let said = std::fs::read_to_string(folder.join("stderr.log"));
-        bail!("nginx does not listen: {}", said.unwrap_or_default());
-    }
-    Ok(nginx)
+    namespace.serve(&mut command, address)
 }
 
 fn server(folder: &Path) -> String {
     let folder = folder.display();
     let app = SocketAddr::from(APP);
     format!(
-        r#"
+        r#"    access_log off;
     types {{ text/html html; text/css css; text/javascript js; image/png png; text/plain txt; }}
     default_type text/html;
     sendfile on;

@@ -10,7 +10,6 @@ use http_trace_tests::bed::own_port;
 use http_trace_tests::need::program;
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair, Running, address};
-use http_trace_tests::nginx::wait_for_port;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -100,14 +99,10 @@ fn the_worker_of_nginx_that_answered_and_curl() {
         .arg(&configuration)
         .arg("-p")
         .arg(folder.path());
-    let mut nginx = pair
+    let nginx = pair
         .server
-        .spawn(command.stderr(Stdio::null()))
+        .serve(command.stderr(Stdio::null()), ([127, 0, 0, 1], 80).into())
         .expect("nginx");
-    let listens = wait_for_port(&pair.server, ([127, 0, 0, 1], 80).into(), || {
-        nginx.try_wait().is_ok_and(|ended| ended.is_none())
-    });
-    assert!(listens, "nginx does not listen");
     let options = [&OPTIONS[..], &["--command-line"]].concat();
     let agent = Agent::start(&pair.server, &options).expect("an agent");
     let url = format!("http://{}/", address::SERVER_V4);

@@ -8,7 +8,6 @@ use http_trace_tests::client::curl;
 use http_trace_tests::need::program;
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Pair, address};
-use http_trace_tests::nginx::wait_for_port;
 
 /// Port of the proxy and port of the server behind it, both in one HAProxy.
 const WAYS: [(u16, u16); 4] = [(8001, 80), (8002, 80), (8003, 81), (8004, 81)];
@@ -59,14 +58,11 @@ fn the_client_behind_haproxy_is_named() {
     std::fs::write(&configuration, CONFIGURATION).expect("written");
     let mut command = Command::new(program("haproxy").expect("haproxy"));
     command.arg("-db").arg("-f").arg(&configuration);
-    let mut haproxy = pair
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let _haproxy = pair
         .server
-        .spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
+        .serve(&mut command, ([127, 0, 0, 1], 8004).into())
         .expect("haproxy");
-    let listens = wait_for_port(&pair.server, ([127, 0, 0, 1], 8004).into(), || {
-        haproxy.try_wait().is_ok_and(|ended| ended.is_none())
-    });
-    assert!(listens, "haproxy does not listen");
 
     let agent = Agent::start(&pair.server, &[]).expect("an agent");
     for (port, _) in WAYS {

@@ -1,74 +1,37 @@
-//! Groups of files that import one another in a loop (strongly connected components, by Tarjan).
+//! Groups of files that import one another in a loop (strongly connected components).
 //!
 //! It knows numbers and edges only.
 
+use std::collections::HashSet;
+
 /// Groups of more than one node, each sorted. `edges` may use any node below `count`.
+///
+/// A crate has a few hundred files, so one search from each of them is cheap.
 pub fn cycles(count: usize, edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
     let mut next = vec![Vec::new(); count];
     for (from, to) in edges {
         next[from].push(to);
     }
-    let mut search = Search {
-        next,
-        index: vec![None; count],
-        low: vec![0; count],
-        is_open: vec![false; count],
-        stack: Vec::new(),
-        seen: 0,
-        groups: Vec::new(),
-    };
-    for node in 0..count {
-        if search.index[node].is_none() {
-            search.from(node);
+    let reach: Vec<HashSet<usize>> = (0..count).map(|from| reached(&next, from)).collect();
+    let mut groups = Vec::new();
+    for from in 0..count {
+        let is_mutual = |to: &usize| reach[from].contains(to) && reach[*to].contains(&from);
+        let group: Vec<usize> = (0..count).filter(is_mutual).collect();
+        if group.len() > 1 && group[0] == from {
+            groups.push(group);
         }
     }
-    search.groups
+    groups
 }
 
-struct Search {
-    next: Vec<Vec<usize>>,
-    index: Vec<Option<usize>>,
-    low: Vec<usize>,
-    is_open: Vec<bool>,
-    stack: Vec<usize>,
-    seen: usize,
-    groups: Vec<Vec<usize>>,
-}
-
-impl Search {
-    fn from(&mut self, node: usize) {
-        let own = self.seen;
-        self.seen += 1;
-        self.index[node] = Some(own);
-        self.low[node] = own;
-        self.is_open[node] = true;
-        self.stack.push(node);
-        for at in 0..self.next[node].len() {
-            let to = self.next[node][at];
-            match self.index[to] {
-                None => {
-                    self.from(to);
-                    self.low[node] = self.low[node].min(self.low[to]);
-                }
-                Some(index) if self.is_open[to] => self.low[node] = self.low[node].min(index),
-                Some(_) => {}
-            }
-        }
-        if self.low[node] == own {
-            let mut group = Vec::new();
-            while let Some(last) = self.stack.pop() {
-                self.is_open[last] = false;
-                group.push(last);
-                if last == node {
-                    break;
-                }
-            }
-            if group.len() > 1 {
-                group.sort_unstable();
-                self.groups.push(group);
-            }
-        }
+/// All nodes that edges lead to from `from`.
+fn reached(next: &[Vec<usize>], from: usize) -> HashSet<usize> {
+    let mut reach = HashSet::new();
+    let mut open = vec![from];
+    while let Some(node) = open.pop() {
+        open.extend(next[node].iter().copied().filter(|&to| reach.insert(to)));
     }
+    reach
 }
 
 #[cfg(test)]
@@ -78,8 +41,7 @@ mod tests {
     #[test]
     fn loops_are_found_and_chains_are_not() {
         let edges = [(0, 1), (1, 2), (2, 0), (2, 3), (3, 4), (4, 3), (5, 0)];
-        let mut found = cycles(6, edges.into_iter());
-        found.sort();
+        let found = cycles(6, edges.into_iter());
         assert_eq!(found, [vec![0, 1, 2], vec![3, 4]]);
         assert!(cycles(3, [(0, 1), (1, 2), (0, 2)].into_iter()).is_empty());
     }

@@ -1,8 +1,8 @@
 //! Finds which file of a crate uses what another one defines: imports, full paths, and paths inside macro
 //! calls. Ignores test code.
 //!
-//! A re-export (`pub use`) is an import. Using an item through a module that only re-exports it imports both
-//! that module and the file that defines the item.
+//! A re-export (`pub use`) is an import. Using an item through a module that re-exports it imports that module
+//! alone, which itself imports the file that defines the item.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::modules::{Crate, Found, is_for_tests, leaves};
+use super::modules::{Crate, is_for_tests, leaves};
 
 /// The line of a file's first use of another file, and all names it uses.
 #[derive(Clone, Debug, Default)]
@@ -52,23 +52,15 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn name(&mut self, path: &[String], line: usize) {
-        for found in self.of.resolve(self.module, path) {
-            // A module alone is only a path to what it defines.
-            let Found::Item(module) = found else { continue };
-            // The item's own name, without its variants and functions.
-            let is_item = |end: &usize| {
-                let found = self.of.resolve(self.module, &path[..*end]);
-                found.iter().any(|one| matches!(one, Found::Item(_)))
-            };
-            let end = (1..path.len()).find(is_item).unwrap_or(path.len());
-            let name = &path[end - 1];
+        // A module alone is only a path to what it defines.
+        if let Some((module, [name, ..])) = self.of.target(self.module, path) {
             self.import(module, name, line);
-            // Using a re-export imports the re-exporting module too.
-            for container in self.of.resolve(self.module, &path[..end - 1]) {
-                if let Found::Module(container) = container
-                    && self.of.hands_on(container, name)
-                {
-                    self.import(container, name, line);
+            // The layout exempts the root, so what it re-exports counts as imported from its definer too.
+            if module == 0 {
+                for path in self.of.of_root(name) {
+                    if let Some((module, _)) = self.of.target(0, path) {
+                        self.import(module, name, line);
+                    }
                 }
             }
         }
@@ -165,7 +157,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         // A module with its own file is visited with that file.
-        let inner = self.of.child(self.module, &item.ident.to_string());
+        let inner = self.of.named(self.module, &item.ident.to_string());
         if let (Some((_, items)), Some(inner)) = (&item.content, inner) {
             let outer = std::mem::replace(&mut self.module, inner);
             for item in items {
@@ -179,12 +171,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if item.leading_colon.is_none() {
             for leaf in leaves(&item.tree) {
                 self.name(&leaf.path, leaf.line);
-                if leaf.name.is_none() {
-                    for found in self.of.resolve(self.module, &leaf.path) {
-                        if let Found::Module(module) = found {
-                            self.import(module, "*", leaf.line);
-                        }
-                    }
+                if leaf.name.is_none()
+                    && let Some((module, [])) = self.of.target(self.module, &leaf.path)
+                {
+                    self.import(module, "*", leaf.line);
                 }
             }
         }

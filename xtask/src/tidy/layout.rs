@@ -23,7 +23,7 @@ pub fn order(of: &Crate) -> Option<Vec<String>> {
             continue;
         }
         for name in links(line) {
-            if of.child(0, name).is_some() && !names.iter().any(|known| known == name) {
+            if of.named(0, name).is_some() && !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
         }

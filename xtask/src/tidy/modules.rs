@@ -1,18 +1,19 @@
-//! Reads the modules of one crate from its sources with `syn`: the file of each, and the names it defines,
-//! imports and re-exports. Resolves a path to the module that defines its target.
+//! Reads the modules of one crate from its sources with `syn`: the file of each, and the modules that it has
+//! names for. Finds the deepest module on a path.
 //!
-//! Follows `mod` declarations as rustc does. Must not know the rules that are checked.
+//! Follows `mod` declarations as rustc does. Must not know which items a module defines, nor the rules that are
+//! checked.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use anyhow::{Context, Result};
 use syn::{
-    Attribute, Expr, ExprLit, Item, ItemMod, ItemUse, Lit, Meta, UseTree, Visibility,
-    punctuated::Punctuated, visit::Visit,
+    Attribute, Expr, ExprLit, Item, ItemMod, ItemUse, Lit, Meta, UseTree, punctuated::Punctuated,
+    visit::Visit,
 };
 
 /// Reads a source file; `None` if there is none.
@@ -39,38 +40,8 @@ pub struct Module {
     pub parent: Option<usize>,
     pub file: usize,
     pub is_test: bool,
-    names: HashMap<String, Vec<Name>>,
-    globs: Vec<Import>,
-}
-
-#[derive(Clone, Debug)]
-struct Name {
-    meaning: Meaning,
-    is_public: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Meaning {
-    Module(usize),
-    /// Anything else that is defined in this module.
-    Item,
-    /// An exported macro: its path begins at the root, whatever module defines it.
-    Macro(Vec<String>),
-    Import(Vec<String>),
-}
-
-#[derive(Clone, Debug)]
-struct Import {
-    path: Vec<String>,
-    is_public: bool,
-}
-
-/// What a path names.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Found {
-    Module(usize),
-    /// An item of this module.
-    Item(usize),
+    /// Its children and the modules that it imports, by name.
+    names: HashMap<String, usize>,
 }
 
 /// All modules that belong to one crate root (`lib.rs`, `main.rs` or a file of `src/bin`).
@@ -78,6 +49,8 @@ pub enum Found {
 pub struct Crate {
     pub files: Vec<SourceFile>,
     pub modules: Vec<Module>,
+    /// Every `use`, with the module that it is in.
+    uses: Vec<(usize, Leaf)>,
 }
 
 impl Crate {
@@ -85,7 +58,32 @@ impl Crate {
     pub fn load(root: &Path, read: &Read) -> Result<Crate> {
         let mut whole = Crate::default();
         whole.add_file(root, true, Vec::new(), None, false, read)?;
+        while whole.import_modules() {}
         Ok(whole)
+    }
+
+    /// Gives each module the names of the modules that it imports; whether there were new ones, since an
+    /// import may begin with an imported name.
+    fn import_modules(&mut self) -> bool {
+        let mut found = Vec::new();
+        for (module, leaf) in &self.uses {
+            match (self.target(*module, &leaf.path), &leaf.name) {
+                (Some((to, [])), Some(name)) => found.push((*module, name.clone(), to)),
+                (Some((to, [])), None) => {
+                    let names = self.module(to).names.iter();
+                    found.extend(names.map(|(name, to)| (*module, name.clone(), *to)));
+                }
+                _ => {}
+            }
+        }
+        let mut is_new = false;
+        for (module, name, to) in found {
+            if let Entry::Vacant(entry) = self.modules[module].names.entry(name) {
+                entry.insert(to);
+                is_new = true;
+            }
+        }
+        is_new
     }
 
     fn add_file(
@@ -135,7 +133,6 @@ impl Crate {
             file,
             is_test,
             names: HashMap::new(),
-            globs: Vec::new(),
         });
         self.modules.len() - 1
     }
@@ -151,33 +148,11 @@ impl Crate {
         for item in items {
             if let Item::Mod(declared) = item {
                 self.add_declared(declared, module, folder, children, read)?;
-            } else if let Some((name, vis)) = defined(item) {
-                self.add_name(module, name, Meaning::Item, vis);
-            }
-            if let Item::Macro(rules) = item
-                && rules
-                    .attrs
-                    .iter()
-                    .any(|a| a.path().is_ident("macro_export"))
-                && let Some(name) = &rules.ident
-            {
-                let mut path = vec!["crate".to_owned()];
-                path.extend(self.module(module).path.iter().cloned());
-                path.push(name.to_string());
-                if path.len() > 2 {
-                    self.add_name(0, name.to_string(), Meaning::Macro(path), true);
-                }
             }
             let mut uses = Uses::default();
             uses.visit_item(item);
-            for (import, name) in uses.found {
-                match name {
-                    Some(name) => {
-                        self.add_name(module, name, Meaning::Import(import.path), import.is_public);
-                    }
-                    None => self.module_mut(module).globs.push(import),
-                }
-            }
+            self.uses
+                .extend(uses.found.into_iter().map(|leaf| (module, leaf)));
         }
         Ok(())
     }
@@ -214,22 +189,12 @@ impl Crate {
             };
             self.add_file(&at, is_mod_rs, path, Some(parent), is_test, read)?
         };
-        let is_public = is_public(&declared.vis);
-        self.add_name(parent, name, Meaning::Module(module), is_public);
+        self.modules[parent].names.insert(name, module);
         Ok(())
-    }
-
-    fn add_name(&mut self, module: usize, name: String, meaning: Meaning, is_public: bool) {
-        let names = self.module_mut(module).names.entry(name).or_default();
-        names.push(Name { meaning, is_public });
     }
 
     pub fn module(&self, id: usize) -> &Module {
         &self.modules[id]
-    }
-
-    fn module_mut(&mut self, id: usize) -> &mut Module {
-        &mut self.modules[id]
     }
 
     pub fn file(&self, id: usize) -> &SourceFile {
@@ -242,147 +207,50 @@ impl Crate {
         module.path.first().map(String::as_str)
     }
 
-    /// The child module with this name.
-    pub fn child(&self, module: usize, name: &str) -> Option<usize> {
-        let names = self.module(module).names.get(name)?;
-        names.iter().find_map(|name| match name.meaning {
-            Meaning::Module(id) => Some(id),
-            _ => None,
-        })
+    /// The module with this name in `module`: a child, or one that it imports.
+    pub fn named(&self, module: usize, name: &str) -> Option<usize> {
+        self.module(module).names.get(name).copied()
     }
 
-    /// The possible targets of `path` within `module`; empty for paths outside this crate.
-    pub fn resolve(&self, module: usize, path: &[String]) -> Vec<Found> {
-        self.resolve_within(module, path, &mut Vec::new())
-    }
-
-    fn resolve_within(
-        &self,
-        module: usize,
-        path: &[String],
-        asked: &mut Vec<(usize, String)>,
-    ) -> Vec<Found> {
-        let Some((first, mut rest)) = path.split_first() else {
-            return Vec::new();
+    /// The deepest module on `path`, as code in `module` writes it, and what follows it; `None` outside this
+    /// crate.
+    pub fn target<'a>(&self, module: usize, path: &'a [String]) -> Option<(usize, &'a [String])> {
+        let step = |at: usize, name: &String| match name.as_str() {
+            "self" => Some(at),
+            "super" => self.module(at).parent,
+            name => self.named(at, name),
         };
-        let mut found = match first.as_str() {
-            "crate" => vec![Found::Module(0)],
-            "self" => vec![Found::Module(module)],
-            "super" => match self.module(module).parent {
-                Some(parent) => vec![Found::Module(parent)],
-                None => Vec::new(),
-            },
-            name => self.lookup(module, module, name, asked),
+        let (first, mut rest) = path.split_first()?;
+        let mut at = match first.as_str() {
+            "crate" => 0,
+            _ => step(module, first)?,
         };
-        while let Some((next, after)) = rest.split_first() {
-            // After an item come variants and associated items, which are in the same file.
-            let Some(id) = found.iter().find_map(|one| match one {
-                Found::Module(id) => Some(*id),
-                Found::Item(_) => None,
-            }) else {
-                return found;
-            };
-            found = match next.as_str() {
-                "super" => self
-                    .module(id)
-                    .parent
-                    .map(Found::Module)
-                    .into_iter()
-                    .collect(),
-                "self" => vec![Found::Module(id)],
-                name => self.lookup(id, module, name, asked),
-            };
-            rest = after;
+        while let Some((next, after)) = rest.split_first()
+            && let Some(to) = step(at, next)
+        {
+            (at, rest) = (to, after);
         }
-        found
+        Some((at, rest))
     }
 
-    /// The targets of `name` in `module`, as visible to code in `asker`.
-    fn lookup(
-        &self,
-        module: usize,
-        asker: usize,
-        name: &str,
-        asked: &mut Vec<(usize, String)>,
-    ) -> Vec<Found> {
-        let question = (module, name.to_owned());
-        if asked.contains(&question) {
-            return Vec::new();
-        }
-        asked.push(question);
-        let sees_private = self.is_within(asker, module);
-        let here = self.module(module);
-        let mut found = Vec::new();
-        for known in here.names.get(name).into_iter().flatten() {
-            if !known.is_public && !sees_private {
-                continue;
-            }
-            match &known.meaning {
-                Meaning::Module(id) => found.push(Found::Module(*id)),
-                Meaning::Item => found.push(Found::Item(module)),
-                Meaning::Import(path) | Meaning::Macro(path) => {
-                    found.extend(self.resolve_within(module, path, asked));
-                }
-            }
-        }
-        if found.is_empty() {
-            for glob in here
-                .globs
-                .iter()
-                .filter(|glob| glob.is_public || sees_private)
-            {
-                for from in self.resolve_within(module, &glob.path, asked) {
-                    if let Found::Module(id) = from {
-                        found.extend(self.lookup(id, module, name, asked));
-                    }
-                }
-            }
-        }
-        asked.pop();
-        found
-    }
-
-    /// Whether `module` only re-exports `name`.
-    pub fn hands_on(&self, module: usize, name: &str) -> bool {
-        let here = self.module(module);
-        match here.names.get(name) {
-            Some(all) => all
-                .iter()
-                .all(|known| matches!(known.meaning, Meaning::Import(_))),
-            None => !here.globs.is_empty(),
-        }
-    }
-
-    fn is_within(&self, module: usize, ancestor: usize) -> bool {
-        let mut at = Some(module);
-        while let Some(id) = at {
-            if id == ancestor {
-                return true;
-            }
-            at = self.module(id).parent;
-        }
-        false
+    /// The paths by which the root imports this name.
+    pub fn of_root(&self, name: &str) -> impl Iterator<Item = &[String]> {
+        let of_root = self.uses.iter().filter(|(module, _)| *module == 0);
+        let named = of_root.filter(move |(_, leaf)| leaf.name.as_deref() == Some(name));
+        named.map(|(_, leaf)| leaf.path.as_slice())
     }
 }
 
 /// Collects the imports of an item, including those in function bodies, excluding those of inner modules.
 #[derive(Default)]
 struct Uses {
-    /// With the bound name; `None` for a glob.
-    found: Vec<(Import, Option<String>)>,
+    found: Vec<Leaf>,
 }
 
 impl<'ast> Visit<'ast> for Uses {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         if item.leading_colon.is_none() {
-            let is_public = is_public(&item.vis);
-            for leaf in leaves(&item.tree) {
-                let import = Import {
-                    path: leaf.path,
-                    is_public,
-                };
-                self.found.push((import, leaf.name));
-            }
+            self.found.extend(leaves(&item.tree));
         }
     }
 
@@ -442,28 +310,6 @@ fn collect(tree: &UseTree, prefix: &mut Vec<String>, all: &mut Vec<Leaf>) {
             }
         }
     }
-}
-
-/// The name of an item, and whether it is public.
-fn defined(item: &Item) -> Option<(String, bool)> {
-    let (name, vis) = match item {
-        Item::Const(item) => (&item.ident, &item.vis),
-        Item::Enum(item) => (&item.ident, &item.vis),
-        Item::Fn(item) => (&item.sig.ident, &item.vis),
-        Item::Static(item) => (&item.ident, &item.vis),
-        Item::Struct(item) => (&item.ident, &item.vis),
-        Item::Trait(item) => (&item.ident, &item.vis),
-        Item::TraitAlias(item) => (&item.ident, &item.vis),
-        Item::Type(item) => (&item.ident, &item.vis),
-        Item::Union(item) => (&item.ident, &item.vis),
-        Item::Macro(item) => return Some((item.ident.as_ref()?.to_string(), false)),
-        _ => return None,
-    };
-    Some((name.to_string(), is_public(vis)))
-}
-
-fn is_public(vis: &Visibility) -> bool {
-    !matches!(vis, Visibility::Inherited)
 }
 
 /// Lines of an inline test module, attributes included.
