@@ -215,7 +215,12 @@ fn settings(cli: Cli, show: bool) -> Result<Ended, String> {
     run::check(&config)?;
     let text = match show {
         true => config.to_string(),
-        false => format!("{}\n", config.summary()),
+        false => {
+            if let Err(ended) = run::check_rules(&config) {
+                return Ok(ended);
+            }
+            format!("{}\n", config.summary())
+        }
     };
     Ok(ended(io::stdout().write_all(text.as_bytes()), Ended::Done))
 }

@@ -64,6 +64,14 @@ pub fn check(config: &Config) -> Result<(), String> {
     clash::find(config).map_or(Ok(()), Err)
 }
 
+/// Loads the rules of a run, and prints what is wrong with them and with what the settings say of them.
+///
+/// # Errors
+/// If the run would not start.
+pub fn check_rules(config: &Config) -> Result<(), Ended> {
+    loading::Rules::begin(config).map(drop)
+}
+
 /// Whether the files are captures rather than recorded events.
 ///
 /// # Errors

@@ -338,3 +338,22 @@ fn what_a_file_names_is_redacted_too() {
     assert!(redacted.contains("?q=‹redacted:1 byte"), "{redacted}");
     assert!(redacted.contains("[\"‹redacted:5 bytes›\"]"), "{redacted}");
 }
+
+/// Names of rules that are none are found by the check too, not first by the run.
+#[test]
+fn a_check_says_of_rules_what_a_run_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    for (text, code) in [
+        ("rule = [\"nosuch\"]\n", 2),
+        ("disable-rule = [\"nosuch\"]\n", 0),
+        ("[detect.rules.nosuch]\nthreshold = 3\n", 0),
+        ("fail-on-alert = \"low\"\nrules = [\"missing\"]\n", 2),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ran = run(&["config", "check", file.to_str().unwrap()]);
+        assert_eq!(ran.status, code, "{text}{}", ran.err);
+        let named = ran.err.contains("nosuch") || ran.err.contains("missing");
+        assert!(named, "{text}{}", ran.err);
+    }
+}

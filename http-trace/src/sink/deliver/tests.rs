@@ -303,20 +303,16 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     assert_eq!(told.failure.as_deref(), Some("answered 403 Forbidden"));
 }
 
-/// What a receiver of webhooks says after a status of success is read to its end, within bounds.
+/// What a receiver of webhooks says after a status of success changes nothing, and is read within bounds.
 #[cfg(feature = "webhook")]
 #[test]
-fn a_webhook_whose_answer_does_not_end_is_counted() {
+fn a_webhook_whose_answer_does_not_end_has_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    for (head, flood, expected) in [
-        ("", true, "answered 200 OK, then more than 64 KiB"),
-        (
-            "",
-            false,
-            "answered 200 OK, then no end of the answer in time",
-        ),
-        ("Content-Length: 3\r\n\r\nok\n", false, ""),
+    for (head, flood) in [
+        ("", true),
+        ("", false),
+        ("Content-Length: 3\r\n\r\nok\n", false),
     ] {
         let end = if head.is_empty() { "\r\n" } else { "" };
         let answer = format!("HTTP/1.1 200 OK\r\n{head}{end}");
@@ -335,9 +331,7 @@ fn a_webhook_whose_answer_does_not_end_is_counted() {
             });
             delivery.close_within(LONG)
         });
-        let lost = u64::from(!expected.is_empty());
-        assert_eq!((told.delivered, told.lost), (1 - lost, lost), "{told:?}");
-        assert_eq!(told.failure.unwrap_or_default(), expected);
+        assert_eq!((told.delivered, told.lost), (1, 0), "{told:?}");
     }
 }
 

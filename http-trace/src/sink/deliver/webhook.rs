@@ -46,11 +46,11 @@ impl Carrier for Webhook {
             Ok(mut answer) => {
                 let status = answer.status();
                 match status.as_u16() {
-                    // Not retried: it may have been accepted.
-                    200..=299 => match own_client::read_answer(answer.body_mut()) {
-                        Ok(_) => Ok(()),
-                        Err(why) => Err(Failure::lasting(format!("answered {status}, then {why}"))),
-                    },
+                    200..=299 => {
+                        // It is accepted, whatever else it says; once read, the connection serves again.
+                        let _ = own_client::read_answer(answer.body_mut());
+                        Ok(())
+                    }
                     408 | 429 | 500.. => Err(Failure::passing(format!("answered {status}"))),
                     _ => Err(Failure::lasting(format!("answered {status}"))),
                 }

@@ -104,17 +104,7 @@ fn plain_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
 /// Appends a field name in lower case as a key.
 fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     comma(out);
-    let mut escaped = false;
-    let mut parts = name.split(|byte| *byte == 0);
-    escaped |= lower_string(out, parts.next().unwrap_or_default());
-    for part in parts {
-        // Elasticsearch refuses documents whose keys contain NUL.
-        out.pop();
-        let end = out.len();
-        lower_string(out, part);
-        out.splice(end..=end, *br"\\x00");
-        escaped = true;
-    }
+    let escaped = lower_string(out, name);
     out.push(b':');
     escaped
 }
