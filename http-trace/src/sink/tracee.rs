@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::choice::{HeaderChoice, Style};
 use super::render::{Entry, Render};
 use crate::text::terminal;
-use http_trace_detect::alert::Alert;
-use http_trace_model::event::{Endpoint, HttpEvent, Loss};
+use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 use http_trace_model::process::{self, Process};
 use http_trace_model::target::Target;
@@ -205,10 +204,6 @@ impl Render for Tracee {
             self.put(message, out);
         }
     }
-
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
 #[derive(Clone, Copy)]

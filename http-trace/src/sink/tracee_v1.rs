@@ -11,8 +11,7 @@ use super::choice::Style;
 use super::render::{Entry, Render};
 use super::time::rfc3339;
 use super::tracee::{HeaderMap, Heads, Message, PacketMeta, Value};
-use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::HttpEvent;
 use http_trace_model::process::{Container, Pod, Process};
 
 /// Writes events as `tracee.v1beta1.Event`.
@@ -60,10 +59,6 @@ impl Render for TraceeV1 {
             Self::put(message, out);
         }
     }
-
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
 /// Formats a time like Go's `RFC3339Nano`: without trailing zeros.
