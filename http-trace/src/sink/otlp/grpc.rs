@@ -10,10 +10,10 @@ use http::HeaderMap;
 
 use super::exporter::{Failure, Partial, Transport};
 use super::request::{PATIENCE, decoded, gzip, headers};
-use super::wire::{self, Read};
 use crate::grpc::client::{Client, Server};
 use crate::grpc::{Answer, code};
 use crate::own_sockets::OwnSockets;
+use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
 
 /// Default port of collectors.
@@ -117,11 +117,11 @@ fn failure(answer: &Answer) -> Failure {
 /// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, if it is the first detail.
 fn retry_delay(details: &str) -> Option<Duration> {
     let status = BASE64.decode(details).ok()?;
-    let bytes = |of: &[u8], field| match wire::find(of, field)? {
+    let bytes = |of: &[u8], field| match protobuf::find(of, field)? {
         Read::Bytes(bytes) => Some(bytes.to_vec()),
-        Read::Number(_) => None,
+        Read::Number(_) | Read::Fixed(_) => None,
     };
-    let number = |of: &[u8], field| match wire::find(of, field) {
+    let number = |of: &[u8], field| match protobuf::find(of, field) {
         Some(Read::Number(number)) => number,
         _ => 0,
     };
