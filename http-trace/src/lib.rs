@@ -10,6 +10,7 @@
 //! - [`own_sockets`] tracks the agent's own sockets, which are never traced; [`own_client`] sends HTTP
 //!   requests through them, [`grpc`] gRPC calls; [`priority`] raises the priority of threads; [`privileges`]
 //!   handles capabilities and the user.
+//! - [`protobuf`] reads fields of Protocol Buffers messages.
 //! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] removes secrets.
 //! - [`ban`] bans the clients of alerts in the firewall (*I/O*).
@@ -45,6 +46,7 @@ pub mod priority;
 pub mod privileges;
 #[cfg(feature = "live")]
 pub mod probe;
+mod protobuf;
 pub mod recorded;
 pub mod redact;
 pub mod run;

@@ -74,6 +74,9 @@ pub mod flag {
         (STATUS_BLANKS, "status_blanks"),
     ];
 
+    /// All bits that have a name.
+    pub const NAMED: u32 = (1 << 14) - 1;
+
     // Internal state of the framer. Each constant says whether a new head clears it.
     /// A Content-Length is stored in `remaining` (cleared with each head).
     pub(super) const HAS_LENGTH: u32 = 1 << 16;

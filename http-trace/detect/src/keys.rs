@@ -10,100 +10,129 @@ use super::rule::{Correlation, Kind, MOST_INPUTS, Rule};
 use super::view::{Value, View};
 use http_trace_model::known::to_lower;
 
+/// A field to hash, and the prefix length that its IPv6 addresses are reduced to.
+type Part = (Field, u8);
+
+/// Parts that are hashed together, by index.
+type List = Box<[usize]>;
+
 /// The keys of the current event, for a list of correlations.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keys {
+    parts: Parts,
+    /// For each correlation the list of each input; a single one if all inputs have the same.
+    groups: Vec<Box<[List]>>,
+    /// For each correlation the list of which it counts distinct values.
+    values: Vec<Option<List>>,
+}
+
+/// All fields that are hashed, each at most once per event.
+#[derive(Debug, Default)]
+struct Parts {
     hashes: Hashes,
-    /// Lists of fields that are hashed together, and the prefix length that their IPv6 addresses are reduced to.
-    lists: Vec<(Vec<Field>, u8)>,
-    /// For each list the event it was hashed for, and the hash, if that event has all fields.
+    all: Vec<Part>,
+    /// For each part the event it was hashed for, and the hash, if that event has the field.
     known: Vec<(u64, Option<u64>)>,
     event: u64,
-    /// For each correlation the list of each input.
-    groups: Vec<Vec<usize>>,
-    /// For each correlation the list of which it counts distinct values.
-    values: Vec<Option<usize>>,
+}
+
+impl Parts {
+    /// The indexes of fields; appends those that are new.
+    fn list<'f>(&mut self, fields: impl Iterator<Item = &'f Field>, ipv6_prefix: u8) -> List {
+        let place = |field: &Field| {
+            let prefix = if field.is_address() { ipv6_prefix } else { 128 };
+            let part = (field.clone(), prefix);
+            let known = self.all.iter().position(|known| *known == part);
+            known.unwrap_or_else(|| {
+                self.all.push(part);
+                self.known.push((0, None));
+                self.all.len() - 1
+            })
+        };
+        fields.map(place).collect()
+    }
+
+    /// The hash of a list; `None` if the event lacks one of its fields.
+    fn hash(&mut self, list: &[usize], view: &View<'_>) -> Option<u64> {
+        let Some((first, others)) = list.split_first() else {
+            return Some(0);
+        };
+        let first = self.one(*first, view)?;
+        others.iter().try_fold(first, |all, part| {
+            let one = self.one(*part, view)?;
+            Some(self.hashes.mix(all, one))
+        })
+    }
+
+    fn one(&mut self, part: usize, view: &View<'_>) -> Option<u64> {
+        let (event, hash) = self.known[part];
+        if event == self.event {
+            return hash;
+        }
+        let (field, ipv6_prefix) = &self.all[part];
+        let hash = hash_field(&self.hashes, field, *ipv6_prefix, view);
+        self.known[part] = (self.event, hash);
+        hash
+    }
 }
 
 impl Keys {
     /// For these correlations, in order.
     pub fn new(rules: &[Arc<Rule>], correlations: &[Correlation]) -> Self {
-        let mut keys = Keys::default();
+        let mut parts = Parts::default();
+        let (mut groups, mut values) = (Vec::new(), Vec::new());
         for correlation in correlations {
             let ipv6_prefix = rules.get(correlation.rule).map_or(128, |r| r.ipv6_prefix);
             let inputs = 0..correlation.inputs.len().clamp(1, MOST_INPUTS);
             let of_input = |input| {
                 let all = correlation.group_by.iter();
                 let fields = all.filter_map(|group| group.of.get(input).or(group.of.first()));
-                keys.list(fields.cloned().collect(), ipv6_prefix)
+                parts.list(fields, ipv6_prefix)
             };
-            let of_inputs = inputs.map(of_input).collect();
-            keys.groups.push(of_inputs);
-            let value = match &correlation.kind {
-                Kind::ValueCount(fields) => Some(keys.list(fields.to_vec(), 128)),
+            let mut of_inputs: Vec<List> = inputs.map(of_input).collect();
+            if of_inputs.iter().all(|list| Some(list) == of_inputs.first()) {
+                of_inputs.truncate(1);
+            }
+            groups.push(of_inputs.into());
+            values.push(match &correlation.kind {
+                Kind::ValueCount(fields) => Some(parts.list(fields.iter(), 128)),
                 _ => None,
-            };
-            keys.values.push(value);
+            });
         }
-        keys
-    }
-
-    /// The number of a list, which is appended if it is new.
-    fn list(&mut self, fields: Vec<Field>, ipv6_prefix: u8) -> usize {
-        let list = (fields, ipv6_prefix);
-        let known = self.lists.iter().position(|known| *known == list);
-        known.unwrap_or_else(|| {
-            self.lists.push(list);
-            self.known.push((0, None));
-            self.lists.len() - 1
-        })
-    }
-
-    /// The hash of a list; `None` if the event lacks one of its fields.
-    fn hash(&mut self, list: usize, view: &View<'_>) -> Option<u64> {
-        let (event, hash) = self.known[list];
-        if event == self.event {
-            return hash;
+        Keys {
+            parts,
+            groups,
+            values,
         }
-        let (fields, ipv6_prefix) = &self.lists[list];
-        let one = |field| hash_field(&self.hashes, field, *ipv6_prefix, view);
-        let hash = match fields.split_first() {
-            None => Some(0),
-            Some((first, others)) => one(first).and_then(|first| {
-                let mut others = others.iter();
-                others.try_fold(first, |all, field| Some(self.hashes.mix(all, one(field)?)))
-            }),
-        };
-        self.known[list] = (self.event, hash);
-        hash
     }
 
     /// Uses this hash function from now on, so that existing keys remain valid.
     pub fn hash_as(&mut self, hashes: Hashes) {
-        self.hashes = hashes;
+        self.parts.hashes = hashes;
         self.begin();
     }
 
     /// The hash function.
     pub const fn hashes(&self) -> &Hashes {
-        &self.hashes
+        &self.parts.hashes
     }
 
     /// Starts the next event.
     pub const fn begin(&mut self) {
-        self.event += 1;
+        self.parts.event += 1;
     }
 
     /// The hash of the event's group in a correlation, for the input with this number; `None` if the event
     /// lacks a field to group by.
     pub fn group(&mut self, correlation: usize, input: usize, view: &View<'_>) -> Option<u64> {
         let lists = self.groups.get(correlation)?;
-        self.hash(*lists.get(input).or(lists.first())?, view)
+        self.parts.hash(lists.get(input).or(lists.first())?, view)
     }
 
     /// The hash of the value that a correlation counts distinct ones of.
     pub fn value(&mut self, correlation: usize, view: &View<'_>) -> Option<u64> {
-        self.hash((*self.values.get(correlation)?)?, view)
+        self.parts
+            .hash(self.values.get(correlation)?.as_ref()?, view)
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::field::Field;
 use super::rule::expr::{Expr, Glob, Literal, Relation, Test, TextTest};
 use super::view::{Value, View};
@@ -159,7 +161,7 @@ impl Test {
                 number(value).is_some_and(|n| comparison.holds(n, *wanted))
             }
             Test::Networks(networks) => {
-                address(value).is_some_and(|ip| networks.iter().any(|of| of.contains(&ip)))
+                address(value).is_some_and(|ip| networks.iter().any(|of| is_within(of, ip)))
             }
         }
     }
@@ -172,6 +174,21 @@ fn number(value: &Value<'_>) -> Option<f64> {
             value.with_text(|text| std::str::from_utf8(text).ok()?.trim().parse().ok())
         }
         _ => None,
+    }
+}
+
+/// As [`IpNet::contains`], which computes the network's first and last address on each call.
+fn is_within(network: &IpNet, ip: IpAddr) -> bool {
+    match (network, ip) {
+        (IpNet::V4(of), IpAddr::V4(ip)) => {
+            let differs = of.addr().to_bits() ^ ip.to_bits();
+            differs.leading_zeros() >= u32::from(of.prefix_len())
+        }
+        (IpNet::V6(of), IpAddr::V6(ip)) => {
+            let differs = of.addr().to_bits() ^ ip.to_bits();
+            differs.leading_zeros() >= u32::from(of.prefix_len())
+        }
+        _ => false,
     }
 }
 

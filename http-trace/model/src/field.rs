@@ -25,6 +25,21 @@ pub use value::{About, Kind, Value};
 
 use crate::event::HttpEvent;
 
+/// An entry of a field that has the same text in all records: `constant!(name, text)`.
+#[macro_export]
+macro_rules! constant {
+    ($name:literal, $text:literal) => {
+        $crate::field::Field::new($crate::field::About::new(
+            $name,
+            $crate::field::Kind::Constant($text),
+            "constant",
+            "",
+        ))
+        .always()
+        .get(|_| Some($crate::field::Value::word($text)))
+    };
+}
+
 /// A field that rules may use. Fields are equal if their names are.
 #[derive(Clone, Copy)]
 pub struct RuleField(&'static Field<HttpEvent>);

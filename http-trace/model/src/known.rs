@@ -1,5 +1,5 @@
-//! Field names, which are case-insensitive (RFC 9110 §5.1). Frequently used names have a number, which is
-//! determined once when a head is decoded. Knows nothing of values.
+//! Field names: compared case-insensitively, eight bytes at a time. Frequently used names have a number,
+//! which is determined once when a head is decoded. Knows nothing of values.
 
 /// The numbered names, in lower case.
 const NAMES: [&str; 54] = [
@@ -129,7 +129,7 @@ impl Known {
             return Known::NONE;
         };
         let number = NUMBERS[place];
-        if number != 0 && name.eq_ignore_ascii_case(NAMES[number as usize - 1].as_bytes()) {
+        if number != 0 && is_name(name, NAMES[number as usize - 1].as_bytes()) {
             Known(number)
         } else {
             Known::NONE
@@ -180,6 +180,44 @@ const fn numbers() -> [u8; PLACES] {
     numbers
 }
 
+/// The first eight bytes of a name; of a shorter name, an encoding that is unique for its length.
+pub const fn start(name: &[u8]) -> u64 {
+    if let Some(start) = name.first_chunk::<8>() {
+        return u64::from_le_bytes(*start);
+    }
+    match (name.first_chunk::<4>(), name.last_chunk::<4>(), name) {
+        (Some(first), Some(last), _) => {
+            u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+        }
+        (.., [a, b, c]) => u64::from_le_bytes([*a, *b, *c, 0, 0, 0, 0, 0]),
+        (.., [a, b]) => u64::from_le_bytes([*a, *b, 0, 0, 0, 0, 0, 0]),
+        (.., [a]) => *a as u64,
+        _ => 0,
+    }
+}
+
+/// Whether a field name equals `lower`, which must be in lower case; names are
+/// case-insensitive (RFC 9110 §5.1).
+pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
+    name.len() == lower.len() && to_lower(start(name)) == start(lower) && rest_equals(name, lower)
+}
+
+/// Compares all but the first eight bytes of a name with those of `lower`, which has the same length and
+/// is in lower case. Works on eight bytes at a time: it runs for many lines of every head.
+pub fn rest_equals(name: &[u8], lower: &[u8]) -> bool {
+    let word = |bytes: &[u8]| {
+        bytes
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    };
+    let Some(last) = name.len().checked_sub(8) else {
+        return true;
+    };
+    let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
+    // The last eight bytes may overlap those before; few names are longer than sixteen bytes.
+    last == 0 || same(last) && (last <= 8 || (8..last).step_by(8).all(same))
+}
+
 /// Converts the ASCII letters in eight bytes to lower case.
 pub const fn to_lower(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -211,5 +249,30 @@ mod tests {
         assert_eq!(Known::of(b"host"), Known::HOST);
         assert_eq!(Known::of(b""), Known::NONE);
         assert_eq!([Known::name(0), Known::name(Known::COUNT)], [b"", b""]);
+    }
+
+    #[test]
+    fn names_compare_without_case_and_only_so() {
+        for name in [
+            "te",
+            "server",
+            "location",
+            "user-agent",
+            "x-forwarded-for",
+            "content-security-policy",
+        ] {
+            let title = name.to_ascii_uppercase();
+            assert!(is_name(title.as_bytes(), name.as_bytes()), "{name}");
+            assert!(is_name(name.as_bytes(), name.as_bytes()), "{name}");
+            for at in 0..name.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    let expected = other.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(is_name(&other, name.as_bytes()), expected, "{other:?}");
+                }
+            }
+            assert!(!is_name(&name.as_bytes()[1..], name.as_bytes()));
+        }
     }
 }

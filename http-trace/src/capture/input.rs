@@ -73,11 +73,6 @@ impl Input {
             }
         }
     }
-
-    /// Whether it can be reopened and yields the same bytes: a regular file.
-    pub fn is_regular(&self) -> bool {
-        self.size().is_some()
-    }
 }
 
 /// Counts what is read of a file.

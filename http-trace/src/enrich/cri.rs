@@ -17,6 +17,7 @@ use super::directory::{Directory, Named};
 use crate::grpc;
 use crate::priority;
 use crate::privileges::{self, CapabilitySet};
+use crate::protobuf::{self, Read};
 
 /// Usual socket paths: containerd, CRI-O, k3s, cri-dockerd.
 const USUAL: [&str; 4] = [
@@ -207,47 +208,12 @@ fn text(message: &[u8], number: u64) -> Option<Box<str>> {
     (!text.is_empty()).then(|| text.into())
 }
 
-/// All length-delimited fields with this number.
+/// All texts and messages with this number.
 fn members(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
-    let mut rest = message;
-    let all = std::iter::from_fn(move || {
-        let tag = varint(&mut rest)?;
-        let value = match tag & 7 {
-            0 => {
-                varint(&mut rest)?;
-                None
-            }
-            1 => cut(&mut rest, 8).map(|_| None)?,
-            2 => {
-                let length = varint(&mut rest)?;
-                Some(cut(&mut rest, usize::try_from(length).ok()?)?)
-            }
-            5 => cut(&mut rest, 4).map(|_| None)?,
-            _ => return None,
-        };
-        Some((tag >> 3, value))
-    });
-    all.filter(move |(of, _)| *of == number)
-        .filter_map(|(_, value)| value)
-}
-
-fn cut<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (value, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(value)
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for at in 0..10 {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f).checked_shl(7 * at)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+    protobuf::fields(message).filter_map(move |(of, read)| match read {
+        Read::Bytes(bytes) if of == number => Some(bytes),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

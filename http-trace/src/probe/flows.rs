@@ -147,16 +147,6 @@ impl Flows {
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
-
-    /// Number of connections after the last full pass.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there were none.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
 }
 
 /// The map that hands the judge's framing back to the programs, for connections whose framing they lost. The

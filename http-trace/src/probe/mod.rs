@@ -404,11 +404,6 @@ impl Probe {
         &self.hidden
     }
 
-    /// The name of an interface, even if it is gone.
-    pub fn interface_name(&self, index: u32) -> Option<&Arc<str>> {
-        self.names.get(&index)
-    }
-
     /// Indexes and names of all interfaces seen so far.
     pub fn interface_names(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(index, name)| (*index, &**name))
@@ -424,6 +419,11 @@ impl Probe {
     /// Whether the last [`Probe::drain`] may have left records in the ring.
     pub const fn has_more(&self) -> bool {
         self.ring.has_more()
+    }
+
+    /// Number of records with another layout than ours, all dropped.
+    pub const fn malformed_records(&self) -> u64 {
+        self.ring.malformed()
     }
 
     /// Names of the traced interfaces.

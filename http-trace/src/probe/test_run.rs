@@ -90,18 +90,6 @@ impl TestRun {
         self.counters.get(counter)
     }
 
-    /// Copies the flows of another run, for a program that does not write them back.
-    ///
-    /// # Errors
-    /// If the table is full.
-    pub fn copy_flows(&mut self, from: &TestRun) -> Result<(), StartError> {
-        for entry in from.flows.iter() {
-            let (key, flow) = entry?;
-            self.flows.insert(key, flow, 0)?;
-        }
-        Ok(())
-    }
-
     /// Deletes all connections and handshakes.
     ///
     /// # Errors

@@ -503,11 +503,14 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         probe.counters.get(Counter::BadChecksum) + probe.counters.get(Counter::WithoutAck),
     ));
     if all {
-        let evicted = ("table_evicted", probe.flows.evicted());
+        let on_host = [
+            ("table_evicted", probe.flows.evicted()),
+            ("malformed_records", probe.malformed_records()),
+        ];
         let counters = Counter::ALL.iter();
         let named: Vec<String> = counters
             .map(|&counter| (counter.name(), probe.counters.get(counter)))
-            .chain([evicted])
+            .chain(on_host)
             .filter(|(_, n)| *n > 0)
             .map(|(name, n)| format!("{name} {n}"))
             .collect();

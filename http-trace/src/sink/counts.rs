@@ -15,6 +15,7 @@ use crate::histogram::{BOUNDS, Histogram};
 use crate::summary::counted;
 use crate::text::Escaped;
 use http_trace_detect::alert::Alert;
+use http_trace_model::constant;
 use http_trace_model::event::{HttpEvent, Loss, NoResponse};
 use http_trace_model::field::event::ECS_VERSION;
 use http_trace_model::field::loss::LOSS;
@@ -60,18 +61,14 @@ pub const SUMMARY: &[Field<Row>] = &[
         .always()
         .get(|_| Some(Value::word(ECS_VERSION))),
     field("event", Kind::Object, "").always(),
-    field("event.kind", Kind::Constant("metric"), "")
-        .always()
-        .get(|_| Some(Value::word("metric"))),
+    constant!("event.kind", "metric"),
     field("event.category", Kind::Tags(&[&["network", "web"]]), "")
         .always()
         .get(|_| Some(Value::Words(&["network", "web"]))),
     field("event.type", Kind::Tags(&[&["info"]]), "")
         .always()
         .get(|_| Some(Value::Words(&["info"]))),
-    field("event.dataset", Kind::Constant("http_trace.summary"), "")
-        .always()
-        .get(|_| Some(Value::word("http_trace.summary"))),
+    constant!("event.dataset", "http_trace.summary"),
     field("event.start", Kind::Time, "Start of the interval.")
         .always()
         .get(|v| Some(Value::Time(v.record.since_ns))),
@@ -82,9 +79,7 @@ pub const SUMMARY: &[Field<Row>] = &[
     field("observer.hostname", Kind::Text, "Name of the host that traced.")
         .always()
         .get(|v| Some(Value::Text(v.hostname))),
-    field("observer.type", Kind::Constant("sensor"), "")
-        .always()
-        .get(|_| Some(Value::word("sensor"))),
+    constant!("observer.type", "sensor"),
     field("observer.version", Kind::Text, "Version of http-trace.")
         .always()
         .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),

@@ -6,11 +6,9 @@ use std::fmt::Write as _;
 use super::render::{Entry, Render};
 use super::time::rfc3339;
 use crate::text::terminal;
-use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::HttpEvent;
 use http_trace_model::field::event::EVENT;
-use http_trace_model::field::{Field, Get, Value, View};
-use http_trace_model::target::Target;
+use http_trace_model::field::{Field, Get, Value};
 
 /// Columns and their fields. The pod is empty while only its UID is known.
 const COLUMNS: &[(&str, &str)] = &[
@@ -66,12 +64,7 @@ impl Render for Csv {
     }
 
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        let target = entry.event.request.as_ref().map(Target::of);
-        let mut view = View {
-            target: target.unwrap_or_default(),
-            user: entry.user,
-            ..View::new(entry.event)
-        };
+        let mut view = entry.view(b"");
         for (at, (name, get)) in self.columns.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
@@ -84,10 +77,6 @@ impl Render for Csv {
         }
         out.extend_from_slice(b"\r\n");
     }
-
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
 /// Appends a value as one line of text. Returns whether it contains bytes that are not UTF-8.

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use super::choice::Style;
 use super::flow_id;
 use super::json::tables::{Shape, Tables};
-use super::render::{Entry, Render};
 use super::time::rfc3339;
 use http_trace_detect::alert::Alert;
 use http_trace_detect::rule::Level;
@@ -21,33 +20,9 @@ const SHAPE: Shape = Shape {
     pairs: true,
 };
 
-/// Writes records as EVE.
-#[derive(Debug)]
-pub struct Eve {
-    tables: Tables,
-}
-
-impl Eve {
-    /// Uses the style's header fields.
-    pub fn new(style: &Style) -> Self {
-        Eve {
-            tables: Tables::new(style, SHAPE, HTTP, ALERT, STATS),
-        }
-    }
-}
-
-impl Render for Eve {
-    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        self.tables.event(entry, out);
-    }
-
-    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
-        self.tables.alert(alert, out);
-    }
-
-    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
-        self.tables.loss(loss, out);
-    }
+/// The renderer of EVE, with the style's header fields.
+pub fn tables(style: &Style) -> Tables {
+    Tables::new(style, SHAPE, HTTP, ALERT, STATS)
 }
 
 const fn field<R>(name: &'static str, kind: Kind) -> Field<R> {
@@ -259,12 +234,13 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
+    use crate::sink::render::{Entry, Render as _};
     use http_trace_common::walk::Tunnel;
     use http_trace_model::event::LossUnit;
     use http_trace_model::testing;
 
     fn record(event: &HttpEvent) -> Json {
-        let (mut eve, mut out) = (Eve::new(&Style::default()), Vec::new());
+        let (mut eve, mut out) = (tables(&Style::default()), Vec::new());
         eve.event(&Entry { event, user: None }, &mut out);
         serde_json::from_slice(&out).expect("JSON")
     }
@@ -370,7 +346,7 @@ mod tests {
             until_ns: 1_000_000_000,
             detail: None,
         };
-        let (mut eve, mut out) = (Eve::new(&Style::default()), Vec::new());
+        let (mut eve, mut out) = (tables(&Style::default()), Vec::new());
         eve.loss(&loss, &mut out);
         let record: Json = serde_json::from_slice(&out).expect("JSON");
         assert_eq!(record["event_type"], "stats");

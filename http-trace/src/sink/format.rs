@@ -6,7 +6,7 @@ use std::fmt;
 use super::choice::Style;
 use super::counts::Counts;
 use super::csv::Csv;
-use super::eve::Eve;
+use super::eve;
 use super::json::Json;
 use super::otlp::Otlp;
 use super::pretty::Pretty;
@@ -14,7 +14,7 @@ use super::render::Render;
 use super::report::Report;
 use super::tracee::Tracee;
 use super::tracee_v1::TraceeV1;
-use super::zeek::{Zeek, ZeekTsv};
+use super::zeek::{self, ZeekTsv};
 
 /// A format.
 #[derive(Clone, Copy)]
@@ -48,8 +48,8 @@ impl Format {
         Format::PRETTY,
         Format::new("tracee", true, |style| Box::new(Tracee::new(style))),
         Format::new("tracee-v1", true, |style| Box::new(TraceeV1::new(style))),
-        Format::new("eve", false, |style| Box::new(Eve::new(style))),
-        Format::new("zeek", false, |style| Box::new(Zeek::new(style))),
+        Format::new("eve", false, |style| Box::new(eve::tables(style))),
+        Format::new("zeek", false, |style| Box::new(zeek::tables(style))),
         Format::new("zeek-tsv", true, |style| Box::new(ZeekTsv::new(style))),
         Format::new("csv", true, |_| Box::new(Csv::default())),
         Format::OTLP,

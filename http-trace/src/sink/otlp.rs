@@ -33,7 +33,6 @@ use http_trace_model::field::{Value, View};
 use http_trace_model::fields::trace_context;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
-use http_trace_model::target::Target;
 
 /// Severity numbers of the log data model.
 mod severity {
@@ -72,24 +71,10 @@ impl Otlp {
     }
 }
 
-fn view<'a>(entry: &Entry<'a>, hostname: &'a [u8]) -> View<'a, HttpEvent> {
-    View {
-        target: entry
-            .event
-            .request
-            .as_ref()
-            .map(Target::of)
-            .unwrap_or_default(),
-        user: entry.user,
-        hostname,
-        ..View::new(entry.event)
-    }
-}
-
 impl Render for Otlp {
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         let event = entry.event;
-        let view = view(entry, &self.hostname);
+        let view = entry.view(&self.hostname);
         if let Some(numbers) = &mut self.numbers {
             numbers.tick(event.time_ns, out);
             numbers.event(&view);
@@ -130,7 +115,7 @@ impl Render for Otlp {
 
     fn missed(&mut self, entry: &Entry<'_>) {
         if let Some(numbers) = &mut self.numbers {
-            numbers.event(&view(entry, &self.hostname));
+            numbers.event(&entry.view(&self.hostname));
         }
     }
 

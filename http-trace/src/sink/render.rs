@@ -2,6 +2,8 @@
 
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::field::View;
+use http_trace_model::target::Target;
 
 /// A redacted event, with values that were extracted before redaction.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +12,19 @@ pub struct Entry<'a> {
     pub event: &'a HttpEvent,
     /// User of Basic authentication.
     pub user: Option<&'a [u8]>,
+}
+
+impl<'a> Entry<'a> {
+    /// The view that the getters of its fields take.
+    pub fn view(&self, hostname: &'a [u8]) -> View<'a, HttpEvent> {
+        let target = self.event.request.as_ref().map(Target::of);
+        View {
+            target: target.unwrap_or_default(),
+            user: self.user,
+            hostname,
+            ..View::new(self.event)
+        }
+    }
 }
 
 /// A format.
@@ -27,9 +42,9 @@ pub trait Render: std::fmt::Debug + Send {
     /// Called for an event that the full queue dropped, so that formats that count still count it.
     fn missed(&mut self, _entry: &Entry<'_>) {}
     /// Appends an alert, redacted, as whole lines.
-    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>);
+    fn alert(&mut self, _alert: &Alert, _out: &mut Vec<u8>) {}
     /// Appends a loss as whole lines.
-    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>);
+    fn loss(&mut self, _loss: &Loss, _out: &mut Vec<u8>) {}
     /// At the end: connections that were not readable, as protocol, port and count.
     fn unreadable(&mut self, _items: &[(&str, u16, u64)]) {}
     /// When [`Render::tick`] is due even without events (Unix ns).

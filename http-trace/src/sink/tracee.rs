@@ -3,21 +3,37 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::io::Write as _;
 
-use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 use super::choice::{HeaderChoice, Style};
 use super::render::{Entry, Render};
 use crate::text::terminal;
-use http_trace_detect::alert::Alert;
-use http_trace_model::event::{Endpoint, HttpEvent, Loss};
+use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
-use http_trace_model::process::{self, Process};
+use http_trace_model::process::Process;
 use http_trace_model::target::Target;
 
 /// IP protocol number of TCP.
 const TCP: u8 = 6;
+
+/// Members of `trace.Event` with unknown numbers, which are zero, as in Tracee.
+const ZERO: [&str; 13] = [
+    "hostParentProcessId",
+    "hostThreadId",
+    "mountNamespace",
+    "parentEntityId",
+    "parentProcessId",
+    "pidNamespace",
+    "processEntityId",
+    "processId",
+    "processorId",
+    "returnValue",
+    "threadEntityId",
+    "threadId",
+    "threadStartTime",
+];
 
 /// Writes events in Tracee's shape.
 #[derive(Debug)]
@@ -37,55 +53,56 @@ impl Tracee {
 
     fn put(&self, message: Message<'_>, out: &mut Vec<u8>) {
         let process = message.process;
-        let pid = process.map_or(0, |process| process.pid);
-        let container = process.and_then(|process| process.workload.container.as_ref());
-        let pod = process.and_then(|process| process.workload.pod.as_ref());
-        let metadata = Argument {
-            name: "metadata",
-            r#type: "trace.PktMeta",
-            value: message.metadata,
-        };
-        let r#type = match message.value {
-            Value::Request { .. } => "trace.ProtoHTTPRequest",
-            Value::Response { .. } => "trace.ProtoHTTPResponse",
-        };
-        let head = Argument {
-            name: message.argument,
-            r#type,
-            value: message.value,
-        };
-        let record = Record {
-            timestamp: message.time_ns,
-            host_process_id: pid,
-            user_id: process.and_then(|process| process.user_id).unwrap_or(0),
-            process_name: process
-                .and_then(|process| process.name.as_deref())
-                .unwrap_or(""),
-            executable: Executable {
-                path: process
-                    .and_then(|process| process.executable.as_deref())
-                    .unwrap_or(""),
+        let workload = process.map(|process| &process.workload);
+        let container = workload.and_then(|workload| workload.container.as_ref());
+        let pod = workload.and_then(|workload| workload.pod.as_ref());
+        let mut record = json!({
+            "timestamp": message.time_ns,
+            "cgroupId": message.cgroup_id,
+            "hostProcessId": process.map_or(0, |process| process.pid),
+            "userId": process.and_then(|process| process.user_id).unwrap_or(0),
+            "processName": process.and_then(|process| process.name.as_deref()).unwrap_or(""),
+            "executable": {
+                "path": process.and_then(|process| process.executable.as_deref()).unwrap_or(""),
             },
-            container_id: container.map_or("", |container| &container.id),
-            container: container.map(Container::of).unwrap_or_default(),
-            kubernetes: pod.map(Kubernetes::of).unwrap_or_default(),
-            context_flags: ContextFlags {
-                container_started: container.is_some(),
-                is_compat: false,
-            },
-            cgroup_id: message.cgroup_id,
-            host_name: &self.hostname,
-            event_id: message.id.to_string(),
-            event_name: message.name,
-            args_num: 2,
-            args: Some((metadata, head)),
-            ..Record::default()
-        };
-        // Serialization of these types cannot fail.
-        if serde_json::to_writer(&mut *out, &record).is_ok() {
-            out.push(b'\n');
+            "hostName": self.hostname,
+            "containerId": container.map_or("", |container| &container.id),
+            "container": texts([
+                ("id", container.map(|container| &*container.id)),
+                ("name", container.and_then(|container| container.name.as_deref())),
+                ("image", container.and_then(|container| container.image.as_deref())),
+            ]),
+            "kubernetes": texts([
+                ("podName", pod.and_then(|pod| pod.name.as_deref())),
+                ("podNamespace", pod.and_then(|pod| pod.namespace.as_deref())),
+                ("podUID", pod.map(|pod| &*pod.uid)),
+            ]),
+            "eventId": message.id.to_string(),
+            "eventName": message.name,
+            "matchedPolicies": [""],
+            "argsNum": 2,
+            "syscall": "",
+            "stackAddresses": null,
+            "contextFlags": {"containerStarted": container.is_some(), "isCompat": false},
+            "args": [
+                {"name": "metadata", "type": "trace.PktMeta", "value": message.metadata},
+                {"name": message.argument, "type": message.r#type, "value": message.value},
+            ],
+        });
+        for name in ZERO {
+            record[name] = 0.into();
         }
+        // Writing to a vector cannot fail.
+        let _ = writeln!(out, "{record}");
     }
+}
+
+/// An object of those texts that are not empty.
+fn texts<const N: usize>(members: [(&str, Option<&str>); N]) -> Json {
+    let members = members.into_iter();
+    members
+        .filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)))
+        .collect()
 }
 
 /// One head, with the values that both of Tracee's formats contain.
@@ -94,10 +111,14 @@ pub(super) struct Message<'a> {
     pub id: u32,
     pub name: &'static str,
     pub time_ns: u64,
-    pub metadata: PacketMeta<'a>,
+    /// `trace.PktMeta`
+    pub metadata: Json,
     /// Name of the argument that contains the head.
     pub argument: &'static str,
-    pub value: Value<'a>,
+    /// Its type.
+    pub r#type: &'static str,
+    /// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
+    pub value: Json,
     /// The sender.
     pub process: Option<&'a Process>,
     pub cgroup_id: u64,
@@ -144,8 +165,9 @@ impl Heads {
                 id: 2010,
                 name: "net_packet_http_request",
                 time_ns,
-                metadata: PacketMeta::new(event, client, server, packet_len),
+                metadata: metadata(event, client, server, packet_len),
                 argument: "http_request",
+                r#type: "trace.ProtoHTTPRequest",
                 value,
                 process: event.client_process.as_deref(),
                 cgroup_id,
@@ -155,8 +177,9 @@ impl Heads {
                 id: 2011,
                 name: "net_packet_http_response",
                 time_ns,
-                metadata: PacketMeta::new(event, server, client, packet_len),
+                metadata: metadata(event, server, client, packet_len),
                 argument: "http_response",
+                r#type: "trace.ProtoHTTPResponse",
                 value,
                 process: event.server_process.as_deref(),
                 cgroup_id,
@@ -165,36 +188,36 @@ impl Heads {
         }
     }
 
-    fn value<'a>(&self, head: Head<'a>) -> Value<'a> {
+    fn value(&self, head: Head<'_>) -> Json {
         match head {
             Head::Request(request) => {
                 let target = Target::of(request);
-                Value::Request {
-                    method: text(&request.method),
-                    protocol: protocol(request.minor_version),
-                    host: text(target.host.unwrap_or_default()),
-                    uri_path: text(target.path.unwrap_or_default()),
-                    headers: headers(&request.headers, &self.request_headers, true),
-                    content_length: match is_chunked(&request.headers) {
+                json!({
+                    "method": text(&request.method),
+                    "protocol": protocol(request.minor_version),
+                    "host": text(target.host.unwrap_or_default()),
+                    "uri_path": text(target.path.unwrap_or_default()),
+                    "headers": headers(&request.headers, &self.request_headers, true),
+                    "content_length": match is_chunked(&request.headers) {
                         true => -1,
                         false => declared(&request.headers).unwrap_or(0),
                     },
-                }
+                })
             }
-            Head::Response(response) => Value::Response {
-                status: format!("{} {}", response.status, text(&response.reason)),
-                status_code: response.status,
-                protocol: protocol(response.minor_version),
-                headers: headers(&response.headers, &self.headers, false),
-                content_length: match response.status {
+            Head::Response(response) => json!({
+                "status": format!("{} {}", response.status, text(&response.reason)),
+                "status_code": response.status,
+                "protocol": protocol(response.minor_version),
+                "headers": headers(&response.headers, &self.headers, false),
+                "content_length": match response.status {
                     100..=199 | 204 | 304 => 0,
                     _ if is_chunked(&response.headers) => -1,
                     _ => response
                         .content_length
                         .and_then(|n| n.try_into().ok())
-                        .unwrap_or(-1),
+                        .unwrap_or(-1_i64),
                 },
-            },
+            }),
         }
     }
 }
@@ -205,10 +228,6 @@ impl Render for Tracee {
             self.put(message, out);
         }
     }
-
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
 #[derive(Clone, Copy)]
@@ -217,152 +236,16 @@ enum Head<'a> {
     Response(&'a ResponseHead),
 }
 
-/// `trace.Event`; unknown values are zero or empty, as in Tracee.
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Record<'a> {
-    timestamp: u64,
-    thread_start_time: u64,
-    processor_id: u32,
-    process_id: u32,
-    cgroup_id: u64,
-    thread_id: u32,
-    parent_process_id: u32,
-    host_process_id: u32,
-    host_thread_id: u32,
-    host_parent_process_id: u32,
-    user_id: u32,
-    mount_namespace: u32,
-    pid_namespace: u32,
-    process_name: &'a str,
-    executable: Executable<'a>,
-    host_name: &'a str,
-    container_id: &'a str,
-    container: Container<'a>,
-    kubernetes: Kubernetes<'a>,
-    event_id: String,
-    event_name: &'a str,
-    matched_policies: [&'a str; 1],
-    args_num: u32,
-    return_value: i64,
-    syscall: &'a str,
-    stack_addresses: Option<Vec<u64>>,
-    context_flags: ContextFlags,
-    thread_entity_id: u32,
-    process_entity_id: u32,
-    parent_entity_id: u32,
-    args: Option<(Argument<PacketMeta<'a>>, Argument<Value<'a>>)>,
-}
-
-#[derive(Default, Serialize)]
-struct Executable<'a> {
-    path: &'a str,
-}
-
-/// `trace.Container`; empty values are omitted.
-#[derive(Default, Serialize)]
-struct Container<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    id: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    image: &'a str,
-}
-
-impl<'a> Container<'a> {
-    fn of(container: &'a process::Container) -> Self {
-        Container {
-            id: &container.id,
-            name: container.name.as_deref().unwrap_or(""),
-            image: container.image.as_deref().unwrap_or(""),
-        }
-    }
-}
-
-/// `trace.Kubernetes`; empty values are omitted.
-#[derive(Default, Serialize)]
-struct Kubernetes<'a> {
-    #[serde(rename = "podName", skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(rename = "podNamespace", skip_serializing_if = "str::is_empty")]
-    namespace: &'a str,
-    #[serde(rename = "podUID", skip_serializing_if = "str::is_empty")]
-    uid: &'a str,
-}
-
-impl<'a> Kubernetes<'a> {
-    fn of(pod: &'a process::Pod) -> Self {
-        Kubernetes {
-            name: pod.name.as_deref().unwrap_or(""),
-            namespace: pod.namespace.as_deref().unwrap_or(""),
-            uid: &pod.uid,
-        }
-    }
-}
-
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ContextFlags {
-    container_started: bool,
-    is_compat: bool,
-}
-
-#[derive(Serialize)]
-struct Argument<T> {
-    name: &'static str,
-    r#type: &'static str,
-    value: T,
-}
-
-/// `trace.PktMeta`
-#[derive(Serialize)]
-pub(super) struct PacketMeta<'a> {
-    pub src_ip: IpAddr,
-    pub dst_ip: IpAddr,
-    pub src_port: u16,
-    pub dst_port: u16,
-    pub protocol: u8,
-    pub packet_len: u32,
-    pub iface: &'a str,
-}
-
-impl<'a> PacketMeta<'a> {
-    fn new(event: &'a HttpEvent, from: Endpoint, to: Endpoint, packet_len: u32) -> Self {
-        PacketMeta {
-            src_ip: from.ip,
-            dst_ip: to.ip,
-            src_port: from.port,
-            dst_port: to.port,
-            protocol: TCP,
-            packet_len,
-            iface: event.interfaces.first().map_or("", |name| name),
-        }
-    }
-}
-
-/// Values by canonical name.
-pub(super) type HeaderMap<'a> = BTreeMap<String, Vec<Cow<'a, str>>>;
-
-/// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Value<'a> {
-    Request {
-        method: Cow<'a, str>,
-        protocol: String,
-        host: Cow<'a, str>,
-        uri_path: Cow<'a, str>,
-        headers: HeaderMap<'a>,
-        content_length: i64,
-    },
-    Response {
-        status: String,
-        status_code: u16,
-        protocol: String,
-        headers: HeaderMap<'a>,
-        content_length: i64,
-    },
+fn metadata(event: &HttpEvent, from: Endpoint, to: Endpoint, packet_len: u32) -> Json {
+    json!({
+        "src_ip": from.ip,
+        "dst_ip": to.ip,
+        "src_port": from.port,
+        "dst_port": to.port,
+        "protocol": TCP,
+        "packet_len": packet_len,
+        "iface": event.interfaces.first().map_or("", |name| name),
+    })
 }
 
 fn protocol(minor_version: u8) -> String {
@@ -395,9 +278,13 @@ fn declared(headers: &Headers) -> Option<i64> {
 
 /// Field lines by canonical name. Go removes Transfer-Encoding from the map, Host from that of a request, and
 /// Trailer from that of a chunked message.
-fn headers<'a>(headers: &'a Headers, choice: &HeaderChoice, is_request: bool) -> HeaderMap<'a> {
+fn headers<'a>(
+    headers: &'a Headers,
+    choice: &HeaderChoice,
+    is_request: bool,
+) -> BTreeMap<String, Vec<Cow<'a, str>>> {
     let is_chunked = is_chunked(headers);
-    let mut map = HeaderMap::new();
+    let mut map = BTreeMap::<_, Vec<_>>::new();
     for line in headers.iter().filter(|line| choice.admits(line.name)) {
         let name = canonical(line.name);
         let is_left_out = match &name[..] {
@@ -434,11 +321,10 @@ fn canonical(name: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value as Json, json};
-
     use std::sync::Arc;
 
     use super::*;
+    use http_trace_model::process;
     use http_trace_model::testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {

@@ -1,18 +1,15 @@
 //! Writes events as `tracee.v1beta1.Event`, the format of newer Tracee: names and types of its protobuf in their JSON
 //! encoding (zero and empty values are omitted, 64-bit numbers are strings). Must not write alerts or losses.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::io::Write as _;
 
-use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 use super::choice::Style;
 use super::render::{Entry, Render};
 use super::time::rfc3339;
-use super::tracee::{HeaderMap, Heads, Message, PacketMeta, Value};
-use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
+use super::tracee::{Heads, Message};
 use http_trace_model::process::{Container, Pod, Process};
 
 /// Writes events as `tracee.v1beta1.Event`.
@@ -30,40 +27,31 @@ impl TraceeV1 {
     }
 
     fn put(message: Message<'_>, out: &mut Vec<u8>) {
-        let record = Record {
-            timestamp: timestamp(message.time_ns),
-            id: message.id,
-            name: message.name,
-            workload: message.process.map(Workload::new),
-            data: [
-                EventValue {
-                    name: "metadata",
-                    value: Data::Packet(Packet::new(message.metadata, message.egress)),
-                },
-                EventValue {
-                    name: message.argument,
-                    value: Data::Head(Head::new(message.value)),
-                },
-            ],
-        };
-        // Serialization of these types cannot fail.
-        if serde_json::to_writer(&mut *out, &record).is_ok() {
-            out.push(b'\n');
+        let mut metadata = adapted(message.metadata);
+        if let Some(egress) = message.egress {
+            metadata["direction"] = if egress { "EGRESS" } else { "INGRESS" }.into();
         }
+        let record = known(json!({
+            "timestamp": timestamp(message.time_ns),
+            "id": message.id,
+            "name": message.name,
+            "workload": message.process.map(workload),
+            "data": [
+                {"name": "metadata", "value": metadata},
+                {"name": message.argument, "value": adapted(message.value)},
+            ],
+        }));
+        // Writing to a vector cannot fail.
+        let _ = writeln!(out, "{record}");
     }
 }
 
 impl Render for TraceeV1 {
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        let event: &HttpEvent = entry.event;
-        for message in self.heads.of(event) {
+        for message in self.heads.of(entry.event) {
             Self::put(message, out);
         }
     }
-
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
 /// Formats a time like Go's `RFC3339Nano`: without trailing zeros.
@@ -73,259 +61,88 @@ fn timestamp(ns: u64) -> String {
     format!("{}Z", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// `Event`
-#[derive(Serialize)]
-struct Record<'a> {
-    timestamp: String,
-    id: u32,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workload: Option<Workload<'a>>,
-    data: [EventValue<'a>; 2],
-}
-
-/// `EventValue`
-#[derive(Serialize)]
-struct EventValue<'a> {
-    name: &'a str,
-    value: Data<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Data<'a> {
-    Packet(Packet<'a>),
-    Head(Head<'a>),
+/// An object without the members that are null.
+fn known(mut object: Json) -> Json {
+    if let Some(members) = object.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    object
 }
 
 /// `Workload`
-#[derive(Serialize)]
-struct Workload<'a> {
-    process: ProcessOf<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<ContainerOf<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    k8s: Option<Kubernetes<'a>>,
-}
-
-impl<'a> Workload<'a> {
-    fn new(process: &'a Process) -> Self {
-        Workload {
-            process: ProcessOf {
-                executable: process.executable.as_deref().map(|path| Path { path }),
-                host_pid: process.pid,
-                real_user: process.user_id.map(|id| User { id }),
-                thread: process.name.as_deref().map(|name| Name { name }),
-            },
-            container: process.workload.container.as_ref().map(ContainerOf::new),
-            k8s: process.workload.pod.as_ref().map(Kubernetes::new),
-        }
-    }
-}
-
-/// `Process`
-#[derive(Serialize)]
-struct ProcessOf<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    executable: Option<Path<'a>>,
-    host_pid: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    real_user: Option<User>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thread: Option<Name<'a>>,
-}
-
-#[derive(Serialize)]
-struct Path<'a> {
-    path: &'a str,
-}
-
-#[derive(Serialize)]
-struct User {
-    id: u32,
-}
-
-#[derive(Serialize)]
-struct Name<'a> {
-    name: &'a str,
+fn workload(process: &Process) -> Json {
+    let Process {
+        executable, name, ..
+    } = process;
+    known(json!({
+        "process": known(json!({
+            "executable": executable.as_ref().map(|path| json!({"path": path})),
+            "host_pid": process.pid,
+            "real_user": process.user_id.map(|id| json!({"id": id})),
+            "thread": name.as_ref().map(|name| json!({"name": name})),
+        })),
+        "container": process.workload.container.as_ref().map(container),
+        "k8s": process.workload.pod.as_ref().map(kubernetes),
+    }))
 }
 
 /// `Container`
-#[derive(Serialize)]
-struct ContainerOf<'a> {
-    id: &'a str,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<Image<'a>>,
-    started: bool,
-}
-
-#[derive(Serialize)]
-struct Image<'a> {
-    id: &'a str,
-    name: &'a str,
-}
-
-impl<'a> ContainerOf<'a> {
-    fn new(container: &'a Container) -> Self {
-        let image = container.image.as_deref();
-        ContainerOf {
-            id: &container.id,
-            name: container.name.as_deref().unwrap_or(""),
-            image: image.map(|name| Image { id: "", name }),
-            started: true,
-        }
-    }
+fn container(container: &Container) -> Json {
+    let image = container.image.as_ref();
+    known(json!({
+        "id": container.id,
+        "name": container.name.as_deref().unwrap_or(""),
+        "image": image.map(|name| json!({"id": "", "name": name})),
+        "started": true,
+    }))
 }
 
 /// `K8s`
-#[derive(Serialize)]
-struct Kubernetes<'a> {
-    pod: PodOf<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<Name<'a>>,
+fn kubernetes(pod: &Pod) -> Json {
+    let labels = pod.labels.iter().filter_map(|label| label.split_once('='));
+    let labels: BTreeMap<&str, &str> = labels.collect();
+    let namespace = pod.namespace.as_ref();
+    known(json!({
+        "pod": known(json!({
+            "name": pod.name.as_deref().unwrap_or(""),
+            "uid": pod.uid,
+            "labels": (!labels.is_empty()).then_some(labels),
+        })),
+        "namespace": namespace.map(|name| json!({"name": name})),
+    }))
 }
 
-#[derive(Serialize)]
-struct PodOf<'a> {
-    name: &'a str,
-    uid: &'a str,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<&'a str, &'a str>,
+/// Converts older Tracee's metadata or head to `PacketMetadata`, `HTTPRequest` or `HTTPResponse`.
+fn adapted(object: Json) -> Json {
+    let Json::Object(members) = object else {
+        return object;
+    };
+    let adapted = |(name, value): (String, Json)| {
+        let value = match (&name[..], value) {
+            ("packet_len" | "content_length", value) if value == 0 => None,
+            ("content_length", length) => Some(length.to_string().into()),
+            ("headers", Json::Object(headers)) => wrapped(headers),
+            (_, Json::String(text)) if text.is_empty() => None,
+            (_, value) => Some(value),
+        };
+        Some((name, value?))
+    };
+    members.into_iter().filter_map(adapted).collect()
 }
 
-impl<'a> Kubernetes<'a> {
-    fn new(pod: &'a Pod) -> Self {
-        Kubernetes {
-            pod: PodOf {
-                name: pod.name.as_deref().unwrap_or(""),
-                uid: &pod.uid,
-                labels: pod
-                    .labels
-                    .iter()
-                    .filter_map(|l| l.split_once('='))
-                    .collect(),
-            },
-            namespace: pod.namespace.as_deref().map(|name| Name { name }),
-        }
-    }
-}
-
-/// `PacketMetadata`
-#[derive(Serialize)]
-struct Packet<'a> {
-    src_ip: IpAddr,
-    dst_ip: IpAddr,
-    src_port: u16,
-    dst_port: u16,
-    protocol: u8,
-    #[serde(skip_serializing_if = "is_zero")]
-    packet_len: u32,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    iface: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    direction: Option<&'static str>,
-}
-
-impl<'a> Packet<'a> {
-    fn new(metadata: PacketMeta<'a>, egress: Option<bool>) -> Self {
-        Packet {
-            src_ip: metadata.src_ip,
-            dst_ip: metadata.dst_ip,
-            src_port: metadata.src_port,
-            dst_port: metadata.dst_port,
-            protocol: metadata.protocol,
-            packet_len: metadata.packet_len,
-            iface: metadata.iface,
-            direction: egress.map(|egress| if egress { "EGRESS" } else { "INGRESS" }),
-        }
-    }
-}
-
-/// `HTTPRequest` or `HTTPResponse`
-#[derive(Default, Serialize)]
-struct Head<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    method: Cow<'a, str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    status: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<u16>,
-    protocol: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    host: Cow<'a, str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    uri_path: Cow<'a, str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<String, Header<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_length: Option<String>,
-}
-
-/// `HttpHeader`
-#[derive(Serialize)]
-struct Header<'a> {
-    header: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Head<'a> {
-    fn new(value: Value<'a>) -> Self {
-        match value {
-            Value::Request {
-                method,
-                protocol,
-                host,
-                uri_path,
-                headers,
-                content_length,
-            } => Head {
-                method,
-                protocol,
-                host,
-                uri_path,
-                headers: wrapped(headers),
-                content_length: length(content_length),
-                ..Head::default()
-            },
-            Value::Response {
-                status,
-                status_code,
-                protocol,
-                headers,
-                content_length,
-            } => Head {
-                status,
-                status_code: Some(status_code),
-                protocol,
-                headers: wrapped(headers),
-                content_length: length(content_length),
-                ..Head::default()
-            },
-        }
-    }
-}
-
-fn wrapped(headers: HeaderMap<'_>) -> BTreeMap<String, Header<'_>> {
-    let wrapped = |(name, header)| (name, Header { header });
-    headers.into_iter().map(wrapped).collect()
-}
-
-/// In protobuf's JSON encoding, 64-bit numbers are strings and zero is omitted.
-fn length(length: i64) -> Option<String> {
-    (length != 0).then(|| length.to_string())
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+/// Header fields, each with its values in an `HttpHeader`; `None` if there are none.
+fn wrapped(headers: serde_json::Map<String, Json>) -> Option<Json> {
+    let is_empty = headers.is_empty();
+    let wrapped = |(name, values): (String, Json)| (name, json!({ "header": values }));
+    (!is_empty).then(|| headers.into_iter().map(wrapped).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use serde_json::{Value as Json, json};
-
     use super::*;
+    use http_trace_model::event::HttpEvent;
     use http_trace_model::process;
     use http_trace_model::testing;
 

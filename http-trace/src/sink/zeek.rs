@@ -19,30 +19,10 @@ const SHAPE: Shape = Shape {
     pairs: false,
 };
 
-/// Writes records as Zeek's JSON.
-#[derive(Debug)]
-pub struct Zeek(Tables);
-
-impl Zeek {
-    /// Uses the style's host name.
-    pub fn new(style: &Style) -> Self {
-        let events = PATH.iter().chain(HTTP);
-        Zeek(Tables::new(style, SHAPE, events, NOTICE, REPORTER))
-    }
-}
-
-impl Render for Zeek {
-    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        self.0.event(entry, out);
-    }
-
-    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
-        self.0.alert(alert, out);
-    }
-
-    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
-        self.0.loss(loss, out);
-    }
+/// The renderer of Zeek's JSON, with the style's host name.
+pub fn tables(style: &Style) -> Tables {
+    let events = PATH.iter().chain(HTTP);
+    Tables::new(style, SHAPE, events, NOTICE, REPORTER)
 }
 
 /// Writes events as Zeek's TSV.
@@ -102,10 +82,6 @@ impl Render for ZeekTsv {
         }
         out.push(b'\n');
     }
-
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
 }
 
 /// Appends a value. Values that equal a marker (`-`, `(empty)`) or contain a separator are escaped.
@@ -283,7 +259,7 @@ mod tests {
     #[test]
     fn a_response_is_as_zeek_writes_it() {
         let event = testing::event();
-        let (mut zeek, mut out) = (Zeek::new(&Style::default()), Vec::new());
+        let (mut zeek, mut out) = (tables(&Style::default()), Vec::new());
         let user = Some(&b"anna"[..]);
         zeek.event(
             &Entry {

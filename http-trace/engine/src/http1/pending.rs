@@ -113,9 +113,11 @@ impl Pending {
         if self.malformed {
             names.push(oddity::MALFORMED_REQUEST);
         }
-        let of_head = oddity::OF_REQUESTS.iter();
-        let of_head = of_head.filter(|(bit, _)| self.flags & bit != 0);
-        names.extend(of_head.map(|(_, name)| *name));
+        if self.flags & oddity::OF_REQUEST != 0 {
+            let of_head = oddity::OF_REQUESTS.iter();
+            let of_head = of_head.filter(|(bit, _)| self.flags & bit != 0);
+            names.extend(of_head.map(|(_, name)| *name));
+        }
         if self.has_event {
             names.push(oddity::REPORTED_UNANSWERED);
         }

@@ -87,9 +87,12 @@ impl Transaction {
                 self.oddities.push(unfinished);
             }
         }
-        let names = flag::NAMES.iter();
-        let names = names.filter(|(bit, _)| self.flags & bit != 0);
-        self.oddities.extend(names.map(|(_, name)| *name));
+        // Mostly none.
+        if self.flags & flag::NAMED != 0 {
+            let names = flag::NAMES.iter();
+            let names = names.filter(|(bit, _)| self.flags & bit != 0);
+            self.oddities.extend(names.map(|(_, name)| *name));
+        }
         Exchange {
             ordinal: self.ordinal,
             request: self.pending.map(|pending| pending.request),

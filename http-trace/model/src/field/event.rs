@@ -4,6 +4,7 @@ use super::attribution::{CLIENT, SERVER};
 use super::entry::Field;
 use super::own::OWN;
 use super::value::{About, Kind, Value};
+use crate::constant;
 use crate::event::{Endpoint, Forwarded, HttpEvent, basic_user};
 use crate::fields::{mime_type, trace_context};
 use crate::known::Known;
@@ -43,10 +44,7 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
         .of_run()
         .get(|_| Some(Value::word(ECS_VERSION))),
     field("event", OBJECT, "", "").always(),
-    field("event.kind", Kind::Constant("event"), "constant", "")
-        .always()
-        .of_run()
-        .get(|_| Some(Value::word("event"))),
+    constant!("event.kind", "event").of_run(),
     field("event.category", Kind::Tags(&[&["network", "web"]]), "constant", "")
         .always()
         .of_run()
@@ -58,14 +56,8 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
             let all = &["access", "protocol", "error"];
             Some(Value::Words(if is_error { all } else { &all[..2] }))
         }),
-    field("event.action", Kind::Constant("http-response"), "constant", "")
-        .always()
-        .of_run()
-        .get(|_| Some(Value::word("http-response"))),
-    field("event.dataset", Kind::Constant("http_trace.response"), "constant", "")
-        .always()
-        .of_run()
-        .get(|_| Some(Value::word("http_trace.response"))),
+    constant!("event.action", "http-response").of_run(),
+    constant!("event.dataset", "http_trace.response").of_run(),
     field("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
         .always()
         .get(|v| Some(Value::word(outcome(v.record)))),
@@ -164,14 +156,8 @@ const PEERS: &[Field<HttpEvent>] = &[
         .rules(&["s-port", "dst_port", "server.port", "destination.port", "id.resp_p"])
         .get(|v| v.record.server.known_port().map(|port| Value::Number(port.into()))),
     field("network", OBJECT, "", "").always(),
-    field("network.transport", Kind::Constant("tcp"), "constant", "")
-        .always()
-        .of_connection()
-        .get(|_| Some(Value::word("tcp"))),
-    field("network.protocol", Kind::Constant("http"), "constant", "")
-        .always()
-        .of_connection()
-        .get(|_| Some(Value::word("http"))),
+    constant!("network.transport", "tcp").of_connection(),
+    constant!("network.protocol", "http").of_connection(),
     field("network.type", Kind::OneOf(&["ipv4", "ipv6"]), "IP header", "")
         .always()
         .of_connection()

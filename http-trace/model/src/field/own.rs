@@ -6,6 +6,7 @@ use http_trace_common::walk::LayerKind;
 use super::entry::Field;
 use super::event::{VERSIONS, field};
 use super::value::{About, Kind, Value};
+use crate::constant;
 use crate::event::{BodyEnd, HttpEvent, Missing, NoResponse, oddity};
 
 /// Flag of a record with text that contains bytes that are not UTF-8, written as `\xNN`.
@@ -54,10 +55,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         .always()
         .of_run()
         .get(|v| Some(Value::Text(v.hostname))),
-    field("observer.type", Kind::Constant("sensor"), "constant", "")
-        .always()
-        .of_run()
-        .get(|_| Some(Value::word("sensor"))),
+    constant!("observer.type", "sensor").of_run(),
     field("observer.version", Kind::Text, "agent", "Version of http-trace.")
         .always()
         .of_run()

@@ -3,6 +3,7 @@
 use http_trace_detect::alert::{Alert, Differs, Outcome};
 use http_trace_detect::field::Field as RuleField;
 use http_trace_detect::rule::{Origin, Threat};
+use http_trace_model::constant;
 use http_trace_model::field::event::ECS_VERSION;
 use http_trace_model::field::{About, Field, Kind, Value};
 
@@ -47,9 +48,7 @@ pub const ALERT: &[Field<Alert>] = &[
         .always()
         .get(|_| Some(Value::word(ECS_VERSION))),
     field("event", OBJECT, "").always(),
-    field("event.kind", Kind::Constant("alert"), "")
-        .always()
-        .get(|_| Some(Value::word("alert"))),
+    constant!("event.kind", "alert"),
     field(
         "event.category",
         Kind::Tags(&[&["network", "web", "intrusion_detection"]]),
@@ -60,12 +59,8 @@ pub const ALERT: &[Field<Alert>] = &[
     field("event.type", Kind::Tags(&[&["info"]]), "")
         .always()
         .get(|_| Some(Value::Words(&["info"]))),
-    field("event.action", Kind::Constant("rule-matched"), "")
-        .always()
-        .get(|_| Some(Value::word("rule-matched"))),
-    field("event.dataset", Kind::Constant("http_trace.alert"), "")
-        .always()
-        .get(|_| Some(Value::word("http_trace.alert"))),
+    constant!("event.action", "rule-matched"),
+    constant!("event.dataset", "http_trace.alert"),
     field(
         "event.severity",
         Kind::Number(0, 10),
@@ -289,9 +284,7 @@ pub const ALERT: &[Field<Alert>] = &[
     field("observer.hostname", Kind::Text, "Name of the host that traced.")
         .always()
         .get(|v| Some(Value::Text(v.hostname))),
-    field("observer.type", Kind::Constant("sensor"), "")
-        .always()
-        .get(|_| Some(Value::word("sensor"))),
+    constant!("observer.type", "sensor"),
     field("observer.version", Kind::Text, "Version of http-trace.")
         .always()
         .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),

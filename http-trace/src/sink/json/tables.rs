@@ -3,11 +3,10 @@
 use super::plan::{Plan, ROOT};
 use super::value::Choices;
 use crate::sink::choice::Style;
-use crate::sink::render::Entry;
+use crate::sink::render::{Entry, Render};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::{Field, View};
-use http_trace_model::target::Target;
 
 /// How a format arranges fields.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +57,7 @@ impl Tables {
         let HttpEvent {
             request, response, ..
         } = entry.event;
-        let target = request.as_ref().map(Target::of);
         View {
-            target: target.unwrap_or_default(),
             left_out: [
                 request
                     .as_ref()
@@ -69,25 +66,8 @@ impl Tables {
                     .as_ref()
                     .is_some_and(|head| self.choices.response.leaves_out(&head.headers)),
             ],
-            user: entry.user,
-            hostname: &self.hostname,
-            ..View::new(entry.event)
+            ..entry.view(&self.hostname)
         }
-    }
-
-    /// Appends an event as a line.
-    pub fn event(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        self.line(&self.events, self.view(entry), out);
-    }
-
-    /// Appends an alert as a line.
-    pub fn alert(&self, alert: &Alert, out: &mut Vec<u8>) {
-        self.record(&self.alerts, alert, out);
-    }
-
-    /// Appends a loss as a line.
-    pub fn loss(&self, loss: &Loss, out: &mut Vec<u8>) {
-        self.record(&self.losses, loss, out);
     }
 
     /// Prepares another table of this shape, for [`Tables::record`].
@@ -109,5 +89,19 @@ impl Tables {
         let open = plan.append(plan.all(), ROOT, &mut view, &self.choices, out);
         plan.turn(open, ROOT, out);
         out.extend_from_slice(b"}\n");
+    }
+}
+
+impl Render for Tables {
+    fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+        self.line(&self.events, self.view(entry), out);
+    }
+
+    fn alert(&mut self, alert: &Alert, out: &mut Vec<u8>) {
+        self.record(&self.alerts, alert, out);
+    }
+
+    fn loss(&mut self, loss: &Loss, out: &mut Vec<u8>) {
+        self.record(&self.losses, loss, out);
     }
 }

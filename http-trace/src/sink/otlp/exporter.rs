@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::wire::{self, Read};
+use super::wire;
 use super::{FRAME_HEAD, origin};
 use crate::own_sockets::OwnSockets;
+use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
 use crate::sink::deliver::is_url;
 use crate::sink::writer::WhenFull;
@@ -132,17 +133,17 @@ impl Partial {
     /// Parses an `ExportLogsServiceResponse`, or that of another signal, which has the same field numbers. `None` if
     /// it is malformed.
     pub fn of(answer: &[u8]) -> Option<Self> {
-        if !wire::is_message(answer) {
+        if !protobuf::is_message(answer) {
             return None;
         }
-        let Some(Read::Bytes(partial)) = wire::find(answer, 1) else {
+        let Some(Read::Bytes(partial)) = protobuf::find(answer, 1) else {
             return Some(Partial::default());
         };
-        let refused = match wire::find(partial, 1) {
+        let refused = match protobuf::find(partial, 1) {
             Some(Read::Number(refused)) => refused,
             _ => 0,
         };
-        let why = match wire::find(partial, 2) {
+        let why = match protobuf::find(partial, 2) {
             Some(Read::Bytes(why)) => why,
             _ => &[],
         };

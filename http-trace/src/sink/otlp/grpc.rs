@@ -10,10 +10,10 @@ use http::HeaderMap;
 
 use super::exporter::{Failure, Partial, Transport};
 use super::request::{PATIENCE, decoded, gzip, headers};
-use super::wire::{self, Read};
 use crate::grpc::client::{Client, Server};
 use crate::grpc::{Answer, code};
 use crate::own_sockets::OwnSockets;
+use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
 
 /// Default port of collectors.
@@ -114,26 +114,29 @@ fn failure(answer: &Answer) -> Failure {
     }
 }
 
-/// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, if it is the first detail.
+/// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, which may have other details too.
 fn retry_delay(details: &str) -> Option<Duration> {
     let status = BASE64.decode(details).ok()?;
-    let bytes = |of: &[u8], field| match wire::find(of, field)? {
-        Read::Bytes(bytes) => Some(bytes.to_vec()),
-        Read::Number(_) => None,
+    let bytes = |of, field| match protobuf::find(of, field)? {
+        Read::Bytes(bytes) => Some(bytes),
+        Read::Number(_) | Read::Fixed(_) => None,
     };
-    let number = |of: &[u8], field| match wire::find(of, field) {
+    let number = |of, field| match protobuf::find(of, field) {
         Some(Read::Number(number)) => number,
         _ => 0,
     };
-    let detail = bytes(&status, 3)?;
-    let is_retry = bytes(&detail, 1)?.ends_with(b"/google.rpc.RetryInfo");
-    let info = bytes(&detail, 2).filter(|_| is_retry)?;
-    let delay = bytes(&info, 1).unwrap_or_default();
+    let info = protobuf::fields(&status).find_map(|(field, read)| match read {
+        Read::Bytes(detail) if field == 3 => bytes(detail, 1)?
+            .ends_with(b"/google.rpc.RetryInfo")
+            .then(|| bytes(detail, 2))?,
+        _ => None,
+    })?;
+    let delay = bytes(info, 1).unwrap_or_default();
     // A negative number decodes as a huge one.
-    let nanos = u32::try_from(number(&delay, 2))
+    let nanos = u32::try_from(number(delay, 2))
         .ok()
         .filter(|n| *n < 1_000_000_000)?;
-    Some(Duration::new(number(&delay, 1), nanos))
+    Some(Duration::new(number(delay, 1), nanos))
 }
 
 #[cfg(test)]
@@ -158,6 +161,8 @@ mod tests {
         // As PyPI googleapis-common-protos writes them: RetryInfo of 2.5 s, and a detail of another kind.
         let retry = "CAgSBGJ1c3kaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIAhCAyrXuAQ";
         let other = "CAgaLAojdHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkhlbHASBQoDEgF4";
+        // The help first, then the delay.
+        let both = "CAgaLAojdHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkhlbHASBQoDEgF4CAgSBGJ1c3kaNgoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLlJldHJ5SW5mbxIKCggIAhCAyrXuAQ";
         let s = |seconds| Some(Duration::from_secs_f64(seconds));
         for (code, details, expected) in [
             (1, None, s(0.0)),
@@ -168,6 +173,7 @@ mod tests {
             (8, None, None),
             (8, Some(retry), s(2.5)),
             (8, Some(other), None),
+            (8, Some(both), s(2.5)),
             (8, Some("!"), None),
             (8, Some(""), None),
             (10, None, s(0.0)),

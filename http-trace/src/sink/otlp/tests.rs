@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::exporter::{Exporter, Failure, Partial, State, Transport};
-use super::wire::{Read, find};
 use super::*;
+use crate::protobuf::{Read, find};
 use crate::sink::writer::WhenFull;
 use http_trace_model::event::LossUnit;
 use http_trace_model::testing;
@@ -32,7 +32,7 @@ fn frames(mut out: &[u8], signal: Signal) -> Vec<&[u8]> {
 
 fn bytes(message: &[u8], field: u32) -> Option<&[u8]> {
     match find(message, field)? {
-        Read::Bytes(bytes) => Some(bytes),
+        Read::Bytes(bytes) | Read::Fixed(bytes) => Some(bytes),
         Read::Number(_) => None,
     }
 }
@@ -40,7 +40,7 @@ fn bytes(message: &[u8], field: u32) -> Option<&[u8]> {
 fn number(message: &[u8], field: u32) -> Option<u64> {
     match find(message, field)? {
         Read::Number(number) => Some(number),
-        Read::Bytes(_) => None,
+        Read::Bytes(_) | Read::Fixed(_) => None,
     }
 }
 

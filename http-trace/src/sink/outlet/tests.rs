@@ -121,8 +121,6 @@ impl Render for AlwaysDue {
     fn event(&mut self, _: &Entry<'_>, out: &mut Vec<u8>) {
         out.extend([b'x'; 1000]);
     }
-    fn alert(&mut self, _: &Alert, _: &mut Vec<u8>) {}
-    fn loss(&mut self, _: &Loss, _: &mut Vec<u8>) {}
     fn due_ns(&self) -> Option<u64> {
         Some(0)
     }
