@@ -24,6 +24,8 @@ const SURE_NS: u64 = 1_000_000_000;
 const PATIENCE: Duration = Duration::from_millis(50);
 /// All events together wait at most 1/SHARE of the time.
 const SHARE: u32 = 10;
+/// When a workload that could not be told is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// The root cgroup: the cgroup of all processes if cgroup v2 is not in use.
 const ROOT_CGROUP: u64 = 1;
 
@@ -112,6 +114,8 @@ struct Known {
     began_ns: u64,
     /// Time of the lookup (Unix ns).
     asked_ns: u64,
+    /// When to ask again, if its workload could not be told.
+    again: Option<Instant>,
 }
 
 impl Known {
@@ -209,12 +213,16 @@ impl Attribution {
 
     fn process(&mut self, by: &SentBy) -> Option<Arc<Process>> {
         let pid = by.sender.process();
-        if let Some(known) = self.known.get(&pid).filter(|known| known.is(by)) {
-            return known.process.clone();
+        let is_due = |known: &Known| known.again.is_some_and(|at| at <= Instant::now());
+        let known = self.known.get(&pid).filter(|known| known.is(by));
+        if known.is_none_or(is_due) {
+            self.ask(by);
         }
-        self.ask(by);
         match self.known.get(&pid).filter(|known| known.is(by)) {
-            Some(known) => known.process.clone(),
+            Some(known) => {
+                self.counts.late += u64::from(known.again.is_some());
+                known.process.clone()
+            }
             None => {
                 self.counts.late += 1;
                 let workload = self.workloads.get(&by.sender.cgroup_id).cloned();
@@ -269,16 +277,21 @@ impl Attribution {
         if self.known.len() >= MOST {
             self.known.clear();
         }
+        let mut again = None;
         let process = match found {
             Found::Process { process, .. } => Some(Arc::from(process)),
             Found::Kernel => None,
-            Found::NotNow => return,
+            Found::NotNow => {
+                again = Some(Instant::now() + ASK_AGAIN);
+                Some(Arc::new(source::noted(&sender, Workload::default())))
+            }
         };
         let known = Known {
             process,
             sender,
             began_ns,
             asked_ns,
+            again,
         };
         self.known.insert(sender.process(), known);
     }
@@ -410,6 +423,34 @@ mod tests {
         // A thread's name is not its process's name.
         senders.sends(2, (7, 9), b"old2", 15);
         assert_eq!(ends(&mut stage).0[1].as_deref(), Some("7 - -"));
+    }
+
+    #[test]
+    fn a_workload_that_is_not_known_yet_is_missing_and_not_asked_for_each_event() {
+        let times = Arc::new(Mutex::new(0));
+        let asked = Arc::clone(&times);
+        let (senders, mut stage) = stage(move |sender| {
+            let mut times = asked.lock().expect("not poisoned");
+            *times += 1;
+            match *times {
+                1..=2 => (0, Found::NotNow),
+                _ => found(sender),
+            }
+        });
+        senders.sends(1, (5, 5), b"prog", 9);
+        senders.sends(2, (6, 6), b"prog", 15);
+        while *times.lock().expect("not poisoned") < 2 {
+            assert!(ends(&mut stage).1);
+        }
+        for _ in 0..100 {
+            assert!(ends(&mut stage).1);
+        }
+        assert!(*times.lock().expect("not poisoned") < 50);
+        sleep(ASK_AGAIN);
+        while ends(&mut stage).1 {
+            sleep(Duration::from_millis(1));
+        }
+        assert!(*times.lock().expect("not poisoned") < 50);
     }
 
     #[test]

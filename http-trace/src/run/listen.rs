@@ -248,6 +248,11 @@ fn answer(
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target) = (words.next(), words.next().unwrap_or_default());
+    // The absolute form, as to a proxy (RFC 9112 §3.2.2).
+    let target = match target.strip_prefix(b"http://") {
+        Some(rest) => &rest[rest.iter().position(|b| *b == b'/').unwrap_or(rest.len())..],
+        None => target,
+    };
     let path = target
         .split(|byte| *byte == b'?')
         .next()
@@ -340,6 +345,8 @@ mod tests {
         assert!(answers[2].starts_with("HTTP/1.1 200 "), "{answers:?}");
         assert!(answers[3].starts_with("HTTP/1.1 404 "), "{answers:?}");
         assert_eq!(answers[0], answers[4]);
+        assert!(ask(at, "GET http://a:1/healthz HTTP/1.1\r\n\r\n").contains("200 OK"));
+        assert!(ask(at, "GET http://a HTTP/1.1\r\n\r\n").contains("404 Not Found"));
         assert!(ask(at, "POST /metrics HTTP/1.1\r\n\r\n").contains("Allow: GET, HEAD"));
         let head = ask(at, "HEAD /healthz HTTP/1.1\r\n\r\n");
         assert!(

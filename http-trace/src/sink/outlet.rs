@@ -552,7 +552,8 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         }
     };
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let size = terminal.then(terminal_size::terminal_size).flatten();
+    // Some terminals do not know their size.
+    let columns = || terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into());
     Style {
         headers: wanted.headers.clone(),
         request_headers: wanted.request_headers.clone(),
@@ -566,7 +567,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         verbose: wanted.verbose,
         color,
         start_ns: since_1970.map_or(0, |since| since.as_nanos() as u64),
-        width: size.map(|(width, _)| width.0.into()),
+        width: terminal.then(columns),
     }
 }
 
