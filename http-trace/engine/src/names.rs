@@ -182,7 +182,8 @@ impl Sightings {
     fn put(&mut self, entry: Entry) {
         let (number, set) = (self.count, entry.hash as usize % SETS);
         self.count = number.wrapping_add(1);
-        let age = |place: &&mut Place| number.wrapping_sub(place.1);
+        // An empty place looks like one of the first head, which must stay.
+        let age = |place: &&mut Place| (**place == (0, 0), number.wrapping_sub(place.1));
         let set = self.index.get_mut(set);
         if let Some(oldest) = set.and_then(|set| set.iter_mut().max_by_key(age)) {
             *oldest = (tag(entry.hash), number);

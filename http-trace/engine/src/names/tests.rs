@@ -209,6 +209,32 @@ fn other_bytes_are_another_head() {
     assert!(sightings.meet(second, b"GET /a", 6).is_some());
 }
 
+/// The first head was overwritten by the next one of its set of the index, though that had empty places.
+#[test]
+fn the_first_heads_of_a_set_are_all_kept() {
+    let first = seen(1, CLIENT, SERVER, tc(2, false));
+    let second = seen(2, ROUTER, SERVER, tc(3, true));
+    let mut sightings = Sightings::default();
+    let hash = |sightings: &mut Sightings, text: &str| {
+        let hash = sightings.hash(&first, text.as_bytes(), 6);
+        hash.expect("drawn numbers") as usize % SETS
+    };
+    let set = hash(&mut sightings, "GET /0");
+    let others = (1..).map(|n| format!("GET /{n}"));
+    let mut same: Vec<String> = others
+        .filter(|text| hash(&mut sightings, text) == set)
+        .take(WAYS - 1)
+        .collect();
+    same.insert(0, "GET /0".to_owned());
+    for text in &same {
+        assert_eq!(sightings.meet(first, text.as_bytes(), 6), None);
+    }
+    for text in &same {
+        let met = sightings.meet(second, text.as_bytes(), 6);
+        assert!(met.is_some(), "{text}");
+    }
+}
+
 #[test]
 fn beginnings_stand_in_for_a_retransmission_with_another_acknowledgement() {
     let starts = [Some(0x9000_0001), Some(0x6fff_0000)];
