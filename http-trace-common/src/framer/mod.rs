@@ -74,8 +74,15 @@ pub mod flag {
         (STATUS_BLANKS, "status_blanks"),
     ];
 
-    /// All bits that have a name.
-    pub const NAMED: u32 = (1 << 14) - 1;
+    /// The bits of such a table together.
+    pub const fn together(names: &[(u32, &str)]) -> u32 {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            bits |= names[at].0;
+            at += 1;
+        }
+        bits
+    }
 
     // Internal state of the framer. Each constant says whether a new head clears it.
     /// A Content-Length is stored in `remaining` (cleared with each head).

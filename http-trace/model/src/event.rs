@@ -140,16 +140,6 @@ pub mod oddity {
         (flag::CODING_NOT_CHUNKED, "request_coding_not_chunked"),
     ];
 
-    /// All bits of [`OF_REQUESTS`].
-    pub const OF_REQUEST: u32 = {
-        let (mut bits, mut at) = (0, 0);
-        while at < OF_REQUESTS.len() {
-            bits |= OF_REQUESTS[at].0;
-            at += 1;
-        }
-        bits
-    };
-
     const ALL: [&str; 13] = [
         BAD_FIELD_NAME,
         BODY_GAP,

@@ -26,8 +26,8 @@ pub fn mount(mounts: &str) -> Option<PathBuf> {
 
 /// Whether v1 hierarchies of resources are mounted.
 pub fn has_v1(mounts: &str) -> bool {
-    let kinds = mounts.lines().map(|line| line.split(' ').nth(2));
-    kinds.into_iter().any(|kind| kind == Some("cgroup"))
+    let mut kinds = mounts.lines().map(|line| line.split(' ').nth(2));
+    kinds.any(|kind| kind == Some("cgroup"))
 }
 
 /// As [`workload`], by the v2 line alone.
@@ -64,8 +64,8 @@ pub fn of_path(path: &str) -> Workload {
     });
     // A user may name the groups below the own service manager after any pod.
     let is_of_user = segments.iter().any(|segment| segment.starts_with("user@"));
-    let of_pods = segments.iter().rev().filter(|_| !is_of_user);
-    let pod = of_pods.into_iter().find_map(|segment| pod(segment));
+    let mut of_pods = segments.iter().rev().filter(|_| !is_of_user);
+    let pod = of_pods.find_map(|segment| pod(segment));
     let pod = pod.map(|uid| Pod {
         uid,
         ..Pod::default()

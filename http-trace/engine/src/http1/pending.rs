@@ -1,6 +1,6 @@
 //! A request that has no response yet, with the state that pairing needs. Decides nothing.
 
-use http_trace_common::framer::MethodKind;
+use http_trace_common::framer::{MethodKind, flag};
 use http_trace_model::event::{NoResponse, oddity};
 use http_trace_model::head::{LINE_COST, RequestHead};
 
@@ -33,7 +33,7 @@ pub(crate) struct Pending {
     pub first_known: bool,
     /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
-    /// Oddities of its head ([`http_trace_common::framer::flag`]).
+    /// Oddities of its head ([`flag`]).
     pub flags: u32,
     /// Other bytes came at the same place.
     pub differs: bool,
@@ -113,7 +113,8 @@ impl Pending {
         if self.malformed {
             names.push(oddity::MALFORMED_REQUEST);
         }
-        if self.flags & oddity::OF_REQUEST != 0 {
+        const NAMED: u32 = flag::together(&oddity::OF_REQUESTS);
+        if self.flags & NAMED != 0 {
             let of_head = oddity::OF_REQUESTS.iter();
             let of_head = of_head.filter(|(bit, _)| self.flags & bit != 0);
             names.extend(of_head.map(|(_, name)| *name));

@@ -88,7 +88,8 @@ impl Transaction {
             }
         }
         // Mostly none.
-        if self.flags & flag::NAMED != 0 {
+        const NAMED: u32 = flag::together(&flag::NAMES);
+        if self.flags & NAMED != 0 {
             let names = flag::NAMES.iter();
             let names = names.filter(|(bit, _)| self.flags & bit != 0);
             self.oddities.extend(names.map(|(_, name)| *name));
