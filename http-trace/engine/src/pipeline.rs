@@ -282,6 +282,7 @@ impl Pipeline {
     /// Ends the run: writes everything in flight, and empties the table.
     pub fn finish(&mut self, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
+        self.believe_last(out);
         let mut ids: Vec<(u64, Id)> = self
             .table
             .ids()

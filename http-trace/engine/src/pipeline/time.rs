@@ -31,18 +31,29 @@ impl Pipeline {
             return self.advance(time_ns, out);
         }
         self.ahead.push(Ahead { time_ns, id: None });
-        // Time has advanced at least as far as all of them show; in a capture with long pauses, as far
-        // as the first of them. Records shortly after that are no jump.
         if self.ahead.len() > AGREEING {
+            self.believe_ahead(out);
+        }
+    }
+
+    /// Advances at least as far as all records that are ahead show; in a capture with long pauses, as far
+    /// as the first of them. Records shortly after that are no jump.
+    fn believe_ahead(&mut self, out: &mut dyn FnMut(Output)) {
+        let mut next = self.ahead.iter().map(|ahead| ahead.time_ns).min();
+        while let Some(time_ns) = next {
+            self.advance(time_ns, out);
+            let now = self.shared.now_ns;
+            self.ahead.retain(|ahead| ahead.time_ns > now);
             let times = self.ahead.iter().map(|ahead| ahead.time_ns);
-            let mut next = times.min();
-            while let Some(time_ns) = next {
-                self.advance(time_ns, out);
-                let now = self.shared.now_ns;
-                self.ahead.retain(|ahead| ahead.time_ns > now);
-                let times = self.ahead.iter().map(|ahead| ahead.time_ns);
-                next = times.filter(|time_ns| time_ns - now <= LEAP_NS).min();
-            }
+            next = times.filter(|time_ns| time_ns - now <= LEAP_NS).min();
+        }
+    }
+
+    /// Believes the last records although few agree: nothing follows that could contradict them. One record
+    /// alone may bear a wrong time.
+    pub(super) fn believe_last(&mut self, out: &mut dyn FnMut(Output)) {
+        while self.ahead.len() > 1 {
+            self.believe_ahead(out);
         }
     }
 

@@ -459,3 +459,18 @@ fn a_timeout_ends_when_it_is_due() {
         assert_eq!(event.duration_ns(), Some(30_000_000_000), "{sent}");
     }
 }
+
+/// Two packets that agree on a jump in time are believed when nothing follows, one alone is not.
+#[test]
+fn the_last_packets_after_a_pause_end_what_was_due() {
+    for (acks, timeouts) in [(1, 0), (2, 1), (5, 1)] {
+        let talk = Talk::open().c(&get("/0")).s(&ok("a")).c(&get("/1"));
+        let talk = (0..acks).fold(talk.wait_ms(120_000), |talk, _| talk.wait_ms(1).c_ack());
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        bench.finish();
+        let ends = bench.events.iter().map(|event| event.no_response);
+        let timed_out = ends.filter(|&end| end == Some(NoResponse::Timeout)).count();
+        assert_eq!(timed_out, timeouts, "{acks}");
+    }
+}
