@@ -56,16 +56,8 @@ fn object() -> Result<(), Box<dyn Error>> {
     }
 
     let workspace = path_from("CARGO_MANIFEST_DIR")?.join("..").canonicalize()?;
-    for watched in [
-        "http-trace-ebpf",
-        "http-trace-common",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(watched).display()
-        );
+    for watched in ["http-trace-ebpf", "http-trace-common", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
     if let Some(object) = shipped::fitting(&workspace)? {
         fs::write(&out, object)?;
@@ -78,10 +70,7 @@ fn object() -> Result<(), Box<dyn Error>> {
         .zip(find_linker(&tools));
     let Some((toolchain, linker)) = found else {
         // Build again once they are installed.
-        println!(
-            "cargo::rerun-if-changed={}",
-            tools.join("bin/bpf-linker").display()
-        );
+        println!("cargo::rerun-if-changed={}", tools.join("bin/bpf-linker").display());
         println!("cargo::rerun-if-changed=/usr/bin/rustc");
         let required = env::var_os("HTTP_TRACE_REQUIRE_BPF").is_some_and(|v| v == "1")
             || env::var("PROFILE").is_ok_and(|profile| profile == "release");
@@ -92,35 +81,20 @@ fn object() -> Result<(), Box<dyn Error>> {
         fs::write(&out, [])?;
         return Ok(());
     };
-    let built = compile(
-        &workspace,
-        &target.join("bpf"),
-        &path_from("RUSTC")?,
-        &toolchain,
-        &linker,
-    )?;
+    let built =
+        compile(&workspace, &target.join("bpf"), &path_from("RUSTC")?, &toolchain, &linker)?;
     fs::copy(&built, &out).map_err(|error| format!("{}: {error}", built.display()))?;
     Ok(())
 }
 
 /// The folder that contains `debug/` and `release/`, given `…/PROFILE/build/PACKAGE-HASH/out`.
 fn target_folder(out_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let folder = out_dir
-        .ancestors()
-        .nth(4)
-        .ok_or("OUT_DIR has no target folder above it")?;
+    let folder = out_dir.ancestors().nth(4).ok_or("OUT_DIR has no target folder above it")?;
     // `--target TRIPLE` adds a folder in between.
     let cross = env::var("TARGET").is_ok_and(|triple| folder.ends_with(triple));
-    Ok(if cross {
-        folder.parent().unwrap_or(folder)
-    } else {
-        folder
-    }
-    .to_owned())
+    Ok(if cross { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
 fn path_from(variable: &str) -> Result<PathBuf, Box<dyn Error>> {
-    env::var_os(variable)
-        .map(PathBuf::from)
-        .ok_or_else(|| format!("{variable} is not set").into())
+    env::var_os(variable).map(PathBuf::from).ok_or_else(|| format!("{variable} is not set").into())
 }

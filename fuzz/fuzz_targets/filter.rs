@@ -11,11 +11,8 @@
 use std::io::Cursor;
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
-use http_trace::sink::Style;
-use http_trace_model::event::{HttpEvent, Missing, Output};
-use http_trace_engine::host_filter::HostFilter;
-use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig};
 use http_trace::redact::Secrets;
+use http_trace::sink::Style;
 use http_trace::sink::json::Json;
 use http_trace::sink::pretty::Pretty;
 use http_trace::sink::{Entry, Render};
@@ -24,8 +21,11 @@ use http_trace_common::filter::Context;
 use http_trace_common::framer::{Event, Framer, RequestQueue};
 use http_trace_common::record::Hook;
 use http_trace_common::walk;
+use http_trace_engine::host_filter::HostFilter;
+use http_trace_engine::pipeline::{Emit, Pipeline, PipelineConfig};
 use http_trace_fuzz::conversation::{Conversation, capture, conversation};
 use http_trace_fuzz::essence::essence;
+use http_trace_model::event::{HttpEvent, Missing, Output};
 use libfuzzer_sys::fuzz_target;
 
 struct Judged {
@@ -36,10 +36,8 @@ struct Judged {
 }
 
 fn judge(feed: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Output))) -> Judged {
-    let mut pipeline = Pipeline::new(PipelineConfig {
-        emit: Emit::End,
-        ..PipelineConfig::default()
-    });
+    let mut pipeline =
+        Pipeline::new(PipelineConfig { emit: Emit::End, ..PipelineConfig::default() });
     let mut events = Vec::new();
     let mut out = |output| {
         if let Output::Http(event) = output {
@@ -58,11 +56,7 @@ fn judge(feed: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Output))) -> Judged {
         && stats.unreadable.is_empty()
         && stats.bad_status == 0
         && !events.iter().any(doubtful);
-    Judged {
-        disagrees: stats.filter_disagrees,
-        clean,
-        events,
-    }
+    Judged { disagrees: stats.filter_disagrees, clean, events }
 }
 
 fn all(seen: &Conversation) -> Judged {
@@ -155,31 +149,24 @@ fn may_tunnel(seen: &Conversation) -> bool {
 fn is_of_the_wire(event: &HttpEvent, seen: &Conversation) {
     for head in event.informational.iter().chain(&event.response) {
         let line = format!("HTTP/1.{} {}", head.minor_version, head.status);
-        let sent = seen.streams.iter().any(|stream| {
-            stream
-                .windows(line.len())
-                .any(|window| window == line.as_bytes())
-        });
+        let sent = seen
+            .streams
+            .iter()
+            .any(|stream| stream.windows(line.len()).any(|window| window == line.as_bytes()));
         assert!(sent, "{line} was not on the wire");
     }
 }
 
 fn is_written(mut event: HttpEvent) {
     Secrets::default().redact(&mut event);
-    let entry = Entry {
-        event: &event,
-        user: None,
-    };
+    let entry = Entry { event: &event, user: None };
     let mut out = Vec::new();
     Json::new(&Style::default()).event(&entry, &mut out);
     let text = std::str::from_utf8(&out).expect("UTF-8");
     assert_eq!(text.find('\n'), Some(text.len() - 1));
     assert!(!text.trim_end().chars().any(char::is_control));
     out.clear();
-    Pretty::new(&Style {
-        verbose: 2,
-        ..Style::default()
-    }).event(&entry, &mut out);
+    Pretty::new(&Style { verbose: 2, ..Style::default() }).event(&entry, &mut out);
     let text = std::str::from_utf8(&out).expect("UTF-8");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
 }

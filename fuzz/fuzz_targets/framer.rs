@@ -19,11 +19,7 @@ fn run(kinds: u8, pieces: &[&[u8]]) -> Vec<String> {
         0 => queue.set_unknown(),
         1 => (0..20).for_each(|_| queue.push(MethodKind::Other)),
         2 => (0..20).for_each(|n| {
-            queue.push(if kinds >> 2 & 1 == n & 1 {
-                MethodKind::Head
-            } else {
-                MethodKind::Other
-            });
+            queue.push(if kinds >> 2 & 1 == n & 1 { MethodKind::Head } else { MethodKind::Other });
         }),
         _ => queue.push(MethodKind::Connect),
     }

@@ -4,14 +4,14 @@
 
 use std::net::Ipv4Addr;
 
-use http_trace_model::value;
 use http_trace::enrich::proxy::Trusted;
-use http_trace_model::event::{Endpoint, HttpEvent};
-use http_trace_engine::http1::decode;
-use http_trace_model::head::{Headers, RequestHead};
-use http_trace_engine::http1::preface;
-use http_trace_model::target::Target;
 use http_trace::select::{Pattern, Statuses};
+use http_trace_engine::http1::decode;
+use http_trace_engine::http1::preface;
+use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::head::{Headers, RequestHead};
+use http_trace_model::target::Target;
+use http_trace_model::value;
 use libfuzzer_sys::fuzz_target;
 
 /// Where the bytes occur in the head, from `from` on; their end.
@@ -40,17 +40,12 @@ fn are_of(head: &[u8], headers: &Headers) {
 
 /// Behind a trusted proxy, the named client is an address that the request contains.
 fn names_a_client(request: &RequestHead) {
-    let local = |port| Endpoint {
-        ip: Ipv4Addr::LOCALHOST.into(),
-        port,
-    };
+    let local = |port| Endpoint { ip: Ipv4Addr::LOCALHOST.into(), port };
     let mut event = HttpEvent::new(0, local(50_000), local(80));
     event.request = Some(request.clone());
     Trusted::default().name_client(&mut event);
     let fields = ["x-forwarded-for", "forwarded", "x-real-ip"];
-    let has_any = fields
-        .iter()
-        .any(|name| request.headers.first(name).is_some());
+    let has_any = fields.iter().any(|name| request.headers.first(name).is_some());
     assert!(has_any || (event.forwarded.is_none() && event.flags.is_empty()));
 }
 
@@ -59,10 +54,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some((response, _)) = decode::response(data, data.len() as u64, 0) {
         assert!(response.status <= 999 && response.minor_version <= 9);
         are_of(data, &response.headers);
-        assert_eq!(
-            response.headers.all("date").next(),
-            response.headers.first("date")
-        );
+        assert_eq!(response.headers.all("date").next(), response.headers.first("date"));
     }
     if let Some((request, _)) = decode::request(data, data.len() as u64) {
         are_of(data, &request.headers);

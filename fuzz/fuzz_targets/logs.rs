@@ -72,7 +72,9 @@ fuzz_target!(|data: &[u8]| {
         }
         1 | 2 => {
             let escape = if form % 4 == 1 { json } else { hex };
-            line.extend(b"{\"msec\":1795427517.000,\"remote_addr\":\"192.0.2.7\",\"remote_user\":\"");
+            line.extend(
+                b"{\"msec\":1795427517.000,\"remote_addr\":\"192.0.2.7\",\"remote_user\":\"",
+            );
             line.extend(escape(user));
             line.extend(b"\",\"request\":\"");
             line.extend(escape(request));

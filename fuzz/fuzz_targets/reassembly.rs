@@ -72,10 +72,7 @@ fn pop(buffer: &mut Buffer<u8>, model: &mut BTreeMap<u64, Option<u8>>, from: u64
         assert!(model.is_empty());
         return;
     };
-    assert_eq!(
-        model.first_key_value().map(|(at, _)| *at),
-        Some(piece.start)
-    );
+    assert_eq!(model.first_key_value().map(|(at, _)| *at), Some(piece.start));
     assert!(!piece.content.is_empty());
     for (nth, at) in (piece.start..piece.end()).enumerate() {
         let there = match &piece.content {

@@ -2,11 +2,11 @@
 //! own json of an event reads back as an event.
 #![no_main]
 
-use http_trace::sink::Style;
-use http_trace_model::event::HttpEvent;
 use http_trace::recorded::{Error, Recorded};
+use http_trace::sink::Style;
 use http_trace::sink::json::Json;
 use http_trace::sink::{Entry, Render};
+use http_trace_model::event::HttpEvent;
 use libfuzzer_sys::fuzz_target;
 
 /// Limit of events whose json is read back.

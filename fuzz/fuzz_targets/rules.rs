@@ -4,9 +4,9 @@
 
 use std::path::PathBuf;
 
-use http_trace_detect::{Detector, Prepared, Settings};
 use http_trace_detect::parse::{Source, parse};
 use http_trace_detect::rule::Origin;
+use http_trace_detect::{Detector, Prepared, Settings};
 use http_trace_fuzz::events::events;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,15 +14,11 @@ fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let source = [Source {
-        origin: Origin::File(PathBuf::from("fuzzed.yml")),
-        text: text.to_owned(),
-    }];
+    let source =
+        [Source { origin: Origin::File(PathBuf::from("fuzzed.yml")), text: text.to_owned() }];
     let parsed = parse(&source, &|_| false);
     // YAML 1.1 has several line terminators.
-    let lines = text
-        .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
-        .count();
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count();
     for diagnostic in &parsed.diagnostics {
         assert!(
             (1..=lines + 1).contains(&diagnostic.line) && diagnostic.column >= 1,
@@ -33,11 +29,7 @@ fuzz_target!(|data: &[u8]| {
     if parsed.rules.rules.is_empty() {
         return;
     }
-    let settings = Settings {
-        live: false,
-        memory: 1 << 20,
-        ..Settings::default()
-    };
+    let settings = Settings { live: false, memory: 1 << 20, ..Settings::default() };
     let mut detector = Detector::new(parsed.rules, settings);
     let events = events();
     let mut out = 0;

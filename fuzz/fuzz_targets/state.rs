@@ -2,11 +2,11 @@
 //! which gets a header, or a whole file.
 #![no_main]
 
-use http_trace_detect::snapshot::hits;
 use http_trace_detect::detector::{Detector, Settings};
 use http_trace_detect::parse::{Source, parse};
 use http_trace_detect::rule::{Origin, RuleSet};
 use http_trace_detect::snapshot::header;
+use http_trace_detect::snapshot::hits;
 use http_trace_fuzz::events::events;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,21 +14,14 @@ use libfuzzer_sys::fuzz_target;
 const RULES: &str = include_str!("../state.yml");
 
 fn rules() -> RuleSet {
-    let source = Source {
-        origin: Origin::BuiltIn("fuzzed.yml"),
-        text: RULES.to_owned(),
-    };
+    let source = Source { origin: Origin::BuiltIn("fuzzed.yml"), text: RULES.to_owned() };
     let parsed = parse(&[source], &|_| false);
     assert_eq!(parsed.rules.rules.len(), 3, "{:?}", parsed.diagnostics);
     parsed.rules
 }
 
 fn fresh() -> Detector {
-    let settings = Settings {
-        live: true,
-        memory: 1 << 20,
-        ..Settings::default()
-    };
+    let settings = Settings { live: true, memory: 1 << 20, ..Settings::default() };
     Detector::new(rules(), settings)
 }
 

@@ -18,10 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let link = LinkType(LINKS[usize::from(*link) % LINKS.len()]);
     let verify_checksums = byte & 1 != 0;
     let wire_len = bytes.len() as u32 + u32::from(byte >> 1);
-    let options = WalkOptions {
-        verify_checksums,
-        ..WalkOptions::default()
-    };
+    let options = WalkOptions { verify_checksums, ..WalkOptions::default() };
     let mut more = None;
     for turn in 0.. {
         match walk::packet(bytes, wire_len, link, options, &mut more) {
@@ -47,10 +44,9 @@ fuzz_target!(|data: &[u8]| {
     let _ = walk::ip(bytes, u32::from(*byte), 0);
     // Where the kernel's walk finds the segment of a whole packet, the full walk finds the same, unless it is
     // a first fragment.
-    if let (Ok(lean), Ok((Found::Segment(full), encap))) = (
-        lean,
-        walk::frame(bytes, wire_len, LinkType::ETHERNET, WalkOptions::default()),
-    ) && encap.outers().is_empty()
+    if let (Ok(lean), Ok((Found::Segment(full), encap))) =
+        (lean, walk::frame(bytes, wire_len, LinkType::ETHERNET, WalkOptions::default()))
+        && encap.outers().is_empty()
     {
         assert_eq!(
             (lean.key, lean.seq, lean.payload_offset),

@@ -46,10 +46,7 @@ const MAX_SEGMENTS: usize = 200;
 
 /// Builds a conversation; with `disturbed` false, every segment is seen once and in order.
 pub fn conversation(data: &[u8], disturbed: bool) -> Conversation {
-    let mut out = Conversation {
-        undisturbed: true,
-        ..Conversation::default()
-    };
+    let mut out = Conversation { undisturbed: true, ..Conversation::default() };
     let mut frames = vec![
         frame(0, [1000, 5000], b"", SYN),
         frame(1, [1001, 5000], b"", SYN | ACK),

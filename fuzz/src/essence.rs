@@ -21,15 +21,9 @@ pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
             )
         })
         .collect();
-    let flags: Vec<_> = event
-        .flags
-        .iter()
-        .filter(|flag| !flag.starts_with("overlap"))
-        .copied()
-        .collect();
-    let body = event
-        .body_end
-        .map(|end| (end, event.body_bytes, event.response_bytes));
+    let flags: Vec<_> =
+        event.flags.iter().filter(|flag| !flag.starts_with("overlap")).copied().collect();
+    let body = event.body_end.map(|end| (end, event.body_bytes, event.response_bytes));
     let asked = event.request_end_ns.map(|_| event.request_body_bytes);
     (
         (event.client, event.server, event.connection, event.ordinal),

@@ -1,7 +1,7 @@
 //! Events for rules: a few responses of different kinds, a second apart.
 
-use http_trace_model::event::HttpEvent;
 use http_trace::recorded::Recorded;
+use http_trace_model::event::HttpEvent;
 
 /// The client of most of them.
 const LOG: &str = r#"10.1.2.3 - - [20/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 12 "-" "Mozilla/5.0"

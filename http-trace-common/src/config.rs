@@ -63,10 +63,7 @@ pub const MAX_SNIPPET: u32 = 4096;
 
 impl Snippet {
     /// No body ships.
-    pub const NONE: Snippet = Snippet {
-        bytes: 0,
-        statuses: [0; 32],
-    };
+    pub const NONE: Snippet = Snippet { bytes: 0, statuses: [0; 32] };
 
     /// Ships the bodies of this status code too.
     pub fn add(&mut self, status: u16) {
@@ -79,11 +76,7 @@ impl Snippet {
     #[inline(always)]
     pub const fn of(&self, status: u32) -> u32 {
         let word = self.statuses[(status >> 5 & 31) as usize];
-        if word >> (status & 31) & 1 != 0 {
-            self.bytes
-        } else {
-            0
-        }
+        if word >> (status & 31) & 1 != 0 { self.bytes } else { 0 }
     }
 }
 

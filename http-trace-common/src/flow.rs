@@ -7,9 +7,7 @@ pub type Address = [u8; 16];
 
 /// The IPv4-mapped form of an IPv4 address.
 pub const fn v4_mapped(v4: [u8; 4]) -> Address {
-    [
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3],
-    ]
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]]
 }
 
 /// Which of the two endpoints of a [`FlowKey`] sent a segment. Does not say which one is the client.
@@ -82,23 +80,10 @@ impl FlowKey {
         // program ten times as much.
         let [s, d] = [src, dst].map(|[high, low]| (u64::from_be(high), u64::from_be(low)));
         let src_first = (s.0, s.1, src_port) <= (d.0, d.1, dst_port);
-        let direction = if src_first {
-            Direction::FromA
-        } else {
-            Direction::FromB
-        };
-        let (a, a_port, b, b_port) = if src_first {
-            (src, src_port, dst, dst_port)
-        } else {
-            (dst, dst_port, src, src_port)
-        };
-        let key = FlowKey {
-            a: bytemuck::cast(a),
-            b: bytemuck::cast(b),
-            a_port,
-            b_port,
-            netns,
-        };
+        let direction = if src_first { Direction::FromA } else { Direction::FromB };
+        let (a, a_port, b, b_port) =
+            if src_first { (src, src_port, dst, dst_port) } else { (dst, dst_port, src, src_port) };
+        let key = FlowKey { a: bytemuck::cast(a), b: bytemuck::cast(b), a_port, b_port, netns };
         (key, direction)
     }
 

@@ -212,13 +212,7 @@ impl RecordHeader {
     /// The connection and the direction.
     #[inline(always)]
     pub fn key(&self) -> (FlowKey, Direction) {
-        FlowKey::new(
-            &self.src,
-            self.src_port,
-            &self.dst,
-            self.dst_port,
-            self.netns,
-        )
+        FlowKey::new(&self.src, self.src_port, &self.dst, self.dst_port, self.netns)
     }
 
     /// The fragment in a record with [`flag::FRAGMENT`].
@@ -348,19 +342,13 @@ impl<'a> Record<'a> {
             }
             _ => (None, buffer),
         };
-        let (head, rest) = buffer
-            .split_at_checked(HEADER_LEN)
-            .ok_or(Malformed::Short)?;
+        let (head, rest) = buffer.split_at_checked(HEADER_LEN).ok_or(Malformed::Short)?;
         let header: &RecordHeader = bytemuck::try_from_bytes(head).map_err(|_| Malformed::Short)?;
         if header.version != VERSION {
             return Err(Malformed::Version(header.version));
         }
         let bytes = rest.get(..header.len as usize).ok_or(Malformed::Short)?;
-        Ok(Record {
-            tunnel,
-            header,
-            bytes,
-        })
+        Ok(Record { tunnel, header, bytes })
     }
 }
 

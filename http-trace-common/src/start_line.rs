@@ -48,21 +48,13 @@ pub fn status_line(bytes: &[u8]) -> Match {
             return Match::No;
         }
     }
-    if bytes.len() >= STATUS_LINE_DECIDES {
-        Match::Yes
-    } else {
-        Match::NeedMore
-    }
+    if bytes.len() >= STATUS_LINE_DECIDES { Match::Yes } else { Match::NeedMore }
 }
 
 /// Whether `bytes` begins with a strict request line, up to its LF.
 pub fn request_line(bytes: &[u8]) -> Match {
     let Some(sp) = bytes.iter().position(|&b| !is_token(b)) else {
-        return if bytes.len() as u32 > MAX_METHOD {
-            Match::No
-        } else {
-            Match::NeedMore
-        };
+        return if bytes.len() as u32 > MAX_METHOD { Match::No } else { Match::NeedMore };
     };
     if sp == 0 || sp as u32 > MAX_METHOD || bytes.get(sp) != Some(&b' ') {
         return Match::No;
@@ -70,11 +62,7 @@ pub fn request_line(bytes: &[u8]) -> Match {
     let mut state = SUFFIX_AFTER_METHOD;
     for &b in bytes.get(sp + 1..).unwrap_or_default() {
         if b == b'\n' {
-            return if suffix_complete(state) {
-                Match::Yes
-            } else {
-                Match::No
-            };
+            return if suffix_complete(state) { Match::Yes } else { Match::No };
         }
         state = suffix_next(state, b);
     }
@@ -104,11 +92,7 @@ pub fn status_in_words(w0: u64, w1: u64) -> Option<u16> {
         && d2 <= 9
         && d3 <= 9
         && ends_code((w1 >> 32) as u8);
-    if fits {
-        Some(d1 as u16 * 100 + d2 as u16 * 10 + d3 as u16)
-    } else {
-        None
-    }
+    if fits { Some(d1 as u16 * 100 + d2 as u16 * 10 + d3 as u16) } else { None }
 }
 
 /// Whether eight bytes (a little-endian word) begin with `HTTP/`.
@@ -185,16 +169,8 @@ static NEXT: [u8; CLASSES * CLASSES] = {
         t[state * CLASSES + 1] = 1;
         state += 1;
     }
-    const SEQUENCE: [(usize, usize); 8] = [
-        (1, 2),
-        (2, 3),
-        (3, 3),
-        (4, 4),
-        (5, 5),
-        (6, 9),
-        (7, 6),
-        (8, 7),
-    ];
+    const SEQUENCE: [(usize, usize); 8] =
+        [(1, 2), (2, 3), (3, 3), (4, 4), (5, 5), (6, 9), (7, 6), (8, 7)];
     let mut i = 0;
     while i < SEQUENCE.len() {
         let (from, class) = SEQUENCE[i];
@@ -256,10 +232,7 @@ mod tests {
             if let Some((head, _)) = bytes.split_first_chunk::<16>() {
                 let word =
                     |i: usize| u64::from_le_bytes(*head[i..].first_chunk().expect("eight bytes"));
-                assert_eq!(
-                    status_in_words(word(0), word(8)).is_some(),
-                    expected == Match::Yes
-                );
+                assert_eq!(status_in_words(word(0), word(8)).is_some(), expected == Match::Yes);
             }
         }
     }
@@ -296,9 +269,7 @@ mod tests {
         for _ in 0..200_000 {
             let mut bytes = [0u8; SUFFIX_MEMORY as usize];
             for b in &mut bytes {
-                seed = seed
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 *b = alphabet[(seed >> 33) as usize % alphabet.len()];
             }
             let end = |start: u8| bytes.iter().fold(start, |s, &b| suffix_next(s, b));

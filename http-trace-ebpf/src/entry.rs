@@ -165,11 +165,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         return count(Counter::Excluded, 1);
     }
     let config = config();
-    let netns = if hook == Hook::Cgroup {
-        packet.netns(config.netns)
-    } else {
-        config.netns
-    };
+    let netns = if hook == Hook::Cgroup { packet.netns(config.netns) } else { config.netns };
     let segment = match link {
         Link::Ethernet => walk::ethernet(&packet, netns),
         Link::Ip => walk::ip(&packet, packet.before(), netns),
@@ -230,10 +226,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
         count(Counter::BadChecksum, 1);
         return slot.release();
     }
-    let mut env = Kernel::<P> {
-        packet,
-        slot: slot.1,
-    };
+    let mut env = Kernel::<P> { packet, slot: slot.1 };
     if packet.begin(slot.1) {
         // SAFETY: as above.
         let scratch = unsafe { &raw mut (*slot.0).scratch };
@@ -284,9 +277,7 @@ extern "C" fn look_up(a: u64, b: u64, c: u64, d: u64, e: u64) -> *mut Flow {
         unsafe { (&raw mut key[i]).write_volatile(words[i]) };
         i += 1;
     }
-    FLOWS
-        .get_ptr_mut(bytemuck::cast_ref::<_, FlowKey>(&key))
-        .unwrap_or(null_mut())
+    FLOWS.get_ptr_mut(bytemuck::cast_ref::<_, FlowKey>(&key)).unwrap_or(null_mut())
 }
 
 /// Records where and when the packet was seen. If it has a segment, the slot must hold it already.

@@ -103,20 +103,12 @@ impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
 
     #[inline(always)]
     fn learn_syn(s: &mut Scratch) -> bool {
-        if FRAMES {
-            verified_learn_syn(s) != 0
-        } else {
-            filter::learn_syn(s)
-        }
+        if FRAMES { verified_learn_syn(s) != 0 } else { filter::learn_syn(s) }
     }
 
     #[inline(always)]
     fn after_syn(s: &mut Scratch) -> bool {
-        if FRAMES {
-            verified_after_syn(s) != 0
-        } else {
-            filter::after_syn::<Self>(s)
-        }
+        if FRAMES { verified_after_syn(s) != 0 } else { filter::after_syn::<Self>(s) }
     }
 
     #[inline(always)]
@@ -130,11 +122,7 @@ impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
 
     #[inline(always)]
     fn remember_close(s: &mut Scratch) -> bool {
-        if FRAMES {
-            verified_remember_close(s) != 0
-        } else {
-            filter::remember_close(s)
-        }
+        if FRAMES { verified_remember_close(s) != 0 } else { filter::remember_close(s) }
     }
 
     #[inline(always)]
@@ -335,11 +323,8 @@ pub fn emit<const ATOMIC: bool>(block: &mut Block, socket: (u64, u64)) {
             }
         };
     }
-    let len = if header.len >= BLOCK_BYTES {
-        BLOCK_BYTES
-    } else {
-        mask(header.len, BLOCK_BYTES - 1)
-    };
+    let len =
+        if header.len >= BLOCK_BYTES { BLOCK_BYTES } else { mask(header.len, BLOCK_BYTES - 1) };
     // Without the option the verifier sees a constant, so an ordinary record costs nothing extra.
     let in_tunnel = config().decap != 0 && block.tunnel.what != 0;
     let before = if in_tunnel { 0 } else { TUNNEL_LEN };

@@ -21,20 +21,11 @@ const SILENCE_NS: u64 = 1_000_000_000;
 const WORDS: [(Option<Counter>, &str); 10] = [
     (None, "first packet; framing HTTP/1.x here"),
     (None, "first packet; the host does framing"),
-    (
-        Some(Counter::TableFull),
-        "connection not followed: table full",
-    ),
+    (Some(Counter::TableFull), "connection not followed: table full"),
     (Some(Counter::RingFull), "record lost: ring buffer full"),
     (Some(Counter::ClaimRefused), "segment unframed: flow in use"),
-    (
-        Some(Counter::ScratchBusy),
-        "packet not read: no free scratch",
-    ),
-    (
-        Some(Counter::UnsureDropped),
-        "segment dropped: too much unframed",
-    ),
+    (Some(Counter::ScratchBusy), "packet not read: no free scratch"),
+    (Some(Counter::UnsureDropped), "segment dropped: too much unframed"),
     (Some(Counter::FragmentDropped), "fragment dropped: too many"),
     (Some(Counter::StepBudget), "too many steps: rest unframed"),
     (Some(Counter::LoadFailed), "cannot read bytes of a packet"),

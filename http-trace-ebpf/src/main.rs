@@ -12,13 +12,7 @@
 //! - `insn`: single instructions that the compiler has no intrinsic for.
 //!
 //! The programs call no helper that changes a packet, a route or a socket.
-#![cfg_attr(
-    target_arch = "bpf",
-    no_std,
-    no_main,
-    no_builtins,
-    feature(asm_experimental_arch)
-)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, no_builtins, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -204,12 +204,7 @@ impl Packet for Skb {
     #[inline(always)]
     fn socket(&self) -> (u64, u64) {
         // SAFETY: the context is valid.
-        unsafe {
-            (
-                bpf_get_socket_cookie(self.0.cast()),
-                bpf_skb_cgroup_id(self.0),
-            )
-        }
+        unsafe { (bpf_get_socket_cookie(self.0.cast()), bpf_skb_cgroup_id(self.0)) }
     }
 }
 

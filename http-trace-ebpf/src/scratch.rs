@@ -42,11 +42,7 @@ impl Claimed {
             // SAFETY: the slot is a map value: valid and aligned to eight bytes.
             unsafe {
                 let claim = &raw mut (*slot).claim;
-                let was = if ATOMIC {
-                    exchange(claim, 1)
-                } else {
-                    claim.read_volatile()
-                };
+                let was = if ATOMIC { exchange(claim, 1) } else { claim.read_volatile() };
                 if was == 0 {
                     claim.write_volatile(1);
                     return Some(Claimed(slot, index));

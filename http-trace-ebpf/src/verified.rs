@@ -297,9 +297,7 @@ begin!(
 #[inline(always)]
 fn slot<'a>(index: u32) -> Option<&'a mut Slot> {
     // SAFETY: the caller holds the slot, and has no reference to it during the call.
-    SCRATCH
-        .get_ptr_mut(index)
-        .and_then(|slot| unsafe { slot.as_mut() })
+    SCRATCH.get_ptr_mut(index).and_then(|slot| unsafe { slot.as_mut() })
 }
 
 /// The value for the packet's network namespace, and for its VLANs, in flow keys.
@@ -427,10 +425,7 @@ macro_rules! fragment {
             };
             let packet = $packet(context);
             let netns = netns_inside(&packet, slot);
-            let mut env = Kernel::<_, $frames> {
-                packet,
-                slot: index,
-            };
+            let mut env = Kernel::<_, $frames> { packet, slot: index };
             let (bytes, at) = (ByHelper(packet), found & inside::OFFSET);
             let (s, context) = (&mut slot.scratch, &slot.context);
             if filter::begin_fragment(s, &mut env, config(), &bytes, at, netns, context) {
@@ -457,10 +452,7 @@ pub extern "C" fn plain_ends_request_line(index: u32, len: u32) -> u32 {
     let Some(slot) = slot(index) else {
         return 0;
     };
-    u32::from(filter::ends_request_line::<Kernel<Skb, false>>(
-        &slot.scratch.block,
-        len,
-    ))
+    u32::from(filter::ends_request_line::<Kernel<Skb, false>>(&slot.scratch.block, len))
 }
 
 macro_rules! plain {
@@ -472,10 +464,7 @@ macro_rules! plain {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let mut env = Kernel::<_, false> {
-                packet: $packet(context),
-                slot: index,
-            };
+            let mut env = Kernel::<_, false> { packet: $packet(context), slot: index };
             let s = &mut slot.scratch;
             let more = filter::begin(s, &mut env, config(), &slot.segment, &slot.context);
             u32::from(more)
@@ -488,10 +477,7 @@ macro_rules! plain {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let mut env = Kernel::<_, false> {
-                packet: $packet(context),
-                slot: index,
-            };
+            let mut env = Kernel::<_, false> { packet: $packet(context), slot: index };
             u32::from(filter::raw_step(&mut slot.scratch, &mut env))
         }
 
@@ -502,10 +488,7 @@ macro_rules! plain {
             let Some(slot) = slot(index) else {
                 return 0;
             };
-            let mut env = Kernel::<_, false> {
-                packet: $packet(context),
-                slot: index,
-            };
+            let mut env = Kernel::<_, false> { packet: $packet(context), slot: index };
             if all == 0 {
                 filter::drop_rest(&mut slot.scratch, &mut env);
             }
@@ -516,9 +499,4 @@ macro_rules! plain {
 }
 
 plain!(Skb, plain_begin_skb, plain_step_skb, plain_finish_skb);
-plain!(
-    SocketSkb,
-    plain_begin_sock,
-    plain_step_sock,
-    plain_finish_sock
-);
+plain!(SocketSkb, plain_begin_sock, plain_step_sock, plain_finish_sock);

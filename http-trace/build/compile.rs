@@ -46,25 +46,14 @@ pub fn compile(
         let text = name.to_string_lossy();
         let set_by_cargo = text.starts_with("CARGO_") && text != "CARGO_HOME"
             || text.starts_with("RUSTC")
-            || matches!(
-                &*text,
-                "CARGO" | "RUSTFLAGS" | "RUSTUP_TOOLCHAIN" | "TARGET" | "HOST"
-            );
+            || matches!(&*text, "CARGO" | "RUSTFLAGS" | "RUSTUP_TOOLCHAIN" | "TARGET" | "HOST");
         if set_by_cargo {
             cargo.env_remove(&name);
         }
     }
     cargo
         .current_dir(workspace)
-        .args([
-            "build",
-            "--release",
-            "--package",
-            PACKAGE,
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .args(["build", "--release", "--package", PACKAGE, "--target", TARGET, "--target-dir"])
         .arg(target)
         .env("RUSTC", &toolchain.rustc)
         // aya-ebpf uses `asm_experimental_arch`; a stable compiler refuses it without this.
@@ -80,14 +69,8 @@ pub fn compile(
         cargo.args(["-Z", "build-std=core"]);
     }
     // A bpf-linker that was built without LLVM packages uses the LLVM of the running compiler.
-    let sysroot = Command::new(running_rustc)
-        .args(["--print", "sysroot"])
-        .output()?
-        .stdout;
-    cargo.env(
-        "LD_LIBRARY_PATH",
-        Path::new(String::from_utf8(sysroot)?.trim()).join("lib"),
-    );
+    let sysroot = Command::new(running_rustc).args(["--print", "sysroot"]).output()?.stdout;
+    cargo.env("LD_LIBRARY_PATH", Path::new(String::from_utf8(sysroot)?.trim()).join("lib"));
     let status = cargo
         .status()
         .map_err(|error| format!("{} does not start: {error}", toolchain.cargo.display()))?;
@@ -112,10 +95,7 @@ fn path_prefixes(workspace: &Path) -> Vec<String> {
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let registries = cargo_home.and_then(|home| home.join("registry/src").read_dir().ok());
     for registry in registries.into_iter().flatten().flatten() {
-        flags.push(format!(
-            "--remap-path-prefix={}=crates",
-            registry.path().display()
-        ));
+        flags.push(format!("--remap-path-prefix={}=crates", registry.path().display()));
     }
     flags
 }

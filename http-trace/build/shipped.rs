@@ -102,9 +102,7 @@ fn locked(lock: &str, package: &str) -> Vec<String> {
             let checksum = named(block, "checksum").unwrap_or_default();
             if found.insert(format!("{name} {version} {checksum}")) {
                 // `"name"`, or `"name version"` if several versions of it are locked.
-                let listed = block
-                    .split_once("dependencies = [")
-                    .map_or("", |(_, rest)| rest);
+                let listed = block.split_once("dependencies = [").map_or("", |(_, rest)| rest);
                 let words = listed.lines().filter_map(|line| {
                     let quoted = line.trim().strip_prefix('"')?;
                     quoted.split(['"', ' ']).next()

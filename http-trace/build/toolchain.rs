@@ -45,12 +45,10 @@ impl Toolchain {
             Path::new(DEBIAN_CARGO).exists().then_some(())?;
             Self::probe("Debian's", DEBIAN_RUSTC.as_ref(), DEBIAN_CARGO.as_ref())
         };
-        Self::probe("the running", running_rustc, running_cargo)
-            .or_else(debian)
-            .or_else(|| {
-                let which = |tool| rustup_which(pinned, tool);
-                Self::probe("rustup's pinned", &which("rustc")?, &which("cargo")?)
-            })
+        Self::probe("the running", running_rustc, running_cargo).or_else(debian).or_else(|| {
+            let which = |tool| rustup_which(pinned, tool);
+            Self::probe("rustup's pinned", &which("rustc")?, &which("cargo")?)
+        })
     }
 
     /// Checks that `rustc` runs, is no newer than the linker, and has core (or its source) for BPF.
@@ -61,15 +59,9 @@ impl Toolchain {
         let sysroot = PathBuf::from(stdout(Command::new(rustc).args(["--print", "sysroot"]))?);
         let rustlib = sysroot.join("lib/rustlib");
         // An installed target, not a folder left behind by a removed package.
-        let ready_made = rustlib
-            .join(TARGET)
-            .join("lib")
-            .read_dir()
-            .is_ok_and(|mut files| {
-                files.any(|file| {
-                    file.is_ok_and(|f| f.file_name().to_string_lossy().contains("core"))
-                })
-            });
+        let ready_made = rustlib.join(TARGET).join("lib").read_dir().is_ok_and(|mut files| {
+            files.any(|file| file.is_ok_and(|f| f.file_name().to_string_lossy().contains("core")))
+        });
         let source = rustlib.join("src/rust/library/core/src/lib.rs").exists();
         (ready_made || source).then(|| Toolchain {
             name,
@@ -83,9 +75,7 @@ impl Toolchain {
 /// The major version of a compiler's LLVM.
 pub fn llvm_major(rustc: &Path) -> Option<u32> {
     let verbose = stdout(Command::new(rustc).arg("-vV"))?;
-    let version = verbose
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let version = verbose.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
 }
 
@@ -105,17 +95,12 @@ pub fn find_linker(tools: &Path) -> Option<PathBuf> {
 
 fn rustup_which(toolchain: &str, tool: &str) -> Option<PathBuf> {
     let mut rustup = Command::new("rustup");
-    rustup
-        .args(["which", "--toolchain", toolchain, tool])
-        .env("RUSTUP_AUTO_INSTALL", "0");
+    rustup.args(["which", "--toolchain", toolchain, tool]).env("RUSTUP_AUTO_INSTALL", "0");
     stdout(&mut rustup).map(PathBuf::from)
 }
 
 /// The trimmed output of a command; `None` if it cannot run or fails.
 fn stdout(command: &mut Command) -> Option<String> {
-    let output = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+    let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

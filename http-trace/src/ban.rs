@@ -115,24 +115,13 @@ impl Bans {
             self.note(progress);
         }
         let now = Instant::now();
-        let ban = |outcome, seconds, reason| {
-            Some(Ban {
-                client,
-                outcome,
-                seconds,
-                reason,
-            })
-        };
+        let ban = |outcome, seconds, reason| Some(Ban { client, outcome, seconds, reason });
         let left = |bans: &InForce| {
             let until = bans.get(&client).filter(|until| **until > now)?;
             Some(Some((*until - now).as_secs()))
         };
-        let order = |lasts, was_there| Order {
-            client,
-            lasts,
-            rule: alert.rule.id.to_string(),
-            was_there,
-        };
+        let order =
+            |lasts, was_there| Order { client, lasts, rule: alert.rule.id.to_string(), was_there };
         if let Some(left) = left(&self.in_force) {
             return match (&self.firewall, self.plan.lasts) {
                 (Some(firewall), Some(lasts)) => {

@@ -183,10 +183,7 @@ impl Settled {
     /// As the options of a run.
     pub fn options(&self) -> Options {
         let config = self.file.clone().or(self.options.config.clone());
-        Options {
-            config,
-            ..self.options.clone()
-        }
+        Options { config, ..self.options.clone() }
     }
 }
 
@@ -229,9 +226,7 @@ pub struct BanPlace {
 
 /// Hides options that have no effect on recorded events.
 fn hidden_if_of_packets(argument: Arg) -> Arg {
-    let key = KEYS
-        .iter()
-        .find(|key| argument.get_long() == Some(key.name));
+    let key = KEYS.iter().find(|key| argument.get_long() == Some(key.name));
     argument.hide(key.is_some_and(|key| key.runs & runs::RECORDED == 0))
 }
 
@@ -410,10 +405,8 @@ impl Args for Options {
 
 impl FromArgMatches for Options {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut options = Options {
-            config: matches.get_one("config").cloned(),
-            ..Options::default()
-        };
+        let mut options =
+            Options { config: matches.get_one("config").cloned(), ..Options::default() };
         for key in KEYS.iter().filter(|key| key.form != Form::Absent) {
             let values: Vec<String> = match key.form {
                 _ if matches.value_source(key.name) != Some(ValueSource::CommandLine) => continue,
@@ -425,11 +418,7 @@ impl FromArgMatches for Options {
                     let lossy = options.read.iter().map(|path| path.to_string_lossy());
                     lossy.map(|path| path.into_owned()).collect()
                 }
-                _ => matches
-                    .get_many(key.name)
-                    .unwrap_or_default()
-                    .cloned()
-                    .collect(),
+                _ => matches.get_many(key.name).unwrap_or_default().cloned().collect(),
             };
             options.typed.push((key.name, values));
         }
@@ -468,10 +457,7 @@ fn argument(key: &Key) -> Arg {
             .action(ArgAction::Append)
             .num_args(1..)
             .value_parser(clap::value_parser!(OsString)),
-        Form::Words => argument
-            .value_name(key.value)
-            .action(ArgAction::Append)
-            .num_args(1..),
+        Form::Words => argument.value_name(key.value).action(ArgAction::Append).num_args(1..),
         Form::Value | Form::Absent => argument.value_name(key.value).action(match key.shape {
             Shape::One => ArgAction::Set,
             Shape::List | Shape::Whole => ArgAction::Append,
@@ -541,37 +527,23 @@ mod tests {
     fn what_is_typed_arrives_under_its_key() {
         type Typed = &'static [(&'static str, &'static [&'static str])];
         let table: &[(&[&str], Typed)] = &[
-            (
-                &["-r", "a", "b", "-c", "3"],
-                &[("read", &["a", "b"]), ("count", &["3"])],
-            ),
+            (&["-r", "a", "b", "-c", "3"], &[("read", &["a", "b"]), ("count", &["3"])]),
             (&["-r", "-"], &[("read", &["-"])]),
-            (
-                &["-p", "80", "443", "-i", "lo"],
-                &[("interface", &["lo"]), ("port", &["80", "443"])],
-            ),
+            (&["-p", "80", "443", "-i", "lo"], &[("interface", &["lo"]), ("port", &["80", "443"])]),
             (&["-q"], &[("quiet", &["true"])]),
             (
                 &["-vv", "--line-buffered=false"],
                 &[("line-buffered", &["false"]), ("verbose", &["2"])],
             ),
-            (
-                &["--status", "!2xx", "--status=404"],
-                &[("status", &["!2xx", "404"])],
-            ),
-            (
-                &["-o", "json:a", "-o", "pretty"],
-                &[("output", &["json:a", "pretty"])],
-            ),
+            (&["--status", "!2xx", "--status=404"], &[("status", &["!2xx", "404"])]),
+            (&["-o", "json:a", "-o", "pretty"], &[("output", &["json:a", "pretty"])]),
         ];
         for (typed, expected) in table {
             let words = std::iter::once("http-trace").chain(typed.iter().copied());
             let cli = Cli::try_parse_from(words).expect("parses");
             let got = cli.options.typed;
-            let got: Vec<(&str, Vec<&str>)> = got
-                .iter()
-                .map(|(k, v)| (*k, v.iter().map(String::as_str).collect()))
-                .collect();
+            let got: Vec<(&str, Vec<&str>)> =
+                got.iter().map(|(k, v)| (*k, v.iter().map(String::as_str).collect())).collect();
             let expected: Vec<(&str, Vec<&str>)> =
                 expected.iter().map(|(k, v)| (*k, v.to_vec())).collect();
             assert_eq!(got, expected, "{typed:?}");

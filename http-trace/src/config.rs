@@ -63,9 +63,7 @@ impl Config {
             config.source = Source::Captures(config.read.clone());
         }
         if config.summary {
-            config
-                .output
-                .push(OutputSpec::new(Format::SUMMARY, Place::Stdout));
+            config.output.push(OutputSpec::new(Format::SUMMARY, Place::Stdout));
         }
         let mut seen: Vec<Hook> = Vec::new();
         config.hook.retain(|hook| {
@@ -108,9 +106,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        config
-            .warnings
-            .extend(config.selection().unlikely("--", ": "));
+        config.warnings.extend(config.selection().unlikely("--", ": "));
         for output in &config.output {
             let before = format!("--output {}: ", output.name());
             let unlikely = output.only.selection.unlikely(&before, "=: ");
@@ -153,12 +149,7 @@ impl Config {
         let known = self.layers.given("known").map(|given| given.values.iter());
         let known = known.into_iter().flatten().map(PathBuf::from);
         let rules = self.rules.iter().cloned();
-        self.file
-            .iter()
-            .cloned()
-            .chain(rules)
-            .chain(known)
-            .collect()
+        self.file.iter().cloned().chain(rules).chain(known).collect()
     }
 
     /// Options that were given but have no effect on a run of this source.
@@ -225,10 +216,7 @@ impl Config {
 
     /// How paths are grouped into endpoints, and which endpoints are known.
     pub fn endpoints(&self) -> Endpoints {
-        Endpoints {
-            templates: Templates::new(&self.template),
-            known: self.known.clone(),
-        }
+        Endpoints { templates: Templates::new(&self.template), known: self.known.clone() }
     }
 
     /// What to redact; `None` with `--show-secrets`.
@@ -307,16 +295,10 @@ mod tests {
             (&["http-trace", "--no-attribution"], false),
             (&["http-trace", "--summary"], false),
             (&["http-trace", "--summary", "-o", "json:x"], true),
-            (
-                &["http-trace", "-o", "summary:x", "--process", "nginx"],
-                true,
-            ),
+            (&["http-trace", "-o", "summary:x", "--process", "nginx"], true),
             (&["http-trace", "-o", "summary:x,container=3f*"], true),
             (&["http-trace", "--summary", "--rules", "own.yml"], true),
-            (
-                &["http-trace", "--summary", "--listen", "127.0.0.1:9464"],
-                true,
-            ),
+            (&["http-trace", "--summary", "--listen", "127.0.0.1:9464"], true),
         ] {
             let config = testing::config(words.iter().copied());
             assert_eq!(config.names_processes(), named, "{words:?}");
@@ -333,31 +315,13 @@ mod tests {
             (["--status", "404,,x"], "--status 'x': want"),
             (["--port", "0"], "--port '0': want a port from 1 to 65535"),
             (["-p", "1-2-3"], "--port '1-2-3': want a port"),
-            (
-                ["--client", "10.0.0.0/40"],
-                "--client '10.0.0.0/40': want a network such as",
-            ),
+            (["--client", "10.0.0.0/40"], "--client '10.0.0.0/40': want a network such as"),
             (["--server", "!x"], "--server '!x': want a network such as"),
-            (
-                ["--hook", "kprobe"],
-                "--hook 'kprobe': want tc, socket-filter, cgroup or xdp",
-            ),
-            (
-                ["--path", "[a"],
-                "--path '[a': want a pattern such as /api/*",
-            ),
-            (
-                ["--header", "Accept"],
-                "--header 'Accept': want NAME=PATTERN",
-            ),
-            (
-                ["--min-latency", "100"],
-                "--min-latency '100': want a time with its unit",
-            ),
-            (
-                ["--duration", "soon"],
-                "--duration 'soon': want a time with its unit",
-            ),
+            (["--hook", "kprobe"], "--hook 'kprobe': want tc, socket-filter, cgroup or xdp"),
+            (["--path", "[a"], "--path '[a': want a pattern such as /api/*"),
+            (["--header", "Accept"], "--header 'Accept': want NAME=PATTERN"),
+            (["--min-latency", "100"], "--min-latency '100': want a time with its unit"),
+            (["--duration", "soon"], "--duration 'soon': want a time with its unit"),
             (
                 ["--duration", "0s"],
                 "--duration '0s': want a time of more than nothing, such as 30s",
@@ -367,10 +331,7 @@ mod tests {
                 ["--body-snippet", "5000"],
                 "--body-snippet '5000': want a number of bytes from 1 to 4096",
             ),
-            (
-                ["--body-snippet", "100:6"],
-                "--body-snippet '100:6': want a code from 100 to 999",
-            ),
+            (["--body-snippet", "100:6"], "--body-snippet '100:6': want a code from 100 to 999"),
             (
                 ["-o", "xml"],
                 "--output 'xml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
@@ -380,24 +341,12 @@ mod tests {
                 "--output 'json:': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
             (["-o", "json:a,clients=internal"], "there is no clients="),
-            (
-                ["-H", "a b"],
-                "--headers 'a b': want all, none, or header names",
-            ),
+            (["-H", "a b"], "--headers 'a b': want all, none, or header names"),
             (["-H", "all,Date"], "--headers 'all': want it alone"),
             (["--emit", "now"], "--emit 'now': want auto, head, end"),
-            (
-                ["--color", "red"],
-                "--color 'red': want auto, always, never",
-            ),
-            (
-                ["--line-buffered=maybe", "-q"],
-                "--line-buffered 'maybe': want true or false",
-            ),
-            (
-                ["-i", "[a"],
-                "--interface '[a': want an interface such as eth0",
-            ),
+            (["--color", "red"], "--color 'red': want auto, always, never"),
+            (["--line-buffered=maybe", "-q"], "--line-buffered 'maybe': want true or false"),
+            (["-i", "[a"], "--interface '[a': want an interface such as eth0"),
         ] {
             let words = std::iter::once("http-trace").chain(typed);
             let error = testing::try_config(words).expect_err("refused").to_string();
@@ -410,12 +359,7 @@ mod tests {
         for (text, bytes, wanted, not) in [
             ("512", 512, &[100, 200, 404, 999][..], &[99, 1000][..]),
             ("1:404", 1, &[404], &[403, 405, 200]),
-            (
-                "4096:4xx,503",
-                4096,
-                &[400, 499, 503],
-                &[399, 500, 502, 504],
-            ),
+            ("4096:4xx,503", 4096, &[400, 499, 503], &[399, 500, 502, 504]),
             ("64:!2xx,!404", 64, &[199, 300, 500], &[200, 299, 404]),
             ("64:4xx, !404", 64, &[400, 405], &[404, 500]),
         ] {
@@ -436,21 +380,14 @@ mod tests {
             let config = testing::config(["http-trace", "--body-snippet", "9", "--emit", emit]);
             assert_eq!(!config.warnings.is_empty(), warned, "{emit}");
         }
-        assert!(
-            testing::config(["http-trace", "--emit", "head"])
-                .warnings
-                .is_empty()
-        );
+        assert!(testing::config(["http-trace", "--emit", "head"]).warnings.is_empty());
     }
 
     #[test]
     fn outputs_do_not_share_a_place() {
         let error = testing::try_config(["http-trace", "-o", "json", "-o", "pretty:-"]);
         let error = error.expect_err("refused").to_string();
-        assert!(
-            error.contains("two outputs go to standard output"),
-            "{error}"
-        );
+        assert!(error.contains("two outputs go to standard output"), "{error}");
         let two = testing::config(["http-trace", "-o", "pretty", "-o", "json:/tmp/x:y"]);
         assert_eq!(two.output[1].place.to_string(), "/tmp/x:y");
     }
@@ -460,9 +397,6 @@ mod tests {
         let config = testing::config(["http-trace", "-r", "x", "-i", "lo", "--hook", "xdp"]);
         assert_eq!(config.without_effect(), ["--interface", "--hook"]);
         let config = testing::config(["http-trace", "--kernel-filter", "--verify-checksums"]);
-        assert_eq!(
-            config.without_effect(),
-            ["--kernel-filter", "--verify-checksums"]
-        );
+        assert_eq!(config.without_effect(), ["--kernel-filter", "--verify-checksums"]);
     }
 }

@@ -97,16 +97,9 @@ impl Engine {
         when_full: WhenFull,
         own: &OwnSockets,
     ) -> Result<Self, OpenError> {
-        let reminder = (!config.quiet && std::io::stderr().is_terminal()).then(|| Reminder {
-            next: Instant::now() + REMINDER,
-            last: None,
-        });
-        let Choices {
-            scope,
-            trusted,
-            selection,
-            secrets,
-        } = Choices::of(config);
+        let reminder = (!config.quiet && std::io::stderr().is_terminal())
+            .then(|| Reminder { next: Instant::now() + REMINDER, last: None });
+        let Choices { scope, trusted, selection, secrets } = Choices::of(config);
         Ok(Engine {
             pipeline: Pipeline::new(pipeline_config(config)),
             stages: Stages {
@@ -146,20 +139,17 @@ impl Engine {
     pub fn push(&mut self, record: &Record<'_>) -> Next {
         let stages = &mut self.stages;
         if record.header.has(flag::FRAGMENT) {
-            self.pipeline
-                .note(record, &mut |output| stages.output(output));
+            self.pipeline.note(record, &mut |output| stages.output(output));
             add_fragment_losses(&mut self.pipeline, &mut self.shipped);
             let pipeline = &mut self.pipeline;
             let number = |encap: &_| pipeline.encap_number(encap);
             if let Some(record) = self.shipped.push(record, number)
                 && stages.admits(record.header)
             {
-                self.pipeline
-                    .judge(&record, &mut |output| stages.output(output));
+                self.pipeline.judge(&record, &mut |output| stages.output(output));
             }
         } else if stages.admits(record.header) {
-            self.pipeline
-                .push(record, &mut |output| stages.output(output));
+            self.pipeline.push(record, &mut |output| stages.output(output));
         }
         stages.next()
     }
@@ -175,20 +165,14 @@ impl Engine {
         let stages = &mut self.stages;
         self.shipped.expire(now_ns);
         add_fragment_losses(&mut self.pipeline, &mut self.shipped);
-        self.pipeline
-            .tick(now_ns, &mut |output| stages.output(output));
+        self.pipeline.tick(now_ns, &mut |output| stages.output(output));
         stages.tick(now_ns);
         stages.next()
     }
 
     /// Applies new settings from the next event on.
     pub fn set(&mut self, choices: Choices) {
-        let Choices {
-            scope,
-            trusted,
-            selection,
-            secrets,
-        } = choices;
+        let Choices { scope, trusted, selection, secrets } = choices;
         let stages = &mut self.stages;
         if let Some(bans) = &mut stages.exit.bans {
             bans.trust(trusted.clone());
@@ -280,11 +264,7 @@ impl Engine {
                 "http_trace_bans_total",
                 "Bans of clients by outcome; in a dry run, those that would have been made.",
                 "result",
-                [
-                    ("banned", counts.banned),
-                    ("refused", counts.refused),
-                    ("failed", counts.failed),
-                ],
+                [("banned", counts.banned), ("refused", counts.refused), ("failed", counts.failed)],
             ));
         }
         let metrics = exit.metrics.as_mut();
@@ -339,13 +319,7 @@ impl Engine {
         let fragments = self.shipped.counts();
         let bad_fragments = self.shipped.bad_checksums();
         let detect = self.stages.detector.stats();
-        let Stages {
-            detector,
-            mut exit,
-            outside,
-            attribution,
-            ..
-        } = self.stages;
+        let Stages { detector, mut exit, outside, attribution, .. } = self.stages;
         let unreadable = of_unreadable(&stats);
         exit.outlet.unreadable(&unreadable);
         #[cfg(feature = "inventory")]
@@ -360,9 +334,7 @@ impl Engine {
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
         #[cfg(feature = "inventory")]
-        let inventory = (exit.inventory)
-            .map(InventoryKeeper::finish)
-            .unwrap_or_default();
+        let inventory = (exit.inventory).map(InventoryKeeper::finish).unwrap_or_default();
         #[cfg(not(feature = "inventory"))]
         let inventory = Default::default();
         Finished {
@@ -400,9 +372,7 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
 
 /// The metrics of `--listen`.
 fn metrics(config: &Config) -> Metrics {
-    let templates = config
-        .metric_templates
-        .then(|| config.endpoints().templates);
+    let templates = config.metric_templates.then(|| config.endpoints().templates);
     Metrics::new(templates.map(EndpointCounts::new))
 }
 

@@ -75,10 +75,7 @@ fn request(origin: &str, path: &str, gzip: bool) -> io::Result<Request<()>> {
     let mut request = Request::post(format!("{origin}{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .header(
-            "user-agent",
-            concat!("http-trace/", env!("CARGO_PKG_VERSION")),
-        );
+        .header("user-agent", concat!("http-trace/", env!("CARGO_PKG_VERSION")));
     if gzip {
         request = request.header("grpc-encoding", "gzip");
     }
@@ -109,9 +106,7 @@ async fn within<T>(deadline: Instant, what: impl Future<Output = io::Result<T>>)
 /// Adds the gRPC prefix of five bytes: compression flag and length.
 fn body(message: &[u8], gzip: bool) -> io::Result<Bytes> {
     let length = u32::try_from(message.len()).map_err(io::Error::other)?;
-    Ok([&[gzip.into()][..], &length.to_be_bytes(), message]
-        .concat()
-        .into())
+    Ok([&[gzip.into()][..], &length.to_be_bytes(), message].concat().into())
 }
 
 async fn exchange(
@@ -142,9 +137,7 @@ async fn exchange(
             });
         }
         received.extend_from_slice(&data);
-        body.flow_control()
-            .release_capacity(data.len())
-            .map_err(io_error)?;
+        body.flow_control().release_capacity(data.len()).map_err(io_error)?;
     }
     let trailers = body.trailers().await.map_err(io_error)?;
     Ok(answer(&trailers.unwrap_or_default(), &received))
@@ -185,18 +178,12 @@ fn of_http(status: StatusCode) -> Answer {
         429 | 502..=504 => code::UNAVAILABLE,
         _ => code::UNKNOWN,
     };
-    Answer {
-        code,
-        why: format!("answered {status}"),
-        ..Answer::default()
-    }
+    Answer { code, why: format!("answered {status}"), ..Answer::default() }
 }
 
 fn io_error(error: h2::Error) -> io::Error {
     match error.is_io() {
-        true => error
-            .into_io()
-            .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()),
+        true => error.into_io().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()),
         false => bad(error.to_string()),
     }
 }

@@ -1,9 +1,8 @@
 //! Latency histograms, used by [`crate::metrics`] and the output `summary`.
 
 /// Upper bounds of the buckets in seconds (OpenTelemetry, semantic conventions for HTTP metrics).
-pub const BOUNDS: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
+pub const BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// A histogram of durations.
 #[derive(Clone, Debug, Default)]

@@ -56,10 +56,9 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
                         .to_owned(),
                 );
             }
-            if let (Some((option, word)), true) = (
-                options.swallowed(|word| Path::new(word).is_file()),
-                detect.files.is_empty(),
-            ) {
+            if let (Some((option, word)), true) =
+                (options.swallowed(|word| Path::new(word).is_file()), detect.files.is_empty())
+            {
                 return Err(format!(
                     "--{option} takes all words that follow it, including the file '{word}': name \
                      files before options"
@@ -124,9 +123,7 @@ fn stop_on_signals(config: &Config) -> Result<Stop, String> {
     let mut stop = Stop::default();
     stop.on_signals().map_err(|error| {
         // Mostly for lack of open files, of which the check says how many are needed.
-        run::check(config)
-            .err()
-            .unwrap_or_else(|| format!("cannot handle signals: {error}"))
+        run::check(config).err().unwrap_or_else(|| format!("cannot handle signals: {error}"))
     })?;
     Ok(stop)
 }
@@ -143,9 +140,7 @@ fn unparsed(error: &clap::Error) -> Result<Ended, String> {
     }
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
-        && let Some(key) = KEYS
-            .iter()
-            .find(|key| word.strip_prefix("--") == Some(key.name))
+        && let Some(key) = KEYS.iter().find(|key| word.strip_prefix("--") == Some(key.name))
         && matches!(key.form, Form::Absent)
     {
         return Err(format!(
@@ -156,9 +151,7 @@ fn unparsed(error: &clap::Error) -> Result<Ended, String> {
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         // clap does not say which argument is meant.
-        let no_text = env::args_os()
-            .skip(1)
-            .filter(|word| word.to_str().is_none());
+        let no_text = env::args_os().skip(1).filter(|word| word.to_str().is_none());
         let words = no_text.map(|word| format!("'{}'", word.as_encoded_bytes().escape_ascii()));
         return Err(format!(
             "{} is not UTF-8, which is only allowed for file names of --config, -r, detect and \
@@ -228,12 +221,10 @@ fn settings(cli: Cli, show: bool) -> Result<Ended, String> {
 /// Prints the help of the command with this path.
 fn help(words: &[&str]) -> Result<Ended, String> {
     cli::command_of(words)?;
-    Ok(
-        match Cli::try_parse_from([&["http-trace"], words, &["--help"]].concat()) {
-            Err(help) => ended(help.print(), Ended::Done),
-            Ok(_) => Ended::Done,
-        },
-    )
+    Ok(match Cli::try_parse_from([&["http-trace"], words, &["--help"]].concat()) {
+        Err(help) => ended(help.print(), Ended::Done),
+        Ok(_) => Ended::Done,
+    })
 }
 
 /// Runs a command that only prints.

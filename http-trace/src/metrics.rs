@@ -25,9 +25,8 @@ const OTHER: &str = "_OTHER";
 const EXPIRES_NS: u64 = 86_400_000_000_000;
 
 /// Request methods with their own label (RFC 9110 §9, RFC 5789).
-const METHODS: [&str; 9] = [
-    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
-];
+const METHODS: [&str; 9] =
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
 /// The label of a method, from a fixed set.
 pub fn method(sent: &[u8]) -> &'static str {
@@ -75,10 +74,7 @@ impl Workloads {
         };
         let pod = process.workload.pod.as_ref();
         let namespace = pod.and_then(|pod| pod.namespace.as_deref()).unwrap_or("");
-        let known = self
-            .places
-            .get_mut(namespace)
-            .and_then(|of| of.get_mut(name));
+        let known = self.places.get_mut(namespace).and_then(|of| of.get_mut(name));
         if let Some((place, seen_ns)) = known {
             *seen_ns = now_ns;
             return *place;
@@ -111,16 +107,13 @@ impl Workloads {
                 stays
             });
         }
-        self.places
-            .retain(|_, of_namespace| !of_namespace.is_empty());
+        self.places.retain(|_, of_namespace| !of_namespace.is_empty());
     }
 
     /// The labels of each workload, formatted.
     fn labels(&self) -> HashMap<Place, String> {
-        let mut labels = HashMap::from([
-            (UNKNOWN, String::new()),
-            (REST, format!(",workload=\"{OTHER}\"")),
-        ]);
+        let mut labels =
+            HashMap::from([(UNKNOWN, String::new()), (REST, format!(",workload=\"{OTHER}\""))]);
         for (namespace, of_namespace) in &self.places {
             for (name, (place, _)) in of_namespace {
                 let mut label = format!(",workload=\"{}\"", escaped(name));
@@ -156,12 +149,7 @@ pub struct Number {
 impl Number {
     /// A number without a label.
     pub const fn plain(name: &'static str, meaning: &'static str, value: f64) -> Self {
-        Number {
-            name,
-            meaning,
-            label: None,
-            value,
-        }
+        Number { name, meaning, label: None, value }
     }
 
     /// A number for each value of a label.
@@ -193,9 +181,7 @@ struct Series<K, V> {
 
 impl<K, V> Default for Series<K, V> {
     fn default() -> Self {
-        Series {
-            values: HashMap::default(),
-        }
+        Series { values: HashMap::default() }
     }
 }
 
@@ -211,8 +197,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
 
     /// All values that have not expired, sorted by labels.
     fn sorted(&mut self, now_ns: u64) -> Vec<(K, &V)> {
-        self.values
-            .retain(|_, (_, changed_ns)| now_ns.saturating_sub(*changed_ns) < EXPIRES_NS);
+        self.values.retain(|_, (_, changed_ns)| now_ns.saturating_sub(*changed_ns) < EXPIRES_NS);
         let mut all: Vec<(K, &V)> = self.values.iter().map(|(k, (v, _))| (*k, v)).collect();
         all.sort_unstable_by_key(|(labels, _)| *labels);
         all
@@ -222,10 +207,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
 impl Metrics {
     /// Empty metrics; by URL template too if enabled.
     pub fn new(endpoints: Option<EndpointCounts>) -> Self {
-        Metrics {
-            endpoints,
-            ..Metrics::default()
-        }
+        Metrics { endpoints, ..Metrics::default() }
     }
 
     /// Counts an event, whether or not it is written.
@@ -239,26 +221,19 @@ impl Metrics {
             return;
         };
         let port = event.server.known_port().unwrap_or(0);
-        let place = self
-            .workloads
-            .place(event.server_process.as_deref(), now_ns);
+        let place = self.workloads.place(event.server_process.as_deref(), now_ns);
         let labels = Some((port, response.status, place));
         *self.responses.of(labels, None, now_ns) += 1;
         let Some(request) = &event.request else {
             return;
         };
         let method = method(&request.method);
-        let times = self
-            .times
-            .of((method, Some(response.status)), (OTHER, None), now_ns);
+        let times = self.times.of((method, Some(response.status)), (OTHER, None), now_ns);
         if let Some(ns) = event.ttfb_ns() {
             times.first_byte.add(ns);
         }
         // An event written before its end has no final duration.
-        if let Some(ns) = event
-            .duration_ns()
-            .filter(|_| event.response_end_ns.is_some())
-        {
+        if let Some(ns) = event.duration_ns().filter(|_| event.response_end_ns.is_some()) {
             times.duration.add(ns);
         }
     }
@@ -295,12 +270,9 @@ impl Metrics {
         let workloads = self.workloads.labels();
         for (labels, count) in responses {
             let (class, code, port, place) = match labels {
-                Some((port, code, place)) => (
-                    status_class(code),
-                    code.to_string(),
-                    port.to_string(),
-                    place,
-                ),
+                Some((port, code, place)) => {
+                    (status_class(code), code.to_string(), port.to_string(), place)
+                }
                 None => (OTHER, OTHER.to_owned(), OTHER.to_owned(), UNKNOWN),
             };
             let workload = workloads.get(&place).map_or("", |label| label);
@@ -345,12 +317,7 @@ impl Metrics {
                 histogram(out, of(times), name, &labels)?;
             }
         }
-        head(
-            out,
-            "http_trace_alerts_total",
-            "counter",
-            "Alerts opened, by rule.",
-        )?;
+        head(out, "http_trace_alerts_total", "counter", "Alerts opened, by rule.")?;
         for (rule, count) in &written.alerts {
             let rule = escaped(rule);
             writeln!(out, "http_trace_alerts_total{{rule=\"{rule}\"}} {count}")?;
@@ -362,28 +329,19 @@ impl Metrics {
             "Losses by place and unit, as in loss records.",
         )?;
         for ((place, unit), count) in &written.lost {
-            writeln!(
-                out,
-                "http_trace_lost_total{{where=\"{place}\",unit=\"{unit}\"}} {count}"
-            )?;
+            writeln!(out, "http_trace_lost_total{{where=\"{place}\",unit=\"{unit}\"}} {count}")?;
         }
         let mut last = "";
         for number in of_agent {
             if number.name != last {
-                let kind = if number.name.ends_with("_total") {
-                    "counter"
-                } else {
-                    "gauge"
-                };
+                let kind = if number.name.ends_with("_total") { "counter" } else { "gauge" };
                 head(out, number.name, kind, number.meaning)?;
                 last = number.name;
             }
             match number.label {
-                Some((name, value)) => writeln!(
-                    out,
-                    "{}{{{name}=\"{value}\"}} {}",
-                    number.name, number.value
-                )?,
+                Some((name, value)) => {
+                    writeln!(out, "{}{{{name}=\"{value}\"}} {}", number.name, number.value)?
+                }
                 None => writeln!(out, "{} {}", number.name, number.value)?,
             }
         }
@@ -417,10 +375,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn event(port: u16, method: &'static [u8], status: u16, took_ns: Option<u64>) -> HttpEvent {
-        let end = |port| Endpoint {
-            ip: [10, 0, 0, 1].into(),
-            port,
-        };
+        let end = |port| Endpoint { ip: [10, 0, 0, 1].into(), port };
         let start = 1_000 * SECOND;
         HttpEvent {
             request: Some(RequestHead {
@@ -450,10 +405,7 @@ mod tests {
     }
 
     fn of(mut event: HttpEvent, namespace: Option<&str>, name: &str) -> HttpEvent {
-        let mut process = Process {
-            name: Some(name.into()),
-            ..Process::default()
-        };
+        let mut process = Process { name: Some(name.into()), ..Process::default() };
         process.workload.pod = namespace.map(|namespace| Pod {
             name: Some(name.into()),
             namespace: Some(namespace.into()),
@@ -476,15 +428,10 @@ mod tests {
         metrics.event(&answer(0));
         let text = metrics.text(&Written::default(), &[]);
         let line = r#"http_trace_responses_total{class="2xx",code="200",server_port="80""#;
-        for labels in [
-            r#",workload="cart\"\n",namespace="shop"} 1"#,
-            r#",workload="nginx"} 1"#,
-            "} 1",
-        ] {
-            assert!(
-                text.contains(&format!("{line}{labels}\n")),
-                "{labels}: {text}"
-            );
+        for labels in
+            [r#",workload="cart\"\n",namespace="shop"} 1"#, r#",workload="nginx"} 1"#, "} 1"]
+        {
+            assert!(text.contains(&format!("{line}{labels}\n")), "{labels}: {text}");
         }
         for n in 0..2 * MOST {
             metrics.event(&of(answer(SECOND), None, &format!("worker-{n}")));
@@ -498,10 +445,7 @@ mod tests {
         assert!(!text.contains("worker-1"), "{text}");
         metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "later"));
         let text = metrics.text(&Written::default(), &[]);
-        assert!(
-            text.contains(&format!("{line},workload=\"later\"}} 1")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("{line},workload=\"later\"}} 1")), "{text}");
     }
 
     #[test]

@@ -132,19 +132,14 @@ impl Transport for Connection {
         let patience = timeout.not_zero().map(|left| *left);
         self.stream.set_write_timeout(patience)?;
         let bytes = self.buffers.output().get(..amount).unwrap_or_default();
-        self.stream
-            .write_all(bytes)
-            .map_err(|error| ureq_error(error, timeout))
+        self.stream.write_all(bytes).map_err(|error| ureq_error(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let patience = timeout.not_zero().map(|left| *left);
         self.stream.set_read_timeout(patience)?;
         let room = self.buffers.input_append_buf();
-        let read = self
-            .stream
-            .read(room)
-            .map_err(|error| ureq_error(error, timeout))?;
+        let read = self.stream.read(room).map_err(|error| ureq_error(error, timeout))?;
         self.buffers.input_appended(read);
         Ok(read > 0)
     }

@@ -45,9 +45,7 @@ struct Endpoint {
 
 impl fmt::Debug for OwnSockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.state().endpoints.keys())
-            .finish()
+        f.debug_set().entries(self.state().endpoints.keys()).finish()
     }
 }
 
@@ -77,10 +75,7 @@ impl OwnSockets {
         let endpoint = state.endpoints.entry(local).or_default();
         endpoint.holders += 1;
         endpoint.closed = None;
-        Ok(Excluded {
-            sockets: self.clone(),
-            local,
-        })
+        Ok(Excluded { sockets: self.clone(), local })
     }
 
     /// Opens a connection to `to` that is not traced at all, not even a failed attempt.
@@ -98,11 +93,8 @@ impl OwnSockets {
     /// If there is no route.
     pub fn source_of(to: SocketAddr) -> io::Result<IpAddr> {
         // Connecting a datagram socket does a route lookup and sends nothing.
-        let any: SocketAddr = if to.is_ipv4() {
-            ([0, 0, 0, 0], 0).into()
-        } else {
-            ([0u16; 8], 0).into()
-        };
+        let any: SocketAddr =
+            if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = UdpSocket::bind(any)?;
         socket.connect(to)?;
         Ok(socket.local_addr()?.ip())
@@ -135,9 +127,8 @@ impl State {
     fn sweep(&mut self, now: Instant) {
         let table = &mut self.table;
         self.endpoints.retain(|local, endpoint| {
-            let keep = endpoint
-                .closed
-                .is_none_or(|closed| now.saturating_duration_since(closed) < LINGER);
+            let keep =
+                endpoint.closed.is_none_or(|closed| now.saturating_duration_since(closed) < LINGER);
             if !keep && let Some(table) = table {
                 table.remove(*local);
             }
@@ -175,11 +166,7 @@ fn connect<T>(
 ) -> io::Result<(TcpStream, T)> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
-    let family = if to.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &source)?;
     let stream = TcpStream::from(socket);
@@ -216,9 +203,7 @@ fn canonical(local: SocketAddr) -> SocketAddr {
 }
 
 fn refused(local: SocketAddr, why: &str) -> io::Error {
-    io::Error::other(format!(
-        "cannot exclude the agent's socket {local} from the trace ({why})"
-    ))
+    io::Error::other(format!("cannot exclude the agent's socket {local} from the trace ({why})"))
 }
 
 #[cfg(test)]
@@ -277,9 +262,7 @@ mod tests {
         let _held = [1, 2].map(|port| own.exclude(([127, 0, 0, 1], port).into()).expect("room"));
         let error = own.exclude(at("127.0.0.1:3")).expect_err("full");
         assert!(
-            error
-                .to_string()
-                .starts_with("cannot exclude the agent's socket 127.0.0.1:3"),
+            error.to_string().starts_with("cannot exclude the agent's socket 127.0.0.1:3"),
             "{error}"
         );
         assert_eq!(own.state().endpoints.len(), 2);

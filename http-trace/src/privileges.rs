@@ -41,11 +41,7 @@ pub const USED: &[Capability] = &[
         bit: CapabilitySet::PERFMON,
         lost: "the kernel rejects the programs",
     },
-    Capability {
-        name: "CAP_BPF",
-        bit: CapabilitySet::BPF,
-        lost: "programs cannot be loaded",
-    },
+    Capability { name: "CAP_BPF", bit: CapabilitySet::BPF, lost: "programs cannot be loaded" },
     Capability {
         name: "CAP_SYS_ADMIN",
         bit: CapabilitySet::SYS_ADMIN,
@@ -74,9 +70,8 @@ pub const USED: &[Capability] = &[
 ];
 
 /// Capabilities needed to load and attach programs.
-pub const ATTACHING: CapabilitySet = CapabilitySet::NET_ADMIN
-    .union(CapabilitySet::PERFMON)
-    .union(CapabilitySet::BPF);
+pub const ATTACHING: CapabilitySet =
+    CapabilitySet::NET_ADMIN.union(CapabilitySet::PERFMON).union(CapabilitySet::BPF);
 
 /// Capabilities included in CAP_SYS_ADMIN (linux/capability.h).
 const OF_SYS_ADMIN: CapabilitySet = CapabilitySet::PERFMON.union(CapabilitySet::BPF);
@@ -140,11 +135,7 @@ impl User {
             |entry: &Vec<&str>| matches!(entry[..], [n, _, id, ..] if n == name || id == name);
         let Some(entry) = entries.find(is_named) else {
             let id = name.parse().ok()?;
-            return Some(User {
-                id,
-                group: id,
-                groups: Vec::new(),
-            });
+            return Some(User { id, group: id, groups: Vec::new() });
         };
         let [name, _, id, group, ..] = entry[..] else {
             return None;
@@ -210,11 +201,7 @@ pub fn enter(
     if let Some(user) = user.filter(|user| user.id != rustix::process::geteuid().as_raw()) {
         user.become_it()?;
     }
-    let sets = CapabilitySets {
-        effective: keep,
-        permitted: keep,
-        inheritable: keep & handed,
-    };
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: keep & handed };
     set_capabilities(None, sets)?;
     Ok(keep)
 }
@@ -278,13 +265,7 @@ mod tests {
         const USERS: &str = "root:x:0:0::/root:/bin/sh\nbad\nweb:x:33:34::/:/bin/false\n";
         const GROUPS: &str =
             "adm:x:4:syslog,web\nweb:x:34:\nbad:x:web\nlog:x:7:website\nx:x:n:web\n";
-        let user = |id, group, groups: &[u32]| {
-            Some(User {
-                id,
-                group,
-                groups: groups.to_vec(),
-            })
-        };
+        let user = |id, group, groups: &[u32]| Some(User { id, group, groups: groups.to_vec() });
         for (name, expected) in [
             ("web", user(33, 34, &[4])),
             ("33", user(33, 34, &[4])),

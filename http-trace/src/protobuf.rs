@@ -68,14 +68,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message() {
-        for text in [
-            "<html>",
-            "OK",
-            "{}",
-            "\n\x05cut",
-            "\0\0",
-            "error: no such page",
-        ] {
+        for text in ["<html>", "OK", "{}", "\n\x05cut", "\0\0", "error: no such page"] {
             assert!(!is_message(text.as_bytes()), "{text:?}");
         }
         for text in ["", "\n\0", "\n\x02\x08\x01"] {

@@ -154,11 +154,11 @@ fn object(line: &[u8]) -> Result<Line, String> {
         () if suricata::is_one(&value) => suricata::event(&value),
         () if value.pointer("/event/kind").is_some() => own::event(&value),
         () if access_json::is_one(&value) => access_json::event(&value, repaired),
-        () => Err(
-            "unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
+        () => {
+            Err("unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
              (Suricata), or remote_addr, status and a time (JSON access logs)"
-                .to_owned(),
-        ),
+                .to_owned())
+        }
     }
 }
 

@@ -102,9 +102,7 @@ impl Secrets {
             self.headers(&mut request.headers);
         }
         for response in event.response.iter_mut().chain(&mut event.informational) {
-            replace(&mut response.reason, |text| {
-                self.clean(text, &Context::TEXT)
-            });
+            replace(&mut response.reason, |text| self.clean(text, &Context::TEXT));
             self.headers(&mut response.headers);
         }
         if let Some(content) = &mut event.body_snippet {
@@ -168,9 +166,7 @@ impl Secrets {
             Piece::Value(shown) => Some(shown),
             Piece::Text(_) => None,
         });
-        of_entities
-            .chain(of_summary)
-            .for_each(|shown| self.shown(shown));
+        of_entities.chain(of_summary).for_each(|shown| self.shown(shown));
     }
 
     /// Replaces the secrets of a displayed value.
@@ -273,11 +269,7 @@ impl Secrets {
         let mut cuts = Vec::new();
         self.find(text, marks, cx, has_shapes, &mut cuts);
         let mut layer: Option<Layer> = None;
-        let layers = if marks.any(Marks::ESCAPE) {
-            layers::MOST
-        } else {
-            0
-        };
+        let layers = if marks.any(Marks::ESCAPE) { layers::MOST } else { 0 };
         for nth in 0..=layers {
             let outer = layer.as_ref().map_or(text, |layer| &layer.text);
             let Some(inner) =

@@ -85,9 +85,10 @@ pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
     match files.iter().filter(is_capture).count() {
         0 => Ok(false),
         some if some == files.len() => Ok(true),
-        _ => Err(
-            "captures and recorded events cannot be mixed in one report: name one kind".to_owned(),
-        ),
+        _ => {
+            Err("captures and recorded events cannot be mixed in one report: name one kind"
+                .to_owned())
+        }
     }
 }
 

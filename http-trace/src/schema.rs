@@ -22,11 +22,7 @@ pub fn record() -> String {
     let losses = LOSS.iter().map(|field| &field.about);
     let mut out = HEAD.to_owned();
     for (name, title, fields) in [
-        (
-            "event",
-            "A response, or a request without one",
-            events.collect(),
-        ),
+        ("event", "A response, or a request without one", events.collect()),
         ("alert", "An alert: a rule matched", alerts.collect()),
         ("loss", "A loss", losses.collect::<Vec<_>>()),
         (
@@ -56,10 +52,7 @@ const HEAD: &str = r##"{
 /// Writes the members of an object's schema: the fields below `prefix`, in order.
 fn object(out: &mut String, fields: &[&About], prefix: &str, indent: usize) {
     let mut names: Vec<&str> = Vec::new();
-    for rest in fields
-        .iter()
-        .filter_map(|about| about.name.strip_prefix(prefix))
-    {
+    for rest in fields.iter().filter_map(|about| about.name.strip_prefix(prefix)) {
         let name = rest.split('.').next().unwrap_or(rest);
         if !names.contains(&name) {
             names.push(name);
@@ -85,10 +78,7 @@ fn object(out: &mut String, fields: &[&About], prefix: &str, indent: usize) {
         }
     }
     let required = required.join(", ");
-    let _ = write!(
-        out,
-        "}}, \"required\": [{required}], \"additionalProperties\": false"
-    );
+    let _ = write!(out, "}}, \"required\": [{required}], \"additionalProperties\": false");
 }
 
 /// Writes the members of a value's schema.
@@ -109,16 +99,11 @@ fn kind(out: &mut String, kind: Kind, indent: usize) {
         }
         Kind::Number(least, u64::MAX) => write!(out, "\"type\": \"integer\", \"minimum\": {least}"),
         Kind::Number(least, most) => {
-            write!(
-                out,
-                "\"type\": \"integer\", \"minimum\": {least}, \"maximum\": {most}"
-            )
+            write!(out, "\"type\": \"integer\", \"minimum\": {least}, \"maximum\": {most}")
         }
-        Kind::Port => write!(
-            out,
-            "\"type\": \"integer\", \"minimum\": 0, \"maximum\": {}",
-            u16::MAX
-        ),
+        Kind::Port => {
+            write!(out, "\"type\": \"integer\", \"minimum\": 0, \"maximum\": {}", u16::MAX)
+        }
         Kind::Bool => write!(out, "\"type\": \"boolean\""),
         Kind::Ip => write!(out, "\"$ref\": \"#/$defs/ip\""),
         Kind::Time => write!(out, "\"$ref\": \"#/$defs/time\""),
@@ -163,11 +148,7 @@ fn kind(out: &mut String, kind: Kind, indent: usize) {
 }
 
 fn text_like(out: &mut String, pattern: &str) -> std::fmt::Result {
-    write!(
-        out,
-        "\"type\": \"string\", \"pattern\": {}",
-        quoted(pattern)
-    )
+    write!(out, "\"type\": \"string\", \"pattern\": {}", quoted(pattern))
 }
 
 fn quoted(text: &str) -> String {
@@ -198,10 +179,7 @@ mod tests {
             } else {
                 let is = std::fs::read_to_string(&path).expect("read");
                 let how = "UPDATE=1 cargo test -p http-trace --lib schema";
-                assert!(
-                    is == expected,
-                    "{path} is not that of the tables: run {how}"
-                );
+                assert!(is == expected, "{path} is not that of the tables: run {how}");
             }
         }
     }
@@ -235,9 +213,8 @@ mod tests {
         );
         let mut full =
             testing::event_of(request, testing::response("HTTP/1.1 299 \r\nA: b\r\n\r\n"));
-        full.informational = vec![testing::response(
-            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
-        )];
+        full.informational =
+            vec![testing::response("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")];
         full.rules = ["http-path-scan".into()].into_iter().collect();
         full.flags = vec!["bare_lf", "obs_fold"];
         (full.nat_client, full.nat_server) = (Some(full.server), Some(full.client));
@@ -255,18 +232,10 @@ mod tests {
         events.extend([logged, portless, anonymous]);
         for event in &events {
             let mut out = Vec::new();
-            json.event(
-                &Entry {
-                    event,
-                    user: Some(b"alice\xff"),
-                },
-                &mut out,
-            );
+            json.event(&Entry { event, user: Some(b"alice\xff") }, &mut out);
             let record = serde_json::from_slice(&out).expect("JSON");
-            let errors: Vec<String> = validator
-                .iter_errors(&record)
-                .map(|e| e.to_string())
-                .collect();
+            let errors: Vec<String> =
+                validator.iter_errors(&record).map(|e| e.to_string()).collect();
             assert!(errors.is_empty(), "{errors:#?}\n{record:#}");
         }
         let loss = Loss {
@@ -288,10 +257,8 @@ mod tests {
             assert_eq!(text.contains("hidden"), secrets.is_none());
             assert_eq!(text.matches(char::is_control).count(), 1, "its end of line");
             let record = serde_json::from_str(&text).expect("JSON");
-            let errors: Vec<String> = validator
-                .iter_errors(&record)
-                .map(|e| e.to_string())
-                .collect();
+            let errors: Vec<String> =
+                validator.iter_errors(&record).map(|e| e.to_string()).collect();
             assert!(errors.is_empty(), "{errors:#?}\n{record:#}");
         }
         let mut out = Vec::new();
@@ -304,13 +271,7 @@ mod tests {
     fn a_name_that_is_not_in_the_table_is_refused() {
         let mut json = Json::new(&Style::default());
         let mut out = Vec::new();
-        json.event(
-            &Entry {
-                event: &testing::event(),
-                user: None,
-            },
-            &mut out,
-        );
+        json.event(&Entry { event: &testing::event(), user: None }, &mut out);
         let mut record: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         record["http"]["response"]["made_up"] = 1.into();
         assert!(!validator().is_valid(&record));

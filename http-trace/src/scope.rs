@@ -40,14 +40,8 @@ impl Scope {
         if self.is_unlimited() {
             return true;
         }
-        let source = Endpoint {
-            ip: address(record.src),
-            port: record.src_port,
-        };
-        let destination = Endpoint {
-            ip: address(record.dst),
-            port: record.dst_port,
-        };
+        let source = Endpoint { ip: address(record.src), port: record.src_port };
+        let destination = Endpoint { ip: address(record.dst), port: record.dst_port };
         let may_be = |peer: Endpoint, server| {
             self.admits(peer, server)
                 && (trusted.contains(peer.ip) || within(&self.clients, peer.ip))
@@ -63,10 +57,7 @@ impl Scope {
 
     fn admits(&self, peer: Endpoint, server: Endpoint) -> bool {
         let port = self.ports.is_empty()
-            || self
-                .ports
-                .iter()
-                .any(|r| (r.first..=r.last).contains(&server.port));
+            || self.ports.iter().any(|r| (r.first..=r.last).contains(&server.port));
         // A server unknown to the recording only satisfies exclusions.
         let at_server = match server.known_ip() {
             Some(ip) => within(&self.servers, ip),
@@ -110,11 +101,9 @@ impl fmt::Display for Scope {
             let name = if is_one { "port" } else { "ports" };
             parts.push(format!("{name} {}", ports.join(",")));
         }
-        for (name, networks) in [
-            ("clients", &self.clients),
-            ("peers", &self.peers),
-            ("servers", &self.servers),
-        ] {
+        for (name, networks) in
+            [("clients", &self.clients), ("peers", &self.peers), ("servers", &self.servers)]
+        {
             if !networks.is_empty() {
                 let all: Vec<String> = networks
                     .iter()
@@ -136,10 +125,7 @@ mod tests {
     fn networks(list: &[&str]) -> Vec<(bool, IpNet)> {
         let network = |text: &&str| {
             let (not, rest) = http_trace_model::value::negated(text);
-            (
-                not,
-                http_trace_model::value::network(rest).expect("a network"),
-            )
+            (not, http_trace_model::value::network(rest).expect("a network"))
         };
         list.iter().map(network).collect()
     }
@@ -155,10 +141,7 @@ mod tests {
         Scope {
             ports: ports
                 .iter()
-                .map(|(first, last)| PortRange {
-                    first: *first,
-                    last: *last,
-                })
+                .map(|(first, last)| PortRange { first: *first, last: *last })
                 .collect(),
             clients: networks(clients),
             servers: networks(servers),
@@ -170,10 +153,7 @@ mod tests {
     fn a_client_is_who_asked_and_a_peer_who_connects() {
         // The proxy 10.1.2.3 forwards for 192.0.2.9.
         let mut event = testing::event();
-        event.forwarded = Some(Forwarded {
-            ip: [192, 0, 2, 9].into(),
-            port: None,
-        });
+        event.forwarded = Some(Forwarded { ip: [192, 0, 2, 9].into(), port: None });
         let record = record([10, 1, 2, 3], [10, 9, 9, 9]);
         let proxy = Trusted::with([http_trace_model::value::network("10.1.2.3").expect("one")]);
         let nobody = Trusted::only(Vec::new());

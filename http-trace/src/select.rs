@@ -22,10 +22,7 @@ pub struct Choice<T> {
 
 impl<T> Default for Choice<T> {
     fn default() -> Self {
-        Choice {
-            include: Vec::new(),
-            exclude: Vec::new(),
-        }
+        Choice { include: Vec::new(), exclude: Vec::new() }
     }
 }
 
@@ -48,12 +45,7 @@ impl<T> Choice<T> {
 
     /// Adds a pattern.
     pub fn push(&mut self, excluded: bool, pattern: T) {
-        if excluded {
-            &mut self.exclude
-        } else {
-            &mut self.include
-        }
-        .push(pattern);
+        if excluded { &mut self.exclude } else { &mut self.include }.push(pattern);
     }
 }
 
@@ -73,30 +65,16 @@ impl Statuses {
             "a code from 100 to 999, a class or a range, such as 404, 5xx or 400-499";
         let code = |t: &str| {
             let three_digits = t.len() == 3 && t.bytes().all(|b| b.is_ascii_digit());
-            let number = if three_digits {
-                t.parse::<u16>().ok()
-            } else {
-                None
-            };
+            let number = if three_digits { t.parse::<u16>().ok() } else { None };
             number.filter(|n| *n >= 100).ok_or(WANT)
         };
         if let Some(class) = text.strip_suffix("xx").or_else(|| text.strip_suffix("XX")) {
             let first = code(&format!("{class}00"))?;
-            return Ok(Statuses {
-                first,
-                last: first + 99,
-            });
+            return Ok(Statuses { first, last: first + 99 });
         }
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let range = Statuses {
-            first: code(first.trim())?,
-            last: code(last.trim())?,
-        };
-        if range.first <= range.last {
-            Ok(range)
-        } else {
-            Err("the smaller code first")
-        }
+        let range = Statuses { first: code(first.trim())?, last: code(last.trim())? };
+        if range.first <= range.last { Ok(range) } else { Err("the smaller code first") }
     }
 
     /// Whether the range contains a code.
@@ -223,14 +201,10 @@ impl Selection {
             && self.client.admits(|net| net.contains(&event.client_ip()))
             && self.server.admits(|net| net.contains(&event.server.ip))
             && self.request_admits(event)
-            && self
-                .rule
-                .admits(|id| event.rules.iter().any(|rule| **rule == **id))
+            && self.rule.admits(|id| event.rules.iter().any(|rule| **rule == **id))
             && self.header.admits(|wanted| has_header(event, wanted))
             && self.processes_admit(event)
-            && self
-                .min_latency_ns
-                .admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
+            && self.min_latency_ns.admits(|least| event.ttfb_ns().is_some_and(|t| t >= *least))
     }
 
     /// Whether a selected event is in the sample. Deterministic for a capture.
@@ -267,10 +241,7 @@ impl Selection {
             ("user-agent", self.user_agent.include.iter().collect()),
             ("header", of_header),
         ] {
-            let literals = patterns
-                .into_iter()
-                .filter(|p| !p.is_glob())
-                .map(Pattern::text);
+            let literals = patterns.into_iter().filter(|p| !p.is_glob()).map(Pattern::text);
             hints.extend(literals.map(|text| {
                 let meant = match option {
                     "host" => format!("*{text}*"),
@@ -318,18 +289,12 @@ impl Selection {
         // a 103.
         let excluded = match last {
             Some(status) => self.status.exclude.iter().any(|s| s.contains(status)),
-            None => self
-                .status
-                .exclude
-                .iter()
-                .any(|s| heads().any(|h| s.contains(h))),
+            None => self.status.exclude.iter().any(|s| heads().any(|h| s.contains(h))),
         };
         let include = &self.status.include;
         !excluded
             && (include.is_empty()
-                || include
-                    .iter()
-                    .any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
+                || include.iter().any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
     }
 
     /// Whether either end matches.
@@ -365,10 +330,7 @@ impl Selection {
             return false;
         }
         let agent = request.and_then(|r| r.headers.first_known(Known::USER_AGENT));
-        if !self
-            .user_agent
-            .admits(|p| agent.is_some_and(|a| p.matches(a)))
-        {
+        if !self.user_agent.admits(|p| agent.is_some_and(|a| p.matches(a))) {
             return false;
         }
         let uses = |c: &Choice<Pattern>| !(c.include.is_empty() && c.exclude.is_empty());

@@ -65,8 +65,7 @@ impl Stages {
             attribution.name(&mut event);
         }
         let exit = &mut self.exit;
-        self.detector
-            .push(event, &mut |detected| exit.take(detected));
+        self.detector.push(event, &mut |detected| exit.take(detected));
     }
 
     /// Processes an event that was recorded before. If it already names a client behind a proxy, that is
@@ -103,8 +102,7 @@ impl Stages {
     /// Advances time without an event (Unix ns).
     pub fn tick(&mut self, now_ns: u64) {
         let exit = &mut self.exit;
-        self.detector
-            .tick(now_ns, &mut |detected| exit.take(detected));
+        self.detector.tick(now_ns, &mut |detected| exit.take(detected));
         exit.outlet.tick(now_ns);
     }
 
@@ -154,11 +152,7 @@ impl Exit {
                 }
                 let outlet = &mut self.outlet;
                 let counted = outlet.only_counts() && !is_kept;
-                let mut user = if counted || !is_written {
-                    None
-                } else {
-                    basic_user(&event)
-                };
+                let mut user = if counted || !is_written { None } else { basic_user(&event) };
                 match &mut self.secrets {
                     Some(secrets) if counted => secrets.redact_authority(&mut event),
                     Some(secrets) if !is_written => secrets.redact_endpoint(&mut event),
@@ -178,10 +172,7 @@ impl Exit {
                     endpoints.event(&event);
                 }
                 if is_written {
-                    outlet.event(&Entry {
-                        event: &event,
-                        user: user.as_deref(),
-                    });
+                    outlet.event(&Entry { event: &event, user: user.as_deref() });
                 }
             }
             Detected::Alert(mut alert) => {

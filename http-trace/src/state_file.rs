@@ -152,10 +152,7 @@ impl Keeper {
         let before = self.wait().filter(|_| self.said_failure.is_none());
         self.begin(snapshot);
         let last = self.wait().filter(|_| self.said_failure.is_none());
-        Kept {
-            said: last.or(before),
-            failure: self.said_failure,
-        }
+        Kept { said: last.or(before), failure: self.said_failure }
     }
 }
 

@@ -108,23 +108,19 @@ impl Written {
     /// part.
     pub fn failed(&mut self, name: &str, why: &str, lost: u64) {
         let lost = counted(lost, "event");
-        self.failed.push(format!(
-            "cannot write to {name}: {why}; up to {lost} not written there"
-        ));
+        self.failed.push(format!("cannot write to {name}: {why}; up to {lost} not written there"));
     }
 
     /// Notes that an output did not take its last events before the end of the run.
     pub fn abandoned(&mut self, name: &str, lost: u64) {
         let lost = counted(lost, "event");
-        self.failed
-            .push(format!("{name} is too slow: the last {lost} were given up"));
+        self.failed.push(format!("{name} is too slow: the last {lost} were given up"));
     }
 
     /// Notes how many records an output's destination rejected.
     pub fn refused(&mut self, name: &str, records: u64, why: &str) {
         let records = counted(records, "record");
-        self.failed
-            .push(format!("{records} rejected by {name}: {why}"));
+        self.failed.push(format!("{records} rejected by {name}: {why}"));
     }
 
     /// Notes the delivery of alerts to a destination other than the outputs.
@@ -132,8 +128,7 @@ impl Written {
         if lost > 0 {
             let why = failure.unwrap_or_else(|| "too slow".to_owned());
             let lost = counted(lost, "alert");
-            self.failed
-                .push(format!("{lost} not delivered to {name}: {why}"));
+            self.failed.push(format!("{lost} not delivered to {name}: {why}"));
         }
         *self.delivered.entry(name.to_owned()).or_default() += delivered;
     }
@@ -157,10 +152,7 @@ impl Written {
         }
         self.bans = (counts.banned + counts.refused > 0).then_some(line);
         if counts.failed > 0 || counts.failure.is_some() {
-            let why = counts
-                .failure
-                .as_deref()
-                .unwrap_or("the firewall was too slow");
+            let why = counts.failure.as_deref().unwrap_or("the firewall was too slow");
             let failed = counted(counts.failed, "client");
             self.failed.push(format!("{failed} not banned: {why}"));
         }
@@ -189,10 +181,9 @@ impl Written {
         if !classes.is_empty() {
             let _ = write!(line, " ({})", classes.join(", "));
         }
-        for (count, what) in [
-            (self.informational, "informational head"),
-            (self.unanswered, "unanswered request"),
-        ] {
+        for (count, what) in
+            [(self.informational, "informational head"), (self.unanswered, "unanswered request")]
+        {
             if count > 0 {
                 let _ = write!(line, ", {}", counted(count, what));
             }
@@ -205,11 +196,7 @@ impl Written {
         ] {
             if count > 0 {
                 // An output has filters of its own beside those of the run.
-                let by = if by.is_empty() {
-                    "filters of an output"
-                } else {
-                    by
-                };
+                let by = if by.is_empty() { "filters of an output" } else { by };
                 let _ = write!(line, ", {} left out by {by}", grouped(count));
             }
         }
@@ -217,11 +204,8 @@ impl Written {
         let with_filters = self.by_output.iter().filter(|of| of.left_out > 0);
         lines.extend(with_filters.flat_map(ByOutput::lines));
         if !self.alerts.is_empty() {
-            let of: Vec<String> = self
-                .alerts
-                .iter()
-                .map(|(rule, count)| format!("{rule} {count}"))
-                .collect();
+            let of: Vec<String> =
+                self.alerts.iter().map(|(rule, count)| format!("{rule} {count}")).collect();
             let all = counted(self.alerts.values().sum(), "alert");
             lines.push(format!("{all}: {}", of.join(", ")));
         }
@@ -234,9 +218,7 @@ impl Written {
                 1 => "1 alert or loss".to_owned(),
                 _ => format!("{count} alerts and losses"),
             };
-            lines.push(format!(
-                "{records} not written as {format}, which only has events"
-            ));
+            lines.push(format!("{records} not written as {format}, which only has events"));
         }
         if self.lost.keys().any(|(place, _)| *place == "ring_full") {
             lines.push(RING_FULL.to_owned());
@@ -353,10 +335,7 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
     let mut protocols: Vec<Protocol<'_>> = Vec::new();
     for (name, port, count) in items {
         if !protocols.iter().any(|p| p.name == *name) {
-            protocols.push(Protocol {
-                name,
-                ..Protocol::default()
-            });
+            protocols.push(Protocol { name, ..Protocol::default() });
         }
         if let Some(protocol) = protocols.iter_mut().find(|p| p.name == *name) {
             protocol.count += count;
@@ -408,17 +387,12 @@ mod tests {
         let mut written = Written::default();
         written.saw(&testing::event());
         let mut event = testing::event();
-        event
-            .informational
-            .push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
+        event.informational.push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
         written.saw(&event);
         assert!(!written.is_lossy());
         written.left_out_by_filters = 1_204;
         let own = &written.lines("", "")[0];
-        assert!(
-            own.ends_with("1,204 left out by filters of an output"),
-            "{own}"
-        );
+        assert!(own.ends_with("1,204 left out by filters of an output"), "{own}");
         assert_eq!(
             written.lines("--status 6xx", ""),
             [
@@ -437,10 +411,7 @@ mod tests {
         assert!(written.is_lossy());
         assert_eq!(
             written.lines("", ""),
-            [
-                "2 responses (4xx 2), 1 informational head; 0 events written",
-                RING_FULL,
-            ]
+            ["2 responses (4xx 2), 1 informational head; 0 events written", RING_FULL,]
         );
     }
 
@@ -449,42 +420,22 @@ mod tests {
         let mut written = Written::default();
         let tls = [("TLS", 443, 12)];
         let whole = Seen::default();
-        let of_tls = Seen {
-            unreadable: &tls,
-            ..whole
-        };
+        let of_tls = Seen { unreadable: &tls, ..whole };
         for (seen, expected) in [
             (whole, "nothing was lost; everything was readable"),
             (of_tls, "nothing was lost; not readable: 12 TLS on :443"),
             (
-                Seen {
-                    gaps: 2,
-                    gap_bytes: 3_000,
-                    ..of_tls
-                },
+                Seen { gaps: 2, gap_bytes: 3_000, ..of_tls },
                 "nothing was lost; 3,000 bytes of connections were not seen (2 gaps); not readable: 12 TLS on \
                  :443",
             ),
             (
-                Seen {
-                    is_cut: true,
-                    ..whole
-                },
+                Seen { is_cut: true, ..whole },
                 "nothing was lost; not all of the input was read; the rest was readable",
             ),
+            (Seen { is_empty: true, ..whole }, "nothing was lost; there was nothing to read"),
             (
-                Seen {
-                    is_empty: true,
-                    ..whole
-                },
-                "nothing was lost; there was nothing to read",
-            ),
-            (
-                Seen {
-                    is_cut: true,
-                    is_empty: true,
-                    ..whole
-                },
+                Seen { is_cut: true, is_empty: true, ..whole },
                 "nothing was lost; not all of the input was read; none of it gave an event",
             ),
         ] {
@@ -567,13 +518,9 @@ mod tests {
 
     #[test]
     fn large_numbers_are_grouped() {
-        for (count, expected) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (12_345, "12,345"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (count, expected) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")]
+        {
             assert_eq!(grouped(count), expected);
         }
     }

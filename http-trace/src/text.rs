@@ -317,11 +317,7 @@ mod tests {
                 let mut word = [b'a'; 8];
                 word[place] = byte;
                 let special = !(0x20..=0x7e).contains(&byte) || byte == b'"' || byte == b'\\';
-                assert_eq!(
-                    has_special(u64::from_le_bytes(word)),
-                    special,
-                    "{byte:#x} at {place}"
-                );
+                assert_eq!(has_special(u64::from_le_bytes(word)), special, "{byte:#x} at {place}");
             }
         }
     }

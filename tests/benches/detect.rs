@@ -57,9 +57,8 @@ impl Case {
     fn new(name: impl Into<String>, rules: RuleSet, errors: u32, clients: u32) -> Self {
         let mut visitors = Visitors::new(7);
         // Few enough to stay in the cache, as freshly decoded events are.
-        let pool = (0..140)
-            .map(|n| Some(Box::new(visitors.event(n * errors % 100 < errors))))
-            .collect();
+        let pool =
+            (0..140).map(|n| Some(Box::new(visitors.event(n * errors % 100 < errors)))).collect();
         Case {
             name: name.into(),
             detector: Detector::new(rules, Settings::default()),
@@ -147,18 +146,10 @@ fn run(cases: &mut [Case]) {
 }
 
 fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| arg != "--bench")
-        .collect();
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     if let Some(case) = args.iter().find_map(|arg| arg.strip_prefix("--case=")) {
         let (errors, clients) = case.split_once(',').context("--case=ERRORS,CLIENTS")?;
-        let mut case = Case::new(
-            case,
-            builtins(&|_| false),
-            errors.parse()?,
-            clients.parse()?,
-        );
+        let mut case = Case::new(case, builtins(&|_| false), errors.parse()?, clients.parse()?);
         for _ in 0..TURN {
             case.one(&mut |work| work());
         }
@@ -177,12 +168,7 @@ fn main() -> Result<()> {
         let name = |what: &str| format!("{errors} % errors, {what}");
         let mut cases = vec![
             Case::new(name("10 clients, no rules"), RuleSet::default(), errors, 10),
-            Case::new(
-                name("10^6 clients, no rules"),
-                RuleSet::default(),
-                errors,
-                MILLION,
-            ),
+            Case::new(name("10^6 clients, no rules"), RuleSet::default(), errors, MILLION),
             Case::new(name("10 clients"), builtins(&|_| false), errors, 10),
             Case::new(name("10^6 clients"), builtins(&|_| false), errors, MILLION),
         ];

@@ -117,28 +117,22 @@ fn kinds() -> Vec<Kind> {
     let client = Side::Client;
     let server = Side::Server;
     vec![
-        Kind {
-            name: "UDP",
-            before: Vec::new(),
-            packet: udp,
-            counts: &[(NotTcp, 1)],
-        },
+        Kind { name: "UDP", before: Vec::new(), packet: udp, counts: &[(NotTcp, 1)] },
         Connection::new(4001).measure("bare ACK", client, b"", &[]),
         Connection::new(4002).measure("non-HTTP 1400 B", client, &binary, &[(NotHttp, 1)]),
         Connection::new(4003).measure("TLS ClientHello", client, &hello, &[(Tls, 1), (Records, 1)]),
-        Connection::new(4004)
-            .then(client, REQUEST)
-            .then(server, &head(235, 1 << 20))
-            .measure("body 1400 B", server, &[b'b'; 1400], &[(BodySkipped, 1400)]),
-        Connection::new(4012)
-            .then(client, REQUEST)
-            .then(server, &head(235, 1 << 20))
-            .measure(
-                "binary body 1400 B",
-                server,
-                &[0xbb; 1400],
-                &[(BodySkipped, 1400)],
-            ),
+        Connection::new(4004).then(client, REQUEST).then(server, &head(235, 1 << 20)).measure(
+            "body 1400 B",
+            server,
+            &[b'b'; 1400],
+            &[(BodySkipped, 1400)],
+        ),
+        Connection::new(4012).then(client, REQUEST).then(server, &head(235, 1 << 20)).measure(
+            "binary body 1400 B",
+            server,
+            &[0xbb; 1400],
+            &[(BodySkipped, 1400)],
+        ),
         Connection::new(4005).measure("request 83 B", client, REQUEST, &[(Records, 1)]),
         Connection::new(4006).then(client, REQUEST).measure(
             "head 235 B",
@@ -164,10 +158,12 @@ fn kinds() -> Vec<Kind> {
             &head(235, 0).repeat(10),
             &[(Records, 1), (HeadShipped, 2350), (SkbSeveralHeads, 1)],
         ),
-        Connection::new(4009)
-            .then(client, REQUEST)
-            .then(server, &chunked)
-            .measure("two chunks of 511 B", server, &chunks, &[(Records, 3)]),
+        Connection::new(4009).then(client, REQUEST).then(server, &chunked).measure(
+            "two chunks of 511 B",
+            server,
+            &chunks,
+            &[(Records, 3)],
+        ),
         {
             // Its beginning was not seen: a status line in the middle of a connection.
             let mut midstream = Connection::new(4010);
@@ -198,11 +194,7 @@ impl Subject {
         let mut settings = Settings::default();
         settings.filter.decap = decap;
         let mut remembering = load_object(object, &settings, &[Hook::Tc])?;
-        settings.filter = FilterConfig {
-            no_write_back: 1,
-            decap,
-            ..FilterConfig::DEFAULT
-        };
+        settings.filter = FilterConfig { no_write_back: 1, decap, ..FilterConfig::DEFAULT };
         settings.ring_bytes = 64 << 20;
         let mut ebpf = load_object(object, &settings, &[Hook::Tc])?;
         for ebpf in [&mut remembering, &mut ebpf] {
@@ -234,11 +226,8 @@ impl Subject {
 
     /// One turn of a kind; fails unless every run counted what the kind must.
     fn turn(&mut self, kind: &Kind) -> Result<f64> {
-        let before: Vec<u64> = kind
-            .counts
-            .iter()
-            .map(|(counter, _)| self.count(*counter))
-            .collect::<Result<_>>()?;
+        let before: Vec<u64> =
+            kind.counts.iter().map(|(counter, _)| self.count(*counter)).collect::<Result<_>>()?;
         let time = run(&self.ebpf, PROGRAM, &kind.packet, REPEAT)?;
         while self.ring.next().is_some() {}
         for ((counter, each), before) in kind.counts.iter().zip(before) {
@@ -280,10 +269,7 @@ fn run(ebpf: &Ebpf, program: &str, packet: &[u8], repeat: u32) -> Result<f64> {
 /// Verified instructions and load time of every program.
 fn print_loads(object: &[u8]) -> Result<()> {
     let hooks = [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp];
-    println!(
-        "{:<20} {:>16} {:>9}",
-        "program", "verified insns", "load ms"
-    );
+    println!("{:<20} {:>16} {:>9}", "program", "verified insns", "load ms");
     let names: std::collections::BTreeSet<_> =
         hooks.iter().flat_map(|hook| programs_of(*hook)).collect();
     let mut times = BTreeMap::<_, (u32, Vec<f64>)>::new();
@@ -319,10 +305,8 @@ fn main() -> Result<()> {
     }
     let kinds = kinds();
     let mut nothing = Ebpf::load(&empty::object())?;
-    let program: &mut SchedClassifier = nothing
-        .program_mut(empty::NAME)
-        .context("the empty program")?
-        .try_into()?;
+    let program: &mut SchedClassifier =
+        nothing.program_mut(empty::NAME).context("the empty program")?.try_into()?;
     program.load()?;
     let mut subjects = Vec::new();
     for (name, object) in &objects {
@@ -376,10 +360,7 @@ fn main() -> Result<()> {
             let times = &mut times[number];
             let middle = median(times);
             let least = times.first().copied().unwrap_or(f64::NAN);
-            print!(
-                "{:>24}",
-                format!("{:.0} (least {:.0})", middle - base, least - base)
-            );
+            print!("{:>24}", format!("{:.0} (least {:.0})", middle - base, least - base));
         }
         println!();
     }

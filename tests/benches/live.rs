@@ -55,11 +55,7 @@ impl<'a> Tracer<'a> {
             .stderr(File::create(&said)?);
         let begun = Instant::now();
         let running = namespace.spawn(&mut command)?;
-        let tracer = Tracer {
-            running,
-            folder,
-            begun,
-        };
+        let tracer = Tracer { running, folder, begun };
         tracer.wait("the line that says it traces", || {
             Ok(fs::read_to_string(&said)?.contains("tracing"))
         })?;
@@ -200,11 +196,7 @@ fn million(folder: &Path) -> Result<()> {
         let number = |name: &str| line[name].as_u64().unwrap_or(0);
         // A request whose client had gone before the answer was written.
         if number("bytes") > 0 {
-            truth.push(packed(
-                number("client_port"),
-                number("number"),
-                number("status"),
-            ));
+            truth.push(packed(number("client_port"), number("number"), number("status")));
         }
     }
     let mut seen = Vec::new();
@@ -221,14 +213,8 @@ fn million(folder: &Path) -> Result<()> {
     }
     truth.sort_unstable();
     seen.sort_unstable();
-    let missing = truth
-        .iter()
-        .filter(|one| seen.binary_search(one).is_err())
-        .count();
-    let extra = seen
-        .iter()
-        .filter(|one| truth.binary_search(one).is_err())
-        .count();
+    let missing = truth.iter().filter(|one| seen.binary_search(one).is_err()).count();
+    let extra = seen.iter().filter(|one| truth.binary_search(one).is_err()).count();
     println!(
         "{} responses in the access log, {} reported in {:.0} s: {missing} missing, {extra} that \
          the log does not have, {losses} loss events",
@@ -284,11 +270,7 @@ fn memory(pair: &Pair, folder: &Path) -> Result<()> {
         Rlimit {
             current: Some(many),
             maximum: Some(
-                many.max(
-                    rustix::process::getrlimit(Resource::Nofile)
-                        .maximum
-                        .unwrap_or(many),
-                ),
+                many.max(rustix::process::getrlimit(Resource::Nofile).maximum.unwrap_or(many)),
             ),
         },
     )?;
@@ -328,10 +310,7 @@ fn main() -> Result<()> {
         need::skipped(missing.unwrap_or(&"root"), "the tracer beside nginx");
         return Ok(());
     }
-    let only: Vec<_> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
+    let only: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
@@ -341,12 +320,8 @@ fn main() -> Result<()> {
     let pair = Pair::new(1500)?;
     let nginx = Nginx::start(&pair.server, SocketAddr::from(UPSTREAM))?;
     type Part = fn(&Pair, &Path) -> Result<()>;
-    let parts: [(&str, Part); 4] = [
-        ("start", first_event),
-        ("pairs", pairs),
-        ("memory", memory),
-        ("idle", idle),
-    ];
+    let parts: [(&str, Part); 4] =
+        [("start", first_event), ("pairs", pairs), ("memory", memory), ("idle", idle)];
     for (name, part) in parts {
         if wanted(name)
             && let Err(error) = part(&pair, folder)

@@ -131,23 +131,13 @@ const OBSERVERS: [Observer; 7] = [
     ),
     ours(
         "... --no-builtin-rules",
-        &[
-            "-i",
-            "veth0",
-            "-p",
-            "80",
-            "-o",
-            "json",
-            "--no-builtin-rules",
-        ],
+        &["-i", "veth0", "-p", "80", "-o", "json", "--no-builtin-rules"],
         &["-r", "web.pcap", "-o", "json", "--no-builtin-rules"],
         RESPONSE,
     ),
     ours(
         "... --status 4xx,5xx",
-        &[
-            "-i", "veth0", "-p", "80", "-o", "json", "--status", "4xx,5xx",
-        ],
+        &["-i", "veth0", "-p", "80", "-o", "json", "--status", "4xx,5xx"],
         &["-r", "web.pcap", "-o", "json", "--status", "4xx,5xx"],
         None,
     ),
@@ -168,15 +158,7 @@ const OBSERVERS: [Observer; 7] = [
     },
     Observer {
         name: "suricata",
-        live: &[
-            "-c",
-            "suricata.yaml",
-            "-S",
-            "/dev/null",
-            "--af-packet=veth0",
-            "-l",
-            ".",
-        ],
+        live: &["-c", "suricata.yaml", "-S", "/dev/null", "--af-packet=veth0", "-l", "."],
         replay: &[
             "-c",
             "suricata.yaml",
@@ -228,24 +210,14 @@ impl Site {
         let at = |name: &str| folder.path().join(name);
         let page = "<p>words</p> ".repeat(47);
         let answer = "{'id':12345,'name':'item','ok':true} ".repeat(53);
-        fs::write(
-            at("nginx.conf"),
-            NGINX.replace("PAGE", &page).replace("ANSWER", &answer),
-        )?;
+        fs::write(at("nginx.conf"), NGINX.replace("PAGE", &page).replace("ANSWER", &answer))?;
         fs::write(at("mix.lua"), WRK)?;
         fs::write(at("suricata.yaml"), SURICATA)?;
         let pair = Pair::new(1500)?;
         let mut nginx = Command::new(need::program("nginx").context("nginx")?);
-        nginx
-            .arg("-p")
-            .arg(folder.path())
-            .args(["-c", "nginx.conf", "-e", "stderr"]);
+        nginx.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
         let nginx = pair.server.serve(&mut nginx, ([127, 0, 0, 1], 80).into())?;
-        Ok(Site {
-            pair,
-            nginx,
-            folder,
-        })
+        Ok(Site { pair, nginx, folder })
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -266,12 +238,7 @@ impl Site {
     fn run(&self, seconds: u32, connections: u32) -> Result<Run> {
         let (server, own) = (self.server()?, cpu(std::process::id())?[1]);
         let mut wrk = Command::new(need::program("wrk").context("wrk")?);
-        wrk.args([
-            "-t2",
-            &format!("-c{connections}"),
-            &format!("-d{seconds}s"),
-            "-s",
-        ]);
+        wrk.args(["-t2", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"]);
         wrk.arg(self.at("mix.lua")).arg("http://10.77.0.2/");
         let output = self.pair.client.run(&mut wrk)?;
         let client = cpu(std::process::id())?[1] - own;
@@ -284,10 +251,7 @@ impl Site {
                 word => last = word.parse::<f64>().ok(),
             }
         };
-        Ok(Run {
-            responses: count,
-            inband: (self.server()? - server + client) / count,
-        })
+        Ok(Run { responses: count, inband: (self.server()? - server + client) / count })
     }
 
     /// Starts this program with these arguments.
@@ -324,17 +288,8 @@ impl Site {
                 if said.iter().flatten().any(|text| text.contains(word)) {
                     break;
                 }
-                ensure!(
-                    Instant::now() < until,
-                    "{} does not say {word}",
-                    observer.name
-                );
-                ensure!(
-                    running.try_wait()?.is_none(),
-                    "{} has ended: {:?}",
-                    observer.name,
-                    said
-                );
+                ensure!(Instant::now() < until, "{} does not say {word}", observer.name);
+                ensure!(running.try_wait()?.is_none(), "{} has ended: {:?}", observer.name, said);
                 std::thread::sleep(Duration::from_millis(20));
             },
         }
@@ -361,11 +316,7 @@ impl Site {
         let before = cpu(std::process::id())?[1];
         let status = self.observe(observer, program, observer.replay)?.wait()?;
         let said = fs::read_to_string(self.at("said")).unwrap_or_default();
-        ensure!(
-            status.success(),
-            "{} ended with {status}: {said}",
-            observer.name
-        );
+        ensure!(status.success(), "{} ended with {status}: {said}", observer.name);
         Ok(cpu(std::process::id())?[1] - before)
     }
 }
@@ -386,11 +337,7 @@ fn live(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) -> 
     for round in 0..ROUNDS {
         let mut before = site.run(RUN, 32)?;
         for turn in 0..observers.len() {
-            let at = if round % 2 == 0 {
-                turn
-            } else {
-                observers.len() - 1 - turn
-            };
+            let at = if round % 2 == 0 { turn } else { observers.len() - 1 - turn };
             let (observer, program) = &observers[at];
             let (run, used, seen) = site.beside(observer, program)?;
             let after = site.run(RUN, 32)?;
@@ -400,16 +347,10 @@ fn live(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) -> 
             figures.total.push((run.inband + own) / base);
             figures.inband.push(run.inband / base);
             figures.own.push(own * 1e6);
-            figures
-                .seen
-                .extend(seen.map(|seen| seen / run.responses * 100.0));
+            figures.seen.extend(seen.map(|seen| seen / run.responses * 100.0));
             without.push(base * 1e6);
             before = after;
-            eprintln!(
-                "round {round}: {}: total {:.2}",
-                observer.name,
-                (run.inband + own) / base
-            );
+            eprintln!("round {round}: {}: total {:.2}", observer.name, (run.inband + own) / base);
         }
     }
     writeln!(
@@ -417,10 +358,7 @@ fn live(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) -> 
         "Live: medians of {ROUNDS} rounds of {RUN} s. Server and client alone use {:.1} \u{b5}s of CPU a response.\n",
         median(&mut without)
     )?;
-    writeln!(
-        table,
-        "| observer | total | on the traffic | own CPU, \u{b5}s a response | seen |"
-    )?;
+    writeln!(table, "| observer | total | on the traffic | own CPU, \u{b5}s a response | seen |")?;
     writeln!(table, "|---|---|---|---|---|")?;
     for ((observer, _), mut figures) in observers.iter().zip(figures) {
         let seen = match figures.seen.is_empty() {
@@ -465,10 +403,7 @@ fn replays(site: &Site, observers: &[(&Observer, PathBuf)], table: &mut String) 
         table,
         "\nReading a capture of {responses:.0} responses ({size} MiB): medians of {ROUNDS} rounds.\n"
     )?;
-    writeln!(
-        table,
-        "| observer | CPU, s | \u{b5}s a response | seen |\n|---|---|---|---|"
-    )?;
+    writeln!(table, "| observer | CPU, s | \u{b5}s a response | seen |\n|---|---|---|---|")?;
     for (((observer, _), mut used), seen) in observers.iter().zip(used).zip(seen) {
         let seen = seen.map_or("\u{2013}".to_owned(), |seen| format!("{seen:.0}"));
         let used = median(&mut used);

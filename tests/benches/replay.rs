@@ -31,24 +31,14 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let capture = folder.path().join("keep-alive.pcap");
-    let exchange = [
-        Step::Send(Side::Client, REQUEST.into()),
-        Step::Send(Side::Server, RESPONSE.into()),
-    ];
+    let exchange =
+        [Step::Send(Side::Client, REQUEST.into()), Step::Send(Side::Server, RESPONSE.into())];
     let scene = Scene {
         name: "keep-alive",
-        steps: exchange
-            .iter()
-            .cloned()
-            .cycle()
-            .take(2 * RESPONSES_EACH)
-            .collect(),
+        steps: exchange.iter().cloned().cycle().take(2 * RESPONSES_EACH).collect(),
         truth: Vec::new(),
     };
-    let layout = Layout {
-        acks: false,
-        ..Layout::default()
-    };
+    let layout = Layout { acks: false, ..Layout::default() };
     let laid_out = segments(&scene, &layout);
     let mut writer = PcapWriter::new(BufWriter::new(File::create(&capture)?), LinkType::Ethernet)?;
     for segment in &laid_out {
@@ -63,10 +53,7 @@ fn main() -> Result<()> {
     // A status that does not occur: everything is judged, nothing is written.
     let variants: [(&str, &[&str]); 4] = [
         ("no sink", &["--status", "999"]),
-        (
-            "no sink, kernel's filter",
-            &["--status", "999", "--kernel-filter"],
-        ),
+        ("no sink, kernel's filter", &["--status", "999", "--kernel-filter"]),
         ("json", &[]),
         ("json, kernel's filter", &["--kernel-filter"]),
     ];
@@ -74,16 +61,9 @@ fn main() -> Result<()> {
     for turn in 0..=TURNS {
         for ((name, options), rates) in variants.iter().zip(&mut rates) {
             let mut command = Command::new(agent::binary()?);
-            command
-                .arg("-r")
-                .arg(&capture)
-                .args(["-o", "json:/dev/null"])
-                .args(*options);
+            command.arg("-r").arg(&capture).args(["-o", "json:/dev/null"]).args(*options);
             let begun = Instant::now();
-            let status = command
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .status()?;
+            let status = command.stdin(Stdio::null()).stderr(Stdio::null()).status()?;
             ensure!(status.success(), "{name}: {status}");
             if turn > 0 {
                 rates.push(total / begun.elapsed().as_secs_f64());

@@ -57,22 +57,14 @@ struct Cost {
 impl Case {
     /// The case that the others differ from in one quantity.
     fn ordinary() -> Self {
-        Case {
-            connections: 100,
-            clients: 1_000,
-            head: 256,
-            rules: builtin_rules(),
-        }
+        Case { connections: 100, clients: 1_000, head: 256, rules: builtin_rules() }
     }
 
     fn all() -> Vec<(String, Case)> {
         let usual = Case::ordinary();
         let mut cases = vec![];
         for connections in [1, 100, 10_000, 100_000, 1_000_000] {
-            let case = Case {
-                connections,
-                ..usual
-            };
+            let case = Case { connections, ..usual };
             cases.push((format!("{} connections", grouped(connections)), case));
         }
         for clients in [10, 1_000, 100_000, 1_000_000] {
@@ -92,20 +84,13 @@ impl Case {
 
     fn responses(self) -> u32 {
         // Long heads make large captures.
-        let usual = if self.head > 8 << 10 {
-            RESPONSES / 10
-        } else {
-            RESPONSES
-        };
+        let usual = if self.head > 8 << 10 { RESPONSES / 10 } else { RESPONSES };
         usual.max(self.connections.saturating_mul(EACH))
     }
 
     /// Whether both read the same capture.
     fn responses_like(self, other: Case) -> bool {
-        self == Case {
-            rules: self.rules,
-            ..other
-        }
+        self == Case { rules: self.rules, ..other }
     }
 
     /// Writes the capture, or an empty one.
@@ -118,8 +103,7 @@ impl Case {
             let connection = number % self.connections;
             // The proxy has several addresses: a million connections need more ports than one has.
             let mut way = Way::v4(1_024 + (connection % 50_000) as u16);
-            way.client
-                .set_ip([192, 0, 2, (7 + connection / 50_000) as u8].into());
+            way.client.set_ip([192, 0, 2, (7 + connection / 50_000) as u8].into());
             let [client, server] = &mut next[connection as usize];
             let time_ns = 1_764_000_000_000_000_000 + u64::from(number) * STEP_NS;
             let mut write = |segment: Segment| writer.write(segment.time_ns, &way.frame(&segment));
@@ -169,9 +153,7 @@ impl Case {
             response.extend(std::iter::repeat_n('v', 60));
             response.push_str("\r\n");
         }
-        let rest = self
-            .head
-            .saturating_sub(response.len() + "X-Fill: \r\n\r\n".len());
+        let rest = self.head.saturating_sub(response.len() + "X-Fill: \r\n\r\n".len());
         response.push_str("X-Fill: ");
         response.extend(std::iter::repeat_n('v', rest));
         response.push_str("\r\n\r\n0123456789abcdef");
@@ -183,10 +165,7 @@ impl Case {
         let mut command = Command::new(agent::binary()?);
         command.arg("-r").arg(file).args(["-o", "json:/dev/null"]);
         command.args(["--trusted-proxies", "192.0.2.0/24"]);
-        command.env(
-            "HTTP_TRACE_MAX_FLOWS",
-            self.connections.max(65_536).to_string(),
-        );
+        command.env("HTTP_TRACE_MAX_FLOWS", self.connections.max(65_536).to_string());
         match self.rules.checked_sub(builtin_rules()) {
             None => {
                 command.arg("--no-builtin-rules");
@@ -198,11 +177,8 @@ impl Case {
             }
         }
         let before = cpu(std::process::id())?[1];
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let mut memory = 0;
         let status = loop {
             memory = peak_memory(child.id()).map_or(memory, |now| memory.max(now));
@@ -212,10 +188,7 @@ impl Case {
             }
         };
         ensure!(status.success(), "{command:?} ended with {status}");
-        Ok(Cost {
-            cpu: cpu(std::process::id())?[1] - before,
-            memory,
-        })
+        Ok(Cost { cpu: cpu(std::process::id())?[1] - before, memory })
     }
 }
 
@@ -229,10 +202,7 @@ fn grouped(number: u32) -> String {
 
 /// Number of built-in rules.
 fn builtin_rules() -> usize {
-    parse::parse(&builtin::sources(), &|_| false)
-        .rules
-        .rules
-        .len()
+    parse::parse(&builtin::sources(), &|_| false).rules.rules.len()
 }
 
 /// A file of `count` rules: half of them detections, the others count what those match.
@@ -276,13 +246,7 @@ fn main() -> Result<()> {
                 capture
             }
         };
-        rows.push(Row {
-            name,
-            case,
-            capture,
-            cpu: vec![],
-            memory: vec![],
-        });
+        rows.push(Row { name, case, capture, cpu: vec![], memory: vec![] });
     }
     let rules = at("rules.yml");
     for round in 0..ROUNDS {

@@ -50,9 +50,7 @@ fn build() -> Result<PathBuf> {
         profile,
     ]);
     command.args(["--message-format", "json-render-diagnostics"]);
-    command
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stderr(Stdio::inherit());
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());
     // Variables of this test's own package would rerun build scripts of other packages, and rebuild all that
     // depends on them.
     let of_package =
@@ -131,9 +129,7 @@ impl Agent {
             .stderr(Stdio::piped())
             .stdin(Stdio::null());
         let begun = Instant::now();
-        let mut child = namespace
-            .enter(|| command.spawn())?
-            .context("start the agent")?;
+        let mut child = namespace.enter(|| command.spawn())?.context("start the agent")?;
         let stderr = BufReader::new(child.stderr.take().context("stderr is a pipe")?);
         let (send, lines) = channel();
         let reader = std::thread::spawn(move || {
@@ -153,11 +149,7 @@ impl Agent {
         };
         loop {
             let Ok(line) = agent.lines.recv_timeout(Duration::from_secs(60)) else {
-                bail!(
-                    "the agent did not start: {:?}: {:?}",
-                    agent.child.try_wait()?,
-                    agent.said
-                );
+                bail!("the agent did not start: {:?}: {:?}", agent.child.try_wait()?, agent.said);
             };
             let ready = line.contains("tracing");
             agent.said.push(line);
@@ -182,10 +174,7 @@ impl Agent {
     /// What it has written so far; complete lines only.
     pub fn so_far(&self) -> Result<Report> {
         let text = std::fs::read(self.folder.path().join("events.jsonl")).unwrap_or_default();
-        let whole = text
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(0, |end| end + 1);
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         Report::read(&text[..whole])
     }
 
@@ -283,10 +272,7 @@ impl Agent {
                 break status;
             }
             if Instant::now() > end {
-                bail!(
-                    "the agent did not end within a minute of {signal:?}: {:?}",
-                    self.said
-                );
+                bail!("the agent did not end within a minute of {signal:?}: {:?}", self.said);
             }
             std::thread::sleep(Duration::from_millis(5));
         };
@@ -319,10 +305,7 @@ pub fn replay(captures: &[&Path], options: &[&str]) -> Result<(Report, std::proc
     for capture in captures {
         command.arg("-r").arg(capture);
     }
-    command
-        .args(["-o", "json", "--show-secrets"])
-        .args(options)
-        .stdin(Stdio::null());
+    command.args(["-o", "json", "--show-secrets"]).args(options).stdin(Stdio::null());
     let output = command.output().context("start http-trace")?;
     Ok((Report::read(&output.stdout)?, output))
 }

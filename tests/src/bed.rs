@@ -74,15 +74,8 @@ pub fn log_differences_at(port: u16, report: &Report, log: &[LogLine]) -> Vec<St
                 "{client}: {} responses reported, {} in the access log: {:?} against {:?}",
                 seen.len(),
                 lines.len(),
-                head(
-                    seen.iter()
-                        .map(|s| (s.ordinal, s.status, &s.request, &s.missing))
-                ),
-                head(
-                    lines
-                        .iter()
-                        .map(|l| (l.number, l.status, &l.method, &l.target))
-                ),
+                head(seen.iter().map(|s| (s.ordinal, s.status, &s.request, &s.missing))),
+                head(lines.iter().map(|l| (l.number, l.status, &l.method, &l.target))),
             ));
             continue;
         }
@@ -91,14 +84,8 @@ pub fn log_differences_at(port: u16, report: &Report, log: &[LogLine]) -> Vec<St
         }
     }
     for (client, seen) in seen {
-        let list = head(
-            seen.iter()
-                .map(|s| (s.ordinal, s.status, &s.request, &s.flags)),
-        );
-        wrong.push(format!(
-            "{client}: {} responses that nginx did not log: {list:?}",
-            seen.len()
-        ));
+        let list = head(seen.iter().map(|s| (s.ordinal, s.status, &s.request, &s.flags)));
+        wrong.push(format!("{client}: {} responses that nginx did not log: {list:?}", seen.len()));
     }
     wrong
 }
@@ -132,21 +119,12 @@ pub fn scene_differences(report: &Report, played: &[(Played, Scene)]) -> Vec<Str
     let mut wrong = Vec::new();
     let mut by = report.connections();
     for (played, scene) in played {
-        let seen = by
-            .remove(&(played.client, played.server))
-            .unwrap_or_default();
+        let seen = by.remove(&(played.client, played.server)).unwrap_or_default();
         let different = differences(&seen, &scene.truth);
-        wrong.extend(
-            different
-                .into_iter()
-                .map(|line| format!("{}: {line}", scene.name)),
-        );
+        wrong.extend(different.into_iter().map(|line| format!("{}: {line}", scene.name)));
     }
     for ((client, server), seen) in by {
-        let list = head(
-            seen.iter()
-                .map(|s| (s.ordinal, s.status, &s.request, &s.flags)),
-        );
+        let list = head(seen.iter().map(|s| (s.ordinal, s.status, &s.request, &s.flags)));
         wrong.push(format!("{client} to {server}: nobody played {list:?}"));
     }
     wrong
@@ -160,21 +138,12 @@ impl Outcome {
             words.by_ref().find(|word| *word == name)?;
             words.find(|word| !word.is_empty())?.parse().ok()
         };
-        self.said
-            .iter()
-            .rev()
-            .find_map(|line| value(line))
-            .unwrap_or(0)
+        self.said.iter().rev().find_map(|line| value(line)).unwrap_or(0)
     }
 
     /// Fails if the tracer lost something or ended with an error, or if filter and judge disagreed.
     pub fn check_clean(&self) {
-        assert!(
-            self.report.losses.is_empty(),
-            "lost: {:?}, {:?}",
-            self.report.losses,
-            self.said
-        );
+        assert!(self.report.losses.is_empty(), "lost: {:?}, {:?}", self.report.losses, self.said);
         assert!(self.status.success(), "{}: {:?}", self.status, self.said);
         assert_eq!(self.counter("filter_disagrees"), 0, "{:?}", self.said);
     }
@@ -183,12 +152,7 @@ impl Outcome {
 /// Fails with all lines of `wrong`, if there are any.
 pub fn nothing(wrong: Vec<String>) {
     let shown: Vec<_> = wrong.iter().take(25).map(String::as_str).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} differences:\n{}",
-        wrong.len(),
-        shown.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), shown.join("\n"));
 }
 
 /// A pair of namespaces, with the agent in the server's.

@@ -26,10 +26,7 @@ pub fn kernel(
     framing: Framing,
     filter: FilterConfig,
 ) -> TestRun {
-    let settings = Settings {
-        filter,
-        ..Settings::default()
-    };
+    let settings = Settings { filter, ..Settings::default() };
     TestRun::new(&settings, hook, framing.program(program)).expect("the program loads")
 }
 

@@ -82,23 +82,15 @@ impl Costs {
 
     /// Parses callgrind output (valgrind.org/docs/manual/cl-format.html).
     fn parse(text: &str) -> Self {
-        const ALLOCATE: [&str; 5] = [
-            "malloc",
-            "calloc",
-            "realloc",
-            "posix_memalign",
-            "aligned_alloc",
-        ];
+        const ALLOCATE: [&str; 5] =
+            ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
         let (mut instructions, mut allocations) = (0.0, 0.0);
         let mut called = "";
         for line in text.lines() {
             if let Some(name) = line.strip_prefix("cfn=") {
                 called = name;
             } else if let Some(calls) = line.strip_prefix("calls=") {
-                let count = calls
-                    .split(' ')
-                    .next()
-                    .and_then(|count| count.parse::<f64>().ok());
+                let count = calls.split(' ').next().and_then(|count| count.parse::<f64>().ok());
                 if ALLOCATE.contains(&called) {
                     allocations += count.unwrap_or(0.0);
                 }
@@ -106,10 +98,7 @@ impl Costs {
                 instructions = sum.trim().parse().unwrap_or(0.0);
             }
         }
-        Costs {
-            instructions,
-            allocations,
-        }
+        Costs { instructions, allocations }
     }
 }
 

@@ -29,15 +29,7 @@ pub struct Transfer {
 /// transfers in order. curl's exit code is ignored: some servers here break off on purpose.
 pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> {
     let mut command = Command::new(program("curl").context("curl is not installed")?);
-    command.args([
-        "--silent",
-        "--globoff",
-        "--max-time",
-        "20",
-        "--noproxy",
-        "*",
-        "--path-as-is",
-    ]);
+    command.args(["--silent", "--globoff", "--max-time", "20", "--noproxy", "*", "--path-as-is"]);
     let out = "%{local_port}\t%{method}\t%{url}\t%{http_code}\t%{size_download}\n";
     // Each URL on the command line needs its own --output.
     for argument in arguments {
@@ -51,11 +43,7 @@ pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Result<Vec<Transfer>> 
     let text = String::from_utf8(output.stdout)?;
     let transfer = |line: &str| {
         let mut fields = line.split('\t');
-        let mut next = || {
-            fields
-                .next()
-                .with_context(|| format!("curl printed {line:?}"))
-        };
+        let mut next = || fields.next().with_context(|| format!("curl printed {line:?}"));
         Ok(Transfer {
             port: next()?.parse()?,
             method: next()?.to_owned(),
@@ -95,21 +83,9 @@ pub fn wrk(
         let line = printed.lines().find(|line| line.contains(what));
         line.with_context(|| format!("wrk printed no {what:?}: {printed}"))
     };
-    let requests = before("requests in")?
-        .split_whitespace()
-        .next()
-        .context("requests")?
-        .parse()?;
-    let rate = before("Requests/sec:")?
-        .split_whitespace()
-        .last()
-        .context("rate")?
-        .parse()?;
-    Ok(Load {
-        requests,
-        rate,
-        printed,
-    })
+    let requests = before("requests in")?.split_whitespace().next().context("requests")?.parse()?;
+    let rate = before("Requests/sec:")?.split_whitespace().last().context("rate")?.parse()?;
+    Ok(Load { requests, rate, printed })
 }
 
 /// One response as a raw client reads it; its body is read and discarded.
@@ -130,9 +106,7 @@ pub struct Raw {
 impl Raw {
     /// Connects inside `namespace`.
     pub fn connect(namespace: &Namespace, server: SocketAddr) -> Result<Self> {
-        let stream = namespace
-            .enter(|| TcpStream::connect(server))?
-            .context("connect")?;
+        let stream = namespace.enter(|| TcpStream::connect(server))?.context("connect")?;
         Raw::over(stream)
     }
 
@@ -140,9 +114,7 @@ impl Raw {
     pub fn over(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
-        Ok(Raw {
-            stream: BufReader::with_capacity(64 << 10, stream),
-        })
+        Ok(Raw { stream: BufReader::with_capacity(64 << 10, stream) })
     }
 
     /// Sets the receive buffer to this many bytes, which limits how much arrives before it is read.
@@ -214,9 +186,6 @@ impl Raw {
     pub fn drain(&mut self) -> Result<usize> {
         let mut all = Vec::new();
         self.stream.read_to_end(&mut all)?;
-        Ok(all
-            .windows(9)
-            .filter(|at| at.starts_with(b"HTTP/1.") && at[8] == b' ')
-            .count())
+        Ok(all.windows(9).filter(|at| at.starts_with(b"HTTP/1.") && at[8] == b' ').count())
     }
 }

@@ -4,9 +4,7 @@
 pub const NAME: &str = "empty";
 
 /// `r0 = -1; exit`: `TC_ACT_UNSPEC`, as our programs at TC return.
-const CODE: [u8; 16] = [
-    0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0,
-];
+const CODE: [u8; 16] = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
 
 const HEADER_LEN: usize = 64;
 

@@ -16,18 +16,13 @@ pub fn cpu(pid: u32) -> Result<[f64; 2]> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name may contain spaces and parentheses.
     let (_, rest) = text.rsplit_once(')').context("stat")?;
-    let ticks: Vec<f64> = rest
-        .split_whitespace()
-        .skip(11)
-        .take(4)
-        .map(|word| word.parse().unwrap_or(0.0))
-        .collect();
+    let ticks: Vec<f64> =
+        rest.split_whitespace().skip(11).take(4).map(|word| word.parse().unwrap_or(0.0)).collect();
     let a_second = rustix::param::clock_ticks_per_second() as f64;
     match ticks[..] {
-        [user, system, of_users, of_systems] => Ok([
-            (user + system) / a_second,
-            (of_users + of_systems) / a_second,
-        ]),
+        [user, system, of_users, of_systems] => {
+            Ok([(user + system) / a_second, (of_users + of_systems) / a_second])
+        }
         _ => bail!("/proc/{pid}/stat is too short"),
     }
 }

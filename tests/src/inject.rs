@@ -26,10 +26,6 @@ pub fn inject(interface: &str, frames: &[Vec<u8>], mut between: impl FnMut()) ->
     drop(to);
     let output = sender.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        text.trim() == format!("sent {}", frames.len()),
-        "{interface}: {}",
-        text.trim()
-    );
+    ensure!(text.trim() == format!("sent {}", frames.len()), "{interface}: {}", text.trim());
     Ok(())
 }

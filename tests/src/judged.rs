@@ -51,15 +51,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         // One event at the end of each message, however long its segments take in wire time.
-        let pipeline = Pipeline::new(PipelineConfig {
-            emit: Emit::End,
-            ..Default::default()
-        });
-        Bench {
-            pipeline,
-            shipped: Shipped::default(),
-            judged: Judged::default(),
-        }
+        let pipeline = Pipeline::new(PipelineConfig { emit: Emit::End, ..Default::default() });
+        Bench { pipeline, shipped: Shipped::default(), judged: Judged::default() }
     }
 
     fn push(&mut self, record: Record<'_>) {
@@ -90,8 +83,7 @@ impl Bench {
                 });
             }
         }
-        self.pipeline
-            .tick(now_ns, &mut |output| self.judged.take(output));
+        self.pipeline.tick(now_ns, &mut |output| self.judged.take(output));
     }
 
     fn finish(mut self) -> Judged {
@@ -110,11 +102,7 @@ pub fn records(frames: &[Timed], mut each: impl FnMut(Record<'_>)) {
     while let Some(record) = replay.next_record() {
         each(record);
     }
-    assert!(
-        replay.frames.problems().is_empty(),
-        "{:?}",
-        replay.frames.problems()
-    );
+    assert!(replay.frames.problems().is_empty(), "{:?}", replay.frames.problems());
 }
 
 /// Judges every byte of Ethernet frames.
@@ -133,9 +121,7 @@ pub fn filtered(frames: &[Timed], faults: Faults) -> (Judged, HostFilter) {
 pub fn filtered_late(frames: &[Timed], faults: Faults, returns: &[Return]) -> (Judged, HostFilter) {
     let mut filter = HostFilter::new(FilterConfig::DEFAULT);
     filter.set_faults(faults);
-    let frames = frames
-        .iter()
-        .map(|(time_ns, frame)| (*time_ns, 1, frame.as_slice()));
+    let frames = frames.iter().map(|(time_ns, frame)| (*time_ns, 1, frame.as_slice()));
     handed_back_late(filter, Shipped::default(), frames, returns)
 }
 
@@ -154,19 +140,9 @@ pub struct Return {
 
 impl Return {
     /// At once, as in a replay.
-    pub const AT_ONCE: Return = Return {
-        after: Some(0),
-        again: None,
-        stale: false,
-        lie: false,
-    };
+    pub const AT_ONCE: Return = Return { after: Some(0), again: None, stale: false, lie: false };
     /// Never.
-    pub const NEVER: Return = Return {
-        after: None,
-        again: None,
-        stale: false,
-        lie: false,
-    };
+    pub const NEVER: Return = Return { after: None, again: None, stale: false, lie: false };
 }
 
 /// Any of these.
@@ -177,12 +153,7 @@ pub fn returns() -> impl Strategy<Value = Return> {
         prop::option::weighted(0.2, 1usize..40),
         prop::bool::weighted(0.1),
     )
-        .prop_map(|(after, again, stale)| Return {
-            after,
-            again,
-            stale,
-            lie: false,
-        })
+        .prop_map(|(after, again, stale)| Return { after, again, stale, lie: false })
 }
 
 /// Judges what this filter ships of Ethernet frames, given as time, interface and bytes.
@@ -247,25 +218,10 @@ pub fn handed_back_late<'a>(
 pub fn essence(event: &HttpEvent) -> impl Debug + PartialEq + use<> {
     let heads = event.informational.iter().chain(&event.response);
     let heads: Vec<_> = heads
-        .map(|h| {
-            (
-                h.minor_version,
-                h.status,
-                h.reason.clone(),
-                h.headers.clone(),
-                h.wire_len,
-            )
-        })
+        .map(|h| (h.minor_version, h.status, h.reason.clone(), h.headers.clone(), h.wire_len))
         .collect();
-    let flags: Vec<_> = event
-        .flags
-        .iter()
-        .copied()
-        .filter(|f| !f.starts_with("overlap"))
-        .collect();
-    let bytes = event
-        .body_end
-        .map(|end| (end, event.body_bytes, event.response_bytes));
+    let flags: Vec<_> = event.flags.iter().copied().filter(|f| !f.starts_with("overlap")).collect();
+    let bytes = event.body_end.map(|end| (end, event.body_bytes, event.response_bytes));
     let is_answered =
         event.body_end.is_some() && event.complete || event.body_end == Some(BodyEnd::Cut);
     let is_asked = event.request_end_ns.is_some() || is_answered;
@@ -301,11 +257,7 @@ pub fn same_times(a: &Judged, b: &Judged) -> Result<(), String> {
 
 /// The events with a response.
 pub fn responses(judged: &Judged) -> Vec<&HttpEvent> {
-    judged
-        .events
-        .iter()
-        .filter(|event| event.response.is_some())
-        .collect()
+    judged.events.iter().filter(|event| event.response.is_some()).collect()
 }
 
 /// The event's word for the end in the truth.
@@ -329,15 +281,9 @@ pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
     let Some(head) = &event.response else {
         return Some("no response".into());
     };
-    let request = event
-        .request
-        .as_ref()
-        .map(|r| (r.method.to_vec(), r.target.to_vec()));
-    let headers: Vec<_> = head
-        .headers
-        .iter()
-        .map(|h| (h.name.to_vec(), h.value.to_vec()))
-        .collect();
+    let request = event.request.as_ref().map(|r| (r.method.to_vec(), r.target.to_vec()));
+    let headers: Vec<_> =
+        head.headers.iter().map(|h| (h.name.to_vec(), h.value.to_vec())).collect();
     let informational: Vec<_> = event.informational.iter().map(|h| h.status).collect();
     let complete = !matches!(truth.end, End::Open | End::Cut);
     if request != truth.request {
@@ -365,11 +311,7 @@ pub fn difference(event: &HttpEvent, truth: &Transaction) -> Option<String> {
     if event.body_end != end(truth.end) {
         return differ("end", &event.body_end, &truth.end);
     }
-    let lacking: Vec<_> = truth
-        .flags
-        .iter()
-        .filter(|f| !event.flags.contains(f))
-        .collect();
+    let lacking: Vec<_> = truth.flags.iter().filter(|f| !event.flags.contains(f)).collect();
     (!lacking.is_empty()).then(|| format!("flags {:?} lack {lacking:?}", event.flags))
 }
 
@@ -415,9 +357,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let records_lost = judged.losses.iter().any(|l| l.unit == LossUnit::Records);
     for event in responses(judged) {
         let head = event.response.as_ref().expect("it is a response");
-        let status_known = truth
-            .iter()
-            .any(|t| t.status == head.status && t.reason == head.reason);
+        let status_known = truth.iter().any(|t| t.status == head.status && t.reason == head.reason);
         let informational = (100..200).contains(&head.status) && head.status != 101;
         if informational {
             continue;
@@ -432,9 +372,7 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
                 seen.extend(unnumbered(&seen, event, truth));
                 continue;
             }
-            return Err(format!(
-                "a head without its number, and not flagged: {event:#?}"
-            ));
+            return Err(format!("a head without its number, and not flagged: {event:#?}"));
         };
         if last.is_some_and(|last| last >= number) {
             return Err(format!("response {number} after {last:?}"));
@@ -442,16 +380,11 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
         last = Some(number);
         let index = number;
         let truth = truth.get(number).ok_or("a number that nobody sent")?;
-        let request = event
-            .request
-            .as_ref()
-            .map(|r| (r.method.to_vec(), r.target.to_vec()));
+        let request = event.request.as_ref().map(|r| (r.method.to_vec(), r.target.to_vec()));
         // Where a stream is entered in the middle, the rest of a request line is a request line.
         let tail = |part: &(Vec<u8>, Vec<u8>)| {
-            let same = truth
-                .request
-                .as_ref()
-                .is_some_and(|t| t.0.ends_with(&part.0) && t.1 == part.1);
+            let same =
+                truth.request.as_ref().is_some_and(|t| t.0.ends_with(&part.0) && t.1 == part.1);
             same && event.flags.contains(&"resynchronised")
         };
         // On a connection without a beginning, pairs are marked as assumed.
@@ -462,22 +395,15 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
             return Err(format!("response {number} has the request {request:?}"));
         }
         if request.is_none() && !event.missing.contains(&Missing::Request) {
-            return Err(format!(
-                "response {number} does not say that its request is missing"
-            ));
+            return Err(format!("response {number} does not say that its request is missing"));
         }
         let whole = event.complete && event.missing.is_empty();
         if whole
             && request_true
             && let Some(wrong) = difference(event, truth)
-            && !event
-                .flags
-                .iter()
-                .any(|f| ["resynchronised", "body_gap"].contains(f))
+            && !event.flags.iter().any(|f| ["resynchronised", "body_gap"].contains(f))
         {
-            return Err(format!(
-                "response {number} claims to be whole: {wrong}\n{event:#?}"
-            ));
+            return Err(format!("response {number} claims to be whole: {wrong}\n{event:#?}"));
         }
         seen.insert(index);
     }
@@ -487,15 +413,8 @@ pub fn is_honest(judged: &Judged, truth: &[Transaction]) -> Result<(), String> {
     let stats = &judged.stats;
     // The beginning or end of the connection was not captured: what was there is unknown.
     let excused = |n: &usize| *n < head && stats.midstream > 0 || *n >= tail && stats.unended > 0;
-    let owed = (0..truth.len())
-        .filter(absent)
-        .filter(|n| !excused(n))
-        .count() as u64;
-    let unanswered = judged
-        .events
-        .iter()
-        .filter(|e| e.response.is_none())
-        .count() as u64;
+    let owed = (0..truth.len()).filter(absent).filter(|n| !excused(n)).count() as u64;
+    let unanswered = judged.events.iter().filter(|e| e.response.is_none()).count() as u64;
     let by_bytes = (stats.hole_bytes + stats.unframed_bytes).div_ceil(SHORTEST_HEAD);
     let never_http = seen.is_empty() && !stats.unreadable.is_empty();
     let paid = unanswered + stats.requests_unmatched + stats.unproven + stats.bad_status + by_bytes;
@@ -520,14 +439,8 @@ pub fn same(a: &Judged, b: &Judged) -> Result<(), String> {
     let (a, b) = (essences(a), essences(b));
     for (number, (a, b)) in a.iter().zip(&b).enumerate() {
         if a != b {
-            return Err(format!(
-                "event {number}\n  all bytes: {a:?}\n   filtered: {b:?}"
-            ));
+            return Err(format!("event {number}\n  all bytes: {a:?}\n   filtered: {b:?}"));
         }
     }
-    if a.len() == b.len() {
-        Ok(())
-    } else {
-        Err(format!("{} and {} events", a.len(), b.len()))
-    }
+    if a.len() == b.len() { Ok(()) } else { Err(format!("{} and {} events", a.len(), b.len())) }
 }

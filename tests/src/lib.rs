@@ -99,10 +99,7 @@ pub fn essence(record: &Record<'_>) -> String {
 /// A record without its tunnel, and the tunnel.
 pub fn apart(record: &Record<'_>) -> (String, Option<Encap>) {
     let tunnel = record.tunnel.map(Tunnel::encap);
-    let record = Record {
-        tunnel: None,
-        ..*record
-    };
+    let record = Record { tunnel: None, ..*record };
     (essence(&record), tunnel)
 }
 

@@ -52,17 +52,11 @@ const BLIND: &[(&str, &str, &str)] = &[
 impl Lane {
     /// A lane with its own port.
     pub fn new(hook: &'static str, framing: Framing) -> Self {
-        Lane {
-            hook,
-            framing,
-            port: own_port(),
-        }
+        Lane { hook, framing, port: own_port() }
     }
 
     fn is_blind_to(self, what: &str) -> bool {
-        BLIND
-            .iter()
-            .any(|(hook, blind, _)| *hook == self.hook && *blind == what)
+        BLIND.iter().any(|(hook, blind, _)| *hook == self.hook && *blind == what)
     }
 
     fn frames(self) -> bool {
@@ -86,11 +80,7 @@ impl Lane {
             all.extend(["-i", interface]);
         }
         all.extend(options);
-        let environment: &[_] = if self.frames() {
-            &[ROOMY]
-        } else {
-            &[ROOMY, HOST]
-        };
+        let environment: &[_] = if self.frames() { &[ROOMY] } else { &[ROOMY, HOST] };
         let agent = Agent::start_with(&pair.server, &all, environment).expect("the agent");
         Bed { pair, agent }
     }
@@ -158,26 +148,12 @@ pub fn nginx_as_curl_and_raw_clients_visit_it(lane: Lane) {
     let outcome = bed.stop().expect("an outcome");
     outcome.check_clean();
     nothing(log_differences_at(lane.port, &outcome.report, &log));
-    let of_100 = outcome
-        .report
-        .responses
-        .iter()
-        .filter(|r| r.informational == [100])
-        .count();
+    let of_100 = outcome.report.responses.iter().filter(|r| r.informational == [100]).count();
     assert!(of_100 >= 4, "100 Continue rode on {of_100} responses");
-    let v6 = outcome
-        .report
-        .responses
-        .iter()
-        .filter(|r| r.client.is_ipv6())
-        .count();
+    let v6 = outcome.report.responses.iter().filter(|r| r.client.is_ipv6()).count();
     assert_eq!(v6 * 2, outcome.report.responses.len());
     let said = &outcome.said;
-    let who = if lane.frames() {
-        "framing HTTP/1.x here"
-    } else {
-        "the host does framing"
-    };
+    let who = if lane.frames() { "framing HTTP/1.x here" } else { "the host does framing" };
     assert!(said.iter().any(|line| line.contains(who)), "{said:?}");
     let several_heads = outcome.counter("skb_several_heads") > 0;
     assert_eq!(several_heads, lane.frames(), "pipelined: {said:?}");
@@ -214,11 +190,7 @@ pub fn haproxy_before_python(lane: Lane) {
 
 /// Plays every scene against a stage on this pair and compares.
 fn play_all(bed: Bed, server: SocketAddr, inside: bool) {
-    let client = if inside {
-        &bed.pair.server
-    } else {
-        &bed.pair.client
-    };
+    let client = if inside { &bed.pair.server } else { &bed.pair.client };
     let stage = Stage::new(client, &bed.pair.server, server).expect("a stage");
     let played = stage.play_all(scenes::all()).expect("played");
     let outcome = bed.stop().expect("an outcome");
@@ -282,11 +254,7 @@ pub fn large_files_by_sendfile(lane: Lane) {
         );
     }
     let skipped = outcome.counter("body_skipped");
-    let expected = if lane.frames() {
-        2 * LARGE as u64 * 999 / 1000..u64::MAX
-    } else {
-        0..1
-    };
+    let expected = if lane.frames() { 2 * LARGE as u64 * 999 / 1000..u64::MAX } else { 0..1 };
     assert!(expected.contains(&skipped), "{skipped} body bytes skipped");
 }
 
@@ -335,10 +303,8 @@ pub fn python_s_http_server(lane: Lane) {
             (s.client.port(), method, url(&target), s.status)
         })
         .collect();
-    let told: Vec<_> = told
-        .into_iter()
-        .map(|t| (t.port, t.method, t.url, Some(t.status)))
-        .collect();
+    let told: Vec<_> =
+        told.into_iter().map(|t| (t.port, t.method, t.url, Some(t.status))).collect();
     assert_eq!(seen, told);
 }
 
@@ -349,24 +315,14 @@ pub fn a_stream_that_stays_open_is_told(lane: Lane) {
     let bind = || TcpListener::bind(lane.v4());
     let listener = bed.pair.server.enter(bind).expect("enter").expect("bind");
     let connect = || TcpStream::connect(lane.v4());
-    let mut client = bed
-        .pair
-        .client
-        .enter(connect)
-        .expect("enter")
-        .expect("a stream");
+    let mut client = bed.pair.client.enter(connect).expect("enter").expect("a stream");
     let (mut server, _) = listener.accept().expect("accept");
-    client
-        .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
-        .expect("send");
+    client.write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n").expect("send");
     let asked = server.read(&mut [0; 1024]).expect("a request");
     assert_ne!(asked, 0);
     let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
     server.write_all(head).expect("send");
-    let report = bed
-        .agent
-        .wait_for(1, Duration::from_secs(20))
-        .expect("a report");
+    let report = bed.agent.wait_for(1, Duration::from_secs(20)).expect("a report");
     assert_eq!(report.responses.len(), 1, "while it is open");
     assert!(!report.responses[0].complete);
     assert_eq!(report.responses[0].missing, ["end"]);

@@ -21,11 +21,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path);
     let system = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from);
-    system
-        .into_iter()
-        .chain(folders)
-        .map(|f| f.join(name))
-        .find(|f| is_program(f))
+    system.into_iter().chain(folders).map(|f| f.join(name)).find(|f| is_program(f))
 }
 
 fn is_program(file: &Path) -> bool {
@@ -46,9 +42,7 @@ pub fn only_lists(alone: bool) -> bool {
     }
     // The harness names the thread after the test.
     if alone && let Some(name) = std::thread::current().name() {
-        let _ = std::io::stderr()
-            .lock()
-            .write_all(format!("ALONE: {name}\n").as_bytes());
+        let _ = std::io::stderr().lock().write_all(format!("ALONE: {name}\n").as_bytes());
     }
     true
 }
@@ -70,8 +64,7 @@ macro_rules! test_name {
     () => {{
         fn here() {}
         let name = std::any::type_name_of_val(&here);
-        name.trim_end_matches("::here")
-            .trim_end_matches("::{{closure}}")
+        name.trim_end_matches("::here").trim_end_matches("::{{closure}}")
     }};
 }
 

@@ -15,9 +15,7 @@ pub const VERDICTS: [&str; 5] = ["OK", "PIPE", "UNSPEC", "SHOT", "REDIRECT"];
 fn script(arguments: &str) -> Result<Command> {
     let python = crate::need::program("python3").context("python3")?;
     let mut command = Command::new(python);
-    command
-        .args(["-c", SCRIPT])
-        .args(arguments.split_whitespace());
+    command.args(["-c", SCRIPT]).args(arguments.split_whitespace());
     Ok(command)
 }
 

@@ -44,9 +44,7 @@ impl Namespace {
 
     /// Runs `ip` with blank-separated arguments on this namespace.
     pub fn ip(&self, arguments: &str) -> Result<Output> {
-        run(Command::new("ip")
-            .args(["-n", &self.name])
-            .args(arguments.split_whitespace()))
+        run(Command::new("ip").args(["-n", &self.name]).args(arguments.split_whitespace()))
     }
 
     /// Joins it to another namespace by a veth pair with these names and this MTU; both ends are down and
@@ -54,9 +52,7 @@ impl Namespace {
     pub fn link(&self, name: &str, other: &Namespace, name_there: &str, mtu: u32) -> Result<()> {
         let (there, mtu) = (other.name(), mtu.to_string());
         let mut command = Command::new("ip");
-        command.args([
-            "link", "add", "name", name, "mtu", &mtu, "netns", &self.name,
-        ]);
+        command.args(["link", "add", "name", name, "mtu", &mtu, "netns", &self.name]);
         command.args(["type", "veth", "peer", "name", name_there, "mtu", &mtu]);
         run(command.args(["netns", there]))?;
         Ok(())
@@ -164,18 +160,13 @@ fn is_running(pid: u32) -> bool {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = Command::new("ip")
-            .args(["netns", "del", &self.name])
-            .output();
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
 
 /// Runs a command to its end and returns its output; an error quotes the output.
 pub fn run(command: &mut Command) -> Result<Output> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{command:?}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
         let printed = String::from_utf8_lossy(&output.stderr);
         bail!("{command:?}: {}: {}", output.status, printed.trim());
@@ -208,33 +199,17 @@ pub mod address {
 impl Pair {
     /// Creates both namespaces and the link, with this MTU.
     pub fn new(mtu: u32) -> Result<Self> {
-        let pair = Pair {
-            client: Namespace::new("client")?,
-            server: Namespace::new("server")?,
-        };
+        let pair = Pair { client: Namespace::new("client")?, server: Namespace::new("server")? };
         pair.client.link("veth0", &pair.server, "veth0", mtu)?;
-        pair.address(
-            &pair.client,
-            "veth0",
-            address::CLIENT_V4,
-            address::CLIENT_V6,
-        )?;
-        pair.address(
-            &pair.server,
-            "veth0",
-            address::SERVER_V4,
-            address::SERVER_V6,
-        )?;
+        pair.address(&pair.client, "veth0", address::CLIENT_V4, address::CLIENT_V6)?;
+        pair.address(&pair.server, "veth0", address::SERVER_V4, address::SERVER_V6)?;
         Ok(pair)
     }
 
     /// Creates both namespaces, joined by two tun devices (`tun0` in each), whose packets begin with the IP
     /// header, with the addresses of [`Pair::new`].
     pub fn tun() -> Result<(Self, Running)> {
-        let pair = Pair {
-            client: Namespace::new("client")?,
-            server: Namespace::new("server")?,
-        };
+        let pair = Pair { client: Namespace::new("client")?, server: Namespace::new("server")? };
         // Python, since opening a tun device is unsafe code in Rust.
         let mut command = Command::new(crate::need::program("python3").context("python3")?);
         command.args(["-c", include_str!("tun_pipe.py"), pair.server.name()]);
@@ -276,10 +251,8 @@ pub struct Running {
 impl Running {
     /// Starts it in the calling thread's namespace.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{command:?}"))?;
+        let mut child =
+            command.stdin(Stdio::null()).spawn().with_context(|| format!("{command:?}"))?;
         let stdout = child.stdout.take().map(BufReader::new);
         Ok(Running { child, stdout })
     }

@@ -129,23 +129,15 @@ pub fn read_log(text: &[u8]) -> Result<Vec<LogLine>> {
 
 /// The lines of an access log.
 pub fn log_lines(text: &[u8]) -> impl Iterator<Item = Result<LogLine>> {
-    text.split(|b| *b == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(log_line)
+    text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(log_line)
 }
 
 fn log_line(line: &[u8]) -> Result<LogLine> {
     let shown = || format!("access log line {:?}", String::from_utf8_lossy(line));
     let value: Value = serde_json::from_slice(line).with_context(shown)?;
-    let number = |name: &str| {
-        value[name]
-            .as_u64()
-            .with_context(|| format!("{name}: {}", shown()))
-    };
+    let number = |name: &str| value[name].as_u64().with_context(|| format!("{name}: {}", shown()));
     let text = |name: &str| {
-        let text = value[name]
-            .as_str()
-            .with_context(|| format!("{name}: {}", shown()));
+        let text = value[name].as_str().with_context(|| format!("{name}: {}", shown()));
         text.map(str::to_owned)
     };
     let mut method = text("method")?;
@@ -165,9 +157,7 @@ fn log_line(line: &[u8]) -> Result<LogLine> {
         body: number("body")?,
         time_ms: (value["time"].as_f64().unwrap_or(0.0) * 1000.0) as u64,
         // HAProxy's session state at disconnection: the second letter is D while data flows.
-        cut: value["ends"]
-            .as_str()
-            .is_some_and(|ends| ends.ends_with('D')),
+        cut: value["ends"].as_str().is_some_and(|ends| ends.ends_with('D')),
     })
 }
 
@@ -177,26 +167,12 @@ pub(crate) fn write_files(folder: &Path) -> Result<()> {
     std::fs::create_dir(&www)?;
     std::fs::create_dir(www.join("dav"))?;
     std::fs::write(www.join("index.html"), "<html><body>index</body></html>\n")?;
-    std::fs::write(
-        www.join("404.html"),
-        "<html><body>no such page</body></html>\n",
-    )?;
+    std::fs::write(www.join("404.html"), "<html><body>no such page</body></html>\n")?;
     std::fs::write(www.join("small.txt"), "0123456789abcdef")?;
     std::fs::write(www.join("empty.txt"), "")?;
-    std::fs::write(
-        www.join("page.shtml"),
-        "<!--#echo var=\"request_uri\" -->\n".repeat(200),
-    )?;
-    std::fs::write(
-        www.join("text.txt"),
-        "a line that compresses well\n".repeat(2000),
-    )?;
-    let large: Vec<u8> = b"HTTP/1.1 200 OK\r\n"
-        .iter()
-        .copied()
-        .cycle()
-        .take(LARGE)
-        .collect();
+    std::fs::write(www.join("page.shtml"), "<!--#echo var=\"request_uri\" -->\n".repeat(200))?;
+    std::fs::write(www.join("text.txt"), "a line that compresses well\n".repeat(2000))?;
+    let large: Vec<u8> = b"HTTP/1.1 200 OK\r\n".iter().copied().cycle().take(LARGE).collect();
     std::fs::write(www.join("large.bin"), large)?;
     Ok(())
 }
@@ -263,15 +239,10 @@ impl Python {
         write_files(folder.path())?;
         let mut command = Command::new(program("python3").context("python3 is not installed")?);
         command.args(["-m", "http.server", "--protocol", "HTTP/1.1", "--bind"]);
-        command
-            .arg(address.ip().to_string())
-            .arg(address.port().to_string());
+        command.arg(address.ip().to_string()).arg(address.port().to_string());
         command.current_dir(folder.path().join("www"));
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let running = namespace.serve(&mut command, address)?;
-        Ok(Python {
-            _running: running,
-            _folder: folder,
-        })
+        Ok(Python { _running: running, _folder: folder })
     }
 }

@@ -39,14 +39,7 @@ pub struct Visit {
 }
 
 const fn get(target: &'static str, informational: &'static [u16], status: u16) -> Visit {
-    Visit {
-        method: "GET",
-        target,
-        fields: "",
-        body: "",
-        informational,
-        status,
-    }
+    Visit { method: "GET", target, fields: "", body: "", informational, status }
 }
 
 /// The visits, one list per connection; the last request of each ends the connection.
@@ -64,11 +57,7 @@ pub const VISITS: &[&[Visit]] = &[
             informational: &[100],
             status: 200,
         },
-        Visit {
-            method: "HEAD",
-            fields: "Connection: close\r\n",
-            ..get("/head", &[], 200)
-        },
+        Visit { method: "HEAD", fields: "Connection: close\r\n", ..get("/head", &[], 200) },
     ],
     &[get("/abort", &[], 200)],
     &[Visit {
@@ -90,13 +79,7 @@ pub fn visit(client: &Namespace, server: SocketAddr) -> Result<Vec<SocketAddr>> 
         let mut raw = Raw::connect(client, server)?;
         clients.push(raw.address()?);
         for visit in *visits {
-            let Visit {
-                method,
-                target,
-                fields,
-                body,
-                ..
-            } = visit;
+            let Visit { method, target, fields, body, .. } = visit;
             let head = format!("{method} {target} HTTP/1.1\r\nHost: node.example\r\n{fields}\r\n");
             raw.send(head.as_bytes())?;
             if visit.status != 101 && !body.is_empty() {

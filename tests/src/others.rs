@@ -30,15 +30,9 @@ impl Server {
         mut command: Command,
     ) -> Result<Self> {
         let log = folder.path().join("access.log");
-        command
-            .stdout(std::fs::File::create(&log)?)
-            .stderr(Stdio::null());
+        command.stdout(std::fs::File::create(&log)?).stderr(Stdio::null());
         let running = namespace.serve(&mut command, ([127, 0, 0, 1], port).into())?;
-        Ok(Server {
-            running,
-            folder,
-            log,
-        })
+        Ok(Server { running, folder, log })
     }
 
     /// Ends it cleanly and reads its log. Requests of a connection are numbered in the order in which they
@@ -56,10 +50,7 @@ impl Server {
             lines[at].number = same.map_or(1, |before| before.number + 1);
         }
         // For a request that they cannot parse they log their own substitute.
-        for line in lines
-            .iter_mut()
-            .filter(|line| matches!(line.status, 400 | 408))
-        {
+        for line in lines.iter_mut().filter(|line| matches!(line.status, 400 | 408)) {
             line.method.clear();
         }
         // Probes that waited for the server to listen came from inside.
@@ -79,14 +70,8 @@ pub fn apache(namespace: &Namespace, port: u16) -> Result<Server> {
         "Status: 299 Anything goes\r\nContent-Type: text/plain\r\nX-As-Is: yes\r\n\r\nas it is\r\n",
     )?;
     // Readable by the user that Apache switches to.
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )?;
-    std::fs::set_permissions(
-        www.join("dav"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o777),
-    )?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::set_permissions(www.join("dav"), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     let configuration = folder.path().join("apache.conf");
     std::fs::write(&configuration, apache_configuration(folder.path(), port))?;
     let mut command = Command::new(program("apache2").context("apache2 is not installed")?);
@@ -215,10 +200,7 @@ pub fn visit(client: &Namespace, server: SocketAddr) -> Result<usize> {
     for line in CURLS {
         let line = line.replace('@', &format!("http://{server}"));
         let words: Vec<_> = line.split_whitespace().collect();
-        seen += curl(client, &words)?
-            .iter()
-            .filter(|t| t.status != 0)
-            .count();
+        seen += curl(client, &words)?.iter().filter(|t| t.status != 0).count();
     }
     // Pipelined requests, a request that never ends (408 from HAProxy), and an invalid one (400).
     for bytes in [

@@ -40,17 +40,9 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Listens at `server` inside that namespace; clients come from the other.
     pub fn new(client: &'a Namespace, inside: &Namespace, server: SocketAddr) -> Result<Self> {
-        let listener = inside
-            .enter(|| TcpListener::bind(server))?
-            .context("listen")?;
+        let listener = inside.enter(|| TcpListener::bind(server))?.context("listen")?;
         let server = listener.local_addr()?;
-        Ok(Stage {
-            client,
-            listener,
-            server,
-            front: server,
-            clients: Mutex::default(),
-        })
+        Ok(Stage { client, listener, server, front: server, clients: Mutex::default() })
     }
 
     /// Clients connect to `front`, which is translated on the way.
@@ -64,10 +56,8 @@ impl<'a> Stage<'a> {
         let pauses = |scene: &Scene| scene.steps.iter().any(|s| matches!(s, Step::Pause(_)));
         let (pausing, others): (Vec<_>, Vec<_>) = scenes.into_iter().partition(pauses);
         std::thread::scope(|scope| {
-            let players: Vec<_> = pausing
-                .into_iter()
-                .map(|scene| scope.spawn(move || play(scene)))
-                .collect();
+            let players: Vec<_> =
+                pausing.into_iter().map(|scene| scope.spawn(move || play(scene))).collect();
             let mut played = others.into_iter().map(play).collect::<Result<Vec<_>>>()?;
             for player in players {
                 let last = player.join();
@@ -104,9 +94,7 @@ impl<'a> Stage<'a> {
                 Step::Pause(time) => std::thread::sleep(*time),
                 Step::Close(side) => {
                     let (from, to) = (side.index(), side.peer().index());
-                    ends[from]
-                        .shutdown(std::net::Shutdown::Write)
-                        .with_context(failed)?;
+                    ends[from].shutdown(std::net::Shutdown::Write).with_context(failed)?;
                     let mut rest = Vec::new();
                     ends[to].read_to_end(&mut rest).with_context(failed)?;
                     anyhow::ensure!(rest.is_empty(), "{}: unexpected {rest:?}", failed());
@@ -163,9 +151,7 @@ fn hand_over(ends: &mut [TcpStream; 2], side: Side, bytes: &[u8]) -> Result<()> 
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| from.write_all(bytes));
             to.read_exact(&mut got)?;
-            writer
-                .join()
-                .map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+            writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
             anyhow::Ok(())
         })?;
     }

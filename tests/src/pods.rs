@@ -21,10 +21,7 @@ impl Cgroup {
         let mut mounts = mounts.lines().filter(|line| line.contains(" cgroup2 "));
         let root = mounts.next()?.split(' ').nth(1)?.to_owned();
         let own = format!("http-trace-{}", std::process::id());
-        let folder = Path::new(&root)
-            .join(own)
-            .join(format!("pod{pod}"))
-            .join(container);
+        let folder = Path::new(&root).join(own).join(format!("pod{pod}")).join(container);
         fs::create_dir_all(&folder).ok()?;
         Some(Cgroup(folder))
     }

@@ -78,9 +78,7 @@ impl Push {
                 })
             });
             let during = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                during(&Pushing {
-                    answered: &answered,
-                })
+                during(&Pushing { answered: &answered })
             }));
             stop.store(true, Ordering::Relaxed);
             let clients = clients.join().expect("no panic among clients");
@@ -130,9 +128,7 @@ impl Push {
         loop {
             let last = stop.load(Ordering::Relaxed);
             if !(last && self.ahead) {
-                stream
-                    .write_all(batch(self.depth).as_bytes())
-                    .context("send")?;
+                stream.write_all(batch(self.depth).as_bytes()).context("send")?;
             }
             stream.read_exact(&mut answers).context("answers")?;
             anyhow::ensure!(answers.ends_with(end), "answers of other lengths");

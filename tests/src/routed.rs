@@ -45,10 +45,7 @@ impl Routed {
         for (namespace, commands) in [
             (
                 &net.client,
-                vec![
-                    format!("address add {CLIENT}/24 dev eth0"),
-                    "link set eth0 up".into(),
-                ],
+                vec![format!("address add {CLIENT}/24 dev eth0"), "link set eth0 up".into()],
             ),
             (
                 &net.router,
@@ -64,10 +61,7 @@ impl Routed {
             ),
             (
                 &net.server,
-                vec![
-                    format!("address add {SERVER}/24 dev eth0"),
-                    "link set eth0 up".into(),
-                ],
+                vec![format!("address add {SERVER}/24 dev eth0"), "link set eth0 up".into()],
             ),
         ] {
             for command in commands {
@@ -111,18 +105,10 @@ pub fn nft(namespace: &Namespace, rules: &str) -> Result<()> {
     let nft = program("nft").context("nft is not installed")?;
     let mut child = namespace
         .enter(|| {
-            Command::new(nft)
-                .args(["-f", "-"])
-                .stdin(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
+            Command::new(nft).args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
         })?
         .context("start nft")?;
-    child
-        .stdin
-        .take()
-        .context("stdin is a pipe")?
-        .write_all(rules.as_bytes())?;
+    child.stdin.take().context("stdin is a pipe")?.write_all(rules.as_bytes())?;
     let output = child.wait_with_output()?;
     anyhow::ensure!(
         output.status.success(),

@@ -92,10 +92,7 @@ impl Report {
 
     /// The responses of the connection with this client.
     pub fn of(&self, client: SocketAddr) -> Vec<&Seen> {
-        self.responses
-            .iter()
-            .filter(|seen| seen.client == client)
-            .collect()
+        self.responses.iter().filter(|seen| seen.client == client).collect()
     }
 }
 
@@ -103,19 +100,12 @@ fn seen(json: Value) -> Result<Seen> {
     let end = |name: &str| -> Result<SocketAddr> {
         let end = &json[name];
         let ip = end["ip"].as_str().with_context(|| format!("{name}.ip"))?;
-        let port = end["port"]
-            .as_u64()
-            .with_context(|| format!("{name}.port"))?;
+        let port = end["port"].as_u64().with_context(|| format!("{name}.port"))?;
         Ok(SocketAddr::new(ip.parse()?, u16::try_from(port)?))
     };
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let texts = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(text)
-            .collect()
+        value.as_array().into_iter().flatten().filter_map(text).collect()
     };
     let code = |value: &Value| value.as_u64().and_then(|code| u16::try_from(code).ok());
     let (http, ours) = (&json["http"], &json["http_trace"]);
@@ -135,9 +125,7 @@ fn seen(json: Value) -> Result<Seen> {
         version: text(&http["version"]).unwrap_or_default(),
         status: code(&response["status_code"]),
         reason: text(&response["status_phrase"]).unwrap_or_default(),
-        headers: headers
-            .map(|(name, values)| (name.clone(), texts(values)))
-            .collect(),
+        headers: headers.map(|(name, values)| (name.clone(), texts(values))).collect(),
         body_bytes: response["body"]["bytes"].as_u64(),
         complete: ours["complete"].as_bool().context("http_trace.complete")?,
         missing: texts(&ours["missing"]),
@@ -151,20 +139,14 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
     let mut wrong = Vec::new();
     if seen.len() != truth.len() {
         let list: Vec<_> = seen.iter().map(|s| (&s.request, s.status)).collect();
-        wrong.push(format!(
-            "{} responses instead of {}: {list:?}",
-            seen.len(),
-            truth.len()
-        ));
+        wrong.push(format!("{} responses instead of {}: {list:?}", seen.len(), truth.len()));
     }
     for (number, (seen, truth)) in seen.iter().zip(truth).enumerate() {
         let mut differ = |what: &str, seen: &dyn std::fmt::Debug, truth: &dyn std::fmt::Debug| {
             let (seen, truth) = (format!("{seen:?}"), format!("{truth:?}"));
             if seen != truth {
                 let [seen, truth] = [seen, truth].map(|t| t.chars().take(300).collect::<String>());
-                wrong.push(format!(
-                    "response {number}: {what} is {seen} instead of {truth}"
-                ));
+                wrong.push(format!("response {number}: {what} is {seen} instead of {truth}"));
             }
         };
         let request = truth.request.as_ref();
@@ -181,11 +163,7 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
             differ("request", &seen.request, &None::<()>);
         }
         differ("status", &seen.status, &Some(truth.status));
-        differ(
-            "version",
-            &seen.version,
-            &format!("1.{}", truth.minor_version),
-        );
+        differ("version", &seen.version, &format!("1.{}", truth.minor_version));
         if let Some(reason) = plain(&truth.reason) {
             differ("reason", &seen.reason, &reason);
         }
@@ -202,11 +180,7 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
             &names(headers.keys().collect()),
         );
         for (name, values) in &headers {
-            let got = seen
-                .headers
-                .get(name)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
+            let got = seen.headers.get(name).map(Vec::as_slice).unwrap_or_default();
             differ(&format!("number of {name}"), &got.len(), &values.len());
             for (got, want) in got.iter().zip(values) {
                 if let Some(want) = want {
@@ -217,17 +191,9 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
         if let Some(body) = truth.body_bytes {
             differ("body bytes", &seen.body_bytes, &Some(body));
         }
-        differ(
-            "complete",
-            &seen.complete,
-            &!matches!(truth.end, End::Open | End::Cut),
-        );
+        differ("complete", &seen.complete, &!matches!(truth.end, End::Open | End::Cut));
         for flag in &truth.flags {
-            differ(
-                &format!("flag {flag}"),
-                &seen.flags.iter().any(|f| f == flag),
-                &true,
-            );
+            differ(&format!("flag {flag}"), &seen.flags.iter().any(|f| f == flag), &true);
         }
     }
     wrong
@@ -235,8 +201,6 @@ pub fn differences(seen: &[&Seen], truth: &[Transaction]) -> Vec<String> {
 
 /// The bytes as text, if every sink must write them unchanged: printable ASCII.
 fn plain(bytes: &[u8]) -> Option<String> {
-    let printable = bytes
-        .iter()
-        .all(|b| (0x20..0x7f).contains(b) && *b != b'\\');
+    let printable = bytes.iter().all(|b| (0x20..0x7f).contains(b) && *b != b'\\');
     printable.then(|| String::from_utf8_lossy(bytes).into_owned())
 }

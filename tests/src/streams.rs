@@ -34,10 +34,7 @@ pub struct Source {
 
 impl Default for Source {
     fn default() -> Self {
-        let pipeline = Pipeline::new(PipelineConfig {
-            emit: Emit::End,
-            ..Default::default()
-        });
+        let pipeline = Pipeline::new(PipelineConfig { emit: Emit::End, ..Default::default() });
         Source {
             pipeline,
             streams: HashMap::new(),
@@ -63,12 +60,7 @@ impl Source {
             // Half of them get their name only with the second record.
             let named = Some(key).filter(|_| self.opened.is_multiple_of(2));
             pipeline.open_stream(id, named, time_ns, out);
-            Stream {
-                id,
-                records: 0,
-                next: [None; 2],
-                ended: [false; 2],
-            }
+            Stream { id, records: 0, next: [None; 2], ended: [false; 2] }
         });
         stream.records += 1;
         if stream.records == 2 {

@@ -35,20 +35,14 @@ const PAGES: [(&str, &str); 12] = [
     ("/", "text/html; charset=utf-8"),
     ("/products/winter-jackets", "text/html; charset=utf-8"),
     ("/articles/2026/11/a-quiet-launch", "text/html"),
-    (
-        "/search?q=garden+furniture&page=#",
-        "text/html; charset=utf-8",
-    ),
+    ("/search?q=garden+furniture&page=#", "text/html; charset=utf-8"),
     ("/assets/app.#.js", "application/javascript"),
     ("/assets/site.#.css", "text/css"),
     ("/images/hero-#.webp", "image/webp"),
     ("/favicon.ico", "image/x-icon"),
     ("/api/v2/orders/#", "application/json"),
     ("/api/v2/cart?session=#", "application/json"),
-    (
-        "/account/settings/notifications",
-        "text/html; charset=utf-8",
-    ),
+    ("/account/settings/notifications", "text/html; charset=utf-8"),
     ("/media/clip-#.mp4", "video/mp4"),
 ];
 
@@ -136,10 +130,7 @@ impl Visitors {
         if status == 302 {
             response.push(("Location", "/account/login"));
         }
-        let client = Endpoint {
-            ip: ip_of(0),
-            port: 40_000,
-        };
+        let client = Endpoint { ip: ip_of(0), port: 40_000 };
         let server = Endpoint {
             ip: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10 + host.len() as u8 % 3)),
             port: 80,
@@ -152,11 +143,7 @@ impl Visitors {
         event.head_end_ns = Some(time_ns);
         event.response_end_ns = Some(time_ns + 300_000);
         event.request = Some(RequestHead {
-            method: Bytes::from_static(if path.ends_with("upload") {
-                b"POST"
-            } else {
-                b"GET"
-            }),
+            method: Bytes::from_static(if path.ends_with("upload") { b"POST" } else { b"GET" }),
             target: path.replace('#', &number).into(),
             minor_version: 1,
             version: None,
@@ -182,10 +169,7 @@ impl Visitors {
 
 /// Slices of one head's bytes, as the decoder returns them.
 fn headers(lines: &[(&str, &str)]) -> Headers {
-    let text: String = lines
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let text = Bytes::from(text);
     let mut headers = Headers::of(&text, lines.len());
     let mut at = 0;

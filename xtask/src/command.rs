@@ -11,18 +11,14 @@ use anyhow::{Context, Result, bail};
 
 /// The repository's root.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// Where cargo builds to.
 pub fn target_folder() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-        env::var_os("CARGO_TARGET_DIR").map_or_else(
-            || workspace().join("target"),
-            |folder| workspace().join(folder),
-        )
+        env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| workspace().join("target"), |folder| workspace().join(folder))
     });
     &FOLDER
 }
@@ -68,9 +64,7 @@ pub fn cargo(args: &[&str]) -> Command {
 /// Runs a command to its end; the error names the command line.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
-    let status = command
-        .status()
-        .with_context(|| format!("`{line}` does not start"))?;
+    let status = command.status().with_context(|| format!("`{line}` does not start"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }
@@ -85,10 +79,7 @@ pub fn succeeds(command: &mut Command) -> bool {
 /// The program and its arguments as typed in a shell.
 pub fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let name = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy();
+    let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
     let args = command.get_args().map(|arg| arg.to_string_lossy());
     [name].into_iter().chain(args).collect::<Vec<_>>().join(" ")
 }

@@ -27,10 +27,7 @@ pub fn detect_eval(args: &[String]) -> Result<()> {
     run.env("HTTP_TRACE_REQUIRE_BPF", "1");
     if !privilege::may_trace() && privilege::may_sudo() {
         let target = env!("XTASK_TARGET").replace('-', "_").to_uppercase();
-        run.env(
-            format!("CARGO_TARGET_{target}_RUNNER"),
-            "sudo --preserve-env",
-        );
+        run.env(format!("CARGO_TARGET_{target}_RUNNER"), "sudo --preserve-env");
     }
     command::run(&mut run)
 }
@@ -38,9 +35,7 @@ pub fn detect_eval(args: &[String]) -> Result<()> {
 /// The packages of all runs, without duplicates.
 fn packages(table: &Table) -> Vec<&str> {
     let runs = ["attack", "benign"].iter();
-    let runs = runs
-        .filter_map(|kind| table.get(*kind)?.as_array())
-        .flatten();
+    let runs = runs.filter_map(|kind| table.get(*kind)?.as_array()).flatten();
     let named = runs.flat_map(|run| {
         let more = run.get("packages").and_then(Value::as_array);
         let more = more.into_iter().flatten();
@@ -71,9 +66,6 @@ mod tests {
             scene = "browser"
         "#;
         let table: Table = text.parse().unwrap_or_default();
-        assert_eq!(
-            packages(&table),
-            ["apache2-utils", "hydra", "tcpdump", "wfuzz"]
-        );
+        assert_eq!(packages(&table), ["apache2-utils", "hydra", "tcpdump", "wfuzz"]);
     }
 }

@@ -31,11 +31,8 @@ const MOST: u64 = 12_000_000;
 /// Commands with a manual page of their own.
 const PAGES: &[&[&str]] = &[&[], &["detect"], &["rules"]];
 /// Shells and the names of their completion files.
-const SHELLS: &[(&str, &str)] = &[
-    ("bash", "http-trace.bash"),
-    ("fish", "http-trace.fish"),
-    ("zsh", "_http-trace"),
-];
+const SHELLS: &[(&str, &str)] =
+    &[("bash", "http-trace.bash"), ("fish", "http-trace.fish"), ("zsh", "_http-trace")];
 
 /// Repository files in the tarball, and their folder in it.
 const FILES: &[(&str, &str)] = &[
@@ -65,12 +62,7 @@ pub struct Options {
     #[arg(long, value_name = "TRIPLE", default_value = target::HOST)]
     target: String,
     /// Check this package instead of one that is built now.
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "check",
-        conflicts_with = "target"
-    )]
+    #[arg(long, value_name = "FILE", requires = "check", conflicts_with = "target")]
     package: Option<PathBuf>,
 }
 
@@ -106,10 +98,7 @@ fn check_reading(target: Target) -> Result<()> {
     );
     let lines = ours.stdout.split(|b| *b == b'\n').count();
     ensure!(lines > 1, "{CAPTURES} has no events");
-    println!(
-        "{CAPTURES} gives the same {} lines as on this machine",
-        lines - 1
-    );
+    println!("{CAPTURES} gives the same {} lines as on this machine", lines - 1);
     Ok(())
 }
 
@@ -128,11 +117,7 @@ fn pack(target: Target) -> Result<PathBuf> {
     setup::ensure(&[Purpose::Build, Purpose::Dist])?;
     let program = build(target)?;
     let size = fs::metadata(&program)?.len();
-    ensure!(
-        size <= MOST,
-        "{} has {size} bytes, more than {MOST}",
-        program.display()
-    );
+    ensure!(size <= MOST, "{} has {size} bytes, more than {MOST}", program.display());
     // `Cargo.toml` names this folder, whatever the target folder is.
     let out = workspace().join("target/packages");
     let share = out.join("share");
@@ -143,20 +128,10 @@ fn pack(target: Target) -> Result<PathBuf> {
     let mut packed = vec![tarball(target, &program, &out)?];
     let mut deb = Command::new(command::tools().join("bin/cargo-deb"));
     deb.args(["--no-build", "--no-strip", "--package", "http-trace"]);
-    deb.args([
-        "--profile",
-        PROFILE,
-        "--target",
-        target.triple(),
-        "--output",
-    ]);
+    deb.args(["--profile", PROFILE, "--target", target.triple(), "--output"]);
     deb.arg(&out).current_dir(workspace());
     let printed = deb.output().context("cargo-deb does not start")?;
-    ensure!(
-        printed.status.success(),
-        "cargo-deb: {}",
-        String::from_utf8_lossy(&printed.stderr)
-    );
+    ensure!(printed.status.success(), "cargo-deb: {}", String::from_utf8_lossy(&printed.stderr));
     let printed = String::from_utf8_lossy(&printed.stdout);
     let package = printed.lines().last().map(PathBuf::from);
     let package = package.context("cargo-deb names no package")?;
@@ -186,11 +161,7 @@ pub fn build(target: Target) -> Result<PathBuf> {
     let program = folder.join(PROFILE).join("http-trace");
     let bytes = fs::read(&program)?;
     let file = object::File::parse(&*bytes)?;
-    ensure!(
-        file.section_by_name(".interp").is_none(),
-        "{} is not static",
-        program.display()
-    );
+    ensure!(file.section_by_name(".interp").is_none(), "{} is not static", program.display());
     Ok(program)
 }
 

@@ -42,11 +42,7 @@ pub fn write() -> Result<()> {
     );
     fs::write(workspace().join(OBJECT), &file).context(OBJECT)?;
     fs::write(workspace().join(ORIGIN), origin).context(ORIGIN)?;
-    eprintln!(
-        "xtask: {OBJECT}: {} bytes, {} when unpacked",
-        file.len(),
-        built.object.len()
-    );
+    eprintln!("xtask: {OBJECT}: {} bytes, {} when unpacked", file.len(), built.object.len());
     Ok(())
 }
 

@@ -50,8 +50,7 @@ fn npm(package: &str) -> Result<PathBuf> {
     if !folder.join("package/package.json").is_file() {
         fs::create_dir_all(&folder)?;
         let mut pack = Command::new("npm");
-        pack.args(["pack", "--silent", package])
-            .current_dir(&folder);
+        pack.args(["pack", "--silent", package]).current_dir(&folder);
         let named = String::from_utf8(pack.output()?.stdout)?;
         let mut unpack = Command::new("tar");
         command::run(unpack.args(["-xzf", named.trim()]).current_dir(&folder))?;

@@ -34,11 +34,7 @@ pub struct Options {
 impl Options {
     /// All targets, each for this many seconds.
     pub const fn all(seconds: u32) -> Self {
-        Options {
-            targets: Vec::new(),
-            seconds,
-            jobs: 2,
-        }
+        Options { targets: Vec::new(), seconds, jobs: 2 }
     }
 }
 
@@ -105,10 +101,7 @@ fn chosen(options: &Options) -> Result<Vec<String>> {
     }
     all.sort();
     if let Some(unknown) = options.targets.iter().find(|one| !all.contains(one)) {
-        bail!(
-            "there is no fuzz target {unknown}: there are {}",
-            all.join(", ")
-        );
+        bail!("there is no fuzz target {unknown}: there are {}", all.join(", "));
     }
     if options.targets.is_empty() {
         return Ok(all);
@@ -119,9 +112,7 @@ fn chosen(options: &Options) -> Result<Vec<String>> {
 /// Cargo in the workspace of the targets, which must not inherit the flags of the tests.
 fn build(place: &Path) -> Result<()> {
     let mut cargo = cargo(&["build", "--release", "--quiet"]);
-    cargo
-        .current_dir(workspace().join("fuzz"))
-        .env("CARGO_TARGET_DIR", place);
+    cargo.current_dir(workspace().join("fuzz")).env("CARGO_TARGET_DIR", place);
     command::run(&mut cargo)
 }
 
@@ -130,10 +121,7 @@ fn one(target: &str, place: &Path, seconds: u32) -> Result<u64> {
     let corpus = place.join("corpus").join(target);
     fs::create_dir_all(&corpus).with_context(|| corpus.display().to_string())?;
     let findings: PathBuf = place.join(format!("{target}-"));
-    let program = place
-        .join(env!("XTASK_TARGET"))
-        .join("release")
-        .join(target);
+    let program = place.join(env!("XTASK_TARGET")).join("release").join(target);
     let mut run = std::process::Command::new(program);
     run.arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}", findings.display()))
@@ -143,19 +131,12 @@ fn one(target: &str, place: &Path, seconds: u32) -> Result<u64> {
         .args([corpus, place.join("seeds").join(target)])
         .stdin(Stdio::null());
     let shown = line(&run);
-    let output = run
-        .output()
-        .with_context(|| format!("`{shown}` does not start"))?;
+    let output = run.output().with_context(|| format!("`{shown}` does not start"))?;
     let told = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         // The output ends with the panic, the input and the file with it.
         let from = told.find("panicked at").unwrap_or(0);
-        let text: String = told
-            .get(from..)
-            .unwrap_or(&told)
-            .chars()
-            .take(4000)
-            .collect();
+        let text: String = told.get(from..).unwrap_or(&told).chars().take(4000).collect();
         bail!("`{shown}` ({}):\n{text}", output.status);
     }
     executed(&told).with_context(|| format!("`{shown}` did not say what it ran"))
@@ -178,10 +159,7 @@ mod tests {
         for name in &all {
             assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
         }
-        let unknown = Options {
-            targets: vec!["nonsense".to_owned()],
-            ..Options::all(1)
-        };
+        let unknown = Options { targets: vec!["nonsense".to_owned()], ..Options::all(1) };
         let error = chosen(&unknown).expect_err("refused").to_string();
         assert!(error.contains("there are capture, filter"), "{error}");
     }

@@ -72,28 +72,16 @@ pub fn image(options: &Options) -> Result<()> {
     fs::copy(&program, context.join("http-trace"))
         .with_context(|| program.display().to_string())?;
     let sources = workspace().join("deploy/image");
-    fs::copy(
-        sources.join("http-trace.toml"),
-        context.join("http-trace.toml"),
-    )?;
+    fs::copy(sources.join("http-trace.toml"), context.join("http-trace.toml"))?;
     let name = concat!("localhost/http-trace:", env!("CARGO_PKG_VERSION"));
     let mut build = with_storage("buildah", &folder);
     // Reproducible: the same files give the same bytes.
     build.args(["bud", "--isolation", "chroot", "--timestamp", "0"]);
     build.args(["--tag", name, "--file"]);
-    command::run(
-        build
-            .arg(sources.join("Containerfile"))
-            .arg(&context)
-            .stdout(Stdio::null()),
-    )?;
+    command::run(build.arg(sources.join("Containerfile")).arg(&context).stdout(Stdio::null()))?;
     let out = workspace().join("target/packages");
     fs::create_dir_all(&out)?;
-    let archive = out.join(concat!(
-        "http-trace-",
-        env!("CARGO_PKG_VERSION"),
-        ".oci.tar"
-    ));
+    let archive = out.join(concat!("http-trace-", env!("CARGO_PKG_VERSION"), ".oci.tar"));
     if archive.exists() {
         fs::remove_file(&archive)?;
     }
@@ -126,11 +114,7 @@ fn check(folder: &Path, name: &str) -> Result<()> {
     let mut check = Command::new("unshare");
     check.args(["--net", "--mount", "bash", "-eu"]);
     check.env("SECCOMP", workspace().join(SECCOMP));
-    check
-        .arg(workspace().join(CHECK))
-        .arg(&config)
-        .arg(name)
-        .arg("podman");
+    check.arg(workspace().join(CHECK)).arg(&config).arg(name).arg("podman");
     command::run(check.args(podman.get_args()))
 }
 
@@ -156,9 +140,7 @@ fn check_by_cri(archive: &Path, name: &str) -> Result<()> {
 /// The settings of the DaemonSet.
 fn settings() -> Result<String> {
     let base = fs::read_to_string(workspace().join(BASE))?;
-    let lines = base
-        .lines()
-        .skip_while(|line| !line.ends_with("http-trace.toml: |"));
+    let lines = base.lines().skip_while(|line| !line.ends_with("http-trace.toml: |"));
     let lines = lines.skip(1).map_while(|line| line.strip_prefix("    "));
     let settings: String = lines.flat_map(|line| [line, "\n"]).collect();
     ensure!(!settings.is_empty(), "no settings in {BASE}");

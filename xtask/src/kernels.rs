@@ -96,11 +96,8 @@ fn boot(folder: &Path, kernel: &str, agent: &Path) -> Result<()> {
     let _ = guest.kill();
     guest.wait()?;
     let report = report.with_context(|| format!("see {}", log.display()))?;
-    let bad: Vec<&str> = report
-        .iter()
-        .map(String::as_str)
-        .filter(|line| line.contains("FAILED"))
-        .collect();
+    let bad: Vec<&str> =
+        report.iter().map(String::as_str).filter(|line| line.contains("FAILED")).collect();
     ensure!(bad.is_empty(), "{}", bad.join("; "));
     Ok(())
 }
@@ -111,10 +108,7 @@ fn watch(guest: &mut Child, release: &str, log: &Path) -> Result<Vec<String>> {
     let (to, lines) = channel();
     std::thread::spawn(move || {
         let lines = console.split(b'\n').map_while(Result::ok);
-        lines
-            .map(|line| to.send(line))
-            .take_while(Result::is_ok)
-            .count()
+        lines.map(|line| to.send(line)).take_while(Result::is_ok).count()
     });
     let mut log = fs::File::create(log)?;
     let mut report = Vec::new();
@@ -178,12 +172,8 @@ fn resolve(package: &str) -> Result<String> {
     let mut command = Command::new("apt-cache");
     let output = command.args(["depends", package]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let depends = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Depends: "));
-    let image = depends
-        .map(str::trim)
-        .find(|name| name.starts_with("linux-image-"));
+    let depends = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let image = depends.map(str::trim).find(|name| name.starts_with("linux-image-"));
     Ok(image.unwrap_or(package).to_owned())
 }
 
@@ -209,9 +199,7 @@ fn only(folder: &Path, prefix: &str) -> Result<PathBuf> {
                 .and_then(|name| name.to_str())
                 .is_some_and(|name| name.starts_with(prefix))
     });
-    found
-        .next()
-        .with_context(|| format!("no {prefix}… in {}", folder.display()))
+    found.next().with_context(|| format!("no {prefix}… in {}", folder.display()))
 }
 
 /// Packs the guest's files into an initramfs.
@@ -220,18 +208,12 @@ fn initramfs(folder: &Path, kernel: &Path, release: &str, agent: &Path) -> Resul
     if root.exists() {
         fs::remove_dir_all(&root)?;
     }
-    for name in [
-        "bin", "modules", "proc", "sys", "dev", "tmp", "www", "cgroup",
-    ] {
+    for name in ["bin", "modules", "proc", "sys", "dev", "tmp", "www", "cgroup"] {
         fs::create_dir_all(root.join(name))?;
     }
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
-    copy(
-        Path::new(busybox.context("busybox-static")?),
-        &root.join("bin/busybox"),
-    )?;
+    let busybox =
+        ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    copy(Path::new(busybox.context("busybox-static")?), &root.join("bin/busybox"))?;
     symlink("busybox", root.join("bin/sh"))?;
     copy(agent, &root.join("bin/http-trace"))?;
     for library in libraries(agent)? {
@@ -271,11 +253,7 @@ fn pack(root: &Path, archive: &Path) -> Result<PathBuf> {
         .stdin(Stdio::piped())
         .stdout(fs::File::create(archive)?);
     let mut child = cpio.spawn().context("cpio")?;
-    child
-        .stdin
-        .take()
-        .context("cpio's input")?
-        .write_all(&find.stdout)?;
+    child.stdin.take().context("cpio's input")?.write_all(&find.stdout)?;
     if !child.wait()?.success() {
         bail!("cpio failed");
     }
@@ -294,9 +272,7 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let words = text.lines().filter_map(|line| {
-        line.split_whitespace()
-            .find(|word| word.starts_with('/'))
-            .map(PathBuf::from)
+        line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from)
     });
     Ok(words.collect())
 }

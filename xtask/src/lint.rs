@@ -31,8 +31,7 @@ pub fn lint() -> Result<()> {
     lint_bpf()?;
     if setup::cargo_deny().is_some() {
         let mut deny = std::process::Command::new(tools().join("bin/cargo-deny"));
-        deny.args(["check", "licenses", "bans", "sources"])
-            .current_dir(workspace());
+        deny.args(["check", "licenses", "bans", "sources"]).current_dir(workspace());
         command::run(&mut deny)?;
     } else {
         eprintln!("xtask: SKIPPED licences and bans: cargo-deny is not installed");
@@ -48,36 +47,20 @@ fn lint_bpf() -> Result<()> {
     };
     let driver = toolchain.rustc.with_file_name("clippy-driver");
     if !driver.exists() {
-        eprintln!(
-            "xtask: SKIPPED clippy for {TARGET}: {} is missing",
-            driver.display()
-        );
+        eprintln!("xtask: SKIPPED clippy for {TARGET}: {} is missing", driver.display());
         return Ok(());
     }
     let mut check = std::process::Command::new(&toolchain.cargo);
     check
         .current_dir(workspace())
-        .args([
-            "check",
-            "--release",
-            "--package",
-            "http-trace-ebpf",
-            "--target",
-            TARGET,
-        ])
+        .args(["check", "--release", "--package", "http-trace-ebpf", "--target", TARGET])
         .arg("--target-dir")
         .arg(target_folder().join("bpf-lint"))
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_WORKSPACE_WRAPPER", &driver)
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(
-            "CLIPPY_ARGS",
-            "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__",
-        )
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
-        )
+        .env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__")
+        .env("CARGO_ENCODED_RUSTFLAGS", format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH))
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO");
     if toolchain.build_std {

@@ -184,17 +184,11 @@ fn bench(what: &[String], args: &[String]) -> Result<()> {
     const ALL: [&str; 5] = ["kernel", "replay", "detect", "live", "scaling"];
     setup::ensure(&[Purpose::Build, Purpose::Test])?;
     if let Some(unknown) = what.iter().find(|one| !ALL.contains(&one.as_str())) {
-        anyhow::bail!(
-            "there is no benchmark {unknown}: there are {}",
-            ALL.join(", ")
-        );
+        anyhow::bail!("there is no benchmark {unknown}: there are {}", ALL.join(", "));
     }
     let chosen = |name: &&str| what.is_empty() || what.iter().any(|one| one == name);
-    let benches: Vec<&str> = ALL
-        .into_iter()
-        .filter(chosen)
-        .flat_map(|name| ["--bench", name])
-        .collect();
+    let benches: Vec<&str> =
+        ALL.into_iter().filter(chosen).flat_map(|name| ["--bench", name]).collect();
     run_benches(&benches, args)
 }
 
@@ -206,10 +200,6 @@ fn peers() -> Result<()> {
 
 fn run_benches(benches: &[&str], args: &[String]) -> Result<()> {
     let mut cargo = cargo(&["bench", "--package", "http-trace-tests"]);
-    cargo
-        .args(benches)
-        .env("HTTP_TRACE_REQUIRE_BPF", "1")
-        .arg("--")
-        .args(args);
+    cargo.args(benches).env("HTTP_TRACE_REQUIRE_BPF", "1").arg("--").args(args);
     command::run(&mut cargo)
 }

@@ -8,11 +8,8 @@ use anyhow::Result;
 use crate::command::{self, venv, workspace};
 
 /// Helm's library, and the schemas of the Kubernetes API.
-const PACKAGES: &[&str] = &[
-    "helm-python-sdk==0.2.2",
-    "kubernetes-validate==1.37.0",
-    "pyyaml==6.0.3",
-];
+const PACKAGES: &[&str] =
+    &["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0", "pyyaml==6.0.3"];
 const CHECK: &str = "xtask/src/manifests/check.py";
 
 /// Checks the manifests; writes the base, or with `check` only compares it.

@@ -20,9 +20,7 @@ pub fn may_trace() -> bool {
     let effective =
         status_field("CapEff:").and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     effective.is_some_and(|set| {
-        [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]
-            .iter()
-            .all(|bit| set >> bit & 1 == 1)
+        [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON].iter().all(|bit| set >> bit & 1 == 1)
     })
 }
 
@@ -48,8 +46,5 @@ pub fn as_root(program: &str) -> Option<Command> {
 
 fn status_field(name: &str) -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map(str::to_owned)
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
 }

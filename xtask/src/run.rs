@@ -18,11 +18,7 @@ pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
     let live = is_live(args);
     let mut build = cargo(&["build", "--package", "http-trace"]);
     // The reader is a different build: a folder of its own avoids rebuilding both alternately.
-    let target = if live {
-        target_folder().to_owned()
-    } else {
-        target_folder().join("reader")
-    };
+    let target = if live { target_folder().to_owned() } else { target_folder().join("reader") };
     build.arg("--target-dir").arg(&target);
     if live {
         setup::ensure(&[Purpose::Build])?;
@@ -38,10 +34,7 @@ pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
     let mut agent = if !live || privilege::may_trace() {
         Command::new(&binary)
     } else if privilege::may_sudo() {
-        eprintln!(
-            "xtask: tracing live needs root: asking sudo to run {}",
-            binary.display()
-        );
+        eprintln!("xtask: tracing live needs root: asking sudo to run {}", binary.display());
         let mut sudo = Command::new("sudo");
         sudo.arg("--preserve-env").arg(&binary);
         sudo
@@ -57,29 +50,15 @@ pub fn run(release: bool, args: &[String]) -> Result<ExitCode> {
         .status()
         .with_context(|| format!("{} does not start", binary.display()))?;
     // Ended by a signal.
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(130);
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(130);
     Ok(ExitCode::from(code))
 }
 
 /// Whether these arguments trace live. Reading captures, and subcommands that only print, need neither the
 /// eBPF object nor privileges.
 fn is_live(args: &[String]) -> bool {
-    let quiet = [
-        "completions",
-        "man",
-        "schema",
-        "help",
-        "-h",
-        "--help",
-        "-V",
-        "--version",
-    ];
-    let prints = args
-        .first()
-        .is_some_and(|first| quiet.contains(&first.as_str()));
+    let quiet = ["completions", "man", "schema", "help", "-h", "--help", "-V", "--version"];
+    let prints = args.first().is_some_and(|first| quiet.contains(&first.as_str()));
     let reads = args
         .iter()
         .any(|arg| arg == "--read" || arg.starts_with("--read=") || arg.starts_with("-r"));

@@ -98,11 +98,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
         purposes.contains(&Purpose::Ebpf) || purposes.contains(&Purpose::Build) && !has_object();
     let ebpf = wanted && !can_compile();
     if ebpf {
-        packages.extend(
-            BUILD_PACKAGES
-                .iter()
-                .filter(|package| !is_installed(package)),
-        );
+        packages.extend(BUILD_PACKAGES.iter().filter(|package| !is_installed(package)));
     }
     if purposes.contains(&Purpose::Test) {
         let missing = test_packages().filter(|(_, program)| !program_exists(program));
@@ -154,36 +150,20 @@ fn report() -> usize {
     row(
         "compiler for BPF",
         compiler.map(|toolchain| {
-            let core = if toolchain.build_std {
-                "builds core"
-            } else {
-                "core ready-made"
-            };
+            let core = if toolchain.build_std { "builds core" } else { "core ready-made" };
             format!("{} ({}; {core})", toolchain.rustc.display(), toolchain.name)
         }),
     );
-    row(
-        "bpf-linker",
-        find_linker(&tools()).map(|path| path.display().to_string()),
-    );
+    row("bpf-linker", find_linker(&tools()).map(|path| path.display().to_string()));
     for (package, program) in test_packages() {
         let there = program_exists(program);
-        row(
-            &format!("{package} (tests)"),
-            there.then(|| "installed".into()),
-        );
+        row(&format!("{package} (tests)"), there.then(|| "installed".into()));
     }
     for component in ["fmt", "clippy"] {
         let there = succeeds(&mut cargo(&[component, "--version"]));
-        row(
-            &format!("cargo {component} (lint)"),
-            there.then(|| "installed".into()),
-        );
+        row(&format!("cargo {component} (lint)"), there.then(|| "installed".into()));
     }
-    row(
-        "cargo-deny (lint)",
-        cargo_deny().map(|path| path.display().to_string()),
-    );
+    row("cargo-deny (lint)", cargo_deny().map(|path| path.display().to_string()));
     missing
 }
 
@@ -236,9 +216,7 @@ fn ensure_compiler() -> Result<()> {
             "rust-src",
         ]))?;
     }
-    compiler()
-        .map(drop)
-        .ok_or_else(|| anyhow!("still no compiler for {TARGET}"))
+    compiler().map(drop).ok_or_else(|| anyhow!("still no compiler for {TARGET}"))
 }
 
 fn ensure_linker() -> Result<()> {
@@ -267,14 +245,8 @@ fn ensure_lint_tools() {
         }
     }
     if cargo_deny().is_none() {
-        let mut install = cargo(&[
-            "install",
-            "--quiet",
-            "--locked",
-            "cargo-deny",
-            "--version",
-            DENY,
-        ]);
+        let mut install =
+            cargo(&["install", "--quiet", "--locked", "cargo-deny", "--version", DENY]);
         let _ = step(install.arg("--root").arg(tools()));
     }
 }
@@ -293,12 +265,7 @@ fn install_packages(packages: &[&str]) -> Result<()> {
     let apt = || {
         let mut apt = as_root("env")?;
         // RUNLEVEL=1 keeps packages from starting their services.
-        apt.args([
-            "DEBIAN_FRONTEND=noninteractive",
-            "RUNLEVEL=1",
-            "apt-get",
-            "--quiet=2",
-        ]);
+        apt.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "--quiet=2"]);
         apt.args(["--option", "DPkg::Lock::Timeout=300"]);
         Some(apt)
     };
@@ -356,19 +323,15 @@ fn backports() -> Result<Option<(String, PathBuf)>> {
 }
 
 fn is_installed(package: &str) -> bool {
-    let query = Command::new("dpkg-query")
-        .args(["--show", "--showformat=${Status}", package])
-        .output();
+    let query =
+        Command::new("dpkg-query").args(["--show", "--showformat=${Status}", package]).output();
     query.is_ok_and(|output| output.stdout.starts_with(b"install ok installed"))
 }
 
 /// Whether this program is installed, from a package or not.
 fn program_exists(name: &str) -> bool {
     // A user's PATH often lacks the sbin folders.
-    on_path(name)
-        || ["/usr/sbin", "/sbin"]
-            .iter()
-            .any(|f| Path::new(f).join(name).is_file())
+    on_path(name) || ["/usr/sbin", "/sbin"].iter().any(|f| Path::new(f).join(name).is_file())
 }
 
 fn is_ci() -> bool {

@@ -27,14 +27,8 @@ use crate::{
 const SKIPPED: &str = "SKIPPED (needs ";
 
 /// Arguments of every cargo call here.
-const ALL: [&str; 6] = [
-    "test",
-    "--workspace",
-    "--exclude",
-    "http-trace-ebpf",
-    "--no-fail-fast",
-    "--quiet",
-];
+const ALL: [&str; 6] =
+    ["test", "--workspace", "--exclude", "http-trace-ebpf", "--no-fail-fast", "--quiet"];
 
 /// Seconds per fuzz target; `cargo xtask fuzz` takes longer.
 const FUZZ_SECONDS: u32 = 15;
@@ -219,10 +213,8 @@ impl Run {
             .output()
             .with_context(|| format!("`{}` does not start", program.name))?;
         let listed = String::from_utf8_lossy(&listed.stderr);
-        let mut names: Vec<&str> = listed
-            .lines()
-            .filter_map(|line| Some(line.split_once(ALONE)?.1))
-            .collect();
+        let mut names: Vec<&str> =
+            listed.lines().filter_map(|line| Some(line.split_once(ALONE)?.1)).collect();
         names.sort_unstable();
         let skips = names.iter().flat_map(|name| ["--skip", name]);
         let beside: Vec<&str> = ["--exact", LIVE_THREADS].into_iter().chain(skips).collect();
@@ -254,11 +246,7 @@ impl Run {
             .current_dir(&program.folder)
             .env("CARGO_MANIFEST_DIR", &program.folder)
             .env("HTTP_TRACE_REQUIRE_BPF", "1");
-        if let Some(agent) = self
-            .agent
-            .as_ref()
-            .filter(|_| program.folder.ends_with("tests"))
-        {
+        if let Some(agent) = self.agent.as_ref().filter(|_| program.folder.ends_with("tests")) {
             test.env("HTTP_TRACE_BIN", agent);
         }
         test
@@ -295,10 +283,7 @@ impl Run {
 
     /// Prints what was skipped; an error if something failed.
     fn report(self) -> Result<()> {
-        let mut skipped = self
-            .skipped
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut skipped = self.skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
         skipped.sort();
         skipped.dedup();
         if skipped.is_empty() {
@@ -351,10 +336,7 @@ fn seconds(name: &str, time: Duration) -> String {
 /// Whether a test was skipped for lack of privileges or of a tool that set-up installs, and not for data
 /// outside the repository or a missing feature of the kernel or machine.
 fn needs_privilege(line: &str) -> bool {
-    let needs = line
-        .strip_prefix(SKIPPED)
-        .and_then(|rest| rest.split(')').next())
-        .unwrap_or(line);
+    let needs = line.strip_prefix(SKIPPED).and_then(|rest| rest.split(')').next()).unwrap_or(line);
     let elsewhere = ["corpus", "in the kernel", "two CPUs", "device"];
     !elsewhere.iter().any(|what| needs.contains(what))
 }
@@ -367,10 +349,7 @@ fn forward(from: impl Read, mut to: impl Write, skipped: &Mutex<Vec<String>>) {
         let text = String::from_utf8_lossy(&bytes);
         if let Some(at) = text.find(SKIPPED) {
             let line = text.get(at..).unwrap_or_default().trim_end().to_owned();
-            skipped
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(line);
+            skipped.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
         // A closed terminal must not stop the tests.
         let _ = to.write_all(&bytes).and_then(|()| to.flush());
@@ -414,25 +393,14 @@ mod tests {
         let skipped = skipped.into_inner().unwrap_or_default();
         assert_eq!(
             skipped,
-            [
-                "SKIPPED (needs root): tc_attaches",
-                "SKIPPED (needs the public corpus): recall"
-            ]
+            ["SKIPPED (needs root): tc_attaches", "SKIPPED (needs the public corpus): recall"]
         );
-        for (needs, is_failure) in [
-            ("nginx", true),
-            ("io_uring in the kernel", false),
-            ("a VXLAN device", false),
-        ] {
+        for (needs, is_failure) in
+            [("nginx", true), ("io_uring in the kernel", false), ("a VXLAN device", false)]
+        {
             let line = format!("{SKIPPED}{needs}): x");
             assert_eq!(needs_privilege(&line), is_failure, "{needs}");
         }
-        assert_eq!(
-            skipped
-                .iter()
-                .map(|s| needs_privilege(s))
-                .collect::<Vec<_>>(),
-            [true, false]
-        );
+        assert_eq!(skipped.iter().map(|s| needs_privilege(s)).collect::<Vec<_>>(), [true, false]);
     }
 }

@@ -58,14 +58,7 @@ pub(super) fn admit<E: Env>(
             // report what it cannot read.
             if begins {
                 let len = if s.end < PEEK { s.end } else { PEEK };
-                env.count(
-                    if first == First::Tls {
-                        Counter::Tls
-                    } else {
-                        Counter::Http2
-                    },
-                    1,
-                );
+                env.count(if first == First::Tls { Counter::Tls } else { Counter::Http2 }, 1);
                 E::fill_header(s);
                 s.block.header.flags = s.record_flags as u16
                     | flag::OPAQUE
@@ -109,11 +102,7 @@ pub(super) fn admit<E: Env>(
         own.flags |= side_flag::AT_START;
         let peer_known = s.syn.knows(segment.direction.opposite());
         if peer_known || acknowledges {
-            let next = if peer_known {
-                s.syn.first(segment.direction.opposite())
-            } else {
-                ack
-            };
+            let next = if peer_known { s.syn.first(segment.direction.opposite()) } else { ack };
             let spoken = acknowledges && ack != next;
             let other = other_side(s);
             other.floor = if spoken { ack } else { next };
@@ -168,11 +157,7 @@ const REQUEST_LINE: u32 = 512;
 /// [`mode::PROBE`] finds the same with the framer.
 #[inline(always)]
 fn has_request_line<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
-    let len = if s.end < REQUEST_LINE {
-        s.end
-    } else {
-        REQUEST_LINE
-    };
+    let len = if s.end < REQUEST_LINE { s.end } else { REQUEST_LINE };
     if !env.load(&mut s.block, s.payload_offset, len) {
         env.count(Counter::LoadFailed, 1);
         return false;

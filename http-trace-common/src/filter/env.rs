@@ -131,10 +131,7 @@ pub(crate) struct View<'a, E> {
 impl<'a, E: Verified> View<'a, E> {
     #[inline(always)]
     pub(super) fn new(block: &'a Block) -> Self {
-        View {
-            block,
-            env: core::marker::PhantomData,
-        }
+        View { block, env: core::marker::PhantomData }
     }
 }
 
@@ -147,12 +144,7 @@ impl<E: Verified> Window for View<'_, E> {
     #[inline(always)]
     fn word(&self, at: u32) -> u64 {
         let at = E::mask(at, BLOCK_BYTES - 1) as usize;
-        match self
-            .block
-            .bytes
-            .get(at..at + 8)
-            .and_then(<[u8]>::first_chunk::<8>)
-        {
+        match self.block.bytes.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>) {
             Some(word) => u64::from_le_bytes(*word),
             None => 0,
         }

@@ -55,11 +55,7 @@ pub fn classify(w0: u64, w1: u64, len: u32) -> First {
     }
     if len >= 13 && w0 == u64::from_le_bytes(*b"PRI * HT") {
         let version_2 = w1 & 0xff_ffff_ffff == u64::from_le_bytes(*b"TP/2.\0\0\0");
-        return if version_2 {
-            First::Http2
-        } else {
-            First::Other
-        };
+        return if version_2 { First::Http2 } else { First::Other };
     }
     let byte = |i: u32| match i {
         0..8 => (w0 >> (8 * i)) as u8,
@@ -101,18 +97,11 @@ pub fn classify(w0: u64, w1: u64, len: u32) -> First {
         }
         i += 1;
     }
-    if i == DECIDES {
-        First::Status
-    } else {
-        First::Prefix
-    }
+    if i == DECIDES { First::Status } else { First::Prefix }
 }
 
 #[inline(always)]
 pub(super) fn first_words(block: &Block) -> [u64; 2] {
     let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |w| u64::from_le_bytes(*w));
-    [
-        word(block.bytes.first_chunk()),
-        word(block.bytes.get(8..16).and_then(<[u8]>::first_chunk)),
-    ]
+    [word(block.bytes.first_chunk()), word(block.bytes.get(8..16).and_then(<[u8]>::first_chunk))]
 }

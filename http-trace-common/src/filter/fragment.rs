@@ -166,11 +166,7 @@ fn first_of_segment<E: Env>(
     s.end = segment.payload_len;
     env.syn(&s.key, &mut s.syn);
     let at_start = s.syn.begins(segment.direction, s.seq);
-    let flags = if at_start {
-        flag::FRAGMENT | flag::STREAM_BEGINS
-    } else {
-        flag::FRAGMENT
-    };
+    let flags = if at_start { flag::FRAGMENT | flag::STREAM_BEGINS } else { flag::FRAGMENT };
     match env.claim(&s.key, &mut s.flow) {
         Claim::Held => {
             if side(s).framer.is_response() != Some(true) {

@@ -105,11 +105,7 @@ pub(super) fn known_flow<E: Env>(
         if below_floor > 0 || own.place == place && is_bounded {
             let until = below_floor as u32;
             s.mode = mode::RAW;
-            s.raw_end = if below_floor > 0 && until < end {
-                until
-            } else {
-                copied
-            };
+            s.raw_end = if below_floor > 0 && until < end { until } else { copied };
             s.frame_from = copied;
             return true;
         }
@@ -211,11 +207,7 @@ pub fn note_close(s: &mut Scratch) {
         // A side that continues has not closed. The host must know, even if the bytes are body.
         continues = own.flags & CLOSED != 0;
         // The position of a FIN further ahead is not stored, so each segment is reported.
-        own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 {
-            !side_flag::RST
-        } else {
-            !CLOSED
-        };
+        own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 { !side_flag::RST } else { !CLOSED };
     }
     if delete {
         s.delete = 1;

@@ -140,10 +140,8 @@ pub fn finish<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig) {
         }
         return;
     }
-    let (end_unreported, begins) = (
-        s.unreported == unreported::END,
-        s.unreported == unreported::BEGINNING,
-    );
+    let (end_unreported, begins) =
+        (s.unreported == unreported::END, s.unreported == unreported::BEGINNING);
     // After a possible RST, segments of the other end neither confirm nor disprove it. The host waits,
     // but must not wait long without a record.
     let [a, b] = &s.flow.sides;

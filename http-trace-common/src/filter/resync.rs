@@ -47,8 +47,7 @@ pub(super) fn take_back<E: Env>(s: &mut Scratch, env: &mut E) {
 #[inline(always)]
 fn take_side(side: &mut Side, handed: &Handed) {
     side.framer = handed.framer;
-    side.framer
-        .skip(u64::from(side.next.wrapping_sub(handed.from)));
+    side.framer.skip(u64::from(side.next.wrapping_sub(handed.from)));
     side.unsure_bytes = 0;
 }
 
@@ -80,11 +79,7 @@ pub(super) fn try_out<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     }
     let skippable = own.framer.tentative().skippable();
     if skippable > 0 {
-        let n = if skippable < u64::from(left) {
-            skippable as u32
-        } else {
-            left
-        };
+        let n = if skippable < u64::from(left) { skippable as u32 } else { left };
         own.framer.pass_on_trial(u64::from(n));
         if env.ships_bodies() {
             s.flow.wanted = s.flow.wanted.saturating_sub(n);

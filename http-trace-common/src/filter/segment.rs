@@ -107,11 +107,7 @@ pub(super) fn new_framer<E: Env>() -> Framer {
 #[inline(always)]
 pub(super) fn load<E: Env>(s: &mut Scratch, env: &mut E, until: u32) -> bool {
     let left = until.saturating_sub(s.at);
-    let len = if left < BLOCK_BYTES {
-        left
-    } else {
-        BLOCK_BYTES
-    };
+    let len = if left < BLOCK_BYTES { left } else { BLOCK_BYTES };
     if len == 0 {
         return false;
     }

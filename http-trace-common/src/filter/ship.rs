@@ -21,11 +21,8 @@ pub fn fill_header(s: &mut Scratch) {
     // Copy words: an array copy costs the kernel's program a loop over bytes.
     let words = |address: Address| bytemuck::cast::<_, [u64; 2]>(address);
     let (a, b, a_port, b_port) = (words(s.key.a), words(s.key.b), s.key.a_port, s.key.b_port);
-    let (src, dst, src_port, dst_port) = if s.direction == 0 {
-        (a, b, a_port, b_port)
-    } else {
-        (b, a, b_port, a_port)
-    };
+    let (src, dst, src_port, dst_port) =
+        if s.direction == 0 { (a, b, a_port, b_port) } else { (b, a, b_port, a_port) };
     let header = &mut s.block.header;
     header.time_ns = s.time_ns;
     header.src = bytemuck::cast(src);
@@ -112,11 +109,7 @@ pub fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, e
         [a, b, c, d]
     } else {
         // The interface of this segment comes first.
-        let (third, fourth) = if b == first {
-            (c, d)
-        } else {
-            (b, if c == first { d } else { c })
-        };
+        let (third, fourth) = if b == first { (c, d) } else { (b, if c == first { d } else { c }) };
         [first, a, third, fourth]
     };
     s.flow.interfaces = [first, 0, 0, 0];
@@ -189,16 +182,8 @@ pub(super) fn ship_end<E: Env>(s: &mut Scratch, env: &mut E) {
 #[inline(always)]
 const fn closing(s: &Scratch) -> u16 {
     let tcp_flags = s.tcp_flags as u8;
-    let fin = if tcp_flags & tcp_flag::FIN != 0 {
-        flag::FIN
-    } else {
-        0
-    };
-    let rst = if tcp_flags & tcp_flag::RST != 0 {
-        flag::RST
-    } else {
-        0
-    };
+    let fin = if tcp_flags & tcp_flag::FIN != 0 { flag::FIN } else { 0 };
+    let rst = if tcp_flags & tcp_flag::RST != 0 { flag::RST } else { 0 };
     fin | rst
 }
 
@@ -245,11 +230,7 @@ pub(super) fn emit_position<E: Env>(s: &mut Scratch, env: &mut E) {
     let in_order = seq == next && own.flags & side_flag::KNOWN != 0;
     let skip_from = if in_order && E::FRAMES { reported } else { seq };
     // Elsewhere it does not prove that the bytes in between were there.
-    let extra = if in_order {
-        extra
-    } else {
-        extra | flag::UNFILTERED
-    };
+    let extra = if in_order { extra } else { extra | flag::UNFILTERED };
     ship(s, env, seq, skip_from, seq, extra);
     if !in_order {
         side(s).reported = reported;

@@ -368,20 +368,12 @@ pub struct Scratch {
 
 #[inline(always)]
 pub(super) fn side(s: &mut Scratch) -> &mut Side {
-    if s.direction == 0 {
-        &mut s.flow.sides[0]
-    } else {
-        &mut s.flow.sides[1]
-    }
+    if s.direction == 0 { &mut s.flow.sides[0] } else { &mut s.flow.sides[1] }
 }
 
 #[inline(always)]
 pub(super) fn other_side(s: &mut Scratch) -> &mut Side {
-    if s.direction == 0 {
-        &mut s.flow.sides[1]
-    } else {
-        &mut s.flow.sides[0]
-    }
+    if s.direction == 0 { &mut s.flow.sides[1] } else { &mut s.flow.sides[0] }
 }
 
 /// The generation of a flow that begins at this time: never 0, which means none.
@@ -396,11 +388,7 @@ pub(super) const fn generation(time_ns: u64) -> u32 {
 pub(super) fn both(s: &Scratch) -> (bool, u32, bool, u32) {
     let [a, b] = s.syn.first;
     let (knows_a, knows_b) = (s.syn.valid & 1 != 0, s.syn.valid & 2 != 0);
-    if s.direction == 0 {
-        (knows_a, a, knows_b, b)
-    } else {
-        (knows_b, b, knows_a, a)
-    }
+    if s.direction == 0 { (knows_a, a, knows_b, b) } else { (knows_b, b, knows_a, a) }
 }
 
 /// Maximum distance in bytes from the start of its stream at which a segment may report that start.

@@ -188,11 +188,7 @@ fn lose<E: Env>(s: &mut Scratch, env: &mut E) {
 #[inline(always)]
 fn skip_body<E: Env>(s: &mut Scratch, env: &mut E, here: u32, skippable: u64) -> bool {
     let left = s.end.saturating_sub(here);
-    let n = if skippable < u64::from(left) {
-        skippable as u32
-    } else {
-        left
-    };
+    let n = if skippable < u64::from(left) { skippable as u32 } else { left };
     if n == 0 {
         ship_pending(s, env, 0);
         s.at = s.end;

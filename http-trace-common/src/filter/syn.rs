@@ -127,11 +127,7 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     let (seq, flags) = (s.seq, s.record_flags as u16);
     E::fill_header(s);
     swap_ends(&mut s.block.header);
-    place(
-        &mut s.block.header,
-        segment.ack,
-        (flags & !flag::ACK) ^ flag::EGRESS | flag::SYN,
-    );
+    place(&mut s.block.header, segment.ack, (flags & !flag::ACK) ^ flag::EGRESS | flag::SYN);
     env.emit(&mut s.block);
     swap_ends(&mut s.block.header);
     place(&mut s.block.header, seq, flags | flag::RST);
@@ -182,11 +178,7 @@ pub fn remember_close(s: &mut Scratch) -> bool {
     // No other connection begins exactly at this position.
     let [first_a, first_b] = s.syn.first;
     let pending = s.flow.syn_pending != 0 && first_a != a.next && first_b != b.next;
-    s.syn.valid &= if pending {
-        !Syn::ACKNOWLEDGED
-    } else {
-        Syn::KEPT
-    } & !Syn::BEFORE;
+    s.syn.valid &= if pending { !Syn::ACKNOWLEDGED } else { Syn::KEPT } & !Syn::BEFORE;
     if ends(a) || ends(b) || s.flow.queue.is_unknown() {
         return true;
     }

@@ -12,11 +12,7 @@ impl Framer {
         self.flags &= !flag::AFTER_CR;
         if self.phase == Phase::Trailers as u8 {
             self.phase = Phase::Idle as u8;
-            return Step {
-                taken,
-                span,
-                event: Some(Event::MessageEnds),
-            };
+            return Step { taken, span, event: Some(Event::MessageEnds) };
         }
         self.commit_field();
         self.flags |= flag::FRAMED;
@@ -33,11 +29,7 @@ impl Framer {
         } else {
             self.request_ends(queue)
         };
-        Step {
-            taken,
-            span,
-            event: Some(Event::HeadEnds { head, body }),
-        }
+        Step { taken, span, event: Some(Event::HeadEnds { head, body }) }
     }
 
     /// Applies RFC 9112 §6.3 to a request (items 3, 5, 6, 7).
@@ -57,11 +49,7 @@ impl Framer {
             queue.set_unknown();
         }
         let body = if self.flags & flag::HAS_CODING != 0 {
-            if self.flags & flag::CHUNKED_LAST != 0 {
-                Body::Chunked
-            } else {
-                Body::Unknown
-            }
+            if self.flags & flag::CHUNKED_LAST != 0 { Body::Chunked } else { Body::Unknown }
         } else if self.flags & (flag::LENGTH_INVALID | flag::LENGTH_CONFLICT) != 0 {
             Body::Unknown
         } else if self.flags & flag::HAS_LENGTH != 0 {
@@ -82,13 +70,7 @@ impl Framer {
         if informational {
             // Not a final response: the request stays outstanding (RFC 9110 §15.2).
             self.phase = Phase::Idle as u8;
-            return (
-                HeadFacts::Response {
-                    status,
-                    answers: None,
-                },
-                Body::None,
-            );
+            return (HeadFacts::Response { status, answers: None }, Body::None);
         }
         let answers = queue.pop();
         let head = HeadFacts::Response { status, answers };
@@ -108,11 +90,7 @@ impl Framer {
             return (head, Body::None);
         }
         let body = if self.flags & flag::HAS_CODING != 0 {
-            if self.flags & flag::CHUNKED_LAST != 0 {
-                Body::Chunked
-            } else {
-                Body::Close
-            }
+            if self.flags & flag::CHUNKED_LAST != 0 { Body::Chunked } else { Body::Close }
         } else if self.flags & (flag::LENGTH_INVALID | flag::LENGTH_CONFLICT) != 0 {
             Body::Unknown
         } else if self.flags & flag::HAS_LENGTH != 0 {
@@ -121,10 +99,7 @@ impl Framer {
             Body::Close
         };
         self.enter_body(body);
-        let doubtful = matches!(
-            self.phase(),
-            Phase::Body | Phase::ChunkSize | Phase::UntilClose
-        );
+        let doubtful = matches!(self.phase(), Phase::Body | Phase::ChunkSize | Phase::UntilClose);
         if answers.is_none() && !unsolicited_timeout && doubtful {
             self.last = self.phase;
             self.phase = Phase::Peek as u8;
@@ -244,11 +219,7 @@ impl Framer {
     #[inline(always)]
     pub(super) fn lost(&mut self, taken: u32) -> Step {
         self.phase = Phase::Unsure as u8;
-        Step {
-            taken,
-            span: Span::ChunkFraming,
-            event: Some(Event::Lost),
-        }
+        Step { taken, span: Span::ChunkFraming, event: Some(Event::Lost) }
     }
 }
 

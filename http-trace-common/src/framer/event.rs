@@ -107,10 +107,6 @@ impl Step {
     /// A step that took bytes and yields no event.
     #[inline(always)]
     pub(super) const fn took(taken: u32, span: Span) -> Self {
-        Step {
-            taken,
-            span,
-            event: None,
-        }
+        Step { taken, span, event: None }
     }
 }

@@ -263,11 +263,7 @@ impl Framer {
                         self.line = line::REST;
                     }
                 } else if b == b':' {
-                    self.line = if coding {
-                        line::CODING
-                    } else {
-                        line::LENGTH_BEFORE
-                    };
+                    self.line = if coding { line::CODING } else { line::LENGTH_BEFORE };
                     self.pos = CODING_START;
                     self.value = 0;
                 } else if blank && b != b'\r' {

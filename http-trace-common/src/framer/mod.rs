@@ -407,12 +407,8 @@ impl Framer {
 
     /// The next bytes are the `remaining` body bytes of a message that another framer framed.
     pub const fn resume_in_body(&mut self, remaining: u64) {
-        *self = Framer {
-            phase: Phase::Body as u8,
-            flags: flag::FRAMED,
-            remaining,
-            ..Framer::new()
-        };
+        *self =
+            Framer { phase: Phase::Body as u8, flags: flag::FRAMED, remaining, ..Framer::new() };
     }
 
     /// Not HTTP/1.x from here on: the peer sent 101 or a 2xx to CONNECT, or the bytes are TLS or HTTP/2.
@@ -457,11 +453,7 @@ impl Framer {
             Phase::Peek => self.peek(window, at, end),
             Phase::Body | Phase::ChunkData | Phase::UntilClose => {
                 let n = u64::from(end - at).min(self.skippable());
-                Step {
-                    taken: n as u32,
-                    span: Span::Body,
-                    event: self.skip(n),
-                }
+                Step { taken: n as u32, span: Span::Body, event: self.skip(n) }
             }
             Phase::Opaque | Phase::Unsure => Step::took(end - at, Span::Ignored),
         }
@@ -479,11 +471,7 @@ impl Framer {
             return Step::took(n, Span::Ignored);
         }
         self.begin_head();
-        Step {
-            taken: 0,
-            span: Span::Ignored,
-            event: Some(Event::HeadBegins { back: 0 }),
-        }
+        Step { taken: 0, span: Span::Ignored, event: Some(Event::HeadBegins { back: 0 }) }
     }
 
     #[inline(always)]

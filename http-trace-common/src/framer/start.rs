@@ -119,10 +119,8 @@ impl Framer {
                 return Step::took(n, Span::Head);
             }
             if pos >= 9 {
-                self.status = self
-                    .status
-                    .wrapping_mul(10)
-                    .wrapping_add(u16::from(b.wrapping_sub(b'0')));
+                self.status =
+                    self.status.wrapping_mul(10).wrapping_add(u16::from(b.wrapping_sub(b'0')));
             } else if !status_byte(pos, b) {
                 if pos <= 4 && (is_token(b) || b == b' ') {
                     if self.role == ROLE_RESPONSE {
@@ -264,11 +262,7 @@ impl Framer {
         self.phase = Phase::Idle as u8;
         self.line = line::BEGIN;
         self.flags = 0;
-        Step {
-            taken,
-            span: Span::Head,
-            event: Some(Event::Preface),
-        }
+        Step { taken, span: Span::Head, event: Some(Event::Preface) }
     }
 
     /// Parses PROXY protocol version 2 from the fifth byte of its signature on (the first four are
@@ -326,11 +320,7 @@ impl Framer {
     pub(super) fn not_http(&mut self, taken: u32) -> Step {
         self.phase = Phase::Unsure as u8;
         let after_messages = self.flags & flag::FRAMED != 0;
-        Step {
-            taken,
-            span: Span::Ignored,
-            event: Some(Event::NotHttp { after_messages }),
-        }
+        Step { taken, span: Span::Ignored, event: Some(Event::NotHttp { after_messages }) }
     }
 
     /// Decides between a status line and a body. The status of the previous head is kept by the
@@ -362,9 +352,7 @@ impl Framer {
             if pos >= 9 {
                 // Before the first digit this is still the code of the previous head.
                 let before = if pos == 9 { 0 } else { self.status };
-                self.status = before
-                    .wrapping_mul(10)
-                    .wrapping_add(u16::from(b.wrapping_sub(b'0')));
+                self.status = before.wrapping_mul(10).wrapping_add(u16::from(b.wrapping_sub(b'0')));
             }
             self.pos = pos + 1;
             n += 1;
@@ -402,10 +390,6 @@ impl Framer {
             }
             _ => Event::BodyBegins { back },
         };
-        Step {
-            taken,
-            span: Span::Undecided,
-            event: Some(event),
-        }
+        Step { taken, span: Span::Undecided, event: Some(event) }
     }
 }

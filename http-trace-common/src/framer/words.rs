@@ -183,13 +183,7 @@ mod tests {
     /// Every byte value at every position: each certain answer equals that of a byte-wise parser.
     #[test]
     fn any_byte_anywhere() {
-        for text in [
-            "1234567\r",
-            "12\r\n1234",
-            "aBcDeF0\r",
-            "GET /abc",
-            "OPTIONS ",
-        ] {
+        for text in ["1234567\r", "12\r\n1234", "aBcDeF0\r", "GET /abc", "OPTIONS "] {
             for at in 0..8 {
                 for b in 0..=255u8 {
                     let mut bytes = word(text).to_le_bytes();

@@ -153,16 +153,12 @@ pub struct Encap {
 impl Encap {
     /// The layers, outermost first.
     pub fn layers(&self) -> &[Layer] {
-        self.layers
-            .get(..usize::from(self.layer_count))
-            .unwrap_or_default()
+        self.layers.get(..usize::from(self.layer_count)).unwrap_or_default()
     }
 
     /// The outer IP headers, outermost first.
     pub fn outers(&self) -> &[Outer] {
-        self.outers
-            .get(..usize::from(self.outer_count))
-            .unwrap_or_default()
+        self.outers.get(..usize::from(self.outer_count)).unwrap_or_default()
     }
 
     /// Whether there are neither tags nor tunnels.
@@ -222,11 +218,7 @@ impl Tunnel {
             0 => 0,
             _ => Tunnel::MARK | Tunnel::VLAN | tags as u64,
         };
-        Tunnel {
-            what,
-            src: [0; 2],
-            dst: [0; 2],
-        }
+        Tunnel { what, src: [0; 2], dst: [0; 2] }
     }
 
     /// Replaces the network namespace `own` in the keys of connections with these tags, so that equal

@@ -179,12 +179,7 @@ impl Walk<'_> {
         let next = offset.saturating_add((HEADER + length).next_multiple_of(4));
         // A frame check sequence and the padding before it are shorter than a subframe header.
         if next.saturating_add(HEADER) <= self.end {
-            self.more = Some(More {
-                offset: next,
-                end: self.end,
-                encap: self.encap,
-                ip: self.ip,
-            });
+            self.more = Some(More { offset: next, end: self.end, encap: self.encap, ip: self.ip });
         }
         self.narrow(offset + HEADER, length);
         Ok(Step::Next(At::Llc, offset + HEADER))
@@ -249,10 +244,7 @@ impl Walk<'_> {
                     return Err(Skip::NotIp);
                 }
                 self.encap.push(LayerKind::Llc, 0);
-                Ok(Step::Next(
-                    At::EtherType(u16::from_be_bytes([t1, t2])),
-                    offset + 8,
-                ))
+                Ok(Step::Next(At::EtherType(u16::from_be_bytes([t1, t2])), offset + 8))
             }
             (0x06, 0x06, 0x03) => {
                 self.encap.push(LayerKind::Llc, 0);
@@ -270,11 +262,7 @@ impl Walk<'_> {
         if let Some((src, dst)) = self.ip.take() {
             self.encap.push_outer(src, dst);
         }
-        if first >> 4 == 4 {
-            self.ipv4(offset)
-        } else {
-            self.ipv6(offset)
-        }
+        if first >> 4 == 4 { self.ipv4(offset) } else { self.ipv6(offset) }
     }
 
     fn ipv4(&mut self, offset: u32) -> Result<Step, Skip> {
@@ -333,10 +321,7 @@ impl Walk<'_> {
             self.narrow_ip(offset, 40 + length);
         }
         let address = |at: usize| {
-            h.get(at..)
-                .and_then(|rest| rest.first_chunk::<16>())
-                .copied()
-                .unwrap_or_default()
+            h.get(at..).and_then(|rest| rest.first_chunk::<16>()).copied().unwrap_or_default()
         };
         self.ip = Some((address(8), address(24)));
         Ok(Step::Next(At::IpProtocol(h[6]), after))
@@ -398,13 +383,7 @@ impl Walk<'_> {
             protocol: 0,
             version: 6,
         };
-        self.fragment(
-            id,
-            next,
-            u32::from(field & 0xfff8),
-            field & 1 != 0,
-            offset + 8,
-        )
+        self.fragment(id, next, u32::from(field & 0xfff8), field & 1 != 0, offset + 8)
     }
 
     fn fragment(
@@ -423,14 +402,7 @@ impl Walk<'_> {
         if data_offset + data_len > PacketBytes::len(self.bytes) {
             return Err(Skip::Cut);
         }
-        let fragment = Fragment {
-            id,
-            protocol,
-            offset: at,
-            data_offset,
-            data_len,
-            more,
-        };
+        let fragment = Fragment { id, protocol, offset: at, data_offset, data_len, more };
         Ok(Step::Done(Found::Fragment(fragment)))
     }
 

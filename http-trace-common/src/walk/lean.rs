@@ -179,11 +179,7 @@ fn ipv4(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
         return Err(Skip::Fragment);
     }
     let total = u32::from(u16::from_be(h.total_length));
-    let end = if total == 0 {
-        bytes.len()
-    } else {
-        offset.wrapping_add(total)
-    };
+    let end = if total == 0 { bytes.len() } else { offset.wrapping_add(total) };
     let (src, dst) = (mapped(h.src), mapped(h.dst));
     tcp(bytes, offset.wrapping_add(header_len), end, src, dst, netns)
 }
@@ -205,11 +201,7 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
     }
     let length = u32::from(u16::from_be(h.payload_length));
     let mut at = offset.wrapping_add(40);
-    let end = if length == 0 {
-        bytes.len()
-    } else {
-        at.wrapping_add(length)
-    };
+    let end = if length == 0 { bytes.len() } else { at.wrapping_add(length) };
     let mut next = h.next;
     if next != ip_proto::TCP {
         for _ in 0..MAX_EXTENSIONS {
@@ -259,29 +251,16 @@ pub(super) fn tcp(
     if header_len < 20 || payload_offset > end {
         return Err(Skip::Malformed);
     }
-    let payload_len = if h.flags & tcp_flag::RST != 0 {
-        0
-    } else {
-        end - payload_offset
-    };
-    let (key, direction) = FlowKey::from_words(
-        src,
-        u16::from_be(h.src_port),
-        dst,
-        u16::from_be(h.dst_port),
-        netns,
-    );
+    let payload_len = if h.flags & tcp_flag::RST != 0 { 0 } else { end - payload_offset };
+    let (key, direction) =
+        FlowKey::from_words(src, u16::from_be(h.src_port), dst, u16::from_be(h.dst_port), netns);
     Ok(Segment {
         key,
         direction,
         seq: u32::from_be(h.seq),
         ack: u32::from_be(h.ack),
         flags: h.flags,
-        header_len: if payload_len == end - payload_offset {
-            header_len as u8
-        } else {
-            0
-        },
+        header_len: if payload_len == end - payload_offset { header_len as u8 } else { 0 },
         payload_offset,
         payload_len,
     })

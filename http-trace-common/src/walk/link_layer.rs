@@ -86,11 +86,8 @@ fn named(walk: &Walk<'_>, link: u32, least: u32, length: u32) -> Result<(At, u32
 fn loopback(walk: &Walk<'_>, link: LinkType, offset: u32) -> Result<(At, u32), Skip> {
     let bytes = walk.read::<4>(offset)?;
     let big = u32::from_be_bytes(bytes);
-    let family = if link == LinkType::LOOP || big <= 0xffff {
-        big
-    } else {
-        u32::from_le_bytes(bytes)
-    };
+    let family =
+        if link == LinkType::LOOP || big <= 0xffff { big } else { u32::from_le_bytes(bytes) };
     match family {
         2 => Ok((At::EtherType(ether_type::IPV4), offset + 4)),
         // AF_INET6 of Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin.
@@ -138,19 +135,14 @@ fn nflog(walk: &mut Walk<'_>) -> Result<(At, u32), Skip> {
     if version != 0 {
         return Err(Skip::Malformed);
     }
-    walk.encap
-        .push(LayerKind::Nflog, u32::from(u16::from_be_bytes([g1, g2])));
+    walk.encap.push(LayerKind::Nflog, u32::from(u16::from_be_bytes([g1, g2])));
     let mut offset = 4;
     let first = walk.read::<2>(offset)?;
     let room = walk.end.saturating_sub(offset);
     // The first attribute (the packet header, 8 bytes) is short, so the smaller reading is correct.
     let little = u16::from_le_bytes(first) <= u16::from_be_bytes(first);
     let number = |bytes: [u8; 2]| {
-        if little {
-            u16::from_le_bytes(bytes)
-        } else {
-            u16::from_be_bytes(bytes)
-        }
+        if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) }
     };
     if u32::from(number(first)) > room {
         return Err(Skip::Malformed);
@@ -259,11 +251,7 @@ fn docsis(walk: &Walk<'_>) -> Result<(At, u32), Skip> {
     if control >> 6 != 0 {
         return Err(Skip::NotIp);
     }
-    let extended = if control & 1 != 0 {
-        u32::from(parameter)
-    } else {
-        0
-    };
+    let extended = if control & 1 != 0 { u32::from(parameter) } else { 0 };
     Ok((At::Ethernet, 6 + extended))
 }
 

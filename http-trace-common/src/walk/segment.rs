@@ -74,8 +74,7 @@ pub struct Segment {
 impl Segment {
     /// Sequence number of the first payload byte: one more than that in the header if SYN is set.
     pub const fn payload_seq(&self) -> u32 {
-        self.seq
-            .wrapping_add((self.flags & tcp_flag::SYN != 0) as u32)
+        self.seq.wrapping_add((self.flags & tcp_flag::SYN != 0) as u32)
     }
 
     /// Whether every receiver drops it in any state: neither SYN, RST nor ACK is set (RFC 9293 §3.10.7.4).
@@ -230,10 +229,7 @@ pub mod ip_proto {
 /// Whether an EtherType is that of a VLAN tag.
 #[inline(always)]
 pub const fn is_tag(kind: u16) -> bool {
-    matches!(
-        kind,
-        ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD
-    )
+    matches!(kind, ether_type::VLAN | ether_type::QINQ | ether_type::QINQ_OLD)
 }
 
 /// Bytes of a VLAN tag.

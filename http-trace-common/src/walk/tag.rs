@@ -14,8 +14,7 @@ pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, 
         }
         ether_type::E_TAG => {
             let channel = walk.read_u16(offset + 2)?;
-            walk.encap
-                .push(LayerKind::ETag, u32::from(channel & 0x0fff));
+            walk.encap.push(LayerKind::ETag, u32::from(channel & 0x0fff));
             then_type(walk, offset + 6)
         }
         // Four bits of path, the size, and a sequence number.
@@ -30,8 +29,7 @@ pub(super) fn walk(walk: &mut Walk<'_>, kind: u16, offset: u32) -> Result<Step, 
         ether_type::MACSEC => macsec(walk, offset),
         ether_type::PBB => {
             let [_, i1, i2, i3] = walk.read(offset)?;
-            walk.encap
-                .push(LayerKind::Pbb, u32::from_be_bytes([0, i1, i2, i3]));
+            walk.encap.push(LayerKind::Pbb, u32::from_be_bytes([0, i1, i2, i3]));
             Ok(Step::Next(At::Ethernet, offset + 4))
         }
         ether_type::FABRIC_PATH => {
@@ -79,8 +77,7 @@ fn nsh(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     if v1 >> 6 != 0 || words < 2 {
         return Err(Skip::NotIp);
     }
-    walk.encap
-        .push(LayerKind::Nsh, u32::from_be_bytes([0, p1, p2, p3]));
+    walk.encap.push(LayerKind::Nsh, u32::from_be_bytes([0, p1, p2, p3]));
     let at = match next {
         1 | 2 => At::Ip,
         3 => At::Ethernet,

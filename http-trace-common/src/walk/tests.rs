@@ -94,75 +94,27 @@ fn ethernet_frames() {
 
     let table: &[(&str, Vec<u8>, Brief)] = &[
         ("plain", ethernet_frame(&[], 0x0800, &v4), Ok((0x10, 66, 4))),
-        (
-            "one tag",
-            ethernet_frame(&[(0x8100, 5)], 0x0800, &v4),
-            Ok((0x10, 70, 4)),
-        ),
-        (
-            "two tags",
-            ethernet_frame(&[(0x88a8, 5), (0x8100, 6)], 0x0800, &v4),
-            Ok((0x10, 74, 4)),
-        ),
-        (
-            "three tags",
-            ethernet_frame(&[(0x8100, 5); 3], 0x0800, &v4),
-            Err(Skip::NotIp),
-        ),
+        ("one tag", ethernet_frame(&[(0x8100, 5)], 0x0800, &v4), Ok((0x10, 70, 4))),
+        ("two tags", ethernet_frame(&[(0x88a8, 5), (0x8100, 6)], 0x0800, &v4), Ok((0x10, 74, 4))),
+        ("three tags", ethernet_frame(&[(0x8100, 5); 3], 0x0800, &v4), Err(Skip::NotIp)),
         ("padding", padded, Ok((0x10, 54, 0))),
         (
             "IPv4 options",
             ethernet_frame(&[], 0x0800, &ipv4_packet(&[1; 40], &tcp)),
             Ok((0x10, 106, 4)),
         ),
-        (
-            "super-packet",
-            ethernet_frame(&[], 0x0800, &tso),
-            Ok((0x10, 66, 4)),
-        ),
+        ("super-packet", ethernet_frame(&[], 0x0800, &tso), Ok((0x10, 66, 4))),
         ("IPv6", ethernet_frame(&[], 0x86dd, &v6), Ok((0x10, 86, 4))),
-        (
-            "IPv6 super-packet",
-            ethernet_frame(&[], 0x86dd, &big),
-            Ok((0x10, 86, 4)),
-        ),
-        (
-            "fragment",
-            ethernet_frame(&[], 0x0800, &fragment),
-            Err(Skip::Fragment),
-        ),
-        (
-            "first fragment",
-            ethernet_frame(&[], 0x0800, &first_fragment),
-            Err(Skip::Fragment),
-        ),
+        ("IPv6 super-packet", ethernet_frame(&[], 0x86dd, &big), Ok((0x10, 86, 4))),
+        ("fragment", ethernet_frame(&[], 0x0800, &fragment), Err(Skip::Fragment)),
+        ("first fragment", ethernet_frame(&[], 0x0800, &first_fragment), Err(Skip::Fragment)),
         ("UDP", ethernet_frame(&[], 0x0800, &udp), Err(Skip::NotTcp)),
         ("ARP", ethernet_frame(&[], 0x0806, &v4), Err(Skip::NotIp)),
-        (
-            "IPv6 said, IPv4 there",
-            ethernet_frame(&[], 0x86dd, &v4),
-            Err(Skip::Malformed),
-        ),
-        (
-            "total too short",
-            ethernet_frame(&[], 0x0800, &short_total),
-            Err(Skip::Malformed),
-        ),
-        (
-            "IHL too short",
-            ethernet_frame(&[], 0x0800, &short_ihl),
-            Err(Skip::Malformed),
-        ),
-        (
-            "data offset too short",
-            ethernet_frame(&[], 0x0800, &short_offset),
-            Err(Skip::Malformed),
-        ),
-        (
-            "text in RST",
-            ethernet_frame(&[], 0x0800, &rst),
-            Ok((tcp_flag::RST, 66, 0)),
-        ),
+        ("IPv6 said, IPv4 there", ethernet_frame(&[], 0x86dd, &v4), Err(Skip::Malformed)),
+        ("total too short", ethernet_frame(&[], 0x0800, &short_total), Err(Skip::Malformed)),
+        ("IHL too short", ethernet_frame(&[], 0x0800, &short_ihl), Err(Skip::Malformed)),
+        ("data offset too short", ethernet_frame(&[], 0x0800, &short_offset), Err(Skip::Malformed)),
+        ("text in RST", ethernet_frame(&[], 0x0800, &rst), Ok((tcp_flag::RST, 66, 0))),
     ];
     for (name, frame, expected) in table {
         assert_eq!(brief(ethernet(frame.as_slice(), 0)), *expected, "{name}");
@@ -219,21 +171,11 @@ fn ipv6_extension_headers() {
         ("hop-by-hop", chain(&[(0, [0; 8])]), Ok((0x10, 68, 4))),
         (
             "all kinds",
-            chain(&[
-                (0, [0; 8]),
-                (60, [0; 8]),
-                (43, [0; 8]),
-                (44, [0; 8]),
-                (60, [0; 8]),
-            ]),
+            chain(&[(0, [0; 8]), (60, [0; 8]), (43, [0; 8]), (44, [0; 8]), (60, [0; 8])]),
             Ok((0x10, 100, 4)),
         ),
         ("too many", chain(&[(60, [0; 8]); 7]), Err(Skip::NotTcp)),
-        (
-            "fragment",
-            chain(&[(44, later_fragment)]),
-            Err(Skip::Fragment),
-        ),
+        ("fragment", chain(&[(44, later_fragment)]), Err(Skip::Fragment)),
         (
             "longer than the packet",
             chain(&[(60, [0, 200, 0, 0, 0, 0, 0, 0])]),
@@ -258,10 +200,7 @@ fn fields_of_a_segment() {
     let s = ip(packet.as_slice(), 0, 7).expect("a SYN");
     assert_eq!((s.seq, s.ack, s.payload_seq()), (1000, 2000, 1001));
     assert_eq!(s.key.sender(s.direction), (v4_mapped([10, 0, 0, 1]), 80));
-    assert_eq!(
-        s.key.sender(s.direction.opposite()),
-        (v4_mapped([10, 0, 0, 2]), 50000)
-    );
+    assert_eq!(s.key.sender(s.direction.opposite()), (v4_mapped([10, 0, 0, 2]), 50000));
     assert_eq!(s.key.netns, 7);
 }
 
@@ -276,11 +215,7 @@ fn cut_anywhere_is_malformed_or_whole() {
     for n in 0..frame.len() {
         let found = ethernet(&frame[..n], 0);
         // The payload may be cut by a snap length, the headers may not. TCP options are not read.
-        let expected = if n < 18 + 24 + 20 {
-            Err(Skip::Malformed)
-        } else {
-            whole
-        };
+        let expected = if n < 18 + 24 + 20 { Err(Skip::Malformed) } else { whole };
         assert_eq!(found, expected, "{n} bytes");
     }
 }

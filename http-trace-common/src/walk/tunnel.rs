@@ -31,11 +31,8 @@ pub(super) fn ppp(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     }
     let [first] = walk.read(at)?;
     // An odd first byte is a compressed protocol field.
-    let (protocol, after) = if first & 1 == 1 {
-        (u16::from(first), at + 1)
-    } else {
-        (walk.read_u16(at)?, at + 2)
-    };
+    let (protocol, after) =
+        if first & 1 == 1 { (u16::from(first), at + 1) } else { (walk.read_u16(at)?, at + 2) };
     walk.encap.push(LayerKind::Ppp, 0);
     match protocol {
         0x0021 => Ok(Step::Next(At::EtherType(ether_type::IPV4), after)),
@@ -52,8 +49,7 @@ pub(super) fn pppoe(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     if version_type != 0x11 || code != 0 {
         return Err(Skip::NotIp);
     }
-    walk.encap
-        .push(LayerKind::Pppoe, u32::from(u16::from_be_bytes([s1, s2])));
+    walk.encap.push(LayerKind::Pppoe, u32::from(u16::from_be_bytes([s1, s2])));
     walk.narrow(offset + 6, u32::from(u16::from_be_bytes([l1, l2])));
     Ok(Step::Next(At::Ppp, offset + 6))
 }
@@ -413,8 +409,7 @@ fn vxlan(walk: &mut Walk<'_>, offset: u32, gpe: bool) -> Result<Step, Skip> {
         (true, 5) => At::Mpls,
         _ => return Err(Skip::NotTcp),
     };
-    walk.encap
-        .push(LayerKind::Vxlan, u32::from_be_bytes([0, v1, v2, v3]));
+    walk.encap.push(LayerKind::Vxlan, u32::from_be_bytes([0, v1, v2, v3]));
     Ok(Step::Next(at, offset + 8))
 }
 
@@ -424,13 +419,9 @@ fn geneve(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     if version_len >> 6 != 0 {
         return Err(Skip::NotTcp);
     }
-    walk.encap
-        .push(LayerKind::Geneve, u32::from_be_bytes([0, v1, v2, v3]));
+    walk.encap.push(LayerKind::Geneve, u32::from_be_bytes([0, v1, v2, v3]));
     let after = offset + 8 + u32::from(version_len & 0x3f) * 4;
-    Ok(Step::Next(
-        At::EtherType(u16::from_be_bytes([p1, p2])),
-        after,
-    ))
+    Ok(Step::Next(At::EtherType(u16::from_be_bytes([p1, p2])), after))
 }
 
 /// GTP-U version 1 G-PDUs (3GPP TS 29.281 §5).
@@ -467,7 +458,6 @@ fn gtp_u(walk: &mut Walk<'_>, offset: u32) -> Result<Step, Skip> {
     if !matches!(first >> 4, 4 | 6) {
         return Err(Skip::NotTcp);
     }
-    walk.encap
-        .push(LayerKind::Gtpu, u32::from_be_bytes([t1, t2, t3, t4]));
+    walk.encap.push(LayerKind::Gtpu, u32::from_be_bytes([t1, t2, t3, t4]));
     Ok(Step::Next(At::Ip, after))
 }

@@ -51,47 +51,22 @@ fn response_bodies_by_rfc_9112_6_3() {
     response(
         &[OTHER],
         b"HTTP/1.0 200 OK\r\n\r\nabc",
-        &[
-            "begin-0",
-            "Head 19",
-            "head 200 to Other Close []",
-            "Body 3",
-            "UntilClose",
-        ],
+        &["begin-0", "Head 19", "head 200 to Other Close []", "Body 3", "UntilClose"],
     );
     response(
         &[OTHER],
         b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n\x81\x05hello",
-        &[
-            "begin-0",
-            "Head 38",
-            "head 101 to Other Tunnel []",
-            "Ignored 7",
-            "Opaque",
-        ],
+        &["begin-0", "Head 38", "head 101 to Other Tunnel []", "Ignored 7", "Opaque"],
     );
     response(
         &[MethodKind::Connect],
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\x16\x03\x01",
-        &[
-            "begin-0",
-            "Head 38",
-            "head 200 to Connect Tunnel []",
-            "Ignored 3",
-            "Opaque",
-        ],
+        &["begin-0", "Head 38", "head 200 to Connect Tunnel []", "Ignored 3", "Opaque"],
     );
     response(
         &[MethodKind::Connect],
         b"HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\nabc",
-        &[
-            "begin-0",
-            "Head 38",
-            "head 407 to Connect Length(3) []",
-            "Body 3",
-            "end",
-            "Idle",
-        ],
+        &["begin-0", "Head 38", "head 407 to Connect Length(3) []", "Body 3", "end", "Idle"],
     );
 }
 
@@ -103,31 +78,19 @@ fn lengths() {
         ("Content-Length: \t3 \t", "Length(3) []"),
         ("CONTENT-LENGTH: 3", "Length(3) []"),
         ("Content-Length : 3", "Length(3) [space_before_colon]"),
-        (
-            "Content-Length: 3\r\nContent-Length: 3",
-            "Length(3) [length_repeated]",
-        ),
+        ("Content-Length: 3\r\nContent-Length: 3", "Length(3) [length_repeated]"),
         ("Content-Length: 3, 3", "Length(3) [length_repeated]"),
-        (
-            "Content-Length: 3\r\nContent-Length: 4",
-            "Unknown [length_conflict]",
-        ),
+        ("Content-Length: 3\r\nContent-Length: 4", "Unknown [length_conflict]"),
         ("Content-Length: 3, 4", "Unknown [length_conflict]"),
         ("Content-Length: -3", "Unknown [length_invalid]"),
         ("Content-Length: +3", "Unknown [length_invalid]"),
         ("Content-Length:", "Unknown [length_invalid]"),
         ("Content-Length: 3 3", "Unknown [length_invalid]"),
         ("Content-Length: 0x3", "Unknown [length_invalid]"),
-        (
-            "Content-Length: 99999999999999999999999999",
-            "Unknown [length_invalid]",
-        ),
+        ("Content-Length: 99999999999999999999999999", "Unknown [length_invalid]"),
         ("Content-Length: 003", "Length(3) []"),
         ("Content-Length:\r\n 3", "Length(3) [obs_fold]"),
-        (
-            "Content-Length: 3\r\n 4",
-            "Unknown [obs_fold,length_invalid]",
-        ),
+        ("Content-Length: 3\r\n 4", "Unknown [obs_fold,length_invalid]"),
         ("X-Content-Length: 3", "Close []"),
         ("Content-Lengthy: 3", "Close []"),
         ("Content-Length2: 3", "Close []"),
@@ -135,44 +98,20 @@ fn lengths() {
         ("Transfer-Encoding: chunked", "Chunked []"),
         ("Transfer-Encoding:chunked", "Chunked []"),
         ("transfer-encoding: CHUNKED ", "Chunked []"),
-        (
-            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
-            "Chunked []",
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip",
-            "Close [coding_not_chunked]",
-        ),
-        (
-            "Transfer-Encoding: chunked;q=1",
-            "Close [coding_not_chunked]",
-        ),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", "Chunked []"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip", "Close [coding_not_chunked]"),
+        ("Transfer-Encoding: chunked;q=1", "Close [coding_not_chunked]"),
         ("Transfer-Encoding: chunked,", "Close [coding_not_chunked]"),
         ("Transfer-Encoding: chunkedx", "Close [coding_not_chunked]"),
         ("Transfer-Encoding: xchunked", "Close [coding_not_chunked]"),
         ("Transfer-Encoding: gzip,\r\n chunked", "Chunked [obs_fold]"),
         ("Transfer-Encoding: identity", "Close []"),
-        (
-            "Transfer-Encoding: Identity \r\nContent-Length: 3",
-            "Length(3) []",
-        ),
-        (
-            "Content-Length: 3\r\nTransfer-Encoding:\r\n identity",
-            "Length(3) [obs_fold]",
-        ),
+        ("Transfer-Encoding: Identity \r\nContent-Length: 3", "Length(3) []"),
+        ("Content-Length: 3\r\nTransfer-Encoding:\r\n identity", "Length(3) [obs_fold]"),
         ("Transfer-Encoding: identity, chunked", "Chunked []"),
-        (
-            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
-            "Chunked []",
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-            "Chunked []",
-        ),
-        (
-            "Transfer-Encoding: chunked, identity",
-            "Close [coding_not_chunked]",
-        ),
+        ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", "Chunked []"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "Chunked []"),
+        ("Transfer-Encoding: chunked, identity", "Close [coding_not_chunked]"),
         (
             "Transfer-Encoding: identityx\r\nContent-Length: 3",
             "Close [coding_and_length,coding_not_chunked]",
@@ -181,10 +120,7 @@ fn lengths() {
             "Transfer-Encoding: identit\r\nContent-Length: 3",
             "Close [coding_and_length,coding_not_chunked]",
         ),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 3",
-            "Chunked [coding_and_length]",
-        ),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 3", "Chunked [coding_and_length]"),
         (
             "Content-Length: 3\r\nContent-Length: 4\r\nTransfer-Encoding: chunked",
             "Chunked [length_conflict,coding_and_length]",
@@ -194,15 +130,8 @@ fn lengths() {
     ];
     for (fields, expected) in cases {
         let stream = format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n");
-        let got = run(
-            &mut Framer::new(),
-            &mut requests(&[OTHER]),
-            &[stream.as_bytes()],
-        );
-        let head = got
-            .iter()
-            .find_map(|l| l.strip_prefix("head 200 to Other "))
-            .unwrap_or("none");
+        let got = run(&mut Framer::new(), &mut requests(&[OTHER]), &[stream.as_bytes()]);
+        let head = got.iter().find_map(|l| l.strip_prefix("head 200 to Other ")).unwrap_or("none");
         assert_eq!(head, *expected, "{fields:?}: {got:?}");
     }
 }

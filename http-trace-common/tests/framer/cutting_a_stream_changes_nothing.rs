@@ -70,11 +70,8 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn queue() -> impl Strategy<Value = RequestQueue> {
-    let kind = prop_oneof![
-        Just(MethodKind::Other),
-        Just(MethodKind::Head),
-        Just(MethodKind::Connect)
-    ];
+    let kind =
+        prop_oneof![Just(MethodKind::Other), Just(MethodKind::Head), Just(MethodKind::Connect)];
     proptest::option::of(proptest::collection::vec(kind, 0..6))
         .prop_map(|kinds| kinds.map_or(RequestQueue::unknown(), |k| requests(&k)))
 }
@@ -85,10 +82,7 @@ fn comparable(lines: Vec<String>) -> Vec<String> {
         return lines;
     };
     let mut out = lines[..at].to_vec();
-    while out
-        .last()
-        .is_some_and(|l| l.starts_with("Head ") || l.starts_with("Ignored"))
-    {
+    while out.last().is_some_and(|l| l.starts_with("Head ") || l.starts_with("Ignored")) {
         out.pop();
     }
     out.push(lines[at].clone());

@@ -21,11 +21,7 @@ fn run(framer: &mut Framer, queue: &mut RequestQueue, pieces: &[&[u8]]) -> Vec<S
         while !rest.is_empty() {
             let step = framer.step(queue, rest);
             assert!(step.taken as usize <= rest.len());
-            assert!(
-                step.taken > 0 || step.event.is_some(),
-                "no progress in {:?}",
-                framer.phase()
-            );
+            assert!(step.taken > 0 || step.event.is_some(), "no progress in {:?}", framer.phase());
             rest = &rest[step.taken as usize..];
             if step.taken > 0 {
                 match &mut open {
@@ -84,8 +80,5 @@ fn response(kinds: &[MethodKind], stream: &[u8], expected: &[&str]) {
 const OTHER: MethodKind = MethodKind::Other;
 
 fn summarise(lines: Vec<String>) -> Vec<String> {
-    lines
-        .into_iter()
-        .filter(|l| !l.starts_with("Ignored") && !l.starts_with("Head "))
-        .collect()
+    lines.into_iter().filter(|l| !l.starts_with("Ignored") && !l.starts_with("Head ")).collect()
 }

@@ -237,10 +237,7 @@ fn proxy_protocol_headers() {
     }
     for (stream, after) in [
         // Only before the first message, and only what begins as one.
-        (
-            &b"GET / HTTP/1.1\r\n\r\nPROXY TCP4 a b 1 2\r\n\r\n"[..],
-            "not-http true",
-        ),
+        (&b"GET / HTTP/1.1\r\n\r\nPROXY TCP4 a b 1 2\r\n\r\n"[..], "not-http true"),
         (b"PROXYTCP4 a b 1 2\r\n\r\n", "not-http false"),
         (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", "not-http false"),
         (b"\0\r\nQUIT\n\x21\x11\0\0", "not-http false"),

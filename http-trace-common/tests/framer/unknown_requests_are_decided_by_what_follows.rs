@@ -10,11 +10,7 @@ fn unknown_requests_are_decided_by_the_next_thirteen_bytes() {
     let mut with_status_line = head.to_vec();
     with_status_line.extend_from_slice(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(
-        run(
-            &mut Framer::new(),
-            &mut RequestQueue::unknown(),
-            &[&with_status_line]
-        ),
+        run(&mut Framer::new(), &mut RequestQueue::unknown(), &[&with_status_line]),
         [
             "begin-0",
             "Head 39",
@@ -29,11 +25,7 @@ fn unknown_requests_are_decided_by_the_next_thirteen_bytes() {
     let mut with_body = head.to_vec();
     with_body.extend_from_slice(b"HTTP/1.1 is twenty b");
     assert_eq!(
-        run(
-            &mut Framer::new(),
-            &mut RequestQueue::unknown(),
-            &[&with_body]
-        ),
+        run(&mut Framer::new(), &mut RequestQueue::unknown(), &[&with_body]),
         [
             "begin-0",
             "Head 39",
@@ -48,11 +40,7 @@ fn unknown_requests_are_decided_by_the_next_thirteen_bytes() {
     let mut short_body = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nH".to_vec();
     short_body.extend_from_slice(b"HTTP/1.1 204 No\r\n\r\n");
     assert_eq!(
-        run(
-            &mut Framer::new(),
-            &mut RequestQueue::unknown(),
-            &[&short_body]
-        ),
+        run(&mut Framer::new(), &mut RequestQueue::unknown(), &[&short_body]),
         [
             "begin-0",
             "Head 38",

@@ -63,29 +63,11 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
     let eth = ethernet(&v4);
     vec![
         (LinkType::ETHERNET, eth.clone()),
-        (
-            LinkType::RAW,
-            udp(4789, &cat(&[&[8, 0, 0, 0, 0, 0, 11, 0], &eth])),
-        ),
-        (
-            LinkType::RAW,
-            udp(
-                6081,
-                &cat(&[&[2, 0, 0x86, 0xdd, 0, 0, 12, 0], &[0; 8], &v6]),
-            ),
-        ),
-        (
-            LinkType::RAW,
-            udp(1701, &cat(&[&[2, 2, 0, 3, 0, 4, 0, 2, 9, 9, 0, 0x21], &v4])),
-        ),
-        (
-            LinkType::RAW,
-            udp(3544, &cat(&[&[0, 1, 1, 2], &[0; 12], &[0; 8], &v6])),
-        ),
-        (
-            LinkType::RAW,
-            outer(47, &cat(&[&[0xb0, 0, 0x65, 0x58], &[0; 12], &eth])),
-        ),
+        (LinkType::RAW, udp(4789, &cat(&[&[8, 0, 0, 0, 0, 0, 11, 0], &eth]))),
+        (LinkType::RAW, udp(6081, &cat(&[&[2, 0, 0x86, 0xdd, 0, 0, 12, 0], &[0; 8], &v6]))),
+        (LinkType::RAW, udp(1701, &cat(&[&[2, 2, 0, 3, 0, 4, 0, 2, 9, 9, 0, 0x21], &v4]))),
+        (LinkType::RAW, udp(3544, &cat(&[&[0, 1, 1, 2], &[0; 12], &[0; 8], &v6]))),
+        (LinkType::RAW, outer(47, &cat(&[&[0xb0, 0, 0x65, 0x58], &[0; 12], &eth]))),
         (
             LinkType::IEEE802_11,
             cat(&[
@@ -102,20 +84,14 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
                 &v4,
             ]),
         ),
-        (
-            LinkType::NFLOG,
-            cat(&[&[2, 0, 0, 42, 8, 0, 1, 0, 8, 0, 1, 0], &[88, 0, 9, 0], &v4]),
-        ),
+        (LinkType::NFLOG, cat(&[&[2, 0, 0, 42, 8, 0, 1, 0, 8, 0, 1, 0], &[88, 0, 9, 0], &v4])),
     ]
 }
 
 /// Whatever is found lies within the frame.
 fn holds_together(bytes: &[u8], wire_len: u32, link: LinkType) {
     for verify_checksums in [false, true] {
-        let options = WalkOptions {
-            verify_checksums,
-            ..WalkOptions::default()
-        };
+        let options = WalkOptions { verify_checksums, ..WalkOptions::default() };
         all_hold_together(bytes, wire_len, link, options);
     }
 }

@@ -13,9 +13,7 @@ fn fragments_are_handed_back() {
     first[4..6].copy_from_slice(&[0xab, 0xcd]);
     first[6] = 0x20;
     let found = walk::frame(&first, 44, LinkType::RAW, WalkOptions::default());
-    let Ok((Found::Fragment(piece), _)) = found else {
-        panic!("{found:?}")
-    };
+    let Ok((Found::Fragment(piece), _)) = found else { panic!("{found:?}") };
     let id = FragmentId {
         src: v4_mapped(SERVER),
         dst: v4_mapped(CLIENT),
@@ -24,10 +22,7 @@ fn fragments_are_handed_back() {
         version: 4,
     };
     assert_eq!(piece.id, id);
-    assert_eq!(
-        (piece.offset, piece.data_offset, piece.data_len, piece.more),
-        (0, 20, 24, true)
-    );
+    assert_eq!((piece.offset, piece.data_offset, piece.data_len, piece.more), (0, 20, 24, true));
 
     // What was put together is walked on with what the first piece was wrapped in.
     let resumed = walk::resume(&v4[20..], &id, 6, Encap::default(), WalkOptions::default());
@@ -51,15 +46,8 @@ fn ipv6_fragments() {
     let atomic = fragment(0, &v6[40..]);
     check("atomic fragment", LinkType::RAW, &atomic, " +0");
     let second = fragment(24, &v6[64..]);
-    let found = walk::frame(
-        &second,
-        second.len() as u32,
-        LinkType::RAW,
-        WalkOptions::default(),
-    );
-    let Ok((Found::Fragment(piece), _)) = found else {
-        panic!("{found:?}")
-    };
+    let found = walk::frame(&second, second.len() as u32, LinkType::RAW, WalkOptions::default());
+    let Ok((Found::Fragment(piece), _)) = found else { panic!("{found:?}") };
     assert_eq!((piece.offset, piece.more, piece.protocol), (24, false, 6));
     assert_eq!((piece.id.identification, piece.id.version), (9, 6));
 }

@@ -18,50 +18,14 @@ fn refused() {
     let raw = LinkType::RAW;
     let encrypted = cat(&[&[0x08, 0x41], &[0; 40]]);
     let table: &[(&str, LinkType, Vec<u8>, bool, Skip)] = &[
-        (
-            "bad IPv4 checksum, asked for",
-            raw,
-            bad_ip,
-            true,
-            Skip::BadChecksum,
-        ),
-        (
-            "bad TCP checksum, asked for",
-            raw,
-            bad_tcp,
-            true,
-            Skip::BadChecksum,
-        ),
-        (
-            "unknown link type",
-            LinkType(147),
-            v4.clone(),
-            false,
-            Skip::LinkType,
-        ),
+        ("bad IPv4 checksum, asked for", raw, bad_ip, true, Skip::BadChecksum),
+        ("bad TCP checksum, asked for", raw, bad_tcp, true, Skip::BadChecksum),
+        ("unknown link type", LinkType(147), v4.clone(), false, Skip::LinkType),
         ("ESP", raw, outer(50, &v4), false, Skip::Encrypted),
-        (
-            "802.11 with a key",
-            LinkType::IEEE802_11,
-            encrypted,
-            false,
-            Skip::Encrypted,
-        ),
-        (
-            "802.11 beacon",
-            LinkType::IEEE802_11,
-            vec![0x80; 60],
-            false,
-            Skip::NotIp,
-        ),
+        ("802.11 with a key", LinkType::IEEE802_11, encrypted, false, Skip::Encrypted),
+        ("802.11 beacon", LinkType::IEEE802_11, vec![0x80; 60], false, Skip::NotIp),
         ("DNS", raw, udp(53, &[0; 40]), false, Skip::NotTcp),
-        (
-            "port of VXLAN, other contents",
-            raw,
-            udp(4789, &[0xff; 80]),
-            false,
-            Skip::NotIp,
-        ),
+        ("port of VXLAN, other contents", raw, udp(4789, &[0xff; 80]), false, Skip::NotIp),
         (
             "VXLAN whose inner checksum is wrong",
             raw,
@@ -69,20 +33,8 @@ fn refused() {
             false,
             Skip::BadChecksum,
         ),
-        (
-            "Teredo whose inner length is wrong",
-            raw,
-            udp(3544, &long_inner),
-            false,
-            Skip::Malformed,
-        ),
-        (
-            "ARP",
-            LinkType::ETHERNET,
-            cat(&[&[2; 12], &[8, 6], &[0; 28]]),
-            false,
-            Skip::NotIp,
-        ),
+        ("Teredo whose inner length is wrong", raw, udp(3544, &long_inner), false, Skip::Malformed),
+        ("ARP", LinkType::ETHERNET, cat(&[&[2; 12], &[8, 6], &[0; 28]]), false, Skip::NotIp),
         (
             "spanning tree",
             LinkType::ETHERNET,
@@ -90,19 +42,10 @@ fn refused() {
             false,
             Skip::NotIp,
         ),
-        (
-            "nothing",
-            LinkType::ETHERNET,
-            vec![],
-            false,
-            Skip::Malformed,
-        ),
+        ("nothing", LinkType::ETHERNET, vec![], false, Skip::Malformed),
     ];
     for (name, link, frame, verify_checksums, expected) in table {
-        let options = WalkOptions {
-            verify_checksums: *verify_checksums,
-            ..WalkOptions::default()
-        };
+        let options = WalkOptions { verify_checksums: *verify_checksums, ..WalkOptions::default() };
         let found = walk::frame(frame, frame.len() as u32, *link, options);
         assert_eq!(found.map(|_| ()), Err(*expected), "{name}");
     }
@@ -112,12 +55,7 @@ fn refused() {
 fn labels_without_end_are_too_deep_or_cut() {
     let labels = [0u8, 0, 0, 64].repeat(100);
     let frame = cat(&[&[2; 12], &[0x88, 0x47], &labels]);
-    let found = walk::frame(
-        &frame,
-        frame.len() as u32,
-        LinkType::ETHERNET,
-        WalkOptions::default(),
-    );
+    let found = walk::frame(&frame, frame.len() as u32, LinkType::ETHERNET, WalkOptions::default());
     assert_eq!(found.map(|_| ()), Err(Skip::TooDeep));
 }
 

@@ -17,18 +17,8 @@ fn tags_and_tunnels() {
     };
     let l2tp_len = (ppp.len() as u16 + 12).to_be_bytes();
     let table: &[(&str, [u8; 2], Vec<u8>, &str)] = &[
-        (
-            "802.1Q",
-            [0x81, 0],
-            cat(&[&[0xe0, 5, 8, 0], &v4]),
-            "vlan:5 +0",
-        ),
-        (
-            "QinQ",
-            [0x88, 0xa8],
-            cat(&[&[0, 5, 0x81, 0, 0, 6, 0x86, 0xdd], &v6]),
-            "vlan:5 vlan:6 +0",
-        ),
+        ("802.1Q", [0x81, 0], cat(&[&[0xe0, 5, 8, 0], &v4]), "vlan:5 +0"),
+        ("QinQ", [0x88, 0xa8], cat(&[&[0, 5, 0x81, 0, 0, 6, 0x86, 0xdd], &v6]), "vlan:5 vlan:6 +0"),
         (
             "three tags",
             [0x91, 0],
@@ -36,54 +26,23 @@ fn tags_and_tunnels() {
             "vlan:5 vlan:6 vlan:7 +0",
         ),
         ("PPPoE", [0x88, 0x64], pppoe, "pppoe:9 ppp:0 +0"),
-        (
-            "MPLS",
-            [0x88, 0x47],
-            cat(&[&[0, 1, 0, 64, 0, 2, 1, 64], &v4]),
-            "mpls:10 mpls:20 +0",
-        ),
-        (
-            "MPLS, IPv6",
-            [0x88, 0x47],
-            cat(&[&[0, 2, 1, 64], &v6]),
-            "mpls:20 +0",
-        ),
+        ("MPLS", [0x88, 0x47], cat(&[&[0, 1, 0, 64, 0, 2, 1, 64], &v4]), "mpls:10 mpls:20 +0"),
+        ("MPLS, IPv6", [0x88, 0x47], cat(&[&[0, 2, 1, 64], &v6]), "mpls:20 +0"),
         (
             "pseudowire with control word",
             [0x88, 0x47],
             cat(&[&[0, 2, 1, 64, 0, 0, 0, 0], &eth]),
             "mpls:20 ethernet:0 +0",
         ),
-        (
-            "pseudowire without",
-            [0x88, 0x47],
-            cat(&[&[0, 2, 1, 64], &eth]),
-            "mpls:20 ethernet:0 +0",
-        ),
+        ("pseudowire without", [0x88, 0x47], cat(&[&[0, 2, 1, 64], &eth]), "mpls:20 ethernet:0 +0"),
         ("IP in IP", [8, 0], outer(4, &v4), "ip:0 +1"),
         ("6in4", [8, 0], outer(41, &v6), "ip:0 +1"),
-        (
-            "EtherIP",
-            [8, 0],
-            outer(97, &cat(&[&[0x30, 0], &eth])),
-            "ethernet:0 +1",
-        ),
-        (
-            "GRE",
-            [8, 0],
-            outer(47, &cat(&[&[0, 0, 8, 0], &v4])),
-            "gre:0 +1",
-        ),
+        ("EtherIP", [8, 0], outer(97, &cat(&[&[0x30, 0], &eth])), "ethernet:0 +1"),
+        ("GRE", [8, 0], outer(47, &cat(&[&[0, 0, 8, 0], &v4])), "gre:0 +1"),
         (
             "GRE with everything",
             [8, 0],
-            outer(
-                47,
-                &cat(&[
-                    &[0xb0, 0, 0x65, 0x58, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1],
-                    &eth6,
-                ]),
-            ),
+            outer(47, &cat(&[&[0xb0, 0, 0x65, 0x58, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1], &eth6])),
             "gre:5 ethernet:0 +1",
         ),
         (
@@ -91,42 +50,21 @@ fn tags_and_tunnels() {
             [8, 0],
             outer(
                 47,
-                &cat(&[
-                    &[0x30, 0x81, 0x88, 0x0b, 0, 50, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1],
-                    &ppp,
-                ]),
+                &cat(&[&[0x30, 0x81, 0x88, 0x0b, 0, 50, 0, 3, 0, 0, 0, 1, 0, 0, 0, 1], &ppp]),
             ),
             "gre:3 ppp:0 +1",
         ),
-        (
-            "ERSPAN I",
-            [8, 0],
-            outer(47, &cat(&[&[0, 0, 0x88, 0xbe], &eth])),
-            "gre:0 +1",
-        ),
+        ("ERSPAN I", [8, 0], outer(47, &cat(&[&[0, 0, 0x88, 0xbe], &eth])), "gre:0 +1"),
         (
             "ERSPAN II",
             [8, 0],
-            outer(
-                47,
-                &cat(&[
-                    &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 6, 0, 0, 0, 0],
-                    &eth,
-                ]),
-            ),
+            outer(47, &cat(&[&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 6, 0, 0, 0, 0], &eth])),
             "gre:0 erspan:6 +1",
         ),
         (
             "ERSPAN III",
             [8, 0],
-            outer(
-                47,
-                &cat(&[
-                    &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 7],
-                    &[0; 8],
-                    &eth,
-                ]),
-            ),
+            outer(47, &cat(&[&[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 7], &[0; 8], &eth])),
             "gre:0 erspan:7 +1",
         ),
         (
@@ -135,33 +73,21 @@ fn tags_and_tunnels() {
             outer(
                 47,
                 &cat(&[
-                    &[
-                        0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1,
-                    ],
+                    &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1],
                     &[0; 8],
                     &eth,
                 ]),
             ),
             "gre:0 erspan:7 +1",
         ),
-        (
-            "VXLAN",
-            [8, 0],
-            udp(4789, &cat(&[&[8, 0, 0, 0, 0, 0, 11, 0], &eth])),
-            "vxlan:b +1",
-        ),
+        ("VXLAN", [8, 0], udp(4789, &cat(&[&[8, 0, 0, 0, 0, 0, 11, 0], &eth])), "vxlan:b +1"),
         (
             "VXLAN, reserved bits set",
             [8, 0],
             udp(8472, &cat(&[&[0xff, 1, 2, 3, 0, 0, 11, 4], &eth])),
             "vxlan:b +1",
         ),
-        (
-            "VXLAN GPE",
-            [8, 0],
-            udp(4790, &cat(&[&[0x0c, 0, 0, 2, 0, 0, 11, 0], &v6])),
-            "vxlan:b +1",
-        ),
+        ("VXLAN GPE", [8, 0], udp(4790, &cat(&[&[0x0c, 0, 0, 2, 0, 0, 11, 0], &v6])), "vxlan:b +1"),
         (
             "Geneve",
             [8, 0],
@@ -171,10 +97,7 @@ fn tags_and_tunnels() {
         (
             "Geneve with options",
             [8, 0],
-            udp(
-                6081,
-                &cat(&[&[2, 0, 0x86, 0xdd, 0, 0, 12, 0], &[0; 8], &v6]),
-            ),
+            udp(6081, &cat(&[&[2, 0, 0x86, 0xdd, 0, 0, 12, 0], &[0; 8], &v6])),
             "geneve:c +1",
         ),
         ("Teredo", [8, 0], udp(3544, &v6), "teredo:0 +1"),
@@ -195,12 +118,7 @@ fn tags_and_tunnels() {
             udp(3544, &cat(&[&[0, 1, 1, 2], &[0; 12], &[0; 8], &v6])),
             "teredo:0 +1",
         ),
-        (
-            "L2TP",
-            [8, 0],
-            udp(1701, &cat(&[&[0, 2, 0, 3, 0, 4], &ppp])),
-            "l2tp:30004 ppp:0 +1",
-        ),
+        ("L2TP", [8, 0], udp(1701, &cat(&[&[0, 2, 0, 3, 0, 4], &ppp])), "l2tp:30004 ppp:0 +1"),
         (
             "L2TP with everything",
             [8, 0],
@@ -216,24 +134,14 @@ fn tags_and_tunnels() {
             "l2tp:30004 ppp:0 +1",
         ),
         ("GTP-U", [8, 0], udp(2152, &gtp(0, &[])), "gtpu:7 +1"),
-        (
-            "GTP-U with a sequence number",
-            [8, 0],
-            udp(2152, &gtp(2, &[0, 1, 0, 0])),
-            "gtpu:7 +1",
-        ),
+        ("GTP-U with a sequence number", [8, 0], udp(2152, &gtp(2, &[0, 1, 0, 0])), "gtpu:7 +1"),
         (
             "GTP-U with an extension",
             [8, 0],
             udp(2152, &gtp(4, &[0, 0, 0, 0x85, 1, 0x10, 9, 0])),
             "gtpu:7 +1",
         ),
-        (
-            "GTP-U on another port",
-            [8, 0],
-            udp(9999, &gtp(0, &[])),
-            "gtpu:7 +1",
-        ),
+        ("GTP-U on another port", [8, 0], udp(9999, &gtp(0, &[])), "gtpu:7 +1"),
         (
             "tunnels in tunnels",
             [8, 0],
@@ -257,12 +165,7 @@ fn tags_and_tunnels() {
         ),
     ];
     for (name, kind, rest, expected) in table {
-        check(
-            name,
-            LinkType::ETHERNET,
-            &cat(&[&[2; 12], kind, rest]),
-            expected,
-        );
+        check(name, LinkType::ETHERNET, &cat(&[&[2; 12], kind, rest]), expected);
     }
 }
 
@@ -273,60 +176,30 @@ fn rarer_tags_and_tunnels() {
     let snap = cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &v4]);
     let wlan = cat(&[&[0x08, 0x01], &[0; 22], &snap]);
     let table: &[(&str, [u8; 2], Vec<u8>, &str)] = &[
-        (
-            "VN-Tag",
-            [0x89, 0x26],
-            cat(&[&[0x80, 5, 0, 9, 8, 0], &v4]),
-            "vntag:5 +0",
-        ),
+        ("VN-Tag", [0x89, 0x26], cat(&[&[0x80, 5, 0, 9, 8, 0], &v4]), "vntag:5 +0"),
         (
             "E-tag below a VLAN",
             [0x81, 0],
             cat(&[&[0, 5, 0x89, 0x3f], &[0xe0, 1, 0x10, 7, 0, 0, 8, 0], &v4]),
             "vlan:5 etag:7 +0",
         ),
-        (
-            "HSR",
-            [0x89, 0x2f],
-            cat(&[&[0, 64, 0, 1, 0x86, 0xdd], &v6]),
-            " +0",
-        ),
-        (
-            "Cisco metadata",
-            [0x89, 0x09],
-            cat(&[&[1, 1, 0, 1, 0, 9, 8, 0], &v4]),
-            " +0",
-        ),
+        ("HSR", [0x89, 0x2f], cat(&[&[0, 64, 0, 1, 0x86, 0xdd], &v6]), " +0"),
+        ("Cisco metadata", [0x89, 0x09], cat(&[&[1, 1, 0, 1, 0, 9, 8, 0], &v4]), " +0"),
         (
             "MACsec without encryption",
             [0x88, 0xe5],
             cat(&[&[0x20, 0, 0, 0, 0, 1], &[7; 8], &[8, 0], &v4, &[9; 16]]),
             " +0",
         ),
-        (
-            "MACsec, short",
-            [0x88, 0xe5],
-            cat(&[&[0, 0, 0, 0, 0, 1], &[8, 0], &v4, &[9; 16]]),
-            " +0",
-        ),
+        ("MACsec, short", [0x88, 0xe5], cat(&[&[0, 0, 0, 0, 0, 1], &[8, 0], &v4, &[9; 16]]), " +0"),
         (
             "provider backbone bridging below its B-tag",
             [0x88, 0xa8],
             cat(&[&[0, 5, 0x88, 0xe7], &[0, 0, 1, 2], &eth]),
             "vlan:5 pbb:102 +0",
         ),
-        (
-            "FabricPath",
-            [0x89, 0x03],
-            cat(&[&[0, 0x60], &eth6]),
-            "fabricpath:1 +0",
-        ),
-        (
-            "TRILL",
-            [0x22, 0xf3],
-            cat(&[&[0, 0x41, 0, 1, 0, 2, 0, 0, 0, 0], &eth]),
-            "trill:0 +0",
-        ),
+        ("FabricPath", [0x89, 0x03], cat(&[&[0, 0x60], &eth6]), "fabricpath:1 +0"),
+        ("TRILL", [0x22, 0xf3], cat(&[&[0, 0x41, 0, 1, 0, 2, 0, 0, 0, 0], &eth]), "trill:0 +0"),
         (
             "NSH",
             [0x89, 0x4f],
@@ -342,38 +215,18 @@ fn rarer_tags_and_tunnels() {
         (
             "NSH in VXLAN GPE",
             [8, 0],
-            udp(
-                4790,
-                &cat(&[
-                    &[0x0c, 0, 0, 4, 0, 0, 11, 0],
-                    &[0, 2, 2, 1, 0, 0, 7, 1],
-                    &v4,
-                ]),
-            ),
+            udp(4790, &cat(&[&[0x0c, 0, 0, 4, 0, 0, 11, 0], &[0, 2, 2, 1, 0, 0, 7, 1], &v4])),
             "vxlan:b nsh:7 +1",
         ),
         ("long LLC", [0x88, 0x70], snap.clone(), "llc:0 +0"),
-        (
-            "GRE in UDP",
-            [8, 0],
-            udp(4754, &cat(&[&[0x20, 0, 8, 0, 0, 0, 0, 5], &v4])),
-            "gre:5 +1",
-        ),
+        ("GRE in UDP", [8, 0], udp(4754, &cat(&[&[0x20, 0, 8, 0, 0, 0, 0, 5], &v4])), "gre:5 +1"),
         (
             "AYIYA",
             [8, 0],
-            udp(
-                5072,
-                &cat(&[&[0x41, 0x52, 0x11, 41], &[1; 4], &[2; 16], &[3; 20], &v6]),
-            ),
+            udp(5072, &cat(&[&[0x41, 0x52, 0x11, 41], &[1; 4], &[2; 16], &[3; 20], &v6])),
             "ayiya:0 +1",
         ),
-        (
-            "LISP",
-            [8, 0],
-            udp(4341, &cat(&[&[0x88, 1, 2, 3, 0, 0, 9, 0], &v4])),
-            "lisp:9 +1",
-        ),
+        ("LISP", [8, 0], udp(4341, &cat(&[&[0x88, 1, 2, 3, 0, 0, 9, 0], &v4])), "lisp:9 +1"),
         (
             "CAPWAP with 802.11",
             [8, 0],
@@ -389,10 +242,7 @@ fn rarer_tags_and_tunnels() {
         (
             "TZSP",
             [8, 0],
-            udp(
-                37008,
-                &cat(&[&[1, 0, 0, 1], &[0], &[10, 1, 200], &[1], &eth]),
-            ),
+            udp(37008, &cat(&[&[1, 0, 0, 1], &[0], &[10, 1, 200], &[1], &eth])),
             "tzsp:0 +1",
         ),
         (
@@ -401,12 +251,7 @@ fn rarer_tags_and_tunnels() {
             udp(37008, &cat(&[&[1, 0, 0, 18, 1], &wlan])),
             "tzsp:0 llc:0 +1",
         ),
-        (
-            "L2TP version 3",
-            [8, 0],
-            outer(115, &cat(&[&[0, 0, 0, 9], &eth])),
-            "l2tp:9 +1",
-        ),
+        ("L2TP version 3", [8, 0], outer(115, &cat(&[&[0, 0, 0, 9], &eth])), "l2tp:9 +1"),
         (
             "L2TP version 3 with cookie and sublayer",
             [8, 0],
@@ -437,18 +282,10 @@ fn rarer_tags_and_tunnels() {
 #[test]
 fn outer_addresses() {
     let frame = outer(4, &packet());
-    let found = walk::frame(
-        &frame,
-        frame.len() as u32,
-        LinkType::RAW,
-        WalkOptions::default(),
-    );
+    let found = walk::frame(&frame, frame.len() as u32, LinkType::RAW, WalkOptions::default());
     let (segment, encap) = segment(found).expect("a segment");
     assert_eq!(encap.outers().len(), 1);
     assert_eq!(encap.outers()[0].src, v4_mapped([192, 0, 2, 1]));
     assert_eq!(encap.outers()[0].dst, v4_mapped([192, 0, 2, 2]));
-    assert_eq!(
-        segment.key.sender(segment.direction),
-        (v4_mapped(SERVER), 80)
-    );
+    assert_eq!(segment.key.sender(segment.direction), (v4_mapped(SERVER), 80));
 }

@@ -112,11 +112,7 @@ impl Candidates {
             let (decided, left) = found.split_at(open.len());
             matched.copy_from_slice(decided);
             self.open.copy_from_slice(left);
-            if left
-                .iter()
-                .zip(&self.of_target)
-                .any(|(left, of)| left & of != 0)
-            {
+            if left.iter().zip(&self.of_target).any(|(left, of)| left & of != 0) {
                 self.key.clear();
                 self.key.extend_from_slice(facts.passed());
                 self.key.extend_from_slice(facts.target(view));

@@ -25,12 +25,7 @@ pub struct Clock {
 impl Clock {
     /// A live clock is advanced by ticks too.
     pub const fn new(live: bool) -> Self {
-        Clock {
-            live,
-            now_ns: 0,
-            held: VecDeque::new(),
-            clamped: 0,
-        }
+        Clock { live, now_ns: 0, held: VecDeque::new(), clamped: 0 }
     }
 
     /// Event time, ns; 0 before the first event.

@@ -89,9 +89,7 @@ pub fn can_begin(correlation: &Correlation, inputs: u64, view: &View<'_>) -> boo
 /// Bit set of the inputs that are themselves correlations.
 pub fn thresholds(inputs: &[Input]) -> u64 {
     let inputs = inputs.iter().take(MOST_INPUTS).enumerate();
-    inputs.fold(0, |all, (at, input)| {
-        all | u64::from(matches!(input, Input::Correlation(_))) << at
-    })
+    inputs.fold(0, |all, (at, input)| all | u64::from(matches!(input, Input::Correlation(_))) << at)
 }
 
 /// Whether only events that bring the condition closer are evidence: if other rules must reach thresholds
@@ -141,9 +139,7 @@ pub fn count(
             }
             let threshold = correlation.threshold();
             let most = usize::try_from(threshold).unwrap_or(usize::MAX).max(1);
-            moved = counter
-                .distinct
-                .see(hash, bucket, most, &mut counter.window)?;
+            moved = counter.distinct.see(hash, bucket, most, &mut counter.window)?;
             // A single value is normal for every client.
             moved &= counter.window.total() >= threshold.min(2);
             counter.window.total()
@@ -212,11 +208,7 @@ pub fn count(
         }
     };
     counter.events += 1;
-    Ok(Some(Counted {
-        holds: holds(correlation, counter, hit, value),
-        value,
-        moved,
-    }))
+    Ok(Some(Counted { holds: holds(correlation, counter, hit, value), value, moved }))
 }
 
 /// Adds to the window; returns its new total.
@@ -293,9 +285,7 @@ fn percentile_of(
     let within = values.iter().filter(|(t, _)| newest - t < window_ns);
     let mut within: Vec<u64> = within.map(|(_, n)| *n).collect();
     within.sort_unstable();
-    let rank = (within.len() * usize::from(percentile))
-        .div_ceil(100)
-        .max(1);
+    let rank = (within.len() * usize::from(percentile)).div_ceil(100).max(1);
     within.get(rank - 1).copied()
 }
 

@@ -185,12 +185,7 @@ impl Counters {
     /// Adds a key that is not in the table; returns its slot.
     pub fn insert(&mut self, key: Key, counter: Counter) -> usize {
         let bytes = heap_bytes(Some(&counter));
-        let slot = Slot {
-            key,
-            bytes,
-            used: self.uses,
-            counter: Some(counter),
-        };
+        let slot = Slot { key, bytes, used: self.uses, counter: Some(counter) };
         let at = match self.free.pop() {
             Some(at) => {
                 self.slots[at as usize] = slot;
@@ -304,10 +299,7 @@ impl Counters {
         for _ in 0..few.min(slots) {
             let at = self.sweep_at;
             self.sweep_at = if at + 1 < slots { at + 1 } else { 0 };
-            if self
-                .at(at)
-                .is_some_and(|(key, counter)| is_over(key, counter))
-            {
+            if self.at(at).is_some_and(|(key, counter)| is_over(key, counter)) {
                 self.remove_at(at);
             }
         }

@@ -54,8 +54,7 @@ pub fn sniffed_type(body: &[u8]) -> Option<&'static [u8]> {
 
 /// The first non-empty segment.
 pub fn first_segment(path: &[u8]) -> Option<&[u8]> {
-    path.split(|b| *b == b'/')
-        .find(|segment| !segment.is_empty())
+    path.split(|b| *b == b'/').find(|segment| !segment.is_empty())
 }
 
 /// The name of the query's parameter, if it has exactly one, with a value. Numeric names are
@@ -153,10 +152,7 @@ pub fn cookie_lacks(cookie: &[u8]) -> impl Iterator<Item = &'static [u8]> {
     let deleted = value.trim_ascii().ends_with(b"=");
     let lacks =
         [&b"httponly"[..], b"samesite", b"secure"].map(|name| (name, !deleted && !has(name)));
-    lacks
-        .into_iter()
-        .filter(|(_, lacks)| *lacks)
-        .map(|(name, _)| name)
+    lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(name, _)| name)
 }
 
 /// Whether `referrer` is a URL of `host`.
@@ -175,9 +171,8 @@ pub fn same_site(referrer: &[u8], host: &[u8]) -> bool {
 }
 
 /// Last parts of names of archives and dumps.
-const ARCHIVES: &[&str] = &[
-    "zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "tar", "sql", "bak", "old", "war",
-];
+const ARCHIVES: &[&str] =
+    &["zip", "rar", "7z", "gz", "tgz", "bz2", "xz", "tar", "sql", "bak", "old", "war"];
 
 /// A host without its port, and without `www.`.
 fn bare_host(host: &[u8]) -> (&[u8], &[u8]) {
@@ -294,10 +289,7 @@ mod tests {
         };
         let first = kind("Host: a\r\nUser-Agent: x/1\r\nCookie: a=b\r\nAccept: */*\r\n");
         assert_eq!(first, "x/1,host,user-agent,accept");
-        assert_eq!(
-            first,
-            kind("host: b\r\nuser-agent: x/1\r\naccept: a\r\nReferer: c\r\n")
-        );
+        assert_eq!(first, kind("host: b\r\nuser-agent: x/1\r\naccept: a\r\nReferer: c\r\n"));
         assert_ne!(first, kind("User-Agent: x/1\r\nHost: a\r\nAccept: */*\r\n"));
         assert_eq!(kind(&"X-Long-Name: 1\r\n".repeat(99)).len(), KIND);
     }
@@ -353,16 +345,8 @@ mod tests {
             ("/.", None, Some(".")),
             ("/", None, None),
         ] {
-            assert_eq!(
-                extension(path.as_bytes()),
-                expected.map(str::as_bytes),
-                "{path}"
-            );
-            assert_eq!(
-                first_segment(path.as_bytes()),
-                first.map(str::as_bytes),
-                "{path}"
-            );
+            assert_eq!(extension(path.as_bytes()), expected.map(str::as_bytes), "{path}");
+            assert_eq!(first_segment(path.as_bytes()), first.map(str::as_bytes), "{path}");
         }
     }
 
@@ -379,11 +363,7 @@ mod tests {
             ("/a", "shop.example", false),
             ("", "", false),
         ] {
-            assert_eq!(
-                same_site(referrer.as_bytes(), host.as_bytes()),
-                expected,
-                "{referrer}"
-            );
+            assert_eq!(same_site(referrer.as_bytes(), host.as_bytes()), expected, "{referrer}");
         }
     }
 
@@ -391,16 +371,8 @@ mod tests {
     fn archives_named_after_the_host() {
         for (path, host, expected) in [
             ("/shop.example.zip", "shop.example", Some("shop.example")),
-            (
-                "/shop.example.zip",
-                "www.shop.example:8080",
-                Some("shop.example"),
-            ),
-            (
-                "/b/WWW.shop.example.tar.gz",
-                "www.shop.example",
-                Some("WWW.shop.example"),
-            ),
+            ("/shop.example.zip", "www.shop.example:8080", Some("shop.example")),
+            ("/b/WWW.shop.example.tar.gz", "www.shop.example", Some("WWW.shop.example")),
             ("/shop_example.SQL", "shop.example", Some("shop_example")),
             ("/shop.example", "shop.example", None),
             ("/shop.example.html", "shop.example", None),
@@ -454,30 +426,17 @@ mod tests {
     #[test]
     fn what_a_proxy_says() {
         for (lines, expected) in [
-            (
-                &[("X-Forwarded-For", "1.2.3.4, 9.9.9.9")][..],
-                Some("1.2.3.4"),
-            ),
+            (&[("X-Forwarded-For", "1.2.3.4, 9.9.9.9")][..], Some("1.2.3.4")),
             (&[("X-Forwarded-For", "1.2.3.4:5678")], Some("1.2.3.4")),
             (&[("X-Forwarded-For", "unknown")], None),
-            (
-                &[("Forwarded", "proto=https;for=\"[2001:db8::1]:80\", for=x")],
-                Some("2001:db8::1"),
-            ),
+            (&[("Forwarded", "proto=https;for=\"[2001:db8::1]:80\", for=x")], Some("2001:db8::1")),
             (&[("Forwarded", "for=_hidden")], None),
             (&[("X-Real-IP", "::ffff:1.2.3.4")], Some("1.2.3.4")),
             (&[("Via", "1.1 x")], None),
         ] {
-            let fields: Vec<_> = lines
-                .iter()
-                .map(|(n, v)| (n.as_bytes(), v.as_bytes()))
-                .collect();
+            let fields: Vec<_> = lines.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
             let got = forwarded_client(&testing::headers(&fields));
-            assert_eq!(
-                got.map(|ip| ip.to_string()).as_deref(),
-                expected,
-                "{lines:?}"
-            );
+            assert_eq!(got.map(|ip| ip.to_string()).as_deref(), expected, "{lines:?}");
         }
     }
 

@@ -32,10 +32,7 @@ pub struct Detector {
 impl Detector {
     /// Activates rules.
     pub fn new(rules: RuleSet, settings: Settings) -> Self {
-        Detector {
-            clock: Clock::new(settings.live),
-            core: Core::new(rules, settings),
-        }
+        Detector { clock: Clock::new(settings.live), core: Core::new(rules, settings) }
     }
 
     /// The active rules.
@@ -47,8 +44,7 @@ impl Detector {
     /// once later events show whether that is right; always in order.
     pub fn push(&mut self, event: Box<HttpEvent>, out: &mut dyn FnMut(Detected)) {
         let core = &mut self.core;
-        self.clock
-            .push(event, &mut |event, time_ns| core.event(event, time_ns, out));
+        self.clock.push(event, &mut |event, time_ns| core.event(event, time_ns, out));
     }
 
     /// Advances time without events.
@@ -65,8 +61,7 @@ impl Detector {
     /// because their cause may persist; with a saved state they continue in the next run.
     pub fn finish(&mut self, out: &mut dyn FnMut(Detected)) {
         let core = &mut self.core;
-        self.clock
-            .finish(&mut |event, time_ns| core.event(event, time_ns, out));
+        self.clock.finish(&mut |event, time_ns| core.event(event, time_ns, out));
         core.report_open(self.clock.now_ns(), out);
     }
 

@@ -40,10 +40,8 @@ fn digest(of: &Correlation, rule: &Rule) -> Correlation {
         0 => vec![server],
         _ => vec![client, server],
     };
-    let groups = groups.into_iter().map(|(name, field)| Group {
-        name: name.to_owned(),
-        of: vec![field],
-    });
+    let groups =
+        groups.into_iter().map(|(name, field)| Group { name: name.to_owned(), of: vec![field] });
     Correlation {
         rule: of.rule,
         kind: Kind::Digest,

@@ -145,15 +145,9 @@ impl Distinct {
 
     /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let seen = if self.seen.spilled() {
-            self.seen.capacity()
-        } else {
-            0
-        };
-        let index = self
-            .index
-            .as_ref()
-            .map_or(0, |index| size_of::<Index>() + index.capacity() * 20);
+        let seen = if self.seen.spilled() { self.seen.capacity() } else { 0 };
+        let index =
+            self.index.as_ref().map_or(0, |index| size_of::<Index>() + index.capacity() * 20);
         seen * size_of::<Seen>() + index
     }
 }

@@ -54,11 +54,7 @@ impl<T: Clone + PartialEq> Top<T> {
             return;
         }
         if self.0.len() < TOP {
-            self.0.push(Frequent {
-                value: value.to_owned(),
-                sure: 1,
-                perhaps: 0,
-            });
+            self.0.push(Frequent { value: value.to_owned(), sure: 1, perhaps: 0 });
             return;
         }
         let most = |of: &&mut Frequent<T>| of.sure.saturating_add(of.perhaps);
@@ -87,11 +83,7 @@ impl<T: Clone + PartialEq> Top<T> {
 
     /// The values with their minimum counts, most frequent first.
     pub fn sorted(&self) -> Vec<(T, u64)> {
-        let mut all: Vec<_> = self
-            .0
-            .iter()
-            .map(|of| (of.value.clone(), of.sure))
-            .collect();
+        let mut all: Vec<_> = self.0.iter().map(|of| (of.value.clone(), of.sure)).collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all
     }
@@ -254,10 +246,7 @@ impl Evidence {
 
     /// Number of distinct values; a lower bound.
     pub fn distinct(&self) -> u64 {
-        self.distinct
-            .iter()
-            .map(|word| u64::from(word.count_ones()))
-            .sum()
+        self.distinct.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
     /// Approximate size, in bytes.
@@ -284,17 +273,11 @@ mod tests {
     #[test]
     fn no_count_is_more_than_there_was() {
         for (name, values, expected) in [
-            (
-                "few",
-                vec![1, 2, 1],
-                vec![(b"1".to_vec(), 2), (b"2".to_vec(), 1)],
-            ),
+            ("few", vec![1, 2, 1], vec![(b"1".to_vec(), 2), (b"2".to_vec(), 1)]),
             (
                 "a scan",
                 (0..60_u32).collect(),
-                (52..60)
-                    .map(|n: u32| (n.to_string().into_bytes(), 1))
-                    .collect(),
+                (52..60).map(|n: u32| (n.to_string().into_bytes(), 1)).collect(),
             ),
         ] {
             let mut top: Top<Vec<u8>> = Top::default();
@@ -329,11 +312,7 @@ mod tests {
             let event = testing::event_of(
                 testing::request(&format!(
                     "GET /{} HTTP/1.1\r\nHost: h\r\nUser-Agent: ua{n}\r\n\r\n",
-                    if n % 2 == 0 {
-                        "often".to_owned()
-                    } else {
-                        format!("{n}").repeat(200)
-                    }
+                    if n % 2 == 0 { "often".to_owned() } else { format!("{n}").repeat(200) }
                 )),
                 testing::response(&format!("HTTP/1.1 {} x\r\n\r\n", 400 + n % 30)),
             );
@@ -344,10 +323,7 @@ mod tests {
             evidence.see_distinct((hash ^ hash >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9));
         }
         assert_eq!(evidence.paths.first().map(|p| &p[..]), Some(&b"/often"[..]));
-        assert_eq!(
-            (evidence.statuses.len(), evidence.samples.len()),
-            (STATUSES, SAMPLES)
-        );
+        assert_eq!((evidence.statuses.len(), evidence.samples.len()), (STATUSES, SAMPLES));
         assert_eq!((evidence.first_ns, evidence.last_ns), (5, 1004));
         let distinct = evidence.distinct();
         assert!((900..=1000).contains(&distinct), "{distinct}");

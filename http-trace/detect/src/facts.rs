@@ -90,11 +90,7 @@ enum Source {
     /// The same as a whole URL, which few rules test.
     Url,
     /// The lines of one name, in the response or the request.
-    Line {
-        response: bool,
-        known: Known,
-        name: Box<str>,
-    },
+    Line { response: bool, known: Known, name: Box<str> },
     /// Another field of the event; not cached: numbers are cheaper to test than to look up, and clients are
     /// many.
     Event(Field),
@@ -154,11 +150,7 @@ impl Source {
             | Field::SniffedType
             | Field::Plain(_) => return Source::Event(field.clone()),
         };
-        Source::Line {
-            response,
-            known: Known::of(name.as_bytes()),
-            name: name.into(),
-        }
+        Source::Line { response, known: Known::of(name.as_bytes()), name: name.into() }
     }
 
     /// Whether the values of a field are substrings of its texts.
@@ -181,11 +173,7 @@ impl Source {
         match self {
             Source::Target => {
                 let host = view.request_line(Known::HOST).unwrap_or_default();
-                let method = view
-                    .event
-                    .request
-                    .as_ref()
-                    .map(|request| &request.method[..]);
+                let method = view.event.request.as_ref().map(|request| &request.method[..]);
                 let (target, decoded) = (view.raw_target(), view.decoded_target());
                 let _ = work(target)
                     || (decoded != target && work(decoded))
@@ -250,10 +238,7 @@ impl Builder {
         let mut without = Vec::new();
         let mut groups = Vec::with_capacity(self.groups.len());
         for (source, tests) in self.groups {
-            if let Source::Line {
-                response, known, ..
-            } = source
-            {
+            if let Source::Line { response, known, .. } = source {
                 of_lines[usize::from(!response)][known.number()].push(groups.len());
             }
             let bytes = without.len()..without.len() + tests.len().div_ceil(8);
@@ -284,9 +269,7 @@ impl Plan {
     /// Adds the group of a test.
     pub fn add(&mut self, facts: &Facts, id: TestId) {
         match facts.groups[id.group].source {
-            Source::Line {
-                response, known, ..
-            } => {
+            Source::Line { response, known, .. } => {
                 self.lines[usize::from(!response)] |= 1 << known.number();
             }
             Source::Anywhere => {}
@@ -374,15 +357,13 @@ impl Facts {
                 write_target(&mut self.target, view);
                 &self.target[..]
             }
-            Source::Line {
-                response,
-                known,
-                name,
-            } => match line(headers(view, *response), *known, name) {
-                Some((value, false)) => value,
-                Some((_, true)) => return group.evaluate(view, passed),
-                None => return,
-            },
+            Source::Line { response, known, name } => {
+                match line(headers(view, *response), *known, name) {
+                    Some((value, false)) => value,
+                    Some((_, true)) => return group.evaluate(view, passed),
+                    None => return,
+                }
+            }
         };
         let evaluate = |passed: &mut [u8]| group.evaluate(view, passed);
         let outcome = self.memo.of(number as u32, key, evaluate);
@@ -456,13 +437,7 @@ impl Group {
         if literals.is_none() {
             always = (0..tests.len()).collect();
         }
-        Group {
-            source,
-            tests,
-            bytes,
-            literals,
-            always,
-        }
+        Group { source, tests, bytes, literals, always }
     }
 
     /// The same as [`Group::evaluate`] where all tests are of one field; keeps the bits if the event lacks it.
@@ -553,10 +528,7 @@ impl Literals {
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::Standard)
             .build(entries.iter().map(|(literal, _)| literal));
-        Some(Literals {
-            automaton: automaton.ok()?,
-            of,
-        })
+        Some(Literals { automaton: automaton.ok()?, of })
     }
 }
 

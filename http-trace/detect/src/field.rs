@@ -135,10 +135,7 @@ impl Field {
             Field::ResponseHeader(name) => format!("response.header.{name}"),
             field => {
                 let about = field.about();
-                about
-                    .and_then(|a| a.rules.first())
-                    .map_or("", |name| name)
-                    .to_owned()
+                about.and_then(|a| a.rules.first()).map_or("", |name| name).to_owned()
             }
         }
     }

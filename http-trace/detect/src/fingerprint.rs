@@ -33,11 +33,7 @@ fn fingerprint(set: &RuleSet, number: usize, correlation: &Correlation, before: 
     let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
     let guard = set.guards.get(number);
     // Indexes are not part of the definition: they change when a rule before it is added or removed.
-    let definition = Correlation {
-        rule: 0,
-        inputs: Vec::new(),
-        ..correlation.clone()
-    };
+    let definition = Correlation { rule: 0, inputs: Vec::new(), ..correlation.clone() };
     let rule = set.rules.get(correlation.rule);
     let identity = rule.map(|rule| (&rule.id, rule.ipv6_prefix));
     // Writing to the hash cannot fail.
@@ -86,12 +82,7 @@ correlation:
         let text = text.to_owned();
         let text_rules = text.matches("title:").count();
         let parsed = parse::parse(&[Source { origin, text }], &|_| false);
-        assert_eq!(
-            parsed.rules.rules.len(),
-            text_rules,
-            "{:?}",
-            parsed.diagnostics
-        );
+        assert_eq!(parsed.rules.rules.len(), text_rules, "{:?}", parsed.diagnostics);
         parsed.rules
     }
 
@@ -106,11 +97,7 @@ correlation:
             ("^/admin", "^/Admin/", false),
             ("|re|i:", "|re:", false),
             ("[aa, bb", "[aa, bc", false),
-            (
-                "c-useragent|contains:",
-                "c-useragent|contains|cased:",
-                false,
-            ),
+            ("c-useragent|contains:", "c-useragent|contains|cased:", false),
             ("[c-ip]", "[c-ip, cs-host]", false),
             ("5m", "6m", false),
             ("{gte: 10}", "{gte: 11}", false),
@@ -121,9 +108,7 @@ correlation:
             assert_eq!(fingerprints(&set(&text)) == before, same, "{from} -> {to}");
         }
         // Other rules before it change only its index.
-        let others = RULES
-            .replace("errors", "faults")
-            .replace("[404, 403]", "[500, 502]");
+        let others = RULES.replace("errors", "faults").replace("[404, 403]", "[500, 502]");
         let both = format!("{others}---{RULES}");
         assert_eq!(fingerprints(&set(&both))[1], before[0]);
     }

@@ -108,15 +108,13 @@ mod tests {
             .flat_map(|n| [n, n << 64, n << 100, n | 0xffff << 32])
             .map(|n| hashes.number(n))
             .collect();
-        let all: HashSet<u128> = (0..100_000_u128)
-            .flat_map(|n| [n, n << 64, n << 100, n | 0xffff << 32])
-            .collect();
+        let all: HashSet<u128> =
+            (0..100_000_u128).flat_map(|n| [n, n << 64, n << 100, n | 0xffff << 32]).collect();
         assert_eq!(numbers.len(), all.len());
         // All bits must vary: table positions are made from some of them.
         for shift in [0, 16, 32, 44, 57] {
-            let few: HashSet<u64> = (0..4096_u128)
-                .map(|n| hashes.number(n | 0xffff << 32) >> shift & 127)
-                .collect();
+            let few: HashSet<u64> =
+                (0..4096_u128).map(|n| hashes.number(n | 0xffff << 32) >> shift & 127).collect();
             assert_eq!(few.len(), 128, "{shift}");
         }
     }

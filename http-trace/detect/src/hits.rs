@@ -104,10 +104,7 @@ impl Hits {
 
     /// Hits of these rules, not bound to correlations yet.
     pub(super) fn of(rules: Vec<OfRule>) -> Self {
-        Hits {
-            rules,
-            places: Vec::new(),
-        }
+        Hits { rules, places: Vec::new() }
     }
 
     /// Counts for these correlations from now on; existing hits of their rules are kept.
@@ -135,10 +132,7 @@ impl Hits {
                     Some(at) => *at,
                     None if self.rules.len() < RULES => {
                         known.insert(id.clone(), self.rules.len());
-                        self.rules.push(OfRule {
-                            id,
-                            ..OfRule::default()
-                        });
+                        self.rules.push(OfRule { id, ..OfRule::default() });
                         self.rules.len() - 1
                     }
                     None => return None,
@@ -193,8 +187,7 @@ impl OfRule {
     pub fn keep(&mut self, entities: usize, days: usize) {
         let cut = |tally: &mut Tally| tally.keep(days);
         cut(&mut self.tally);
-        self.entities
-            .sort_by_key(|e| std::cmp::Reverse(e.tally.count));
+        self.entities.sort_by_key(|e| std::cmp::Reverse(e.tally.count));
         self.entities.truncate(entities);
         self.entities.iter_mut().for_each(|e| cut(&mut e.tally));
     }
@@ -204,11 +197,7 @@ impl OfRule {
             Some(at) => *at,
             None => {
                 let at = self.make_room();
-                let entity = OfEntity {
-                    hash,
-                    values: values(),
-                    tally: Tally::default(),
-                };
+                let entity = OfEntity { hash, values: values(), tally: Tally::default() };
                 if at == self.entities.len() {
                     self.entities.push(entity);
                 } else {
@@ -281,10 +270,7 @@ mod tests {
             rule.entity(n, Vec::new).add(n + 1);
             rule.entity(u64::MAX, Vec::new).add(n + 1);
         }
-        assert_eq!(
-            (rule.entities.len(), rule.index.len()),
-            (ENTITIES, ENTITIES)
-        );
+        assert_eq!((rule.entities.len(), rule.index.len()), (ENTITIES, ENTITIES));
         // The entity that is hit all the time was never evicted.
         assert_eq!(rule.entity(u64::MAX, Vec::new).count, 10_000);
         assert!(rule.entities.iter().all(|e| e.tally.last_ns > 8_000));

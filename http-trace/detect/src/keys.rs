@@ -99,11 +99,7 @@ impl Keys {
                 _ => None,
             });
         }
-        Keys {
-            parts,
-            groups,
-            values,
-        }
+        Keys { parts, groups, values }
     }
 
     /// Uses this hash function from now on, so that existing keys remain valid.
@@ -131,8 +127,7 @@ impl Keys {
 
     /// The hash of the value that a correlation counts distinct ones of.
     pub fn value(&mut self, correlation: usize, view: &View<'_>) -> Option<u64> {
-        self.parts
-            .hash(self.values.get(correlation)?.as_ref()?, view)
+        self.parts.hash(self.values.get(correlation)?.as_ref()?, view)
     }
 }
 
@@ -162,9 +157,7 @@ pub fn network(ip: IpAddr, ipv6_prefix: u8) -> u128 {
     match ip.to_canonical() {
         IpAddr::V4(ip) => 0xffff << 32 | u128::from(ip.to_bits()),
         IpAddr::V6(ip) => {
-            let mask = u128::MAX
-                .checked_shl(128 - u32::from(ipv6_prefix))
-                .unwrap_or(0);
+            let mask = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix)).unwrap_or(0);
             ip.to_bits() & mask
         }
     }

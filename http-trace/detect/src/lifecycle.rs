@@ -25,11 +25,7 @@ pub struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     pub const fn new(rule: &'a Arc<Rule>, correlation: &'a Correlation, lossy: bool) -> Self {
-        Subject {
-            rule,
-            correlation,
-            lossy,
-        }
+        Subject { rule, correlation, lossy }
     }
 
     /// Collects evidence, unless none is needed; returns the state of an alert to be raised, if one is due.
@@ -264,11 +260,7 @@ impl<'a> Subject<'a> {
         let groups = self.correlation.group_by.iter();
         let fields = groups.filter_map(|group| group.of.first());
         for shown in fields.filter_map(|field| shown(field, view, evidence)) {
-            let between = if matches!(pieces.last(), Some(Piece::Text(_))) {
-                ": "
-            } else {
-                ", "
-            };
+            let between = if matches!(pieces.last(), Some(Piece::Text(_))) { ": " } else { ", " };
             pieces.push(Piece::Text(between.to_owned()));
             pieces.push(Piece::Value(shown));
         }
@@ -279,10 +271,7 @@ impl<'a> Subject<'a> {
         let mut entities = Vec::new();
         let mut add = |role: &str, field: &Field| {
             if let Some(shown) = shown(field, view, evidence) {
-                entities.push(Entity {
-                    role: role.to_owned(),
-                    shown,
-                });
+                entities.push(Entity { role: role.to_owned(), shown });
             }
         };
         if self.rule.entities.is_empty() || self.is_digest() {
@@ -325,10 +314,7 @@ fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
             .first()
             .filter(|ip| !ip.is_unspecified())
             .map(|ip| ip.to_string().into_bytes()),
-        Field::ClientIp => evidence
-            .clients
-            .first()
-            .map(|ip| ip.to_string().into_bytes()),
+        Field::ClientIp => evidence.clients.first().map(|ip| ip.to_string().into_bytes()),
         Field::Host => evidence.hosts.first().cloned(),
         Field::Path => evidence.paths.first().cloned(),
         Field::UserAgent => evidence.user_agents.first().cloned(),
@@ -336,10 +322,7 @@ fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
             .first(other)
             .map(|value| value.with_text(|text| text[..text.len().min(TEXT)].to_vec())),
     };
-    Some(Shown {
-        field: field.clone(),
-        value: value?,
-    })
+    Some(Shown { field: field.clone(), value: value? })
 }
 
 /// Deterministic: the same bytes on the wire give the same id.

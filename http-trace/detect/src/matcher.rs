@@ -38,11 +38,7 @@ impl Relation {
 
 impl Literal {
     fn eq(&self, text: &[u8]) -> bool {
-        if self.fold {
-            self.bytes.eq_ignore_ascii_case(text)
-        } else {
-            *self.bytes == *text
-        }
+        if self.fold { self.bytes.eq_ignore_ascii_case(text) } else { *self.bytes == *text }
     }
 
     fn find(&self, text: &[u8]) -> bool {
@@ -55,10 +51,7 @@ impl Literal {
         let Some(last) = text.len().checked_sub(self.bytes.len()) else {
             return false;
         };
-        let here = |at: usize| {
-            self.bytes
-                .eq_ignore_ascii_case(&text[at..at + self.bytes.len()])
-        };
+        let here = |at: usize| self.bytes.eq_ignore_ascii_case(&text[at..at + self.bytes.len()]);
         memchr::memchr2_iter(first, first.to_ascii_uppercase(), &text[..=last]).any(here)
     }
 }
@@ -107,9 +100,9 @@ impl TextTest {
     pub fn passes(&self, text: &[u8]) -> bool {
         match self {
             TextTest::Equals(literal) => literal.eq(text),
-            TextTest::Starts(literal) => text
-                .get(..literal.bytes.len())
-                .is_some_and(|start| literal.eq(start)),
+            TextTest::Starts(literal) => {
+                text.get(..literal.bytes.len()).is_some_and(|start| literal.eq(start))
+            }
             TextTest::Ends(literal) => text
                 .len()
                 .checked_sub(literal.bytes.len())
@@ -268,13 +261,9 @@ pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
             .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
             .max_by_key(Vec::len)
             .and_then(|longest| one(&longest)),
-        TextTest::AnyOf(tests) => Some(
-            tests
-                .iter()
-                .map(literals_of)
-                .collect::<Option<Vec<_>>>()?
-                .concat(),
-        ),
+        TextTest::AnyOf(tests) => {
+            Some(tests.iter().map(literals_of).collect::<Option<Vec<_>>>()?.concat())
+        }
         TextTest::Regex(_) => None,
     }
 }
@@ -309,11 +298,7 @@ mod tests {
             ("a*bc*bc", "abc", false),
             ("a*bc*bc", "abcbc", true),
         ] {
-            assert_eq!(
-                glob(pattern).matches(text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(glob(pattern).matches(text.as_bytes()), expected, "{pattern} {text}");
         }
     }
 
@@ -328,10 +313,7 @@ mod tests {
         ] {
             let bytes: Box<[u8]> = literal.as_bytes().into();
             for fold in [true, false] {
-                let literal = Literal {
-                    bytes: bytes.clone(),
-                    fold,
-                };
+                let literal = Literal { bytes: bytes.clone(), fold };
                 let found = TextTest::Contains(literal).passes(text.as_bytes());
                 let expected =
                     expected && (fold || text.contains(std::str::from_utf8(&bytes).expect("text")));

@@ -67,10 +67,7 @@ impl<T: Copy + Default> Memo<T> {
             ways.clone().find(known).unwrap_or_else(|| {
                 let empty = ways.find(|at| self.entries[*at] == EMPTY);
                 // A pseudo-random choice, so that keys which recur in turn do not evict each other in step.
-                self.inserted = self
-                    .inserted
-                    .wrapping_mul(0x9e37_79b1)
-                    .wrapping_add(first | 1);
+                self.inserted = self.inserted.wrapping_mul(0x9e37_79b1).wrapping_add(first | 1);
                 let at = empty.unwrap_or(first + (self.inserted >> 16) % WAYS);
                 self.entries[at] = entry;
                 self.keys[at * self.longest..][..key.len()].copy_from_slice(key);

@@ -29,9 +29,7 @@ pub const fn are_apart((least, most): (u64, u64), factor: u8) -> bool {
 pub fn is_split<'a>(values: impl Iterator<Item = &'a (u64, u64)> + Clone, factor: u8) -> bool {
     // Check the extremes first: most sets are close together and need no sorting.
     let all = values.clone().map(|(_, ns)| *ns);
-    let extremes = all.fold((u64::MAX, 0), |(least, most), ns| {
-        (least.min(ns), most.max(ns))
-    });
+    let extremes = all.fold((u64::MAX, 0), |(least, most), ns| (least.min(ns), most.max(ns)));
     if !are_apart(extremes, factor) {
         return false;
     }
@@ -60,28 +58,15 @@ mod tests {
     #[test]
     fn two_modes_are_told_from_a_long_tail() {
         let ms = |n: u64| (0, n * 1_000_000);
-        let two: Vec<_> = (0..30)
-            .map(|i| {
-                if i % 3 == 0 {
-                    ms(100 + i)
-                } else {
-                    ms(10 + i % 4)
-                }
-            })
-            .collect();
+        let two: Vec<_> =
+            (0..30).map(|i| if i % 3 == 0 { ms(100 + i) } else { ms(10 + i % 4) }).collect();
         let tail: Vec<_> = (0..30).map(|i| ms(10 + i * i)).collect();
-        let few: Vec<_> = (0..30)
-            .map(|i| if i < 3 { ms(100) } else { ms(10) })
-            .collect();
+        let few: Vec<_> = (0..30).map(|i| if i < 3 { ms(100) } else { ms(10) }).collect();
         // nginx answering some of many pipelined requests at once.
         let queued: Vec<_> = (0..30).map(|i| (0, 25_000 + i / 15 * 600_000)).collect();
-        for (values, expected) in [
-            (&two, true),
-            (&queued, false),
-            (&tail, false),
-            (&few, false),
-            (&vec![], false),
-        ] {
+        for (values, expected) in
+            [(&two, true), (&queued, false), (&tail, false), (&few, false), (&vec![], false)]
+        {
             assert_eq!(is_split(values.iter(), 5), expected, "{values:?}");
         }
         assert!(!is_split(two.iter(), 20));

@@ -191,10 +191,7 @@ pub enum Kind {
 impl Kind {
     /// Whether a counter of it keeps values, which take memory.
     pub const fn keeps_values(&self) -> bool {
-        matches!(
-            self,
-            Kind::ValueCount(_) | Kind::ValuePercentile(..) | Kind::TimingSplit(_)
-        )
+        matches!(self, Kind::ValueCount(_) | Kind::ValuePercentile(..) | Kind::TimingSplit(_))
     }
 }
 
@@ -272,14 +269,11 @@ impl Correlation {
 
     /// The lowest count that raises an alert; at least 1.
     pub fn threshold(&self) -> u64 {
-        let least = self
-            .condition
-            .iter()
-            .map(|(comparison, n)| match comparison {
-                Comparison::Gte | Comparison::Eq => *n,
-                Comparison::Gt => n.saturating_add(1),
-                Comparison::Lt | Comparison::Lte | Comparison::Ne => 0,
-            });
+        let least = self.condition.iter().map(|(comparison, n)| match comparison {
+            Comparison::Gte | Comparison::Eq => *n,
+            Comparison::Gt => n.saturating_add(1),
+            Comparison::Lt | Comparison::Lte | Comparison::Ne => 0,
+        });
         least.max().unwrap_or(1).max(1)
     }
 
@@ -290,9 +284,7 @@ impl Correlation {
 
     /// Whether a count satisfies the condition.
     pub fn holds(&self, count: u64) -> bool {
-        self.condition
-            .iter()
-            .all(|(comparison, n)| comparison.holds(count, *n))
+        self.condition.iter().all(|(comparison, n)| comparison.holds(count, *n))
     }
 }
 
@@ -347,10 +339,7 @@ impl RuleSet {
 
     /// Adds a rule.
     pub(super) fn add(&mut self, rule: Rule) {
-        for id in [Some(rule.id.to_string()), rule.uuid.clone()]
-            .into_iter()
-            .flatten()
-        {
+        for id in [Some(rule.id.to_string()), rule.uuid.clone()].into_iter().flatten() {
             self.by_id.entry(id).or_insert(self.rules.len());
         }
         self.rules.push(Arc::new(rule));

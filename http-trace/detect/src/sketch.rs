@@ -25,11 +25,7 @@ pub struct Sketch {
 
 impl Default for Sketch {
     fn default() -> Self {
-        Sketch {
-            lines: vec![Line::default(); LINES].into(),
-            cursor: 0,
-            wait: 0,
-        }
+        Sketch { lines: vec![Line::default(); LINES].into(), cursor: 0, wait: 0 }
     }
 }
 

@@ -83,10 +83,7 @@ pub struct Seen {
 pub fn hits(bytes: &[u8]) -> Result<Seen, BadSnapshot> {
     let taken = postcard::take_from_bytes::<(Hits, Context)>(open(bytes)?);
     let ((hits, context), _) = taken.map_err(damaged)?;
-    Ok(Seen {
-        hits,
-        now_ns: context.now_ns,
-    })
+    Ok(Seen { hits, now_ns: context.now_ns })
 }
 
 /// Decodes a payload.
@@ -227,10 +224,8 @@ impl Snapshot {
     pub fn into_file(mut self, most: usize) -> (File, LeftOut) {
         let context = encode(&self.context);
         let room = most.saturating_sub(HEADER + context.len() + 2 * MOST_VARINT);
-        let mut left_out = LeftOut {
-            hits: fit_hits(&mut self.rules, room / 2),
-            ..LeftOut::default()
-        };
+        let mut left_out =
+            LeftOut { hits: fit_hits(&mut self.rules, room / 2), ..LeftOut::default() };
         let mut payload = encode(&Hits::of(self.rules));
         let mut room = room.saturating_sub(payload.len());
         self.pieces.sort_by_key(|(worth, _)| Reverse(*worth));
@@ -246,10 +241,7 @@ impl Snapshot {
         self.pieces.truncate(left_out.counters);
         payload.extend(context);
         payload.extend(encode(&self.pieces.len()));
-        let mut file = File {
-            head: payload,
-            pieces: self.pieces,
-        };
+        let mut file = File { head: payload, pieces: self.pieces };
         let header = header(file.slices());
         file.head.splice(..0, header);
         (file, left_out)

@@ -97,10 +97,7 @@ pub(super) fn built_in() -> Detector {
 
 /// A detector with the rules of one file.
 pub(super) fn of(text: &str) -> Detector {
-    let source = Source {
-        origin: Origin::File("test.yml".into()),
-        text: text.to_owned(),
-    };
+    let source = Source { origin: Origin::File("test.yml".into()), text: text.to_owned() };
     let parsed = parse::parse(&[source], &|_| false);
     assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
     Detector::new(parsed.rules, Settings::default())
@@ -120,42 +117,25 @@ fn scans_raise_what_says_what_they_do() {
     let (alerts, _) = run(&mut detector, list);
     assert_eq!(
         ids(&alerts),
-        [
-            "http-path-scan",
-            "http-error-spike-external",
-            "http-wordlist-fuzzing"
-        ]
+        ["http-path-scan", "http-error-spike-external", "http-wordlist-fuzzing"]
     );
     assert_eq!(alerts[1].distinct, Some(30));
     assert_eq!(alerts[3].count, 501);
     // A load test of one missing path is an error spike but not a scan.
     let mut detector = built_in();
     let load = (0..2000).map(|i| response("198.51.100.7", 404, "/gone", BEGIN + i * S / 500));
-    assert_eq!(
-        ids(&run(&mut detector, load).0),
-        ["http-error-spike-external"]
-    );
+    assert_eq!(ids(&run(&mut detector, load).0), ["http-error-spike-external"]);
     // Ten refused logins followed by a successful one.
     let mut detector = built_in();
-    let mut guesses: Vec<HttpEvent> = (0..10)
-        .map(|i| response("198.51.100.7", 401, "/login", BEGIN + i * S))
-        .collect();
+    let mut guesses: Vec<HttpEvent> =
+        (0..10).map(|i| response("198.51.100.7", 401, "/login", BEGIN + i * S)).collect();
     guesses.push(response("198.51.100.7", 200, "/login", BEGIN + 11 * S));
-    assert_eq!(
-        ids(&run(&mut detector, guesses.clone()).0),
-        ["http-guessed-credentials"]
-    );
+    assert_eq!(ids(&run(&mut detector, guesses.clone()).0), ["http-guessed-credentials"]);
     // Refusals of another client in between do not count for this one.
     let other = (0..100).map(|i| response("198.51.100.9", 401, "/login", BEGIN + 10 * S + i));
-    let mixed = guesses[..10]
-        .iter()
-        .cloned()
-        .chain(other)
-        .chain(guesses.last().cloned());
+    let mixed = guesses[..10].iter().cloned().chain(other).chain(guesses.last().cloned());
     let (alerts, _) = run(&mut built_in(), mixed);
-    let guessed = alerts
-        .iter()
-        .find(|a| &*a.rule.id == "http-guessed-credentials");
+    let guessed = alerts.iter().find(|a| &*a.rule.id == "http-guessed-credentials");
     assert_eq!(guessed.map(|alert| alert.count), Some(10));
     guesses.swap(9, 10);
     guesses[9].time_ns = BEGIN + 9 * S;
@@ -164,18 +144,10 @@ fn scans_raise_what_says_what_they_do() {
     let count = |there: u16| {
         (0..20).map(move |i| {
             let status = if i % 2 == 0 { 200 } else { there };
-            response(
-                "198.51.100.7",
-                status,
-                &format!("/users/{i}"),
-                BEGIN + i * S,
-            )
+            response("198.51.100.7", status, &format!("/users/{i}"), BEGIN + i * S)
         })
     };
-    assert_eq!(
-        ids(&run(&mut built_in(), count(404)).0),
-        ["http-id-enumeration"]
-    );
+    assert_eq!(ids(&run(&mut built_in(), count(404)).0), ["http-id-enumeration"]);
     assert_eq!(ids(&run(&mut built_in(), count(200)).0), [""; 0]);
     // A sweep over servers.
     let sweep = (0..20).map(|i| {
@@ -228,20 +200,15 @@ fn a_slow_scan_is_told_of_where_no_path_scan_is() {
     let mut both: Vec<_> = both.chain(scan("198.51.100.8", 0, 40, 1, later)).collect();
     both.sort_by_key(|event| event.time_ns);
     let alerts = run_to_end(&mut detector, both);
-    let opened: Vec<_> = told(&alerts)
-        .into_iter()
-        .filter(|(_, state)| *state == State::Opened)
-        .collect();
+    let opened: Vec<_> =
+        told(&alerts).into_iter().filter(|(_, state)| *state == State::Opened).collect();
     assert_eq!(opened, [of(fast, State::Opened), of(slow, State::Opened)]);
     let hits = detector.hits_of(slow);
     assert_eq!(hits.map(|tally| tally.alerts), Some(1));
     // The slow scan was reported first: its alert stays open when the scan becomes fast.
     let mut detector = built_in();
     let slowly = scan("198.51.100.7", 0, 60, 120, 0);
-    let alerts = run_to_end(
-        &mut detector,
-        slowly.chain(scan("198.51.100.7", 60, 40, 1, 7200)),
-    );
+    let alerts = run_to_end(&mut detector, slowly.chain(scan("198.51.100.7", 60, 40, 1, 7200)));
     let expected = [of(slow, State::Opened), of(fast, State::Opened)];
     assert_eq!(told(&alerts), expected);
 }
@@ -249,11 +216,7 @@ fn a_slow_scan_is_told_of_where_no_path_scan_is() {
 #[test]
 fn what_asks_for_metadata_and_serves_is_told_by_its_cgroup() {
     let asked = |cgroup: Option<u64>, path: &str, token: bool, at: u64| {
-        let token = if token {
-            "X-aws-ec2-metadata-token: t\r\n"
-        } else {
-            ""
-        };
+        let token = if token { "X-aws-ec2-metadata-token: t\r\n" } else { "" };
         let request = format!("GET {path} HTTP/1.1\r\nHost: 169.254.169.254\r\n{token}\r\n");
         let mut event = testing::event_of(
             testing::request(&request),
@@ -272,33 +235,18 @@ fn what_asks_for_metadata_and_serves_is_told_by_its_cgroup() {
     let credentials = "/latest/meta-data/iam/security-credentials/";
     let told = |name: &str, events: Vec<HttpEvent>, expected: bool| {
         let (alerts, _) = run(&mut built_in(), events);
-        let of_rule = alerts
-            .iter()
-            .find(|a| &*a.rule.id == "http-metadata-from-server");
+        let of_rule = alerts.iter().find(|a| &*a.rule.id == "http-metadata-from-server");
         assert_eq!(of_rule.is_some(), expected, "{name}");
-        assert!(
-            of_rule.is_none_or(|alert| alert.severity.score() == 7),
-            "{name}"
-        );
-        let any = alerts
-            .iter()
-            .filter(|a| &*a.rule.id == "http-metadata-service");
+        assert!(of_rule.is_none_or(|alert| alert.severity.score() == 7), "{name}");
+        let any = alerts.iter().filter(|a| &*a.rule.id == "http-metadata-service");
         assert!(any.count() == 1, "{name}");
     };
     let v1 = |cgroup| asked(Some(cgroup), credentials, false, 1);
     told("a web server", vec![v1(7), served(7, true, 2)], true);
-    told(
-        "before and after",
-        vec![served(7, true, 0), v1(7), served(7, true, 2)],
-        true,
-    );
+    told("before and after", vec![served(7, true, 0), v1(7), served(7, true, 2)], true);
     told("another service", vec![v1(7), served(8, true, 2)], false);
     told("a client", vec![v1(7), served(7, false, 2)], false);
-    told(
-        "cloud-init",
-        vec![v1(7), asked(Some(7), "/latest/user-data", false, 3)],
-        false,
-    );
+    told("cloud-init", vec![v1(7), asked(Some(7), "/latest/user-data", false, 3)], false);
     let v2 = asked(Some(7), credentials, true, 1);
     told("with a token", vec![v2, served(7, true, 2)], false);
     told("much later", vec![v1(7), served(7, true, 4000)], false);
@@ -326,27 +274,15 @@ fn bodies_that_were_asked_for_have_a_posture_too() {
     };
     let page = "<!DOCTYPE html><html>";
     assert_eq!(ids(200, "image/png", Some(page)), ["http-posture-sniffed"]);
-    assert_eq!(
-        ids(200, "application/json", Some("GIF89a")),
-        ["http-posture-sniffed"]
-    );
+    assert_eq!(ids(200, "application/json", Some("GIF89a")), ["http-posture-sniffed"]);
     assert_eq!(ids(200, "text/html; charset=utf-8", Some(page)), [""; 0]);
     assert_eq!(ids(200, "image/png", Some("{}")), [""; 0]);
     assert_eq!(ids(200, "image/png", None), [""; 0]);
     let trace = "<pre>Traceback (most recent call last):\n  File \"/srv/app.py\", line 3";
-    assert_eq!(
-        ids(500, "text/html", Some(trace)),
-        ["http-posture-error-detail"]
-    );
+    assert_eq!(ids(500, "text/html", Some(trace)), ["http-posture-error-detail"]);
     let php = "<br />\n<b>Warning</b>:  mysqli_query(): x in /srv/a.php";
-    assert_eq!(
-        ids(200, "text/html", Some(php)),
-        ["http-posture-error-detail"]
-    );
-    assert_eq!(
-        ids(500, "text/html", Some("<h1>Internal Server Error</h1>")),
-        [""; 0]
-    );
+    assert_eq!(ids(200, "text/html", Some(php)), ["http-posture-error-detail"]);
+    assert_eq!(ids(500, "text/html", Some("<h1>Internal Server Error</h1>")), [""; 0]);
 }
 
 #[test]
@@ -375,13 +311,7 @@ fn the_same_events_raise_the_same_alerts_in_the_same_order() {
         alerts.iter().map(|a| (a.id, a.state)).collect::<Vec<_>>()
     };
     let first = told();
-    assert!(
-        first
-            .iter()
-            .filter(|(_, state)| *state == State::Ended)
-            .count()
-            >= 12
-    );
+    assert!(first.iter().filter(|(_, state)| *state == State::Ended).count() >= 12);
     for _ in 0..4 {
         assert_eq!(told(), first);
     }
@@ -406,21 +336,12 @@ fn a_server_that_fails_is_told_from_one_with_many_errors_among_more_responses() 
         let mut events = Vec::new();
         for i in 0..50_u64 {
             for g in 0..good {
-                events.push(response(
-                    &format!("198.51.100.{g}"),
-                    204,
-                    "/",
-                    BEGIN + i * S,
-                ));
+                events.push(response(&format!("198.51.100.{g}"), 204, "/", BEGIN + i * S));
             }
             events.push(response(&format!("203.0.113.{i}"), 502, "/", BEGIN + i * S));
         }
         let (alerts, _) = run(&mut built_in(), events);
-        assert_eq!(
-            opened(&alerts).contains(&"http-server-failing"),
-            expected,
-            "{good}"
-        );
+        assert_eq!(opened(&alerts).contains(&"http-server-failing"), expected, "{good}");
     }
 }
 
@@ -435,10 +356,7 @@ fn times_that_tell_accounts_apart() {
             event
         })
     };
-    assert_eq!(
-        opened(&run(&mut built_in(), guesses(100)).0),
-        ["http-timing-split"]
-    );
+    assert_eq!(opened(&run(&mut built_in(), guesses(100)).0), ["http-timing-split"]);
     assert_eq!(opened(&run(&mut built_in(), guesses(20)).0), [""; 0]);
 }
 
@@ -454,10 +372,7 @@ fn ordinary_responses_leave_no_trace_and_odd_turns_do() {
         let status = if i % 2 == 0 { 403 } else { 200 };
         response("198.51.100.7", status, "/admin", BEGIN + 2000 * S + i * S)
     });
-    assert_eq!(
-        opened(&run(&mut detector, turns).0),
-        ["http-status-sequence"]
-    );
+    assert_eq!(opened(&run(&mut detector, turns).0), ["http-status-sequence"]);
 }
 
 #[test]
@@ -472,14 +387,8 @@ fn alerts_about_what_looks_like_a_proxy_count_for_less() {
         event
     };
     let (alerts, _) = run(&mut detector, (0..350).map(visit));
-    assert_eq!(
-        opened(&alerts),
-        ["http-looks-like-a-proxy", "http-error-spike-external"]
-    );
-    assert_eq!(
-        (alerts[1].proxy_suspected, alerts[1].severity.score()),
-        (true, 0)
-    );
+    assert_eq!(opened(&alerts), ["http-looks-like-a-proxy", "http-error-spike-external"]);
+    assert_eq!((alerts[1].proxy_suspected, alerts[1].severity.score()), (true, 0));
 }
 
 #[test]
@@ -506,9 +415,5 @@ fn posture_is_told_once_a_host_and_is_quiet() {
             "http-posture-version"
         ]
     );
-    assert!(
-        alerts
-            .iter()
-            .all(|a| a.rule.quiet && a.severity.score() == 0)
-    );
+    assert!(alerts.iter().all(|a| a.rule.quiet && a.severity.score() == 0));
 }

@@ -50,10 +50,7 @@ impl Made {
 impl ViewContext {
     /// With these templates and known endpoints.
     pub fn of(endpoints: Endpoints) -> Self {
-        ViewContext {
-            endpoints,
-            ..ViewContext::default()
-        }
+        ViewContext { endpoints, ..ViewContext::default() }
     }
 
     /// Discards the values of the last event, keeping the buffers.
@@ -96,9 +93,7 @@ impl<'a> View<'a> {
 
     /// The last path segment that is a number or a UUID.
     pub fn path_id(&self) -> Option<&'a [u8]> {
-        *self
-            .path_id
-            .get_or_init(|| self.target().path.and_then(derived::path_id))
+        *self.path_id.get_or_init(|| self.target().path.and_then(derived::path_id))
     }
 
     /// The whole URL; empty without a request.
@@ -144,12 +139,7 @@ impl<'a> View<'a> {
         let target: &[u8] = &self.event.request.as_ref()?.target;
         let len = path.len() + self.target().query.map_or(0, |q| q.len() + 1);
         // An absolute target without a path has the path "/", which was not sent.
-        Some(
-            target
-                .len()
-                .checked_sub(len)
-                .map_or(path, |at| &target[at..]),
-        )
+        Some(target.len().checked_sub(len).map_or(path, |at| &target[at..]))
     }
 
     /// The first value of a request header.
@@ -166,10 +156,7 @@ impl<'a> View<'a> {
     fn cookie_lacks(&self) -> impl Iterator<Item = &'static [u8]> {
         let response = self.event.response.as_ref();
         let cookies = response.map(|response| response.headers.all_known(Known::SET_COOKIE));
-        cookies
-            .into_iter()
-            .flatten()
-            .flat_map(derived::cookie_lacks)
+        cookies.into_iter().flatten().flat_map(derived::cookie_lacks)
     }
 
     /// Passes the values of a field to `test` until one passes; returns whether one did.
@@ -184,14 +171,10 @@ impl<'a> View<'a> {
                 Some(response) => response.headers.all(name).any(|v| test(Value::Text(v))),
                 None => false,
             },
-            Field::Flags => event
-                .flags
-                .iter()
-                .any(|flag| test(Value::Text(flag.as_bytes()))),
-            Field::Interfaces => event
-                .interfaces
-                .iter()
-                .any(|name| test(Value::Text(name.as_bytes()))),
+            Field::Flags => event.flags.iter().any(|flag| test(Value::Text(flag.as_bytes()))),
+            Field::Interfaces => {
+                event.interfaces.iter().any(|name| test(Value::Text(name.as_bytes())))
+            }
             Field::CookieLacks => self.cookie_lacks().any(|lack| test(Value::Text(lack))),
             Field::Query => {
                 self.target().query.is_some_and(|q| test(Value::Text(q)))
@@ -199,9 +182,7 @@ impl<'a> View<'a> {
             }
             Field::Version => {
                 self.first(field).is_some_and(&mut *test)
-                    || self
-                        .version_line()
-                        .is_some_and(|line| test(Value::Text(line)))
+                    || self.version_line().is_some_and(|line| test(Value::Text(line)))
             }
             Field::Uri => {
                 (!self.uri().is_empty() && test(Value::Text(self.uri())))
@@ -214,10 +195,7 @@ impl<'a> View<'a> {
 
     /// The view that getters of the field table read from.
     fn plain(&self) -> table::View<'a, HttpEvent> {
-        table::View {
-            target: *self.target(),
-            ..table::View::new(self.event)
-        }
+        table::View { target: *self.target(), ..table::View::new(self.event) }
     }
 
     /// The value of a field; the first one if there are several.
@@ -322,10 +300,9 @@ impl<'a> View<'a> {
             || http_trace_model::event::basic_user(event).is_some_and(|user| test(&user))
             || test(self.host_and_target())
             || self.version_line().is_some_and(&mut *test)
-            || [Field::Status, Field::ClientIp].iter().any(|field| {
-                self.first(field)
-                    .is_some_and(|value| value.with_text(&mut *test))
-            })
+            || [Field::Status, Field::ClientIp]
+                .iter()
+                .any(|field| self.first(field).is_some_and(|value| value.with_text(&mut *test)))
     }
 
     /// The target as sent, preceded by the host if it has none; without a scheme that was not sent.
@@ -389,10 +366,7 @@ mod tests {
             ("sc-status", "404"),
             ("http_trace.status_class", "4xx"),
             ("http.response.mime_type", "text/html"),
-            (
-                "sc-bytes",
-                &event.response_bytes.expect("a length").to_string(),
-            ),
+            ("sc-bytes", &event.response_bytes.expect("a length").to_string()),
             ("time-taken", "1"),
             ("ttfb_ms", "1"),
             ("response.header.Server", "nginx"),

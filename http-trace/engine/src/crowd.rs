@@ -95,10 +95,8 @@ pub fn leaving(entries: Vec<Entry>) -> impl Iterator<Item = FlowKey> {
         let (address, _) = if a_serves { b } else { a };
         whose(&address)
     };
-    let mut ranked: Vec<(u64, Entry)> = entries
-        .into_iter()
-        .map(|entry| (client(&entry.key), entry))
-        .collect();
+    let mut ranked: Vec<(u64, Entry)> =
+        entries.into_iter().map(|entry| (client(&entry.key), entry)).collect();
     let worth = |e: &Entry| (e.doing, std::cmp::Reverse(e.last_seen));
     ranked.sort_unstable_by_key(|(client, entry)| (*client, worth(entry)));
     let (mut of, mut rank) = (None, 0u32);
@@ -129,11 +127,7 @@ mod tests {
     fn entry(client: [u8; 4], port: u16, doing: Doing, last_seen: u64) -> Entry {
         let (client, server) = (v4_mapped(client), v4_mapped([10, 0, 0, 1]));
         let (key, _) = FlowKey::new(&client, port, &server, 80, 0);
-        Entry {
-            key,
-            doing,
-            last_seen,
-        }
+        Entry { key, doing, last_seen }
     }
 
     fn stays(entries: &[Entry], excess: usize) -> Vec<Entry> {
@@ -141,11 +135,7 @@ mod tests {
         assert_eq!(leaving.len(), excess.min(entries.len()));
         let mut stay = entries.to_vec();
         stay.retain(|e| !leaving.contains(&e.key));
-        assert_eq!(
-            stay.len(),
-            entries.len() - leaving.len(),
-            "each leaves once"
-        );
+        assert_eq!(stay.len(), entries.len() - leaving.len(), "each leaves once");
         stay
     }
 
@@ -159,17 +149,11 @@ mod tests {
             entry(me, 4, Doing::Closed, 100),
             entry(me, 5, Doing::Idle, 50),
         ];
-        for (excess, expected) in [
-            (1, &[1, 2, 3, 5][..]),
-            (2, &[1, 2, 5]),
-            (3, &[1, 2]),
-            (4, &[1]),
-            (9, &[]),
-        ] {
-            let ports: Vec<u16> = stays(&all, excess)
-                .iter()
-                .map(|e| e.key.a_port.min(e.key.b_port))
-                .collect();
+        for (excess, expected) in
+            [(1, &[1, 2, 3, 5][..]), (2, &[1, 2, 5]), (3, &[1, 2]), (4, &[1]), (9, &[])]
+        {
+            let ports: Vec<u16> =
+                stays(&all, excess).iter().map(|e| e.key.a_port.min(e.key.b_port)).collect();
             assert_eq!(ports, expected, "{excess}");
         }
     }
@@ -179,11 +163,7 @@ mod tests {
         // A flood of fresh, active connections, and honest clients, some of them idle.
         let flood = (0..5000).map(|n| entry([10, 6, 6, 6], 10_000 + n, Doing::Exchange, 100));
         let honest = (0..50u16).map(|n| {
-            let doing = if n % 2 == 0 {
-                Doing::Exchange
-            } else {
-                Doing::Idle
-            };
+            let doing = if n % 2 == 0 { Doing::Exchange } else { Doing::Idle };
             entry([10, 1, 0, n as u8 % 10], 30_000 + n, doing, 40)
         });
         let all: Vec<Entry> = flood.chain(honest.clone()).collect();
@@ -214,9 +194,6 @@ mod tests {
         };
         assert_eq!(whose(&address(1, 1)), whose(&address(1, 2)));
         assert_ne!(whose(&address(1, 1)), whose(&address(2, 1)));
-        assert_ne!(
-            whose(&v4_mapped([10, 0, 0, 1])),
-            whose(&v4_mapped([10, 0, 0, 2]))
-        );
+        assert_ne!(whose(&v4_mapped([10, 0, 0, 1])), whose(&v4_mapped([10, 0, 0, 2])));
     }
 }

@@ -329,10 +329,7 @@ impl Emitter<'_> {
         let [of_client, of_server] = ends(names.map_or((self.key, false), |names| names.server));
         let [nat_client, nat_server] = names.map_or([None; 2], |names| {
             let [client, server] = ends(names.client);
-            [
-                (client != of_client).then_some(client),
-                (server != of_server).then_some(server),
-            ]
+            [(client != of_client).then_some(client), (server != of_server).then_some(server)]
         });
         let known = |n: u64| (n != 0).then_some(n);
         Box::new(HttpEvent {
@@ -372,20 +369,13 @@ fn sockets(response: Option<&Origin>, request: Option<&Origin>) -> [Option<u64>;
 /// chunked, which overrides the declaration (RFC 9112 §6.3). A message without a body may declare the
 /// length of another.
 fn length_differs(head: &ResponseHead, end: Option<BodyEnd>, body_bytes: u64) -> bool {
-    let ends = matches!(
-        end,
-        Some(BodyEnd::Length | BodyEnd::Chunked | BodyEnd::Close | BodyEnd::Cut)
-    );
-    ends && head
-        .content_length
-        .is_some_and(|declared| declared != body_bytes)
+    let ends =
+        matches!(end, Some(BodyEnd::Length | BodyEnd::Chunked | BodyEnd::Close | BodyEnd::Cut));
+    ends && head.content_length.is_some_and(|declared| declared != body_bytes)
 }
 
 fn endpoint((address, port): (Address, u16)) -> Endpoint {
-    Endpoint {
-        ip: IpAddr::from(address).to_canonical(),
-        port,
-    }
+    Endpoint { ip: IpAddr::from(address).to_canonical(), port }
 }
 
 fn heads(informational: Vec<(ResponseHead, Origin)>) -> Vec<ResponseHead> {
@@ -402,16 +392,12 @@ fn sorted(mut names: Vec<&'static str>) -> Vec<&'static str> {
 /// A value that probably differs between two responses at the same position of two connections on one
 /// tuple: usually that of the Date field.
 fn identifying_bytes(head: &ResponseHead) -> &[u8] {
-    head.headers
-        .first_known(Known::DATE)
-        .unwrap_or(&head.reason)
+    head.headers.first_known(Known::DATE).unwrap_or(&head.reason)
 }
 
 /// What is missing of a request whose head exceeded the limit: above all the fields at its end, which proxies add.
 fn request_headers(request: Option<&Request>) -> Option<Missing> {
-    request
-        .filter(|request| request.head_cut)
-        .map(|_| Missing::RequestHeaders)
+    request.filter(|request| request.head_cut).map(|_| Missing::RequestHeaders)
 }
 
 /// An identity that is equal for equal wire bytes, wherever and whenever they were seen: from the tuple,

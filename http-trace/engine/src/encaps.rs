@@ -60,10 +60,7 @@ mod tests {
     use super::*;
 
     fn vxlan(vni: u64) -> Encap {
-        let tunnel = Tunnel {
-            what: Tunnel::MARK | Tunnel::VXLAN | vni,
-            ..Tunnel::default()
-        };
+        let tunnel = Tunnel { what: Tunnel::MARK | Tunnel::VXLAN | vni, ..Tunnel::default() };
         tunnel.encap()
     }
 

@@ -132,21 +132,13 @@ impl Fragments {
     ) -> Option<(Whole, Result<(Segment, Encap), Skip>)> {
         let mut whole = self.add(piece, data(piece, bytes), seen)?;
         loop {
-            let found = walk::resume(
-                &whole.payload,
-                &whole.id,
-                whole.protocol,
-                whole.encap,
-                options,
-            );
+            let found =
+                walk::resume(&whole.payload, &whole.id, whole.protocol, whole.encap, options);
             match found {
                 Ok((Found::Segment(segment), encap)) => return Some((whole, Ok((segment, encap)))),
                 Err(skip) => return Some((whole, Err(skip))),
                 Ok((Found::Fragment(piece), encap)) => {
-                    let seen = Seen {
-                        encap: &encap,
-                        ..*seen
-                    };
+                    let seen = Seen { encap: &encap, ..*seen };
                     whole = self.add(&piece, data(&piece, &whole.payload), &seen)?;
                 }
             }
@@ -191,13 +183,7 @@ impl Fragments {
         self.counts.reassembled += 1;
         let (protocol, encap) = packet.first?;
         let payload = packet.runs.into_iter().next()?.bytes;
-        Some(Whole {
-            id: piece.id,
-            protocol,
-            encap,
-            stream_begins: packet.stream_begins,
-            payload,
-        })
+        Some(Whole { id: piece.id, protocol, encap, stream_begins: packet.stream_begins, payload })
     }
 
     /// Drops the packet that begins with this fragment because it is not wanted: its other fragments are
@@ -250,11 +236,7 @@ impl Fragments {
         self.make_room();
         self.serial += 1;
         self.order.push_back((name, self.serial));
-        let packet = Pieces {
-            serial: self.serial,
-            since_ns: time_ns,
-            ..Pieces::default()
-        };
+        let packet = Pieces { serial: self.serial, since_ns: time_ns, ..Pieces::default() };
         self.packets.insert(name, packet);
     }
 

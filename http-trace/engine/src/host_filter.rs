@@ -75,10 +75,7 @@ impl HostFilter {
 
     /// The filter for kernels that cannot frame: whole connections ship.
     pub fn without_framing(config: FilterConfig) -> Self {
-        HostFilter {
-            frames: false,
-            ..Self::new(config)
-        }
+        HostFilter { frames: false, ..Self::new(config) }
     }
 
     /// A filter that follows at most `max_flows` connections and remembers `max_syns` SYNs.
@@ -326,9 +323,7 @@ impl HostFilter {
     /// Deletes flows without a segment since `before_s` (seconds of the packets' clock), as the host
     /// does in the kernel's table.
     pub fn forget_idle(&mut self, before_s: u32) {
-        self.tables
-            .flows
-            .retain(|_, flow| flow.last_seen_s >= before_s);
+        self.tables.flows.retain(|_, flow| flow.last_seen_s >= before_s);
     }
 }
 
@@ -362,10 +357,7 @@ impl Tables {
         if every == 0 {
             return false;
         }
-        self.turn = self
-            .turn
-            .wrapping_mul(1_664_525)
-            .wrapping_add(1_013_904_223);
+        self.turn = self.turn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.turn >> 8).is_multiple_of(every)
     }
 }
@@ -411,10 +403,7 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
         }
         self.tables.add(Counter::Records, 1);
         self.tables.add(Counter::RecordBytes, block.header.len);
-        let bytes = block
-            .bytes
-            .get(..block.header.len as usize)
-            .unwrap_or_default();
+        let bytes = block.bytes.get(..block.header.len as usize).unwrap_or_default();
         (self.emit)(Record {
             tunnel: (block.tunnel.what != 0).then_some(&block.tunnel),
             header: &block.header,

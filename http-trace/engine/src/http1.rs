@@ -81,10 +81,7 @@ impl Http1 {
             if profile.opaque(d) {
                 framer.set_opaque();
             }
-            Half {
-                passed_head: memory.passed_head(d),
-                ..Half::new(framer, next[d])
-            }
+            Half { passed_head: memory.passed_head(d), ..Half::new(framer, next[d]) }
         };
         let exchanges = Exchanges {
             waiting: VecDeque::with_capacity(1),
@@ -283,11 +280,8 @@ impl Protocol for Http1 {
 
     fn finish(&mut self, cx: &mut Cx<'_>, end: End, ended: [bool; 2], witness: &Witness) {
         let stopped = end == End::Stopped;
-        let unfinished = if stopped {
-            None
-        } else {
-            self.take_unfinished(cx, u64::MAX, witness.complete)
-        };
+        let unfinished =
+            if stopped { None } else { self.take_unfinished(cx, u64::MAX, witness.complete) };
         // The server's last byte: it may still answer after the client's close.
         let client = cx.link.client_or_first();
         self.owe_answers(client);
@@ -315,11 +309,7 @@ impl Protocol for Http1 {
             // For some responses, only the first byte after the head shows whether there is a body.
             let mut halves = self.halves.iter();
             let is_undecided = halves.any(|half| half.framer.phase() == Phase::Peek);
-            let outcome = if is_undecided {
-                Outcome::Open
-            } else {
-                Outcome::StillOpen
-            };
+            let outcome = if is_undecided { Outcome::Open } else { Outcome::StillOpen };
             self.yield_early(cx, outcome);
         }
         let client = cx.link.client();
@@ -328,10 +318,7 @@ impl Protocol for Http1 {
         self.first_fields_overdue(cx);
         let since_ns = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);
         if let Some(pending) = self.take_unfinished(cx, since_ns, witness.complete) {
-            let due = pending
-                .request
-                .start_ns
-                .saturating_add(cx.config.response_timeout_ns);
+            let due = pending.request.start_ns.saturating_add(cx.config.response_timeout_ns);
             cx.exchange(pending.unanswered(witness.why, due.min(witness.since_ns)));
         }
     }

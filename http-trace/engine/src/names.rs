@@ -379,8 +379,7 @@ impl Aliases {
         }
         if self.order.len() > 2 * self.by_key.len() + 1024 {
             let by_key = &self.by_key;
-            self.order
-                .retain(|(made, key)| by_key.get(key).is_some_and(|a| a.made == *made));
+            self.order.retain(|(made, key)| by_key.get(key).is_some_and(|a| a.made == *made));
         }
     }
 

@@ -76,11 +76,7 @@ impl Origin {
             socket_cookie: header.socket_cookie,
             cgroup_id: header.cgroup_id,
             interfaces: header.interfaces,
-            ack: if header.has(flag::ACK) {
-                Ack::of(header.ack)
-            } else {
-                Ack::default()
-            },
+            ack: if header.has(flag::ACK) { Ack::of(header.ack) } else { Ack::default() },
             wire_len: header.wire_len,
             encap: header.encap,
             flags: header.flags,
@@ -173,12 +169,7 @@ impl CapturePoint {
 
     /// The single point of a capture.
     pub const fn of_capture() -> Self {
-        CapturePoint {
-            hook: Hook::Capture,
-            interface: 0,
-            egress: false,
-            netns: 0,
-        }
+        CapturePoint { hook: Hook::Capture, interface: 0, egress: false, netns: 0 }
     }
 
     /// Whether it sees packets live.
@@ -196,15 +187,8 @@ mod tests {
     #[test]
     fn only_what_a_filter_shipped_without_the_flow_that_it_has_may_follow_what_was_skipped() {
         let without_flow = |flags: u16, generation: u32| {
-            Origin::of(
-                &RecordHeader {
-                    flags,
-                    generation,
-                    ..RecordHeader::zeroed()
-                },
-                0,
-            )
-            .without_flow
+            Origin::of(&RecordHeader { flags, generation, ..RecordHeader::zeroed() }, 0)
+                .without_flow
         };
         assert!(without_flow(UNFRAMED, 0));
         for (flags, generation, what) in [

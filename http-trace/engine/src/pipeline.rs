@@ -163,9 +163,7 @@ impl Pipeline {
             return self.shared.losses.add_detailed(loss.clone());
         }
         let (since_ns, until_ns) = (loss.since_ns, loss.until_ns);
-        self.shared
-            .losses
-            .add(loss.place, loss.unit, loss.count, since_ns, until_ns);
+        self.shared.losses.add(loss.place, loss.unit, loss.count, since_ns, until_ns);
     }
 
     /// Takes the offers to filters that lost framing. Call it after each batch of records; an offer that
@@ -215,11 +213,7 @@ impl Pipeline {
         if let Some(tunnel) = record.tunnel {
             let mut header = *record.header;
             header.encap = self.encap_number(&tunnel.encap());
-            let record = Record {
-                tunnel: None,
-                header: &header,
-                bytes: record.bytes,
-            };
+            let record = Record { tunnel: None, header: &header, bytes: record.bytes };
             return self.judge_numbered(&record, out);
         }
         self.judge_numbered(record, out);
@@ -283,11 +277,8 @@ impl Pipeline {
     pub fn finish(&mut self, out: &mut impl FnMut(Output)) {
         let out: &mut dyn FnMut(Output) = out;
         self.believe_last(out);
-        let mut ids: Vec<(u64, Id)> = self
-            .table
-            .ids()
-            .filter_map(|id| Some((self.table.get(id)?.number, id)))
-            .collect();
+        let mut ids: Vec<(u64, Id)> =
+            self.table.ids().filter_map(|id| Some((self.table.get(id)?.number, id))).collect();
         ids.sort_unstable_by_key(|(number, _)| *number);
         for (_, id) in ids {
             self.remove(id, End::Stopped, out);
@@ -327,9 +318,7 @@ impl Pipeline {
             return;
         }
         let first = |table: &Table<FlowKey, Connection>| {
-            table
-                .get(original.id)
-                .is_some_and(|first| first.number == original.number)
+            table.get(original.id).is_some_and(|first| first.number == original.number)
         };
         if original.id == id || !first(&self.table) {
             // The original was evicted: the copy is all there is.
@@ -376,10 +365,7 @@ impl Pipeline {
         }
         let shared = &mut self.shared;
         let connection = Connection::new(shared.events.new_connection(&mut shared.stats));
-        Some(
-            self.table
-                .insert(key, connection, List::Embryonic, self.shared.now_ns),
-        )
+        Some(self.table.insert(key, connection, List::Embryonic, self.shared.now_ns))
     }
 
     /// Runs `work` for a connection, then updates its list, its timer and the memory in use.
@@ -455,11 +441,7 @@ impl Pipeline {
         let known = self.cpus.iter_mut().find(|c| c.cpu == cpu);
         let Some(source) = known else {
             let expected = header.attempt.wrapping_add(1);
-            self.cpus.push(Cpu {
-                cpu,
-                expected,
-                last_ns: header.time_ns,
-            });
+            self.cpus.push(Cpu { cpu, expected, last_ns: header.time_ns });
             return;
         };
         let gap = header.attempt.wrapping_sub(source.expected) as i32;
@@ -468,14 +450,10 @@ impl Pipeline {
         }
         if gap > 0 {
             let (since, until) = (source.last_ns, header.time_ns);
-            self.shared
-                .losses
-                .add("ring_buffer", LossUnit::Records, gap as u64, since, until);
+            self.shared.losses.add("ring_buffer", LossUnit::Records, gap as u64, since, until);
         } else if gap < 0 {
             // A record that was overtaken by one from a context that interrupted it.
-            self.shared
-                .losses
-                .take_back("ring_buffer", LossUnit::Records, 1);
+            self.shared.losses.take_back("ring_buffer", LossUnit::Records, 1);
         }
         source.last_ns = header.time_ns;
     }
@@ -503,12 +481,7 @@ impl Pipeline {
             return;
         }
         for loss in self.shared.losses.take() {
-            *self
-                .shared
-                .stats
-                .lost
-                .entry((loss.place, loss.unit))
-                .or_default() += loss.count;
+            *self.shared.stats.lost.entry((loss.place, loss.unit)).or_default() += loss.count;
             out(Output::Loss(loss));
         }
     }

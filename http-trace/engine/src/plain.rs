@@ -54,11 +54,7 @@ impl PlainStream {
     /// Hands over the next bytes of direction `d`.
     pub fn data(&mut self, env: &mut Env<'_>, d: usize, bytes: &[u8]) {
         let origin = self.origin(env, d);
-        let chunk = Chunk {
-            bytes,
-            begins: true,
-            origin: &origin,
-        };
+        let chunk = Chunk { bytes, begins: true, origin: &origin };
         self.work(env, |protocol, cx| protocol.data(cx, d, &chunk));
     }
 
@@ -103,17 +99,10 @@ impl PlainStream {
             Some(protocol) => protocol.next(1 - d),
             None => self.next[1 - d],
         };
-        Origin {
-            ack: Ack::of(next as u32),
-            ..Origin::at(env.now_ns)
-        }
+        Origin { ack: Ack::of(next as u32), ..Origin::at(env.now_ns) }
     }
 }
 
 fn witness(why: NoResponse, since_ns: u64) -> Witness {
-    Witness {
-        complete: [true; 2],
-        why,
-        since_ns,
-    }
+    Witness { complete: [true; 2], why, since_ns }
 }

@@ -91,29 +91,19 @@ impl Link {
     /// The position in direction `d`, near `next`, that `ack` acknowledges.
     pub fn acknowledged(&self, d: usize, next: u64, ack: Ack) -> Option<u64> {
         let seq = ack.number()?;
-        Some(if self.known[d] {
-            position(next, seq)
-        } else {
-            first_position(seq)
-        })
+        Some(if self.known[d] { position(next, seq) } else { first_position(seq) })
     }
 
     /// Whether the sender of direction `d` had received bytes of the other direction.
     pub fn has_received(&self, d: usize, ack: Ack) -> bool {
         let (start, ack) = (self.start(1 - d), ack.number());
-        start
-            .zip(ack)
-            .is_some_and(|(start, ack)| seq_distance(start, ack) > 0)
+        start.zip(ack).is_some_and(|(start, ack)| seq_distance(start, ack) > 0)
     }
 }
 
 /// The direction with index `d`.
 pub(crate) const fn direction(d: usize) -> Direction {
-    if d == 0 {
-        Direction::FromA
-    } else {
-        Direction::FromB
-    }
+    if d == 0 { Direction::FromA } else { Direction::FromB }
 }
 
 /// Context of a protocol.

@@ -27,10 +27,7 @@ pub struct FilterLosses {
 impl FilterLosses {
     /// Counts losses from this time on (Unix ns).
     pub const fn since(since_ns: u64) -> Self {
-        FilterLosses {
-            reported: [0; FILTER_LOSSES.len()],
-            since_ns,
-        }
+        FilterLosses { reported: [0; FILTER_LOSSES.len()], since_ns }
     }
 
     /// Losses since the last call; `sum` returns the current value of a counter.
@@ -186,11 +183,7 @@ impl Stats {
         if class == 1 && status != 101 {
             self.informational += 1;
         } else {
-            let class = if class < self.responses.len() {
-                class
-            } else {
-                0
-            };
+            let class = if class < self.responses.len() { class } else { 0 };
             self.responses[class] += 1;
         }
     }
@@ -220,14 +213,7 @@ impl Losses {
                 loss.since_ns = loss.since_ns.min(since_ns);
                 loss.until_ns = loss.until_ns.max(until_ns);
             }
-            None => self.0.push(Loss {
-                count,
-                unit,
-                place,
-                since_ns,
-                until_ns,
-                detail: None,
-            }),
+            None => self.0.push(Loss { count, unit, place, since_ns, until_ns, detail: None }),
         }
     }
 
@@ -238,10 +224,7 @@ impl Losses {
 
     /// Takes back up to `count` unreported losses; returns how many there were.
     pub fn take_back(&mut self, place: &'static str, unit: LossUnit, count: u64) -> u64 {
-        let Some(loss) = self
-            .0
-            .iter_mut()
-            .find(|loss| loss.place == place && loss.unit == unit)
+        let Some(loss) = self.0.iter_mut().find(|loss| loss.place == place && loss.unit == unit)
         else {
             return 0;
         };
@@ -257,8 +240,6 @@ impl Losses {
 
     /// Takes all unreported losses.
     pub fn take(&mut self) -> impl Iterator<Item = Loss> + use<> {
-        std::mem::take(&mut self.0)
-            .into_iter()
-            .filter(|loss| loss.count > 0)
+        std::mem::take(&mut self.0).into_iter().filter(|loss| loss.count > 0)
     }
 }

@@ -85,11 +85,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             index: HashTable::new(),
             slots: Vec::new(),
             free: NONE,
-            lists: [Ends {
-                first: NONE,
-                last: NONE,
-                len: 0,
-            }; LISTS],
+            lists: [Ends { first: NONE, last: NONE, len: 0 }; LISTS],
             // Keys come from the network, so the hash is randomly seeded.
             hasher: foldhash::fast::RandomState::default(),
         }
@@ -115,9 +111,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         self.index
-            .find(hash, |&i| {
-                slots.get(i as usize).is_some_and(|slot| slot.key == *key)
-            })
+            .find(hash, |&i| slots.get(i as usize).is_some_and(|slot| slot.key == *key))
             .map(|&i| Id(i))
     }
 
@@ -142,9 +136,8 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
             at
         };
         let (hasher, slots) = (&self.hasher, &self.slots);
-        self.index.insert_unique(hasher.hash_one(key), at, |&i| {
-            hasher.hash_one(slots[i as usize].key)
-        });
+        self.index
+            .insert_unique(hasher.hash_one(key), at, |&i| hasher.hash_one(slots[i as usize].key));
         self.link(at, list);
         Id(at)
     }
@@ -266,14 +259,7 @@ mod tests {
     use http_trace_common::flow::{FlowKey, v4_mapped};
 
     fn key(port: u16) -> FlowKey {
-        FlowKey::new(
-            &v4_mapped([10, 0, 0, 1]),
-            port,
-            &v4_mapped([10, 0, 0, 2]),
-            80,
-            0,
-        )
-        .0
+        FlowKey::new(&v4_mapped([10, 0, 0, 1]), port, &v4_mapped([10, 0, 0, 2]), 80, 0).0
     }
 
     fn order(table: &Table<FlowKey, u16>, list: List) -> Vec<u16> {

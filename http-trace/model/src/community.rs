@@ -14,11 +14,7 @@ pub const LEN: usize = 30;
 /// The Community ID of a TCP connection, with the default seed 0.
 pub fn community_id(one: Endpoint, other: Endpoint) -> [u8; LEN] {
     const TCP: u8 = 6;
-    let (low, high) = if one <= other {
-        (one, other)
-    } else {
-        (other, one)
-    };
+    let (low, high) = if one <= other { (one, other) } else { (other, one) };
     let mut hash = Sha1::new();
     hash.update([0, 0]);
     for ip in [low.ip, high.ip] {
@@ -45,21 +41,14 @@ mod tests {
 
     fn end(text: &str) -> Endpoint {
         let address: std::net::SocketAddr = text.parse().expect("an address");
-        Endpoint {
-            ip: address.ip(),
-            port: address.port(),
-        }
+        Endpoint { ip: address.ip(), port: address.port() }
     }
 
     /// Values from the specification's own baseline.
     #[test]
     fn published_values() {
         for (one, other, expected) in [
-            (
-                "128.232.110.120:34855",
-                "66.35.250.204:80",
-                "1:LQU9qZlK+B5F3KDmev6m5PMibrg=",
-            ),
+            ("128.232.110.120:34855", "66.35.250.204:80", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="),
             (
                 "[2001:470:e5bf:dead:4957:2174:e82c:4887]:63943",
                 "[2607:f8b0:400c:c03::1a]:25",

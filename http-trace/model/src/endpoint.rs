@@ -20,16 +20,12 @@ impl Templates {
     /// With the user's templates, such as `/users/{name}/posts`, which take precedence.
     pub fn new(own: &[String]) -> Self {
         let segments = |template: &String| split(template.as_bytes()).map(<[u8]>::to_vec).collect();
-        Templates {
-            own: own.iter().map(segments).collect(),
-        }
+        Templates { own: own.iter().map(segments).collect() }
     }
 
     /// Whether a template is one of the user's.
     pub fn is_own(&self, template: &[u8]) -> bool {
-        self.own
-            .iter()
-            .any(|own| own.iter().map(Vec::as_slice).eq(split(template)))
+        self.own.iter().any(|own| own.iter().map(Vec::as_slice).eq(split(template)))
     }
 
     /// The template of a path.
@@ -197,12 +193,11 @@ impl KnownEndpoints {
     /// Whether an endpoint is in the list.
     pub fn has(&self, method: &str, service: &str, template: &str) -> bool {
         let any = "*";
-        [(method, service), (any, service), (method, any), (any, any)]
-            .into_iter()
-            .any(|(method, service)| {
-                self.lines
-                    .contains(&[method, service, template].map(str::to_owned))
-            })
+        [(method, service), (any, service), (method, any), (any, any)].into_iter().any(
+            |(method, service)| {
+                self.lines.contains(&[method, service, template].map(str::to_owned))
+            },
+        )
     }
 
     /// Whether an event's endpoint is in the list; `None` without a path.
@@ -244,11 +239,7 @@ mod tests {
             ["GET", "a", "/\u{a0}"],
             ["CONNECT", "a:443", ""],
         ] {
-            assert_eq!(
-                KnownEndpoints::line(method, service, path),
-                None,
-                "{service}{path}"
-            );
+            assert_eq!(KnownEndpoints::line(method, service, path), None, "{service}{path}");
         }
         let line = KnownEndpoints::line("GET", "a", "/*").expect("a line");
         let known = KnownEndpoints::parse(&line, |bytes| String::from_utf8_lossy(bytes).into());
@@ -265,17 +256,11 @@ mod tests {
             ("/v1/users", "/v1/users"),
             ("/o/123e4567-e89b-12d3-a456-426614174000", "/o/{uuid}"),
             ("/log/2026-11-20", "/log/{date}"),
-            (
-                "/blob/da39a3ee5e6b4b0d3255bfef95601890afd80709",
-                "/blob/{hash}",
-            ),
+            ("/blob/da39a3ee5e6b4b0d3255bfef95601890afd80709", "/blob/{hash}"),
             ("/static/app.3f2a9c1b.js", "/static/app.{hash}.js"),
             ("/static/jquery.3.min.js", "/static/jquery.3.min.js"),
             ("/i/dQw4w9WgXcQ4dQw4w9WgXcQ", "/i/{token}"),
-            (
-                "/a-long-name-of-an-article-2",
-                "/a-long-name-of-an-article-2",
-            ),
+            ("/a-long-name-of-an-article-2", "/a-long-name-of-an-article-2"),
             ("/users/anna/posts", "/users/{name}/posts"),
             ("/users/anna/posts/7", "/users/anna/posts/{id}"),
             ("/users/anna", "/users/anna"),
@@ -298,10 +283,7 @@ mod tests {
         assert!(known.has("PUT", "a", "/c") && !known.has("PUT", "b", "/c"));
         assert!(known.has("HEAD", "x", "/healthz"));
         let error = KnownEndpoints::parse("GET /b", shown).expect_err("two words");
-        assert!(
-            error.starts_with("line 1: want METHOD SERVICE PATH"),
-            "{error}"
-        );
+        assert!(error.starts_with("line 1: want METHOD SERVICE PATH"), "{error}");
     }
 
     proptest::proptest! {

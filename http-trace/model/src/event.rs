@@ -23,10 +23,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An end that a recording does not name, such as the server of an access log.
-    pub const NOBODY: Endpoint = Endpoint {
-        ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        port: 0,
-    };
+    pub const NOBODY: Endpoint = Endpoint { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
 
     /// The address, if known.
     pub fn known_ip(self) -> Option<IpAddr> {
@@ -160,9 +157,7 @@ pub mod oddity {
     pub fn named(name: &str) -> Option<&'static str> {
         let of_framer = flag::NAMES.into_iter().chain(OF_REQUESTS);
         let of_framer = of_framer.map(|(_, name)| name);
-        ALL.into_iter()
-            .chain(of_framer)
-            .find(|known| *known == name)
+        ALL.into_iter().chain(of_framer).find(|known| *known == name)
     }
 }
 
@@ -376,9 +371,7 @@ impl HttpEvent {
     /// When the transaction ended, Unix ns: the response's last byte, its head's end if that was not seen,
     /// or the end of the wait for a response.
     pub fn end_ns(&self) -> Option<u64> {
-        self.response_end_ns
-            .or(self.head_end_ns)
-            .or(self.given_up_ns)
+        self.response_end_ns.or(self.head_end_ns).or(self.given_up_ns)
     }
 
     /// Time from the request's first byte to the end, in ns.
@@ -389,9 +382,7 @@ impl HttpEvent {
     /// The frame's VLAN ids, outermost first.
     pub fn vlans(&self) -> impl Iterator<Item = u32> {
         let layers = self.encap.iter().flat_map(|encap| encap.layers());
-        layers
-            .filter(|layer| layer.kind == LayerKind::Vlan)
-            .map(|layer| layer.id)
+        layers.filter(|layer| layer.kind == LayerKind::Vlan).map(|layer| layer.id)
     }
 
     /// The frame's tags and tunnels, unless they are only VLANs and link layers.

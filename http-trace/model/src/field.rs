@@ -99,20 +99,11 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let (mut names, mut rules) = (HashSet::new(), HashSet::new());
-        for field in event::EVENT
-            .iter()
-            .copied()
-            .flatten()
-            .chain(derived::DERIVED)
-        {
+        for field in event::EVENT.iter().copied().flatten().chain(derived::DERIVED) {
             assert!(names.insert(field.about.name), "{}", field.about.name);
             for name in field.about.rules {
                 assert!(rules.insert(*name), "{name}");
-                assert_eq!(
-                    *name,
-                    name.to_ascii_lowercase(),
-                    "rules compare without case"
-                );
+                assert_eq!(*name, name.to_ascii_lowercase(), "rules compare without case");
             }
         }
     }

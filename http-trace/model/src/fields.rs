@@ -18,9 +18,7 @@ pub fn trace_context(headers: &Headers) -> Option<(&[u8], Option<&[u8]>)> {
         let mut parts = value.split(|b| *b == b'-');
         let mut next = |len| {
             let lower = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-            parts
-                .next()
-                .filter(|part| part.len() == len && part.iter().all(lower))
+            parts.next().filter(|part| part.len() == len && part.iter().all(lower))
         };
         let version = next(2).filter(|version| *version != b"ff");
         let of = (version, next(32), next(16), next(2));
@@ -61,9 +59,7 @@ pub fn basic_user(headers: &Headers) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let decoded = base64::engine::general_purpose::STANDARD
-        .decode(rest.trim_ascii())
-        .ok()?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim_ascii()).ok()?;
     let colon = decoded.iter().position(|b| *b == b':')?;
     (colon > 0).then(|| decoded[..colon].to_vec())
 }
@@ -79,49 +75,25 @@ mod tests {
         const SPAN: &str = "00f067aa0ba902b7";
         let zeros = "0".repeat(32);
         for (lines, expected) in [
-            (
-                vec![("traceparent", format!("00-{TRACE}-{SPAN}-01"))],
-                Some((TRACE, Some(SPAN))),
-            ),
+            (vec![("traceparent", format!("00-{TRACE}-{SPAN}-01"))], Some((TRACE, Some(SPAN)))),
             (vec![("traceparent", format!("ff-{TRACE}-{SPAN}-01"))], None),
             (vec![("traceparent", format!("00-{zeros}-{SPAN}-01"))], None),
             (vec![("traceparent", "00-x".to_owned())], None),
-            (
-                vec![(
-                    "traceparent",
-                    format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
-                )],
-                None,
-            ),
+            (vec![("traceparent", format!("00-{}-{SPAN}-01", TRACE.to_uppercase()))], None),
             (vec![("traceparent", format!("00-{TRACE}-{SPAN}"))], None),
             (vec![("traceparent", format!("00-{TRACE}-{SPAN}-1"))], None),
             (vec![("traceparent", format!("0g-{TRACE}-{SPAN}-01"))], None),
-            (
-                vec![("traceparent", format!("00-{TRACE}-{SPAN}-01-x"))],
-                None,
-            ),
-            (
-                vec![("traceparent", format!("01-{TRACE}-{SPAN}-01-x"))],
-                Some((TRACE, Some(SPAN))),
-            ),
-            (
-                vec![("b3", format!("{TRACE}-{SPAN}-1"))],
-                Some((TRACE, Some(SPAN))),
-            ),
+            (vec![("traceparent", format!("00-{TRACE}-{SPAN}-01-x"))], None),
+            (vec![("traceparent", format!("01-{TRACE}-{SPAN}-01-x"))], Some((TRACE, Some(SPAN)))),
+            (vec![("b3", format!("{TRACE}-{SPAN}-1"))], Some((TRACE, Some(SPAN)))),
             (vec![("b3", "0".to_owned())], None),
             (vec![("X-B3-TraceId", SPAN.to_owned())], Some((SPAN, None))),
             (
-                vec![
-                    ("X-B3-TraceId", TRACE.to_owned()),
-                    ("X-B3-SpanId", SPAN.to_owned()),
-                ],
+                vec![("X-B3-TraceId", TRACE.to_owned()), ("X-B3-SpanId", SPAN.to_owned())],
                 Some((TRACE, Some(SPAN))),
             ),
         ] {
-            let fields: Vec<_> = lines
-                .iter()
-                .map(|(n, v)| (n.as_bytes(), v.as_bytes()))
-                .collect();
+            let fields: Vec<_> = lines.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
             let headers = testing::headers(&fields);
             let expected = expected.map(|(t, s)| (t.as_bytes(), s.map(str::as_bytes)));
             assert_eq!(trace_context(&headers), expected, "{lines:?}");

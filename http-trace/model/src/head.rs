@@ -56,10 +56,7 @@ impl Part {
         let at = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         let is_in = at < whole.len() && part.len() <= whole.len() - at;
         // No head exceeds 4 GiB: `Headers::of` drops such a buffer.
-        is_in.then_some(Part {
-            at: at as u32,
-            len: part.len() as u32,
-        })
+        is_in.then_some(Part { at: at as u32, len: part.len() as u32 })
     }
 }
 
@@ -179,11 +176,9 @@ impl Headers {
     fn own(&mut self, bytes: &[u8]) -> Part {
         let own = self.own.get_or_insert_default();
         let at = self.bytes.len() + own.len();
-        let (Ok(at), Ok(len), Ok(_)) = (
-            u32::try_from(at),
-            u32::try_from(bytes.len()),
-            u32::try_from(at + bytes.len()),
-        ) else {
+        let (Ok(at), Ok(len), Ok(_)) =
+            (u32::try_from(at), u32::try_from(bytes.len()), u32::try_from(at + bytes.len()))
+        else {
             return Part::default();
         };
         own.extend_from_slice(bytes);
@@ -208,11 +203,7 @@ impl Headers {
 
     #[inline]
     fn shown(&self, line: &Line) -> Header<'_> {
-        Header {
-            name: self.cut(line.name),
-            value: self.cut(line.value),
-            known: line.known,
-        }
+        Header { name: self.cut(line.name), value: self.cut(line.value), known: line.known }
     }
 
     /// Number of lines.
@@ -376,12 +367,7 @@ mod tests {
     fn lines_are_found_by_the_numbers_of_their_names() {
         let many = 1000;
         let mut lines: Vec<_> = (0..many).map(|at| ("x-other", at.to_string())).collect();
-        for (at, name) in [
-            (3, "HOST"),
-            (900, "Host"),
-            (300, "Cookie"),
-            (many - 1, "Server"),
-        ] {
+        for (at, name) in [(3, "HOST"), (900, "Host"), (300, "Cookie"), (many - 1, "Server")] {
             lines[at].0 = name;
         }
         let headers: Headers = lines.into_iter().collect();
@@ -396,17 +382,11 @@ mod tests {
         assert_eq!(Headers::default().place(Known::HOST), None);
         let hosts: Vec<_> = headers.all("hOST").collect();
         assert_eq!(hosts, [b"3", &b"900"[..]]);
-        assert_eq!(
-            headers.later_lines(3).collect::<Vec<_>>(),
-            [(900, hosts[1])]
-        );
+        assert_eq!(headers.later_lines(3).collect::<Vec<_>>(), [(900, hosts[1])]);
         assert_eq!(headers.later_lines(300).count(), 0);
         assert_eq!(headers.all("X-Other").count(), many - 4);
         assert_eq!(headers.later_lines(0).count(), many - 5);
-        assert_eq!(
-            headers.all("x-othes").count() + headers.all("date").count(),
-            0
-        );
+        assert_eq!(headers.all("x-othes").count() + headers.all("date").count(), 0);
         assert_eq!(headers.later_lines(many).count(), 0);
     }
 
@@ -431,24 +411,14 @@ mod tests {
         assert_eq!(shown(&headers), all);
         let (first, second) = (headers.iter().next(), headers.iter().nth(3));
         let is_in = |line: Option<Header<'_>>| {
-            line.is_some_and(|line| {
-                headers.texts()[0]
-                    .as_ptr_range()
-                    .contains(&line.name.as_ptr())
-            })
+            line.is_some_and(|line| headers.texts()[0].as_ptr_range().contains(&line.name.as_ptr()))
         };
         assert!(is_in(first) && !is_in(second));
         let same: Headers = headers.iter().map(|line| (line.name, line.value)).collect();
         assert_eq!((&same, shown(&same)), (&headers, all.to_owned()));
         headers.change(|line| (line.known == Known::COOKIE).then(|| b"secret".to_vec()));
         assert_ne!(same, headers);
-        assert_eq!(
-            shown(&headers),
-            "A=one Cookie=secret B= Other=else A=joined"
-        );
-        assert_eq!(
-            headers.all("a").collect::<Vec<_>>(),
-            [b"one", &b"joined"[..]]
-        );
+        assert_eq!(shown(&headers), "A=one Cookie=secret B= Other=else A=joined");
+        assert_eq!(headers.all("a").collect::<Vec<_>>(), [b"one", &b"joined"[..]]);
     }
 }

@@ -116,11 +116,7 @@ impl Known {
 
     /// Converts a number less than [`Known::COUNT`]; others become [`Known::NONE`].
     pub const fn numbered(number: usize) -> Known {
-        if number < Known::COUNT {
-            Known(number as u8)
-        } else {
-            Known::NONE
-        }
+        if number < Known::COUNT { Known(number as u8) } else { Known::NONE }
     }
 
     /// Looks up a name in any case.
@@ -205,11 +201,7 @@ pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
 /// Compares all but the first eight bytes of a name with those of `lower`, which has the same length and
 /// is in lower case. Works on eight bytes at a time: it runs for many lines of every head.
 pub fn rest_equals(name: &[u8], lower: &[u8]) -> bool {
-    let word = |bytes: &[u8]| {
-        bytes
-            .first_chunk()
-            .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-    };
+    let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let Some(last) = name.len().checked_sub(8) else {
         return true;
     };
@@ -253,14 +245,9 @@ mod tests {
 
     #[test]
     fn names_compare_without_case_and_only_so() {
-        for name in [
-            "te",
-            "server",
-            "location",
-            "user-agent",
-            "x-forwarded-for",
-            "content-security-policy",
-        ] {
+        for name in
+            ["te", "server", "location", "user-agent", "x-forwarded-for", "content-security-policy"]
+        {
             let title = name.to_ascii_uppercase();
             assert!(is_name(title.as_bytes(), name.as_bytes()), "{name}");
             assert!(is_name(name.as_bytes(), name.as_bytes()), "{name}");

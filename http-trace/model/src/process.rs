@@ -28,13 +28,7 @@ impl Process {
         let pod = pod.and_then(|pod| pod.name.as_deref());
         let container = workload.container.as_ref();
         let container = container.and_then(|container| container.name.as_deref());
-        let names = [
-            owner,
-            pod,
-            workload.service.as_deref(),
-            container,
-            self.name.as_deref(),
-        ];
+        let names = [owner, pod, workload.service.as_deref(), container, self.name.as_deref()];
         names.into_iter().flatten().next()
     }
 }

@@ -28,10 +28,7 @@ pub fn latency(ns: u64) -> String {
 /// A duration in seconds with its two largest units: `42s`, `1h 5m`, `3d`.
 pub fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let at = UNITS
-        .iter()
-        .position(|(unit, _)| seconds >= *unit)
-        .unwrap_or(3);
+    let at = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
     let (unit, name) = UNITS[at];
     let mut text = format!("{}{name}", seconds / unit);
     if let Some((smaller, name)) = UNITS.get(at + 1)

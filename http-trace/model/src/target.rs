@@ -21,13 +21,8 @@ pub struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// The target where there is no request.
-    pub const NOTHING: Target<'static> = Target {
-        scheme: None,
-        host: None,
-        port: None,
-        path: None,
-        query: None,
-    };
+    pub const NOTHING: Target<'static> =
+        Target { scheme: None, host: None, port: None, path: None, query: None };
 
     /// Splits a request's target. An authority in the target takes precedence over the Host
     /// header (RFC 9112 §3.2.2).
@@ -35,11 +30,7 @@ impl<'a> Target<'a> {
         let target: &[u8] = &request.target;
         if *request.method == *b"CONNECT" {
             let (host, port) = authority(target);
-            return Target {
-                host,
-                port,
-                ..Target::default()
-            };
+            return Target { host, port, ..Target::default() };
         }
         let host_header = || request.headers.first_known(Known::HOST);
         if let Some((scheme, rest)) = absolute(target) {
@@ -72,9 +63,7 @@ fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     if !target.first()?.is_ascii_alphabetic() {
         return None;
     }
-    let colon = target
-        .iter()
-        .position(|b| !(b.is_ascii_alphanumeric() || b"+-.".contains(b)))?;
+    let colon = target.iter().position(|b| !(b.is_ascii_alphanumeric() || b"+-.".contains(b)))?;
     let (scheme, rest) = target.split_at(colon);
     Some((scheme, rest.strip_prefix(b"://")?))
 }
@@ -92,10 +81,7 @@ fn authority(text: &[u8]) -> (Option<&[u8]>, Option<u16>) {
         Some(b'[') => text.iter().position(|b| *b == b']').unwrap_or(0),
         _ => 0,
     };
-    let colon = text
-        .iter()
-        .rposition(|b| *b == b':')
-        .filter(|at| *at >= after_brackets);
+    let colon = text.iter().rposition(|b| *b == b':').filter(|at| *at >= after_brackets);
     let (host, port) = match colon {
         Some(at) => (&text[..at], port_number(&text[at + 1..])),
         None => (text, None),
@@ -109,9 +95,7 @@ fn port_number(digits: &[u8]) -> Option<u16> {
     }
     digits
         .iter()
-        .try_fold(0_u32, |n, b| {
-            b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0'))
-        })
+        .try_fold(0_u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
         .and_then(|n| u16::try_from(n).ok())
 }
 
@@ -150,60 +134,30 @@ mod tests {
             (
                 "GET /a?b=c HTTP/1.1",
                 "h.example",
-                (
-                    Some("http"),
-                    Some("h.example"),
-                    Some(80),
-                    Some("/a"),
-                    Some("b=c"),
-                ),
+                (Some("http"), Some("h.example"), Some(80), Some("/a"), Some("b=c")),
             ),
             (
                 "GET /a?b?c HTTP/1.1",
                 "h:8080",
                 (Some("http"), Some("h"), Some(8080), Some("/a"), Some("b?c")),
             ),
-            (
-                "GET / HTTP/1.1",
-                "",
-                (Some("http"), None, None, Some("/"), None),
-            ),
+            ("GET / HTTP/1.1", "", (Some("http"), None, None, Some("/"), None)),
             (
                 "GET / HTTP/1.1",
                 "[::1]:81",
                 (Some("http"), Some("[::1]"), Some(81), Some("/"), None),
             ),
-            (
-                "GET / HTTP/1.1",
-                "[::1]",
-                (Some("http"), Some("[::1]"), Some(80), Some("/"), None),
-            ),
-            (
-                "GET / HTTP/1.1",
-                "h:99999",
-                (Some("http"), Some("h"), Some(80), Some("/"), None),
-            ),
+            ("GET / HTTP/1.1", "[::1]", (Some("http"), Some("[::1]"), Some(80), Some("/"), None)),
+            ("GET / HTTP/1.1", "h:99999", (Some("http"), Some("h"), Some(80), Some("/"), None)),
             (
                 "GET http://u:p@a.example:81/x?y HTTP/1.1",
                 "other",
-                (
-                    Some("http"),
-                    Some("a.example"),
-                    Some(81),
-                    Some("/x"),
-                    Some("y"),
-                ),
+                (Some("http"), Some("a.example"), Some(81), Some("/x"), Some("y")),
             ),
             (
                 "GET https://a.example?y HTTP/1.1",
                 "",
-                (
-                    Some("https"),
-                    Some("a.example"),
-                    Some(443),
-                    Some("/"),
-                    Some("y"),
-                ),
+                (Some("https"), Some("a.example"), Some(443), Some("/"), Some("y")),
             ),
             (
                 "GET ftp://a.example/ HTTP/1.1",
@@ -215,28 +169,16 @@ mod tests {
                 "b",
                 (None, Some("a.example"), Some(443), None, None),
             ),
-            (
-                "OPTIONS * HTTP/1.1",
-                "h",
-                (Some("http"), Some("h"), Some(80), Some("*"), None),
-            ),
+            ("OPTIONS * HTTP/1.1", "h", (Some("http"), Some("h"), Some(80), Some("*"), None)),
             (
                 "GET //x:y@z/ HTTP/1.1",
                 "h",
                 (Some("http"), Some("h"), Some(80), Some("//x:y@z/"), None),
             ),
-            (
-                "GET odd HTTP/1.1",
-                "h",
-                (Some("http"), Some("h"), Some(80), Some("odd"), None),
-            ),
+            ("GET odd HTTP/1.1", "h", (Some("http"), Some("h"), Some(80), Some("odd"), None)),
         ];
         for (line, host, expected) in table {
-            let host = if host.is_empty() {
-                String::new()
-            } else {
-                format!("Host: {host}\r\n")
-            };
+            let host = if host.is_empty() { String::new() } else { format!("Host: {host}\r\n") };
             let request = testing::request(&format!("{line}\r\n{host}\r\n"));
             let text = |b: Option<&[u8]>| b.map(|b| String::from_utf8_lossy(b).into_owned());
             let got = Target::of(&request);
@@ -247,13 +189,7 @@ mod tests {
                 expected.3.map(str::to_owned),
                 expected.4.map(str::to_owned),
             );
-            let got = (
-                text(got.scheme),
-                text(got.host),
-                got.port,
-                text(got.path),
-                text(got.query),
-            );
+            let got = (text(got.scheme), text(got.host), got.port, text(got.path), text(got.query));
             assert_eq!(got, expected, "{line}");
         }
     }

@@ -26,10 +26,7 @@ pub fn event() -> HttpEvent {
 
 /// An event with these heads, at [`TIME_NS`], from 10.1.2.3:50000 to 10.9.9.9:80.
 pub fn event_of(request: RequestHead, response: ResponseHead) -> HttpEvent {
-    let end = |ip: [u8; 4], port| Endpoint {
-        ip: IpAddr::V4(Ipv4Addr::from(ip)),
-        port,
-    };
+    let end = |ip: [u8; 4], port| Endpoint { ip: IpAddr::V4(Ipv4Addr::from(ip)), port };
     HttpEvent {
         id: 0x0123_4567_89ab_cdef,
         request_start_ns: Some(TIME_NS - 1_100_000),
@@ -90,9 +87,8 @@ pub fn response(text: &str) -> ResponseHead {
     let status = parts.next().expect("a code").parse().expect("a number");
     let headers = fields(rest);
     let length = headers.first("content-length");
-    let content_length = length
-        .and_then(|v| std::str::from_utf8(v).ok())
-        .and_then(|v| v.parse().ok());
+    let content_length =
+        length.and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok());
     ResponseHead {
         minor_version: u8::from(version.ends_with('1')),
         status,

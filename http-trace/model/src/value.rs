@@ -19,15 +19,8 @@ pub fn ports(text: &str) -> Result<PortRange, &'static str> {
     const WANT: &str = "a port from 1 to 65535, or a range such as 8000-8099";
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let number = |t: &str| t.trim().parse::<u16>().ok().filter(|p| *p > 0).ok_or(WANT);
-    let range = PortRange {
-        first: number(first)?,
-        last: number(last)?,
-    };
-    if range.first <= range.last {
-        Ok(range)
-    } else {
-        Err("the smaller port first")
-    }
+    let range = PortRange { first: number(first)?, last: number(last)? };
+    if range.first <= range.last { Ok(range) } else { Err("the smaller port first") }
 }
 
 /// `10.0.0.0/8`, `fd00::/8`, or one address.
@@ -36,9 +29,7 @@ pub fn network(text: &str) -> Result<IpNet, &'static str> {
     if let Ok(network) = text.parse::<IpNet>() {
         return Ok(network.trunc());
     }
-    text.parse::<std::net::IpAddr>()
-        .map(IpNet::from)
-        .map_err(|_| WANT)
+    text.parse::<std::net::IpAddr>().map(IpNet::from).map_err(|_| WANT)
 }
 
 /// `30s`, `100ms`, `1.5m`, `1h 30m`.
@@ -74,10 +65,7 @@ pub fn boolean(text: &str) -> Result<bool, &'static str> {
 
 /// A whole number of at least 1.
 pub fn positive(text: &str) -> Result<u64, &'static str> {
-    text.parse::<u64>()
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or("a whole number from 1")
+    text.parse::<u64>().ok().filter(|n| *n > 0).ok_or("a whole number from 1")
 }
 
 /// `64MiB`, `4096`.
@@ -86,10 +74,7 @@ pub fn bytes(text: &str) -> Result<usize, &'static str> {
     let size: bytesize::ByteSize = text.parse().map_err(|_| WANT)?;
     let bytes = usize::try_from(size.as_u64()).map_err(|_| WANT)?;
     // Overflow saturates at the maximum, so the maximum itself is rejected.
-    (1..usize::MAX)
-        .contains(&bytes)
-        .then_some(bytes)
-        .ok_or(WANT)
+    (1..usize::MAX).contains(&bytes).then_some(bytes).ok_or(WANT)
 }
 
 /// A field name (RFC 9110 §5.1: a token), in lower case.
@@ -151,11 +136,7 @@ mod tests {
             ("-80", None),
             ("http", None),
         ] {
-            assert_eq!(
-                ports(text).ok().map(|r| (r.first, r.last)),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(ports(text).ok().map(|r| (r.first, r.last)), expected, "{text:?}");
         }
     }
 
@@ -169,11 +150,7 @@ mod tests {
             ("10.0.0.0/33", None),
             ("example", None),
         ] {
-            assert_eq!(
-                network(text).ok().map(|n| n.to_string()).as_deref(),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(network(text).ok().map(|n| n.to_string()).as_deref(), expected, "{text:?}");
         }
     }
 

@@ -32,8 +32,7 @@ impl Form {
     /// Looks up a form by its name or file extension.
     pub fn named(name: &str) -> Option<Form> {
         let mut all = Form::ALL.into_iter();
-        all.find(|(_, known, ending)| name == *known || name == *ending)
-            .map(|(form, ..)| form)
+        all.find(|(_, known, ending)| name == *known || name == *ending).map(|(form, ..)| form)
     }
 
     /// Renders the report; tables are fitted to `width` columns where possible.
@@ -65,10 +64,7 @@ mod tests {
 
     fn hostile() -> Report {
         let mut inventory = Inventory::new(Options::default());
-        for (target, status) in [
-            ("/<script>alert(1)</script>|`*_[x](y)", 200),
-            ("/a'\"&b", 500),
-        ] {
+        for (target, status) in [("/<script>alert(1)</script>|`*_[x](y)", 200), ("/a'\"&b", 500)] {
             inventory.event(&testing::event_of(
                 testing::request(&format!("GET {target} HTTP/1.1\r\nHost: a<b>\r\n\r\n")),
                 testing::response(&format!("HTTP/1.1 {status} x\r\n\r\n")),
@@ -80,34 +76,22 @@ mod tests {
     #[test]
     fn what_came_from_the_network_is_only_text() {
         let page = Form::Html.write(&hostile(), None);
-        assert!(
-            !page.contains("<script") && !page.contains("a<b>"),
-            "{page}"
-        );
+        assert!(!page.contains("<script") && !page.contains("a<b>"), "{page}");
         assert!(page.contains("&lt;script&gt;") && page.contains("<svg"));
         assert!(
             !page.contains("http://") && !page.contains("https://"),
             "it needs nothing beside it"
         );
         let text = Form::Markdown.write(&hostile(), None);
-        let row = text
-            .lines()
-            .find(|line| line.contains("alert(1)"))
-            .expect("a row");
-        assert!(
-            row.contains(r"\|\`\*\_\[x\](y)") && !row.contains('<'),
-            "{row}"
-        );
+        let row = text.lines().find(|line| line.contains("alert(1)")).expect("a row");
+        assert!(row.contains(r"\|\`\*\_\[x\](y)") && !row.contains('<'), "{row}");
     }
 
     #[test]
     fn every_form_tells_every_endpoint() {
         let report = hostile();
         for (form, name, ending) in Form::ALL {
-            assert_eq!(
-                (Form::named(name), Form::named(ending)),
-                (Some(form), Some(form))
-            );
+            assert_eq!((Form::named(name), Form::named(ending)), (Some(form), Some(form)));
             let text = form.write(&report, None);
             assert!(text.contains("alert(1)"), "{name}: {text}");
             let has_failed = text.contains("&b") || text.contains("&amp;b");
@@ -136,18 +120,9 @@ mod tests {
         }
         inventory.unreadable(&"x".repeat(1000), 1, u64::MAX - 5);
         assert_eq!(inventory.report().unreadable.len(), 65);
-        assert!(
-            inventory
-                .report()
-                .unreadable
-                .keys()
-                .all(|what| what.len() < 40)
-        );
+        assert!(inventory.report().unreadable.keys().all(|what| what.len() < 40));
         let text = text(&inventory);
-        assert!(
-            text.contains("other, 1,001 TLS on :7, 1 TLS on :1,"),
-            "{text}"
-        );
+        assert!(text.contains("other, 1,001 TLS on :7, 1 TLS on :1,"), "{text}");
         assert!(text.contains("59 more kinds (connections)"), "{text}");
     }
 }

@@ -9,9 +9,8 @@ use crate::tally::{CLASSES, Timeline};
 use http_trace_model::shown::grouped;
 
 /// Chart colour of each class in [`CLASSES`].
-const COLORS: [&str; CLASSES.len()] = [
-    "#9aa4b2", "#3a8f5c", "#3f78b5", "#d99a2b", "#c4453c", "#444b57", "#6b4a86",
-];
+const COLORS: [&str; CLASSES.len()] =
+    ["#9aa4b2", "#3a8f5c", "#3f78b5", "#d99a2b", "#c4453c", "#444b57", "#6b4a86"];
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--line:#d6dae0;--dim:#5d6673}
@@ -50,11 +49,7 @@ pub fn html(report: &Report) -> String {
     out.push_str(STYLE);
     out.push_str("</style></head><body>\n<h1>HTTP inventory</h1>\n<dl>");
     for (name, value) in facts(report) {
-        let _ = write!(
-            out,
-            "<div><dt>{name}</dt><dd>{}</dd></div>",
-            escaped(&value)
-        );
+        let _ = write!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escaped(&value));
     }
     out.push_str("</dl>\n");
     chart(&mut out, &report.timeline);
@@ -62,19 +57,13 @@ pub fn html(report: &Report) -> String {
         table(&mut out, &shown);
     }
     let list = escaped(&allow_list(report));
-    let _ = write!(
-        out,
-        "<h2>Allow list</h2>\n<pre>{list}</pre>\n</body></html>\n"
-    );
+    let _ = write!(out, "<h2>Allow list</h2>\n<pre>{list}</pre>\n</body></html>\n");
     out
 }
 
 fn table(out: &mut String, table: &Table) {
     let (title, note) = (table.title, escaped(&table.note));
-    let _ = write!(
-        out,
-        "<h2>{title}</h2>\n<p>{note}</p>\n<div class=\"wide\"><table><thead><tr>"
-    );
+    let _ = write!(out, "<h2>{title}</h2>\n<p>{note}</p>\n<div class=\"wide\"><table><thead><tr>");
     let class = |right: bool| if right { " class=\"n\"" } else { "" };
     for (name, right) in &table.columns {
         let _ = write!(out, "<th{}>{name}</th>", class(*right));
@@ -111,10 +100,7 @@ fn chart(out: &mut String, timeline: &Timeline) {
     let highest = timeline
         .intervals
         .iter()
-        .map(|of| {
-            of.iter()
-                .fold(0, |sum: u64, count| sum.saturating_add(*count))
-        })
+        .map(|of| of.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)))
         .max()
         .unwrap_or(0);
     if highest == 0 {
@@ -146,10 +132,7 @@ fn chart(out: &mut String, timeline: &Timeline) {
     out.push_str("</svg>\n<p class=\"key\">");
     for (at, (name, color)) in CLASSES.iter().zip(COLORS).enumerate() {
         if timeline.intervals.iter().any(|of| of[at] > 0) {
-            let _ = write!(
-                out,
-                "<span><i style=\"background:{color}\"></i>{name}</span>"
-            );
+            let _ = write!(out, "<span><i style=\"background:{color}\"></i>{name}</span>");
         }
     }
     out.push_str("</p>\n");

@@ -89,10 +89,7 @@ impl Inventory {
 
     /// Adds an event.
     pub fn event(&mut self, event: &HttpEvent) {
-        let status = event
-            .response
-            .as_ref()
-            .map_or(0, |response| response.status);
+        let status = event.response.as_ref().map_or(0, |response| response.status);
         self.total.add(event, status, &mut self.room);
         let Some(service) = self.service(event, status) else {
             self.total.left_out.services += 1;
@@ -120,12 +117,7 @@ impl Inventory {
         }
         let referrer = request.headers.first_known(Known::REFERER);
         if let Some(referrer) = referrer.filter(|_| matches!(status, 404 | 410)) {
-            let link = Link {
-                service,
-                path: shown(path),
-                referrer: shown(referrer),
-                status,
-            };
+            let link = Link { service, path: shown(path), referrer: shown(referrer), status };
             self.join_link(link, 1);
         }
     }
@@ -195,12 +187,7 @@ impl Inventory {
             last: time(alert.last_seen_ns),
 
             count: alert.count,
-            clients: alert
-                .clients
-                .iter()
-                .take(3)
-                .map(|(ip, _)| ip.to_string())
-                .collect(),
+            clients: alert.clients.iter().take(3).map(|(ip, _)| ip.to_string()).collect(),
             paths: paths.map(|(path, _)| shown(path)).collect(),
         };
         self.put_alert(alert.id, row);
@@ -228,14 +215,7 @@ impl Inventory {
 
     /// Builds the report.
     pub fn report(&self) -> Report {
-        let Total {
-            timeline,
-            clients,
-            lost,
-            unreadable,
-            times_ns,
-            left_out,
-        } = self.total.clone();
+        let Total { timeline, clients, lost, unreadable, times_ns, left_out } = self.total.clone();
         let last_ns = times_ns.map_or(0, |(_, last)| last);
         let unseen_before = self.options.unseen_ns.map(|ns| last_ns.saturating_sub(ns));
         let mut services = Vec::new();
@@ -258,10 +238,7 @@ impl Inventory {
         services.sort_by(order);
         endpoints.sort_by(order);
         let links = self.links.iter();
-        let row = |(link, count): (&Link, &u64)| LinkRow {
-            link: link.clone(),
-            count: *count,
-        };
+        let row = |(link, count): (&Link, &u64)| LinkRow { link: link.clone(), count: *count };
         let mut links: Vec<LinkRow> = links.map(row).collect();
         links.sort_by(|a, b| {
             (b.count, &a.link.path, &a.link.referrer).cmp(&(
@@ -276,10 +253,7 @@ impl Inventory {
         Report {
             from: times_ns.map(|(first, _)| time(first)),
             until: times_ns.map(|(_, last)| time(last)),
-            events: timeline
-                .counts()
-                .iter()
-                .fold(0, |sum, n| sum.saturating_add(*n)),
+            events: timeline.counts().iter().fold(0, |sum, n| sum.saturating_add(*n)),
             classes: class_counts(&timeline),
             clients: clients.shown(),
             lost,
@@ -432,9 +406,7 @@ impl Row {
             first: time(tally.first_ns),
             last: time(tally.last_ns),
             failed: tally.of_class(5).saturating_add(tally.of_class(0)),
-            statuses: statuses
-                .map(|(status, count)| (name(*status), *count))
-                .collect(),
+            statuses: statuses.map(|(status, count)| (name(*status), *count)).collect(),
             p50_us: tally.times.quantile(0.5),
             p95_us: tally.times.quantile(0.95),
             p99_us: tally.times.quantile(0.99),

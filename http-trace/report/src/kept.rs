@@ -164,13 +164,7 @@ impl Inventory {
         for (id, alert) in &mut self.alerts {
             if let Some(alert) = alert.take() {
                 let path = format!("{id:016x}");
-                rows.push((
-                    Key {
-                        path,
-                        ..key(Kind::Alert)
-                    },
-                    Value::Alert(Box::new(alert)),
-                ));
+                rows.push((Key { path, ..key(Kind::Alert) }, Value::Alert(Box::new(alert))));
             }
         }
         // The clients so far were handed over.
@@ -259,11 +253,7 @@ mod tests {
                     _ => ("GET /cart/7", 200),
                 };
                 // The first event makes the endpoint known before the 404s.
-                event(
-                    1_795_000_000_000_000_000 + (n + 3) * 1_000_000_000,
-                    line,
-                    status,
-                )
+                event(1_795_000_000_000_000_000 + (n + 3) * 1_000_000_000, line, status)
             })
             .collect();
         let mut whole = Inventory::new(Options::default());
@@ -305,10 +295,7 @@ mod tests {
         assert!(gone.is_empty());
         inventory.event(&event(7, "GET /a", 404));
         let rows = inventory.take(0, 6);
-        assert!(
-            rows.iter().all(|(key, _)| key.kind != Kind::Endpoint),
-            "forgotten: {rows:?}"
-        );
+        assert!(rows.iter().all(|(key, _)| key.kind != Kind::Endpoint), "forgotten: {rows:?}");
         let key = Key {
             service: "a.example".into(),
             method: "GET".into(),
@@ -318,10 +305,7 @@ mod tests {
         inventory.know(key.clone(), 3, 4);
         inventory.event(&event(9, "GET /a", 404));
         let rows = inventory.take(0, 0);
-        let times = rows
-            .iter()
-            .find(|(of, _)| *of == key)
-            .and_then(|(_, value)| value.times_ns());
+        let times = rows.iter().find(|(of, _)| *of == key).and_then(|(_, value)| value.times_ns());
         assert_eq!(times, Some((3, 9)), "first seen before");
     }
 

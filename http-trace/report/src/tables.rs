@@ -34,10 +34,7 @@ impl Table {
         Table {
             title,
             note: note.into(),
-            columns: columns
-                .iter()
-                .map(|column| (column.name, column.right))
-                .collect(),
+            columns: columns.iter().map(|column| (column.name, column.right)).collect(),
             rows: rows.into_iter().map(cells).collect(),
         }
     }
@@ -162,51 +159,33 @@ pub fn tables(report: &Report) -> Vec<Table> {
     let endpoints = &report.endpoints;
     let note = match report.left_out.endpoints {
         0 => "path templates; paths that only ever answer 404 are left out".to_owned(),
-        more => format!(
-            "{} events of endpoints beyond the limit are counted as other",
-            grouped(more)
-        ),
+        more => {
+            format!("{} events of endpoints beyond the limit are counted as other", grouped(more))
+        }
     };
     let brief = [SERVICE, METHOD, PATH, HITS, STATUSES, LAST];
     let unknown = endpoints.iter().filter(|row| row.known == Some(false));
     let unseen = endpoints.iter().filter(|row| row.unseen);
     let mut failing: Vec<&Row> = endpoints.iter().filter(|row| row.failed > 0).collect();
     failing.sort_by_key(|row| Reverse(row.failed));
-    let mut slowest: Vec<&Row> = endpoints
-        .iter()
-        .filter(|row| row.p95_us.is_some())
-        .collect();
+    let mut slowest: Vec<&Row> = endpoints.iter().filter(|row| row.p95_us.is_some()).collect();
     slowest.sort_by_key(|row| Reverse(row.p95_us));
     slowest.truncate(TOP);
     let mut tables = vec![
         Table::new(
             "Services",
             "requested hosts, with their responses",
-            &[
-                SERVICE, HITS, STATUSES, FAILED, SHARE, P50, P95, P99, CLIENTS,
-            ],
+            &[SERVICE, HITS, STATUSES, FAILED, SHARE, P50, P95, P99, CLIENTS],
             &report.services,
         ),
         Table::new(
             "Endpoints",
             note,
-            &[
-                SERVICE, METHOD, PATH, HITS, STATUSES, P50, P95, BYTES, CLIENTS, FIRST, LAST,
-            ],
+            &[SERVICE, METHOD, PATH, HITS, STATUSES, P50, P95, BYTES, CLIENTS, FIRST, LAST],
             endpoints,
         ),
-        Table::new(
-            "Unknown endpoints",
-            "not in the list of known endpoints",
-            &brief,
-            unknown,
-        ),
-        Table::new(
-            "Not seen recently",
-            "seen earlier, but not requested recently",
-            &brief,
-            unseen,
-        ),
+        Table::new("Unknown endpoints", "not in the list of known endpoints", &brief, unknown),
+        Table::new("Not seen recently", "seen earlier, but not requested recently", &brief, unseen),
         Table::new(
             "Failing endpoints",
             "5xx responses, and requests without a response",
@@ -226,12 +205,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
             LINKS,
             &report.broken_links,
         ),
-        Table::new(
-            "Alerts",
-            "in their last state, most severe first",
-            ALERTS,
-            &report.alerts,
-        ),
+        Table::new("Alerts", "in their last state, most severe first", ALERTS, &report.alerts),
     ];
     tables.retain(|table| !table.rows.is_empty());
     tables
@@ -258,10 +232,7 @@ pub fn allow_list(report: &Report) -> String {
 }
 
 fn statuses(row: &Row) -> String {
-    let each = row
-        .statuses
-        .iter()
-        .map(|(status, count)| format!("{status}: {count}"));
+    let each = row.statuses.iter().map(|(status, count)| format!("{status}: {count}"));
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -273,8 +244,7 @@ fn percent(part: u64, of: u64) -> String {
 }
 
 fn time(us: Option<u64>) -> String {
-    us.map(|us| latency(us.saturating_mul(1000)))
-        .unwrap_or_default()
+    us.map(|us| latency(us.saturating_mul(1000))).unwrap_or_default()
 }
 
 /// Maximum width of a column on a terminal, and the narrowest width that columns are cut to.
@@ -282,9 +252,7 @@ const WIDEST: usize = 48;
 const NARROWEST: usize = 12;
 
 /// Columns that are dropped on a narrow terminal, in this order.
-const SPARED: [&str; 8] = [
-    "first", "last", "clients", "bytes", "p50", "p99", "paths", "share",
-];
+const SPARED: [&str; 8] = ["first", "last", "clients", "bytes", "p50", "p99", "paths", "share"];
 
 /// Renders a report for a terminal of this many columns: aligned, with long values cut. The times of first
 /// and last events appear only in other forms.
@@ -310,11 +278,7 @@ pub fn text(report: &Report, width: Option<usize>) -> String {
         }
         let widths = widths(&table, widest);
         let _ = writeln!(out, "\n{}\n{}", table.title.to_uppercase(), table.note);
-        let heads: Vec<String> = table
-            .columns
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
+        let heads: Vec<String> = table.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         for row in [&heads].into_iter().chain(&table.rows) {
             let cells = row.iter().zip(&widths).zip(&table.columns);
             let cells = cells.map(|((cell, width), (_, right))| {
@@ -372,16 +336,9 @@ pub fn markdown(report: &Report) -> String {
     for table in tables(report) {
         let _ = writeln!(out, "\n## {}\n\n{}\n", table.title, escaped(&table.note));
         let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
-        let rules = table
-            .columns
-            .iter()
-            .map(|(_, right)| if *right { "---:" } else { "---" });
-        let _ = writeln!(
-            out,
-            "| {} |\n|{}|",
-            names.join(" | "),
-            rules.collect::<Vec<_>>().join("|")
-        );
+        let rules = table.columns.iter().map(|(_, right)| if *right { "---:" } else { "---" });
+        let _ =
+            writeln!(out, "| {} |\n|{}|", names.join(" | "), rules.collect::<Vec<_>>().join("|"));
         for row in &table.rows {
             let cells: Vec<String> = row.iter().map(|cell| escaped(cell)).collect();
             let _ = writeln!(out, "| {} |", cells.join(" | "));

@@ -55,11 +55,7 @@ pub struct Tally {
 impl Tally {
     /// A known endpoint or service without counted events.
     pub fn known(first_ns: u64, last_ns: u64) -> Self {
-        Tally {
-            first_ns,
-            last_ns,
-            ..Tally::default()
-        }
+        Tally { first_ns, last_ns, ..Tally::default() }
     }
 
     /// Counts an event; `room` is how many more distinct clients may be tracked in total.

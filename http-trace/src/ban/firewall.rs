@@ -100,11 +100,7 @@ impl Firewall {
         priority::spawn("http-trace-ban", work)
             .map_err(|error| format!("cannot start the ban thread: {error}"))?;
         is_ready.recv().map_err(|_| "the ban thread failed")??;
-        Ok(Firewall {
-            orders,
-            progress,
-            ended,
-        })
+        Ok(Firewall { orders, progress, ended })
     }
 
     /// Queues a ban without blocking; `false` if the queue is full.
@@ -123,10 +119,7 @@ impl Firewall {
     /// Applies queued bans for at most 5 s.
     pub fn close(self) -> Progress {
         drop(self.orders);
-        let slow = matches!(
-            self.ended.recv_timeout(LAST_WAIT),
-            Err(RecvTimeoutError::Timeout)
-        );
+        let slow = matches!(self.ended.recv_timeout(LAST_WAIT), Err(RecvTimeoutError::Timeout));
         let mut last = std::mem::take(&mut *lock(&self.progress));
         if slow && last.why.is_none() {
             last.why = Some("nft timed out".to_owned());
@@ -238,10 +231,8 @@ impl Keeper {
         let until = |left: Option<Duration>| now + left.map_or(FOR_GOOD, |left| left + CUT);
         self.in_force.clear();
         let there = there.into_iter();
-        self.in_force
-            .extend(there.map(|element| (element.client, until(element.left))));
-        self.of_this_run
-            .retain(|client, _| self.in_force.contains_key(client));
+        self.in_force.extend(there.map(|element| (element.client, until(element.left))));
+        self.of_this_run.retain(|client, _| self.in_force.contains_key(client));
         self.report(|_| {});
     }
 

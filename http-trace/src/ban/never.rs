@@ -22,10 +22,7 @@ impl Never {
     /// Exactly these addresses, for an hour.
     #[cfg(test)]
     pub fn of(addresses: Vec<(IpAddr, &'static str)>) -> Self {
-        Never {
-            read: Some(Instant::now() + Duration::from_secs(3600)),
-            addresses,
-        }
+        Never { read: Some(Instant::now() + Duration::from_secs(3600)), addresses }
     }
 
     /// Why an address must not be banned, if so.
@@ -82,25 +79,17 @@ fn gateways_v4(text: &str) -> Vec<IpAddr> {
     let third = text.lines().filter_map(|line| line.split('\t').nth(2));
     let numbers = third.filter_map(|hex| u32::from_str_radix(hex, 16).ok());
     let addresses = numbers.map(|number| Ipv4Addr::from(number.to_ne_bytes()));
-    addresses
-        .filter(|ip| !ip.is_unspecified())
-        .map(IpAddr::from)
-        .collect()
+    addresses.filter(|ip| !ip.is_unspecified()).map(IpAddr::from).collect()
 }
 
 /// Parses the gateways in `/proc/net/ipv6_route`: the fifth column (net/ipv6/route.c).
 fn gateways_v6(text: &str) -> Vec<IpAddr> {
     let fifth = text.lines().filter_map(|line| line.split(' ').nth(4));
-    fifth
-        .filter_map(v6)
-        .filter(|ip| !ip.is_unspecified())
-        .collect()
+    fifth.filter_map(v6).filter(|ip| !ip.is_unspecified()).collect()
 }
 
 fn v6(hex: &str) -> Option<IpAddr> {
-    let number = u128::from_str_radix(hex, 16)
-        .ok()
-        .filter(|_| hex.len() == 32);
+    let number = u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32);
     number.map(|number| Ipv6Addr::from(number).into())
 }
 
@@ -133,13 +122,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn this_host_is_never_banned() {
-        for address in [
-            "127.0.0.1",
-            "::1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-        ] {
+        for address in ["127.0.0.1", "::1", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {
             let address: IpAddr = address.parse().expect("an address");
             assert!(Never::default().reason(address).is_some(), "{address}");
         }

@@ -33,11 +33,8 @@ enum Family {
 }
 
 impl Family {
-    const ALL: [(&str, Family); 3] = [
-        ("inet", Family::Inet),
-        ("ip", Family::Ip),
-        ("ip6", Family::Ip6),
-    ];
+    const ALL: [(&str, Family); 3] =
+        [("inet", Family::Inet), ("ip", Family::Ip), ("ip6", Family::Ip6)];
 
     const fn name(self) -> &'static str {
         Family::ALL[self as usize].0
@@ -81,18 +78,12 @@ impl FromStr for Set {
         };
         let is_name = |name: &str| {
             let mut bytes = name.bytes();
-            bytes
-                .next()
-                .is_some_and(|first| first.is_ascii_alphabetic())
+            bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
                 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
                 && name.len() < 32
         };
         match is_name(table) && is_name(name) {
-            true => Ok(Set {
-                family,
-                table: table.to_owned(),
-                name: name.to_owned(),
-            }),
+            true => Ok(Set { family, table: table.to_owned(), name: name.to_owned() }),
             false => Err(WANT),
         }
     }
@@ -115,11 +106,8 @@ impl Set {
     }
 
     fn halves(&self) -> Vec<Half> {
-        let half = |suffix, of, protocol| Half {
-            name: format!("{}{suffix}", self.name),
-            of,
-            protocol,
-        };
+        let half =
+            |suffix, of, protocol| Half { name: format!("{}{suffix}", self.name), of, protocol };
         match self.family {
             Family::Inet => vec![half("", "ipv4_addr", "ip"), half("6", "ipv6_addr", "ip6")],
             Family::Ip => vec![half("", "ipv4_addr", "ip")],
@@ -153,9 +141,7 @@ impl Set {
     fn has_table(&self) -> Result<bool, String> {
         let tables = nft(&["-j", "list", "tables", self.family.name()], "")?;
         let tables = objects(&tables, "table")?;
-        Ok(tables
-            .iter()
-            .any(|table| table["name"] == self.table.as_str()))
+        Ok(tables.iter().any(|table| table["name"] == self.table.as_str()))
     }
 
     /// The script for a table that refuses banned clients, as destination and as router, before other
@@ -195,9 +181,7 @@ impl Set {
     pub fn list(&self) -> Result<Vec<Element>, String> {
         if !self.has_table()? {
             let place = self.place();
-            return Err(format!(
-                "nft has no table {place}; a run with --ban-for creates it"
-            ));
+            return Err(format!("nft has no table {place}; a run with --ban-for creates it"));
         }
         let place = ["-j", "list", "table", self.family.name(), &self.table];
         let text = nft(&place, "")?;
@@ -279,10 +263,7 @@ impl Set {
             let _ = nft(&["-f", "-"], &line(client));
         }
         let left = self.list()?;
-        match clients
-            .iter()
-            .find(|ip| left.iter().any(|e| e.client == ***ip))
-        {
+        match clients.iter().find(|ip| left.iter().any(|e| e.client == ***ip)) {
             Some(client) => Err(format!("nft cannot remove {client} from {self}")),
             None => Ok(()),
         }
@@ -418,10 +399,7 @@ mod tests {
             left: left.map(Duration::from_secs),
             comment: comment.map(str::to_owned),
         };
-        let expected = [
-            of("192.0.2.1", None, None),
-            of("192.0.2.2", Some(59), Some("r")),
-        ];
+        let expected = [of("192.0.2.1", None, None), of("192.0.2.2", Some(59), Some("r"))];
         assert_eq!(elements, expected);
         assert!(objects("no json", "set").is_err());
         assert_eq!(objects("{}", "set"), Ok(Vec::new()));

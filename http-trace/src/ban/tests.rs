@@ -13,10 +13,7 @@ fn about(client: &str) -> Alert {
     alert.direct = true;
     alert.entities = vec![Entity {
         role: "client".to_owned(),
-        shown: Shown {
-            field: Field::ClientIp,
-            value: client.into(),
-        },
+        shown: Shown { field: Field::ClientIp, value: client.into() },
     }];
     alert
 }
@@ -65,10 +62,7 @@ fn who_may_be_banned_and_who_never() {
     assert_eq!(judge(behind), refused(reason));
     let mut shared = about("192.0.2.2");
     shared.proxy_suspected = true;
-    assert_eq!(
-        judge(shared),
-        refused("it looks like a proxy of many clients")
-    );
+    assert_eq!(judge(shared), refused("it looks like a proxy of many clients"));
     let mut low = about("192.0.2.2");
     low.severity = Severity::of(Level::Low);
     assert_eq!(judge(low), None, "its level is too low");
@@ -89,8 +83,5 @@ fn loopback_that_no_proxy_uses_is_still_this_host() {
     let mut bans = bans(&[], &[]);
     bans.trust(Trusted::only(Vec::new()));
     let ban = bans.judge(&about("127.0.0.1")).expect("it is judged");
-    assert_eq!(
-        (ban.client, ban.outcome),
-        (ip("127.0.0.1"), Outcome::Refused)
-    );
+    assert_eq!((ban.client, ban.outcome), (ip("127.0.0.1"), Outcome::Refused));
 }

@@ -190,10 +190,7 @@ impl Frames {
     /// Reads the time of a slot's first frame. Files that can be reopened are closed meanwhile.
     fn peek(&mut self, slot: usize) {
         self.open_slot(slot);
-        let Some(Slot {
-            size, state, read, ..
-        }) = self.slots.get_mut(slot)
-        else {
+        let Some(Slot { size, state, read, .. }) = self.slots.get_mut(slot) else {
             return;
         };
         if size.is_some() && matches!(state, State::Open(_)) {
@@ -258,10 +255,7 @@ impl Frames {
     }
 
     fn report(&mut self, slot: usize, problem: Problem) {
-        let file = self
-            .slots
-            .get(slot)
-            .map_or_else(String::new, |s| s.file.to_string());
+        let file = self.slots.get(slot).map_or_else(String::new, |s| s.file.to_string());
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(CaptureError { file, problem });
         }
@@ -281,23 +275,12 @@ impl Frames {
             self.step(slot);
         }
         while let Some(Reverse((_, slot))) = self.queue.pop() {
-            if matches!(
-                self.slots.get(slot),
-                Some(Slot {
-                    state: State::Waiting,
-                    ..
-                })
-            ) {
+            if matches!(self.slots.get(slot), Some(Slot { state: State::Waiting, .. })) {
                 // Opening queues the slot again with the same time, so it is popped next.
                 self.open_slot(slot);
                 continue;
             }
-            if let Some(Slot {
-                state: State::Open(source),
-                file,
-                ..
-            }) = self.slots.get_mut(slot)
-            {
+            if let Some(Slot { state: State::Open(source), file, .. }) = self.slots.get_mut(slot) {
                 source.number_interface(file, &mut self.names);
                 self.current = Some(slot);
                 self.frames += 1;
@@ -310,11 +293,7 @@ impl Frames {
 
     /// Consumes the current packet and queues the next one of its capture.
     fn step(&mut self, slot: usize) {
-        let Some(Slot {
-            state: State::Open(source),
-            ..
-        }) = self.slots.get_mut(slot)
-        else {
+        let Some(Slot { state: State::Open(source), .. }) = self.slots.get_mut(slot) else {
             return;
         };
         source.buffer.consume(source.current.block_len);
@@ -339,19 +318,11 @@ impl Frames {
 
     /// The current frame, after [`Frames::advance`].
     pub fn current(&self) -> Option<Frame<'_>> {
-        let Slot {
-            state: State::Open(source),
-            ..
-        } = self.slots.get(self.current?)?
-        else {
+        let Slot { state: State::Open(source), .. } = self.slots.get(self.current?)? else {
             return None;
         };
         let meta = &source.current;
-        let data = source
-            .buffer
-            .available()
-            .get(meta.data_offset..)?
-            .get(..meta.data_len)?;
+        let data = source.buffer.available().get(meta.data_offset..)?.get(..meta.data_len)?;
         Some(Frame {
             time_ns: source.time_ns,
             link: meta.link,
@@ -398,13 +369,10 @@ impl Frames {
 
     /// Bytes of the files that were read, as they are stored, and of how many: `None` where a pipe is among them.
     pub fn progress(&self) -> (u64, Option<u64>) {
-        let read = self
-            .slots
-            .iter()
-            .map(|slot| match (&slot.state, slot.size) {
-                (State::Done, Some(size)) => size,
-                _ => slot.read.load(Ordering::Relaxed),
-            });
+        let read = self.slots.iter().map(|slot| match (&slot.state, slot.size) {
+            (State::Done, Some(size)) => size,
+            _ => slot.read.load(Ordering::Relaxed),
+        });
         (read.sum(), self.slots.iter().map(|slot| slot.size).sum())
     }
 }
@@ -471,11 +439,7 @@ impl Names {
 /// Detects the format of a capture.
 fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
     if !fill(buffer, magic::LEN)? {
-        let what = if buffer.available().is_empty() {
-            "it is empty"
-        } else {
-            "it is too short"
-        };
+        let what = if buffer.available().is_empty() { "it is empty" } else { "it is too short" };
         return Err(Problem::NotACapture(what));
     }
     let Some(first) = buffer.available().first_chunk().copied() else {
@@ -517,10 +481,7 @@ fn take_warning(format: &Format) -> Option<Problem> {
         Format::PcapNg(PcapNg {
             unknown_interface: Some(Problem::UnknownInterface { offset, interface }),
             ..
-        }) => Some(Problem::UnknownInterface {
-            offset: *offset,
-            interface: *interface,
-        }),
+        }) => Some(Problem::UnknownInterface { offset: *offset, interface: *interface }),
         _ => None,
     }
 }

@@ -165,13 +165,7 @@ impl std::fmt::Debug for Buffer {
 impl Buffer {
     /// Reads uncompressed bytes.
     pub fn new(reader: Box<dyn Read + Send>) -> Self {
-        Buffer {
-            reader,
-            data: Vec::new(),
-            start: 0,
-            end: 0,
-            offset: 0,
-        }
+        Buffer { reader, data: Vec::new(), start: 0, end: 0, offset: 0 }
     }
 
     /// Reads bytes that may be compressed with gzip (also several members) or zstd.
@@ -182,13 +176,11 @@ impl Buffer {
         let failed = |source| Problem::Read { offset: 0, source };
         let mut plain = Buffer::new(reader);
         plain.fill(magic::LEN).map_err(failed)?;
-        Ok(
-            match plain.available().first_chunk().copied().map(Kind::of) {
-                Some(Kind::Gzip) => Buffer::new(Box::new(MultiGzDecoder::new(plain))),
-                Some(Kind::Zstd) => Buffer::new(Box::new(zstd::Decoder::new(plain))),
-                _ => plain,
-            },
-        )
+        Ok(match plain.available().first_chunk().copied().map(Kind::of) {
+            Some(Kind::Gzip) => Buffer::new(Box::new(MultiGzDecoder::new(plain))),
+            Some(Kind::Zstd) => Buffer::new(Box::new(zstd::Decoder::new(plain))),
+            _ => plain,
+        })
     }
 
     /// Reads until at least `n` unread bytes are available; `false` if the stream ends before that.

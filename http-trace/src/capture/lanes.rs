@@ -105,10 +105,7 @@ impl Lanes {
         let first = *self.first_interface.get_or_insert(interface);
         self.enabled |= !encap.is_empty() || interface != first;
         if !self.enabled {
-            return Place {
-                lane: 0,
-                stream_begins: false,
-            };
+            return Place { lane: 0, stream_begins: false };
         }
         let tag = self.hasher.hash_one((encap, interface));
         let sample = Sample::of(&self.hasher, segment.payload_seq(), payload);
@@ -138,10 +135,7 @@ impl Lanes {
         if let Some(lane) = lanes.get_mut(number) {
             lane.take(segment, tag, payload.len() as u32, sample);
         }
-        Place {
-            lane: number as u32,
-            stream_begins,
-        }
+        Place { lane: number as u32, stream_begins }
     }
 
     fn lanes_of(&mut self, key: FlowKey) -> &mut Vec<Lane> {
@@ -202,10 +196,7 @@ impl Lane {
 fn continues(own: &Side, other: &Side, segment: &Segment) -> bool {
     let near = |a: u32, b: u32| seq_distance(a, b).unsigned_abs() < WINDOW;
     let acknowledges = segment.flags & tcp_flag::ACK != 0;
-    let answers = other
-        .next
-        .filter(|_| acknowledges)
-        .map(|next| near(next, segment.ack));
+    let answers = other.next.filter(|_| acknowledges).map(|next| near(next, segment.ack));
     if segment.flags & tcp_flag::SYN != 0 {
         return match (own.begin, own.next) {
             (Some(begin), _) => begin == segment.payload_seq(),
@@ -227,10 +218,7 @@ fn continues(own: &Side, other: &Side, segment: &Segment) -> bool {
 impl Side {
     /// Whether the same sequence number was seen with other bytes.
     fn contradicts(&self, sample: &Sample) -> bool {
-        self.recent
-            .iter()
-            .flatten()
-            .any(|seen| seen.seq == sample.seq && !seen.agrees(sample))
+        self.recent.iter().flatten().any(|seen| seen.seq == sample.seq && !seen.agrees(sample))
     }
 }
 
@@ -278,18 +266,11 @@ mod tests {
 
     fn run(name: &str, rows: &[Row]) {
         // Enabled from the start, as if by a second interface.
-        let mut lanes = Lanes {
-            enabled: true,
-            ..Lanes::default()
-        };
+        let mut lanes = Lanes { enabled: true, ..Lanes::default() };
         for (i, (from_client, flags, seq, ack, payload, interface, expected)) in
             rows.iter().enumerate()
         {
-            let (src, dst) = if *from_client {
-                (CLIENT, SERVER)
-            } else {
-                (SERVER, CLIENT)
-            };
+            let (src, dst) = if *from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
             let (key, direction) =
                 FlowKey::new(&v4_mapped(src.0), src.1, &v4_mapped(dst.0), dst.1, 0);
             let segment = Segment {

@@ -98,11 +98,7 @@ impl Pcap {
 fn words(bytes: &[u8], big_endian: bool) -> [u32; 4] {
     let mut words = [0; 4];
     for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        *word = if big_endian {
-            u32::from_be_bytes(*chunk)
-        } else {
-            u32::from_le_bytes(*chunk)
-        };
+        *word = if big_endian { u32::from_be_bytes(*chunk) } else { u32::from_le_bytes(*chunk) };
     }
     words
 }

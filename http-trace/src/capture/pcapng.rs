@@ -80,10 +80,7 @@ impl PcapNg {
                 }
                 PACKET | SIMPLE_PACKET | ENHANCED_PACKET => {
                     self.hold(buffer, length)?;
-                    let block = buffer
-                        .available()
-                        .get(..length as usize)
-                        .unwrap_or_default();
+                    let block = buffer.available().get(..length as usize).unwrap_or_default();
                     if let Some(meta) = self.packet(offset, kind, block)? {
                         return Ok(Some(meta));
                     }
@@ -98,10 +95,7 @@ impl PcapNg {
     fn hold(&self, buffer: &mut Buffer, length: u32) -> Result<(), Problem> {
         let offset = buffer.offset();
         if length as usize > MAX_BLOCK {
-            return Err(damaged(
-                offset,
-                format!("a block that claims {length} bytes"),
-            ));
+            return Err(damaged(offset, format!("a block that claims {length} bytes")));
         }
         need(buffer, length as usize, "block")?;
         let trailer = self.word(buffer.available(), length as usize - 4);
@@ -144,35 +138,20 @@ impl PcapNg {
             ));
         };
         if self.interfaces.len() == MAX_INTERFACES {
-            return Err(damaged(
-                offset,
-                format!("more than {MAX_INTERFACES} interfaces"),
-            ));
+            return Err(damaged(offset, format!("more than {MAX_INTERFACES} interfaces")));
         }
         let Some(units_per_second) = units_per_second(block.if_tsresol) else {
-            return Err(damaged(
-                offset,
-                format!("a clock resolution of {:#x}", block.if_tsresol),
-            ));
+            return Err(damaged(offset, format!("a clock resolution of {:#x}", block.if_tsresol)));
         };
         let name = match block.if_name() {
             Some(Ok(name)) => Some(name.trim_end_matches('\0')).filter(|name| !name.is_empty()),
             _ => None,
         };
         // Not parsed by pcap-parser, which assumes little-endian.
-        let offset_seconds = block
-            .options
-            .iter()
-            .find(|o| o.code == OptionCode::IfTsoffset);
-        let offset_seconds = offset_seconds
-            .and_then(|o| o.value.first_chunk::<8>())
-            .map(|bytes| {
-                if self.big_endian {
-                    i64::from_be_bytes(*bytes)
-                } else {
-                    i64::from_le_bytes(*bytes)
-                }
-            });
+        let offset_seconds = block.options.iter().find(|o| o.code == OptionCode::IfTsoffset);
+        let offset_seconds = offset_seconds.and_then(|o| o.value.first_chunk::<8>()).map(|bytes| {
+            if self.big_endian { i64::from_be_bytes(*bytes) } else { i64::from_le_bytes(*bytes) }
+        });
         self.interfaces.push(Interface {
             name: name.map(Arc::from),
             number: 0,
@@ -190,10 +169,7 @@ impl PcapNg {
         let data_offset = if kind == SIMPLE_PACKET { 12 } else { 28 };
         let room = block.len().saturating_sub(data_offset + 4);
         if block.len() < data_offset + 4 {
-            return Err(damaged(
-                offset,
-                format!("a packet block of {} bytes", block.len()),
-            ));
+            return Err(damaged(offset, format!("a packet block of {} bytes", block.len())));
         }
         let number = match kind {
             ENHANCED_PACKET => self.word(block, 8),
@@ -201,34 +177,20 @@ impl PcapNg {
             _ => 0,
         };
         // In a big-endian obsolete block the interface is the upper half of the word.
-        let number = if kind == PACKET && self.big_endian {
-            self.word(block, 8) >> 16
-        } else {
-            number
-        };
+        let number =
+            if kind == PACKET && self.big_endian { self.word(block, 8) >> 16 } else { number };
         let Some(interface) = self.interfaces.get(number as usize) else {
             self.unknown_interface
-                .get_or_insert(Problem::UnknownInterface {
-                    offset,
-                    interface: number,
-                });
+                .get_or_insert(Problem::UnknownInterface { offset, interface: number });
             return Ok(None);
         };
         let (captured, original, time_ns) = if kind == SIMPLE_PACKET {
             let original = self.word(block, 8);
-            let limit = if interface.snaplen == 0 {
-                u32::MAX
-            } else {
-                interface.snaplen
-            };
+            let limit = if interface.snaplen == 0 { u32::MAX } else { interface.snaplen };
             (original.min(limit).min(room as u32), original, None)
         } else {
             let units = u64::from(self.word(block, 12)) << 32 | u64::from(self.word(block, 16));
-            (
-                self.word(block, 20),
-                self.word(block, 24),
-                Some(interface.unix_ns(units)),
-            )
+            (self.word(block, 20), self.word(block, 24), Some(interface.unix_ns(units)))
         };
         if captured as usize > room {
             return Err(damaged(
@@ -249,16 +211,8 @@ impl PcapNg {
 
     /// The 32-bit word at `at`; 0 past the end, which the callers exclude.
     fn word(&self, bytes: &[u8], at: usize) -> u32 {
-        let word = bytes
-            .get(at..)
-            .and_then(|b| b.first_chunk::<4>())
-            .copied()
-            .unwrap_or_default();
-        if self.big_endian {
-            u32::from_be_bytes(word)
-        } else {
-            u32::from_le_bytes(word)
-        }
+        let word = bytes.get(at..).and_then(|b| b.first_chunk::<4>()).copied().unwrap_or_default();
+        if self.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
     }
 }
 
@@ -277,11 +231,8 @@ impl Interface {
 ///
 /// The function of pcap-parser rejects all powers of two.
 fn units_per_second(resolution: u8) -> Option<u64> {
-    let (base, exponent): (u64, _) = if resolution & 0x80 != 0 {
-        (2, resolution & 0x7f)
-    } else {
-        (10, resolution)
-    };
+    let (base, exponent): (u64, _) =
+        if resolution & 0x80 != 0 { (2, resolution & 0x7f) } else { (10, resolution) };
     base.checked_pow(u32::from(exponent))
 }
 
@@ -289,17 +240,11 @@ fn units_per_second(resolution: u8) -> Option<u64> {
 fn skip(buffer: &mut Buffer, length: u32) -> Result<(), Problem> {
     let offset = buffer.offset();
     match buffer.skip(u64::from(length)) {
-        Ok(have) if have < u64::from(length) => Err(Problem::Cut {
-            offset,
-            what: "block",
-            need: u64::from(length),
-            have,
-        }),
+        Ok(have) if have < u64::from(length) => {
+            Err(Problem::Cut { offset, what: "block", need: u64::from(length), have })
+        }
         Ok(_) => Ok(()),
-        Err(source) => Err(Problem::Read {
-            offset: buffer.offset(),
-            source,
-        }),
+        Err(source) => Err(Problem::Read { offset: buffer.offset(), source }),
     }
 }
 

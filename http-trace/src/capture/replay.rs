@@ -64,12 +64,7 @@ impl ReplayCounts {
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Skip::ALL
             .into_iter()
-            .map(|skip| {
-                (
-                    skip.name(),
-                    self.skipped.get(skip.index()).copied().unwrap_or(0),
-                )
-            })
+            .map(|skip| (skip.name(), self.skipped.get(skip.index()).copied().unwrap_or(0)))
             .filter(|(_, count)| *count > 0)
     }
 }
@@ -108,10 +103,7 @@ impl Replay {
     pub fn new(frames: Frames, options: ReplayOptions) -> Self {
         Replay {
             frames,
-            options: WalkOptions {
-                verify_checksums: options.verify_checksums,
-                tunnels: None,
-            },
+            options: WalkOptions { verify_checksums: options.verify_checksums, tunnels: None },
             fragments: Fragments::default(),
             more: None,
             whole: None,
@@ -129,11 +121,7 @@ impl Replay {
     /// The next record; `None` at the end of all captures. Blocks on a pipe until a whole frame with a TCP
     /// segment has arrived.
     pub fn next_record(&mut self) -> Option<Record<'_>> {
-        if self.advance() {
-            Some(self.current())
-        } else {
-            None
-        }
+        if self.advance() { Some(self.current()) } else { None }
     }
 
     /// Moves to the next record; `false` at the end. Blocks like [`Replay::next_record`].
@@ -257,10 +245,8 @@ impl Replay {
         let told = |(f, l): &(Arc<str>, LinkType)| *f == file && *l == link;
         if self.refused_links.len() < MAX_REFUSED_LINKS && !self.refused_links.iter().any(told) {
             self.refused_links.push((file, link));
-            self.frames.report_current(Problem::LinkType {
-                number: link.0,
-                name: link::name(link),
-            });
+            self.frames
+                .report_current(Problem::LinkType { number: link.0, name: link::name(link) });
         }
     }
 
@@ -272,12 +258,7 @@ impl Replay {
     /// What the frames held.
     pub fn counts(&self) -> ReplayCounts {
         let (frames, frame_bytes) = self.frames.totals();
-        ReplayCounts {
-            frames,
-            frame_bytes,
-            fragments: self.fragments.counts(),
-            ..self.counts
-        }
+        ReplayCounts { frames, frame_bytes, fragments: self.fragments.counts(), ..self.counts }
     }
 }
 

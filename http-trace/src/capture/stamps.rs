@@ -199,13 +199,7 @@ mod tests {
         ] {
             assert_eq!(timestamps(&header(&options)), Some((0x0102, 0x0304)));
         }
-        for options in [
-            &[][..],
-            &stamps[..9],
-            &[0, 0, 0, 0],
-            &[3, 1, 1, 1],
-            &[3, 40],
-        ] {
+        for options in [&[][..], &stamps[..9], &[0, 0, 0, 0], &[3, 1, 1, 1], &[3, 40]] {
             assert_eq!(timestamps(&header(options)), None, "{options:?}");
         }
         assert_eq!(timestamps(&[0; 10]), None);

@@ -36,10 +36,7 @@ enum State {
 impl<R: BufRead> Decoder<R> {
     /// Decodes a stream that begins with a frame.
     pub fn new(source: R) -> Self {
-        Decoder {
-            source,
-            state: State::Between,
-        }
+        Decoder { source, state: State::Between }
     }
 
     /// Opens the next frame; `None` at the end of the stream or after a skippable frame.
@@ -182,9 +179,7 @@ mod tests {
     fn frames_decode_to_their_content() {
         let skippable = [0x5a, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9];
         // A window of 1 KiB, a raw block of three bytes, an RLE block of five `x`, no checksum.
-        let blocks = [
-            0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x18, 0, 0, b'a', b'b', b'c', 0x2b, 0, 0, b'x',
-        ];
+        let blocks = [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x18, 0, 0, b'a', b'b', b'c', 0x2b, 0, 0, b'x'];
         for (name, bytes, expected) in [
             ("single segment", SINGLE_SEGMENT.to_vec(), content()),
             ("raw and RLE blocks", blocks.to_vec(), b"abcxxxxx".to_vec()),
@@ -209,9 +204,7 @@ mod tests {
         let absurd_window = [0x28, 0xb5, 0x2f, 0xfd, 0, 0xf7, 1, 0, 0];
         let mut absurd_content = vec![0x28, 0xb5, 0x2f, 0xfd, 0xe0];
         absurd_content.extend([0xff; 8]);
-        let two_blocks = [
-            0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x18, 0, 0, b'a', b'b', b'c', 0x2b,
-        ];
+        let two_blocks = [0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0x18, 0, 0, b'a', b'b', b'c', 0x2b];
         for (name, bytes, expected, error) in [
             (
                 "cut in the checksum",
@@ -226,18 +219,8 @@ mod tests {
                 "the stream ends within a zstd frame",
             ),
             ("wrong checksum", &wrong_sum, content(), "the checksum"),
-            (
-                "absurd window",
-                &absurd_window,
-                vec![],
-                "a zstd frame needs a window of",
-            ),
-            (
-                "absurd content",
-                &absurd_content,
-                vec![],
-                "a zstd frame needs a window of",
-            ),
+            ("absurd window", &absurd_window, vec![], "a zstd frame needs a window of"),
+            ("absurd content", &absurd_content, vec![], "a zstd frame needs a window of"),
             ("no frame", b"HTTP/1.1", vec![], "zstd: BadMagicNumber"),
             (
                 "cut skippable frame",

@@ -17,14 +17,8 @@ const FILTERS: &str = "A filter's value may begin with '!' to exclude what it ma
 /// Exit statuses of runs that trace or read.
 const OF_RUNS: &[(&str, &str)] = &[
     ("0", "done"),
-    (
-        "1",
-        "data was lost, a file was unreadable or truncated, or -r was interrupted",
-    ),
-    (
-        "2",
-        "usage error, cannot start, or --fail-on-alert is inconclusive",
-    ),
+    ("1", "data was lost, a file was unreadable or truncated, or -r was interrupted"),
+    ("2", "usage error, cannot start, or --fail-on-alert is inconclusive"),
     ("3", "an alert at or above the level of --fail-on-alert"),
 ];
 
@@ -45,10 +39,7 @@ const FILES: &[(&str, &str)] = &[
         "TOML with a key for every option, and the table [detect]; only its owner may have write \
          permission",
     ),
-    (
-        "the file of --state",
-        "rule counters, kept across runs; unredacted, mode 0600",
-    ),
+    ("the file of --state", "rule counters, kept across runs; unredacted, mode 0600"),
     (
         "files of --output and --alerts-to",
         "created with mode 0600; reopened within 1 s after being moved, removed or truncated",
@@ -58,11 +49,7 @@ const FILES: &[(&str, &str)] = &[
 /// Examples: the words of a command, what to type, and what that does.
 const EXAMPLES: &[(&[&str], &str, &str)] = &[
     (&[], "http-trace", "every interface, every port"),
-    (
-        &[],
-        "http-trace -i eth0 -p 80,8080-8090",
-        "one interface, some ports",
-    ),
+    (&[], "http-trace -i eth0 -p 80,8080-8090", "one interface, some ports"),
     (
         &[],
         "http-trace --status 404,5xx --path '!/healthz'",
@@ -73,26 +60,10 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
         "http-trace -o pretty -o json:events.jsonl",
         "readable on standard output, JSON to a file",
     ),
-    (
-        &[],
-        "http-trace -r day1.pcapng.gz captures/",
-        "captures, in time order",
-    ),
-    (
-        &[],
-        "ssh host tcpdump -U -w - port 80 | http-trace -r -",
-        "packets of another host",
-    ),
-    (
-        &[],
-        "http-trace -r capture.pcap --fail-on-alert medium",
-        "for CI: exit status 3",
-    ),
-    (
-        &["detect"],
-        "http-trace detect access.log",
-        "rules over an access log",
-    ),
+    (&[], "http-trace -r day1.pcapng.gz captures/", "captures, in time order"),
+    (&[], "ssh host tcpdump -U -w - port 80 | http-trace -r -", "packets of another host"),
+    (&[], "http-trace -r capture.pcap --fail-on-alert medium", "for CI: exit status 3"),
+    (&["detect"], "http-trace detect access.log", "rules over an access log"),
     (
         &["detect"],
         "tail -F access.log | http-trace detect --alerts-to command:/usr/local/bin/ban",
@@ -104,21 +75,9 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
         "Zeek's log, as a gate: exit status 3",
     ),
     (&["rules"], "http-trace rules list", "all active rules"),
-    (
-        &["rules", "list"],
-        "http-trace rules list mine/",
-        "built-in rules and those of a folder",
-    ),
-    (
-        &["rules", "check"],
-        "http-trace rules check mine/",
-        "every fault with file, line and column",
-    ),
-    (
-        &["rules", "explain"],
-        "http-trace rules explain http-path-scan",
-        "what it counts, and why",
-    ),
+    (&["rules", "list"], "http-trace rules list mine/", "built-in rules and those of a folder"),
+    (&["rules", "check"], "http-trace rules check mine/", "every fault with file, line and column"),
+    (&["rules", "explain"], "http-trace rules explain http-path-scan", "what it counts, and why"),
     (
         &["rules", "test"],
         "http-trace rules test mine.yml -r capture.pcap",
@@ -149,11 +108,7 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
         "http-trace config show http-trace.toml -p 8080",
         "settings in effect, and their origin",
     ),
-    (
-        &["man"],
-        "http-trace man | man -l -",
-        "read the manual page",
-    ),
+    (&["man"], "http-trace man | man -l -", "read the manual page"),
     (
         &["man"],
         "http-trace man rules check > http-trace-rules-check.1",
@@ -165,19 +120,12 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
         "for all users of bash",
     ),
     (&["schema"], "http-trace schema | jq .", "the JSON Schema"),
-    (
-        &["help"],
-        "http-trace help rules check",
-        "the help of a command",
-    ),
+    (&["help"], "http-trace help rules check", "the help of a command"),
 ];
 
 /// Text that follows the options in `--help`.
 pub(super) fn after_help() -> String {
-    let statuses: Vec<String> = OF_RUNS
-        .iter()
-        .map(|(n, why)| format!("{n} {why}"))
-        .collect();
+    let statuses: Vec<String> = OF_RUNS.iter().map(|(n, why)| format!("{n} {why}")).collect();
     format!(
         "{FILTERS}\n\nEvery option is also a key of the --config file (port = [8080]) and an \
          environment variable (HTTP_TRACE_PORT=8080). Options take precedence over the \
@@ -191,9 +139,7 @@ pub(super) fn after_help() -> String {
 }
 
 fn examples<'a>(words: &'a [String]) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
-    let of = EXAMPLES
-        .iter()
-        .filter(move |(command, ..)| *command == words);
+    let of = EXAMPLES.iter().filter(move |(command, ..)| *command == words);
     of.map(|(_, typed, does)| (*typed, *does))
 }
 
@@ -218,11 +164,7 @@ pub fn page(command: clap::Command, words: &[String], out: &mut dyn Write) -> io
         roff.control("SH", ["FILTERS"]).text([roman(FILTERS)]);
     }
     let is_run = has_options || *words == ["rules", "test"];
-    list(
-        &mut roff,
-        "EXIT STATUS",
-        if is_run { OF_RUNS } else { OF_OTHERS },
-    );
+    list(&mut roff, "EXIT STATUS", if is_run { OF_RUNS } else { OF_OTHERS });
     if has_options {
         environment(&mut roff);
         list(&mut roff, "FILES", FILES);
@@ -238,15 +180,9 @@ fn environment(roff: &mut Roff) {
         roff,
         "ENVIRONMENT",
         &[
-            (
-                "HTTP_TRACE_NAME",
-                "as --name; lists with commas: HTTP_TRACE_PORT=80,8080",
-            ),
+            ("HTTP_TRACE_NAME", "as --name; lists with commas: HTTP_TRACE_PORT=80,8080"),
             ("HTTP_TRACE_CONFIG", "as --config"),
-            (
-                "NO_COLOR, CLICOLOR_FORCE",
-                "disable colours, or force them without a terminal",
-            ),
+            ("NO_COLOR, CLICOLOR_FORCE", "disable colours, or force them without a terminal"),
         ],
     );
     for key in KEYS.iter().filter(|key| key.form == Form::Absent) {
@@ -267,7 +203,5 @@ fn list(roff: &mut Roff, heading: &str, items: &[(&str, &str)]) {
 }
 
 fn term(roff: &mut Roff, name: &str, meaning: &str) {
-    roff.control("TP", [])
-        .text([bold(name)])
-        .text([roman(meaning)]);
+    roff.control("TP", []).text([bold(name)]).text([roman(meaning)]);
 }

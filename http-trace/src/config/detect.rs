@@ -16,11 +16,7 @@ use toml::de::ValueDeserializer;
 use super::scalars::{self, Scalars};
 
 #[derive(Deserialize)]
-#[serde(
-    remote = "Tuning",
-    deny_unknown_fields,
-    expecting = "a table ([detect])"
-)]
+#[serde(remote = "Tuning", deny_unknown_fields, expecting = "a table ([detect])")]
 struct TuningTable {
     #[serde(default, deserialize_with = "internal")]
     internal: Option<Vec<IpNet>>,
@@ -45,12 +41,7 @@ struct OverrideTable {
     severity: Option<Severity>,
     #[serde(default, rename = "suppress", deserialize_with = "time")]
     suppress_ns: Option<u64>,
-    #[serde(
-        default,
-        rename = "alert-limit",
-        alias = "alert_limit",
-        deserialize_with = "limit"
-    )]
+    #[serde(default, rename = "alert-limit", alias = "alert_limit", deserialize_with = "limit")]
     alert_limit: Option<u64>,
     #[serde(default, with = "AllowTable")]
     allow: Allow,
@@ -61,12 +52,7 @@ struct OverrideTable {
 struct AllowTable {
     #[serde(default, deserialize_with = "networks")]
     clients: Vec<IpNet>,
-    #[serde(
-        default,
-        rename = "user-agents",
-        alias = "user_agents",
-        deserialize_with = "patterns"
-    )]
+    #[serde(default, rename = "user-agents", alias = "user_agents", deserialize_with = "patterns")]
     user_agents: Vec<String>,
     #[serde(default, deserialize_with = "patterns")]
     paths: Vec<String>,
@@ -82,12 +68,7 @@ pub(super) fn read(table: ValueDeserializer<'_>) -> Result<Tuning, (Option<Range
     let mut track = serde_path_to_error::Track::new();
     let table = serde_path_to_error::Deserializer::new(table, &mut track);
     let read = TuningTable::deserialize(table);
-    read.map_err(|error| {
-        (
-            error.span(),
-            worded(&track.path().to_string(), error.message()),
-        )
-    })
+    read.map_err(|error| (error.span(), worded(&track.path().to_string(), error.message())))
 }
 
 /// Formats `detect.PATH MESSAGE`, suggesting the nearest name for an unknown field.
@@ -111,9 +92,7 @@ fn worded(path: &str, message: &str) -> String {
         Some(near) if distance(&near) <= 2 => format!("did you mean '{near}'?"),
         _ => format!("want one of {}", known.join(", ")),
     };
-    let below = path
-        .strip_suffix(name)
-        .and_then(|path| path.strip_suffix('.'));
+    let below = path.strip_suffix(name).and_then(|path| path.strip_suffix('.'));
     format!("unknown key '{}.{name}'; {hint}", below.unwrap_or(&path))
 }
 
@@ -124,9 +103,7 @@ fn each<'de, D: Deserializer<'de>, T, W: fmt::Display>(
 ) -> Result<Vec<T>, D::Error> {
     let wrong = |text: &str, want: W| D::Error::custom(format!("'{text}': want {want}"));
     let scalars = Scalars::deserialize(from)?.0;
-    let parsed = scalars
-        .iter()
-        .map(|text| parse(text).map_err(|want| wrong(text, want)));
+    let parsed = scalars.iter().map(|text| parse(text).map_err(|want| wrong(text, want)));
     parsed.collect()
 }
 
@@ -186,10 +163,7 @@ fn filter(text: &str) -> Result<&'static str, String> {
 }
 
 fn number(text: &str) -> Result<u64, &'static str> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|n| (1..=1_000_000_000).contains(n));
+    let number = text.parse().ok().filter(|n| (1..=1_000_000_000).contains(n));
     number.ok_or("a number from 1 to 1000000000")
 }
 
@@ -244,14 +218,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_what_would_be_right() {
         for (text, expected) in [
-            (
-                "internl = []",
-                "f.toml: unknown key 'detect.internl'; did you mean 'internal'?",
-            ),
-            (
-                "internal = ['x']",
-                "f.toml: detect.internal 'x': want a network such as",
-            ),
+            ("internl = []", "f.toml: unknown key 'detect.internl'; did you mean 'internal'?"),
+            ("internal = ['x']", "f.toml: detect.internal 'x': want a network such as"),
             (
                 "[allow]\nclients = ['192.0.2.1', '192.0.2.0/33']",
                 "f.toml: detect.allow.clients '192.0.2.0/33': want a network such as",
@@ -266,31 +234,16 @@ mod tests {
                 "f.toml: detect.filters 'probes': want names from health-probes, private-ranges, \
                  static-assets, verified-crawlers",
             ),
-            (
-                "[allow]\nagents = 'x'",
-                "unknown key 'detect.allow.agents'; want one of clients",
-            ),
-            (
-                "[rules.a]\nthreshold = 0",
-                "detect.rules.a.threshold '0': want a number from 1 to",
-            ),
-            (
-                "[rules.a]\nwindow = 5",
-                "detect.rules.a.window '5': want a time with its unit",
-            ),
-            (
-                "[rules.a]\nwindow = '0s'",
-                "detect.rules.a.window '0s': want a time",
-            ),
+            ("[allow]\nagents = 'x'", "unknown key 'detect.allow.agents'; want one of clients"),
+            ("[rules.a]\nthreshold = 0", "detect.rules.a.threshold '0': want a number from 1 to"),
+            ("[rules.a]\nwindow = 5", "detect.rules.a.window '5': want a time with its unit"),
+            ("[rules.a]\nwindow = '0s'", "detect.rules.a.window '0s': want a time"),
             (
                 "[rules.a]\nseverity = 11",
                 "detect.rules.a.severity '11': want a number from 0 to 10",
             ),
             ("[rules.a]\ntreshold = 1", "did you mean 'threshold'?"),
-            (
-                "[rules.a.allow]\npaths = ['']",
-                "detect.rules.a.allow.paths '': want text",
-            ),
+            ("[rules.a.allow]\npaths = ['']", "detect.rules.a.allow.paths '': want text"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

@@ -81,10 +81,7 @@ impl Key {
     }
 
     pub(super) const fn short(self, letter: char) -> Self {
-        Key {
-            short: Some(letter),
-            ..self
-        }
+        Key { short: Some(letter), ..self }
     }
 
     pub(super) const fn default(self, default: &'static str) -> Self {
@@ -96,25 +93,16 @@ impl Key {
     }
 
     pub(super) const fn no_option(self) -> Self {
-        Key {
-            form: Form::Absent,
-            ..self
-        }
+        Key { form: Form::Absent, ..self }
     }
 
     pub(super) const fn reloads(self) -> Self {
-        Key {
-            reloads: true,
-            ..self
-        }
+        Key { reloads: true, ..self }
     }
 
     /// Name of the environment variable.
     pub fn variable(&self) -> String {
-        format!(
-            "HTTP_TRACE_{}",
-            self.name.to_ascii_uppercase().replace('-', "_")
-        )
+        format!("HTTP_TRACE_{}", self.name.to_ascii_uppercase().replace('-', "_"))
     }
 }
 

@@ -96,9 +96,8 @@ impl Layers {
                 layers.add(key.name, key.variable(), values);
             }
         }
-        let file = file
-            .map(PathBuf::from)
-            .or_else(|| environment("HTTP_TRACE_CONFIG").map(PathBuf::from));
+        let file =
+            file.map(PathBuf::from).or_else(|| environment("HTTP_TRACE_CONFIG").map(PathBuf::from));
         if let Some(path) = file {
             layers.add_file(&path)?;
             layers.file = Some(path);
@@ -115,9 +114,7 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let name = path.display();
         if let Some(why) = untrusted(path) {
-            return Err(Error(format!(
-                "the configuration {name} is not trusted: {why}"
-            )));
+            return Err(Error(format!("the configuration {name} is not trusted: {why}")));
         }
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error(format!("cannot read the configuration {name}: {error}")))?;
@@ -176,12 +173,7 @@ impl Layers {
     /// # Errors
     /// As for [`Layers::gather`].
     pub fn again(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        Self::gather(
-            self.keys,
-            self.typed.clone(),
-            environment,
-            self.file.as_deref(),
-        )
+        Self::gather(self.keys, self.typed.clone(), environment, self.file.as_deref())
     }
 
     /// Replaces the settings by `now`, except those that need a restart. Returns the names of changed
@@ -190,11 +182,7 @@ impl Layers {
         let [mut taken, mut waiting] = [Vec::new(), Vec::new()];
         for key in self.keys {
             let differs = self.effective(key).values != now.effective(key).values;
-            let names = if key.reloads {
-                &mut taken
-            } else {
-                &mut waiting
-            };
+            let names = if key.reloads { &mut taken } else { &mut waiting };
             names.extend(differs.then_some(key.name));
             if !key.reloads {
                 now.given.remove(key.name);
@@ -212,10 +200,7 @@ impl Layers {
         field: &str,
         parse: impl Fn(&str) -> Result<T, W>,
     ) -> Result<F, Error> {
-        let key = self
-            .keys
-            .iter()
-            .find(|key| key.name == field.replace('_', "-"));
+        let key = self.keys.iter().find(|key| key.name == field.replace('_', "-"));
         let key = key.ok_or_else(|| Error(format!("unknown setting {field}")))?;
         let given = self.effective(key);
         let parsed = given.values.iter().map(|value| {
@@ -262,9 +247,7 @@ pub fn environment(
         let Some(name) = name.to_str().filter(|n| n.starts_with("HTTP_TRACE_")) else {
             continue;
         };
-        let key = name["HTTP_TRACE_".len()..]
-            .to_ascii_lowercase()
-            .replace('_', "-");
+        let key = name["HTTP_TRACE_".len()..].to_ascii_lowercase().replace('_', "-");
         let known = keys.iter().any(|key| key.variable() == name);
         if !known && name != "HTTP_TRACE_CONFIG" {
             if !OTHERS.contains(&name) {
@@ -280,9 +263,9 @@ pub fn environment(
             Ok(value) => {
                 settings.insert(name.to_owned(), value);
             }
-            Err(_) => warnings.push(format!(
-                "{name} ignored: its value is not UTF-8; give it as --{key}"
-            )),
+            Err(_) => {
+                warnings.push(format!("{name} ignored: its value is not UTF-8; give it as --{key}"))
+            }
         }
     }
     (settings, warnings)
@@ -381,12 +364,7 @@ mod tests {
         std::fs::write(&file, "quiet = true\n").expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
         std::os::unix::fs::symlink(&file, &link).expect("linked");
-        for (mode, refused) in [
-            (0o755, false),
-            (0o777, true),
-            (0o775, true),
-            (0o1777, false),
-        ] {
+        for (mode, refused) in [(0o755, false), (0o777, true), (0o775, true), (0o1777, false)] {
             std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(mode)).expect("set");
             for path in [&file, &link] {
                 let got = gather(vec![], &|_| None, Some(path));
@@ -396,9 +374,7 @@ mod tests {
         }
         // Only root can give files away.
         if std::os::unix::fs::chown(&file, Some(4321), None).is_ok() {
-            let why = gather(vec![], &|_| None, Some(&file))
-                .err()
-                .map(|e| e.to_string());
+            let why = gather(vec![], &|_| None, Some(&file)).err().map(|e| e.to_string());
             assert!(why.is_some_and(|why| why.contains("belongs to user id 4321")));
         }
     }
@@ -431,18 +407,8 @@ mod tests {
             layers.effective(key).values.join("|")
         };
         for (text, taken, waiting, expected) in [
-            (
-                "status = '5xx'\nhook = 'xdp'\nport = 80",
-                &["status"][..],
-                &[][..],
-                "5xx",
-            ),
-            (
-                "path = '/a'\nport = 81\nhost = 'c'",
-                &["status", "path"],
-                &["hook", "port"],
-                "",
-            ),
+            ("status = '5xx'\nhook = 'xdp'\nport = 80", &["status"][..], &[][..], "5xx"),
+            ("path = '/a'\nport = 81\nhost = 'c'", &["status", "path"], &["hook", "port"], ""),
             ("path = '/a'\nport = 81\nhook = 'xdp'", &[], &["port"], ""),
         ] {
             std::fs::write(of_file.path(), text).expect("written");
@@ -510,10 +476,7 @@ mod tests {
     #[test]
     fn a_bad_file_is_named_with_what_is_wrong() {
         for (text, expected) in [
-            (
-                "stauts = 404",
-                "unknown key 'stauts'; did you mean 'status'?",
-            ),
+            ("stauts = 404", "unknown key 'stauts'; did you mean 'status'?"),
             (
                 "nonsense_of_length = 404",
                 "unknown key 'nonsense_of_length'; every option is a key: see",
@@ -530,14 +493,10 @@ mod tests {
             ),
         ] {
             let file = file(text);
-            let error = gather(Vec::new(), &|_| None, Some(file.path()))
-                .expect_err("refused")
-                .to_string();
+            let error =
+                gather(Vec::new(), &|_| None, Some(file.path())).expect_err("refused").to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
-            assert!(
-                error.contains(&file.path().display().to_string()),
-                "{text:?}: {error}"
-            );
+            assert!(error.contains(&file.path().display().to_string()), "{text:?}: {error}");
         }
     }
 
@@ -545,11 +504,7 @@ mod tests {
     fn lists_are_cut_at_commas_outside_of_braces() {
         for (shape, text, expected) in [
             (Shape::List, "a, b,,c", vec!["a", "b", "c"]),
-            (
-                Shape::List,
-                "*.{a,b}.example,c",
-                vec!["*.{a,b}.example", "c"],
-            ),
+            (Shape::List, "*.{a,b}.example,c", vec!["*.{a,b}.example", "c"]),
             (Shape::Whole, "a, b", vec!["a, b"]),
             (Shape::One, " 3 ", vec!["3"]),
             (Shape::One, "", vec![]),

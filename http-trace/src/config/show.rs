@@ -17,9 +17,8 @@ impl fmt::Display for Config {
             }
             let effective = self.layers.effective(key);
             let values = effective.values.iter().map(|value| without_password(value));
-            let values: Vec<String> = values
-                .map(|value| toml::Value::String(value.into_owned()).to_string())
-                .collect();
+            let values: Vec<String> =
+                values.map(|value| toml::Value::String(value.into_owned()).to_string()).collect();
             let is_bare = matches!(key.form, Form::Switch | Form::Flag | Form::Count);
             let text = match (key.shape, &*values) {
                 (_, []) => {
@@ -47,9 +46,7 @@ impl fmt::Display for Config {
 impl Config {
     /// Formats `no faults in /etc/http-trace.toml; 3 settings given`.
     pub fn summary(&self) -> String {
-        let given = KEYS
-            .iter()
-            .filter(|key| self.layers.given(key.name).is_some());
+        let given = KEYS.iter().filter(|key| self.layers.given(key.name).is_some());
         let place = match &self.file {
             Some(file) => format!("no faults in {}", file.display()),
             None => "no faults, no file (--config FILE)".to_owned(),

@@ -58,10 +58,7 @@ impl<T> Field<(bool, T)> for Choice<T> {
 
 impl Field<String> for HeaderChoice {
     fn collect(mut names: Vec<String>) -> Result<Self, String> {
-        match names
-            .iter()
-            .find(|name| ["all", "none"].contains(&&***name))
-        {
+        match names.iter().find(|name| ["all", "none"].contains(&&***name)) {
             Some(word) if names.len() > 1 => {
                 Err(format!(" '{word}': want it alone, or header names"))
             }
@@ -135,9 +132,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Never> {
 pub(super) fn proxy(text: &str) -> Result<Option<IpNet>, String> {
     match text {
         "none" => Ok(None),
-        _ => value::network(text)
-            .map(Some)
-            .map_err(|want| format!("{want}, or none")),
+        _ => value::network(text).map(Some).map_err(|want| format!("{want}, or none")),
     }
 }
 
@@ -192,24 +187,16 @@ pub(super) fn state_size(text: &str) -> Result<usize, &'static str> {
 pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
     let (number, statuses) = text.split_once(':').unwrap_or((text, ""));
     let bytes = number.trim().parse().ok();
-    let bytes = bytes
-        .filter(|n| (1..=MAX_SNIPPET).contains(n))
-        .ok_or_else(|| {
-            format!(
-                "a number of bytes from 1 to {MAX_SNIPPET} and optional statuses, such as \
+    let bytes = bytes.filter(|n| (1..=MAX_SNIPPET).contains(n)).ok_or_else(|| {
+        format!(
+            "a number of bytes from 1 to {MAX_SNIPPET} and optional statuses, such as \
                  512:4xx,5xx"
-            )
-        })?;
+        )
+    })?;
     let words = statuses.split(',').map(str::trim).filter(|w| !w.is_empty());
-    let choice: Choice<Statuses> = Field::collect(
-        words
-            .map(negatable(Statuses::parse))
-            .collect::<Result<_, _>>()?,
-    )?;
-    let mut snippet = Snippet {
-        bytes,
-        ..Snippet::NONE
-    };
+    let choice: Choice<Statuses> =
+        Field::collect(words.map(negatable(Statuses::parse)).collect::<Result<_, _>>()?)?;
+    let mut snippet = Snippet { bytes, ..Snippet::NONE };
     for status in 100..=999 {
         if choice.admits(|statuses| statuses.contains(status)) {
             snippet.add(status);

@@ -55,10 +55,7 @@ impl Finished {
             lines.splice(1..1, config.selection().hints("--", ": "));
         }
         if self.detect.open > 0 {
-            lines.push(format!(
-                "{} still open at the end",
-                counted(self.detect.open, "alert")
-            ));
+            lines.push(format!("{} still open at the end", counted(self.detect.open, "alert")));
         }
         if matches!(config.source, Source::Recorded(_)) {
             if self.written.alerts.is_empty() {
@@ -67,19 +64,12 @@ impl Finished {
             lines.extend(all.then(|| self.counters()));
             return lines;
         }
-        let mut line = format!(
-            "{}, {} with HTTP",
-            counted(stats.flows, "connection"),
-            stats.http_flows
-        );
+        let mut line =
+            format!("{}, {} with HTTP", counted(stats.flows, "connection"), stats.http_flows);
         for (count, what, always) in [
             (stats.midstream, "connection open before the start", true),
             (stats.without_request, "response without a request", true),
-            (
-                stats.requests_unmatched,
-                "request without a matched response",
-                true,
-            ),
+            (stats.requests_unmatched, "request without a matched response", true),
             (stats.holes, "gap", true),
             (stats.hole_bytes, "byte in gaps", true),
             (stats.unended, "connection with no end seen", false),
@@ -87,31 +77,15 @@ impl Finished {
             (stats.tunnels, "tunnel", false),
             (stats.bad_status, "line with an invalid status code", false),
             (stats.unframed_bytes, "byte outside messages", false),
-            (
-                self.attribution.unknown,
-                "endpoint of an unknown process",
-                true,
-            ),
-            (
-                self.attribution.containers_unnamed,
-                "endpoint in an unnamed container",
-                false,
-            ),
-            (
-                self.attribution.pods_unnamed,
-                "endpoint in an unnamed pod",
-                false,
-            ),
+            (self.attribution.unknown, "endpoint of an unknown process", true),
+            (self.attribution.containers_unnamed, "endpoint in an unnamed container", false),
+            (self.attribution.pods_unnamed, "endpoint in an unnamed pod", false),
             (self.attribution.late, "lookup of a process too late", false),
             (stats.disputed_segments, "segment rejected", true),
             (stats.overlaps_differ, "overlap with different bytes", true),
             (stats.ignored_segments, "segment ignored", false),
             (stats.unproven, "response unproven", true),
-            (
-                stats.filter_disagrees,
-                "skip of the filter outside a body",
-                false,
-            ),
+            (stats.filter_disagrees, "skip of the filter outside a body", false),
         ] {
             if count > 0 && (always || all) {
                 line.push_str(", ");

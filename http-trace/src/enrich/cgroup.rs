@@ -45,11 +45,7 @@ pub fn workload(text: &str) -> Workload {
     paths
         .map(of_path)
         .max_by_key(|workload| {
-            let Workload {
-                service,
-                container,
-                pod,
-            } = workload;
+            let Workload { service, container, pod } = workload;
             (container.is_some(), pod.is_some(), service.is_some())
         })
         .unwrap_or_default()
@@ -66,30 +62,20 @@ pub fn of_path(path: &str) -> Workload {
     let is_of_user = segments.iter().any(|segment| segment.starts_with("user@"));
     let mut of_pods = segments.iter().rev().filter(|_| !is_of_user);
     let pod = of_pods.find_map(|segment| pod(segment));
-    let pod = pod.map(|uid| Pod {
-        uid,
-        ..Pod::default()
-    });
+    let pod = pod.map(|uid| Pod { uid, ..Pod::default() });
     // A container's runtime is itself a service, and its cgroup may be nested below it.
     let service = match container.is_none() && pod.is_none() {
         true => segments.iter().rev().find_map(|segment| service(segment)),
         false => None,
     };
-    Workload {
-        service,
-        container,
-        pod,
-    }
+    Workload { service, container, pod }
 }
 
 fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
     let name = segment.strip_suffix(".scope").unwrap_or(segment);
     // Pods whose runtime and kubelet use different cgroup drivers: `SLICE:RUNTIME:ID`.
     let name = name.find("cri-containerd:").map_or(name, |at| &name[at..]);
-    let (id, runtime) = match PREFIXES
-        .iter()
-        .find_map(|(p, r)| Some((name.strip_prefix(p)?, *r)))
-    {
+    let (id, runtime) = match PREFIXES.iter().find_map(|(p, r)| Some((name.strip_prefix(p)?, *r))) {
         Some((id, runtime)) => (id, Some(runtime)),
         None if parent == Some("machine.slice") => return machine(segment),
         None => (name, parent.and_then(runtime_of_folder)),
@@ -98,21 +84,13 @@ fn container(segment: &str, parent: Option<&str>) -> Option<Container> {
         return Some(of_name(id, "lxc"));
     }
     let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    is_id.then(|| Container {
-        id: id.into(),
-        runtime,
-        ..Container::default()
-    })
+    is_id.then(|| Container { id: id.into(), runtime, ..Container::default() })
 }
 
 /// A unit of machine.slice: `machine-NAME.scope` or `systemd-nspawn@NAME.service`. Virtual machines are none.
 fn machine(segment: &str) -> Option<Container> {
     let scope = || segment.strip_prefix("machine-")?.strip_suffix(".scope");
-    let service = || {
-        segment
-            .strip_prefix("systemd-nspawn@")?
-            .strip_suffix(".service")
-    };
+    let service = || segment.strip_prefix("systemd-nspawn@")?.strip_suffix(".service");
     let name = unescaped(scope().or_else(service)?);
     let is_other = ["qemu-", "lxc-", "libvirt-", "vmspawn-"];
     let is_other = is_other.iter().any(|prefix| name.starts_with(prefix));
@@ -120,11 +98,7 @@ fn machine(segment: &str) -> Option<Container> {
 }
 
 fn of_name(name: &str, runtime: &'static str) -> Container {
-    Container {
-        id: name.into(),
-        runtime: Some(runtime),
-        ..Container::default()
-    }
+    Container { id: name.into(), runtime: Some(runtime), ..Container::default() }
 }
 
 /// The runtime by parent folder, where it does not use systemd.
@@ -169,10 +143,7 @@ fn unescaped(name: &str) -> String {
     let mut parts = name.split("\\x");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-        {
+        match part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) if byte.is_ascii_graphic() => {
                 text.push(char::from(byte));
                 text.push_str(&part[2..]);
@@ -196,19 +167,13 @@ mod tests {
     #[test]
     fn cgroup2_is_found_alone_and_beside_v1() {
         let table = [
-            (
-                "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n",
-                Some("/sys/fs/cgroup"),
-            ),
+            ("cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n", Some("/sys/fs/cgroup")),
             (
                 "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
                  none /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
                 Some("/sys/fs/cgroup/unified"),
             ),
-            (
-                "none /mnt/two\\040words cgroup2 rw 0 0\n",
-                Some("/mnt/two words"),
-            ),
+            ("none /mnt/two\\040words cgroup2 rw 0 0\n", Some("/mnt/two words")),
             ("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n", None),
         ];
         for (mounts, place) in table {
@@ -222,45 +187,20 @@ mod tests {
         let table = [
             ("/", None, None, None),
             ("/system.slice/nginx.service", Some("nginx"), None, None),
-            (
-                "/system.slice/system-getty.slice/getty@tty1.service",
-                Some("getty@tty1"),
-                None,
-                None,
-            ),
-            (
-                "/system.slice/my\\x2dapp.service/sub",
-                Some("my-app"),
-                None,
-                None,
-            ),
+            ("/system.slice/system-getty.slice/getty@tty1.service", Some("getty@tty1"), None, None),
+            ("/system.slice/my\\x2dapp.service/sub", Some("my-app"), None, None),
             (
                 "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service",
                 Some("web"),
                 None,
                 None,
             ),
-            (
-                "/user.slice/user-1000.slice/user@1000.service/init.scope",
-                None,
-                None,
-                None,
-            ),
+            ("/user.slice/user-1000.slice/user@1000.service/init.scope", None, None, None),
             ("/user.slice/user-0.slice/session-3.scope", None, None, None),
-            (
-                "/system.slice/docker-ID.scope",
-                None,
-                Some(Some("docker")),
-                None,
-            ),
+            ("/system.slice/docker-ID.scope", None, Some(Some("docker")), None),
             ("/docker/ID", None, Some(Some("docker")), None),
             ("/docker/ID/init", None, Some(Some("docker")), None),
-            (
-                "/machine.slice/libpod-ID.scope/container",
-                None,
-                Some(Some("podman")),
-                None,
-            ),
+            ("/machine.slice/libpod-ID.scope/container", None, Some(Some("podman")), None),
             ("/machine.slice/libpod-conmon-ID.scope", None, None, None),
             ("/libpod_parent/libpod-ID", None, Some(Some("podman")), None),
             ("/ID", None, Some(None), None),
@@ -297,31 +237,18 @@ mod tests {
                 Some(Some("cri-o")),
                 Some(POD),
             ),
-            (
-                "/system.slice/nerdctl-ID.scope",
-                None,
-                Some(Some("containerd")),
-                None,
-            ),
+            ("/system.slice/nerdctl-ID.scope", None, Some(Some("containerd")), None),
             (
                 "/user.slice/user-7.slice/user@7.service/kubepods-podUNDER.slice/x.scope",
                 None,
                 None,
                 None,
             ),
-            (
-                "/machine.slice/machine-qemu\\x2d1\\x2ddb.scope/libvirt/emulator",
-                None,
-                None,
-                None,
-            ),
+            ("/machine.slice/machine-qemu\\x2d1\\x2ddb.scope/libvirt/emulator", None, None, None),
             ("/user.slice/machine-web.scope", None, None, None),
         ];
         for (path, service, runtime, pod) in table {
-            let path = path
-                .replace("ID", ID)
-                .replace("UNDER", &under)
-                .replace("POD", POD);
+            let path = path.replace("ID", ID).replace("UNDER", &under).replace("POD", POD);
             let expected = Workload {
                 service: service.map(Into::into),
                 container: runtime.map(|runtime| Container {
@@ -329,19 +256,12 @@ mod tests {
                     runtime,
                     ..Container::default()
                 }),
-                pod: pod.map(|uid| Pod {
-                    uid: uid.into(),
-                    ..Pod::default()
-                }),
+                pod: pod.map(|uid| Pod { uid: uid.into(), ..Pod::default() }),
             };
             assert_eq!(workload(&format!("0::{path}\n")), expected, "{path}");
         }
         let named = |id: &str, runtime| {
-            Some(Container {
-                id: id.into(),
-                runtime: Some(runtime),
-                ..Container::default()
-            })
+            Some(Container { id: id.into(), runtime: Some(runtime), ..Container::default() })
         };
         assert_eq!(
             workload("0::/lxc.payload.web/system.slice/nginx.service").container,
@@ -362,10 +282,7 @@ mod tests {
         let text = "1:name=systemd:/system.slice/web.service\n0::/\n";
         assert_eq!(workload(text).service.as_deref(), Some("web"));
         assert_eq!(of_v2(text), Workload::default());
-        assert_eq!(
-            of_v2("0::/docker.service").service.as_deref(),
-            Some("docker")
-        );
+        assert_eq!(of_v2("0::/docker.service").service.as_deref(), Some("docker"));
         assert!(has_v1("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"));
         assert!(!has_v1("none /sys/fs/cgroup cgroup2 rw 0 0\n"));
         assert_eq!(workload(""), Workload::default());

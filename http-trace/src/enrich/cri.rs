@@ -66,19 +66,9 @@ impl Cri {
         }
         let (questions, asked) = sync_channel(WAITING);
         let answers = Arc::new(AtomicBool::new(true));
-        let worker = Worker {
-            socket,
-            directory: directory.clone(),
-            answers: answers.clone(),
-            say,
-        };
+        let worker = Worker { socket, directory: directory.clone(), answers: answers.clone(), say };
         priority::spawn("cri", move || worker.work(&asked))?;
-        Ok(Some(Cri {
-            questions,
-            answers,
-            asked: HashMap::new(),
-            directory,
-        }))
+        Ok(Some(Cri { questions, answers, asked: HashMap::new(), directory }))
     }
 
     /// Queries a container and waits briefly; the answer appears in the directory.
@@ -175,9 +165,8 @@ fn status(answer: &[u8], id: &str) -> Option<Named> {
     if text(status, 1).as_deref() != Some(id) {
         return None;
     }
-    let labels: HashMap<Box<str>, Box<str>> = members(status, 12)
-        .filter_map(|entry| Some((text(entry, 1)?, text(entry, 2)?)))
-        .collect();
+    let labels: HashMap<Box<str>, Box<str>> =
+        members(status, 12).filter_map(|entry| Some((text(entry, 1)?, text(entry, 2)?))).collect();
     let label = |name: &str| labels.get(name).cloned();
     // Labels set by the kubelet.
     let pod = label("io.kubernetes.pod.uid").map(|uid| Pod {
@@ -240,10 +229,7 @@ mod tests {
     /// An answer of containerd, shortened.
     fn answer(id: &str) -> Vec<u8> {
         let label = |name: &str, value: &str| {
-            field(
-                12,
-                &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat(),
-            )
+            field(12, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat())
         };
         let status = [
             field(1, id.as_bytes()),
@@ -285,9 +271,7 @@ mod tests {
         let length = u32::try_from(message.len()).expect("short").to_be_bytes();
         let body = [&[0][..], &length, message].concat();
         let server = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 let (stream, _) = listener.accept().await?;
@@ -311,9 +295,7 @@ mod tests {
 
     #[test]
     fn a_container_is_named() {
-        let named = answered(&answer(ID), "0")
-            .expect("an answer")
-            .expect("it is known");
+        let named = answered(&answer(ID), "0").expect("an answer").expect("it is known");
         assert_eq!(named.container.name.as_deref(), Some("app"));
         assert_eq!(named.container.image.as_deref(), Some("web:1"));
         assert_eq!(named.pod.map(|pod| pod.uid).as_deref(), Some("u1"));
@@ -321,11 +303,7 @@ mod tests {
 
     #[test]
     fn what_answers_badly_names_nothing() {
-        for (bytes, waits) in [
-            (Vec::new(), false),
-            (Vec::new(), true),
-            (vec![0xff; 64], false),
-        ] {
+        for (bytes, waits) in [(Vec::new(), false), (Vec::new(), true), (vec![0xff; 64], false)] {
             let begun = Instant::now();
             assert!(said(bytes.clone(), waits).is_err(), "{bytes:?}");
             assert!(begun.elapsed() < Duration::from_secs(5));
@@ -375,9 +353,6 @@ mod tests {
         thread::sleep(DEADLINE + Duration::from_millis(500));
         let said = SAID.lock().expect("not poisoned");
         assert_eq!(said.len(), 1, "{said:?}");
-        assert!(
-            said[0].contains("timed out") && said[0].contains("cri.sock"),
-            "{said:?}"
-        );
+        assert!(said[0].contains("timed out") && said[0].contains("cri.sock"), "{said:?}");
     }
 }

@@ -166,10 +166,7 @@ impl Directory {
             return;
         };
         if let Some(container) = members.containers.iter().find(|one| one.id == id) {
-            let named = Named {
-                container: container.clone(),
-                pod: None,
-            };
+            let named = Named { container: container.clone(), pod: None };
             named.complete(workload);
         }
     }
@@ -210,11 +207,7 @@ mod tests {
     }
 
     fn pod(uid: &str, name: &str) -> Pod {
-        Pod {
-            uid: uid.into(),
-            name: (!name.is_empty()).then(|| name.into()),
-            ..Pod::default()
-        }
+        Pod { uid: uid.into(), name: (!name.is_empty()).then(|| name.into()), ..Pod::default() }
     }
 
     fn shown(directory: &Directory, id: &str, uid: Option<&str>) -> [Option<String>; 2] {
@@ -247,10 +240,7 @@ mod tests {
         assert_eq!(directory.generation(), now, "nothing is new");
         let named = |a: &str, b: &str| [a, b].map(|n| (!n.is_empty()).then(|| n.to_owned()));
         assert_eq!(shown(&directory, "a", Some("u1")), named("app", "web-7f"));
-        assert_eq!(
-            shown(&directory, "b", Some("u1")),
-            named("sidecar", "web-7f")
-        );
+        assert_eq!(shown(&directory, "b", Some("u1")), named("sidecar", "web-7f"));
         assert_eq!(shown(&directory, "b", None), named("sidecar", "web-7f"));
         assert_eq!(shown(&directory, "c", Some("u1")), named("", "web-7f"));
         assert_eq!(shown(&directory, "a", Some("u2")), named("", ""));
@@ -279,10 +269,7 @@ mod tests {
         let late = directory.clone();
         let thread = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(30));
-            late.add_container(Named {
-                container: container("a", "app"),
-                pod: None,
-            });
+            late.add_container(Named { container: container("a", "app"), pod: None });
         });
         assert!(directory.wait_for("a", Duration::from_secs(10)));
         thread.join().expect("it ends");

@@ -114,10 +114,7 @@ impl Proc {
             return Found::NotNow;
         };
         let workload = self.name(workload);
-        Found::Process {
-            process: Box::new(noted(sender, workload)),
-            is_of_cgroup: true,
-        }
+        Found::Process { process: Box::new(noted(sender, workload)), is_of_cgroup: true }
     }
 
     /// Looks up a process by pid; also returns its start time (CLOCK_BOOTTIME, ns), or 0 if it is gone.
@@ -155,10 +152,7 @@ impl Proc {
             user_name: self.users.get(&user).filter(|_| !is_contained).cloned(),
             workload,
         };
-        let found = Found::Process {
-            process: Box::new(process),
-            is_of_cgroup,
-        };
+        let found = Found::Process { process: Box::new(process), is_of_cgroup };
         (began_ns, found)
     }
 }
@@ -260,18 +254,9 @@ mod tests {
         let rest = "S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 7 8";
         for name in ["nginx", "a) b", "((", ""] {
             let stat = format!("17 ({name}) {rest}\n");
-            assert_eq!(
-                parse_stat(stat.as_bytes()),
-                Some((name.into(), 4_194_560, 123_456))
-            );
+            assert_eq!(parse_stat(stat.as_bytes()), Some((name.into(), 4_194_560, 123_456)));
         }
-        for bad in [
-            "",
-            "17 nginx",
-            "17 (nginx)",
-            "17 (nginx) S 1 2",
-            "17 (x) S 1 2 3 0 -1 y 1 2",
-        ] {
+        for bad in ["", "17 nginx", "17 (nginx)", "17 (nginx) S 1 2", "17 (x) S 1 2 3 0 -1 y 1 2"] {
             assert_eq!(parse_stat(bad.as_bytes()), None, "{bad}");
         }
     }
@@ -295,27 +280,16 @@ mod tests {
             return;
         }
         let pid = u64::from(std::process::id());
-        let thread = Sender {
-            since_ns: u64::MAX,
-            process_and_thread: pid << 32,
-            ..Sender::default()
-        };
+        let thread =
+            Sender { since_ns: u64::MAX, process_and_thread: pid << 32, ..Sender::default() };
         let (began_ns, found) = proc.look(&thread);
-        let Found::Process { process, .. } = found else {
-            panic!("{found:?}")
-        };
+        let Found::Process { process, .. } = found else { panic!("{found:?}") };
         let own = std::env::current_exe().expect("a path");
         assert_eq!(process.executable.as_deref(), own.to_str());
         let line = std::env::args().collect::<Vec<_>>().join(" ");
-        assert_eq!(
-            process.command_line.as_deref(),
-            line.get(..line.len().min(4096))
-        );
+        assert_eq!(process.command_line.as_deref(), line.get(..line.len().min(4096)));
         assert_eq!(u64::from(process.pid), pid);
-        let before = Sender {
-            since_ns: began_ns - 1,
-            ..thread
-        };
+        let before = Sender { since_ns: began_ns - 1, ..thread };
         let (0, Found::Process { process: gone, .. }) = proc.look(&before) else {
             panic!("another one")
         };
@@ -325,12 +299,7 @@ mod tests {
             comm: *b"another\0\0\0\0\0\0\0\0\0",
             ..thread
         };
-        let (_, Found::Process { process, .. }) = proc.look(&named) else {
-            panic!("it is there")
-        };
-        assert_eq!(
-            (process.name.as_deref(), process.executable),
-            (Some("another"), None)
-        );
+        let (_, Found::Process { process, .. }) = proc.look(&named) else { panic!("it is there") };
+        assert_eq!((process.name.as_deref(), process.executable), (Some("another"), None));
     }
 }

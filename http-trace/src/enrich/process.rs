@@ -86,10 +86,7 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        Patience {
-            left: PATIENCE,
-            counted: Instant::now(),
-        }
+        Patience { left: PATIENCE, counted: Instant::now() }
     }
 
     /// Calls `wait` with its deadline and returns the result.
@@ -202,10 +199,7 @@ impl Attribution {
         let (cookie, sent_ns) = (cookie?, sent_ns?);
         self.counts.sockets += 1;
         // A process that started sending later did not send this.
-        let by = self
-            .senders
-            .sender(cookie)
-            .filter(|by| by.since_ns <= sent_ns);
+        let by = self.senders.sender(cookie).filter(|by| by.since_ns <= sent_ns);
         let process = by.and_then(|by| self.process(&by));
         self.counts.unknown += u64::from(process.is_none());
         process
@@ -251,28 +245,19 @@ impl Attribution {
     }
 
     fn learn(&mut self, answer: Answer) {
-        let Answer {
-            sender,
-            mut found,
-            began_ns,
-            asked_ns,
-        } = answer;
+        let Answer { sender, mut found, began_ns, asked_ns } = answer;
         self.asked.remove(&sender.process());
         if let Found::Process { process, .. } = &mut found {
             self.directory.complete(&mut process.workload);
         }
-        if let Found::Process {
-            process,
-            is_of_cgroup: true,
-        } = &found
+        if let Found::Process { process, is_of_cgroup: true } = &found
             && process.workload != Workload::default()
             && sender.cgroup_id > ROOT_CGROUP
         {
             if self.workloads.len() >= MOST {
                 self.workloads.clear();
             }
-            self.workloads
-                .insert(sender.cgroup_id, process.workload.clone());
+            self.workloads.insert(sender.cgroup_id, process.workload.clone());
         }
         if self.known.len() >= MOST {
             self.known.clear();
@@ -286,13 +271,7 @@ impl Attribution {
                 Some(Arc::new(source::noted(&sender, Workload::default())))
             }
         };
-        let known = Known {
-            process,
-            sender,
-            began_ns,
-            asked_ns,
-            again,
-        };
+        let known = Known { process, sender, began_ns, asked_ns, again };
         self.known.insert(sender.process(), known);
     }
 }
@@ -305,9 +284,7 @@ fn unnamed(workload: &Workload) -> impl Iterator<Item = Missing> {
     let container = container.filter(|of| of.name.is_none() && !is_named_by_id(of.runtime));
     let pod = workload.pod.as_ref().filter(|pod| pod.name.is_none());
     let container = container.map(|_| Missing::Container);
-    container
-        .into_iter()
-        .chain(pod.map(|_| Missing::Orchestrator))
+    container.into_iter().chain(pod.map(|_| Missing::Orchestrator))
 }
 
 #[cfg(test)]
@@ -369,10 +346,7 @@ mod tests {
     }
 
     fn of(process: Process) -> Found {
-        Found::Process {
-            process: Box::new(process),
-            is_of_cgroup: true,
-        }
+        Found::Process { process: Box::new(process), is_of_cgroup: true }
     }
 
     /// The processes named for client (socket 1, time 10) and server (socket 2, time 20).
@@ -484,14 +458,8 @@ mod tests {
     fn what_comes_late_completes_what_is_named() {
         let (senders, mut stage) = stage(|sender| {
             let workload = Workload {
-                container: Some(Container {
-                    id: "c".into(),
-                    ..Container::default()
-                }),
-                pod: Some(Pod {
-                    uid: "u".into(),
-                    ..Pod::default()
-                }),
+                container: Some(Container { id: "c".into(), ..Container::default() }),
+                pod: Some(Pod { uid: "u".into(), ..Pod::default() }),
                 ..Workload::default()
             };
             (1, of(source::noted(sender, workload)))
@@ -503,25 +471,15 @@ mod tests {
             event.response_start_ns = Some(20);
             stage.name(&mut event);
             let workload = event.server_process.expect("it is known").workload.clone();
-            let names = [
-                workload.container.and_then(|of| of.name),
-                workload.pod.and_then(|of| of.name),
-            ];
-            (
-                names.map(|name| name.map(String::from)),
-                event.missing,
-                stage.directory.clone(),
-            )
+            let names =
+                [workload.container.and_then(|of| of.name), workload.pod.and_then(|of| of.name)];
+            (names.map(|name| name.map(String::from)), event.missing, stage.directory.clone())
         };
         let (names, missing, directory) = seen();
         assert_eq!(names, [None, None]);
         assert_eq!(missing, [Missing::Container, Missing::Orchestrator]);
         directory.set_pods(vec![Members {
-            pod: Pod {
-                uid: "u".into(),
-                name: Some("web-7f".into()),
-                ..Pod::default()
-            },
+            pod: Pod { uid: "u".into(), name: Some("web-7f".into()), ..Pod::default() },
             containers: vec![Container {
                 id: "c".into(),
                 name: Some("app".into()),

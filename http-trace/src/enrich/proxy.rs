@@ -25,9 +25,7 @@ pub struct Trusted {
 
 impl Default for Trusted {
     fn default() -> Self {
-        Trusted {
-            networks: loopback().into(),
-        }
+        Trusted { networks: loopback().into() }
     }
 }
 
@@ -74,10 +72,7 @@ impl Trusted {
         let peer = match connection {
             _ if !self.contains(event.client.ip) => return,
             Some(from) => from,
-            None => Forwarded {
-                ip: event.client.ip,
-                port: event.client.known_port(),
-            },
+            None => Forwarded { ip: event.client.ip, port: event.client.known_port() },
         };
         event.forwarded = connection;
         if !self.contains(peer.ip) {
@@ -223,10 +218,7 @@ fn node(text: &[u8]) -> Hop {
         Some((host.parse().ok()?, port.and_then(|port| port.parse().ok())))
     });
     match parsed {
-        Some((ip, port)) => Hop::Address(Forwarded {
-            ip: ip.to_canonical(),
-            port,
-        }),
+        Some((ip, port)) => Hop::Address(Forwarded { ip: ip.to_canonical(), port }),
         None => Hop::Hidden,
     }
 }
@@ -245,10 +237,8 @@ mod tests {
         let trusted = Trusted::with(["10.0.0.0/8".parse::<IpNet>().expect("a network")]);
         let mut event = testing::event();
         event.client.ip = ip(peer);
-        let lines: Vec<(&[u8], &[u8])> = fields
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-            .collect();
+        let lines: Vec<(&[u8], &[u8])> =
+            fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         if let Some(request) = &mut event.request {
             request.headers = testing::headers(&lines);
         }
@@ -269,16 +259,8 @@ mod tests {
             // Fields of an untrusted peer are ignored.
             ("198.51.100.1", &[(XFF, "203.0.113.9")], None),
             // The client forged the left part.
-            (
-                "127.0.0.1",
-                &[(XFF, "1.1.1.1, 203.0.113.9")],
-                Some("203.0.113.9"),
-            ),
-            (
-                "::1",
-                &[(XFF, "1.1.1.1,203.0.113.9, 10.0.0.7 ,10.0.0.8")],
-                Some("203.0.113.9"),
-            ),
+            ("127.0.0.1", &[(XFF, "1.1.1.1, 203.0.113.9")], Some("203.0.113.9")),
+            ("::1", &[(XFF, "1.1.1.1,203.0.113.9, 10.0.0.7 ,10.0.0.8")], Some("203.0.113.9")),
             // Two lines form one list.
             (
                 "10.2.2.2",
@@ -286,39 +268,15 @@ mod tests {
                 Some("203.0.113.9"),
             ),
             // All trusted: an internal client.
-            (
-                "127.0.0.1",
-                &[(XFF, "10.0.0.7, 10.0.0.8")],
-                Some("10.0.0.7"),
-            ),
-            (
-                "127.0.0.1",
-                &[(XFF, "203.0.113.9:4711")],
-                Some("203.0.113.9 4711"),
-            ),
+            ("127.0.0.1", &[(XFF, "10.0.0.7, 10.0.0.8")], Some("10.0.0.7")),
+            ("127.0.0.1", &[(XFF, "203.0.113.9:4711")], Some("203.0.113.9 4711")),
             ("127.0.0.1", &[(XFF, "2001:db8::1")], Some("2001:db8::1")),
-            (
-                "127.0.0.1",
-                &[(XFF, "[2001:db8::1]:80")],
-                Some("2001:db8::1 80"),
-            ),
-            (
-                "127.0.0.1",
-                &[(XFF, "::ffff:203.0.113.9")],
-                Some("203.0.113.9"),
-            ),
+            ("127.0.0.1", &[(XFF, "[2001:db8::1]:80")], Some("2001:db8::1 80")),
+            ("127.0.0.1", &[(XFF, "::ffff:203.0.113.9")], Some("203.0.113.9")),
             ("127.0.0.1", &[(XFF, "203.0.113.9, unknown")], None),
-            (
-                "127.0.0.1",
-                &[(XFF, "203.0.113.9, unknown, 10.0.0.1")],
-                Some("10.0.0.1"),
-            ),
+            ("127.0.0.1", &[(XFF, "203.0.113.9, unknown, 10.0.0.1")], Some("10.0.0.1")),
             ("127.0.0.1", &[(XFF, "")], None),
-            (
-                "127.0.0.1",
-                &[(XFF, ",, 203.0.113.9,,")],
-                Some("203.0.113.9"),
-            ),
+            ("127.0.0.1", &[(XFF, ",, 203.0.113.9,,")], Some("203.0.113.9")),
             (
                 "127.0.0.1",
                 &[("Forwarded", "for=203.0.113.9;proto=http;by=10.0.0.1")],
@@ -326,29 +284,14 @@ mod tests {
             ),
             (
                 "127.0.0.1",
-                &[(
-                    "Forwarded",
-                    "For=\"[2001:db8:cafe::17]:4711\", for=10.0.0.2",
-                )],
+                &[("Forwarded", "For=\"[2001:db8:cafe::17]:4711\", for=10.0.0.2")],
                 Some("2001:db8:cafe::17 4711"),
             ),
             // A comma inside a quoted string does not end the element.
-            (
-                "127.0.0.1",
-                &[("Forwarded", "host=\"a,b\";for=203.0.113.9")],
-                Some("203.0.113.9"),
-            ),
-            (
-                "127.0.0.1",
-                &[("Forwarded", "for=203.0.113.9, for=_hidden")],
-                None,
-            ),
+            ("127.0.0.1", &[("Forwarded", "host=\"a,b\";for=203.0.113.9")], Some("203.0.113.9")),
+            ("127.0.0.1", &[("Forwarded", "for=203.0.113.9, for=_hidden")], None),
             ("127.0.0.1", &[("Forwarded", "for=\"203.0.113.9")], None),
-            (
-                "127.0.0.1",
-                &[("X-Real-IP", "203.0.113.9")],
-                Some("203.0.113.9"),
-            ),
+            ("127.0.0.1", &[("X-Real-IP", "203.0.113.9")], Some("203.0.113.9")),
         ] {
             let expected = expected.map(str::to_owned);
             assert_eq!(client(peer, fields), (expected, false), "{peer} {fields:?}");
@@ -385,19 +328,12 @@ mod tests {
         ] {
             let mut event = testing::event();
             event.client.ip = ip(peer);
-            event.forwarded = Some(Forwarded {
-                ip: ip(from),
-                port: None,
-            });
+            event.forwarded = Some(Forwarded { ip: ip(from), port: None });
             if let Some(request) = &mut event.request {
                 request.headers = testing::headers(list);
             }
             trusted.name_client(&mut event);
-            assert_eq!(
-                event.forwarded.map(|f| f.ip),
-                expected.map(ip),
-                "{peer} {from}"
-            );
+            assert_eq!(event.forwarded.map(|f| f.ip), expected.map(ip), "{peer} {from}");
         }
     }
 

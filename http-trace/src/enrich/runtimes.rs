@@ -24,10 +24,8 @@ const UNKNOWN: Duration = Duration::from_secs(2);
 /// Default stores of podman and CRI-O (containers-storage.conf(5)): persistent, and until the next boot.
 const STORES: [&str; 2] = ["var/lib/containers/storage", "run/containers/storage"];
 /// Paths of that configuration, the administrator's first.
-const STORE_CONFIGS: [&str; 2] = [
-    "etc/containers/storage.conf",
-    "usr/share/containers/storage.conf",
-];
+const STORE_CONFIGS: [&str; 2] =
+    ["etc/containers/storage.conf", "usr/share/containers/storage.conf"];
 /// Default data directories of docker, as a package and from snap.
 const DOCKER: [&str; 2] = ["var/lib/docker", "var/snap/docker/common/var-lib-docker"];
 /// Bundles of running containers of containerd, by namespace; standalone and in k3s.
@@ -64,24 +62,14 @@ impl Runtimes {
         let mut docker: Vec<PathBuf> = DOCKER.map(|place| root.join(place)).into();
         let config = read_json::<DockerConfig>(&root.join("etc/docker/daemon.json"));
         docker.extend(config.and_then(|config| Some(under(root, &config.data_root?))));
-        Runtimes {
-            root: root.to_owned(),
-            stores,
-            docker,
-            known: HashMap::new(),
-        }
+        Runtimes { root: root.to_owned(), stores, docker, known: HashMap::new() }
     }
 
     /// A folder of a runtime that this process may not read.
     pub fn unreadable(&self) -> Option<PathBuf> {
         let of_docker = self.docker.iter().map(|place| place.join("containers"));
         let of_containerd = CONTAINERD.iter().map(|place| self.root.join(place));
-        let mut all = self
-            .stores
-            .iter()
-            .cloned()
-            .chain(of_docker)
-            .chain(of_containerd);
+        let mut all = self.stores.iter().cloned().chain(of_docker).chain(of_containerd);
         all.find(|place| {
             let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
             fs::read_dir(place).is_err_and(refused)
@@ -201,9 +189,7 @@ fn stores_of(text: &str) -> impl Iterator<Item = PathBuf> {
         runroot: Option<PathBuf>,
     }
     let file: File = toml::from_str(text).unwrap_or_default();
-    [file.storage.graphroot, file.storage.runroot]
-        .into_iter()
-        .flatten()
+    [file.storage.graphroot, file.storage.runroot].into_iter().flatten()
 }
 
 fn some(text: String) -> Option<Box<str>> {
@@ -250,10 +236,7 @@ impl Stored {
             image: some(metadata.image_name),
         };
         // CRI-O stores the name of the pod under another id.
-        Named {
-            container,
-            pod: None,
-        }
+        Named { container, pod: None }
     }
 }
 
@@ -370,11 +353,7 @@ mod tests {
         for (path, text) in files {
             write(root.path(), path, text);
         }
-        let container = Container {
-            id: ID.into(),
-            runtime,
-            ..Container::default()
-        };
+        let container = Container { id: ID.into(), runtime, ..Container::default() };
         let named = Runtimes::below(root.path()).find(&container)?;
         assert_eq!(&*named.container.id, ID);
         let text = |text: Option<Box<str>>| text.map_or_else(|| "-".to_owned(), String::from);
@@ -403,10 +382,7 @@ mod tests {
             assert_eq!(found(&[(store, STORED)], runtime), expected);
         }
         let volatile = "run/containers/storage/vfs-containers/volatile-containers.json";
-        assert_eq!(
-            found(&[(store, "[]"), (volatile, STORED)], Some("podman")),
-            expected
-        );
+        assert_eq!(found(&[(store, "[]"), (volatile, STORED)], Some("podman")), expected);
         let config = (
             "etc/containers/storage.conf",
             "[storage]\ndriver = \"overlay\"\ngraphroot = \"/srv/store\"\n",
@@ -471,15 +447,7 @@ mod tests {
 
     #[test]
     fn files_that_are_none_of_theirs_name_nothing() {
-        for text in [
-            "",
-            "{",
-            "[]",
-            "[{\"id\":7}]",
-            "{\"Name\":7}",
-            "null",
-            "{\"annotations\":3}",
-        ] {
+        for text in ["", "{", "[]", "[{\"id\":7}]", "{\"Name\":7}", "null", "{\"annotations\":3}"] {
             for path in [
                 "var/lib/containers/storage/overlay-containers/containers.json",
                 "var/lib/docker/containers/ID/config.v2.json",

@@ -67,12 +67,7 @@ impl Source {
             for Question(sender) in asked {
                 let asked_ns = now_ns();
                 let (began_ns, found) = look(&sender);
-                let told = answer.send(Answer {
-                    sender,
-                    found,
-                    began_ns,
-                    asked_ns,
-                });
+                let told = answer.send(Answer { sender, found, began_ns, asked_ns });
                 if told.is_err() {
                     return;
                 }

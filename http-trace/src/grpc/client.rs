@@ -68,12 +68,7 @@ impl Drop for Open {
 impl Client {
     /// Creates a client without connecting.
     pub const fn new(server: Server, own: OwnSockets) -> Self {
-        Client {
-            server,
-            own,
-            runtime: None,
-            open: None,
-        }
+        Client { server, own, runtime: None, open: None }
     }
 
     /// Calls `path` (`/package.Service/Method`) with these header fields and this message; `gzip` means that
@@ -135,11 +130,7 @@ impl Client {
                 true => handshake(encrypted(stream, host).await?).await?,
                 false => handshake(stream).await?,
             };
-            return Ok(Open {
-                send,
-                connection,
-                _excluded: excluded,
-            });
+            return Ok(Open { send, connection, _excluded: excluded });
         }
         Err(last)
     }
@@ -156,9 +147,7 @@ async fn encrypted(
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Ok(stream),
         _ => Err(bad("a server without HTTP/2".to_owned())),

@@ -28,11 +28,7 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 impl EndpointCounts {
     /// Empty counts.
     pub fn new(templates: Templates) -> Self {
-        EndpointCounts {
-            templates,
-            endpoints: HashMap::new(),
-            now_ns: 0,
-        }
+        EndpointCounts { templates, endpoints: HashMap::new(), now_ns: 0 }
     }
 
     /// Counts a response.
@@ -65,15 +61,9 @@ impl EndpointCounts {
     /// Appends the counts; those without updates for a day are dropped.
     pub(super) fn write(&mut self, out: &mut String) -> fmt::Result {
         let now_ns = self.now_ns;
-        self.endpoints
-            .retain(|_, (_, last_ns)| now_ns.saturating_sub(*last_ns) < EXPIRES_NS);
+        self.endpoints.retain(|_, (_, last_ns)| now_ns.saturating_sub(*last_ns) < EXPIRES_NS);
         let name = "http_trace_endpoint_responses_total";
-        head(
-            out,
-            name,
-            "counter",
-            "Responses by service, method and URL template.",
-        )?;
+        head(out, name, "counter", "Responses by service, method and URL template.")?;
         let mut all: Vec<_> = self.endpoints.iter().collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         for ((service, method, template), (counts, _)) in all {
@@ -146,12 +136,6 @@ mod tests {
         late.time_ns += EXPIRES_NS + 1;
         counts.event(&late);
         counts.event(&late);
-        assert_eq!(
-            text(&mut counts)
-                .lines()
-                .filter(|line| line.starts_with(name))
-                .count(),
-            1
-        );
+        assert_eq!(text(&mut counts).lines().filter(|line| line.starts_with(name)).count(), 1);
     }
 }

@@ -113,11 +113,7 @@ struct AtCgroup {
 impl Attached {
     /// Nothing attached yet.
     pub fn new(tc_mode: TcMode, framing: Framing) -> Self {
-        Attached {
-            tc_mode,
-            framing,
-            ..Attached::default()
-        }
+        Attached { tc_mode, framing, ..Attached::default() }
     }
 
     /// The kinds of attachment in use.
@@ -365,9 +361,7 @@ fn keep_xdp(
             let detail = format!("{detail}: a device above it has an XDP program");
             at.watch.report(now_ns, "detached", detail, true)
         }
-        Err(error) => at
-            .watch
-            .report(now_ns, "detached", format!("{detail}: {error}"), true),
+        Err(error) => at.watch.report(now_ns, "detached", format!("{detail}: {error}"), true),
     }
 }
 
@@ -391,9 +385,7 @@ fn keep_cgroup(
             let detail = format!("{detail}; re-attached");
             at.watch.report(now_ns, "detached", detail, false)
         }
-        Err(error) => at
-            .watch
-            .report(now_ns, "detached", format!("{detail}: {error}"), true),
+        Err(error) => at.watch.report(now_ns, "detached", format!("{detail}: {error}"), true),
     }
 }
 
@@ -411,11 +403,8 @@ fn attach_xdp(
         source: source.into(),
         instead: "another XDP program may hold it (`ip link` shows it); use --hook tc",
     };
-    let program: &mut Xdp = ebpf
-        .program_mut(XDP_PROGRAM)
-        .ok_or(LoadError::NoObject)?
-        .try_into()
-        .map_err(refused)?;
+    let program: &mut Xdp =
+        ebpf.program_mut(XDP_PROGRAM).ok_or(LoadError::NoObject)?.try_into().map_err(refused)?;
     let (id, in_driver) = match program.attach_to_if_index(index, XdpMode::Driver) {
         Ok(id) => (id, true),
         Err(in_driver) => match program.attach_to_if_index(index, XdpMode::Skb) {
@@ -437,9 +426,7 @@ fn attach_xdp(
 fn exists(error: &ProgramError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        let errno = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error);
+        let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
         if errno == Some(libc::EEXIST) {
             return true;
         }
@@ -461,12 +448,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
     };
     // Without a protocol the socket receives nothing until its filter is attached.
     let socket = |protocol| {
-        socket_with(
-            AddressFamily::PACKET,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            protocol,
-        )
+        socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)
     };
     let program: &mut SocketFilter = ebpf
         .program_mut(name)
@@ -521,16 +503,8 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
     };
     Ok(AtCgroup {
         links: [
-            one(
-                "http_trace_cg_in",
-                CgroupSkbAttachType::Ingress,
-                HookType::CgroupIngress,
-            )?,
-            one(
-                "http_trace_cgout",
-                CgroupSkbAttachType::Egress,
-                HookType::CgroupEgress,
-            )?,
+            one("http_trace_cg_in", CgroupSkbAttachType::Ingress, HookType::CgroupIngress)?,
+            one("http_trace_cgout", CgroupSkbAttachType::Egress, HookType::CgroupEgress)?,
         ],
         watch: Watch::new(clock::boot_ns()),
         folder,

@@ -19,10 +19,7 @@ pub struct Clock {
 impl Clock {
     /// Measures the offset now.
     pub fn new() -> Self {
-        Clock {
-            offset_ns: Arc::new(offset_ns().into()),
-            measured: Instant::now(),
-        }
+        Clock { offset_ns: Arc::new(offset_ns().into()), measured: Instant::now() }
     }
 
     /// Measures the offset again if the last measurement is 10 s old.
@@ -69,9 +66,7 @@ fn offset_ns() -> i64 {
 }
 
 fn ns(t: Timespec) -> i64 {
-    t.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(t.tv_nsec)
+    t.tv_sec.saturating_mul(1_000_000_000).saturating_add(t.tv_nsec)
 }
 
 #[cfg(test)]
@@ -82,10 +77,7 @@ mod tests {
     #[test]
     fn agrees_with_the_wall_clock() {
         let clock = Clock::new();
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .expect("after 1970")
-            .as_nanos();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
         let difference = (clock.now_ns() as i128 - wall as i128).abs();
         assert!(difference < 100_000_000, "{difference} ns apart");
     }

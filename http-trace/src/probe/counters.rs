@@ -14,10 +14,7 @@ pub struct Counters {
 
 impl std::fmt::Debug for Counters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counts = Counter::ALL
-            .iter()
-            .map(|c| (c.name(), self.get(*c)))
-            .filter(|(_, n)| *n > 0);
+        let counts = Counter::ALL.iter().map(|c| (c.name(), self.get(*c))).filter(|(_, n)| *n > 0);
         f.debug_map().entries(counts).finish()
     }
 }
@@ -25,10 +22,7 @@ impl std::fmt::Debug for Counters {
 impl Counters {
     /// Takes the map `COUNTERS`; losses are counted from now on.
     pub fn new(map: PerCpuArray<MapData, u64>, now_ns: u64) -> Self {
-        Counters {
-            map,
-            losses: FilterLosses::since(now_ns),
-        }
+        Counters { map, losses: FilterLosses::since(now_ns) }
     }
 
     /// The sum of one counter over all CPUs.
@@ -39,16 +33,12 @@ impl Counters {
     /// Losses since the last call.
     pub fn losses(&mut self, now_ns: u64) -> Vec<Loss> {
         let map = &self.map;
-        self.losses
-            .take(now_ns, |counter| sum(map, counter))
-            .collect()
+        self.losses.take(now_ns, |counter| sum(map, counter)).collect()
     }
 }
 
 /// The sum of a counter over all CPUs.
 fn sum(map: &PerCpuArray<MapData, u64>, counter: Counter) -> u64 {
     let values = map.get(&(counter as u32), 0);
-    values.map_or(0, |values| {
-        values.iter().fold(0, |sum, n| sum.wrapping_add(*n))
-    })
+    values.map_or(0, |values| values.iter().fold(0, |sum, n| sum.wrapping_add(*n)))
 }

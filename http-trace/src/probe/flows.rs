@@ -48,10 +48,7 @@ impl Flows {
     /// Whether this thread may read the table.
     pub fn is_readable(&self) -> bool {
         let nowhere = KeyWords::default();
-        matches!(
-            self.map.get(&nowhere, 0),
-            Ok(_) | Err(MapError::KeyNotFound)
-        )
+        matches!(self.map.get(&nowhere, 0), Ok(_) | Err(MapError::KeyNotFound))
     }
 
     /// Takes the map `FLOWS` with its size.
@@ -60,9 +57,7 @@ impl Flows {
     /// If it is not a hash map, or its descriptor cannot be duplicated.
     pub fn new(map: Map, capacity: u32) -> Result<Self, MapError> {
         let Map::HashMap(data) = &map else {
-            return Err(MapError::InvalidName {
-                name: "FLOWS".to_owned(),
-            });
+            return Err(MapError::InvalidName { name: "FLOWS".to_owned() });
         };
         let descriptor = data.fd().as_fd().try_clone_to_owned()?;
         Ok(Flows {

@@ -55,15 +55,8 @@ impl Wanted {
             }
             builder.build()
         };
-        let include = if include.is_empty() {
-            None
-        } else {
-            Some(set(include)?)
-        };
-        Ok(Wanted {
-            include,
-            exclude: set(exclude)?,
-        })
+        let include = if include.is_empty() { None } else { Some(set(include)?) };
+        Ok(Wanted { include, exclude: set(exclude)? })
     }
 
     /// Whether every interface is traced.
@@ -176,13 +169,7 @@ impl Interfaces {
         let each = |kind, body: &[u8]| {
             apply(known, kind, body);
         };
-        netlink::list(
-            &self.socket,
-            RTM_GETLINK,
-            &[0; IFINFO],
-            &mut self.buffer,
-            each,
-        )
+        netlink::list(&self.socket, RTM_GETLINK, &[0; IFINFO], &mut self.buffer, each)
     }
 }
 
@@ -221,12 +208,8 @@ fn link(body: &[u8]) -> Option<(u32, Interface)> {
             _ => {}
         }
     }
-    let interface = Interface {
-        name: name?,
-        up: flags & IFF_UP != 0,
-        link: link_layer(hardware),
-        xdp,
-    };
+    let interface =
+        Interface { name: name?, up: flags & IFF_UP != 0, link: link_layer(hardware), xdp };
     Some((index, interface))
 }
 
@@ -280,10 +263,7 @@ mod tests {
         for (kind, body) in messages(&datagram) {
             assert!(apply(&mut known, kind, body));
         }
-        let seen: Vec<_> = known
-            .iter()
-            .map(|(i, n)| (*i, &*n.name, n.up, n.link))
-            .collect();
+        let seen: Vec<_> = known.iter().map(|(i, n)| (*i, &*n.name, n.up, n.link)).collect();
         assert_eq!(
             seen,
             [
@@ -311,14 +291,8 @@ mod tests {
         ];
         for (include, exclude, yes, no) in table {
             let wanted = Wanted::new(&strings(include), &strings(exclude)).expect("globs");
-            assert!(
-                yes.iter().all(|name| wanted.contains(name)),
-                "{include:?} {exclude:?}"
-            );
-            assert!(
-                !no.iter().any(|name| wanted.contains(name)),
-                "{include:?} {exclude:?}"
-            );
+            assert!(yes.iter().all(|name| wanted.contains(name)), "{include:?} {exclude:?}");
+            assert!(!no.iter().any(|name| wanted.contains(name)), "{include:?} {exclude:?}");
         }
     }
 

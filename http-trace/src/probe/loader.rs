@@ -140,21 +140,11 @@ pub enum LoadError {
 pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
     match hook {
         Hook::Capture => &[],
-        Hook::Tc => &[
-            "http_trace_in",
-            "http_trace_out",
-            "http_trace_ip_in",
-            "http_trace_ipout",
-        ],
+        Hook::Tc => &["http_trace_in", "http_trace_out", "http_trace_ip_in", "http_trace_ipout"],
         Hook::SocketFilter => &["http_trace_sock"],
         Hook::Cgroup => &["http_trace_cg_in", "http_trace_cgout"],
         // XDP sees only ingress; TC egress sees the other direction.
-        Hook::Xdp => &[
-            "http_trace_xdp",
-            "http_trace_out",
-            "http_trace_ip_in",
-            "http_trace_ipout",
-        ],
+        Hook::Xdp => &["http_trace_xdp", "http_trace_out", "http_trace_ip_in", "http_trace_ipout"],
     }
 }
 
@@ -175,22 +165,11 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
         return Err(LoadError::NoObject);
     }
     check_capabilities(hooks)?;
-    let ring = settings
-        .ring_bytes
-        .clamp(64 << 10, 1 << 30)
-        .next_power_of_two();
+    let ring = settings.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
     EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&settings.filter), true)
-        .override_global(
-            "LIMIT_INTERFACES",
-            &u8::from(settings.limit_interfaces),
-            true,
-        )
-        .override_global(
-            "CGROUP_NETNS",
-            &u8::from(settings.cgroup_netns_helper),
-            true,
-        )
+        .override_global("LIMIT_INTERFACES", &u8::from(settings.limit_interfaces), true)
+        .override_global("CGROUP_NETNS", &u8::from(settings.cgroup_netns_helper), true)
         .override_global(aya_log::LEVEL, &log_level(settings), true)
         .map_max_entries("FLOWS", settings.flows.max(1))
         .map_max_entries("SYNS", settings.syns.max(1))
@@ -222,14 +201,9 @@ pub fn choose_framing(
         }
     };
     if let Some(hook) = needs_host {
-        return Err(LoadError::Framing {
-            hook: hook.name(),
-            why,
-        });
+        return Err(LoadError::Framing { hook: hook.name(), why });
     }
-    let names: Vec<_> = of_ethernet(hooks)
-        .map(|name| Framing::Host.program(name))
-        .collect();
+    let names: Vec<_> = of_ethernet(hooks).map(|name| Framing::Host.program(name)).collect();
     load_programs(ebpf, &names)?;
     Ok((Framing::Host, (!host).then_some(why)))
 }
@@ -253,12 +227,7 @@ fn reason(text: &str) -> String {
 fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
     // The verifier's message about an unknown helper is not helpful, so check for helpers explicitly.
     let kinds = [
-        (
-            ProgramType::SchedClassifier,
-            BpfHelper::BPF_FUNC_loop,
-            "bpf_loop (Linux 5.17)",
-            true,
-        ),
+        (ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop, "bpf_loop (Linux 5.17)", true),
         (
             ProgramType::Xdp,
             BpfHelper::BPF_FUNC_xdp_load_bytes,
@@ -280,17 +249,12 @@ fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
 /// The programs of these hooks that almost every host needs.
 fn of_ethernet(hooks: &[Hook]) -> impl Iterator<Item = &'static str> {
     let all = hooks.iter().flat_map(|hook| programs_of(*hook));
-    all.copied()
-        .filter(|name| !name.starts_with("http_trace_ip"))
+    all.copied().filter(|name| !name.starts_with("http_trace_ip"))
 }
 
 fn lacks(what: &'static str, instead: &'static str) -> LoadError {
     let has = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    LoadError::Kernel {
-        what,
-        has: has.trim().to_owned(),
-        instead,
-    }
+    LoadError::Kernel { what, has: has.trim().to_owned(), instead }
 }
 
 /// Maximum level of aya-log; at 0 the verifier removes the logging code.
@@ -308,19 +272,13 @@ fn log_level(settings: &Settings) -> u8 {
 pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
     match ebpf.program_mut(name) {
         Some(program) => verify(name, program),
-        None => Err(refused(
-            name,
-            ProgramError::InvalidName {
-                name: name.to_owned(),
-            },
-        )),
+        None => Err(refused(name, ProgramError::InvalidName { name: name.to_owned() })),
     }
 }
 
 /// Whether a program has passed the verifier.
 pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
-    ebpf.program(name)
-        .is_some_and(|program| program.fd().is_ok())
+    ebpf.program(name).is_some_and(|program| program.fd().is_ok())
 }
 
 /// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
@@ -330,9 +288,8 @@ pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
 pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), LoadError> {
     let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = wanted
-            .map(|(name, program)| scope.spawn(move || verify(name, program)))
-            .collect();
+        let threads: Vec<_> =
+            wanted.map(|(name, program)| scope.spawn(move || verify(name, program))).collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
@@ -354,10 +311,7 @@ fn verify(name: &str, program: &mut Program) -> Result<(), LoadError> {
 }
 
 fn refused(name: &str, source: ProgramError) -> LoadError {
-    LoadError::Load {
-        what: format!("program {name}"),
-        source: source.into(),
-    }
+    LoadError::Load { what: format!("program {name}"), source: source.into() }
 }
 
 fn check_capabilities(hooks: &[Hook]) -> Result<(), LoadError> {
@@ -366,9 +320,7 @@ fn check_capabilities(hooks: &[Hook]) -> Result<(), LoadError> {
     let missing = privileges::missing(needed, privileges::held());
     match missing.is_empty() {
         true => Ok(()),
-        false => Err(LoadError::Capability {
-            missing: privileges::lost(missing),
-        }),
+        false => Err(LoadError::Capability { missing: privileges::lost(missing) }),
     }
 }
 
@@ -389,10 +341,7 @@ fn load_error(error: EbpfError) -> LoadError {
         }
         source = cause.source();
     }
-    LoadError::Load {
-        what: "maps".to_owned(),
-        source: error.into(),
-    }
+    LoadError::Load { what: "maps".to_owned(), source: error.into() }
 }
 
 #[cfg(test)]

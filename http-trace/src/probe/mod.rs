@@ -185,15 +185,8 @@ impl Probe {
     /// # Errors
     /// [`StartError`], each in one line. Later changes and failures of interfaces are [`Notice`]s.
     pub fn start(options: Options) -> Result<(Self, Vec<Notice>), StartError> {
-        let Options {
-            hooks,
-            interfaces: wanted,
-            tc_mode,
-            host_framing,
-            mut settings,
-            own,
-            say,
-        } = options;
+        let Options { hooks, interfaces: wanted, tc_mode, host_framing, mut settings, own, say } =
+            options;
         settings.filter.netns = own_netns();
         settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
             && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
@@ -214,10 +207,8 @@ impl Probe {
             }
             _ => None,
         };
-        let counters = Counters::new(
-            PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
-            clock.now_ns(),
-        );
+        let counters =
+            Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, clock.now_ns());
         let flows = Flows::new(take(&mut ebpf, "FLOWS")?, settings.flows)?;
         let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
         let table = OwnMap(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
@@ -366,12 +357,7 @@ impl Probe {
         // Moving a program takes as long as verifying it.
         let until_ns = clock::boot_ns();
         let mut losses = Vec::new();
-        for Hidden {
-            why,
-            detail,
-            since_ns,
-        } in hidden
-        {
+        for Hidden { why, detail, since_ns } in hidden {
             losses.push(Loss {
                 count: 1,
                 unit: LossUnit::Hooks,
@@ -441,20 +427,14 @@ impl Probe {
     /// Names of the interfaces that are traced once they are up.
     pub fn down_interfaces(&self) -> Vec<Arc<str>> {
         let known = self.interfaces.known().values();
-        known
-            .filter(|i| !i.up && self.wanted.contains(&i.name))
-            .map(|i| i.name.clone())
-            .collect()
+        known.filter(|i| !i.up && self.wanted.contains(&i.name)).map(|i| i.name.clone()).collect()
     }
 
     /// Attaches to new interfaces and detaches from unwanted ones.
     fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
         for index in self.attached.indexes() {
-            let keep = self
-                .interfaces
-                .known()
-                .get(&index)
-                .is_some_and(|i| self.wanted.contains(&i.name));
+            let keep =
+                self.interfaces.known().get(&index).is_some_and(|i| self.wanted.contains(&i.name));
             if !keep {
                 self.attached.forget(index);
                 self.traced.remove(&index);
@@ -471,10 +451,7 @@ impl Probe {
             }
             allowed.push(index);
             if interface.up || self.follows {
-                match self
-                    .attached
-                    .interface(&mut self.ebpf, &self.hooks, index, interface)
-                {
+                match self.attached.interface(&mut self.ebpf, &self.hooks, index, interface) {
                     Ok(true) => {}
                     // Said once it is up.
                     _ if !interface.up => {}
@@ -497,12 +474,8 @@ impl Probe {
                 }
             }
         }
-        let stale: Vec<u32> = self
-            .limit
-            .keys()
-            .filter_map(Result::ok)
-            .filter(|i| !allowed.contains(i))
-            .collect();
+        let stale: Vec<u32> =
+            self.limit.keys().filter_map(Result::ok).filter(|i| !allowed.contains(i)).collect();
         for index in stale {
             let _ = self.limit.remove(&index);
         }
@@ -521,22 +494,15 @@ fn framing_in_words(framing: Framing, why_host: Option<&str>) -> String {
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
-    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName {
-        name: name.to_owned(),
-    })
+    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
 }
 
 /// The cookie of this process's network namespace; 0 if the kernel does not provide it.
 fn netns_cookie() -> u64 {
-    socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(io::Error::from)
-    .and_then(sys::netns_cookie)
-    .unwrap_or(0)
+    socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(io::Error::from)
+        .and_then(sys::netns_cookie)
+        .unwrap_or(0)
 }
 
 /// The id of this process's network namespace in flow keys.

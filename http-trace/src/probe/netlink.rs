@@ -53,28 +53,17 @@ pub fn list(
     request.extend(body);
     send(socket, &request, SendFlags::empty())?;
     loop {
-        let timeout = rustix::time::Timespec {
-            tv_sec: 5,
-            tv_nsec: 0,
-        };
-        let mut ready = [rustix::event::PollFd::new(
-            socket,
-            rustix::event::PollFlags::IN,
-        )];
+        let timeout = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
+        let mut ready = [rustix::event::PollFd::new(socket, rustix::event::PollFlags::IN)];
         if rustix::event::poll(&mut ready, Some(&timeout))? == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "rtnetlink does not answer",
-            ));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "rtnetlink does not answer"));
         }
         let (len, _) = recv(socket, &mut *buffer, RecvFlags::empty())?;
         for (kind, body) in messages(buffer.get(..len).unwrap_or_default()) {
             match kind {
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => {
-                    let code = body
-                        .first_chunk()
-                        .map_or(0, |code| i32::from_ne_bytes(*code));
+                    let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
                     return Err(io::Error::from_raw_os_error(-code));
                 }
                 _ => each(kind, body),

@@ -15,9 +15,7 @@ pub struct OwnMap(pub HashMap<MapData, OwnWords, u32>);
 
 impl Table for OwnMap {
     fn add(&mut self, local: SocketAddr) -> Result<(), String> {
-        self.0
-            .insert(own_words(local), 1, 0)
-            .map_err(|error| error.to_string())
+        self.0.insert(own_words(local), 1, 0).map_err(|error| error.to_string())
     }
 
     fn remove(&mut self, local: SocketAddr) {

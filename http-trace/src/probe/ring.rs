@@ -42,9 +42,7 @@ pub struct Ring {
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring")
-            .field("is_asleep", &self.is_asleep)
-            .finish_non_exhaustive()
+        f.debug_struct("Ring").field("is_asleep", &self.is_asleep).finish_non_exhaustive()
     }
 }
 
@@ -86,10 +84,7 @@ impl Ring {
                 let used = header.interfaces.iter_mut().filter(|index| **index != 0);
                 used.for_each(|index| *index |= ELSEWHERE);
             }
-            to(Record {
-                header: &header,
-                ..record
-            });
+            to(Record { header: &header, ..record });
         }
         self.has_more = n == AT_ONCE;
         self.is_empty = n == 0;
@@ -123,19 +118,14 @@ impl Ring {
             (_, true) => BRIEF,
             _ => BUSY,
         };
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: pause.as_nanos() as i64,
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos() as i64 };
         let mut awaited = [self.ring.as_fd(), other.unwrap_or(self.ring.as_fd())]
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let count = 1 + usize::from(other.is_some());
         let awaited = awaited.get_mut(..count).unwrap_or_default();
         // Drain again whatever the result.
         let _ = poll(awaited, Some(&timeout));
-        awaited
-            .get(1)
-            .is_some_and(|other| !other.revents().is_empty())
+        awaited.get(1).is_some_and(|other| !other.revents().is_empty())
     }
 
     /// Number of records with another layout than ours: 0, unless the object is from another build.

@@ -87,10 +87,7 @@ impl Senders {
 impl SocketSenders for Senders {
     fn sender(&self, cookie: u64) -> Option<SentBy> {
         let sender = self.noted(cookie)?;
-        Some(SentBy {
-            sender,
-            since_ns: self.clock.unix_ns(sender.since_ns),
-        })
+        Some(SentBy { sender, since_ns: self.clock.unix_ns(sender.since_ns) })
     }
 }
 
@@ -110,8 +107,6 @@ fn named<'e>(
     ebpf: &'e mut Ebpf,
     name: &str,
 ) -> Result<&'e mut aya::programs::Program, ProgramError> {
-    let missing = || ProgramError::InvalidName {
-        name: name.to_owned(),
-    };
+    let missing = || ProgramError::InvalidName { name: name.to_owned() };
     ebpf.program_mut(name).ok_or_else(missing)
 }

@@ -1,8 +1,5 @@
 //! System calls without a wrapper elsewhere.
-#![expect(
-    unsafe_code,
-    reason = "system calls without a safe wrapper; each is one call"
-)]
+#![expect(unsafe_code, reason = "system calls without a safe wrapper; each is one call")]
 
 use std::io;
 use std::mem::offset_of;
@@ -31,11 +28,7 @@ pub fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
             &raw mut len,
         )
     };
-    if result == 0 {
-        Ok(cookie)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Moves this thread into a new network namespace, which ends with it.
@@ -128,19 +121,11 @@ pub fn programs_at(target: u32, hook: HookType) -> io::Result<Chain> {
     // SAFETY: the kernel writes to `query`, whose size is passed, and to `ids`, whose length is passed; both
     // outlive the call.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_QUERY,
-            &raw mut query,
-            size as libc::c_uint,
-        )
+        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size as libc::c_uint)
     };
     if result == 0 {
         let there = (query.programs as usize).min(ids.len());
-        return Ok(Chain {
-            ids: ids[..there].to_vec(),
-            revision: query.revision,
-        });
+        return Ok(Chain { ids: ids[..there].to_vec(), revision: query.revision });
     }
     match io::Error::last_os_error() {
         // Nothing has ever been attached there.
@@ -235,16 +220,8 @@ impl MappedWords {
         let len = count * size_of::<AtomicU64>();
         let map = map.as_fd().as_raw_fd();
         // SAFETY: a new mapping at an address chosen by the kernel, of a file that does not shrink.
-        let at = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                map,
-                0,
-            )
-        };
+        let at =
+            unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_SHARED, map, 0) };
         match NonNull::new(at.cast()).filter(|_| at != libc::MAP_FAILED) {
             Some(words) => Ok(MappedWords { words, count }),
             None => Err(io::Error::last_os_error()),
@@ -261,11 +238,6 @@ impl MappedWords {
 impl Drop for MappedWords {
     fn drop(&mut self) {
         // SAFETY: unmaps our own mapping, to which no reference remains.
-        unsafe {
-            libc::munmap(
-                self.words.as_ptr().cast(),
-                self.count * size_of::<AtomicU64>(),
-            )
-        };
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.count * size_of::<AtomicU64>()) };
     }
 }

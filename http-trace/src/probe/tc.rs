@@ -157,9 +157,7 @@ pub fn place(
 ) -> Result<Placed, ProgramError> {
     let program: &mut SchedClassifier = ebpf
         .program_mut(name)
-        .ok_or_else(|| ProgramError::InvalidName {
-            name: name.to_owned(),
-        })?
+        .ok_or_else(|| ProgramError::InvalidName { name: name.to_owned() })?
         .try_into()?;
     let id = program.info()?.id();
     let mut placed = Placed {
@@ -185,10 +183,7 @@ pub fn place(
     let there = filters(index, side).map_err(TcError::IoError)?;
     let mut refused = None;
     for preference in PREFERENCES {
-        let here: Vec<&Filter> = there
-            .iter()
-            .filter(|f| f.preference == preference)
-            .collect();
+        let here: Vec<&Filter> = there.iter().filter(|f| f.preference == preference).collect();
         // All filters of one preference have the same kind and protocol.
         if here.iter().any(|f| !f.takes_ours) {
             continue;
@@ -262,12 +257,7 @@ impl Placed {
     /// Descriptions of the programs that belong to no http-trace.
     fn foreign(&self, ids: &[u32]) -> Vec<String> {
         let taken = |id: &u32| is_marked(self.index, self.side, *id);
-        named(
-            &ids.iter()
-                .copied()
-                .filter(|id| !taken(id))
-                .collect::<Vec<_>>(),
-        )
+        named(&ids.iter().copied().filter(|id| !taken(id)).collect::<Vec<_>>())
     }
 
     /// Moves it to the front; the old copy is detached once the new one is attached.
@@ -279,9 +269,7 @@ impl Placed {
         if tcx {
             let program: &mut SchedClassifier = ebpf
                 .program_mut(self.name)
-                .ok_or_else(|| ProgramError::InvalidName {
-                    name: self.name.to_owned(),
-                })?
+                .ok_or_else(|| ProgramError::InvalidName { name: self.name.to_owned() })?
                 .try_into()?;
             // TCX accepts a program only once per hook. An attached program stays loaded.
             if program.info()?.id() == self.program {
@@ -320,11 +308,7 @@ fn came_and_went(before: &Chain, now: &Chain) -> bool {
 }
 
 fn behind(before: Vec<String>) -> Standing {
-    if before.is_empty() {
-        Standing::First
-    } else {
-        Standing::Behind(before)
-    }
+    if before.is_empty() { Standing::First } else { Standing::Behind(before) }
 }
 
 /// Whether this kernel has TCX (Linux 6.6).
@@ -349,9 +333,7 @@ pub fn named(ids: &[u32]) -> Vec<String> {
         .filter_map(|id| match name(id) {
             Some((_, name)) if is_ours(name) => None,
             Some((_, name)) if !name.is_empty() => Some(format!("program {name} (id {id})")),
-            _ => Some(format!(
-                "program id {id} (`bpftool prog show id {id}` names it)"
-            )),
+            _ => Some(format!("program id {id} (`bpftool prog show id {id}` names it)")),
         })
         .collect()
 }
@@ -367,11 +349,7 @@ fn is_ours(name: &str) -> bool {
 fn our_programs() -> impl Iterator<Item = &'static str> {
     [Framing::Kernel, Framing::Host]
         .into_iter()
-        .flat_map(|framing| {
-            programs_of(Hook::Tc)
-                .iter()
-                .map(move |name| framing.program(name))
-        })
+        .flat_map(|framing| programs_of(Hook::Tc).iter().map(move |name| framing.program(name)))
 }
 
 /// Deletes filters of ours that a killed agent left at clsact.
@@ -408,10 +386,9 @@ impl Filter {
         let (kind, preference) = (&self.kind, self.preference);
         match self.program {
             Some(_) if is_ours(&self.name) => None,
-            Some(id) => Some(format!(
-                "filter {} (program id {id}, preference {preference})",
-                self.name
-            )),
+            Some(id) => {
+                Some(format!("filter {} (program id {id}, preference {preference})", self.name))
+            }
             None => Some(format!("{kind} filter (preference {preference})")),
         }
     }
@@ -438,24 +415,14 @@ fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     request.extend(0u32.to_ne_bytes());
     let mut all = Vec::new();
     let mut buffer = vec![0; netlink::BUFFER];
-    netlink::list(
-        &socket,
-        RTM_GETTFILTER,
-        &request,
-        &mut buffer,
-        |kind, body| {
-            if kind == RTM_NEWTFILTER {
-                all.extend(filter(body));
-            }
-        },
-    )?;
+    netlink::list(&socket, RTM_GETTFILTER, &request, &mut buffer, |kind, body| {
+        if kind == RTM_NEWTFILTER {
+            all.extend(filter(body));
+        }
+    })?;
     // For each preference the kernel lists an entry without handle first, then its filters.
     let is_place = |f: &Filter| f.handle == 0;
-    let filled: Vec<u16> = all
-        .iter()
-        .filter(|f| !is_place(f))
-        .map(|f| f.preference)
-        .collect();
+    let filled: Vec<u16> = all.iter().filter(|f| !is_place(f)).map(|f| f.preference).collect();
     all.retain(|f| !is_place(f) || !filled.contains(&f.preference));
     Ok(all)
 }
@@ -517,18 +484,12 @@ mod tests {
         let bpf = attribute(TCA_KIND, b"bpf\0");
         let options = attribute(
             TCA_OPTIONS,
-            &[
-                attribute(TCA_BPF_NAME, b"lb_out\0"),
-                attribute(TCA_BPF_ID, &12u32.to_ne_bytes()),
-            ]
-            .concat(),
+            &[attribute(TCA_BPF_NAME, b"lb_out\0"), attribute(TCA_BPF_ID, &12u32.to_ne_bytes())]
+                .concat(),
         );
         let whole = message(1, ETH_P_ALL, 7, &[bpf.clone(), options.clone()]);
         let read = filter(&whole).expect("a filter");
-        assert_eq!(
-            (read.preference, read.handle, read.program),
-            (1, 7, Some(12))
-        );
+        assert_eq!((read.preference, read.handle, read.program), (1, 7, Some(12)));
         assert!(read.takes_ours);
         assert_eq!(
             read.foreign_name().as_deref(),
@@ -537,18 +498,11 @@ mod tests {
         // Another protocol or kind: ours cannot be added.
         let ip = filter(&message(1, 0x800, 7, &[bpf, options.clone()])).expect("a filter");
         assert!(!ip.takes_ours);
-        let u32_filter = message(
-            3,
-            ETH_P_ALL,
-            0x8000_0800,
-            &[attribute(TCA_KIND, b"u32\0"), options],
-        );
+        let u32_filter =
+            message(3, ETH_P_ALL, 0x8000_0800, &[attribute(TCA_KIND, b"u32\0"), options]);
         let u32_filter = filter(&u32_filter).expect("a filter");
         assert!(!u32_filter.takes_ours);
-        assert_eq!(
-            u32_filter.foreign_name().as_deref(),
-            Some("u32 filter (preference 3)")
-        );
+        assert_eq!(u32_filter.foreign_name().as_deref(), Some("u32 filter (preference 3)"));
         for cut in 0..whole.len() {
             let _ = filter(&whole[..cut]);
         }
@@ -556,10 +510,7 @@ mod tests {
 
     #[test]
     fn what_came_and_went_is_noticed() {
-        let chain = |revision, ids: &[u32]| Chain {
-            revision,
-            ids: ids.to_vec(),
-        };
+        let chain = |revision, ids: &[u32]| Chain { revision, ids: ids.to_vec() };
         for (before, now, expected) in [
             (chain(5, &[1]), chain(5, &[1]), false),
             // Another is added behind us, removed, or replaced.

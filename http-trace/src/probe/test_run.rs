@@ -53,14 +53,7 @@ impl TestRun {
         let counters = Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, 0);
         let flows = HashMap::try_from(take(&mut ebpf, "FLOWS")?)?;
         let syns = HashMap::try_from(take(&mut ebpf, "SYNS")?)?;
-        Ok(TestRun {
-            ebpf,
-            program,
-            ring,
-            counters,
-            flows,
-            syns,
-        })
+        Ok(TestRun { ebpf, program, ring, counters, flows, syns })
     }
 
     /// Runs the program over a frame; its records, with kernel times, go to `to`.
@@ -107,17 +100,10 @@ impl TestRun {
     }
 
     fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
-        let options = || TestRunOptions {
-            data_in: Some(frame),
-            repeat,
-            ..TestRunOptions::default()
-        };
+        let options =
+            || TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
         let refused = |source: ProgramError| LoadError::Load {
-            what: format!(
-                "frame of {} bytes for a test run of {}",
-                frame.len(),
-                self.program
-            ),
+            what: format!("frame of {} bytes for a test run of {}", frame.len(), self.program),
             source: source.into(),
         };
         let program = self.ebpf.program(self.program).ok_or(LoadError::NoObject)?;

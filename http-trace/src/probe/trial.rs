@@ -55,10 +55,7 @@ fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
 /// # Errors
 /// A message.
 pub fn may_load() -> Result<(), String> {
-    let asked = is_helper_supported(
-        ProgramType::SocketFilter,
-        BpfHelper::BPF_FUNC_skb_load_bytes,
-    );
+    let asked = is_helper_supported(ProgramType::SocketFilter, BpfHelper::BPF_FUNC_skb_load_bytes);
     asked.map(drop).map_err(|error| error.to_string())
 }
 

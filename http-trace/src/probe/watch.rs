@@ -32,13 +32,7 @@ pub struct Watch {
 impl Watch {
     /// An attachment that is in order now.
     pub const fn new(now_ns: u64) -> Self {
-        Watch {
-            good_ns: now_ns,
-            moved_ns: 0,
-            reported_ns: 0,
-            open: None,
-            behind: Vec::new(),
-        }
+        Watch { good_ns: now_ns, moved_ns: 0, reported_ns: 0, open: None, behind: Vec::new() }
     }
 
     /// Records that it is in order; returns a report if it was not at the last check.
@@ -73,11 +67,7 @@ impl Watch {
         if !goes_on {
             self.is_good(now_ns);
         }
-        Some(Hidden {
-            why,
-            detail,
-            since_ns,
-        })
+        Some(Hidden { why, detail, since_ns })
     }
 
     /// Ends the run; reports a condition that persists since its last report.
@@ -113,9 +103,6 @@ mod tests {
         // Shadowed again, until the end.
         tell(watch.report(76 * S, "shadowed", "x".into(), true), 76);
         tell(watch.end(80 * S), 80);
-        assert_eq!(
-            told,
-            [(2, 4), (4, 64), (64, 70), (72, 74), (74, 76), (76, 80)]
-        );
+        assert_eq!(told, [(2, 4), (4, 64), (64, 70), (72, 74), (74, 76), (76, 80)]);
     }
 }

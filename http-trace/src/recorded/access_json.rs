@@ -42,32 +42,11 @@ impl Record<'_> {
     }
 }
 
-const ADDRESS: &[&str] = &[
-    "remote_addr",
-    "remote_ip",
-    "client_ip",
-    "clientip",
-    "client",
-    "remote",
-    "ClientHost",
-];
-const STATUS: &[&str] = &[
-    "status",
-    "status_code",
-    "response_code",
-    "response",
-    "DownstreamStatus",
-];
-const TIME: &[&str] = &[
-    "time_iso8601",
-    "msec",
-    "time_local",
-    "@timestamp",
-    "timestamp",
-    "time",
-    "ts",
-    "date",
-];
+const ADDRESS: &[&str] =
+    &["remote_addr", "remote_ip", "client_ip", "clientip", "client", "remote", "ClientHost"];
+const STATUS: &[&str] = &["status", "status_code", "response_code", "response", "DownstreamStatus"];
+const TIME: &[&str] =
+    &["time_iso8601", "msec", "time_local", "@timestamp", "timestamp", "time", "ts", "date"];
 
 /// Whether a JSON record is from an access log.
 pub(super) fn is_one(object: &Value) -> bool {
@@ -88,17 +67,13 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let port = record.number(&["remote_port", "client_port"]);
     let port = port.and_then(|port| u16::try_from(port).ok());
     let client = Endpoint {
-        ip: ip
-            .or_else(|| address(&from))
-            .ok_or_else(|| wrong("client address (remote_addr)"))?,
+        ip: ip.or_else(|| address(&from)).ok_or_else(|| wrong("client address (remote_addr)"))?,
         port: port.or(socket.map(|socket| socket.port())).unwrap_or(0),
     };
     let when = record.text(TIME);
-    let when = when.as_deref().and_then(|text| {
-        epoch(text)
-            .or_else(|| time(text))
-            .or_else(|| clf_time(text))
-    });
+    let when = when
+        .as_deref()
+        .and_then(|text| epoch(text).or_else(|| time(text)).or_else(|| clf_time(text)));
     let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
     let code = record.number(STATUS).and_then(status);
     let code = code.ok_or_else(|| wrong("status from 100 to 999"))?;
@@ -106,30 +81,22 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
     let line = record.get(&["request", "request_line"]);
     let line = line.as_deref().and_then(request_line);
-    let protocol = record.text(&[
-        "server_protocol",
-        "protocol",
-        "http_version",
-        "proto",
-        "RequestProtocol",
-    ]);
+    let protocol =
+        record.text(&["server_protocol", "protocol", "http_version", "proto", "RequestProtocol"]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
     let version = version.unwrap_or_default();
     let (method, target) = match line {
         Some((method, target, _)) => (Some(method.to_vec()), Some(target.to_vec())),
         None => {
-            let path = record
-                .get(&["uri", "path", "url", "RequestPath"])
-                .map(|mut path| {
-                    if let Some(query) = record
-                        .get(&["args", "query_string"])
-                        .filter(|_| !path.contains(&b'?'))
-                    {
-                        path.push(b'?');
-                        path.extend(query);
-                    }
-                    path
-                });
+            let path = record.get(&["uri", "path", "url", "RequestPath"]).map(|mut path| {
+                if let Some(query) =
+                    record.get(&["args", "query_string"]).filter(|_| !path.contains(&b'?'))
+                {
+                    path.push(b'?');
+                    path.extend(query);
+                }
+                path
+            });
             let method = record.get(&["request_method", "method", "verb", "RequestMethod"]);
             (method, record.get(&["request_uri"]).or(path))
         }
@@ -137,19 +104,10 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     if let (Some(method), Some(target)) = (method, target) {
         let mut head = request(&method, &target, version, &[]);
         for (name, keys) in [
-            (
-                "host",
-                &["http_host", "host", "server_name", "vhost", "RequestHost"][..],
-            ),
-            (
-                "referer",
-                &["http_referer", "http_referrer", "referer", "referrer"],
-            ),
+            ("host", &["http_host", "host", "server_name", "vhost", "RequestHost"][..]),
+            ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
             ("user-agent", &["http_user_agent", "user_agent", "agent"]),
-            (
-                "x-forwarded-for",
-                &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"],
-            ),
+            ("x-forwarded-for", &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"]),
         ] {
             if let Some(value) = record.get(keys) {
                 head.headers.push(name.as_bytes(), &value);
@@ -176,9 +134,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
                 head.headers.push(name.as_bytes(), value.as_bytes());
             }
         }
-        let fields = object
-            .pointer("/request/headers")
-            .and_then(Value::as_object);
+        let fields = object.pointer("/request/headers").and_then(Value::as_object);
         for (name, values) in fields.into_iter().flatten() {
             let values = values.as_array().into_iter().flatten();
             for value in values.filter_map(Value::as_str) {
@@ -193,11 +149,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         }
         event.request = Some(head);
     }
-    let content_type = record.get(&[
-        "sent_http_content_type",
-        "content_type",
-        "downstream_Content-Type",
-    ]);
+    let content_type =
+        record.get(&["sent_http_content_type", "content_type", "downstream_Content-Type"]);
     let fields = [("content-type", content_type.as_deref())];
     event.response = Some(response(code, b"", version, &fields));
     event.missing = missing(&event, version, false, false);
@@ -207,10 +160,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     event.response_bytes = record.number(&["bytes_sent"]);
     // The line was written after the response, so this gives the start of the request.
     let taken = record.text(&["request_time"]);
-    if let Some(start) = taken
-        .as_deref()
-        .and_then(seconds)
-        .and_then(|taken| time_ns.checked_sub(taken))
+    if let Some(start) =
+        taken.as_deref().and_then(seconds).and_then(|taken| time_ns.checked_sub(taken))
     {
         event.request_start_ns = Some(start);
         event.response_end_ns = Some(time_ns);

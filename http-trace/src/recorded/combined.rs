@@ -34,9 +34,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("missing \"request\""))?;
     let mut words = rest.trim_ascii_start().splitn(3, |b| *b == b' ');
     let number = |text: Option<&[u8]>| {
-        std::str::from_utf8(text.unwrap_or_default())
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
+        std::str::from_utf8(text.unwrap_or_default()).ok().and_then(|text| text.parse::<u64>().ok())
     };
     let code = number(words.next())
         .and_then(status)
@@ -58,10 +56,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let version = request_line.map_or("", |(.., version)| version);
     if let Some((method, target, version)) = request_line {
         let fields = [
-            (
-                "host",
-                vhost.map(|vhost| vhost.strip_suffix(b":80").unwrap_or(vhost)),
-            ),
+            ("host", vhost.map(|vhost| vhost.strip_suffix(b":80").unwrap_or(vhost))),
             ("referer", referer.as_deref()),
             ("user-agent", agent.as_deref()),
             ("authorization", authorization.as_deref()),

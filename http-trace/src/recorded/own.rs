@@ -38,8 +38,7 @@ pub(super) fn event(record: &Json) -> Result<Line, String> {
 
 /// The member with a dotted name.
 fn at<'a>(record: &'a Json, name: &str) -> Option<&'a Json> {
-    name.split('.')
-        .try_fold(record, |object, name| object.get(name))
+    name.split('.').try_fold(record, |object, name| object.get(name))
 }
 
 /// Converts a value of this kind; `None` for a value of another kind.
@@ -48,9 +47,7 @@ fn value(json: &Json, kind: Kind) -> Option<Value<'static>> {
         Kind::Text | Kind::Pattern(_) | Kind::OneOf(_) | Kind::Constant(_) => wire(json)?,
         Kind::Number(least, most) => {
             let number = json.as_u64()?;
-            (least..=most)
-                .contains(&number)
-                .then_some(Value::Number(number))?
+            (least..=most).contains(&number).then_some(Value::Number(number))?
         }
         Kind::Port => Value::Number(u16::try_from(json.as_u64()?).ok()?.into()),
         Kind::Bool => Value::Bool(json.as_bool()?),
@@ -90,12 +87,7 @@ fn wire(json: &Json) -> Option<Value<'static>> {
 fn fields(object: &Json) -> Headers {
     let mut lines = Headers::default();
     for (name, values) in object.as_object().into_iter().flatten() {
-        for value in values
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Json::as_str)
-        {
+        for value in values.as_array().into_iter().flatten().filter_map(Json::as_str) {
             lines.push(&unescaped(name), &unescaped(value));
         }
     }

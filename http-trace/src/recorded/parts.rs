@@ -58,10 +58,7 @@ fn headers(fields: &[(&str, Option<&[u8]>)]) -> Headers {
 
 /// Whether a version is that of HTTP/1.x, with or without the name of the protocol.
 pub(super) fn is_http1(version: &str) -> bool {
-    version
-        .strip_prefix("HTTP/")
-        .unwrap_or(version)
-        .starts_with("1.")
+    version.strip_prefix("HTTP/").unwrap_or(version).starts_with("1.")
 }
 
 /// What a record lacks: the request, a version of HTTP/1.x, or header fields, unless all of the request's or of the
@@ -84,9 +81,7 @@ pub(super) fn missing(
 
 /// A status code that is valid in an event.
 pub(super) fn status(code: u64) -> Option<u16> {
-    u16::try_from(code)
-        .ok()
-        .filter(|code| (100..=999).contains(code))
+    u16::try_from(code).ok().filter(|code| (100..=999).contains(code))
 }
 
 pub(super) fn address(text: &str) -> Option<IpAddr> {
@@ -108,11 +103,7 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
         return (0.0..1e10).contains(&float).then_some((float * 1e9) as u64);
     }
     let part: u64 = format!("{part:0<9}").parse().ok()?;
-    whole
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1_000_000_000)?
-        .checked_add(part)
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(part)
 }
 
 /// Converts an RFC 3339 time to Unix ns.

@@ -14,10 +14,7 @@ pub(super) fn is_one(record: &Value) -> bool {
 
 /// Parses a transaction.
 pub(super) fn event(record: &Value) -> Result<Line, String> {
-    let Some(http) = record
-        .get("http")
-        .filter(|_| record["event_type"] == "http")
-    else {
+    let Some(http) = record.get("http").filter(|_| record["event_type"] == "http") else {
         return Ok(Line::Other);
     };
     // HTTP/2, which is not supported.
@@ -33,9 +30,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
         })
     };
     let when = record.get("timestamp").and_then(Value::as_str);
-    let time_ns = when
-        .and_then(time)
-        .ok_or("missing timestamp in an eve.json record")?;
+    let time_ns = when.and_then(time).ok_or("missing timestamp in an eve.json record")?;
     let (client, server) = (end("src_ip", "src_port")?, end("dest_ip", "dest_port")?);
     let mut event = HttpEvent::new(time_ns, client, server);
     let text = |name: &str| {
@@ -50,10 +45,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     if let Some(method) = text("http_method") {
         let port = http.get("http_port").and_then(Value::as_u64);
         let host = text("hostname").map(|mut host| {
-            host.extend(
-                port.into_iter()
-                    .flat_map(|port| format!(":{port}").into_bytes()),
-            );
+            host.extend(port.into_iter().flat_map(|port| format!(":{port}").into_bytes()));
             host
         });
         let mut head = request(&method, &text("url").unwrap_or_default(), &version, &[]);
@@ -70,10 +62,7 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     if let Some(code) = code {
         let phrase = text("http_response_phrase").unwrap_or_default();
         let mut head = response(code, &phrase, &version, &[]);
-        let named = [
-            ("content-type", text("http_content_type")),
-            ("location", text("redirect")),
-        ];
+        let named = [("content-type", text("http_content_type")), ("location", text("redirect"))];
         add(&mut head.headers, http.get("response_headers"), named);
         if (100..200).contains(&code) && code != 101 {
             event.informational.push(head);

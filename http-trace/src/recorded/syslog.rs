@@ -42,11 +42,7 @@ fn structured(text: &[u8]) -> Option<&[u8]> {
         }
     };
     let message = rest.strip_prefix(b" ")?;
-    Some(
-        message
-            .strip_prefix(super::BYTE_ORDER_MARK)
-            .unwrap_or(message),
-    )
+    Some(message.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(message))
 }
 
 /// Skips an element of structured data; quotes and brackets in its values are escaped.

@@ -9,9 +9,7 @@ use http_trace_model::event::{Endpoint, Missing, NoResponse};
 use http_trace_model::testing;
 
 fn read(text: &[u8]) -> Vec<Result<HttpEvent, String>> {
-    Recorded::new(text)
-        .map(|event| event.map_err(|e| e.to_string()))
-        .collect()
+    Recorded::new(text).map(|event| event.map_err(|e| e.to_string())).collect()
 }
 
 fn one(text: &[u8]) -> HttpEvent {
@@ -23,22 +21,13 @@ fn one(text: &[u8]) -> HttpEvent {
 fn shown(event: &HttpEvent) -> Vec<String> {
     let request = event.request.as_ref();
     let of = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let header = |name| {
-        request
-            .and_then(|r| r.headers.first(name))
-            .map_or("-".to_owned(), of)
-    };
+    let header = |name| request.and_then(|r| r.headers.first(name)).map_or("-".to_owned(), of);
     vec![
         event.time_ns.to_string(),
         event.client_ip().to_string(),
         format!("{}:{}", event.server.ip, event.server.port),
-        request.map_or("-".into(), |r| {
-            format!("{} {}", of(&r.method), of(&r.target))
-        }),
-        event
-            .response
-            .as_ref()
-            .map_or("-".into(), |r| r.status.to_string()),
+        request.map_or("-".into(), |r| format!("{} {}", of(&r.method), of(&r.target))),
+        event.response.as_ref().map_or("-".into(), |r| r.status.to_string()),
         event.body_bytes.map_or("-".into(), |n| n.to_string()),
         header("host"),
         header("user-agent"),
@@ -76,24 +65,11 @@ fn our_own_json_comes_back() {
     (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
     let mut anonymous = logged.clone();
     anonymous.client = Endpoint::NOBODY;
-    for event in [
-        testing::event(),
-        logged,
-        anonymous,
-        proxied,
-        posted,
-        unanswered,
-        open,
-        other_version,
-    ] {
+    for event in
+        [testing::event(), logged, anonymous, proxied, posted, unanswered, open, other_version]
+    {
         let mut line = Vec::new();
-        json.event(
-            &Entry {
-                event: &event,
-                user: None,
-            },
-            &mut line,
-        );
+        json.event(&Entry { event: &event, user: None }, &mut line);
         let back = one(&line);
         assert_eq!(shown(&back), shown(&event));
         assert_eq!((back.client, back.server), (event.client, event.server));
@@ -115,13 +91,8 @@ fn our_own_json_comes_back() {
 
 #[test]
 fn bytes_that_are_no_text_come_back_as_they_were() {
-    let wire: [&[u8]; 5] = [
-        br"\x16x03",
-        b"/caf\xe9 \x16\x03",
-        br"C:\x5c",
-        b"\\\xff",
-        "\u{202e}\u{e9}".as_bytes(),
-    ];
+    let wire: [&[u8]; 5] =
+        [br"\x16x03", b"/caf\xe9 \x16\x03", br"C:\x5c", b"\\\xff", "\u{202e}\u{e9}".as_bytes()];
     let mut json = Json::new(&Style::default());
     for bytes in wire {
         let mut event = testing::event();
@@ -133,10 +104,7 @@ fn bytes_that_are_no_text_come_back_as_they_were() {
         response.reason = copy.clone();
         event.body_snippet = Some(copy.clone());
         let mut line = Vec::new();
-        let entry = Entry {
-            event: &event,
-            user: None,
-        };
+        let entry = Entry { event: &event, user: None };
         json.event(&entry, &mut line);
         let back = one(&line);
         let (request, response) = (back.request.expect("one"), back.response.expect("one"));
@@ -203,25 +171,12 @@ fn access_logs() {
     );
     let request = event.request.expect("a request");
     assert_eq!(request.minor_version, 0);
-    assert_eq!(
-        request.headers.first("authorization"),
-        Some(&b"Basic ZnJhbms6"[..])
-    );
+    assert_eq!(request.headers.first("authorization"), Some(&b"Basic ZnJhbms6"[..]));
     // Common format, another time zone, no length, and an invalid request line.
     let event = one(b"2001:db8::1 - - [19/Nov/2020:23:20:07 -0700] \"\\x16\\x03\\x01\" 400 -");
     assert_eq!(
         shown(&event),
-        [
-            "1605853207000000000",
-            "2001:db8::1",
-            "0.0.0.0:0",
-            "-",
-            "400",
-            "-",
-            "-",
-            "-",
-            "-"
-        ]
+        ["1605853207000000000", "2001:db8::1", "0.0.0.0:0", "-", "400", "-", "-", "-", "-"]
     );
 }
 
@@ -260,10 +215,7 @@ fn a_version_is_what_was_logged_or_absent() {
 fn a_proxy_that_names_its_clients_at_the_end_of_the_line_is_understood() {
     for (end, forwarded) in [
         (r#" "198.51.100.7""#, Some("198.51.100.7")),
-        (
-            r#" "198.51.100.7, 2001:db8::1""#,
-            Some("198.51.100.7, 2001:db8::1"),
-        ),
+        (r#" "198.51.100.7, 2001:db8::1""#, Some("198.51.100.7, 2001:db8::1")),
         (r#" "-""#, None),
         (r#" "0.004""#, None),
         (r#" 0.004"#, None),
@@ -293,10 +245,7 @@ fn json_of_traefik_and_caddy_is_read() {
         "probe",
         "http://b/",
     ];
-    for (text, time) in [
-        (traefik, "1638972163000000000"),
-        (caddy, "1629470295020000000"),
-    ] {
+    for (text, time) in [(traefik, "1638972163000000000"), (caddy, "1629470295020000000")] {
         let shown = shown(&one(text.as_bytes()));
         assert_eq!(shown[0], time);
         assert_eq!(shown[1..], line);
@@ -341,25 +290,16 @@ fn one_request_reads_alike_in_every_form() {
         for form in [combined, json, unescaped] {
             for prefix in prefixes {
                 let event = one(&[prefix, form[nth]].concat());
-                assert_eq!(
-                    shown(&event),
-                    expected,
-                    "{}",
-                    String::from_utf8_lossy(form[nth])
-                );
-                let user = event
-                    .request
-                    .and_then(|r| r.headers.first("authorization").map(<[u8]>::len));
+                assert_eq!(shown(&event), expected, "{}", String::from_utf8_lossy(form[nth]));
+                let user =
+                    event.request.and_then(|r| r.headers.first("authorization").map(<[u8]>::len));
                 assert_eq!(user.is_some(), nth == 3);
             }
         }
     }
     let event = one(combined[1]);
     let request = event.request.expect("a request");
-    assert_eq!(
-        request.headers.first("user-agent"),
-        Some(&b"\xc3\xa9\xff\\x41"[..])
-    );
+    assert_eq!(request.headers.first("user-agent"), Some(&b"\xc3\xa9\xff\\x41"[..]));
     assert_eq!(request.target, &b"/\xff\xe9"[..]);
 }
 
@@ -367,32 +307,17 @@ fn one_request_reads_alike_in_every_form() {
 fn what_a_json_log_names_beside_that_is_read_too() {
     let event = one(br#"{"msec":1795427517.849,"client_ip":"192.0.2.7","remote_port":"4711","method":"GET","uri":"/a","args":"b=1","protocol":"HTTP/1.0","status":200,"bytes_sent":240,"body_bytes_sent":6,"request_time":0.250,"http_host":"h.example","http_x_forwarded_for":"203.0.113.9","http_accept_language":"en","sent_http_content_type":"text/html; charset=utf-8"}"#);
     let request = event.request.as_ref().expect("a request");
-    assert_eq!(
-        (&request.target[..], request.minor_version),
-        (&b"/a?b=1"[..], 0)
-    );
-    for (name, value) in [
-        ("host", "h.example"),
-        ("x-forwarded-for", "203.0.113.9"),
-        ("accept-language", "en"),
-    ] {
-        assert_eq!(
-            request.headers.first(name),
-            Some(value.as_bytes()),
-            "{name}"
-        );
+    assert_eq!((&request.target[..], request.minor_version), (&b"/a?b=1"[..], 0));
+    for (name, value) in
+        [("host", "h.example"), ("x-forwarded-for", "203.0.113.9"), ("accept-language", "en")]
+    {
+        assert_eq!(request.headers.first(name), Some(value.as_bytes()), "{name}");
     }
-    assert_eq!(
-        (event.response_bytes, event.body_bytes),
-        (Some(240), Some(6))
-    );
+    assert_eq!((event.response_bytes, event.body_bytes), (Some(240), Some(6)));
     assert_eq!(event.duration_ns(), Some(250_000_000));
     assert_eq!(event.client.port, 4711);
     let head = event.response.expect("a response");
-    assert_eq!(
-        head.headers.first("content-type"),
-        Some(&b"text/html; charset=utf-8"[..])
-    );
+    assert_eq!(head.headers.first("content-type"), Some(&b"text/html; charset=utf-8"[..]));
     for (line, expected) in [
         (
             &br#"{"remote_addr":"x","status":200,"time":"2026-11-23T09:51:57Z"}"#[..],
@@ -402,10 +327,7 @@ fn what_a_json_log_names_beside_that_is_read_too() {
             br#"{"remote_addr":"192.0.2.7","status":2000,"time":"2026-11-23T09:51:57Z"}"#,
             "missing status",
         ),
-        (
-            br#"{"remote_addr":"192.0.2.7","status":200,"time":"noon"}"#,
-            "missing time",
-        ),
+        (br#"{"remote_addr":"192.0.2.7","status":200,"time":"noon"}"#, "missing time"),
         (br#"{"status":200,"time":"noon"}"#, "unknown JSON record"),
     ] {
         let error = read(line).remove(0).expect_err("refused");
@@ -451,19 +373,11 @@ fn suricatas_records_of_http() {
     );
     assert_eq!((event.client.port, event.ordinal), (35536, 3));
     let request = event.request.expect("a request");
-    assert_eq!(
-        request.headers.first("x-forwarded-for"),
-        Some(&b"203.0.113.9"[..])
-    );
+    assert_eq!(request.headers.first("x-forwarded-for"), Some(&b"203.0.113.9"[..]));
     let early = one(br#"{"timestamp":"2026-11-20T09:23:14.8+0000","event_type":"http","src_ip":"10.77.0.1","dest_ip":"10.77.0.2","http":{"http_method":"PUT","url":"/","status":100,"length":0}}"#);
     assert!(early.response.is_none() && early.informational.len() == 1);
     let error = read(br#"{"timestamp":"2026-11-20T09:23:14.8+0000","event_type":"http","src_ip":"10.77.0.1","http":{"status":200}}"#);
-    assert!(
-        error[0]
-            .as_ref()
-            .expect_err("no server")
-            .contains("missing dest_ip")
-    );
+    assert!(error[0].as_ref().expect_err("no server").contains("missing dest_ip"));
 }
 
 #[test]
@@ -479,14 +393,8 @@ fn a_name_that_the_client_chose_hides_no_line() {
         (r#"a\"b"#, Some("a\"b")),
         (r"a\x22b", Some("a\"b")),
         (r"a\\", Some("a\\")),
-        (
-            "[20/Nov/2020:06:40:07 +0000]",
-            Some("[20/Nov/2020:06:40:07 +0000]"),
-        ),
-        (
-            forged,
-            Some("x [20/Nov/2020:06:40:07 +0000] \"GET /forged HTTP/1.1\" 200"),
-        ),
+        ("[20/Nov/2020:06:40:07 +0000]", Some("[20/Nov/2020:06:40:07 +0000]")),
+        (forged, Some("x [20/Nov/2020:06:40:07 +0000] \"GET /forged HTTP/1.1\" 200")),
     ] {
         let line =
             format!("10.0.0.1 - {name} [20/Nov/2020:06:20:07 +0000] \"GET /a HTTP/1.1\" 404 162");
@@ -514,27 +422,12 @@ fn our_own_json_that_is_malformed_says_what() {
     for (line, expected) in [
         (record(stamp, ip, "200"), None),
         (format!("\u{feff}{}", record(stamp, ip, "200")), None),
-        (
-            record(stamp, ip, "99999"),
-            Some("malformed http.response.status_code"),
-        ),
-        (
-            record(stamp, ip, "99"),
-            Some("malformed http.response.status_code"),
-        ),
-        (
-            record(stamp, ip, "\"200\""),
-            Some("malformed http.response.status_code"),
-        ),
-        (
-            record("\"yesterday\"", ip, "200"),
-            Some("malformed @timestamp"),
-        ),
+        (record(stamp, ip, "99999"), Some("malformed http.response.status_code")),
+        (record(stamp, ip, "99"), Some("malformed http.response.status_code")),
+        (record(stamp, ip, "\"200\""), Some("malformed http.response.status_code")),
+        (record("\"yesterday\"", ip, "200"), Some("malformed @timestamp")),
         (record("5", ip, "200"), Some("malformed @timestamp")),
-        (
-            record(stamp, "\"10.0.0.300\"", "200"),
-            Some("malformed source.ip"),
-        ),
+        (record(stamp, "\"10.0.0.300\"", "200"), Some("malformed source.ip")),
         (record(stamp, "7", "200"), Some("malformed source.ip")),
     ] {
         let mut all = read(line.as_bytes());
@@ -555,11 +448,8 @@ fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
         "hello\n{{\"a\":1}}\n{{\n{long}\n{good}\n{{\"event\":{{\"kind\":\"event\"}}}}\n{good}"
     );
     let all = read(text.as_bytes());
-    let errors: Vec<&str> = all
-        .iter()
-        .filter_map(|e| e.as_ref().err())
-        .map(String::as_str)
-        .collect();
+    let errors: Vec<&str> =
+        all.iter().filter_map(|e| e.as_ref().err()).map(String::as_str).collect();
     assert_eq!(all.len() - errors.len(), 2);
     for (error, expected) in errors.iter().zip([
         "line 1: missing client address",

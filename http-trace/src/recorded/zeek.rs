@@ -118,10 +118,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
             .and_then(address)
             .ok_or_else(|| format!("missing {ip} in a Zeek http.log record"))?;
         let port = number(port).and_then(|port| u16::try_from(port).ok());
-        Ok::<_, String>(Endpoint {
-            ip,
-            port: port.unwrap_or(0),
-        })
+        Ok::<_, String>(Endpoint { ip, port: port.unwrap_or(0) })
     };
     let time_ns = text("ts")
         .as_deref()
@@ -149,9 +146,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
         let phrase = field(phrase).unwrap_or_default();
         Some(response(status(number(code)?)?, &phrase, &version, &fields))
     };
-    event
-        .informational
-        .extend(head("info_code", "info_msg", None));
+    event.informational.extend(head("info_code", "info_msg", None));
     let kinds = field("resp_mime_types").filter(|kinds| !kinds.is_empty());
     // TSV separates several by commas.
     let kind = kinds.and_then(|kinds| kinds.split(|b| *b == b',').next().map(<[u8]>::to_vec));

@@ -14,9 +14,7 @@ impl Secrets {
     pub fn command_line(&self, words: &[&[u8]]) -> String {
         let program = words.first().copied().unwrap_or_default();
         let program = program.rsplit(|b| *b == b'/').next().unwrap_or_default();
-        let of_p = PASSWORD_AFTER_P
-            .iter()
-            .any(|name| program.starts_with(name));
+        let of_p = PASSWORD_AFTER_P.iter().any(|name| program.starts_with(name));
         let mut before: &[u8] = b"";
         let words = words.iter().map(|word| {
             let clean = self.word(before, word, of_p);
@@ -85,10 +83,7 @@ mod tests {
             ("curl --user alice:hunter22 http://a/", "hunter22"),
             ("curl http://alice:hunter22@a/", "hunter22"),
             ("curl http://a/?access_token=hunter22", "hunter22"),
-            (
-                "curl -H|Authorization: Basic aHVudGVyMjI=|http://a/",
-                "aHVudGVyMjI",
-            ),
+            ("curl -H|Authorization: Basic aHVudGVyMjI=|http://a/", "aHVudGVyMjI"),
             ("curl -H|X-Api-Key: hunter22", "hunter22"),
             ("mysql -phunter22 db", "hunter22"),
             ("/usr/bin/sshpass -phunter22 ssh a", "hunter22"),
@@ -102,10 +97,7 @@ mod tests {
             };
             let shown = secrets.command_line(&words);
             assert!(!shown.contains(secret), "{shown}");
-            assert!(
-                shown.contains("REDACTED") || shown.contains("redacted"),
-                "{shown}"
-            );
+            assert!(shown.contains("REDACTED") || shown.contains("redacted"), "{shown}");
         }
     }
 
@@ -114,19 +106,13 @@ mod tests {
         let secrets = Secrets::default();
         for (words, shown) in [
             (&["nginx: worker process"][..], "'nginx: worker process'"),
-            (
-                &["python3", "-m", "http.server", "8080"],
-                "python3 -m http.server 8080",
-            ),
+            (&["python3", "-m", "http.server", "8080"], "python3 -m http.server 8080"),
             (&["sleep", "5"], "sleep 5"),
             (
                 &["app", "--user", "www", "--password-file", "/run/p"],
                 "app --user www --password-file /run/p",
             ),
-            (
-                &["app", "--config=/etc/app.toml"],
-                "app '--config=/etc/app.toml'",
-            ),
+            (&["app", "--config=/etc/app.toml"], "app '--config=/etc/app.toml'"),
             (&[][..], ""),
         ] {
             let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();

@@ -68,19 +68,9 @@ impl Context {
         body: false,
         protocols: false,
     };
-    pub const QUERY: Context = Context {
-        query: true,
-        ..Context::URL
-    };
-    pub const AUTHORITY: Context = Context {
-        authority: true,
-        ..Context::URL
-    };
-    pub const TEXT: Context = Context {
-        ends: Ends::of(b" \t\"'<>"),
-        colons: true,
-        ..Context::URL
-    };
+    pub const QUERY: Context = Context { query: true, ..Context::URL };
+    pub const AUTHORITY: Context = Context { authority: true, ..Context::URL };
+    pub const TEXT: Context = Context { ends: Ends::of(b" \t\"'<>"), colons: true, ..Context::URL };
     pub const BODY: Context = Context {
         ends: Ends::of(b" \t\r\n\"'<>"),
         query: true,
@@ -104,17 +94,11 @@ impl Context {
     pub fn of_header(name: &[u8]) -> Context {
         let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
         if let Some((_, ends)) = URL_HEADERS.iter().find(|(known, _)| is(known)) {
-            return Context {
-                ends: *ends,
-                ..Context::URL
-            };
+            return Context { ends: *ends, ..Context::URL };
         }
         match AUTHORITY_HEADERS.iter().any(|known| is(known)) {
             true => Context::AUTHORITY,
-            false => Context {
-                protocols: is("sec-websocket-protocol"),
-                ..Context::TEXT
-            },
+            false => Context { protocols: is("sec-websocket-protocol"), ..Context::TEXT },
         }
     }
 
@@ -128,9 +112,6 @@ impl Context {
 
     /// The context of a text that evidence or hits may have truncated to their maximum length.
     pub const fn kept(self, text: &[u8]) -> Context {
-        Context {
-            cut: text.len() == hits::TEXT || text.len() >= evidence::TEXT,
-            ..self
-        }
+        Context { cut: text.len() == hits::TEXT || text.len() >= evidence::TEXT, ..self }
     }
 }

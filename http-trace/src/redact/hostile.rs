@@ -56,12 +56,7 @@ fn hostile_texts_take_no_longer_than_their_length() {
         "%",
     ] {
         let text = piece.repeat((256 << 10) / piece.len());
-        for cx in [
-            Context::BODY,
-            Context::TEXT,
-            Context::URL,
-            Context::AUTHORITY,
-        ] {
+        for cx in [Context::BODY, Context::TEXT, Context::URL, Context::AUTHORITY] {
             let _ = Secrets::default().clean(text.as_bytes(), &cx);
         }
     }

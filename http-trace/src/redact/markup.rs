@@ -49,9 +49,7 @@ fn elements(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usiz
 /// `multipart/form-data` (RFC 7578 §4.2).
 fn named(text: &[u8], is_secret: &dyn Fn(&[u8]) -> bool, cuts: &mut Vec<(usize, usize)>) {
     let is = |pair: &Pair<'_>, names: &[&[u8]]| {
-        names
-            .iter()
-            .any(|name| pair.name.eq_ignore_ascii_case(name))
+        names.iter().any(|name| pair.name.eq_ignore_ascii_case(name))
     };
     for pair in pairs(text).filter(|pair| is(pair, &[b"name", b"key"])) {
         let (from, to) = pair.value(&text[..text.len().min(pair.at + NEAR)]);

@@ -42,10 +42,7 @@ const NAMES: &[(Rule, &str)] = &[
         Rule::Word,
         "auth bearer hmac jwt mfa otp pass pin psk pw pwd pword sess session sid sig totp",
     ),
-    (
-        Rule::Whole,
-        "2fa clave key loginpwd mdp pat pgt pgtiou sas senha ticket tokens",
-    ),
+    (Rule::Whole, "2fa clave key loginpwd mdp pat pgt pgtiou sas senha ticket tokens"),
     // Every gateway has a name of its own for its key.
     (Rule::Field, "key xibmclientid xhoneycombteam xjfrogartapi"),
     (
@@ -127,11 +124,7 @@ impl Names {
         let known: Vec<_> = known.collect();
         let own: Vec<_> = own.iter().map(folded).collect();
         let given = own.iter().flat_map(|(raw, folded)| [&raw[..], folded]);
-        let all: Vec<&[u8]> = known
-            .iter()
-            .map(|(_, name)| name.as_bytes())
-            .chain(given)
-            .collect();
+        let all: Vec<&[u8]> = known.iter().map(|(_, name)| name.as_bytes()).chain(given).collect();
         let mut last_two = [0; 26];
         for (row, bit) in all.iter().filter_map(|name| last_letters(name)) {
             last_two[row] |= bit;
@@ -164,10 +157,7 @@ impl Names {
         }
         // token[value], user[password]: the latter folds to a name with the right suffix.
         let outer = memchr::memchr(b'[', name).map(|at| &name[..at]);
-        [Some(name), outer]
-            .into_iter()
-            .flatten()
-            .any(|name| self.mean_secret_as_is(name))
+        [Some(name), outer].into_iter().flatten().any(|name| self.mean_secret_as_is(name))
     }
 
     fn mean_secret_as_is(&self, name: &[u8]) -> bool {
@@ -193,9 +183,7 @@ impl Names {
             return false;
         };
         // Exceptions come first.
-        let known = self.known[last]
-            .iter()
-            .find(|(rule, known)| is(*rule, known));
+        let known = self.known[last].iter().find(|(rule, known)| is(*rule, known));
         known.is_some_and(|(rule, _)| *rule != Rule::Shown)
     }
 }
@@ -216,10 +204,7 @@ fn last_letter(name: &[u8]) -> Option<usize> {
 
 /// Index and bit of a name's last two bytes, if both are letters.
 fn last_letters(name: &[u8]) -> Option<(usize, u32)> {
-    let letter = |b: u8| {
-        b.is_ascii_alphabetic()
-            .then(|| b.to_ascii_lowercase() - b'a')
-    };
+    let letter = |b: u8| b.is_ascii_alphabetic().then(|| b.to_ascii_lowercase() - b'a');
     let [first, second] = *name.last_chunk()?;
     Some((usize::from(letter(first)?), 1 << letter(second)?))
 }
@@ -249,11 +234,7 @@ mod tests {
 
     #[test]
     fn names_that_mean_a_secret_and_names_that_do_not() {
-        let names = Names::with(
-            Of::Texts,
-            false,
-            &["x-mine".into(), "pan1".into(), "_".into()],
-        );
+        let names = Names::with(Of::Texts, false, &["x-mine".into(), "pan1".into(), "_".into()]);
         for (name, expected) in [
             ("password", true),
             ("PASSWORD", true),

@@ -11,18 +11,8 @@ const LONGEST_WORD: usize = 1024;
 
 /// What stands around names and values, as written where a quote is not itself: JSON in a string of JSON, and that in
 /// another.
-const QUOTES: &[&[u8]] = &[
-    b"\\\\\\\"",
-    b"\\\"",
-    b"\\'",
-    b"\"",
-    b"'",
-    b"`",
-    b"&quot;",
-    b"&#34;",
-    b"&#39;",
-    b"&apos;",
-];
+const QUOTES: &[&[u8]] =
+    &[b"\\\\\\\"", b"\\\"", b"\\'", b"\"", b"'", b"`", b"&quot;", b"&#34;", b"&#39;", b"&apos;"];
 
 /// Authentication schemes (RFC 9110 §11.1): the value continues after the space.
 const SCHEMES: &[&[u8]] = &[b"basic", b"bearer", b"digest", b"negotiate", b"token"];
@@ -140,12 +130,7 @@ pub(super) struct Pair<'a> {
 pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = Pair<'_>> {
     memchr::memchr2_iter(b':', b'=', text).map(move |at| {
         let (name, quoted) = name_before(&text[..at]);
-        Pair {
-            name,
-            at,
-            by: text[at],
-            quoted,
-        }
+        Pair { name, at, by: text[at], quoted }
     })
 }
 
@@ -222,12 +207,7 @@ impl Pair<'_> {
             b',' | b'}' | b']' => like_json && !form,
             _ => false,
         };
-        let end = |from: usize| {
-            text[from..]
-                .iter()
-                .position(ends)
-                .unwrap_or(text.len() - from)
-        };
+        let end = |from: usize| text[from..].iter().position(ends).unwrap_or(text.len() - from);
         let mut len = end(from);
         if rest.get(len) == Some(&b' ')
             && SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(&rest[..len]))

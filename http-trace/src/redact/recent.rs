@@ -21,10 +21,7 @@ pub(super) struct Recent<T> {
 impl<T: Copy> Recent<T> {
     /// Empty.
     pub(super) const fn new(lengths: RangeInclusive<usize>) -> Self {
-        Recent {
-            lengths,
-            slots: Vec::new(),
-        }
+        Recent { lengths, slots: Vec::new() }
     }
 
     /// What is known about a text.
@@ -97,19 +94,13 @@ mod tests {
         // As in one response.
         let dates = [27, 28].map(|second| format!("Tue, 24 Nov 2026 23:47:{second} GMT"));
         dates.iter().for_each(|date| clean.add(date.as_bytes(), ()));
-        assert!(
-            dates
-                .iter()
-                .all(|date| clean.get(date.as_bytes()).is_some())
-        );
+        assert!(dates.iter().all(|date| clean.get(date.as_bytes()).is_some()));
     }
 
     #[test]
     fn short_names_have_slots_of_their_own() {
         let mut names = Recent::new(NAMES);
-        for (number, name) in ["", "a", "nel", "cf-ray", "x-cache", "x-runtime"]
-            .iter()
-            .enumerate()
+        for (number, name) in ["", "a", "nel", "cf-ray", "x-cache", "x-runtime"].iter().enumerate()
         {
             names.add(name.as_bytes(), number);
             let expected = (!name.is_empty()).then_some(number);
@@ -135,10 +126,7 @@ mod tests {
                 secrets.redact(&mut event);
                 let headers = &event.response.as_ref().expect("a response").headers;
                 assert_eq!(headers.first("x-build-id"), Some(TOKEN.as_bytes()));
-                assert_eq!(
-                    headers.first("x-note"),
-                    Some("‹redacted:33 bytes›".as_bytes())
-                );
+                assert_eq!(headers.first("x-note"), Some("‹redacted:33 bytes›".as_bytes()));
             }
         }
     }

@@ -48,10 +48,7 @@ const SHAPES: &[(Tail, &str)] = &[
          sq0atp- sq0csp- dckr_pat_ glsa_ lin_api_ figd_ PMAK- NRAK- xkeysib- AGE-SECRET-KEY-1 \
          tskey-",
     ),
-    (
-        Tail::Token(30),
-        "npm_ pypi- rubygems_ dop_v1_ hf_ shpat_ shpss_ ATATT3",
-    ),
+    (Tail::Token(30), "npm_ pypi- rubygems_ dop_v1_ hf_ shpat_ shpss_ ATATT3"),
     (Tail::Token(32), "key-"),
     (Tail::Token(35), "AIza"),
     // The latter are Facebook's.
@@ -71,9 +68,7 @@ static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<Tail>)>> = LazyLock::new(|| 
     let (tails, prefixes): (Vec<Tail>, Vec<&str>) = rows.unzip();
     let mut builder = AhoCorasick::builder();
     // Building this short constant table never fails, which a test checks.
-    let automaton = builder
-        .match_kind(MatchKind::LeftmostLongest)
-        .build(prefixes);
+    let automaton = builder.match_kind(MatchKind::LeftmostLongest).build(prefixes);
     Some((automaton.ok()?, tails))
 });
 
@@ -82,10 +77,7 @@ const SHORTEST: usize = 12;
 
 /// Whether a text may contain a shape: one pass of the automaton.
 pub(super) fn any(text: &[u8]) -> bool {
-    text.len() >= SHORTEST
-        && AUTOMATON
-            .as_ref()
-            .is_some_and(|(all, _)| all.is_match(text))
+    text.len() >= SHORTEST && AUTOMATON.as_ref().is_some_and(|(all, _)| all.is_match(text))
 }
 
 /// Adds the ranges of all shapes in a text.
@@ -220,38 +212,24 @@ fn jwts(text: &[u8], mut from: usize, cx: &Context, cuts: &mut Vec<(usize, usize
 fn jwt_begin(text: &[u8], from: usize) -> Option<usize> {
     // Shorter tokens are not valid.
     let rest = text.get(from..).filter(|rest| rest.len() >= SHORTEST)?;
-    let at = memchr::memchr_iter(b'e', rest).find(|at| {
-        matches!(
-            rest.get(at + 1..at + 3),
-            Some(b"yJ" | b"yA" | b"wo" | b"w0" | b"wk")
-        )
-    });
+    let at = memchr::memchr_iter(b'e', rest)
+        .find(|at| matches!(rest.get(at + 1..at + 3), Some(b"yJ" | b"yA" | b"wo" | b"w0" | b"wk")));
     at.map(|at| from + at)
 }
 
 /// Whether base64 decodes to an object that names an algorithm, like a JWT header.
 fn is_json(header: &[u8]) -> bool {
-    let bare: Vec<u8> = header
-        .iter()
-        .copied()
-        .filter(|b| *b != b'=')
-        .take(512)
-        .collect();
+    let bare: Vec<u8> = header.iter().copied().filter(|b| *b != b'=').take(512).collect();
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     // The last bytes of a partial header may be incomplete.
     let whole = &bare[..bare.len() - bare.len() % 4];
-    engine
-        .decode(whole)
-        .is_ok_and(|text| memmem::find(&text, b"\"alg\"").is_some())
+    engine.decode(whole).is_ok_and(|text| memmem::find(&text, b"\"alg\"").is_some())
 }
 
 /// Adds the ranges of path segments that look like tokens after a segment that names a hook, whose prefix
 /// ends at `at`; returns where they end.
 fn hook(text: &[u8], at: usize, cuts: &mut Vec<(usize, usize)>) -> usize {
-    let name = run(
-        &text[at..text.len().min(at + 16)],
-        u8::is_ascii_alphanumeric,
-    );
+    let name = run(&text[at..text.len().min(at + 16)], u8::is_ascii_alphanumeric);
     let mut at = at + name;
     for _ in 0..6 {
         if text.get(at) != Some(&b'/') {
@@ -375,9 +353,7 @@ pub(super) fn parameter_credentials(text: &[u8], cuts: &mut Vec<(usize, usize)>)
                 is_token(b) || matches!(b, b'.' | b'~' | b'/' | b'=') || plus && *b == b'+'
             };
             let len = run(word, is);
-            let ends = word
-                .get(len)
-                .is_none_or(|b| matches!(b, b' ' | b'+' | b',' | b'"'));
+            let ends = word.get(len).is_none_or(|b| matches!(b, b' ' | b'+' | b',' | b'"'));
             if len >= 8 && ends && word[..len].iter().any(u8::is_ascii_digit) {
                 cuts.push((start + blank + 1, start + blank + 1 + len));
             }

@@ -52,10 +52,7 @@ pub(super) fn parameter_values(
                 || cx.ends.contains(b)
                 || (!in_query && matches!(b, b'/' | b'?' | b';'))
         };
-        let to = text[from..]
-            .iter()
-            .position(is_end)
-            .map_or(text.len(), |n| from + n);
+        let to = text[from..].iter().position(is_end).map_or(text.len(), |n| from + n);
         if to > from {
             cuts.push((from, to));
         }

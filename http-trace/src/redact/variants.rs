@@ -102,20 +102,13 @@ fn alert(variant: &Variant<'_>, like: &Alert) -> Option<Alert> {
     }
     let value = Shown { field, value: text };
     alert.summary = vec![Piece::Value(value.clone())];
-    alert.entities = vec![Entity {
-        role: "client".into(),
-        shown: value,
-    }];
+    alert.entities = vec![Entity { role: "client".into(), shown: value }];
     Some(alert)
 }
 
 #[test]
 fn every_variant_is_redacted_or_shown_in_every_sink() {
-    let style = Style {
-        verbose: 2,
-        width: Some(4000),
-        ..Style::default()
-    };
+    let style = Style { verbose: 2, width: Some(4000), ..Style::default() };
     let like = http_trace_detect::testing::alert();
     let (mut count, mut faults) = (0, Vec::new());
     let mut of = [false, true].map(|personal| Secrets::with(&[], &[], personal));
@@ -127,16 +120,10 @@ fn every_variant_is_redacted_or_shown_in_every_sink() {
         let user = user.map(|user| secrets.user(user));
         let is = shown(&variant, &event, user.as_deref());
         if is != variant.expected {
-            faults.push(format!(
-                "{}\n  want {}\n  is   {is}",
-                variant.place, variant.expected
-            ));
+            faults.push(format!("{}\n  want {}\n  is   {is}", variant.place, variant.expected));
             continue;
         }
-        let entry = Entry {
-            event: &event,
-            user: user.as_deref(),
-        };
+        let entry = Entry { event: &event, user: user.as_deref() };
         let mut alert = alert(&variant, &like);
         if let Some(alert) = &mut alert {
             secrets.redact_alert(alert);
@@ -158,12 +145,7 @@ fn every_variant_is_redacted_or_shown_in_every_sink() {
             }
         }
     }
-    assert!(
-        faults.is_empty(),
-        "{} of {count}:\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
     assert!(count >= 300, "{count}");
 }
 

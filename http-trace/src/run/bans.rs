@@ -18,11 +18,7 @@ use http_trace_model::shown::span;
 pub fn run(command: &Bans, out: &mut String) -> Result<Ended, String> {
     match command {
         Bans::List { place, json } => list(place, *json, out),
-        Bans::Lift {
-            place,
-            clients,
-            all,
-        } => lift(place, clients, *all, out),
+        Bans::Lift { place, clients, all } => lift(place, clients, *all, out),
     }
 }
 

@@ -29,10 +29,8 @@ impl Changes {
     /// # Errors
     /// If the thread cannot be started.
     pub fn watch(config: &Config) -> io::Result<Self> {
-        let changes = Changes {
-            changed: Arc::default(),
-            files: Arc::new(Mutex::new(config.read_again())),
-        };
+        let changes =
+            Changes { changed: Arc::default(), files: Arc::new(Mutex::new(config.read_again())) };
         let (changed, files) = (changes.changed.clone(), changes.files.clone());
         let now = move || stamp(&files.lock().unwrap_or_else(PoisonError::into_inner));
         let mut seen = Seen::new(now());
@@ -68,10 +66,7 @@ struct Seen {
 
 impl Seen {
     const fn new(stamp: u64) -> Self {
-        Seen {
-            last: stamp,
-            reported: stamp,
-        }
+        Seen { last: stamp, reported: stamp }
     }
 
     fn is_new(&mut self, stamp: u64) -> bool {
@@ -95,13 +90,7 @@ fn stamp(files: &[PathBuf]) -> u64 {
 /// Identity of a file (links followed), its size and its modification time.
 fn about(path: &Path) -> Option<[u64; 5]> {
     let about = fs::metadata(path).ok()?;
-    Some([
-        about.dev(),
-        about.ino(),
-        about.size(),
-        about.mtime() as u64,
-        about.mtime_nsec() as u64,
-    ])
+    Some([about.dev(), about.ino(), about.size(), about.mtime() as u64, about.mtime_nsec() as u64])
 }
 
 #[cfg(test)]

@@ -132,11 +132,7 @@ fn outputs(config: &Config) -> Vec<Used> {
                 None if path.exists() || path == stdout => return None,
                 None => to_be_made(path)?,
             };
-            Some(Used {
-                named,
-                path: path.to_owned(),
-                identity,
-            })
+            Some(Used { named, path: path.to_owned(), identity })
         })
         .collect()
 }
@@ -158,9 +154,7 @@ fn to_be_made(path: &Path) -> Option<Identity> {
         here if here.as_os_str().is_empty() => Path::new("."),
         folder => folder,
     };
-    Some(Identity::Path(
-        folder.canonicalize().ok()?.join(path.file_name()?),
-    ))
+    Some(Identity::Path(folder.canonicalize().ok()?.join(path.file_name()?)))
 }
 
 /// The input folder that contains the output, if the output is itself a capture. Other files in the folder
@@ -171,10 +165,7 @@ fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
     };
     let file = output.path.canonicalize().ok()?;
     let folder = paths.iter().find(|path| {
-        path.is_dir()
-            && path
-                .canonicalize()
-                .is_ok_and(|folder| file.starts_with(folder))
+        path.is_dir() && path.canonicalize().is_ok_and(|folder| file.starts_with(folder))
     })?;
     begins_as_capture(&file).then_some(folder)
 }

@@ -20,11 +20,7 @@ pub fn reading(config: &Config) -> Result<(), String> {
 /// A message, if the user does not exist.
 pub fn user(config: &Config) -> Result<(), String> {
     #[cfg(target_os = "linux")]
-    config
-        .user
-        .as_deref()
-        .map(crate::privileges::User::find)
-        .transpose()?;
+    config.user.as_deref().map(crate::privileges::User::find).transpose()?;
     let _ = config;
     Ok(())
 }
@@ -79,10 +75,7 @@ mod linux {
                 None => format!("cannot drop capabilities: {error}"),
             })?;
         if config.verbose > 0 {
-            say(&format!(
-                "capabilities from now on: {}{because}",
-                privileges::names(kept)
-            ));
+            say(&format!("capabilities from now on: {}{because}", privileges::names(kept)));
         }
         Ok(())
     }

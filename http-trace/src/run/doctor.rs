@@ -77,10 +77,7 @@ impl Report {
             |(check, state, found)| json!({"check": check, "state": state.name(), "found": found}),
         );
         let findings: Vec<_> = findings.collect();
-        format!(
-            "{}\n",
-            json!({"state": self.worst().name(), "findings": findings})
-        )
+        format!("{}\n", json!({"state": self.worst().name(), "findings": findings}))
     }
 }
 
@@ -120,11 +117,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
     {
         report.add("traffic", State::Bad, why);
     }
-    let text = if asked.json {
-        report.json()
-    } else {
-        report.text()
-    };
+    let text = if asked.json { report.json() } else { report.text() };
     let ended = match report.worst() {
         State::Good => Ended::Done,
         State::Limited => Ended::Lossy,
@@ -144,10 +137,7 @@ fn kernel(config: &Config, report: &mut Report) {
     let has_btf = Path::new("/sys/kernel/btf/vmlinux").exists();
     let (state, found) = match (has_btf, config.names_processes()) {
         (true, _) => (State::Good, "present"),
-        (false, true) => (
-            State::Limited,
-            "absent: processes, containers and pods are not named",
-        ),
+        (false, true) => (State::Limited, "absent: processes, containers and pods are not named"),
         (false, false) => (State::Good, "absent; only names of processes need it"),
     };
     report.add("btf", state, found);
@@ -158,17 +148,12 @@ fn kernel(config: &Config, report: &mut Report) {
     };
     report.add("lockdown", state, found);
     let status = read("/proc/self/status").unwrap_or_default();
-    let seccomp = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Seccomp:"));
+    let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
     let (state, found) = filtered(seccomp.map(str::trim), trial::may_load());
     report.add("seccomp", state, found);
     let limits = read("/proc/self/limits").unwrap_or_default();
-    let (state, found) = memlock(
-        &release,
-        soft(&limits, "Max locked memory"),
-        config.ring_size as u64,
-    );
+    let (state, found) =
+        memlock(&release, soft(&limits, "Max locked memory"), config.ring_size as u64);
     report.add("memlock", state, found);
     let mounts = read("/proc/mounts").unwrap_or_default();
     let found = match mounts.contains(" cgroup2 ") {
@@ -202,15 +187,10 @@ fn memlock(release: &str, limit: Option<u64>, ring: u64) -> (State, String) {
     let mut number = || numbers.next()?.parse::<u32>().ok();
     let is_bound =
         matches!((number(), number()), (Some(major), Some(minor)) if (major, minor) < (5, 11));
-    let shown = limit.map_or("unlimited".to_owned(), |bytes| {
-        format!("{} KiB", bytes >> 10)
-    });
+    let shown = limit.map_or("unlimited".to_owned(), |bytes| format!("{} KiB", bytes >> 10));
     let needed = ring + MAPS;
     match (is_bound, limit) {
-        (false, _) => (
-            State::Good,
-            format!("{shown}; does not limit maps on this kernel"),
-        ),
+        (false, _) => (State::Good, format!("{shown}; does not limit maps on this kernel")),
         (true, Some(limit)) if limit < needed => (
             State::Bad,
             format!(
@@ -225,10 +205,7 @@ fn memlock(release: &str, limit: Option<u64>, ring: u64) -> (State, String) {
 fn capabilities(config: &Config, report: &mut Report) {
     let held = privileges::held();
     let mut needed = ATTACHING;
-    needed.set(
-        CapabilitySet::NET_RAW,
-        config.hook.contains(&Hook::SocketFilter),
-    );
+    needed.set(CapabilitySet::NET_RAW, config.hook.contains(&Hook::SocketFilter));
     let mut helpful = CapabilitySet::SYS_NICE;
     helpful.set(CapabilitySet::SYS_PTRACE, config.executables);
     let names_containers =
@@ -293,10 +270,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     }
     let (state, found) = match &probe.senders {
         None => (State::Good, "not named, as configured".to_owned()),
-        Some(Ok(_)) => (
-            State::Good,
-            "named by the process that sends on the socket".to_owned(),
-        ),
+        Some(Ok(_)) => (State::Good, "named by the process that sends on the socket".to_owned()),
         Some(Err(why)) => (State::Limited, why.to_string()),
     };
     report.add("processes", state, found);
@@ -322,11 +296,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         false => {
             for loss in &losses {
                 let what = loss.detail.as_deref().unwrap_or(loss.place);
-                report.add(
-                    "neighbours",
-                    State::Limited,
-                    format!("packets may be missing: {what}"),
-                );
+                report.add("neighbours", State::Limited, format!("packets may be missing: {what}"));
             }
         }
     }
@@ -351,12 +321,8 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         report.add("readable", State::Good, found);
     }
     for ((kind, port), count) in &unreadable {
-        let found = format!(
-            "{} {} on {}",
-            counted(*count, "connection"),
-            kind.name(),
-            named(*port)
-        );
+        let found =
+            format!("{} {} on {}", counted(*count, "connection"), kind.name(), named(*port));
         let hint = match kind.name() {
             "TLS" => "; readable where unencrypted: behind the proxy that terminates TLS",
             "HTTP/2" => "; readable if clients use HTTP/1.1",

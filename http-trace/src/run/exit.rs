@@ -93,11 +93,7 @@ mod tests {
     #[test]
     fn lines_break_between_words_on_a_terminal_alone() {
         let url = format!("http://127.0.0.1/{}", "x".repeat(100));
-        for words in [
-            "a word ".repeat(60),
-            "日本 語 ".repeat(40),
-            format!("see {url} now"),
-        ] {
+        for words in ["a word ".repeat(60), "日本 語 ".repeat(40), format!("see {url} now")] {
             let line = words.trim_end();
             assert_eq!(shown(line, None), format!("{BEFORE}{line}"));
             for width in [1, 20, 80, 200] {
@@ -114,11 +110,7 @@ mod tests {
 
     #[test]
     fn several_lines_are_wrapped_each() {
-        let line = format!(
-            "{}\n{}",
-            "a ".repeat(30).trim_end(),
-            "b ".repeat(30).trim_end()
-        );
+        let line = format!("{}\n{}", "a ".repeat(30).trim_end(), "b ".repeat(30).trim_end());
         let shown = shown(&line, Some(80));
         assert_eq!(shown.lines().count(), 2, "{shown}");
     }

@@ -60,9 +60,7 @@ pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Result<(), String
         }
     }
     match asked.format {
-        HitsFormat::Json => rules
-            .iter()
-            .for_each(|of| json_lines(of, asked.secrets, out)),
+        HitsFormat::Json => rules.iter().for_each(|of| json_lines(of, asked.secrets, out)),
         HitsFormat::Text => table(&rules, &seen, asked, out),
     }
     Ok(())
@@ -77,10 +75,7 @@ fn entities<'a>(
     entities.sort_by_key(|e| std::cmp::Reverse(e.tally.count));
     let named = entities.into_iter().map(|entity| {
         let values = of.fields.iter().zip(&entity.values).map(|(field, value)| {
-            let mut shown = Shown {
-                field: field.clone(),
-                value: value.clone(),
-            };
+            let mut shown = Shown { field: field.clone(), value: value.clone() };
             if let Some(secrets) = secrets {
                 secrets.shown(&mut shown);
             }
@@ -111,11 +106,8 @@ fn minute(ns: u64) -> String {
 
 fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
     let record = |entity: Option<Value>, tally: &Tally| {
-        let days: Map<String, Value> = tally
-            .days
-            .iter()
-            .map(|(d, count)| (day(*d), (*count).into()))
-            .collect();
+        let days: Map<String, Value> =
+            tally.days.iter().map(|(d, count)| (day(*d), (*count).into())).collect();
         let mut record = json!({
             "rule": of.id,
             "count": tally.count,
@@ -157,10 +149,7 @@ fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
         return;
     }
     let today = u32::try_from(now_ns / DAY_NS).unwrap_or(u32::MAX);
-    let days: Vec<u32> = (0..asked.days)
-        .rev()
-        .map(|back| today.saturating_sub(back))
-        .collect();
+    let days: Vec<u32> = (0..asked.days).rev().map(|back| today.saturating_sub(back)).collect();
     let mut rows = vec![header(&days)];
     let mut more = Vec::new();
     for of in &hit {
@@ -181,9 +170,7 @@ fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
         if !hit.is_empty() {
             out.push('\n');
         }
-        let ids = silent
-            .iter()
-            .map(|of| Escaped(of.id.as_bytes()).to_string());
+        let ids = silent.iter().map(|of| Escaped(of.id.as_bytes()).to_string());
         let ids: Vec<String> = ids.collect();
         out.push_str("no hits:\n  ");
         out.push_str(&wrapped(&ids.join(" "), 80, 2, 2));
@@ -260,10 +247,7 @@ fn write_rows(rows: &[Vec<String>], more: &[(usize, usize)], out: &mut String) {
             }
         }
         out.push('\n');
-        for (_, more) in more
-            .iter()
-            .filter(|(after, more)| *after == number && *more > 0)
-        {
+        for (_, more) in more.iter().filter(|(after, more)| *after == number && *more > 0) {
             out.push_str(&format!("  … {more} more: --rule ID shows all of a rule\n"));
         }
     }

@@ -17,11 +17,7 @@ use http_trace_report::{Form, Options};
 /// A message about why there is no report.
 pub fn run(config: &Config) -> Result<Ended, String> {
     super::check(config)?;
-    let output = config
-        .output
-        .iter()
-        .rev()
-        .find(|of| of.format == Format::REPORT);
+    let output = config.output.iter().rev().find(|of| of.format == Format::REPORT);
     let (Some(state), Some(output)) = (&config.state, output) else {
         return Err("give --state FILE to report its inventory".to_owned());
     };

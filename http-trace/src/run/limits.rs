@@ -105,16 +105,8 @@ fn of_group(root: &Path) -> Option<u64> {
         };
         let mount = root.join(mount);
         let own = mount.join(path.trim_start_matches('/'));
-        let within = own
-            .ancestors()
-            .take_while(|folder| folder.starts_with(&mount));
-        let read = |folder: &Path| {
-            fs::read_to_string(folder.join(file))
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-        };
+        let within = own.ancestors().take_while(|folder| folder.starts_with(&mount));
+        let read = |folder: &Path| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
         within.filter_map(read).collect()
     });
     // Cgroup v1 writes a huge number for "no limit".
@@ -126,10 +118,7 @@ fn of_group(root: &Path) -> Option<u64> {
 fn files(config: &Config, live: bool) -> Result<(), String> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let now = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
@@ -161,19 +150,12 @@ mod tests {
     #[test]
     fn limits_that_do_not_suffice_are_named_with_what_is_needed() {
         let of = |bytes: u64| {
-            judge(
-                [(bytes * MIB, "x", 64)]
-                    .map(|(b, n, l)| (b, n, l * MIB))
-                    .into_iter(),
-                300 * MIB,
-            )
+            judge([(bytes * MIB, "x", 64)].map(|(b, n, l)| (b, n, l * MIB)).into_iter(), 300 * MIB)
         };
         assert_eq!(
             of(32),
-            Err(
-                "memory is limited to 32 MiB (x); at least 64 MiB are needed: raise the limit"
-                    .to_owned()
-            )
+            Err("memory is limited to 32 MiB (x); at least 64 MiB are needed: raise the limit"
+                .to_owned())
         );
         assert!(of(299).is_ok_and(|w| w.is_some_and(|w| w.contains("up to 300 MiB"))));
         assert_eq!(of(300), Ok(None));
@@ -200,16 +182,9 @@ mod tests {
         put("sys/fs/cgroup/a/b/memory.max", "max\n");
         assert_eq!(of_group(root.path()), None);
         put("sys/fs/cgroup/a/memory.max", "268435456\n");
-        assert_eq!(
-            of_group(root.path()),
-            Some(256 * MIB),
-            "of one that it is in"
-        );
+        assert_eq!(of_group(root.path()), Some(256 * MIB), "of one that it is in");
         put("proc/self/cgroup", "4:cpu,memory:/c\n0::/\n");
-        put(
-            "sys/fs/cgroup/memory/c/memory.limit_in_bytes",
-            "9223372036854771712\n",
-        );
+        put("sys/fs/cgroup/memory/c/memory.limit_in_bytes", "9223372036854771712\n");
         assert_eq!(of_group(root.path()), None);
         put("sys/fs/cgroup/memory/c/memory.limit_in_bytes", "1048576\n");
         assert_eq!(of_group(root.path()), Some(MIB));

@@ -69,17 +69,11 @@ impl Listener {
         })?;
         let excluded = own.exclude(listener.local_addr()?)?;
         let (ask, questions) = sync_channel(MOST);
-        let health = Arc::new(Health {
-            alive: Mutex::new(Instant::now()),
-            ready: AtomicBool::new(false),
-        });
+        let health =
+            Arc::new(Health { alive: Mutex::new(Instant::now()), ready: AtomicBool::new(false) });
         let shared = health.clone();
         priority::spawn("listen", move || accept(&listener, &ask, &shared))?;
-        Ok(Listener {
-            questions,
-            health,
-            _excluded: excluded,
-        })
+        Ok(Listener { questions, health, _excluded: excluded })
     }
 
     /// Marks the agent as ready: the programs are attached.
@@ -89,11 +83,7 @@ impl Listener {
 
     /// Called by the loop: sends all waiting clients the same text, which is built once.
     pub fn answer(&self, text: impl FnOnce() -> String) {
-        *self
-            .health
-            .alive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.health.alive.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let waiting: Vec<_> = self.questions.try_iter().collect();
         if waiting.is_empty() {
             return;
@@ -148,10 +138,7 @@ impl Connections {
         }
         state.threads += 1;
         state.open.push_back((Instant::now(), stream.clone()));
-        Place {
-            connections: self.clone(),
-            stream,
-        }
+        Place { connections: self.clone(), stream }
     }
 }
 
@@ -172,9 +159,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.connections.state();
         state.threads -= 1;
-        state
-            .open
-            .retain(|(_, open)| !Arc::ptr_eq(open, &self.stream));
+        state.open.retain(|(_, open)| !Arc::ptr_eq(open, &self.stream));
         self.connections.ended.notify_one();
     }
 }
@@ -253,17 +238,11 @@ fn answer(
         Some(rest) => &rest[rest.iter().position(|b| *b == b'/').unwrap_or(rest.len())..],
         None => target,
     };
-    let path = target
-        .split(|byte| *byte == b'?')
-        .next()
-        .unwrap_or_default();
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let said = |status, text: &str| (status, TEXT, Answer::from(text));
     let unavailable = |text: &str| said("503 Service Unavailable", text);
     if !matches!(method, Some(b"GET" | b"HEAD")) {
-        return said(
-            "405 Method Not Allowed\r\nAllow: GET, HEAD",
-            "only GET and HEAD\n",
-        );
+        return said("405 Method Not Allowed\r\nAllow: GET, HEAD", "only GET and HEAD\n");
     }
     match path {
         b"/healthz" if health.is_alive() => said("200 OK", "ok\n"),
@@ -276,10 +255,7 @@ fn answer(
             Some(text) => ("200 OK", METRICS, text),
             None => unavailable("the agent is busy\n"),
         },
-        _ => said(
-            "404 Not Found",
-            "not found: want /metrics, /healthz or /readyz\n",
-        ),
+        _ => said("404 Not Found", "not found: want /metrics, /healthz or /readyz\n"),
     }
 }
 
@@ -317,10 +293,7 @@ mod tests {
         // Exclusion needs the port number before binding.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let at = free.expect("a port");
-        (
-            Listener::open(at, &OwnSockets::default()).expect("bind"),
-            at,
-        )
+        (Listener::open(at, &OwnSockets::default()).expect("bind"), at)
     }
 
     #[test]
@@ -349,10 +322,7 @@ mod tests {
         assert!(ask(at, "GET http://a HTTP/1.1\r\n\r\n").contains("404 Not Found"));
         assert!(ask(at, "POST /metrics HTTP/1.1\r\n\r\n").contains("Allow: GET, HEAD"));
         let head = ask(at, "HEAD /healthz HTTP/1.1\r\n\r\n");
-        assert!(
-            head.contains("Content-Length: 3") && head.ends_with("\r\n\r\n"),
-            "{head}"
-        );
+        assert!(head.contains("Content-Length: 3") && head.ends_with("\r\n\r\n"), "{head}");
     }
 
     /// Connects again and again, and treats each connection in this way until the server closes it.

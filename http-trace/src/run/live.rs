@@ -89,11 +89,7 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let traced = probe.traced_interfaces();
     if traced.is_empty() {
         say(&no_interface(config));
-        if !config
-            .interface
-            .iter()
-            .any(|glob| glob.contains(['*', '?', '[']))
-        {
+        if !config.interface.iter().any(|glob| glob.contains(['*', '?', '['])) {
             return Err(Ended::CannotStart);
         }
     }
@@ -103,9 +99,7 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     // Needs CAP_SYS_ADMIN to name other programs, which is dropped below.
     let hidden_before = probe.check_hooks(false);
     let has_neighbours = !hidden_before.is_empty()
-        || notices
-            .iter()
-            .any(|notice| matches!(notice, Notice::Before(..)));
+        || notices.iter().any(|notice| matches!(notice, Notice::Before(..)));
     if has_neighbours && !privileges::held().contains(CapabilitySet::SYS_ADMIN) {
         say(&privileges::lost(CapabilitySet::SYS_ADMIN));
     }
@@ -235,11 +229,7 @@ fn names_containers(config: &Config, probe: &Probe) -> CapabilitySet {
     if !privileges::held().contains(reading)
         && let Some(place) = Runtimes::of_this_host().unreadable()
     {
-        say(&format!(
-            "{}: {}",
-            place.display(),
-            privileges::lost(reading)
-        ));
+        say(&format!("{}: {}", place.display(), privileges::lost(reading)));
     }
     reading
 }
@@ -271,9 +261,7 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
             Some((attribution, directory))
         }
         Err(why) => {
-            say(&format!(
-                "processes are not named: cannot start a thread: {why}"
-            ));
+            say(&format!("processes are not named: cannot start a thread: {why}"));
             None
         }
     }
@@ -343,10 +331,7 @@ fn numbers(probe: &Probe) -> Vec<Number> {
     ));
     // The second field is the number of resident pages (proc(5)).
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = pages
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<f64>().ok());
+    let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok());
     if let Some(pages) = pages {
         numbers.push(Number::plain(
             "process_resident_memory_bytes",
@@ -443,10 +428,7 @@ fn no_interface(config: &Config) -> String {
     };
     let but = match config.exclude_interface.as_slice() {
         [] => String::new(),
-        globs => format!(
-            ", except those excluded by --exclude-interface {}",
-            globs.join(",")
-        ),
+        globs => format!(", except those excluded by --exclude-interface {}", globs.join(",")),
     };
     format!("{what}{but}: `ip link` lists them")
 }
@@ -484,9 +466,9 @@ fn say_notices(config: &Config, notices: &[Notice], later: bool) {
             Notice::Failed(error) => {
                 say(&format!("{error}; the other interfaces are still traced"))
             }
-            Notice::Unreadable(name, LinkLayer::Other(kind)) => say(&format!(
-                "{name} is not traced: unsupported link-layer header (ARPHRD {kind})"
-            )),
+            Notice::Unreadable(name, LinkLayer::Other(kind)) => {
+                say(&format!("{name} is not traced: unsupported link-layer header (ARPHRD {kind})"))
+            }
             Notice::Unreadable(name, _) => say(&format!("{name} is not traced")),
         }
     }
@@ -529,10 +511,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_traced_that_is_said_in_words() {
-        assert_eq!(
-            start_line(&[Hook::Tc], &[]),
-            "tracing at tc on no interface yet"
-        );
+        assert_eq!(start_line(&[Hook::Tc], &[]), "tracing at tc on no interface yet");
         let lo = ["lo".into()];
         assert_eq!(start_line(&[Hook::Tc], &lo), "tracing at tc on lo");
         for (typed, expected) in [

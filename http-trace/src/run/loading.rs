@@ -148,9 +148,9 @@ impl Rules {
             };
             match priority::spawn("rules", read) {
                 Ok(thread) => self.thread = Some(thread),
-                Err(error) => say(&format!(
-                    "rules unchanged: cannot start a thread to read them: {error}"
-                )),
+                Err(error) => {
+                    say(&format!("rules unchanged: cannot start a thread to read them: {error}"))
+                }
             }
         }
         loaded_now
@@ -204,10 +204,7 @@ fn reload_line(reloaded: Reloaded) -> String {
         reloaded.gone,
     );
     if reloaded.ended > 0 {
-        line.push_str(&format!(
-            " ({} ended)",
-            counted(reloaded.ended as u64, "alert")
-        ));
+        line.push_str(&format!(" ({} ended)", counted(reloaded.ended as u64, "alert")));
     }
     line
 }
@@ -228,10 +225,9 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
             loaded.without_rules += 1;
         }
         if read.is_empty() && unreadable.is_empty() {
-            loaded.said.push(format!(
-                "{} holds no rules: it has no .yml or .yaml file",
-                path.display()
-            ));
+            loaded
+                .said
+                .push(format!("{} holds no rules: it has no .yml or .yaml file", path.display()));
         }
         files.extend(read);
         for error in unreadable {
@@ -277,8 +273,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
         }
     }
     loaded.said.extend(
-        stay.iter()
-            .map(|path| format!("{path}: the rules last loaded from it stay active")),
+        stay.iter().map(|path| format!("{path}: the rules last loaded from it stay active")),
     );
     loaded.unknown = unknown.len();
     loaded.said.extend(unknown);
@@ -290,10 +285,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
 }
 
 fn source(path: &Path, file: &File) -> Source {
-    Source {
-        origin: Origin::File(path.to_owned()),
-        text: file.text.clone(),
-    }
+    Source { origin: Origin::File(path.to_owned()), text: file.text.clone() }
 }
 
 fn is_error_of(diagnostic: &Diagnostic, origin: &Origin) -> bool {
@@ -317,14 +309,7 @@ fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
     for file in files {
         if let Origin::File(path) = file.origin {
             let (text, ids) = (file.text, Vec::new());
-            known.insert(
-                path,
-                File {
-                    text,
-                    ids,
-                    errors: 0,
-                },
-            );
+            known.insert(path, File { text, ids, errors: 0 });
         }
     }
     for rule in &parsed.rules.rules {
@@ -399,8 +384,7 @@ fn alerting(sources: &[Source], globs: &[&Pattern]) -> BTreeSet<String> {
     let rules = parse::parse(sources, &|_| false).rules;
     let alerting = rules.correlations.iter().filter(|c| c.alerts);
     let ids = alerting.map(|c| rules.rules[c.rule].id.to_string());
-    ids.filter(|id| globs.iter().any(|glob| glob.matches(id.as_bytes())))
-        .collect()
+    ids.filter(|id| globs.iter().any(|glob| glob.matches(id.as_bytes()))).collect()
 }
 
 fn no_such(option: &str, id: &str, rules: &RuleSet) -> String {
@@ -436,10 +420,7 @@ mod tests {
         let other = folder.path().join("other.yml");
         fs::write(&other, rule("other", "403")).expect("written");
         let named = [&path, &other].map(|path| path.to_str().expect("UTF-8").to_owned());
-        let typed = vec![
-            ("rules", named.to_vec()),
-            ("no-builtin-rules", vec!["true".to_owned()]),
-        ];
+        let typed = vec![("rules", named.to_vec()), ("no-builtin-rules", vec!["true".to_owned()])];
         let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
         let config = Config::from_layers(&layers).expect("good");
         for (first, now, expected, stays) in [
@@ -450,19 +431,9 @@ mod tests {
             (&two, Some(rule("c", "500")), vec!["c"], false),
             (&two, Some(String::new()), vec![], false),
             // Errors that the file already had do not block its other changes.
-            (
-                &one_bad,
-                Some(format!("{one_bad}---\n{}", rule("c", "1"))),
-                vec!["a", "c"],
-                false,
-            ),
+            (&one_bad, Some(format!("{one_bad}---\n{}", rule("c", "1"))), vec!["a", "c"], false),
             (&one_bad, Some(two.clone()), vec!["a", "b"], false),
-            (
-                &one_bad,
-                Some(one_bad.replace("404", "x|y: [")),
-                vec!["a"],
-                true,
-            ),
+            (&one_bad, Some(one_bad.replace("404", "x|y: [")), vec!["a"], true),
         ] {
             fs::write(&path, first).expect("written");
             let (_, loaded) = load(&config, &Known::new());
@@ -491,10 +462,7 @@ mod tests {
             fs::write(path.join(format!("{name}.yml")), rule(name, "404")).expect("written");
         }
         let named = path.to_str().expect("UTF-8").to_owned();
-        let typed = vec![
-            ("rules", vec![named]),
-            ("no-builtin-rules", vec!["true".to_owned()]),
-        ];
+        let typed = vec![("rules", vec![named]), ("no-builtin-rules", vec!["true".to_owned()])];
         let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
         let config = Config::from_layers(&layers).expect("good");
         let (_, loaded) = load(&config, &Known::new());

@@ -67,11 +67,7 @@ pub fn drive<T: Send + 'static>(
     blocks: bool,
     read: impl FnOnce(&Mutex<Shared>) -> T + Send + 'static,
 ) -> (Option<Session>, Result<T, Left>) {
-    let shared = Arc::new(Mutex::new(Shared {
-        session: Some(session),
-        blocks,
-        last: None,
-    }));
+    let shared = Arc::new(Mutex::new(Shared { session: Some(session), blocks, last: None }));
     let told = if blocks {
         let (sender, finished) = mpsc::channel();
         let of_thread = Arc::clone(&shared);
@@ -112,9 +108,7 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
         if silent < SILENCE {
             continue;
         }
-        let now_ns = time_ns
-            .saturating_add(silent.as_nanos() as u64)
-            .saturating_sub(SLACK_NS);
+        let now_ns = time_ns.saturating_add(silent.as_nanos() as u64).saturating_sub(SLACK_NS);
         if now_ns > time_ns && session.engine.tick(now_ns) == Next::Stop {
             return Err(Left::Blocked);
         }
@@ -130,19 +124,12 @@ mod tests {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now_ns = since.map_or(0, |since| since.as_nanos()) as u64;
         let goes_on = |blocks, time_ns| {
-            let mut shared = Shared {
-                session: None,
-                blocks,
-                last: None,
-            };
+            let mut shared = Shared { session: None, blocks, last: None };
             shared.came(now_ns);
             shared.came(time_ns);
             shared.last.map(|(time_ns, _)| time_ns)
         };
-        assert_eq!(
-            goes_on(true, now_ns - NOW_NS / 2),
-            Some(now_ns - NOW_NS / 2)
-        );
+        assert_eq!(goes_on(true, now_ns - NOW_NS / 2), Some(now_ns - NOW_NS / 2));
         assert_eq!(goes_on(true, now_ns - 2 * NOW_NS), None);
         assert_eq!(goes_on(true, now_ns + 2 * NOW_NS), None);
         assert_eq!(goes_on(false, now_ns), None, "a file does not wait");

@@ -37,11 +37,7 @@ impl Progress {
             return None;
         }
         let now = Instant::now();
-        Some(Progress {
-            records: 0,
-            begun: now,
-            next: now + FIRST,
-        })
+        Some(Progress { records: 0, begun: now, next: now + FIRST })
     }
 
     /// Shows how far it is, now and then: called for each record.
@@ -70,10 +66,7 @@ impl Drop for Progress {
 /// Cut to the columns of the terminal, of which the last may hold the cursor: what is broken into two lines cannot
 /// be erased.
 fn fitted(line: &str, columns: Option<usize>) -> String {
-    cut(
-        line,
-        columns.map_or(usize::MAX, |columns| columns.saturating_sub(1)),
-    )
+    cut(line, columns.map_or(usize::MAX, |columns| columns.saturating_sub(1)))
 }
 
 /// Formats `120 of 480 MB read (25 %), 60 MB/s, 6 s left`.
@@ -117,24 +110,9 @@ mod tests {
     fn lines_say_how_far_how_fast_and_how_long() {
         let mega = 1_000_000;
         for (bytes, total, seconds, expected) in [
-            (
-                120 * mega,
-                Some(480 * mega),
-                2,
-                "120 of 480 MB read (25 %), 60 MB/s, 6 s left",
-            ),
-            (
-                mega,
-                Some(1000 * mega),
-                1,
-                "1 of 1000 MB read (0 %), 1 MB/s, 17 min left",
-            ),
-            (
-                9 * mega,
-                Some(8 * mega),
-                1,
-                "8 of 8 MB read (100 %), 9 MB/s, 0 s left",
-            ),
+            (120 * mega, Some(480 * mega), 2, "120 of 480 MB read (25 %), 60 MB/s, 6 s left"),
+            (mega, Some(1000 * mega), 1, "1 of 1000 MB read (0 %), 1 MB/s, 17 min left"),
+            (9 * mega, Some(8 * mega), 1, "8 of 8 MB read (100 %), 9 MB/s, 0 s left"),
             (9 * mega, None, 3, "9 MB read, 3 MB/s"),
             (0, Some(0), 0, "0 MB read, 0 MB/s"),
         ] {

@@ -29,11 +29,7 @@ const NAMED_LINES: u64 = 10;
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
     let session = Session::of_files(config, stop)?;
     let standard_input = [PathBuf::from("-")];
-    let paths = if paths.is_empty() {
-        &standard_input[..]
-    } else {
-        paths
-    };
+    let paths = if paths.is_empty() { &standard_input[..] } else { paths };
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     // Shared, so that the counts are reported even if reading is still blocked.
@@ -140,11 +136,7 @@ impl Input {
             problem(shared, format!("{} {what}", shown(&name)));
             return None;
         }
-        Some(Input {
-            name,
-            events: Recorded::new(input),
-            next: None,
-        })
+        Some(Input { name, events: Recorded::new(input), next: None })
     }
 
     /// Reads up to the next event, or until the run is to stop; reports lines before it that cannot be read.
@@ -216,15 +208,10 @@ struct Read {
 impl Read {
     /// Formats `12 lines read: 9 events, 2 of other records, 1 malformed`.
     fn line(&self) -> String {
-        let mut line = format!(
-            "{} read: {}",
-            counted(self.lines, "line"),
-            counted(self.events, "event")
-        );
-        for (count, what) in [
-            (self.others, "of other records"),
-            (self.not_understood, "malformed"),
-        ] {
+        let mut line =
+            format!("{} read: {}", counted(self.lines, "line"), counted(self.events, "event"));
+        for (count, what) in [(self.others, "of other records"), (self.not_understood, "malformed")]
+        {
             if count > 0 {
                 line.push_str(&format!(", {} {what}", grouped(count)));
             }

@@ -53,9 +53,8 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     started(config, &reading(paths));
     let blocks = paths.iter().any(|path| pipe::may_block(path));
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
-    let (session, outcome) = pipe::drive(session, blocks, move |shared| {
-        read(&config_too, &paths, shared, &stop_too)
-    });
+    let (session, outcome) =
+        pipe::drive(session, blocks, move |shared| read(&config_too, &paths, shared, &stop_too));
     let outcome = outcome.unwrap_or_else(|left| Outcome {
         failed: left == Left::Failed,
         interrupted: left == Left::Blocked,
@@ -80,17 +79,12 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Outcome {
-    let options = ReplayOptions {
-        verify_checksums: config.verify_checksums,
-    };
+    let options = ReplayOptions { verify_checksums: config.verify_checksums };
     let mut replay = Replay::open(paths, options);
     let mut outcome = Outcome::default();
     let mut progress = Progress::of(config);
     let mut filter = config.kernel_filter.then(|| {
-        HostFilter::new(FilterConfig {
-            snippet: config.snippet(),
-            ..FilterConfig::DEFAULT
-        })
+        HostFilter::new(FilterConfig { snippet: config.snippet(), ..FilterConfig::DEFAULT })
     });
     let mut named = Named::default();
     let mut begin_ns = None;
@@ -101,10 +95,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         let header = record.header;
         let begin_ns = *begin_ns.get_or_insert(header.time_ns);
         let run_ns = header.time_ns.saturating_sub(begin_ns);
-        if config
-            .duration
-            .is_some_and(|most| u128::from(run_ns) >= most.as_nanos())
-        {
+        if config.duration.is_some_and(|most| u128::from(run_ns) >= most.as_nanos()) {
             break;
         }
         let mut shared = pipe::lock(shared);
@@ -192,9 +183,7 @@ fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
     if known.len() <= at {
         known.resize(at + 1, false);
     }
-    known
-        .get_mut(at)
-        .is_some_and(|k| !std::mem::replace(k, true))
+    known.get_mut(at).is_some_and(|k| !std::mem::replace(k, true))
 }
 
 /// Passes a segment through the filter, and what it ships to the engine.
@@ -219,14 +208,8 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
     let mut next = Next::Go;
     filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
         // The filter, as in the kernel, knows nothing about tunnels.
-        let shipped_header = RecordHeader {
-            encap: header.encap,
-            ..*shipped.header
-        };
-        let shipped = Record {
-            header: &shipped_header,
-            ..shipped
-        };
+        let shipped_header = RecordHeader { encap: header.encap, ..*shipped.header };
+        let shipped = Record { header: &shipped_header, ..shipped };
         if engine.push(&shipped) == Next::Stop {
             next = Next::Stop;
         }
@@ -289,11 +272,9 @@ fn replay_lines(outcome: &Outcome) -> Vec<String> {
     };
     let mut line = match counts.frames {
         0 => "no packets read".to_owned(),
-        frames => format!(
-            "{}, {}",
-            counted(frames, "packet"),
-            counted(counts.segments, "TCP segment")
-        ),
+        frames => {
+            format!("{}, {}", counted(frames, "packet"), counted(counts.segments, "TCP segment"))
+        }
     };
     for (reason, count) in counts.reasons() {
         line.push_str(", ");
@@ -320,11 +301,7 @@ fn replay_lines(outcome: &Outcome) -> Vec<String> {
         lines.push(format!(
             "{} in folders skipped: not {} ({})",
             counted(files.len() as u64, "file"),
-            if files.len() == 1 {
-                "a capture"
-            } else {
-                "captures"
-            },
+            if files.len() == 1 { "a capture" } else { "captures" },
             some_of(files.iter().map(|path| path.display().to_string()), 3),
         ));
     }
@@ -356,10 +333,7 @@ mod tests {
         }
         for (skipped_files, expected) in [
             (1, "1 file in folders skipped: not a capture (d/1)"),
-            (
-                4,
-                "4 files in folders skipped: not captures (d/1, d/2, d/3 and 1 more)",
-            ),
+            (4, "4 files in folders skipped: not captures (d/1, d/2, d/3 and 1 more)"),
         ] {
             let outcome = Outcome {
                 counts: Some(ReplayCounts::default()),
@@ -368,10 +342,7 @@ mod tests {
                     .collect(),
                 ..Outcome::default()
             };
-            assert_eq!(
-                replay_lines(&outcome).last().map(String::as_str),
-                Some(expected)
-            );
+            assert_eq!(replay_lines(&outcome).last().map(String::as_str), Some(expected));
         }
     }
 }

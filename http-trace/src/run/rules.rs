@@ -22,21 +22,14 @@ use http_trace_detect::{builtin, load};
 /// A message about why it cannot start.
 pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
     Ok(match command {
-        Rules::List {
-            paths,
-            rules,
-            no_builtin_rules,
-        } => {
+        Rules::List { paths, rules, no_builtin_rules } => {
             let paths: Vec<PathBuf> = paths.iter().chain(rules).cloned().collect();
             let (parsed, _, readable) = parsed(!no_builtin_rules, &paths);
             print(&parsed);
             list(&parsed.rules, out);
             ended(readable && errors(&parsed) == 0)
         }
-        Rules::Check {
-            paths,
-            no_builtin_rules,
-        } => check(!no_builtin_rules, paths, out),
+        Rules::Check { paths, no_builtin_rules } => check(!no_builtin_rules, paths, out),
         Rules::Explain { id, paths } => {
             let (parsed, _, _) = parsed(true, paths);
             if let Some(number) = parsed.rules.find(id) {
@@ -69,13 +62,7 @@ pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
             }
             ended(left.is_empty())
         }
-        Rules::Hits {
-            state,
-            rule,
-            days,
-            output,
-            config,
-        } => {
+        Rules::Hits { state, rule, days, output, config } => {
             let config = Config::load(Vec::new(), config.as_deref());
             let secrets = config.map_err(|error| error.to_string())?.secrets();
             let asked = hits::Asked {
@@ -115,10 +102,7 @@ fn parsed(with_built_in: bool, paths: &[PathBuf]) -> (Parsed, Vec<Source>, bool)
 }
 
 fn errors(parsed: &Parsed) -> usize {
-    let errors = parsed
-        .diagnostics
-        .iter()
-        .filter(|d| d.fault == Fault::Error);
+    let errors = parsed.diagnostics.iter().filter(|d| d.fault == Fault::Error);
     errors.count()
 }
 
@@ -134,15 +118,10 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     for diagnostic in &parsed.diagnostics {
         let _ = writeln!(out, "{diagnostic}");
     }
-    let empty = paths
-        .iter()
-        .filter(|path| path.is_dir() && !load::has_any(path));
+    let empty = paths.iter().filter(|path| path.is_dir() && !load::has_any(path));
     let empty: Vec<&PathBuf> = empty.collect();
     for folder in &empty {
-        say(&format!(
-            "no rule files (.yml or .yaml) in {}",
-            folder.display()
-        ));
+        say(&format!("no rule files (.yml or .yaml) in {}", folder.display()));
     }
     let of_files = parsed
         .rules
@@ -215,43 +194,27 @@ fn explain(rules: &RuleSet, number: usize, out: &mut String) {
             let _ = writeln!(out, "{name:12}{text}");
         }
     };
-    line(
-        "severity",
-        &format!(
-            "{} ({})",
-            rule.severity.score(),
-            rule.severity.level().name()
-        ),
-    );
+    line("severity", &format!("{} ({})", rule.severity.score(), rule.severity.level().name()));
     line("category", rule.category.as_deref().unwrap_or_default());
     let correlation = rules.correlations.iter().find(|c| c.rule == number);
     if let Some(correlation) = correlation {
         line("counts", &condition(correlation));
         let groups: Vec<&str> = correlation.group_by.iter().map(|g| &*g.name).collect();
         line("by", &groups.join(", "));
-        let inputs: Vec<String> = correlation
-            .inputs
-            .iter()
-            .map(|input| input_name(rules, *input))
-            .collect();
+        let inputs: Vec<String> =
+            correlation.inputs.iter().map(|input| input_name(rules, *input)).collect();
         line("of", &inputs.join("; "));
         let suppress = window_text(rule.suppress_ns);
         line("yields to", &rule.yields_to.join(", "));
-        line(
-            "updates",
-            &format!("at most every {suppress} while active, and once when it ends"),
-        );
+        line("updates", &format!("at most every {suppress} while active, and once when it ends"));
     }
     let takes_it_in = |of: &&Correlation| {
         let of = of.inputs.iter();
-        of.filter_map(|input| number_of(rules, *input))
-            .any(|at| at == number)
+        of.filter_map(|input| number_of(rules, *input)).any(|at| at == number)
     };
     let by = rules.correlations.iter().filter(takes_it_in);
-    let by: Vec<&str> = by
-        .filter(|of| of.rule != number)
-        .map(|of| &*rules.rules[of.rule].id)
-        .collect();
+    let by: Vec<&str> =
+        by.filter(|of| of.rule != number).map(|of| &*rules.rules[of.rule].id).collect();
     line("counted by", &by.join(", "));
     line("att&ck", &threat(rule));
     for reference in &rule.references {
@@ -269,18 +232,13 @@ fn number_of(rules: &RuleSet, input: Input) -> Option<usize> {
 
 fn input_name(rules: &RuleSet, input: Input) -> String {
     let rule = number_of(rules, input).and_then(|number| rules.rules.get(number));
-    rule.map_or_else(String::new, |rule| {
-        format!("{} ({})", rule.description, rule.id)
-    })
+    rule.map_or_else(String::new, |rule| format!("{} ({})", rule.description, rule.id))
 }
 
 fn threat(rule: &Rule) -> String {
     let threat = &rule.threat;
     let all = threat.tactics.iter().chain(&threat.techniques);
-    let all: Vec<&str> = all
-        .chain(&threat.subtechniques)
-        .map(String::as_str)
-        .collect();
+    let all: Vec<&str> = all.chain(&threat.subtechniques).map(String::as_str).collect();
     all.join(" ")
 }
 
@@ -288,12 +246,8 @@ fn threat(rule: &Rule) -> String {
 fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
     // Filters are not exported as rule files: loading the folder must not enable them.
     fs::create_dir_all(folder.join("filters"))?;
-    let rules = builtin::FILES
-        .iter()
-        .map(|(name, text)| ((*name).to_owned(), *text));
-    let filters = builtin::FILTERS
-        .iter()
-        .map(|(_, file, text)| (format!("{file}.off"), *text));
+    let rules = builtin::FILES.iter().map(|(name, text)| ((*name).to_owned(), *text));
+    let filters = builtin::FILTERS.iter().map(|(_, file, text)| (format!("{file}.off"), *text));
     let mut left = Vec::new();
     for (name, text) in rules.chain(filters) {
         let path = folder.join(name);
@@ -307,10 +261,7 @@ fn export(folder: &Path, force: bool) -> std::io::Result<Vec<PathBuf>> {
 /// Whether the file has this content now. Never writes in place, because the path may be a symlink.
 fn export_file(path: &Path, text: &str, force: bool) -> std::io::Result<bool> {
     let create = || {
-        let mut file = fs::File::options()
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let mut file = fs::File::options().write(true).create_new(true).open(path)?;
         file.write_all(text.as_bytes())
     };
     match create() {

@@ -17,10 +17,7 @@ impl Service {
     /// Reports readiness.
     pub fn ready(now: Instant) -> Self {
         say(NotifyState::Ready);
-        Service {
-            every: watchdog_enabled().map(|patience| patience / 2),
-            next: now,
-        }
+        Service { every: watchdog_enabled().map(|patience| patience / 2), next: now }
     }
 
     /// Reports that the agent is alive, when due.

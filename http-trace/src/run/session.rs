@@ -117,10 +117,7 @@ impl Session {
 
     /// Reports what crossed between an earlier run with this `--state` and this one, which traces since then (Unix
     /// ns): nobody knows how much.
-    #[cfg_attr(
-        not(feature = "live"),
-        expect(dead_code, reason = "what is recorded has no gap")
-    )]
+    #[cfg_attr(not(feature = "live"), expect(dead_code, reason = "what is recorded has no gap"))]
     pub fn add_gap(&mut self, since_ns: u64) {
         if let Some(until_ns) = self.traced_until_ns.filter(|until_ns| *until_ns < since_ns) {
             self.engine.pipeline().add_loss(&Loss {
@@ -155,13 +152,7 @@ impl Session {
 
     /// Closes the engine and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
-        let Session {
-            config,
-            engine,
-            rules,
-            problems,
-            ..
-        } = self;
+        let Session { config, engine, rules, problems, .. } = self;
         let finished = engine.finish();
         if !config.quiet {
             let said = finished.kept.said.iter().chain(&finished.inventory.said);
@@ -178,10 +169,8 @@ impl Session {
         let failures = finished.written.failed.iter().chain(not_kept.clone());
         failures.chain(&problems).for_each(|line| say(line));
         // With --count, the rest was not to be read.
-        let is_closed = finished.had_enough
-            && config
-                .count
-                .is_none_or(|count| finished.written.events < count);
+        let is_closed =
+            finished.had_enough && config.count.is_none_or(|count| finished.written.events < count);
         let is_unread = is_closed && config.source != Source::Live;
         let is_cut = reading != Reading::Whole || is_unread || !problems.is_empty();
         if is_closed && finished.written.failed.is_empty() && !config.quiet {
@@ -202,9 +191,7 @@ impl Session {
         if level.is_some_and(|level| worst >= Some(level)) {
             Ended::Alerted
         } else if let Some(why) = level.and(hole_in_gate) {
-            say(&format!(
-                "{why}, so that --fail-on-alert may have missed an alert"
-            ));
+            say(&format!("{why}, so that --fail-on-alert may have missed an alert"));
             Ended::Unproven
         } else if problems || not_kept || finished.written.is_lossy() {
             Ended::Lossy
@@ -231,11 +218,7 @@ fn bans_line(plan: &Plan, live: bool) -> String {
         ),
         None => format!(
             "bans are a dry run: clients of {level} and higher alerts would be added to {set}{}",
-            if live {
-                "; give --ban-for TIME to ban them"
-            } else {
-                ""
-            }
+            if live { "; give --ban-for TIME to ban them" } else { "" }
         ),
     }
 }
@@ -272,10 +255,7 @@ pub fn started(config: &Config, from: &str) {
     }
     if let Some(count) = config.count {
         let are = if count == 1 { "is" } else { "are" };
-        line.push_str(&format!(
-            "; until {} {are} written",
-            counted(count, "response")
-        ));
+        line.push_str(&format!("; until {} {are} written", counted(count, "response")));
     }
     say(&line);
     if config.show_secrets {
@@ -283,10 +263,7 @@ pub fn started(config: &Config, from: &str) {
     }
     let without_effect = config.without_effect();
     if !without_effect.is_empty() {
-        say(&format!(
-            "no effect in this run: {}",
-            without_effect.join(", ")
-        ));
+        say(&format!("no effect in this run: {}", without_effect.join(", ")));
     }
 }
 
@@ -362,10 +339,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
             engine.stages.exit.inventory = Some(keeper);
         }
         Err(why) => {
-            say(&format!(
-                "no inventory is kept in {}: {why}",
-                path.display()
-            ));
+            say(&format!("no inventory is kept in {}: {why}", path.display()));
             engine.note_unsaved();
         }
     }

@@ -65,11 +65,7 @@ impl Stop {
     /// Makes a second signal end the process at once. Starts a thread, so it is called after the last change
     /// of privileges.
     pub fn watch(&self) {
-        let signals = self
-            .signals
-            .lock()
-            .ok()
-            .and_then(|mut signals| signals.take());
+        let signals = self.signals.lock().ok().and_then(|mut signals| signals.take());
         let Some(mut signals) = signals else { return };
         let insists = self.insists.clone();
         std::thread::spawn(move || {

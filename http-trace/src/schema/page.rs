@@ -32,24 +32,9 @@ pub fn page() -> String {
     let derived = DERIVED.iter().map(|field| &field.about);
     table(&mut out, "Fields that only rules see", derived, true);
     out.push_str(HEADERS);
-    table(
-        &mut out,
-        "Losses",
-        LOSS.iter().map(|field| &field.about),
-        false,
-    );
-    table(
-        &mut out,
-        "Alerts",
-        ALERT.iter().map(|field| &field.about),
-        false,
-    );
-    table(
-        &mut out,
-        "Summaries",
-        SUMMARY.iter().map(|field| &field.about),
-        false,
-    );
+    table(&mut out, "Losses", LOSS.iter().map(|field| &field.about), false);
+    table(&mut out, "Alerts", ALERT.iter().map(|field| &field.about), false);
+    table(&mut out, "Summaries", SUMMARY.iter().map(|field| &field.about), false);
     out
 }
 
@@ -69,12 +54,7 @@ fn table<'a>(
         row(out, about.name, about, with_source);
         if let Kind::Rows(members, ..) = about.kind {
             for member in members.iter().filter(|about| about.kind != Kind::Object) {
-                row(
-                    out,
-                    &format!("{}[].{}", about.name, member.name),
-                    member,
-                    with_source,
-                );
+                row(out, &format!("{}[].{}", about.name, member.name), member, with_source);
             }
         }
     }
@@ -102,11 +82,7 @@ fn words(kind: Kind) -> String {
         Kind::Text | Kind::Pattern(_) => "text".to_owned(),
         Kind::OneOf(words) => any_of(words),
         Kind::Constant(word) => format!("`{word}`"),
-        Kind::Tags(lists) => lists
-            .iter()
-            .map(|list| any_of(list))
-            .collect::<Vec<_>>()
-            .join("; "),
+        Kind::Tags(lists) => lists.iter().map(|list| any_of(list)).collect::<Vec<_>>().join("; "),
         Kind::Number(least, most) if most < u64::MAX => format!("number, {least}–{most}"),
         Kind::Number(..) => "number".to_owned(),
         Kind::Port => "port".to_owned(),

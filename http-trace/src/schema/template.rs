@@ -68,9 +68,7 @@ fn put(properties: &mut Map<String, Value>, about: &About) {
     };
     let (mut at, mut rest) = (properties, about.name);
     while let Some((object, inner)) = rest.split_once('.') {
-        let entry = at
-            .entry(object)
-            .or_insert_with(|| json!({"properties": {}}));
+        let entry = at.entry(object).or_insert_with(|| json!({"properties": {}}));
         let Some(Value::Object(inside)) = entry.get_mut("properties") else {
             return;
         };

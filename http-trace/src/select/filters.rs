@@ -24,28 +24,18 @@ impl Filter {
 
 /// All filters.
 pub const FILTERS: &[Filter] = &[
-    Filter::new("status", |of, text| {
-        each(&mut of.status, text, Statuses::parse)
-    }),
+    Filter::new("status", |of, text| each(&mut of.status, text, Statuses::parse)),
     Filter::new("method", |of, text| each(&mut of.method, text, method)),
     Filter::new("host", |of, text| each(&mut of.host, text, any_case)),
     Filter::new("path", |of, text| each(&mut of.path, text, exact)),
-    Filter::new("user-agent", |of, text| {
-        each(&mut of.user_agent, text, any_case)
-    }),
-    Filter::new("header", |of, text| {
-        each(&mut of.header, text, header_pattern)
-    }),
+    Filter::new("user-agent", |of, text| each(&mut of.user_agent, text, any_case)),
+    Filter::new("header", |of, text| each(&mut of.header, text, header_pattern)),
     Filter::new("process", |of, text| each(&mut of.process, text, exact)),
     Filter::new("container", |of, text| each(&mut of.container, text, exact)),
     Filter::new("pod", |of, text| each(&mut of.pod, text, exact)),
     Filter::new("namespace", |of, text| each(&mut of.namespace, text, exact)),
-    Filter::new("rule", |of, text| {
-        each(&mut of.rule, text, |id| Ok::<_, &str>(id.to_owned()))
-    }),
-    Filter::new("min-latency", |of, text| {
-        each(&mut of.min_latency_ns, text, nanoseconds)
-    }),
+    Filter::new("rule", |of, text| each(&mut of.rule, text, |id| Ok::<_, &str>(id.to_owned()))),
+    Filter::new("min-latency", |of, text| each(&mut of.min_latency_ns, text, nanoseconds)),
     Filter::new("client", |of, text| networks(&mut of.client, text)),
     Filter::new("server", |of, text| networks(&mut of.server, text)),
     Filter::new("sample", |of, text| {
@@ -121,9 +111,7 @@ pub fn cut(text: &str) -> Vec<String> {
 
 /// Converts to upper case: methods are case-sensitive (RFC 9110 §9.1), and the common ones are upper case.
 pub fn method(text: &str) -> Result<String, &'static str> {
-    field_name(text)
-        .map(|method| method.to_ascii_uppercase())
-        .map_err(|_| "a method, such as GET")
+    field_name(text).map(|method| method.to_ascii_uppercase()).map_err(|_| "a method, such as GET")
 }
 
 /// Parses `content-type=text/*`.
@@ -178,12 +166,9 @@ mod tests {
             assert_eq!(added, Ok(()), "{name}={text}");
             assert_eq!(selection.admits(&event), expected, "{name}={text}");
         }
-        for (name, text) in [
-            ("status", "6"),
-            ("client", "inside"),
-            ("min-latency", "fast"),
-            ("sample", "2xx"),
-        ] {
+        for (name, text) in
+            [("status", "6"), ("client", "inside"), ("min-latency", "fast"), ("sample", "2xx")]
+        {
             let filter = FILTERS.iter().find(|filter| filter.name == name);
             let refused = (filter.expect(name).add)(&mut Selection::default(), text);
             assert!(refused.is_err(), "{name}={text}");

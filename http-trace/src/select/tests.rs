@@ -22,11 +22,7 @@ fn either_end_is_chosen_by_its_process_or_container() {
         Some(Arc::new(Process {
             pid,
             name: Some(name.into()),
-            workload: Workload {
-                container,
-                pod,
-                ..Workload::default()
-            },
+            workload: Workload { container, pod, ..Workload::default() },
             ..Process::default()
         }))
     };
@@ -64,17 +60,11 @@ fn either_end_is_chosen_by_its_process_or_container() {
         ("*", "default", false),
         ("*", "!shop", false),
     ] {
-        let selection = Selection {
-            pod: choice(pod),
-            namespace: choice(namespace),
-            ..Selection::default()
-        };
+        let selection =
+            Selection { pod: choice(pod), namespace: choice(namespace), ..Selection::default() };
         assert_eq!(selection.admits(&event), expected, "{pod} {namespace}");
     }
-    let anybody = Selection {
-        process: choice("*"),
-        ..Selection::default()
-    };
+    let anybody = Selection { process: choice("*"), ..Selection::default() };
     assert!(!anybody.admits(&testing::event()), "nobody is known");
 }
 
@@ -101,9 +91,7 @@ fn status_lists() {
 
 /// Builds a selection from command-line options.
 fn selection(options: &[&str]) -> Selection {
-    let words = ["http-trace", "-r", "x"]
-        .into_iter()
-        .chain(options.iter().copied());
+    let words = ["http-trace", "-r", "x"].into_iter().chain(options.iter().copied());
     crate::config::testing::config(words).selection()
 }
 
@@ -144,17 +132,7 @@ fn any_value_of_an_option_all_options_and_exclusions_win() {
         (&["--min-latency", "1.1ms"], false),
         (&["--min-latency", "!1ms"], false),
         (&["--status", "404", "--method", "POST"], false),
-        (
-            &[
-                "--status",
-                "404",
-                "--path",
-                "/cart/*",
-                "--host",
-                "shop.example",
-            ],
-            true,
-        ),
+        (&["--status", "404", "--path", "/cart/*", "--host", "shop.example"], true),
     ] {
         assert_eq!(selection(options).admits(&event), expected, "{options:?}");
     }
@@ -165,11 +143,7 @@ fn a_sample_is_of_its_size_and_the_same_each_time() {
     let selection = selection(&["--sample", "2xx=10%,404=0%,4xx=100%"]);
     let mut event = testing::event();
     assert!(!selection.samples(&event), "404 comes first");
-    for (status, expected) in [
-        (403, 10_000..=10_000),
-        (204, 900..=1_100),
-        (500, 10_000..=10_000),
-    ] {
+    for (status, expected) in [(403, 10_000..=10_000), (204, 900..=1_100), (500, 10_000..=10_000)] {
         event.response.as_mut().expect("a response").status = status;
         for of_log in [false, true] {
             let count = (1..=10_000_u64).filter(|n| {
@@ -205,20 +179,14 @@ fn what_may_be_meant_is_said_of_patterns_without_wildcard() {
     ] {
         let hints = selection(options).hints("--", ": ");
         assert_eq!(hints.len(), usize::from(expected.is_some()), "{hints:?}");
-        assert!(
-            hints
-                .iter()
-                .all(|h| h.contains(expected.unwrap_or_default()))
-        );
+        assert!(hints.iter().all(|h| h.contains(expected.unwrap_or_default())));
     }
 }
 
 #[test]
 fn informational_heads_select_and_never_hide_their_final_response() {
     let mut event = testing::event();
-    event.informational.push(testing::response(
-        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
-    ));
+    event.informational.push(testing::response("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"));
     for (options, expected) in [
         (["--status", "1xx"], true),
         (["--status", "103"], true),

@@ -27,9 +27,9 @@ impl HeaderChoice {
         match self {
             HeaderChoice::All => true,
             HeaderChoice::None => false,
-            HeaderChoice::Names(names) => names
-                .iter()
-                .any(|n| n.as_bytes().eq_ignore_ascii_case(name)),
+            HeaderChoice::Names(names) => {
+                names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
+            }
         }
     }
 

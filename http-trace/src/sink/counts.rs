@@ -246,14 +246,8 @@ impl Counts {
     fn write(&self, until_ns: u64, out: &mut Vec<u8>) {
         let mut rows: Vec<Row> = self.rows.values().cloned().collect();
         rows.sort_unstable_by(|a, b| {
-            let of = |row: &Row| {
-                (
-                    row.ip,
-                    row.port,
-                    row.status,
-                    row.no_response.map(NoResponse::name),
-                )
-            };
+            let of =
+                |row: &Row| (row.ip, row.port, row.status, row.no_response.map(NoResponse::name));
             a.host.cmp(&b.host).then_with(|| of(a).cmp(&of(b)))
         });
         for row in &mut rows {
@@ -267,12 +261,7 @@ impl Counts {
             }
             Form::Table(pretty, columns) if !rows.is_empty() => {
                 let time = pretty.clock(until_ns);
-                let text = table(
-                    &time,
-                    until_ns.saturating_sub(self.since_ns),
-                    &rows,
-                    *columns,
-                );
+                let text = table(&time, until_ns.saturating_sub(self.since_ns), &rows, *columns);
                 out.extend_from_slice(text.as_bytes());
             }
             Form::Table(..) => {}
@@ -342,11 +331,7 @@ fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
         .clamp(7, columns.saturating_sub(OTHERS).clamp(7, 60));
     let all: u64 = rows.iter().map(|row| row.count).sum();
     let seconds = took_ns as f64 / 1e9;
-    let mut out = format!(
-        "{time}  {} in {}\n",
-        counted(all, "event"),
-        span(seconds.ceil() as u64)
-    );
+    let mut out = format!("{time}  {} in {}\n", counted(all, "event"), span(seconds.ceil() as u64));
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
@@ -363,11 +348,7 @@ fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
             (Some(status), _) => status.to_string(),
             (None, why) => why.map_or("-", NoResponse::name).to_owned(),
         };
-        let rate = if seconds > 0.0 {
-            row.count as f64 / seconds
-        } else {
-            0.0
-        };
+        let rate = if seconds > 0.0 { row.count as f64 / seconds } else { 0.0 };
         let _ = writeln!(
             out,
             "  {service:width$} {status:11} {:>9} {rate:>7.1} {:>8} {:>8} {:>10}",
@@ -418,9 +399,7 @@ mod tests {
 
     fn lines(out: &[u8]) -> Vec<serde_json::Value> {
         let lines = out.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        lines
-            .map(|line| serde_json::from_slice(line).expect("json"))
-            .collect()
+        lines.map(|line| serde_json::from_slice(line).expect("json")).collect()
     }
 
     fn push(counts: &mut Counts, event: &HttpEvent, out: &mut Vec<u8>) {
@@ -448,11 +427,7 @@ mod tests {
         let row = |line: &serde_json::Value| {
             let host = line["url"]["domain"].as_str().expect("a host").to_owned();
             let status = line["http"]["response"]["status_code"].as_u64();
-            (
-                host,
-                status.expect("a status"),
-                line["http_trace"]["summary"]["count"].as_u64(),
-            )
+            (host, status.expect("a status"), line["http_trace"]["summary"]["count"].as_u64())
         };
         assert_eq!(
             found.iter().map(row).collect::<Vec<_>>(),
@@ -481,11 +456,7 @@ mod tests {
         let mut out = Vec::new();
         push(&mut counts, &event(1, &"x".repeat(300), 200), &mut out);
         for n in 0..MOST + 9 {
-            push(
-                &mut counts,
-                &event(1, &format!("h{n}.example"), 200),
-                &mut out,
-            );
+            push(&mut counts, &event(1, &format!("h{n}.example"), 200), &mut out);
         }
         assert_eq!(counts.rows.len(), MOST + 1);
         let all = lines(&counts.tail());
@@ -496,10 +467,7 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_a_table() {
-        let mut counts = Counts::new(&Style {
-            width: Some(120),
-            ..Style::default()
-        });
+        let mut counts = Counts::new(&Style { width: Some(120), ..Style::default() });
         let mut out = Vec::new();
         for n in 0..20 {
             let mut event = event(11, "a\u{1b}[31m.example", 200);
@@ -513,19 +481,12 @@ mod tests {
         let row = text.lines().last().expect("a row");
         assert!(row.contains("a\\x1b[31m.example"), "{text}");
         let words: Vec<&str> = row.split_whitespace().skip(1).collect();
-        assert_eq!(
-            words[..9],
-            ["200", "20", "2.0", "≤", "10", "ms", "≤", "25", "ms"],
-            "{text}"
-        );
+        assert_eq!(words[..9], ["200", "20", "2.0", "≤", "10", "ms", "≤", "25", "ms"], "{text}");
     }
 
     #[test]
     fn a_table_fits_its_terminal() {
-        let style = Style {
-            width: Some(80),
-            ..Style::default()
-        };
+        let style = Style { width: Some(80), ..Style::default() };
         let mut counts = Counts::new(&style);
         let mut out = Vec::new();
         let mut long = event(11, "a-long-name-of-a-service.shop.example", 200);
@@ -534,10 +495,7 @@ mod tests {
         push(&mut counts, &event(11, "b.example", 404), &mut out);
         counts.tick(20 * SECOND, &mut out);
         let text = String::from_utf8(out).expect("UTF-8");
-        assert!(
-            text.lines().all(|line| line.chars().count() <= 80),
-            "{text}"
-        );
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("…"), "{text}");
     }
 }

@@ -45,15 +45,10 @@ impl Default for Csv {
     fn default() -> Self {
         let getter = |name: &str| {
             let mut fields = EVENT.iter().copied().flatten();
-            fields
-                .find(|field: &&Field<_>| field.about.name == name)?
-                .get
+            fields.find(|field: &&Field<_>| field.about.name == name)?.get
         };
         let columns = COLUMNS.iter().map(|(column, name)| (*column, getter(name)));
-        Csv {
-            columns: columns.collect(),
-            cell: String::new(),
-        }
+        Csv { columns: columns.collect(), cell: String::new() }
     }
 }
 
@@ -149,11 +144,7 @@ mod tests {
                 c => cell.push(c),
             }
         }
-        assert_eq!(
-            lines.pop(),
-            Some(vec![String::new()]),
-            "ends with its last line"
-        );
+        assert_eq!(lines.pop(), Some(vec![String::new()]), "ends with its last line");
         lines
     }
 

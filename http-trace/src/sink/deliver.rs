@@ -122,17 +122,11 @@ impl Delivery {
     fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("http-trace-alert".to_owned())
-            .spawn(move || {
-                priority::ordinary();
-                empty(&of_thread, carrier);
-            })?;
-        Ok(Delivery {
-            name,
-            last_wait: LAST_WAIT,
-            shared,
-        })
+        std::thread::Builder::new().name("http-trace-alert".to_owned()).spawn(move || {
+            priority::ordinary();
+            empty(&of_thread, carrier);
+        })?;
+        Ok(Delivery { name, last_wait: LAST_WAIT, shared })
     }
 
     /// Name of the destination in errors.
@@ -249,12 +243,7 @@ struct Lines<W> {
 
 impl<W: Write> Lines<W> {
     const fn new(to: W) -> Self {
-        Lines {
-            to,
-            rest: Vec::new(),
-            tried: Vec::new(),
-            within_line: false,
-        }
+        Lines { to, rest: Vec::new(), tried: Vec::new(), within_line: false }
     }
 
     /// Starts a line; a dropped line that was partly written is ended first.

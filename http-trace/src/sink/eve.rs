@@ -15,10 +15,7 @@ use http_trace_model::field::{About, Field, Kind, Value};
 use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
 
-const SHAPE: Shape = Shape {
-    nested: true,
-    pairs: true,
-};
+const SHAPE: Shape = Shape { nested: true, pairs: true };
 
 /// The renderer of EVE, with the style's header fields.
 pub fn tables(style: &Style) -> Tables {
@@ -43,11 +40,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     text("in_iface").get(|v| v.record.interfaces.first().map(|name| Value::word(name))),
     text("event_type").get(|_| Some(Value::word("http"))),
     number("vlan").get(|v| {
-        let tags: Vec<_> = v
-            .record
-            .vlans()
-            .map(|id| Value::Number(id.into()))
-            .collect();
+        let tags: Vec<_> = v.record.vlans().map(|id| Value::Number(id.into())).collect();
         (!tags.is_empty()).then_some(Value::List(tags))
     }),
     text("src_ip").get(|v| v.record.client.known_ip().map(address)),
@@ -70,12 +63,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     text("http.http_user_agent").get(|v| of_request(v.record, Known::USER_AGENT)),
     text("http.xff").get(|v| of_request(v.record, Known::X_FORWARDED_FOR)),
     text("http.http_content_type").get(|v| {
-        let value = v
-            .record
-            .response
-            .as_ref()?
-            .headers
-            .first_known(Known::CONTENT_TYPE)?;
+        let value = v.record.response.as_ref()?.headers.first_known(Known::CONTENT_TYPE)?;
         mime_type(value).map(Value::Text)
     }),
     text("http.content_range.raw").get(|v| content_range(v.record).map(Value::Text)),
@@ -92,11 +80,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     }),
     number("http.status").get(|v| Some(Value::Number(v.record.response.as_ref()?.status.into()))),
     text("http.redirect").get(|v| {
-        let response = v
-            .record
-            .response
-            .as_ref()
-            .filter(|head| head.status / 100 == 3)?;
+        let response = v.record.response.as_ref().filter(|head| head.status / 100 == 3)?;
         response.headers.first("location").map(Value::Text)
     }),
     number("http.length").get(|v| v.record.whole_body_bytes().map(Value::Number)),
@@ -122,16 +106,11 @@ const ALERT: &[Field<Alert>] = &[
     number("alert.signature_id").get(|v| Some(Value::Number(flow_id::of_rule(&v.record.rule.id)))),
     number("alert.rev").get(|v| {
         let version = v.record.rule.version.as_deref();
-        Some(Value::Number(
-            version.and_then(|text| text.parse().ok()).unwrap_or(1),
-        ))
+        Some(Value::Number(version.and_then(|text| text.parse().ok()).unwrap_or(1)))
     }),
     text("alert.signature").get(|v| Some(Value::word(&v.record.rule.title))),
-    text("alert.category").get(|v| {
-        Some(Value::word(
-            v.record.rule.category.as_deref().unwrap_or_default(),
-        ))
-    }),
+    text("alert.category")
+        .get(|v| Some(Value::word(v.record.rule.category.as_deref().unwrap_or_default()))),
     number("alert.severity").get(|v| {
         Some(Value::Number(match v.record.severity.level() {
             Level::Critical | Level::High => 1,
@@ -248,10 +227,7 @@ mod tests {
     #[test]
     fn ranges_are_as_suricata_reads_them() {
         for (value, expected) in [
-            (
-                "bytes 0-2058/51838090",
-                json!({"start": 0, "end": 2058, "size": 51838090}),
-            ),
+            ("bytes 0-2058/51838090", json!({"start": 0, "end": 2058, "size": 51838090})),
             ("bytes 10-5/*", json!({"start": 10, "end": 5})),
             ("bytes */7", json!({"size": 7})),
             ("bytes 0--5/*", json!({})),
@@ -269,11 +245,7 @@ mod tests {
             expected["raw"] = value.into();
             assert_eq!(record(&event)["http"]["content_range"], expected);
         }
-        assert!(
-            record(&testing::event())["http"]
-                .get("content_range")
-                .is_none()
-        );
+        assert!(record(&testing::event())["http"].get("content_range").is_none());
     }
 
     #[test]

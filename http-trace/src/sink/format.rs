@@ -62,19 +62,12 @@ impl Format {
         is_events_only: bool,
         render: fn(&Style) -> Box<dyn Render>,
     ) -> Self {
-        Format {
-            name,
-            is_events_only,
-            render,
-        }
+        Format { name, is_events_only, render }
     }
 
     /// Looks up a format by name.
     pub fn named(name: &str) -> Option<Format> {
-        Format::ALL
-            .iter()
-            .copied()
-            .find(|format| format.name == name)
+        Format::ALL.iter().copied().find(|format| format.name == name)
     }
 
     /// `json, pretty, … or csv`

@@ -26,10 +26,7 @@ use value::{comma, is_written};
 pub use alert::ALERT;
 
 /// Shape of `-o json`.
-pub const SHAPE: Shape = Shape {
-    nested: true,
-    pairs: false,
-};
+pub const SHAPE: Shape = Shape { nested: true, pairs: false };
 
 /// Writes records as JSON.
 #[derive(Debug)]
@@ -75,11 +72,7 @@ impl Json {
 
 impl Render for Json {
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        let Tables {
-            events: plan,
-            choices,
-            ..
-        } = &self.tables;
+        let Tables { events: plan, choices, .. } = &self.tables;
         let mut view = self.tables.view(entry);
         let shared = self.of_connection.clone();
         out.push(b'{');
@@ -87,9 +80,9 @@ impl Render for Json {
         plan.turn(open, ROOT, out);
         let mut open = ROOT;
         if !shared.is_empty() {
-            let (text, left) = self.connections.get(entry.event, |out| {
-                plan.append(shared.clone(), ROOT, &mut view, choices, out)
-            });
+            let (text, left) = self
+                .connections
+                .get(entry.event, |out| plan.append(shared.clone(), ROOT, &mut view, choices, out));
             if !text.is_empty() {
                 comma(out);
                 out.extend_from_slice(text);

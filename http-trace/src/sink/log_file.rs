@@ -38,11 +38,7 @@ pub struct Rotation {
 
 impl Default for Rotation {
     fn default() -> Self {
-        Rotation {
-            bytes: None,
-            age: None,
-            keep: 7,
-        }
+        Rotation { bytes: None, age: None, keep: 7 }
     }
 }
 
@@ -51,9 +47,8 @@ impl Rotation {
     pub fn set(&mut self, text: &str, age_ns: impl Fn(&str) -> Option<u64>) -> Option<()> {
         let size = text.trim_end_matches("iB");
         let units = [("K", 10), ("M", 20), ("G", 30)];
-        let unit = units
-            .into_iter()
-            .find_map(|(unit, power)| Some((size.strip_suffix(unit)?, power)));
+        let unit =
+            units.into_iter().find_map(|(unit, power)| Some((size.strip_suffix(unit)?, power)));
         match unit {
             Some((number, power)) => {
                 let number: u64 = number.parse().ok().filter(|n| (1..1 << 30).contains(n))?;
@@ -188,10 +183,7 @@ impl LogFile {
     }
 
     fn is_old(&self) -> bool {
-        let age = self
-            .rotation
-            .age
-            .filter(|_| self.size > self.head.len() as u64);
+        let age = self.rotation.age.filter(|_| self.size > self.head.len() as u64);
         age.is_some_and(|age| self.made.elapsed().is_ok_and(|is| is >= age))
     }
 
@@ -317,9 +309,7 @@ impl LogFile {
 /// Parses permissions of three octal digits: readable and writable by the owner, executable by nobody, not writable
 /// by others.
 pub fn parse_mode(text: &str) -> Option<u32> {
-    let mode = u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|_| text.len() == 3)?;
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| text.len() == 3)?;
     (mode & 0o600 == 0o600 && mode & 0o113 == 0).then_some(mode)
 }
 
@@ -346,10 +336,7 @@ fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {
 }
 
 fn unread() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotConnected,
-        "nobody reads this named pipe; start its reader",
-    )
+    io::Error::new(io::ErrorKind::NotConnected, "nobody reads this named pipe; start its reader")
 }
 
 fn is_unread(error: &io::Error) -> bool {
@@ -363,16 +350,11 @@ fn is_pipe(metadata: &Metadata) -> bool {
 /// Refuses links to files, because truncating would affect the target. Links to this process's open files
 /// (`/dev/stdout`) are allowed.
 fn is_no_link(path: &Path) -> io::Result<()> {
-    let of_system = ["/dev", "/proc"]
-        .iter()
-        .any(|system| path.starts_with(system));
+    let of_system = ["/dev", "/proc"].iter().any(|system| path.starts_with(system));
     match fs::read_link(path) {
         Ok(to) if !of_system => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!(
-                "it is a link to {}, which would be emptied: name that file",
-                to.display()
-            ),
+            format!("it is a link to {}, which would be emptied: name that file", to.display()),
         )),
         _ => Ok(()),
     }

@@ -59,10 +59,7 @@ impl Otlp {
             signals: style.signals.clone(),
             attributes: Attributes::new(style.headers.clone(), style.request_headers.clone()),
             hostname: style.hostname.as_bytes().to_vec(),
-            numbers: style
-                .signals
-                .contains(&Signal::Metrics)
-                .then(|| Numbers::new(style.every_ns)),
+            numbers: style.signals.contains(&Signal::Metrics).then(|| Numbers::new(style.every_ns)),
         }
     }
 
@@ -281,12 +278,7 @@ impl Context {
         let Some((headers, (trace, parent))) = named else {
             let mut trace = [0; 16];
             trace.copy_from_slice(&Sha1::digest(span)[..16]);
-            return Context {
-                trace,
-                span,
-                parent: None,
-                flags: 0,
-            };
+            return Context { trace, span, parent: None, flags: 0 };
         };
         // HAS_IS_REMOTE and IS_REMOTE (trace.proto, SpanFlags).
         const REMOTE: u32 = 0x300;
@@ -305,9 +297,7 @@ fn sampled(headers: &Headers) -> u32 {
     let flags = flags.and_then(|value| value.split(|b| *b == b'-').nth(3));
     let flags = flags.filter(|flags| flags.len() == 2);
     let flags = flags.and_then(|flags| std::str::from_utf8(flags).ok());
-    flags
-        .and_then(|flags| u32::from_str_radix(flags, 16).ok())
-        .unwrap_or(0)
+    flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).unwrap_or(0)
 }
 
 /// Decodes hexadecimal digits; missing leading bytes are zero.

@@ -178,10 +178,8 @@ impl Outlet {
             });
         }
         let deliver = |target: &Target| {
-            Delivery::start(target, own).map_err(|source| OpenError {
-                name: target.to_string(),
-                source,
-            })
+            Delivery::start(target, own)
+                .map_err(|source| OpenError { name: target.to_string(), source })
         };
         let deliveries = wanted.alerts_to.iter().map(deliver);
         let deliveries = deliveries.map(|started| Ok((started?, Behind::default())));
@@ -366,8 +364,7 @@ impl Outlet {
             if let Some(loss) = behind.news(told.lost, UNDELIVERED, self.now_ns, true) {
                 self.written.lost(&loss);
             }
-            self.written
-                .delivered(&name, told.delivered, told.lost, told.failure);
+            self.written.delivered(&name, told.delivered, told.lost, told.failure);
         }
         self.written
     }
@@ -377,12 +374,10 @@ impl One {
     fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut Written) {
         let event = entry.event;
         // The interval of a loss covers request and response, either of which a user may search for.
-        let first_ns = event
-            .request_start_ns
-            .map_or(event.time_ns, |start| start.min(event.time_ns));
-        let had_room = self.write(1, [first_ns, now_ns], written, |render, out| {
-            render.event(entry, out)
-        });
+        let first_ns =
+            event.request_start_ns.map_or(event.time_ns, |start| start.min(event.time_ns));
+        let had_room =
+            self.write(1, [first_ns, now_ns], written, |render, out| render.event(entry, out));
         if !had_room {
             self.render.missed(entry);
         }
@@ -506,14 +501,7 @@ impl One {
 }
 
 fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
-    Loss {
-        count,
-        unit: LossUnit::Events,
-        place: "output_queue",
-        since_ns,
-        until_ns,
-        detail: None,
-    }
+    Loss { count, unit: LossUnit::Events, place: "output_queue", since_ns, until_ns, detail: None }
 }
 
 fn destination(
@@ -533,11 +521,7 @@ fn destination(
             _ => Ok(Box::new(to)),
         };
     };
-    Ok(Box::new(
-        LogFile::open(path, before, spec.mode)?
-            .headed(head)?
-            .rotating(spec.rotation)?,
-    ))
+    Ok(Box::new(LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?))
 }
 
 /// Style of an output; `terminal` says whether it is one.

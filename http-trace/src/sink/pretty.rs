@@ -94,11 +94,7 @@ impl Pretty {
     /// `12:00:01.234`
     pub fn clock(&self, ns: u64) -> String {
         let at = jiff::Timestamp::from_nanosecond(ns.into()).ok();
-        let offset = self
-            .zone
-            .as_ref()
-            .zip(at)
-            .map(|(zone, at)| zone.to_offset(at).seconds());
+        let offset = self.zone.as_ref().zip(at).map(|(zone, at)| zone.to_offset(at).seconds());
         let local = ns.saturating_add_signed(i64::from(offset.unwrap_or(0)) * 1_000_000_000);
         String::from_utf8_lossy(&clock_ms(local)).into_owned()
     }
@@ -246,10 +242,7 @@ impl Pretty {
         }
         if !remarks.is_empty() {
             let dim = self.dim();
-            if self
-                .width
-                .is_some_and(|width| used + columns(&remarks) > width)
-            {
+            if self.width.is_some_and(|width| used + columns(&remarks) > width) {
                 self.end_line();
             }
             self.put(format_args!("{dim}{remarks}{dim:#}"));
@@ -266,10 +259,7 @@ impl Pretty {
 
     fn head_lines(&mut self, head: &ResponseHead) {
         let reason = Escaped(&head.reason);
-        self.put(format_args!(
-            "    < HTTP/1.{} {} {reason}",
-            head.minor_version, head.status
-        ));
+        self.put(format_args!("    < HTTP/1.{} {} {reason}", head.minor_version, head.status));
         self.end_line();
         let choice = self.headers.clone();
         self.header_lines('<', &head.headers, &choice);
@@ -417,10 +407,7 @@ fn banned(ban: &Ban) -> String {
         Outcome::Banning => format!("{client} is being banned{time}"),
         Outcome::InForce => format!("{client} is banned already"),
         Outcome::DryRun => format!("{client} would be banned{time}"),
-        Outcome::Refused => format!(
-            "{client} is not banned: {}",
-            ban.reason.unwrap_or("refused")
-        ),
+        Outcome::Refused => format!("{client} is not banned: {}", ban.reason.unwrap_or("refused")),
     }
 }
 
@@ -428,9 +415,7 @@ fn banned(ban: &Ban) -> String {
 fn process(event: &HttpEvent) -> String {
     let process = event.server_process.as_ref();
     let named = process.and_then(|process| Some((process.name.as_ref()?, process.pid)));
-    named.map_or_else(String::new, |(name, pid)| {
-        format!("  {}[{pid}]", Escaped(name.as_bytes()))
-    })
+    named.map_or_else(String::new, |(name, pid)| format!("  {}[{pid}]", Escaped(name.as_bytes())))
 }
 
 fn latency_of(event: &HttpEvent) -> String {

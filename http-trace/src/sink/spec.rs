@@ -87,10 +87,7 @@ pub struct Only {
 impl Only {
     /// Their text: `status=5xx,client=internal`.
     pub fn given(&self) -> String {
-        let each = self
-            .given
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
+        let each = self.given.iter().map(|(name, value)| format!("{name}={value}"));
         each.collect::<Vec<_>>().join(",")
     }
 }
@@ -312,17 +309,11 @@ impl FromStr for OutputSpec {
 /// Error about an unknown option, with the known ones.
 fn no_option(name: &str) -> String {
     let names = OPTIONS.iter().map(|option| option.name);
-    let names: Vec<&str> = names
-        .chain(FILTERS.iter().map(|filter| filter.name))
-        .collect();
-    let near = names
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, name), known));
+    let names: Vec<&str> = names.chain(FILTERS.iter().map(|filter| filter.name)).collect();
+    let near = names.iter().map(|known| (strsim::jaro_winkler(known, name), known));
     let near = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
     let meant = near.filter(|(likeness, _)| *likeness > 0.8);
-    let meant = meant.map_or_else(String::new, |(_, known)| {
-        format!(", did you mean {known}=?")
-    });
+    let meant = meant.map_or_else(String::new, |(_, known)| format!(", did you mean {known}=?"));
     format!("one of {}=; there is no {name}={meant}", names.join("=, "))
 }
 
@@ -453,27 +444,18 @@ mod tests {
 
     #[test]
     fn an_output_takes_filters() {
-        let spec: OutputSpec = "json:a,status=4xx,!404,client=internal,mode=640"
-            .parse()
-            .expect("an output");
+        let spec: OutputSpec =
+            "json:a,status=4xx,!404,client=internal,mode=640".parse().expect("an output");
         assert_eq!(spec.place, Place::File("a".into()));
         assert_eq!(spec.mode, Some(0o640));
         let only = &spec.only.selection;
-        assert_eq!(
-            (only.status.include.len(), only.status.exclude.len()),
-            (1, 1)
-        );
+        assert_eq!((only.status.include.len(), only.status.exclude.len()), (1, 1));
         assert!(only.client.include.len() > 5);
         assert_eq!(
             spec.only,
-            "csv,status=4xx,!404,client=internal"
-                .parse::<OutputSpec>()
-                .expect("one")
-                .only
+            "csv,status=4xx,!404,client=internal".parse::<OutputSpec>().expect("one").only
         );
-        let error = "json,status=6x"
-            .parse::<OutputSpec>()
-            .expect_err("no status");
+        let error = "json,status=6x".parse::<OutputSpec>().expect_err("no status");
         assert!(error.contains("status= to be a code from 100"), "{error}");
     }
 

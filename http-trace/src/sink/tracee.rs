@@ -45,10 +45,7 @@ pub struct Tracee {
 impl Tracee {
     /// Uses the style's host name and header fields.
     pub fn new(style: &Style) -> Self {
-        Tracee {
-            hostname: style.hostname.clone(),
-            heads: Heads::new(style),
-        }
+        Tracee { hostname: style.hostname.clone(), heads: Heads::new(style) }
     }
 
     fn put(&self, message: Message<'_>, out: &mut Vec<u8>) {
@@ -100,9 +97,7 @@ impl Tracee {
 /// An object of those texts that are not empty.
 fn texts<const N: usize>(members: [(&str, Option<&str>); N]) -> Json {
     let members = members.into_iter();
-    members
-        .filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)))
-        .collect()
+    members.filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?))).collect()
 }
 
 /// One head, with the values that both of Tracee's formats contain.
@@ -136,10 +131,7 @@ pub(super) struct Heads {
 impl Heads {
     /// Uses the style's header fields.
     pub fn new(style: &Style) -> Self {
-        Heads {
-            headers: style.headers.clone(),
-            request_headers: style.request_headers.clone(),
-        }
+        Heads { headers: style.headers.clone(), request_headers: style.request_headers.clone() }
     }
 
     /// One message per head, in order.
@@ -254,10 +246,7 @@ fn protocol(minor_version: u8) -> String {
 
 /// Bytes from the wire as text; invalid UTF-8 and control characters become `\xNN`.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    if bytes
-        .iter()
-        .all(|b| matches!(b, b' '..=b'~') && *b != b'\\')
-    {
+    if bytes.iter().all(|b| matches!(b, b' '..=b'~') && *b != b'\\') {
         return String::from_utf8_lossy(bytes);
     }
     let mut text = String::new();
@@ -423,10 +412,7 @@ mod tests {
         .expect("JSON");
         assert_eq!(records[1], expected);
         let request = &records[0];
-        assert_eq!(
-            (&request["eventId"], &request["argsNum"]),
-            (&json!("2010"), &json!(2))
-        );
+        assert_eq!((&request["eventId"], &request["argsNum"]), (&json!("2010"), &json!(2)));
         assert_eq!(request["eventName"], "net_packet_http_request");
         assert_eq!(request["args"][0]["value"]["dst_port"], 80);
         let expected = json!({"name": "http_request", "type": "trace.ProtoHTTPRequest", "value": {

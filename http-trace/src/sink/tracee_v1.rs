@@ -21,9 +21,7 @@ pub struct TraceeV1 {
 impl TraceeV1 {
     /// Uses the style's header fields.
     pub fn new(style: &Style) -> Self {
-        TraceeV1 {
-            heads: Heads::new(style),
-        }
+        TraceeV1 { heads: Heads::new(style) }
     }
 
     fn put(message: Message<'_>, out: &mut Vec<u8>) {
@@ -71,9 +69,7 @@ fn known(mut object: Json) -> Json {
 
 /// `Workload`
 fn workload(process: &Process) -> Json {
-    let Process {
-        executable, name, ..
-    } = process;
+    let Process { executable, name, .. } = process;
     known(json!({
         "process": known(json!({
             "executable": executable.as_ref().map(|path| json!({"path": path})),

@@ -161,23 +161,14 @@ impl Writer {
         let block = BLOCK.min(limit);
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("http-trace-out".to_owned())
-            .spawn(move || {
+        let thread =
+            std::thread::Builder::new().name("http-trace-out".to_owned()).spawn(move || {
                 if when_full == WhenFull::Drop {
                     priority::raise();
                 }
                 empty(&of_thread, destination, block, pace, when_full);
             })?;
-        Ok(Writer {
-            shared,
-            thread: Some(thread),
-            name,
-            limit,
-            block,
-            when_full,
-            pace,
-        })
+        Ok(Writer { shared, thread: Some(thread), name, limit, block, when_full, pace })
     }
 
     /// Calls `render` to append lines that stand for this many events (0 for alerts and losses). `Ok(false)`: the
@@ -192,11 +183,7 @@ impl Writer {
                 return Ok(false);
             }
             state.full = true;
-            state = self
-                .shared
-                .room
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
@@ -248,11 +235,9 @@ impl Writer {
         let deadline = Instant::now() + LAST_WAIT;
         while !state.ended {
             state = match self.when_full {
-                WhenFull::Wait => self
-                    .shared
-                    .room
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                WhenFull::Wait => {
+                    self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner)
+                }
                 WhenFull::Drop => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -309,10 +294,7 @@ fn empty(
                 break;
             }
             state.waits = Waits::Bytes;
-            state = shared
-                .bytes
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = shared.bytes.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.waits = Waits::Not;
         let full = std::mem::take(&mut state.full);

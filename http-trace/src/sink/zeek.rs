@@ -14,10 +14,7 @@ use http_trace_model::fields::mime_type;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-const SHAPE: Shape = Shape {
-    nested: false,
-    pairs: false,
-};
+const SHAPE: Shape = Shape { nested: false, pairs: false };
 
 /// The renderer of Zeek's JSON, with the style's host name.
 pub fn tables(style: &Style) -> Tables {
@@ -119,11 +116,8 @@ const PATH: &[Field<HttpEvent>] = &[text("_path").get(|_| Some(Value::word("http
 
 /// The fields of http.log, in its order; those that need the content of bodies are unset.
 const HTTP: &[Field<HttpEvent>] = &[
-    field("ts", Kind::Time, "time").get(|v| {
-        Some(Value::Seconds(
-            v.record.request_start_ns.unwrap_or(v.record.time_ns),
-        ))
-    }),
+    field("ts", Kind::Time, "time")
+        .get(|v| Some(Value::Seconds(v.record.request_start_ns.unwrap_or(v.record.time_ns)))),
     text("uid").get(|v| Some(Value::Made(flow_id::uid(v.record).into_bytes()))),
     field("id.orig_h", Kind::Ip, "addr").get(|v| v.record.client.known_ip().map(Value::Ip)),
     field("id.orig_p", Kind::Port, "port").get(|v| v.record.client.known_port().map(number)),
@@ -139,14 +133,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         Some(Value::Made(format!("1.{minor}").into_bytes()))
     }),
     text("user_agent").get(|v| of_request(v.record, Known::USER_AGENT)),
-    text("origin").get(|v| {
-        v.record
-            .request
-            .as_ref()?
-            .headers
-            .first("origin")
-            .map(Value::Text)
-    }),
+    text("origin").get(|v| v.record.request.as_ref()?.headers.first("origin").map(Value::Text)),
     count("request_body_len")
         .get(|v| Some(Value::Number(v.record.request_body_bytes.unwrap_or(0)))),
     count("response_body_len").get(|v| v.record.whole_body_bytes().map(Value::Number)),
@@ -176,11 +163,7 @@ const HTTP: &[Field<HttpEvent>] = &[
 const NOTICE: &[Field<Alert>] = &[
     text("_path").get(|_| Some(Value::word("notice"))),
     field("ts", Kind::Time, "time").get(|v| Some(Value::Seconds(v.record.time_ns))),
-    text("note").get(|v| {
-        Some(Value::Made(
-            format!("HttpTrace::{}", v.record.rule.id).into(),
-        ))
-    }),
+    text("note").get(|v| Some(Value::Made(format!("HttpTrace::{}", v.record.rule.id).into()))),
     text("msg").get(|v| Some(Value::Made(v.record.message()))),
     text("sub").get(|v| {
         let (level, state) = (v.record.severity.level().name(), v.record.state.name());
@@ -199,9 +182,7 @@ const REPORTER: &[Field<Loss>] = &[
     field("ts", Kind::Time, "time").get(|v| Some(Value::Seconds(v.record.until_ns))),
     text("level").get(|_| Some(Value::word("Reporter::WARNING"))),
     text("message").get(|v| {
-        let Loss {
-            count, unit, place, ..
-        } = v.record;
+        let Loss { count, unit, place, .. } = v.record;
         let mut message = format!("lost: {count} {}, {place}", unit.name());
         if let Some(detail) = &v.record.detail {
             message.extend([", ", detail]);
@@ -216,12 +197,7 @@ fn number(number: impl Into<u64>) -> Value<'static> {
 }
 
 fn of_request(event: &HttpEvent, name: Known) -> Option<Value<'_>> {
-    event
-        .request
-        .as_ref()?
-        .headers
-        .first_known(name)
-        .map(Value::Text)
+    event.request.as_ref()?.headers.first_known(name).map(Value::Text)
 }
 
 /// Header fields that reveal a proxy, as Zeek lists them.
@@ -261,18 +237,9 @@ mod tests {
         let event = testing::event();
         let (mut zeek, mut out) = (tables(&Style::default()), Vec::new());
         let user = Some(&b"anna"[..]);
-        zeek.event(
-            &Entry {
-                event: &event,
-                user,
-            },
-            &mut out,
-        );
+        zeek.event(&Entry { event: &event, user }, &mut out);
         let text = String::from_utf8(out).expect("UTF-8");
-        assert!(
-            text.starts_with(r#"{"_path":"http","ts":1795156807.1"#),
-            "{text}"
-        );
+        assert!(text.starts_with(r#"{"_path":"http","ts":1795156807.1"#), "{text}");
         let mut record: Json = serde_json::from_str(&text).expect("JSON");
         let members = record.as_object_mut().expect("an object");
         let uid = members.remove("uid");
@@ -324,10 +291,7 @@ mod tests {
             assert_eq!(cells(&event).len(), HTTP.len());
         }
         let mut event = testing::event_of(request("x"), testing::response("HTTP/1.1 200 \r\n\r\n"));
-        assert_eq!(
-            cell(&event, "proxied"),
-            r"FORWARDED -> for=c,VIA -> 1.1 a\x2c 1.1 b"
-        );
+        assert_eq!(cell(&event, "proxied"), r"FORWARDED -> for=c,VIA -> 1.1 a\x2c 1.1 b");
         assert_eq!(
             (cell(&event, "tags"), cell(&event, "status_msg")),
             ("(empty)".into(), "(empty)".into())

@@ -184,9 +184,8 @@ impl Database {
         bounds: Bounds,
         today: u32,
     ) -> Result<(), Error> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut get = transaction.prepare(
                 "SELECT value FROM kept WHERE day = ?1 AND kind = ?2 AND service = ?3 AND method = ?4 \
@@ -196,21 +195,11 @@ impl Database {
                 "INSERT OR REPLACE INTO kept VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
             for (key, value) in rows {
-                let Key {
-                    day,
-                    service,
-                    method,
-                    path,
-                    referrer,
-                    ..
-                } = key;
+                let Key { day, service, method, path, referrer, .. } = key;
                 let kind = key.kind.name();
-                let before =
-                    get.query_row(params![day, kind, service, method, path, referrer], |row| {
-                        Ok(Value::parse(
-                            key.kind,
-                            row.get_ref(0)?.as_str().unwrap_or_default(),
-                        ))
+                let before = get
+                    .query_row(params![day, kind, service, method, path, referrer], |row| {
+                        Ok(Value::parse(key.kind, row.get_ref(0)?.as_str().unwrap_or_default()))
                     });
                 let mut now = value.clone();
                 if let Some(mut before) = before.optional()?.flatten() {
@@ -268,14 +257,7 @@ fn key(row: &Row<'_>) -> Result<Option<Key>, Error> {
         return Ok(None);
     };
     let Ok(day) = row.get(0) else { return Ok(None) };
-    Ok(Some(Key {
-        day,
-        kind,
-        service,
-        method,
-        path,
-        referrer,
-    }))
+    Ok(Some(Key { day, kind, service, method, path, referrer }))
 }
 
 /// SQLite only has signed integers.
@@ -291,11 +273,8 @@ fn is_empty(file: &File) -> bool {
 fn is_ours(file: &mut File) -> Result<(), Useless> {
     let mut header = [0; 100];
     let read = file.read_exact(&mut header);
-    let number = |at: usize| {
-        header[at..at + 4]
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
-    };
+    let number =
+        |at: usize| header[at..at + 4].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
     if read.is_err() || !header.starts_with(b"SQLite format 3\0") || number(68) != APPLICATION {
         return Err(Useless::NotOurs);
     }

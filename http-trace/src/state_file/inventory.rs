@@ -28,10 +28,7 @@ pub fn path(state: &Path) -> PathBuf {
     let path = taken::with_suffix(&taken::resolved(state), ".inventory.db");
     // SQLite is opened without following symlinks, so folders must be resolved too.
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    match (
-        folder.unwrap_or(Path::new(".")).canonicalize(),
-        path.file_name(),
-    ) {
+    match (folder.unwrap_or(Path::new(".")).canonicalize(), path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path,
     }
@@ -113,10 +110,8 @@ impl InventoryKeeper {
                 let name = path.display();
                 let aside = move_aside(&path)
                     .map_err(|error| format!("{why}; it cannot be moved aside: {error}"))?;
-                said = Some(format!(
-                    "inventory {name} not used: {why}; moved to {}",
-                    aside.display()
-                ));
+                said =
+                    Some(format!("inventory {name} not used: {why}; moved to {}", aside.display()));
                 Database::open(&path)
             }
             opened => opened,
@@ -221,20 +216,13 @@ impl InventoryKeeper {
             let rows = self.rows();
             let _ = self.thread.rows.send(rows);
         }
-        let Thread {
-            rows, news, thread, ..
-        } = self.thread;
+        let Thread { rows, news, thread, .. } = self.thread;
         drop(rows);
         let failure = thread.join().unwrap_or_else(|_| {
             Some("the inventory is no longer kept: its writer thread failed".to_owned())
         });
-        let said = news
-            .try_iter()
-            .filter(|line| failure.as_ref() != Some(line));
-        Kept {
-            said: said.last(),
-            failure,
-        }
+        let said = news.try_iter().filter(|line| failure.as_ref() != Some(line));
+        Kept { said: said.last(), failure }
     }
 }
 
@@ -259,12 +247,7 @@ impl Thread {
             writer.end()
         };
         let thread = priority::spawn("inventory", work)?;
-        Ok(Thread {
-            rows,
-            is_idle,
-            news,
-            thread,
-        })
+        Ok(Thread { rows, is_idle, news, thread })
     }
 }
 
@@ -308,10 +291,7 @@ impl Writer {
                 self.failure = None;
                 return said;
             }
-            Err(why) => format!(
-                "cannot keep the inventory in {}: {why}",
-                self.path.display()
-            ),
+            Err(why) => format!("cannot keep the inventory in {}: {why}", self.path.display()),
         };
         let is_new = self.failure.as_ref() != Some(&failure);
         self.failure = Some(failure.clone());

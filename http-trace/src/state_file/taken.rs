@@ -43,10 +43,7 @@ pub enum Unusable {
 impl Unusable {
     /// Whether the file can be moved aside: it is a regular file and not in use.
     pub const fn is_movable(&self) -> bool {
-        !matches!(
-            self,
-            Unusable::NotAFile | Unusable::InUse | Unusable::Folder(_)
-        )
+        !matches!(self, Unusable::NotAFile | Unusable::InUse | Unusable::Folder(_))
     }
 }
 
@@ -229,10 +226,7 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
         }
     }
     let names = with_suffix(path, ".bad*");
-    Err(io::Error::other(format!(
-        "{ASIDE} backups of {} exist already",
-        names.display()
-    )))
+    Err(io::Error::other(format!("{ASIDE} backups of {} exist already", names.display())))
 }
 
 /// The path of the file, or of where it will be created, with symlinks resolved.
@@ -408,10 +402,7 @@ mod tests {
         symlink("/dev/null", path("null")).expect("linked");
         assert_eq!(why("null"), no_file);
         let (taken, beside) = why("nowhere/state");
-        assert!(
-            !taken && beside.contains("cannot write to its folder"),
-            "{beside}"
-        );
+        assert!(!taken && beside.contains("cannot write to its folder"), "{beside}");
         fs::write(path("open"), b"x").expect("written");
         fs::write(path("open state"), MAGIC).expect("written");
         let mode = |name, mode| {

@@ -97,14 +97,9 @@ mod tests {
 
     #[test]
     fn characters_have_columns() {
-        for (text, expected) in [
-            ("", 0),
-            ("/a→b…", 5),
-            ("日本", 4),
-            ("e\u{301}", 1),
-            ("🦀", 2),
-            ("é", 1),
-        ] {
+        for (text, expected) in
+            [("", 0), ("/a→b…", 5), ("日本", 4), ("e\u{301}", 1), ("🦀", 2), ("é", 1)]
+        {
             assert_eq!(columns(text), expected, "{text}");
         }
     }

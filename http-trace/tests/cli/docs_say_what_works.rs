@@ -55,8 +55,7 @@ fn typed(text: &str) -> Vec<String> {
 
 /// The text of inline code.
 fn inline(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .flat_map(|line| line.split('`').skip(1).step_by(2))
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
 /// The arguments of a command of ours, without shell syntax.
@@ -108,13 +107,7 @@ fn a_desk() -> tempfile::TempDir {
     let desk = tempfile::tempdir().unwrap();
     let put = |name: &str, content: &[u8]| fs::write(desk.path().join(name), content).unwrap();
     let capture = fs::read(NGINX).unwrap();
-    for name in [
-        "capture.pcap",
-        "day.pcap",
-        "week1.pcap",
-        "week2.pcap",
-        "day1.pcapng.gz",
-    ] {
+    for name in ["capture.pcap", "day.pcap", "week1.pcap", "week2.pcap", "day1.pcapng.gz"] {
         put(name, &capture);
     }
     fs::create_dir(desk.path().join("captures")).unwrap();
@@ -143,10 +136,7 @@ fn what_only_reads_runs_as_it_is_written() {
                 continue;
             };
             let reads = words.iter().any(|word| {
-                matches!(
-                    word.as_str(),
-                    "-r" | "detect" | "report" | "rules" | "schema" | "man"
-                )
+                matches!(word.as_str(), "-r" | "detect" | "report" | "rules" | "schema" | "man")
             });
             let is_elsewhere = |word: &String| word.starts_with('/') || word.contains(":/");
             // Upper-case names are placeholders.
@@ -191,10 +181,7 @@ fn every_path_that_is_named_is_there() {
     let mut named = 0;
     for (document, text) in documents() {
         let folder = root().join(document.parent().unwrap());
-        let links = text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', ' ']).next());
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
         for link in links {
             let path = link.split('#').next().unwrap_or_default();
             if !path.is_empty() && !path.contains("://") {

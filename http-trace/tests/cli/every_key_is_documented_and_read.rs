@@ -14,79 +14,19 @@ type Read = fn(&Config) -> String;
 
 /// Key, a value and how the configuration shows it, and a value that is refused.
 const TABLE: &[(&str, &str, Read, &str, &str)] = &[
-    (
-        "output-queue",
-        "3MiB",
-        |c| c.output_queue.to_string(),
-        "3145728",
-        "3 potatoes",
-    ),
-    (
-        "ring-size",
-        "65536",
-        |c| c.ring_size.to_string(),
-        "65536",
-        "0",
-    ),
+    ("output-queue", "3MiB", |c| c.output_queue.to_string(), "3145728", "3 potatoes"),
+    ("ring-size", "65536", |c| c.ring_size.to_string(), "65536", "0"),
     ("max-flows", "77", |c| c.max_flows.to_string(), "77", "0"),
-    (
-        "heads-memory",
-        "2KiB",
-        |c| c.heads_memory.to_string(),
-        "2048",
-        "-1",
-    ),
-    (
-        "reorder-memory",
-        "1KiB",
-        |c| c.reorder_memory.to_string(),
-        "1024",
-        "x",
-    ),
+    ("heads-memory", "2KiB", |c| c.heads_memory.to_string(), "2048", "-1"),
+    ("reorder-memory", "1KiB", |c| c.reorder_memory.to_string(), "1024", "x"),
     ("ban-most", "7", |c| c.ban_most.to_string(), "7", "0"),
-    (
-        "detect-memory",
-        "1GiB",
-        |c| c.detect_memory.to_string(),
-        "1073741824",
-        "1.5",
-    ),
-    (
-        "response-timeout",
-        "5s",
-        |c| format!("{:?}", c.response_timeout),
-        "5s",
-        "0s",
-    ),
-    (
-        "state-interval",
-        "2m",
-        |c| format!("{:?}", c.state_interval),
-        "120s",
-        "2",
-    ),
-    (
-        "state-size",
-        "64KiB",
-        |c| c.state_size.to_string(),
-        "65536",
-        "63KiB",
-    ),
+    ("detect-memory", "1GiB", |c| c.detect_memory.to_string(), "1073741824", "1.5"),
+    ("response-timeout", "5s", |c| format!("{:?}", c.response_timeout), "5s", "0s"),
+    ("state-interval", "2m", |c| format!("{:?}", c.state_interval), "120s", "2"),
+    ("state-size", "64KiB", |c| c.state_size.to_string(), "65536", "63KiB"),
     ("tc", "clsact", |c| format!("{:?}", c.tc), "Clsact", "tcx"),
-    (
-        "framing",
-        "host",
-        |c| format!("{:?}", c.framing),
-        "Host",
-        "kernel",
-    ),
-    (
-        "node-name",
-        "node-1",
-        |c| format!("{:?}", c.node_name),
-        "Some(\"node-1\")",
-        "node 1",
-    ),
+    ("framing", "host", |c| format!("{:?}", c.framing), "Host", "kernel"),
+    ("node-name", "node-1", |c| format!("{:?}", c.node_name), "Some(\"node-1\")", "node 1"),
     (
         "pod-labels",
         "app,example.org/tier",
@@ -94,34 +34,10 @@ const TABLE: &[(&str, &str, Read, &str, &str)] = &[
         "[\"app\", \"example.org/tier\"]",
         "a b",
     ),
-    (
-        "inventory-keep",
-        "30d",
-        |c| format!("{:?}", c.inventory_keep),
-        "2592000s",
-        "soon",
-    ),
-    (
-        "inventory-size",
-        "1MiB",
-        |c| c.inventory_size.to_string(),
-        "1048576",
-        "1KiB",
-    ),
-    (
-        "metric-templates",
-        "true",
-        |c| c.metric_templates.to_string(),
-        "true",
-        "maybe",
-    ),
-    (
-        "own-endpoints",
-        "[::1]:4318",
-        |c| format!("{:?}", c.own_endpoints),
-        "[[::1]:4318]",
-        "::1",
-    ),
+    ("inventory-keep", "30d", |c| format!("{:?}", c.inventory_keep), "2592000s", "soon"),
+    ("inventory-size", "1MiB", |c| c.inventory_size.to_string(), "1048576", "1KiB"),
+    ("metric-templates", "true", |c| c.metric_templates.to_string(), "true", "maybe"),
+    ("own-endpoints", "[::1]:4318", |c| format!("{:?}", c.own_endpoints), "[[::1]:4318]", "::1"),
 ];
 
 fn variable(key: &str) -> String {
@@ -152,10 +68,7 @@ fn keys_without_an_option_come_from_the_file_and_from_the_environment() {
                 true => format!(": {key}"),
                 false => variable(key),
             };
-            assert!(
-                error.contains(&format!("{origin} '{wrong}': want ")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{origin} '{wrong}': want ")), "{error}");
         }
     }
 }
@@ -183,9 +96,7 @@ fn tables() -> String {
             "" => String::new(),
             text => format!("`{}`", text.replace('|', "\\|")),
         };
-        let short = key
-            .short
-            .map_or_else(String::new, |letter| format!(" `-{letter}`"));
+        let short = key.short.map_or_else(String::new, |letter| format!(" `-{letter}`"));
         let option = match key.form {
             Form::Absent => String::new(),
             Form::Switch | Form::Flag | Form::Count => format!("`--{}`{short}", key.name),
@@ -225,11 +136,7 @@ fn the_documentation_is_that_of_the_table() {
         let tables = tables();
         let missing = tables.lines().find(|line| is.lines().all(|is| is != *line));
         let more = is.lines().find(|is| tables.lines().all(|line| line != *is));
-        assert_eq!(
-            (missing, more),
-            (None, None),
-            "UPDATE=1 writes docs/CONFIG.md"
-        );
+        assert_eq!((missing, more), (None, None), "UPDATE=1 writes docs/CONFIG.md");
         assert_eq!(is, tables);
     }
     // The documented example file is valid.
@@ -294,11 +201,7 @@ fn settings_are_checked_as_a_run_would() {
         ("status = '6xz'", 2, ":1: status '6xz': want a code"),
         ("prot = 80", 2, "unknown key 'prot'; did you mean 'port'?"),
         ("[detect\n", 2, "is not valid TOML"),
-        (
-            "user = 'no such'",
-            2,
-            "--user no such: no such user in /etc/passwd",
-        ),
+        ("user = 'no such'", 2, "--user no such: no such user in /etc/passwd"),
         ("output = 'json:/x'\nstate = '/x'", 2, "are the same file"),
     ] {
         fs::write(&file, text).unwrap();
@@ -310,10 +213,7 @@ fn settings_are_checked_as_a_run_would() {
         let told = if status == 0 { &out } else { &said };
         assert!(told.contains(expected), "{text}: {told}");
         let lines = out.lines().count() + said.lines().count();
-        assert!(
-            lines == 1 || text.contains("[detect"),
-            "{text}: {out}{said}"
-        );
+        assert!(lines == 1 || text.contains("[detect"), "{text}: {out}{said}");
     }
 }
 
@@ -324,15 +224,8 @@ fn what_a_file_names_is_redacted_too() {
     fs::write(&capture, capture_of_errors(0..1)).unwrap();
     let all = ["-r", capture.to_str().unwrap(), "-o", "json", "-q"];
     let plain = run(&all).out;
-    assert!(
-        plain.contains("?q=0\"") && plain.contains("[\"nginx\"]"),
-        "{plain}"
-    );
-    fs::write(
-        &file,
-        "redact-headers = 'server'\nredact_parameters = ['Q']\n",
-    )
-    .unwrap();
+    assert!(plain.contains("?q=0\"") && plain.contains("[\"nginx\"]"), "{plain}");
+    fs::write(&file, "redact-headers = 'server'\nredact_parameters = ['Q']\n").unwrap();
     let with_file = [&all[..], &["--config", file.to_str().unwrap()]].concat();
     let redacted = run(&with_file).out;
     assert!(redacted.contains("?q=‹redacted:1 byte"), "{redacted}");

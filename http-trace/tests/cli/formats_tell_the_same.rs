@@ -40,9 +40,8 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
     let ran = run(&["-r", NGINX, "-o", a, "-o", b, "-o", c, "-o", d]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let json = records(&fs::read_to_string(json).unwrap());
-    let (events, others): (Vec<_>, Vec<_>) = json
-        .iter()
-        .partition(|record| record["event"]["kind"] == "event");
+    let (events, others): (Vec<_>, Vec<_>) =
+        json.iter().partition(|record| record["event"]["kind"] == "event");
 
     let text = fs::read_to_string(csv).unwrap();
     let lines = cells(&text);
@@ -85,17 +84,12 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
         .iter()
         .flat_map(|event| {
             let early = event["http_trace"]["informational"].as_array();
-            let heads = early
-                .into_iter()
-                .flatten()
-                .chain(event["http"].get("response"));
+            let heads = early.into_iter().flatten().chain(event["http"].get("response"));
             heads.map(|head| head["status_code"].clone())
         })
         .collect();
     assert_eq!(statuses, expected);
-    let requests = events
-        .iter()
-        .filter(|event| event["http"].get("request").is_some());
+    let requests = events.iter().filter(|event| event["http"].get("request").is_some());
     assert_eq!(of("net_packet_http_request").len(), requests.count());
 
     // Both Tracee formats have the same records with the same heads.
@@ -107,14 +101,8 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
         assert_eq!(new["name"], old["eventName"]);
         let (data, args) = (&new["data"], &old["args"]);
         for (at, names) in [
-            (
-                0,
-                &["src_ip", "dst_ip", "src_port", "dst_port", "iface"][..],
-            ),
-            (
-                1,
-                &["method", "protocol", "uri_path", "status", "status_code"],
-            ),
+            (0, &["src_ip", "dst_ip", "src_port", "dst_port", "iface"][..]),
+            (1, &["method", "protocol", "uri_path", "status", "status_code"]),
         ] {
             assert_eq!(data[at]["name"], args[at]["name"]);
             for name in names {
@@ -158,9 +146,7 @@ fn facts(record: &serde_json::Value, pointers: &[&str]) -> Vec<String> {
 }
 
 fn event_facts(json: &[serde_json::Value]) -> Vec<Vec<String>> {
-    let events = json
-        .iter()
-        .filter(|record| record["event"]["kind"] == "event");
+    let events = json.iter().filter(|record| record["event"]["kind"] == "event");
     events.map(|event| facts(event, &FACTS)).collect()
 }
 
@@ -187,9 +173,7 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     };
     let expected: Vec<_> = expected.into_iter().map(length).collect();
     let of_eve = records(&eve);
-    let of_eve = of_eve
-        .iter()
-        .filter(|record| record["event_type"] == "http");
+    let of_eve = of_eve.iter().filter(|record| record["event_type"] == "http");
     let of_eve: Vec<_> = of_eve
         .map(|record| {
             let pointers = [
@@ -224,25 +208,13 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     let of_zeek = of_zeek.iter().filter(|record| record["_path"] == "http");
     let of_zeek: Vec<_> = of_zeek
         .map(|record| {
-            facts(
-                record,
-                &columns
-                    .map(|name| format!("/{name}"))
-                    .each_ref()
-                    .map(|p| &**p),
-            )
+            facts(record, &columns.map(|name| format!("/{name}")).each_ref().map(|p| &**p))
         })
         .collect();
     assert_eq!(of_zeek, expected);
-    let named = tsv
-        .lines()
-        .find_map(|line| line.strip_prefix("#fields\t"))
-        .unwrap();
+    let named = tsv.lines().find_map(|line| line.strip_prefix("#fields\t")).unwrap();
     let named: Vec<&str> = named.split('\t').collect();
-    let types = tsv
-        .lines()
-        .find_map(|line| line.strip_prefix("#types\t"))
-        .unwrap();
+    let types = tsv.lines().find_map(|line| line.strip_prefix("#types\t")).unwrap();
     assert_eq!(types.split('\t').count(), named.len());
     let of_tsv: Vec<Vec<String>> = tsv
         .lines()
@@ -265,9 +237,7 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     // Other records: alerts.
     let alerts = |text: &str, at: &str, kind: &str| {
         let all = records(text);
-        all.iter()
-            .filter(|record| record.pointer(at).is_some_and(|k| k == kind))
-            .count()
+        all.iter().filter(|record| record.pointer(at).is_some_and(|k| k == kind)).count()
     };
     let count = alerts(&json, "/event/kind", "alert");
     assert_eq!(alerts(&eve, "/event_type", "alert"), count);
@@ -437,12 +407,7 @@ fn each_output_gets_what_it_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let names = ["all", "errors", "found", "nobody"];
-    let filters = [
-        "",
-        ",status=4xx,5xx",
-        ",status=404,host=*",
-        ",client=192.0.2.0/24",
-    ];
+    let filters = ["", ",status=4xx,5xx", ",status=404,host=*", ",client=192.0.2.0/24"];
     let outputs = [0, 1, 2, 3].map(|at| format!("json:{}{}", path(names[at]), filters[at]));
     let mut arguments = vec!["-r", NGINX, "--status", "!1xx"];
     arguments.extend(outputs.iter().flat_map(|output| ["-o", output]));
@@ -469,11 +434,7 @@ fn each_file_has_the_lines_that_it_begins_with_once() {
             let ran = run(&[arguments, &["-o", &output]].concat());
             assert_eq!(ran.status, 0, "{}", ran.err);
             let text = fs::read_to_string(&file).unwrap();
-            let begin = if format == "csv" {
-                "time,client,"
-            } else {
-                "#separator"
-            };
+            let begin = if format == "csv" { "time,client," } else { "#separator" };
             assert!(text.starts_with(begin), "{text}");
             assert_eq!(text.matches(begin).count(), 1);
         }
@@ -495,13 +456,7 @@ fn a_summary_counts_what_json_writes() {
             "/http/response/status_code",
             "/http_trace/no_response",
         ];
-        facts.map(|fact| {
-            record
-                .pointer(fact)
-                .cloned()
-                .unwrap_or_default()
-                .to_string()
-        })
+        facts.map(|fact| record.pointer(fact).cloned().unwrap_or_default().to_string())
     };
     let mut expected = BTreeMap::<_, u64>::new();
     let mut others = 0;
@@ -515,9 +470,8 @@ fn a_summary_counts_what_json_writes() {
     assert!(expected.len() > 5, "{expected:?}");
     for out in [&both.out, &alone.out] {
         let mut counted = BTreeMap::<_, u64>::new();
-        let (metrics, rest): (Vec<_>, Vec<_>) = records(out)
-            .into_iter()
-            .partition(|record| record["event"]["kind"] == "metric");
+        let (metrics, rest): (Vec<_>, Vec<_>) =
+            records(out).into_iter().partition(|record| record["event"]["kind"] == "metric");
         for record in metrics {
             let summary = &record["http_trace"]["summary"];
             let count = summary["count"].as_u64().unwrap();

@@ -25,17 +25,11 @@ fn what_cannot_be_printed_ends_with_1() {
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_http-trace"));
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let ran = command
-            .args(words)
-            .stdout(std::process::Stdio::from(full))
-            .output();
+        let ran = command.args(words).stdout(std::process::Stdio::from(full)).output();
         let ran = ran.unwrap();
         let err = String::from_utf8(ran.stderr).unwrap();
         assert_eq!(ran.status.code(), Some(1), "{words:?}: {err}");
-        assert!(
-            err.contains("cannot write to standard output: No space left"),
-            "{words:?}: {err}"
-        );
+        assert!(err.contains("cannot write to standard output: No space left"), "{words:?}: {err}");
         // A closed pipe is not an error.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -55,11 +49,7 @@ fn a_word_that_is_no_text_is_named() {
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_http-trace"));
         let value = std::ffi::OsString::from_vec(value.to_vec());
-        let ran = command
-            .args(["-r", "x.pcap", option])
-            .arg(value)
-            .output()
-            .unwrap();
+        let ran = command.args(["-r", "x.pcap", option]).arg(value).output().unwrap();
         assert_eq!(ran.status.code(), Some(2), "{option}");
         let err = String::from_utf8(ran.stderr).unwrap();
         assert!(err.contains(named), "{option}: {err}");
@@ -98,12 +88,7 @@ fn each_command_that_a_manual_page_names_has_one() {
     assert!(seen > 10, "{seen}");
     let ran = run(&["man", "rules", "chek"]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err
-            .contains("'chek' is not a command; want one of list, check"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("'chek' is not a command; want one of list, check"), "{}", ran.err);
 }
 
 #[test]
@@ -122,11 +107,7 @@ fn help_is_a_command_too() {
     }
     let ran = run(&["help", "detct"]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err.contains("'detct' is not a command; want one of"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("'detct' is not a command; want one of"), "{}", ran.err);
 }
 
 #[test]
@@ -153,11 +134,7 @@ fn export_to_standard_output_is_one_stream_of_rules() {
     fs::write(&file, &exported.out).unwrap();
     let file = file.to_str().unwrap();
     let checked = run(&["rules", "check", "--no-builtin-rules", file]);
-    assert!(
-        checked.out.ends_with(" 0 rejected, 0 with warnings\n"),
-        "{}",
-        checked.out
-    );
+    assert!(checked.out.ends_with(" 0 rejected, 0 with warnings\n"), "{}", checked.out);
     let of = |paths: &[&str]| run(&[&["rules", "list"], paths].concat()).out;
     assert_eq!(of(&["--no-builtin-rules", file]), of(&[]));
 }
@@ -170,24 +147,12 @@ fn what_export_writes_checks_clean_and_raises_what_the_built_in_rules_do() {
     assert_eq!(run(&["rules", "export", rules]).status, 0);
     let ran = run(&["rules", "check", "--no-builtin-rules", rules]);
     assert_eq!(ran.status, 0, "{}{}", ran.out, ran.err);
-    assert!(
-        ran.out.ends_with(" 0 rejected, 0 with warnings\n"),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.ends_with(" 0 rejected, 0 with warnings\n"), "{}", ran.out);
     let capture = folder.path().join("c.pcap");
     fs::write(&capture, capture_of_errors(0..400)).unwrap();
     let capture = capture.to_str().unwrap();
     let built_in = run(&["-r", capture, "-o", "json"]);
-    let exported = run(&[
-        "-r",
-        capture,
-        "-o",
-        "json",
-        "--no-builtin-rules",
-        "--rules",
-        rules,
-    ]);
+    let exported = run(&["-r", capture, "-o", "json", "--no-builtin-rules", "--rules", rules]);
     assert!(alerts(&built_in.out).contains(&"http-error-spike-internal opened".to_owned()));
     // Equal except for the ruleset, and for the order of alerts from one event, which follows the files.
     let of = |out: &str| {

@@ -1,8 +1,5 @@
 //! Tests of the command line: output and exit status.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 #[path = "../common/command.rs"]
 mod command;

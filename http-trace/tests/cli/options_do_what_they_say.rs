@@ -21,24 +21,14 @@ fn options_before_a_command_are_its_own() {
     let ran = run(&["-q", "-o", "json", "detect", "--events", log]);
     assert_eq!((ran.status, &*ran.err), (0, ""));
     assert_eq!(statuses(&ran.out), [200, 404]);
-    let ran = run(&[
-        "--status", "200", "-q", "detect", "--events", log, "--status", "404",
-    ]);
+    let ran = run(&["--status", "200", "-q", "detect", "--events", log, "--status", "404"]);
     assert_eq!(statuses(&ran.out), [404], "what stands behind it wins");
     let ran = run(&["-p", "80", "schema"]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err.contains("including the command 'schema'"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("including the command 'schema'"), "{}", ran.err);
     let ran = run(&["-c", "1", "schema"]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err.contains("--count is an option of runs"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("--count is an option of runs"), "{}", ran.err);
     assert_eq!(run(&["-q", "schema"]).status, 0);
 }
 
@@ -55,29 +45,17 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
                 "0 events written, 2 left out by --status 6xx\n",
             ][..],
         ),
-        (
-            &["--sample", "9xx=1%"],
-            &["--sample: HTTP has no status codes above 599"],
-        ),
+        (&["--sample", "9xx=1%"], &["--sample: HTTP has no status codes above 599"]),
         (
             &["--path", "/ap"],
-            &[
-                "2 left out by --path /ap",
-                "'/ap' matches only /ap itself; did you mean '/ap*'?",
-            ],
+            &["2 left out by --path /ap", "'/ap' matches only /ap itself; did you mean '/ap*'?"],
         ),
-        (
-            &["--path", "/api"],
-            &["1 event written, 1 left out by --path /api"],
-        ),
+        (&["--path", "/api"], &["1 event written, 1 left out by --path /api"]),
         (
             &["--client", "10.0.0.0/8,fd00::/8"],
             &["nothing matches --client 10.0.0.0/8,fd00::/8: 2 events left out"],
         ),
-        (
-            &["--peer", "192.0.2.1"],
-            &["1 response (2xx 1); 1 event written\n"],
-        ),
+        (&["--peer", "192.0.2.1"], &["1 response (2xx 1); 1 event written\n"]),
     ] {
         let ran = run(&[&["detect", "--events", log][..], options].concat());
         assert_eq!(ran.status, 0, "{}", ran.err);
@@ -85,19 +63,10 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
             assert!(ran.err.contains(expected), "{options:?}: {}", ran.err);
         }
         let hints = ran.err.matches("did you mean").count();
-        assert_eq!(
-            hints,
-            usize::from(options == ["--path", "/ap"]),
-            "{}",
-            ran.err
-        );
+        assert_eq!(hints, usize::from(options == ["--path", "/ap"]), "{}", ran.err);
     }
     let ran = run(&["detect", "--status", "6xx", log]);
-    assert!(
-        !ran.err.contains("left out"),
-        "events are not asked for: {}",
-        ran.err
-    );
+    assert!(!ran.err.contains("left out"), "events are not asked for: {}", ran.err);
 }
 
 #[test]
@@ -109,16 +78,10 @@ fn times_are_local_and_with_utc_they_are_not() {
     }
     for (zone, local) in zones {
         for (option, expected) in [(None, local), (Some("--utc"), "09:23:14")] {
-            let options = ["-r", NGINX, "-q", "-o", "pretty"]
-                .into_iter()
-                .chain(option);
+            let options = ["-r", NGINX, "-q", "-o", "pretty"].into_iter().chain(option);
             let mut command = http_trace(&options.collect::<Vec<_>>());
             let ran = ran(command.env("TZ", zone));
-            assert!(
-                ran.out.starts_with(expected),
-                "{zone} {option:?}: {}",
-                ran.out
-            );
+            assert!(ran.out.starts_with(expected), "{zone} {option:?}: {}", ran.out);
         }
     }
 }
@@ -143,10 +106,7 @@ fn an_output_that_takes_nothing_says_why_and_what_may_be_meant() {
                 "path='/tex' matches only /tex itself; did you mean '/tex*'?",
             ],
         ),
-        (
-            "csv,status=5xx",
-            &["csv: 46 events left out by status=5xx\n"],
-        ),
+        ("csv,status=5xx", &["csv: 46 events left out by status=5xx\n"]),
     ] {
         let ran = run(&["-r", NGINX, "-o", output, "-o", &all]);
         assert_eq!(ran.status, 0, "{}", ran.err);
@@ -169,22 +129,10 @@ fn the_last_line_says_what_was_not_readable_and_not_read() {
     let cut = cut.to_str().unwrap();
     let tls = NGINX.replace("nginx", "tls");
     for (options, expected) in [
-        (
-            &["-r", &tls][..],
-            "nothing was lost; not readable: 1 TLS on :443",
-        ),
-        (
-            &["-r", cut],
-            "; not all of the input was read; the rest was readable",
-        ),
-        (
-            &["-r", NGINX, "-o", "json:/dev/full"],
-            "lost: what could not be written or delivered",
-        ),
-        (
-            &["detect", "/dev/null"],
-            "nothing was lost; there was nothing to read",
-        ),
+        (&["-r", &tls][..], "nothing was lost; not readable: 1 TLS on :443"),
+        (&["-r", cut], "; not all of the input was read; the rest was readable"),
+        (&["-r", NGINX, "-o", "json:/dev/full"], "lost: what could not be written or delivered"),
+        (&["detect", "/dev/null"], "nothing was lost; there was nothing to read"),
     ] {
         let ran = run(options);
         let last = ran.err.lines().last().unwrap_or_default();
@@ -196,23 +144,14 @@ fn the_last_line_says_what_was_not_readable_and_not_read() {
 fn the_end_tells_what_was_seen_and_quiet_tells_nothing() {
     let ran_loud = run(&["-r", NGINX]);
     assert_eq!(ran_loud.status, 0);
+    assert!(ran_loud.err.starts_with("http-trace: reading "), "{}", ran_loud.err);
     assert!(
-        ran_loud.err.starts_with("http-trace: reading "),
-        "{}",
-        ran_loud.err
-    );
-    assert!(
-        ran_loud
-            .err
-            .contains("48 responses (2xx 26, 3xx 3, 4xx 16, 5xx 3), 2 informational heads"),
+        ran_loud.err.contains("48 responses (2xx 26, 3xx 3, 4xx 16, 5xx 3), 2 informational heads"),
         "{}",
         ran_loud.err
     );
     let last = ran_loud.err.lines().last().unwrap_or_default();
-    assert_eq!(
-        last,
-        "http-trace: nothing was lost; everything was readable"
-    );
+    assert_eq!(last, "http-trace: nothing was lost; everything was readable");
     let quiet = run(&["-r", NGINX, "-q"]);
     assert_eq!((quiet.status, quiet.err.as_str()), (0, ""));
     assert_eq!(quiet.out, ran_loud.out);
@@ -220,26 +159,10 @@ fn the_end_tells_what_was_seen_and_quiet_tells_nothing() {
 
 #[test]
 fn the_start_line_says_what_is_limited() {
-    let ran = run(&[
-        "-r",
-        NGINX,
-        "-p",
-        "80,8000-8099",
-        "--client",
-        "!10.9.0.0/16",
-        "-i",
-        "lo",
-    ]);
+    let ran = run(&["-r", NGINX, "-p", "80,8000-8099", "--client", "!10.9.0.0/16", "-i", "lo"]);
     let first = ran.err.lines().next().unwrap();
-    assert!(
-        first.ends_with("; only ports 80,8000-8099; clients !10.9.0.0/16"),
-        "{first}"
-    );
-    assert!(
-        ran.err.contains("no effect in this run: --interface"),
-        "{}",
-        ran.err
-    );
+    assert!(first.ends_with("; only ports 80,8000-8099; clients !10.9.0.0/16"), "{first}");
+    assert!(ran.err.contains("no effect in this run: --interface"), "{}", ran.err);
     assert_eq!(statuses(&ran.out).len(), 48);
     let none = run(&["-r", NGINX, "-p", "81"]);
     assert_eq!((none.status, none.out.as_str()), (0, ""));
@@ -249,10 +172,7 @@ fn the_start_line_says_what_is_limited() {
 fn filters_limit_what_is_written() {
     let ran = run(&["-r", NGINX, "--status", "404,5xx", "--method", "!POST"]);
     let got = statuses(&ran.out);
-    assert!(
-        !got.is_empty() && got.iter().all(|s| *s == 404 || (500..600).contains(s)),
-        "{got:?}"
-    );
+    assert!(!got.is_empty() && got.iter().all(|s| *s == 404 || (500..600).contains(s)), "{got:?}");
     // Every response has a request, including that to a request line of one word, so every one has a path.
     for more in [&[][..], &["--kernel-filter"]] {
         let ran = run(&[&["-r", NGINX, "--path", "!*"], more].concat());
@@ -273,10 +193,7 @@ fn duration_is_capture_time() {
     let all = records(&run(&["-r", NGINX]).out).len();
     let some = records(&run(&["-r", NGINX, "--duration", "5ms"]).out).len();
     assert!(some > 0 && some < all, "{some} of {all}");
-    assert_eq!(
-        records(&run(&["-r", NGINX, "--duration", "1h"]).out).len(),
-        all
-    );
+    assert_eq!(records(&run(&["-r", NGINX, "--duration", "1h"]).out).len(), all);
 }
 
 #[test]
@@ -303,21 +220,11 @@ fn several_outputs_and_headers_that_are_chosen() {
     assert_eq!(shown.count(), ran.out.lines().count());
     assert!(ran.out.contains("  404  GET      "), "{}", ran.out);
     for record in records.iter().filter(|r| r["http"]["response"].is_object()) {
-        let names: Vec<&String> = record["http"]["response"]["headers"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .collect();
-        assert!(
-            names.iter().all(|n| *n == "server" || *n == "date"),
-            "{names:?}"
-        );
+        let names: Vec<&String> =
+            record["http"]["response"]["headers"].as_object().unwrap().keys().collect();
+        assert!(names.iter().all(|n| *n == "server" || *n == "date"), "{names:?}");
     }
-    assert!(
-        records
-            .iter()
-            .any(|r| r["http"]["request"]["headers"]["host"][0].is_string())
-    );
+    assert!(records.iter().any(|r| r["http"]["request"]["headers"]["host"][0].is_string()));
     let none = run(&["-r", NGINX, "-H", "none"]);
     assert!(!none.out.contains("\"headers\""));
 }
@@ -325,8 +232,7 @@ fn several_outputs_and_headers_that_are_chosen() {
 #[test]
 fn the_environment_and_the_file_hold_every_option() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"status = [404]\ncount = 5\noutput = 'json'\nquiet = true\n")
-        .unwrap();
+    file.write_all(b"status = [404]\ncount = 5\noutput = 'json'\nquiet = true\n").unwrap();
     let path = file.path().to_str().unwrap();
     let ran_file = run(&["-r", NGINX, "--config", path]);
     assert_eq!((ran_file.status, ran_file.err.as_str()), (0, ""));
@@ -338,22 +244,12 @@ fn the_environment_and_the_file_hold_every_option() {
     assert_eq!(statuses(&ran_all.out), [404; 1]);
     let wrong = ran(http_trace(&["-r", NGINX]).env("HTTP_TRACE_STATUS", "9"));
     assert_eq!(wrong.status, 2);
-    assert!(
-        wrong.err.contains("HTTP_TRACE_STATUS '9': want a code"),
-        "{}",
-        wrong.err
-    );
+    assert!(wrong.err.contains("HTTP_TRACE_STATUS '9': want a code"), "{}", wrong.err);
     let mut bad = tempfile::NamedTempFile::new().unwrap();
     bad.write_all(b"port = 8080\nstauts = 404\n").unwrap();
     let wrong = run(&["-r", NGINX, "--config", bad.path().to_str().unwrap()]);
     assert_eq!(wrong.status, 2);
-    assert!(
-        wrong
-            .err
-            .contains("unknown key 'stauts'; did you mean 'status'?"),
-        "{}",
-        wrong.err
-    );
+    assert!(wrong.err.contains("unknown key 'stauts'; did you mean 'status'?"), "{}", wrong.err);
 }
 
 #[test]
@@ -396,15 +292,10 @@ fn completions_manual_and_schema() {
         assert!(ran.out.contains(expected), "{arguments:?}");
     }
     let schema: Value = serde_json::from_str(&run(&["schema"]).out).unwrap();
-    let validator = jsonschema::draft202012::options()
-        .should_validate_formats(true)
-        .build(&schema)
-        .unwrap();
+    let validator =
+        jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap();
     for record in records(&run(&["-r", NGINX, "--request-headers", "all"]).out) {
-        let errors: Vec<String> = validator
-            .iter_errors(&record)
-            .map(|e| e.to_string())
-            .collect();
+        let errors: Vec<String> = validator.iter_errors(&record).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{errors:?} in {record}");
     }
 }
@@ -424,11 +315,7 @@ fn the_kernel_filter_in_front_gives_the_same_events() {
             let mut records = records(&ran.out);
             // A response to an invalid request has no certain body length, and only the judge accepts a
             // single word as a request.
-            records.retain(|r| {
-                r["url"]["original"]
-                    .as_str()
-                    .is_some_and(|url| !url.is_empty())
-            });
+            records.retain(|r| r["url"]["original"].as_str().is_some_and(|url| !url.is_empty()));
             for record in &mut records {
                 for field in ["packet_len", "retransmissions", "ttlb_ns"] {
                     record["http_trace"].as_object_mut().unwrap().remove(field);
@@ -453,16 +340,11 @@ fn the_kernel_filter_in_front_gives_the_same_events() {
 fn a_captures_name_may_be_any_bytes() {
     use std::os::unix::ffi::OsStrExt;
     let folder = tempfile::tempdir().unwrap();
-    let path = folder
-        .path()
-        .join(std::ffi::OsStr::from_bytes(b"caf\xe9 1.pcap"));
+    let path = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9 1.pcap"));
     std::fs::copy(NGINX, &path).unwrap();
     let ran = ran(http_trace(&["-o", "json", "-r"]).arg(&path));
     assert_eq!(ran.status, 0, "{}", ran.err);
-    assert_eq!(
-        statuses(&ran.out),
-        statuses(&run(&["-o", "json", "-r", NGINX]).out)
-    );
+    assert_eq!(statuses(&ran.out), statuses(&run(&["-o", "json", "-r", NGINX]).out));
 }
 
 /// The allow list of a report is valid as the list of known endpoints; endpoints missing in it are reported
@@ -490,17 +372,10 @@ fn what_is_not_in_the_list_of_known_endpoints_is_told() {
     let allow = folder.path().join("known.allow");
     let list = allow.to_str().unwrap();
     let template = ["--template", "/users/{name}"];
-    let ran = run(&[
-        &["report", log, "--as", "allow", "--to", list][..],
-        &template,
-    ]
-    .concat());
+    let ran = run(&[&["report", log, "--as", "allow", "--to", list][..], &template].concat());
     assert_eq!(ran.status, 0, "{}", ran.err);
     let known = std::fs::read_to_string(&allow).unwrap();
-    for endpoint in [
-        "GET shop.example /cart/{id}",
-        "GET shop.example /users/{name}",
-    ] {
+    for endpoint in ["GET shop.example /cart/{id}", "GET shop.example /users/{name}"] {
         assert!(known.contains(endpoint), "{known}");
     }
     let unknown = |options: &[&str]| {
@@ -512,15 +387,10 @@ fn what_is_not_in_the_list_of_known_endpoints_is_told() {
             r["rule"]["id"] == "http-unknown-endpoint"
                 && r["http_trace"]["alert"]["state"] == "opened"
         });
-        told.map(|r| r["message"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        told.map(|r| r["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(unknown(&template), Vec::<String>::new());
-    assert_eq!(
-        unknown(&[]).len(),
-        2,
-        "without the template names are paths"
-    );
+    assert_eq!(unknown(&[]).len(), 2, "without the template names are paths");
     std::fs::write(&allow, "GET shop.example /users/{name}\n").unwrap();
     let told = unknown(&template);
     assert_eq!(told.len(), 1, "{told:?}");
@@ -540,9 +410,5 @@ fn what_is_not_in_the_list_of_known_endpoints_is_told() {
     std::fs::write(&allow, "GET /x\n").unwrap();
     let ran = run(&["detect", log, "--known", list]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err.contains("line 1: want METHOD SERVICE PATH"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("line 1: want METHOD SERVICE PATH"), "{}", ran.err);
 }

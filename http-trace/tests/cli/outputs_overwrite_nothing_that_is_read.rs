@@ -26,58 +26,22 @@ fn nothing_is_written_over_what_is_read_or_written() {
         (&["-r", &t, "-o", &to("folder/../link")], "would overwrite"),
         (&["-r", &t, "-o", &to("hard")], "would overwrite"),
         (&["-r", &at("hard"), "--state", &t], "would overwrite"),
-        (
-            &["-r", &t, "--alerts-to", &format!("file:{t}")],
-            "would overwrite",
-        ),
-        (
-            &["-r", &at("folder"), "-o", &to("folder/in.pcap")],
-            "overwrite a capture in",
-        ),
+        (&["-r", &t, "--alerts-to", &format!("file:{t}")], "would overwrite"),
+        (&["-r", &at("folder"), "-o", &to("folder/in.pcap")], "overwrite a capture in"),
         (&["detect", &t, "-o", &over_t], "would overwrite"),
+        (&["-r", &t, "--rules", &at("r.yml"), "-o", &to("r.yml")], "would overwrite"),
+        (&["-r", &t, "--config", &at("c.toml"), "-o", &to("c.toml")], "would overwrite"),
         (
-            &["-r", &t, "--rules", &at("r.yml"), "-o", &to("r.yml")],
-            "would overwrite",
-        ),
-        (
-            &["-r", &t, "--config", &at("c.toml"), "-o", &to("c.toml")],
-            "would overwrite",
-        ),
-        (
-            &[
-                "-r",
-                &t,
-                "-o",
-                &to("new"),
-                "-o",
-                &format!("pretty:{}", at("folder/../new")),
-            ],
+            &["-r", &t, "-o", &to("new"), "-o", &format!("pretty:{}", at("folder/../new"))],
             "are the same file",
         ),
         (
-            &[
-                "-r",
-                &t,
-                "-o",
-                &to("later"),
-                "-o",
-                &format!("pretty:{}", at("dangling")),
-            ],
+            &["-r", &t, "-o", &to("later"), "-o", &format!("pretty:{}", at("dangling"))],
             "are the same file",
         ),
+        (&["-r", &t, "-o", &to("new"), "--state", &at("new")], "are the same file"),
         (
-            &["-r", &t, "-o", &to("new"), "--state", &at("new")],
-            "are the same file",
-        ),
-        (
-            &[
-                "-r",
-                &t,
-                "-o",
-                &to("new"),
-                "--alerts-to",
-                &format!("file:{}", at("new")),
-            ],
+            &["-r", &t, "-o", &to("new"), "--alerts-to", &format!("file:{}", at("new"))],
             "are the same file",
         ),
     ];

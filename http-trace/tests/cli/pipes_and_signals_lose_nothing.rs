@@ -65,10 +65,7 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
             line.clear();
             out.read_line(&mut line).unwrap();
         }
-        let kill = Command::new("kill")
-            .args([signal, &child.id().to_string()])
-            .status()
-            .unwrap();
+        let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         let status = child.wait().unwrap();
         // Not everything was read, so the status is not 0.
@@ -77,12 +74,7 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
         out.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "{signal}");
         let mut err = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut err)
-            .unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         assert!(err.contains(" responses ("), "{err}");
         drop(stdin);
     }
@@ -93,10 +85,7 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
 #[test]
 fn signals_at_once_are_one_and_a_later_one_ends_it() {
     // A megabyte of events: more than pipe and queue can hold.
-    const LONG: &str = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/captures/detect/ab.pcap.gz"
-    );
+    const LONG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/detect/ab.pcap.gz");
     let signal = |child: &Child| {
         let id = child.id().to_string();
         let kill = Command::new("kill").args(["-INT", &id]).status().unwrap();
@@ -147,10 +136,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let output = child.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{err}");
-    assert!(
-        !err.to_lowercase().contains("pipe") && !err.contains("panicked"),
-        "{err}"
-    );
+    assert!(!err.to_lowercase().contains("pipe") && !err.contains("panicked"), "{err}");
 }
 
 /// Rules that raise an alert at the first response of any status, and a broken file.
@@ -204,10 +190,7 @@ fn sighup_reads_the_rules_again_and_a_broken_file_stops_nothing() {
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
     put("new.yml", &rule("new", 500));
-    let kill = Command::new("kill")
-        .args(["-HUP", &child.id().to_string()])
-        .status()
-        .unwrap();
+    let kill = Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     // While the pipe is silent: the alert of the removed rule ends, that of the remaining rule does not.
     let ended = loop {

@@ -32,24 +32,17 @@ fn runs_add_up_and_what_is_not_seen_for_long_is_told() {
     assert_eq!(once.status, 0, "{}", once.err);
     for _ in 0..2 {
         // Filters on the output have no effect.
-        let ran = run(&[
-            "-r", NGINX, "--state", &state, "--status", "5xx", "-o", "json",
-        ]);
+        let ran = run(&["-r", NGINX, "--state", &state, "--status", "5xx", "-o", "json"]);
         assert_eq!(ran.status, 0, "{}", ran.err);
     }
     let once: Value = serde_json::from_slice(&fs::read(at("once.json")).unwrap()).unwrap();
     let twice = report(&state, &[]);
-    assert_eq!(
-        once["events"].as_u64().map(|n| 2 * n),
-        twice["events"].as_u64()
-    );
+    assert_eq!(once["events"].as_u64().map(|n| 2 * n), twice["events"].as_u64());
     let names = |report: &Value| -> Vec<(String, u64)> {
         let all = report["endpoints"].as_array().unwrap().iter();
         let name =
             |row: &Value| format!("{} {} {}", row["method"], row["service"], row["template"]);
-        let mut all: Vec<_> = all
-            .map(|row| (name(row), row["hits"].as_u64().unwrap()))
-            .collect();
+        let mut all: Vec<_> = all.map(|row| (name(row), row["hits"].as_u64().unwrap())).collect();
         all.sort();
         all
     };
@@ -71,40 +64,22 @@ fn runs_add_up_and_what_is_not_seen_for_long_is_told() {
     }
     let told = report(&state, &["--unseen", "7d"]);
     let unseen = |row: &Value| row["unseen"] == true;
-    let rows = told["endpoints"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|row| unseen(row));
+    let rows = told["endpoints"].as_array().unwrap().iter().filter(|row| unseen(row));
     let rows: Vec<&Value> = rows.map(|row| &row["template"]).collect();
     assert_eq!(rows, ["/old"]);
     assert_eq!(
         (&told["from"], &told["until"]),
-        (
-            &"2024-11-01T10:00:00Z".into(),
-            &"2024-11-21T10:00:00Z".into()
-        )
+        (&"2024-11-01T10:00:00Z".into(), &"2024-11-21T10:00:00Z".into())
     );
     let ran = run(&["report", "--state", &state, "--to", &at("site.html")]);
     assert_eq!(ran.status, 0, "{}", ran.err);
-    assert!(
-        fs::read_to_string(at("site.html"))
-            .unwrap()
-            .contains("/both")
-    );
+    assert!(fs::read_to_string(at("site.html")).unwrap().contains("/both"));
 
     // Two days are kept: days up to the 21st are removed once there is an event on the 30th.
     fs::write(at("3.log"), line(30, "/last")).unwrap();
     let config = at("c.toml");
     fs::write(&config, "inventory-keep = '2d'\n").unwrap();
-    let ran = run(&[
-        "detect",
-        &at("3.log"),
-        "--state",
-        &state,
-        "--config",
-        &config,
-    ]);
+    let ran = run(&["detect", &at("3.log"), "--state", &state, "--config", &config]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert_eq!(names(&report(&state, &[])).len(), 1);
 }
@@ -145,13 +120,8 @@ fn what_was_saved_survives_a_kill_at_any_moment() {
         let begun = Instant::now();
         let before = saved;
         while saved == before {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "nothing is saved"
-            );
-            stdin
-                .write_all(line(1, "/a").repeat(100).as_bytes())
-                .unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing is saved");
+            stdin.write_all(line(1, "/a").repeat(100).as_bytes()).unwrap();
             sent += 100;
             std::thread::sleep(Duration::from_millis(50));
             if Path::new(&format!("{state}.inventory.db")).exists() {
@@ -162,10 +132,7 @@ fn what_was_saved_survives_a_kill_at_any_moment() {
         child.kill().unwrap();
         child.wait().unwrap();
         let told = report(&state, &[])["events"].as_u64().unwrap();
-        assert!(
-            (saved..=sent).contains(&told),
-            "{told} of {sent}, {saved} saved"
-        );
+        assert!((saved..=sent).contains(&told), "{told} of {sent}, {saved} saved");
         saved = told;
     }
 }
@@ -180,11 +147,7 @@ fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     let keep = || run(&["detect", &log, "--state", &state]);
     let ran = run(&["report", "--state", &state]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err.contains("does not exist: a run with --state"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("does not exist: a run with --state"), "{}", ran.err);
 
     fs::write(&database, "mine\n").unwrap();
     let ran = keep();
@@ -204,11 +167,7 @@ fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     bytes[60..64].copy_from_slice(&7_u32.to_be_bytes());
     fs::write(&database, &bytes).unwrap();
     let ran = run(&["report", "--state", &state]);
-    assert!(
-        ran.status == 2 && ran.err.contains("version 7"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.status == 2 && ran.err.contains("version 7"), "{}", ran.err);
     let ran = keep();
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(
@@ -222,17 +181,9 @@ fn a_file_of_no_use_is_moved_aside_or_left_alone() {
     let whole = fs::read(&database).unwrap();
     fs::write(&database, &whole[..whole.len() / 2]).unwrap();
     let ran = run(&["report", "--state", &state]);
-    assert!(
-        ran.status == 2 && ran.err.contains("malformed"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.status == 2 && ran.err.contains("malformed"), "{}", ran.err);
     let ran = keep();
     assert_eq!(ran.status, 0, "{}", ran.err);
-    assert!(
-        Path::new(&at("state.inventory.db.bad2")).exists(),
-        "{}",
-        ran.err
-    );
+    assert!(Path::new(&at("state.inventory.db.bad2")).exists(), "{}", ran.err);
     assert_eq!(report(&state, &[])["events"], 1);
 }

@@ -17,48 +17,25 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             &["-r", NGINX, "--client", "10.0.0.0/99"],
             "--client '10.0.0.0/99': want a network such as",
         ),
-        (
-            &["-r", NGINX, "--status", "6"],
-            "--status '6': want a code from 100 to 999",
-        ),
-        (
-            &["-r", NGINX, "-p", "http"],
-            "--port 'http': want a port from 1 to 65535",
-        ),
+        (&["-r", NGINX, "--status", "6"], "--status '6': want a code from 100 to 999"),
+        (&["-r", NGINX, "-p", "http"], "--port 'http': want a port from 1 to 65535"),
         (
             &["-r", NGINX, "-o", "yaml"],
             "--output 'yaml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
         ),
-        (
-            &["-r", NGINX, "-c", "none"],
-            "--count 'none': want a whole number",
-        ),
+        (&["-r", NGINX, "-c", "none"], "--count 'none': want a whole number"),
         (
             &["-r", NGINX, "--config", "/nonexistent.toml"],
             "cannot read the configuration /nonexistent.toml",
         ),
-        (
-            &["-r", NGINX, "-o", "json:/nonexistent/x"],
-            "cannot write to /nonexistent/x",
-        ),
+        (&["-r", NGINX, "-o", "json:/nonexistent/x"], "cannot write to /nonexistent/x"),
         (&["completions", "tcsh"], "invalid value 'tcsh'"),
         (&["-r", ""], "--read '': the value is empty"),
-        (
-            &[NGINX],
-            "is not a command; to read captures: `http-trace -r FILE`",
-        ),
+        (&[NGINX], "is not a command; to read captures: `http-trace -r FILE`"),
         (&["/nonexistent.pcap"], "unrecognized subcommand"),
+        (&["-r", NGINX, "--client", ""], "--client '': the value is empty"),
         (
-            &["-r", NGINX, "--client", ""],
-            "--client '': the value is empty",
-        ),
-        (
-            &[
-                "-r",
-                NGINX,
-                "--alerts-to",
-                "http://me:secret@127.0.0.1:65536/x",
-            ],
+            &["-r", NGINX, "--alerts-to", "http://me:secret@127.0.0.1:65536/x"],
             "--alerts-to 'http://127.0.0.1:65536/x': want a URL with a host, and a port from 1",
         ),
     ];
@@ -73,12 +50,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 /// The first alert may come days later.
 #[test]
 fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
-    let ran = run(&[
-        "-r",
-        NGINX,
-        "--alerts-to",
-        "command:/no/such/program secret",
-    ]);
+    let ran = run(&["-r", NGINX, "--alerts-to", "command:/no/such/program secret"]);
     assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
     assert_eq!(
         ran.err,
@@ -91,27 +63,16 @@ fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
 fn a_file_that_is_missing_or_no_capture_ends_with_1_after_the_others_were_read() {
     let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     for (bad, expected) in [
-        (
-            "/nonexistent.pcap",
-            "http-trace: /nonexistent.pcap cannot be opened: ",
-        ),
+        ("/nonexistent.pcap", "http-trace: /nonexistent.pcap cannot be opened: "),
         (text, "Cargo.toml is not a capture: "),
     ] {
         let ran = run(&["-r", NGINX, bad, "-o", "json"]);
         assert_eq!(ran.status, 1, "{}", ran.err);
         let mut last = ran.err.lines().rev();
         let verdict = last.next().unwrap();
-        assert!(
-            verdict.contains("; not all of the input was read; "),
-            "{}",
-            ran.err
-        );
+        assert!(verdict.contains("; not all of the input was read; "), "{}", ran.err);
         let named = last.next().unwrap();
-        assert!(
-            named.contains(expected),
-            "it is not overlooked: {}",
-            ran.err
-        );
+        assert!(named.contains(expected), "it is not overlooked: {}", ran.err);
         assert_eq!(statuses(&ran.out).len(), 48, "{}", ran.err);
     }
 }
@@ -149,11 +110,7 @@ fn a_cut_capture_gives_all_it_holds_and_then_its_byte() {
     let path = cut.path().to_str().unwrap();
     let ran = run(&["-r", path, "-o", "json"]);
     assert_eq!(ran.status, 1);
-    assert!(
-        ran.err.contains(&format!("{path} is truncated: the ")),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains(&format!("{path} is truncated: the ")), "{}", ran.err);
     assert!(statuses(&ran.out).len() > 10);
 }
 
@@ -190,9 +147,7 @@ fn limits_that_do_not_suffice_are_named_in_a_line() {
         let script = format!("ulimit {limit}; exec \"$@\"");
         let words = ["-c", &script, "sh", env!("CARGO_BIN_EXE_http-trace")];
         let mut command = std::process::Command::new("sh");
-        command
-            .args(words)
-            .args(["-q", "-o", "json:/dev/null", "-r", read]);
+        command.args(words).args(["-q", "-o", "json:/dev/null", "-r", read]);
         let ran = crate::command::ran(&mut command);
         assert_eq!(ran.status, status, "{}", ran.err);
         assert!(ran.err.contains(expected), "{}", ran.err);
@@ -205,12 +160,7 @@ fn limits_that_do_not_suffice_are_named_in_a_line() {
 fn a_full_disk_is_named_and_ends_with_1() {
     let ran = run(&["-r", NGINX, "-o", "json:/dev/full"]);
     assert_eq!(ran.status, 1);
-    assert!(
-        ran.err
-            .contains("cannot write to /dev/full: No space left on device"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("cannot write to /dev/full: No space left on device"), "{}", ran.err);
     assert!(ran.err.contains("; 0 events written\n"), "{}", ran.err);
 }
 
@@ -228,13 +178,7 @@ fn what_an_output_lacks_is_said_of_that_one() {
     let lacks = format!("device (os error 28); up to {events} event");
     assert!(events > 0 && ran.err.contains(&lacks), "{}", ran.err);
     let has = format!("; {events} event");
-    assert!(
-        ran.err
-            .lines()
-            .any(|l| l.contains(&has) && l.ends_with(" written")),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.lines().any(|l| l.contains(&has) && l.ends_with(" written")), "{}", ran.err);
 }
 
 #[test]
@@ -244,9 +188,5 @@ fn without_captures_a_reader_says_what_it_is() {
     }
     let ran = run(&["-i", "lo"]);
     assert_eq!(ran.status, 2);
-    assert!(
-        ran.err.contains("this build only reads captures"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("this build only reads captures"), "{}", ran.err);
 }

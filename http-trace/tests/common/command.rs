@@ -43,7 +43,5 @@ pub fn run(arguments: &[&str]) -> Ran {
 
 /// Parses lines of json.
 pub fn records(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }

@@ -20,10 +20,7 @@ pub fn alerts(text: &str) -> Vec<String> {
         .map(|alert| {
             let word = |pointer: &str| alert.pointer(pointer).and_then(Value::as_str);
             let rule = word("/rule/id").expect("a rule");
-            format!(
-                "{rule} {}",
-                word("/http_trace/alert/state").expect("a state")
-            )
+            format!("{rule} {}", word("/http_trace/alert/state").expect("a state"))
         })
         .collect()
 }
@@ -45,11 +42,7 @@ pub fn capture_of_errors(errors: Range<u32>) -> Vec<u8> {
         );
         let response = b"HTTP/1.1 404 Not Found\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
         let (asked, answered) = (at(10 + n * 100), at(15 + n * 100));
-        talk = talk
-            .at(asked)
-            .ask(request.as_bytes())
-            .at(answered)
-            .answer(response);
+        talk = talk.at(asked).ask(request.as_bytes()).at(answered).answer(response);
     }
     pcap::of(LinkType::Raw, &talk.timed())
 }

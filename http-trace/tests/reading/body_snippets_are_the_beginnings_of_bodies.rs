@@ -43,24 +43,9 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
     let hidden = gzip(b"{\"user\":\"a\",\"password\":\"hunter2\"}");
     let (hidden_first, hidden_second) = hidden.split_at(20);
     let table: &[(&str, Vec<u8>, &str, Value)] = &[
-        (
-            "not asked for",
-            length("500 E", b"oops"),
-            "100:4xx",
-            Value::Null,
-        ),
-        (
-            "asked for",
-            length("500 E", b"oops"),
-            "100:4xx,5xx",
-            json!("oops"),
-        ),
-        (
-            "excluded",
-            length("500 E", b"oops"),
-            "100:!500",
-            Value::Null,
-        ),
+        ("not asked for", length("500 E", b"oops"), "100:4xx", Value::Null),
+        ("asked for", length("500 E", b"oops"), "100:4xx,5xx", json!("oops")),
+        ("excluded", length("500 E", b"oops"), "100:!500", Value::Null),
         ("all", length("200 OK", b"fine"), "100", json!("fine")),
         ("the beginning", length("200 OK", b"fine"), "2", json!("fi")),
         ("empty", length("200 OK", b""), "100", Value::Null),
@@ -97,21 +82,13 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
         ),
         (
             "a secret in gzip in chunks",
-            chunked(
-                "500 E",
-                "\r\nContent-Encoding: gzip",
-                &[hidden_first, hidden_second],
-            ),
+            chunked("500 E", "\r\nContent-Encoding: gzip", &[hidden_first, hidden_second]),
             "4096",
             json!("{\"user\":\"a\",\"password\":\"‹redacted:7 bytes›\"}"),
         ),
         (
             "1xx before it",
-            [
-                &head("103 Early Hints", "Link: </a>")[..],
-                &length("500 E", b"oops"),
-            ]
-            .concat(),
+            [&head("103 Early Hints", "Link: </a>")[..], &length("500 E", b"oops")].concat(),
             "100:500",
             json!("oops"),
         ),
@@ -140,11 +117,7 @@ fn bodies_of_chosen_statuses_are_in_the_event() {
                 }
                 response
             };
-            assert_eq!(
-                response(&filtered),
-                response(&all),
-                "{name}, {most}, filtered"
-            );
+            assert_eq!(response(&filtered), response(&all), "{name}, {most}, filtered");
         }
     }
 }
@@ -166,10 +139,8 @@ fn a_head_and_pipelined_answers_keep_their_own() {
     for more in [&[][..], &["--kernel-filter"]] {
         let options = ["-o", "json", "--body-snippet", "5"];
         let records = admitted(&read(&file, &[&options[..], more].concat()));
-        let contents: Vec<&Value> = records
-            .iter()
-            .map(|r| &r["http"]["response"]["body"]["content"])
-            .collect();
+        let contents: Vec<&Value> =
+            records.iter().map(|r| &r["http"]["response"]["body"]["content"]).collect();
         let expected = [json!("one"), Value::Null, Value::Null, json!("44444")];
         assert_eq!(contents, expected.iter().collect::<Vec<_>>(), "{more:?}");
     }
@@ -179,15 +150,8 @@ fn a_head_and_pipelined_answers_keep_their_own() {
 fn a_body_does_not_drive_the_terminal() {
     let body = length("500 E", b"line one\r\nline \x1b[31mtwo\x07\xc2\x9b");
     let talk = open().ask(b"GET / HTTP/1.1\r\n\r\n").answer(&body);
-    let ran = read(
-        &raw(&talk.frames()),
-        &["-o", "pretty", "--body-snippet", "99"],
-    );
-    assert!(
-        ran.out.contains("\n    | line one\n    | line "),
-        "{}",
-        ran.out
-    );
+    let ran = read(&raw(&talk.frames()), &["-o", "pretty", "--body-snippet", "99"]);
+    assert!(ran.out.contains("\n    | line one\n    | line "), "{}", ran.out);
     let control = ran.out.chars().find(|c| c.is_control() && *c != '\n');
     assert_eq!(control, None, "{}", ran.out);
 }

@@ -22,15 +22,10 @@ fn cut_at_every_byte() {
         PLAIN.block(4, &[0; 40]),
         PLAIN.enhanced(0, 2, &data, len),
     ];
-    let pcap = [
-        PLAIN.header(4, 1),
-        PLAIN.record(1, 0, &data, len),
-        PLAIN.record(2, 0, &data, len),
-    ];
-    for (parts, is_packet) in [
-        (&ng[..], [false, false, true, false, true].as_slice()),
-        (&pcap, &[false, true, true]),
-    ] {
+    let pcap = [PLAIN.header(4, 1), PLAIN.record(1, 0, &data, len), PLAIN.record(2, 0, &data, len)];
+    for (parts, is_packet) in
+        [(&ng[..], [false, false, true, false, true].as_slice()), (&pcap, &[false, true, true])]
+    {
         let whole = parts.concat();
         let ends: Vec<_> = parts
             .iter()
@@ -41,32 +36,15 @@ fn cut_at_every_byte() {
             .collect();
         for n in 0..=whole.len() {
             let (rows, problems) = read_bytes(&whole[..n]);
-            let packets = ends
-                .iter()
-                .zip(is_packet)
-                .filter(|(end, packet)| **packet && **end <= n)
-                .count();
+            let packets =
+                ends.iter().zip(is_packet).filter(|(end, packet)| **packet && **end <= n).count();
             assert_eq!(rows.len(), packets, "{n} bytes");
             let begins = ends.iter().copied().rfind(|end| *end <= n).unwrap_or(0);
             match problems.as_slice() {
                 [] => assert!(ends.contains(&n), "{n} bytes and no problem"),
-                [
-                    CaptureError {
-                        problem: Problem::NotACapture(_),
-                        ..
-                    },
-                ] => assert!(n < 4),
-                [
-                    error @ CaptureError {
-                        problem: Problem::Cut { offset, have, .. },
-                        file,
-                    },
-                ] => {
-                    assert_eq!(
-                        (*offset, *have),
-                        (begins as u64, (n - begins) as u64),
-                        "{n} bytes"
-                    );
+                [CaptureError { problem: Problem::NotACapture(_), .. }] => assert!(n < 4),
+                [error @ CaptureError { problem: Problem::Cut { offset, have, .. }, file }] => {
+                    assert_eq!((*offset, *have), (begins as u64, (n - begins) as u64), "{n} bytes");
                     let text = error.to_string();
                     assert!(
                         text.contains(file) && text.contains(&format!("byte {offset}")),
@@ -105,21 +83,9 @@ fn damaged_files_are_read_as_far_as_they_go() {
             [start.clone(), long_block, vec![0; 99]].concat(),
             "claims 4294967280 bytes",
         ),
-        (
-            "a block of length 0",
-            [start.clone(), vec![0; 40]].concat(),
-            "length 0",
-        ),
-        (
-            "two lengths",
-            [start.clone(), wrong_end].concat(),
-            "at its end",
-        ),
-        (
-            "a packet larger than its block",
-            [start.clone(), long_packet].concat(),
-            "with room for",
-        ),
+        ("a block of length 0", [start.clone(), vec![0; 40]].concat(), "length 0"),
+        ("two lengths", [start.clone(), wrong_end].concat(), "at its end"),
+        ("a packet larger than its block", [start.clone(), long_packet].concat(), "with room for"),
         (
             "no byte-order magic",
             [start.clone(), PLAIN.block(0x0a0d_0d0a, &[0; 16])].concat(),
@@ -129,24 +95,14 @@ fn damaged_files_are_read_as_far_as_they_go() {
     for (name, bytes, what) in table {
         let (rows, problems) = read_bytes(bytes);
         assert_eq!(rows.len(), 1, "{name}");
-        let text = problems
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n");
-        assert!(
-            text.contains(what) && text.contains("byte "),
-            "{name}: {text}"
-        );
+        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(text.contains(what) && text.contains("byte "), "{name}: {text}");
     }
     // Only packets of an undescribed interface are left out.
     let file = [start, PLAIN.enhanced(7, 1, &data, len), good].concat();
     let (rows, problems) = read_bytes(&file);
     assert_eq!(rows.len(), 2);
-    assert!(matches!(
-        problems[0].problem,
-        Problem::UnknownInterface { interface: 7, .. }
-    ));
+    assert!(matches!(problems[0].problem, Problem::UnknownInterface { interface: 7, .. }));
 }
 
 #[test]
@@ -163,14 +119,9 @@ fn what_is_no_capture() {
         let mut frames = Frames::open(&[path.to_path_buf()]);
         assert!(frames.next_frame().is_none());
         let errors = frames.take_problems();
-        let [error] = errors.as_slice() else {
-            panic!("{errors:?}")
-        };
+        let [error] = errors.as_slice() else { panic!("{errors:?}") };
         let text = error.to_string();
-        assert!(
-            text.starts_with(&path.display().to_string()) && text.contains(what),
-            "{text}"
-        );
+        assert!(text.starts_with(&path.display().to_string()) && text.contains(what), "{text}");
     }
     for (begin, expected) in [
         (&b"snoop\0\0\0"[..], "convert it with `editcap -F pcap`"),
@@ -183,14 +134,8 @@ fn what_is_no_capture() {
     }
     let twice = gzip(&gzip(&PLAIN.pcap(100, 3)));
     let text = read_bytes(&twice).1[0].to_string();
-    assert!(
-        text.contains("compressed twice: decompress it once"),
-        "{text}"
-    );
-    assert!(matches!(
-        read_bytes(b"").1[0].problem,
-        Problem::NotACapture("it is empty")
-    ));
+    assert!(text.contains("compressed twice: decompress it once"), "{text}");
+    assert!(matches!(read_bytes(b"").1[0].problem, Problem::NotACapture("it is empty")));
 }
 
 /// A folder that cannot be listed may contain captures.
@@ -206,9 +151,7 @@ fn a_folder_that_cannot_be_listed_is_not_called_empty() {
     }
     for folder in [&inner, &scratch.0] {
         let errors = Frames::open(std::slice::from_ref(folder)).take_problems();
-        let [error] = errors.as_slice() else {
-            panic!("{errors:?}")
-        };
+        let [error] = errors.as_slice() else { panic!("{errors:?}") };
         assert!(matches!(error.problem, Problem::Open(_)), "{error}");
     }
     std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o700)).unwrap();

@@ -28,11 +28,7 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
     // Offset of the byte of the response's packet to change, and what that affects.
     let damages: &[(&str, Option<usize>, &str)] = &[
         ("whole", None, "200 \"Fine\""),
-        (
-            "time to live, so the IPv4 header's",
-            Some(8),
-            "200 \"Fine\"",
-        ),
+        ("time to live, so the IPv4 header's", Some(8), "200 \"Fine\""),
         ("window, so TCP's", Some(34), "200 \"Fine\""),
         ("payload, so TCP's", Some(40 + 13), "200 \"Gine\""),
     ];
@@ -46,19 +42,10 @@ fn damaged_packets_are_used_unless_sums_are_asked_for() {
         assert_eq!(seen(&admitted(&plain)), [*by_default], "{name}");
         assert!(!plain.err.contains("checksum"), "{name}: {}", plain.err);
         for more in [&[][..], &["--kernel-filter"]] {
-            let strict = read(
-                &file,
-                &[&["-o", "json", "--verify-checksums"], more].concat(),
-            );
+            let strict = read(&file, &[&["-o", "json", "--verify-checksums"], more].concat());
             let expected = at.is_none().then_some(*by_default);
-            assert_eq!(
-                seen(&admitted(&strict)),
-                expected.as_slice(),
-                "{name} {more:?}"
-            );
-            let told = strict
-                .err
-                .contains("1 packet skipped with a wrong checksum");
+            assert_eq!(seen(&admitted(&strict)), expected.as_slice(), "{name} {more:?}");
+            let told = strict.err.contains("1 packet skipped with a wrong checksum");
             assert_eq!(told, at.is_some(), "{name}: {}", strict.err);
             // The agent itself lost nothing.
             assert_eq!(strict.status, 0, "{name}");
@@ -75,19 +62,11 @@ fn recorded_captures_say_what_they_pass_over() {
         let path = folder.join(name);
         let path = path.to_str().unwrap();
         let responses = |ran: &crate::Ran| {
-            seen(&admitted(ran))
-                .iter()
-                .filter(|line| !line.starts_with("null"))
-                .count()
+            seen(&admitted(ran)).iter().filter(|line| !line.starts_with("null")).count()
         };
         let plain = run(&["-r", path, "-o", "json"]);
         let strict = run(&["-r", path, "-o", "json", "--verify-checksums"]);
         let told = strict.err.contains("skipped with a wrong checksum");
-        assert_eq!(
-            responses(&plain) != responses(&strict),
-            told,
-            "{name}: {}",
-            strict.err
-        );
+        assert_eq!(responses(&plain) != responses(&strict), told, "{name}: {}", strict.err);
     }
 }

@@ -20,11 +20,7 @@ fn ends<T>(client: bool, on_client: T, on_server: T) -> [T; 2] {
 
 /// An IPv4 packet around `inner`, between 192.0.2.2 on the client's side and 192.0.2.1.
 fn outer(protocol: u8, client: bool, inner: &[u8]) -> Vec<u8> {
-    layers::ipv4(
-        protocol,
-        ends(client, [192, 0, 2, 2], [192, 0, 2, 1]),
-        inner,
-    )
+    layers::ipv4(protocol, ends(client, [192, 0, 2, 2], [192, 0, 2, 1]), inner)
 }
 
 /// The same over IPv6, between fd00::2 on the client's side and fd00::1.
@@ -53,13 +49,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
     let four = json!([{"client": {"ip": "192.0.2.2"}, "server": {"ip": "192.0.2.1"}}]);
     let none = Value::Null;
     let table: &[(&str, Wrap, Value, Value, &str)] = &[
-        (
-            "nothing",
-            |_, p| ethernet(0x0800, p),
-            none.clone(),
-            none.clone(),
-            "",
-        ),
+        ("nothing", |_, p| ethernet(0x0800, p), none.clone(), none.clone(), ""),
         (
             "802.1Q",
             |_, p| ethernet(0x8100, &cat(&[&[0, 5, 8, 0], p])),
@@ -242,9 +232,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
         .ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     // Never answered: encapsulation is that of the request.
-    let unanswered = open()
-        .ask(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
-        .reset(Side::Server);
+    let unanswered = open().ask(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").reset(Side::Server);
     for (name, wrap, network, tunnel, words) in table {
         for (talk, answered) in [(&talk, true), (&unanswered, false)] {
             let frames: Vec<Vec<u8>> = talk
@@ -271,11 +259,7 @@ fn every_tag_and_tunnel_is_in_the_event() {
                 assert!(text.contains(words), "{name}: {text}");
                 // One mark on the first line, and only for tunnels.
                 let first = text.lines().next().unwrap_or_default();
-                assert_eq!(
-                    first.contains("  in "),
-                    tunnel.is_object(),
-                    "{name}: {first}"
-                );
+                assert_eq!(first.contains("  in "), tunnel.is_object(), "{name}: {first}");
             }
         }
     }
@@ -300,9 +284,7 @@ fn every_subframe_of_an_aggregate_is_read() {
             if i + 1 < subframes.len() {
                 out.extend(vec![
                     0;
-                    (14 + subframe.len()).next_multiple_of(4)
-                        - 14
-                        - subframe.len()
+                    (14 + subframe.len()).next_multiple_of(4) - 14 - subframe.len()
                 ]);
             }
         }
@@ -328,10 +310,8 @@ fn every_subframe_of_an_aggregate_is_read() {
     let frames = |radiotap: bool| {
         let all: Vec<_> = talk.frames().iter().map(|p| snap([8, 0], p)).collect();
         let (before, answers) = all.split_at(all.len() - 7);
-        let mut frames: Vec<_> = before
-            .iter()
-            .map(|one| aggregate(radiotap, slice::from_ref(one)))
-            .collect();
+        let mut frames: Vec<_> =
+            before.iter().map(|one| aggregate(radiotap, slice::from_ref(one))).collect();
         let no_ip = snap([8, 6], &[0; 28]);
         let with =
             |some: &[Vec<u8>]| [slice::from_ref(&no_ip), some, slice::from_ref(&no_ip)].concat();

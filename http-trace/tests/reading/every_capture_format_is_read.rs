@@ -11,18 +11,12 @@ use crate::rows::*;
 fn classic_in_both_byte_orders_and_units() {
     for big_endian in [false, true] {
         for nanoseconds in [false, true] {
-            let style = Style {
-                big_endian,
-                nanoseconds,
-            };
+            let style = Style { big_endian, nanoseconds };
             let (rows, problems) = read_bytes(&style.pcap(100, 3));
             let fraction = if nanoseconds { 7 } else { 7000 };
             let expected: Vec<_> = (100..103).map(|s| s * 1_000_000_000 + fraction).collect();
             assert_eq!(times(&rows), expected);
-            assert!(
-                rows.iter()
-                    .all(|row| row.1 == 1 && row.2 == "test" && row.4 == 55)
-            );
+            assert!(rows.iter().all(|row| row.1 == 1 && row.2 == "test" && row.4 == 55));
             assert!(problems.is_empty(), "{problems:?}");
         }
     }
@@ -37,21 +31,15 @@ fn classic_oddities() {
         let mut file = PLAIN.header(minor, 1);
         let mut record = PLAIN.record(1, 0, &data, len + 9);
         if swapped {
-            let (a, b): ([u8; 4], [u8; 4]) = (
-                record[8..12].try_into().unwrap(),
-                record[12..16].try_into().unwrap(),
-            );
+            let (a, b): ([u8; 4], [u8; 4]) =
+                (record[8..12].try_into().unwrap(), record[12..16].try_into().unwrap());
             record[8..12].copy_from_slice(&b);
             record[12..16].copy_from_slice(&a);
         }
         file.extend(record);
         let (rows, problems) = read_bytes(&file);
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(
-            (rows[0].3.len() as u32, rows[0].4),
-            (len, len + 9),
-            "2.{minor}"
-        );
+        assert_eq!((rows[0].3.len() as u32, rows[0].4), (len, len + 9), "2.{minor}");
     }
     // The modified format: eight more bytes in each record header.
     let mut file = PLAIN.header(4, 1);
@@ -101,22 +89,12 @@ fn odd_records_of_the_classic_format() {
 #[test]
 fn pcapng_with_several_interfaces_sections_and_clocks() {
     for big_endian in [false, true] {
-        let style = Style {
-            big_endian,
-            nanoseconds: false,
-        };
-        let other = Style {
-            big_endian: !big_endian,
-            nanoseconds: false,
-        };
+        let style = Style { big_endian, nanoseconds: false };
+        let other = Style { big_endian: !big_endian, nanoseconds: false };
         let data = frame(1, b"x");
         let len = data.len() as u32;
         let raw = &data[14..];
-        let offset = if big_endian {
-            10i64.to_be_bytes()
-        } else {
-            10i64.to_le_bytes()
-        };
+        let offset = if big_endian { 10i64.to_be_bytes() } else { 10i64.to_le_bytes() };
         let obsolete = [
             &style.u16(1)[..],
             &style.u16(3),
@@ -149,10 +127,8 @@ fn pcapng_with_several_interfaces_sections_and_clocks() {
         .concat();
         let (rows, problems) = read_bytes(&file);
         assert!(problems.is_empty(), "{problems:?}");
-        let brief: Vec<_> = rows
-            .iter()
-            .map(|r| (r.0, r.1, r.2.as_str(), r.3.len() as u32, r.4))
-            .collect();
+        let brief: Vec<_> =
+            rows.iter().map(|r| (r.0, r.1, r.2.as_str(), r.3.len() as u32, r.4)).collect();
         assert_eq!(
             brief,
             [
@@ -173,11 +149,7 @@ fn compressed_by_content_not_by_name() {
     let plain = PLAIN.pcap(5, 4);
     let (a, b) = plain.split_at(100);
     let zstd = |bytes: &[u8]| compress_to_vec(bytes, CompressionLevel::Fastest);
-    let skippable = [
-        &[0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..],
-        &zstd(&plain),
-    ]
-    .concat();
+    let skippable = [&[0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd(&plain)].concat();
     let expected = read_bytes(&plain).0;
     for (name, bytes) in [
         ("gzip", gzip(&plain)),
@@ -196,9 +168,6 @@ fn compressed_by_content_not_by_name() {
         let (rows, problems) = read_bytes(&cut[..cut.len() / 2]);
         let delivered = rows.len();
         assert!(delivered > 0 && delivered < 20_000, "{name}: {delivered}");
-        assert!(
-            matches!(problems[0].problem, Problem::Read { .. }),
-            "{name}: {problems:?}"
-        );
+        assert!(matches!(problems[0].problem, Problem::Read { .. }), "{name}: {problems:?}");
     }
 }

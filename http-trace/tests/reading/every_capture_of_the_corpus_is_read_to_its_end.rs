@@ -53,9 +53,5 @@ fn every_capture_is_read_to_its_end() {
         segments += records;
     }
     println!("{} captures, {segments} records", files.len());
-    assert!(
-        files.is_empty() || segments > 0,
-        "not one TCP segment in {} captures",
-        files.len()
-    );
+    assert!(files.is_empty() || segments > 0, "not one TCP segment in {} captures", files.len());
 }

@@ -19,13 +19,7 @@ fn folders_are_read_in_time_order_and_other_files_skipped() {
     scratch.file("c/empty", b"");
     let cut = PLAIN.pcap(1, 2);
     scratch.file("c/cut.pcap", &cut[..cut.len() - 1]);
-    let sizes = [
-        "a/readme.txt",
-        "b.pcap",
-        "a/z.pcap.gz",
-        "c/empty",
-        "c/cut.pcap",
-    ];
+    let sizes = ["a/readme.txt", "b.pcap", "a/z.pcap.gz", "c/empty", "c/cut.pcap"];
     let sizes = sizes.map(|name| scratch.0.join(name).metadata().expect("a file").len());
     let total: u64 = sizes.iter().sum();
     let mut frames = Frames::open(std::slice::from_ref(&scratch.0));
@@ -96,10 +90,7 @@ fn times_may_go_backwards() {
     let a = scratch.file("a.pcap", &file);
     let b = scratch.file("b.pcap", &PLAIN.pcap(4, 1));
     let mut frames = Frames::open(&[a, b]);
-    let seconds: Vec<_> = read(&mut frames)
-        .iter()
-        .map(|row| row.0 / 1_000_000_000)
-        .collect();
+    let seconds: Vec<_> = read(&mut frames).iter().map(|row| row.0 / 1_000_000_000).collect();
     assert_eq!(seconds, [4, 5, 3, 9]);
 }
 
@@ -140,15 +131,9 @@ fn a_pipe_yields_packets_as_they_come() {
         let record = PLAIN.record(second, 0, &data, data.len() as u32);
         let (most, last) = record.split_at(record.len() - 1);
         to_reader.send(most.to_vec()).unwrap();
-        assert!(
-            seen.recv_timeout(Duration::from_millis(20)).is_err(),
-            "not whole yet"
-        );
+        assert!(seen.recv_timeout(Duration::from_millis(20)).is_err(), "not whole yet");
         to_reader.send(last.to_vec()).unwrap();
-        assert_eq!(
-            seen.recv_timeout(wait),
-            Ok(u64::from(second) * 1_000_000_000)
-        );
+        assert_eq!(seen.recv_timeout(wait), Ok(u64::from(second) * 1_000_000_000));
     }
     drop(to_reader);
     assert_eq!(reader.join().unwrap(), 0);

@@ -1,8 +1,5 @@
 //! Reading captures with the command: formats, files, link layers, and the resulting output.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod body_snippets_are_the_beginnings_of_bodies;
 #[path = "../common/command.rs"]

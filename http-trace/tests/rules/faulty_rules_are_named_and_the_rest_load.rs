@@ -207,11 +207,7 @@ fn check_of_good_files_says_how_many_there_are() {
     assert_eq!(ran.out, "1 rule loads, 0 rejected, 0 with warnings\n");
     let ran = run(&["rules", "check", path, "/nonexistent.yml"]);
     assert_eq!(ran.status, 1);
-    assert!(
-        ran.err.contains("cannot read rules from /nonexistent.yml"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("cannot read rules from /nonexistent.yml"), "{}", ran.err);
 }
 
 #[test]
@@ -228,34 +224,16 @@ fn rules_that_are_not_there_are_named() {
     assert!(ran.err.contains(said), "{}", ran.err);
     let ran = run(&["-r", capture, "-o", "json", "--rules", "/nonexistent.yml"]);
     assert_eq!(ran.status, 1, "{}", ran.err);
-    assert!(
-        ran.err.contains("rules from /nonexistent.yml"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("rules from /nonexistent.yml"), "{}", ran.err);
     assert!(alerts(&ran.out).contains(&spike));
     // A nonexistent rule would select nothing.
     for (option, status) in [("--disable-rule", 0), ("--rule", 2)] {
-        let ran = run(&[
-            "-r",
-            capture,
-            "-o",
-            "json",
-            option,
-            "http-error-spike-internl",
-        ]);
+        let ran = run(&["-r", capture, "-o", "json", option, "http-error-spike-internl"]);
         assert_eq!(ran.status, status, "{}", ran.err);
         let said = "rule 'http-error-spike-internl': no loaded rule has this id; did you mean \
                     'http-error-spike-internal'?";
         assert!(ran.err.contains(said), "{}", ran.err);
-        let ran = run(&[
-            "-r",
-            capture,
-            "-o",
-            "json",
-            option,
-            "http-error-spike-internal",
-        ]);
+        let ran = run(&["-r", capture, "-o", "json", option, "http-error-spike-internal"]);
         assert!(!ran.err.contains("has this id"), "{}", ran.err);
     }
 }
@@ -322,10 +300,8 @@ fn faults_say_what_would_be_right() {
         ),
         (
             good.clone() + "level: hgih\n",
-            &[
-                "7:8: warning: unknown level 'hgih': want informational, low, medium, high or \
-                 critical",
-            ],
+            &["7:8: warning: unknown level 'hgih': want informational, low, medium, high or \
+                 critical"],
         ),
         (
             good.clone() + "sevrity: 3\n",
@@ -338,10 +314,8 @@ fn faults_say_what_would_be_right() {
         (good.clone() + "owner: me\n", &[]),
         (
             correlation("type: event_cont\n  condition: {gte: 3}"),
-            &[
-                "6:9: error: unknown correlation type 'event_cont': want event_count, value_count, \
-                 temporal, temporal_ordered, value_sum, value_avg, value_median or value_percentile",
-            ],
+            &["6:9: error: unknown correlation type 'event_cont': want event_count, value_count, \
+                 temporal, temporal_ordered, value_sum, value_avg, value_median or value_percentile"],
         ),
         (
             correlation("type: event_count"),
@@ -360,24 +334,17 @@ fn faults_say_what_would_be_right() {
             &["1:1: error: not a rule: want 'detection', 'correlation' or 'filter'"],
         ),
         (String::new(), &["1:1: warning: the file has no rules"]),
-        (
-            "# none\n---\n".to_owned(),
-            &["1:1: warning: the file has no rules"],
-        ),
+        ("# none\n---\n".to_owned(), &["1:1: warning: the file has no rules"]),
         (
             good.clone() + "status: wip\n",
-            &[
-                "7:9: warning: unknown status 'wip': want stable, test, experimental, deprecated \
-                 or unsupported",
-            ],
+            &["7:9: warning: unknown status 'wip': want stable, test, experimental, deprecated \
+                 or unsupported"],
         ),
         (
             good.clone()
                 + "related:\n  - id: one\n    type: derived\n  - type: obsoletes\n    id: two\n",
-            &[
-                "10:5: warning: unknown type 'obsoletes' of a related rule: want derived, \
-                 obsolete, merged, renamed or similar",
-            ],
+            &["10:5: warning: unknown type 'obsoletes' of a related rule: want derived, \
+                 obsolete, merged, renamed or similar"],
         ),
         (
             detection("cs-port: 80"),
@@ -385,10 +352,8 @@ fn faults_say_what_would_be_right() {
         ),
         (
             detection("cs-body: x"),
-            &[
-                "5:5: error: 'cs-body' is not available: request bodies are not available; remove \
-                 the selection or the rule",
-            ],
+            &["5:5: error: 'cs-body' is not available: request bodies are not available; remove \
+                 the selection or the rule"],
         ),
         (
             detection("cs-uri-query|re:\n      - 'a'\n      - '(b'"),
@@ -432,24 +397,17 @@ fn faults_say_what_would_be_right() {
         ),
         (
             detection("'|re': x"),
-            &[
-                "5:5: error: keywords match anywhere in an event and only take |all, |contains and \
-                 |cased; name a field for other modifiers",
-            ],
+            &["5:5: error: keywords match anywhere in an event and only take |all, |contains and \
+                 |cased; name a field for other modifiers"],
         ),
         (good.replace("category: webserver", "service: apache"), &[]),
         (good.replace("category: webserver", "service: nginx"), &[]),
-        (
-            good.replace("category: webserver", "product: windows, service: iis"),
-            &[],
-        ),
+        (good.replace("category: webserver", "product: windows, service: iis"), &[]),
         (
             good.replace("category: webserver", "service: nginx")
                 .replace("s:\n    sc-status: 404", "s:\n    - exited on signal"),
-            &[
-                "2:1: error: service nginx does not apply to HTTP responses: want category \
-                 webserver or proxy, or product http-trace",
-            ],
+            &["2:1: error: service nginx does not apply to HTTP responses: want category \
+                 webserver or proxy, or product http-trace"],
         ),
     ] {
         fs::write(&file, &text).unwrap();
@@ -457,32 +415,17 @@ fn faults_say_what_would_be_right() {
         let mut said: Vec<&str> = ran.out.lines().collect();
         said.pop();
         let at = format!("{}:", file.display());
-        let said: Vec<&str> = said
-            .iter()
-            .filter_map(|line| line.strip_prefix(&at))
-            .collect();
+        let said: Vec<&str> = said.iter().filter_map(|line| line.strip_prefix(&at)).collect();
         assert_eq!(said, expected, "{text}");
     }
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
     let ran = run(&["rules", "check", empty.to_str().unwrap()]);
     assert_eq!(ran.status, 1);
-    assert!(
-        ran.err.contains("no rule files (.yml or .yaml) in "),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("no rule files (.yml or .yaml) in "), "{}", ran.err);
     let ran = run(&["rules", "explain", "http-path-scn"]);
-    assert!(
-        ran.err.contains("did you mean 'http-path-scan'?"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("did you mean 'http-path-scan'?"), "{}", ran.err);
     let ran = run(&["rules", "explain", "http-path-refused"]);
     let line = ran.out.lines().find(|line| line.starts_with("counted by"));
-    assert!(
-        line.is_some_and(|line| line.contains("http-slow-scan")),
-        "{}",
-        ran.out
-    );
+    assert!(line.is_some_and(|line| line.contains("http-slow-scan")), "{}", ran.out);
 }

@@ -17,11 +17,7 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
     let (capture, good, bad) = (path("c.pcap"), path("good.yml"), path("bad.yml"));
     fs::write(&capture, capture_of_errors(0..1)).unwrap();
     fs::write(&good, GOOD.replace("404", "500")).unwrap();
-    fs::write(
-        &bad,
-        GOOD.replace("condition: selection", "condition: nothing"),
-    )
-    .unwrap();
+    fs::write(&bad, GOOD.replace("condition: selection", "condition: nothing")).unwrap();
     let missing = path("missing.yml");
     let (empty, comments) = (path("empty"), path("comments.yml"));
     fs::create_dir(&empty).unwrap();
@@ -38,26 +34,16 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
         (vec!["--rules", &*linked], "some rules do not load"),
         (vec!["--rules", &*deep], "some rules do not load"),
         (vec!["--disable-rule", "*"], "no rule is active"),
-        (
-            vec!["--rules", &*good, "--rules", &*bad],
-            "some rules do not load",
-        ),
+        (vec!["--rules", &*good, "--rules", &*bad], "some rules do not load"),
         (vec!["--rules", &*missing], "some rules do not load"),
-        (
-            vec!["--disable-rule", "http-path-scam"],
-            "a given rule id matches no rule",
-        ),
+        (vec!["--disable-rule", "http-path-scam"], "a given rule id matches no rule"),
         (vec!["--no-builtin-rules"], "no rule is active"),
     ] {
         let arguments = [&["-r", &*capture, "-o", "json"], &GATE[..], &options].concat();
         let ran = run(&arguments);
         assert_eq!(ran.status, 2, "{options:?}: {}", ran.err);
         assert!(ran.err.contains(why), "{options:?}: {}", ran.err);
-        assert!(
-            ran.err.contains("--fail-on-alert"),
-            "{options:?}: {}",
-            ran.err
-        );
+        assert!(ran.err.contains("--fail-on-alert"), "{options:?}: {}", ran.err);
         let ran = run(&[&["-r", &*capture, "-o", "json"], &options[..]].concat());
         assert_ne!(ran.status, 2, "without a gate it runs: {}", ran.err);
     }
@@ -66,17 +52,9 @@ fn a_gate_whose_rules_are_not_all_at_work_does_not_open() {
         let options = ["-r", &*capture, "-o", "json", "--rule", "http-path-scam"];
         let ran = run(&[&options, gate].concat());
         assert_eq!(ran.status, 2, "{}", ran.err);
-        assert!(
-            ran.err.contains("did you mean 'http-path-scan'?"),
-            "{}",
-            ran.err
-        );
+        assert!(ran.err.contains("did you mean 'http-path-scan'?"), "{}", ran.err);
     }
-    let ran = run(&[
-        &["-r", &*capture, "-o", "json", "--rules", &good],
-        &GATE[..],
-    ]
-    .concat());
+    let ran = run(&[&["-r", &*capture, "-o", "json", "--rules", &good], &GATE[..]].concat());
     assert_eq!(ran.status, 0, "{}", ran.err);
 }
 

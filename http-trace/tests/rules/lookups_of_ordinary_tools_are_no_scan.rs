@@ -28,10 +28,7 @@ const TOOLS: &[(&str, Lookup)] = &[
         vec![("GET", path.clone(), 404), ("PUT", path, 201)]
     }),
     ("rclone/v1.60", |n| {
-        vec![
-            ("MKCOL", "/share/up/".to_owned(), 405),
-            ("PUT", format!("/share/up/{n}.txt"), 201),
-        ]
+        vec![("MKCOL", "/share/up/".to_owned(), 405), ("PUT", format!("/share/up/{n}.txt"), 201)]
     }),
     ("Gradle/8.7", |n| {
         let path = format!("/cache/{}", &digest(n)[..32]);
@@ -45,21 +42,13 @@ const TOOLS: &[(&str, Lookup)] = &[
             ("HEAD", format!("/v2/app{n}/manifests/latest"), 404),
         ]
     }),
-    ("pip/24.0", |n| {
-        vec![("GET", format!("/simple/pkg{n}/"), 404)]
-    }),
+    ("pip/24.0", |n| vec![("GET", format!("/simple/pkg{n}/"), 404)]),
     ("Apache-Maven/3.9.6", |n| {
         let path = format!("/internal/org/example/lib{n}/1.0/lib{n}-1.0.pom");
-        vec![
-            ("GET", path.clone(), 404),
-            ("GET", format!("{path}.sha1"), 404),
-        ]
+        vec![("GET", path.clone(), 404), ("GET", format!("{path}.sha1"), 404)]
     }),
     ("npm/10.5.0 node/v20.12.2 linux x64", |n| {
-        vec![
-            ("GET", format!("/@scope%2fpkg{n}"), 404),
-            ("GET", format!("/left-pad{n}"), 404),
-        ]
+        vec![("GET", format!("/@scope%2fpkg{n}"), 404), ("GET", format!("/left-pad{n}"), 404)]
     }),
     ("Debian APT-HTTP/1.3 (2.6.1)", |n| {
         vec![("GET", format!("/debian/dists/stable{n}/InRelease"), 404)]
@@ -70,18 +59,14 @@ const TOOLS: &[(&str, Lookup)] = &[
             ("GET", format!("/3/a/a{}", n % 90), 404),
         ]
     }),
-    ("cri-o/1.29.1", |n| {
-        vec![("GET", format!("/v2/library/app{n}/manifests/latest"), 404)]
-    }),
+    ("cri-o/1.29.1", |n| vec![("GET", format!("/v2/library/app{n}/manifests/latest"), 404)]),
     ("got (https://github.com/sindresorhus/got)", |n| {
         vec![("GET", format!("/@scope%2fpkg{n}"), 404)]
     }),
     ("NuGet Command Line/6.9 (Linux)", |n| {
         vec![("GET", format!("/v3/flatcontainer/pkg{n}/index.json"), 404)]
     }),
-    ("Terraform/1.7.5", |n| {
-        vec![("GET", format!("/v1/modules/acme/m{n}/aws/versions"), 404)]
-    }),
+    ("Terraform/1.7.5", |n| vec![("GET", format!("/v1/modules/acme/m{n}/aws/versions"), 404)]),
     ("apk-tools/2.14.0", |n| {
         let path = format!("/alpine/v3.19/r{n}/x86_64/APKINDEX.tar.gz");
         vec![("GET", path, 404)]
@@ -121,26 +106,17 @@ const TOOLS: &[(&str, Lookup)] = &[
         let path = format!("/bucket/k/{n}");
         vec![("HEAD", path.clone(), 404), ("PUT", path, 200)]
     }),
-    ("aws-cli/2.15.30 Python/3.11.8", |n| {
-        vec![("HEAD", format!("/lake/t/part-{n}.parquet"), 404)]
-    }),
+    ("aws-cli/2.15.30 Python/3.11.8", |n| vec![("HEAD", format!("/lake/t/part-{n}.parquet"), 404)]),
     ("kubectl/v1.29.0 (linux/amd64) kubernetes/3f7a50f", |n| {
         let all = "/api/v1/namespaces/default/configmaps";
-        vec![
-            ("GET", format!("{all}/cm{n}"), 404),
-            ("POST", all.to_owned(), 201),
-        ]
+        vec![("GET", format!("{all}/cm{n}"), 404), ("POST", all.to_owned(), 201)]
     }),
     ("Puppet/8.5.1 Ruby/3.2.3 (x86_64-linux)", |n| {
         let path = format!("/puppet/v3/file_metadata/modules/m{n}");
         vec![("GET", path, 404)]
     }),
-    ("elasticsearch-py/8.12.0", |n| {
-        vec![("HEAD", format!("/logs-{n}"), 404)]
-    }),
-    ("consul-template/0.37.0", |n| {
-        vec![("GET", format!("/v1/kv/app/{n}"), 404)]
-    }),
+    ("elasticsearch-py/8.12.0", |n| vec![("HEAD", format!("/logs-{n}"), 404)]),
+    ("consul-template/0.37.0", |n| vec![("GET", format!("/v1/kv/app/{n}"), 404)]),
     ("gvfs/1.54.0", |n| {
         let names = [".hidden", ".Trash-1000", ".xdg-volume-info", "autorun.inf"];
         let path = |name| ("PROPFIND", format!("/dav/{n}/{name}"), 404);
@@ -157,24 +133,19 @@ const TOOLS: &[(&str, Lookup)] = &[
 fn severities(log: impl Iterator<Item = String>) -> Vec<(usize, String, u64)> {
     let alerts = alerts_of_log(&log.collect::<String>());
     let alerts = alerts.into_iter().flat_map(|(client, alerts)| {
-        alerts
-            .into_iter()
-            .map(move |(rule, severity)| (client, rule, severity))
+        alerts.into_iter().map(move |(rule, severity)| (client, rule, severity))
     });
     alerts.filter(|(.., severity)| *severity > 0).collect()
 }
 
 #[test]
 fn what_a_tool_looks_up_raises_nothing() {
-    let lines = TOOLS
-        .iter()
-        .enumerate()
-        .flat_map(|(client, (agent, lookup))| {
-            let lookups = (0..700).flat_map(lookup).enumerate();
-            lookups.map(move |(at, (method, path, status))| {
-                log_line(client, at / 10, (method, &path), status, agent)
-            })
-        });
+    let lines = TOOLS.iter().enumerate().flat_map(|(client, (agent, lookup))| {
+        let lookups = (0..700).flat_map(lookup).enumerate();
+        lookups.map(move |(at, (method, path, status))| {
+            log_line(client, at / 10, (method, &path), status, agent)
+        })
+    });
     let raised = severities(lines);
     assert!(raised.is_empty(), "{raised:?}");
 }
@@ -210,10 +181,7 @@ fn a_refusal_is_no_miss() {
     let lookups = (0..60).flat_map(lookup);
     let lines = lookups.map(|(method, path, _)| log_line(0, 0, (method, &path), 403, agent));
     let raised = severities(lines);
-    assert!(
-        raised.contains(&(0, "http-path-scan".to_owned(), 5)),
-        "{raised:?}"
-    );
+    assert!(raised.contains(&(0, "http-path-scan".to_owned(), 5)), "{raised:?}");
 }
 
 /// An unknown cache or share: what a client first requests and then uploads was not a guess.

@@ -1,8 +1,5 @@
 //! Tests of the commands that use rules: `rules`, `detect` and `--state`.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say where"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod an_attack_that_is_answered_outweighs_refusals;
 #[path = "../common/command.rs"]
@@ -63,13 +60,8 @@ fn alerts_of_log(log: &str) -> BTreeMap<usize, Vec<(String, u64)>> {
         if alert["http_trace"]["alert"]["state"] != "opened" {
             continue;
         }
-        let ip = alert["http_trace"]["alert"]["clients"][0]["value"]
-            .as_str()
-            .unwrap();
-        let mut parts = ip
-            .split('.')
-            .skip(2)
-            .map(|part| part.parse::<usize>().unwrap());
+        let ip = alert["http_trace"]["alert"]["clients"][0]["value"].as_str().unwrap();
+        let mut parts = ip.split('.').skip(2).map(|part| part.parse::<usize>().unwrap());
         let client = parts.next().unwrap() * 250 + parts.next().unwrap();
         let rule = alert["rule"]["id"].as_str().unwrap().to_owned();
         let severity = alert["event"]["severity"].as_u64().unwrap();

@@ -73,9 +73,7 @@ fn silent() -> Vec<u8> {
             link: LinkType::Raw,
             vlan: None,
         };
-        let mut talk = Talk::new(path)
-            .at(START_NS + nth as u64 * 100_000_000)
-            .handshake();
+        let mut talk = Talk::new(path).at(START_NS + nth as u64 * 100_000_000).handshake();
         if let Some(request) = request {
             talk = talk.ask(request.as_bytes());
         }
@@ -160,12 +158,7 @@ fn a_record_says_which_header_fields_it_does_not_hold() {
         ("json", CHOICES[1], "", "request_headers headers"),
         ("json", CHOICES[2], "headers", "headers request_headers"),
         ("json", CHOICES[3], "", ""),
-        (
-            "json",
-            &["--request-headers", "host"],
-            "request_headers",
-            "request_headers",
-        ),
+        ("json", &["--request-headers", "host"], "request_headers", "request_headers"),
         ("json", CHOICES[4], "headers", "headers"),
         ("json", &["-H", "all", "--request-headers", "all"], "", ""),
         ("zeek", CHOICES[4], "", "request_headers headers"),

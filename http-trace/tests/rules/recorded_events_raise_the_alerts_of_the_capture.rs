@@ -23,9 +23,7 @@ fn own_json(folder: &Path) -> String {
 
 /// The lines that are events.
 fn events_of(json: &str) -> String {
-    let events = json
-        .lines()
-        .filter(|line| line.contains("\"kind\":\"event\""));
+    let events = json.lines().filter(|line| line.contains("\"kind\":\"event\""));
     events.map(|line| format!("{line}\n")).collect()
 }
 
@@ -72,9 +70,7 @@ fn access_log() -> String {
 fn spikes(out: &str) -> usize {
     let told = alerts(out);
     let opened = told.iter();
-    opened
-        .filter(|alert| *alert == "http-error-spike-internal opened")
-        .count()
+    opened.filter(|alert| *alert == "http-error-spike-internal opened").count()
 }
 
 #[test]
@@ -112,10 +108,7 @@ fn files_are_read_together_in_the_order_of_time() {
     let lines: Vec<&str> = log.lines().collect();
     let (older, newer) = lines.split_at(lines.len() / 2);
     let each_second = |from: usize| lines.iter().skip(from).step_by(2).copied().collect();
-    for (first, last) in [
-        (newer.to_vec(), older.to_vec()),
-        (each_second(1), each_second(0)),
-    ] {
+    for (first, last) in [(newer.to_vec(), older.to_vec()), (each_second(1), each_second(0))] {
         let names = [("access.log", first), ("access.log.1", last)].map(|(name, lines)| {
             let path = folder.path().join(name);
             fs::write(&path, lines.join("\n")).unwrap();
@@ -123,11 +116,7 @@ fn files_are_read_together_in_the_order_of_time() {
         });
         let ran = run(&["detect", &names[0], &names[1], "-o", "json"]);
         assert_eq!((ran.status, spikes(&ran.out)), (0, 1), "{}", ran.err);
-        assert!(
-            ran.err.contains("350 lines read: 350 events"),
-            "{}",
-            ran.err
-        );
+        assert!(ran.err.contains("350 lines read: 350 events"), "{}", ran.err);
     }
 }
 
@@ -136,26 +125,18 @@ fn standard_input_is_read_and_events_are_written_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");
     fs::write(&file, access_log()).unwrap();
-    for arguments in [
-        &["detect", "-o", "json"][..],
-        &["detect", "-", "-o", "json", "--events"],
-    ] {
+    for arguments in [&["detect", "-o", "json"][..], &["detect", "-", "-o", "json", "--events"]] {
         let ran = ran(http_trace(arguments).stdin(Stdio::from(File::open(&file).unwrap())));
         assert_eq!(ran.status, 0, "{}", ran.err);
         assert_eq!(spikes(&ran.out), 1);
         let records = records(&ran.out);
-        let events: Vec<_> = records
-            .iter()
-            .filter(|record| record["event"]["kind"] == "event")
-            .collect();
+        let events: Vec<_> =
+            records.iter().filter(|record| record["event"]["kind"] == "event").collect();
         let expected = if arguments.len() == 3 { 0 } else { ERRORS };
         assert_eq!(events.len(), expected as usize);
         for event in events {
             let rules = event["http_trace"]["rules"].as_array().unwrap();
-            assert!(
-                rules.iter().any(|id| id == "http-error-spike-internal"),
-                "{event}"
-            );
+            assert!(rules.iter().any(|id| id == "http-error-spike-internal"), "{event}");
         }
     }
     let ran = run(&["detect", file.to_str().unwrap(), "--fail-on-alert", "low"]);
@@ -177,11 +158,7 @@ fn a_recording_of_a_capture_raises_the_alerts_of_the_capture() {
             .map(ToString::to_string)
             .collect()
     };
-    assert!(
-        spikes(&live) == 1 && of(&live).len() > 1,
-        "{:?}",
-        alerts(&live)
-    );
+    assert!(spikes(&live) == 1 && of(&live).len() > 1, "{:?}", alerts(&live));
     assert_eq!(of(&live), of(&ran.out));
 }
 
@@ -219,13 +196,7 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");
     fs::write(&file, format!("not a line of it\n{}", access_log())).unwrap();
-    let ran = run(&[
-        "detect",
-        "/nonexistent.log",
-        file.to_str().unwrap(),
-        "-o",
-        "json",
-    ]);
+    let ran = run(&["detect", "/nonexistent.log", file.to_str().unwrap(), "-o", "json"]);
     assert_eq!(ran.status, 1, "{}", ran.err);
     assert_eq!(spikes(&ran.out), 1);
     assert!(ran.err.contains("/nonexistent.log: "), "{}", ran.err);
@@ -254,32 +225,16 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("name files before options"), "{}", ran.err);
     let ran = run(&["detect", file.to_str().unwrap(), "--interface", "lo"]);
-    assert!(
-        ran.err.contains("no effect in this run: --interface"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("no effect in this run: --interface"), "{}", ran.err);
 }
 
 #[test]
 fn what_does_not_begin_with_lines_is_named_once() {
     let folder = tempfile::tempdir().unwrap();
     for (name, begin, expected) in [
-        (
-            "day.pcap",
-            &b"\xd4\xc3\xb2\xa1\n\n\nx"[..],
-            "day.pcap is a capture: `http-trace -r",
-        ),
-        (
-            "day.pcapng",
-            b"\n\r\r\n\0\0\n",
-            "day.pcapng is a capture: `http-trace -r",
-        ),
-        (
-            "access.log.gz",
-            b"\x1f\x8b\x08\0\n\n",
-            "access.log.gz is compressed with gzip: `zcat",
-        ),
+        ("day.pcap", &b"\xd4\xc3\xb2\xa1\n\n\nx"[..], "day.pcap is a capture: `http-trace -r"),
+        ("day.pcapng", b"\n\r\r\n\0\0\n", "day.pcapng is a capture: `http-trace -r"),
+        ("access.log.gz", b"\x1f\x8b\x08\0\n\n", "access.log.gz is compressed with gzip: `zcat"),
         (
             "access.log.lz4",
             b"\x04\x22\x4d\x18\n\n\n",

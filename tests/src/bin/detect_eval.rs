@@ -37,9 +37,7 @@ fn main() -> Result<ExitCode> {
     ensure!(need::root(), "namespaces and tracing need root");
     let table = Table::read()?;
     let names = table.attack.iter().map(|run| &run.name);
-    let names: Vec<_> = names
-        .chain(table.benign.iter().map(|run| &run.name))
-        .collect();
+    let names: Vec<_> = names.chain(table.benign.iter().map(|run| &run.name)).collect();
     if let Some(unknown) = options.only.iter().find(|only| !names.contains(only)) {
         anyhow::bail!("there is no run {unknown}: there are {names:?}");
     }
@@ -57,15 +55,7 @@ fn main() -> Result<ExitCode> {
 
     let mut text = String::new();
     if !attacks.is_empty() {
-        let heads = [
-            "tool",
-            "user agent",
-            "sent",
-            "caught by",
-            "after",
-            "also fired",
-            "verdict",
-        ];
+        let heads = ["tool", "user agent", "sent", "caught by", "after", "also fired", "verdict"];
         text.push_str(&markdown(&heads, &attacks));
     }
     if !loads.is_empty() {
@@ -91,11 +81,7 @@ fn main() -> Result<ExitCode> {
 
 /// Runs a tool with its own user agent and with a browser's.
 fn run_attack(attack: &Attack, table: &Table, record: Option<&Path>) -> Result<Vec<Row>> {
-    let Some(name) = attack
-        .command
-        .first()
-        .filter(|name| program(name).is_some())
-    else {
+    let Some(name) = attack.command.first().filter(|name| program(name).is_some()) else {
         return missing(&attack.name, attack.optional, 7);
     };
     let own = [&attack.command[..], &attack.last].concat();
@@ -138,11 +124,7 @@ fn judge_attack(attack: &Attack, agent: &str, table: &Table, heard: &Heard) -> R
             }
         }
     }
-    for rule in attack
-        .also
-        .iter()
-        .filter(|rule| heard.first(rule).is_none())
-    {
+    for rule in attack.also.iter().filter(|rule| heard.first(rule).is_none()) {
         wrong.push(format!("{rule} did not fire"));
     }
     let says = attack.says && agent == "own";
@@ -182,24 +164,13 @@ fn judge_attack(attack: &Attack, agent: &str, table: &Table, heard: &Heard) -> R
 }
 
 fn run_benign(load: &Benign, table: &Table, record: Option<&Path>) -> Result<Vec<Row>> {
-    let named = [
-        load.program.as_ref(),
-        load.command.first(),
-        load.server.first(),
-    ];
-    if named
-        .into_iter()
-        .flatten()
-        .any(|name| program(name).is_none())
-    {
+    let named = [load.program.as_ref(), load.command.first(), load.server.first()];
+    if named.into_iter().flatten().any(|name| program(name).is_none()) {
         return missing(&load.name, load.optional, 5);
     }
     eprintln!("{} (benign)", load.name);
     let command = fill(&load.command, &table.browser);
-    let what = load
-        .scene
-        .as_deref()
-        .map_or(Load::Command(&command), Load::Scene);
+    let what = load.scene.as_deref().map_or(Load::Command(&command), Load::Scene);
     let server = fill(&load.server, &table.browser);
     let host = Host {
         options: &load.options,
@@ -229,11 +200,7 @@ fn run_benign(load: &Benign, table: &Table, record: Option<&Path>) -> Result<Vec
     if heard.responses == 0 {
         wrong.push("sent nothing".into());
     }
-    let verdict = if wrong.is_empty() {
-        "as expected".into()
-    } else {
-        wrong.join("; ")
-    };
+    let verdict = if wrong.is_empty() { "as expected".into() } else { wrong.join("; ") };
     let name = if load.what.is_empty() {
         load.name.clone()
     } else {
@@ -259,10 +226,7 @@ fn lost(heard: &Heard, wrong: &mut Vec<String>) {
 
 /// A tool that is not installed: an error, unless it is optional.
 fn missing(name: &str, optional: bool, columns: usize) -> Result<Vec<Row>> {
-    ensure!(
-        optional,
-        "{name} is not installed: `cargo xtask detect-eval` installs what it can"
-    );
+    ensure!(optional, "{name} is not installed: `cargo xtask detect-eval` installs what it can");
     let mut cells = vec!["–".to_owned(); columns];
     cells[0] = name.to_owned();
     cells[columns - 1] = "not installed, not run".into();
@@ -285,15 +249,8 @@ fn sent(heard: &Heard) -> String {
 
 fn listed<'a>(alerts: impl Iterator<Item = &'a Alert>) -> String {
     let one = |alert: &Alert| {
-        let times = if alert.times > 1 {
-            format!(" × {}", alert.times)
-        } else {
-            String::new()
-        };
-        format!(
-            "{}{times} ({} requests, {:.1} s)",
-            alert.rule, alert.responses, alert.seconds
-        )
+        let times = if alert.times > 1 { format!(" × {}", alert.times) } else { String::new() };
+        format!("{}{times} ({} requests, {:.1} s)", alert.rule, alert.responses, alert.seconds)
     };
     // Posture findings about the site's own responses occur in every run.
     let (posture, others): (Vec<_>, Vec<_>) =
@@ -302,11 +259,7 @@ fn listed<'a>(alerts: impl Iterator<Item = &'a Alert>) -> String {
     if !posture.is_empty() {
         all.push(format!("{} of http-posture", posture.len()));
     }
-    if all.is_empty() {
-        "–".into()
-    } else {
-        all.join(", ")
-    }
+    if all.is_empty() { "–".into() } else { all.join(", ") }
 }
 
 fn markdown(heads: &[&str], rows: &[Row]) -> String {

@@ -33,10 +33,7 @@ fn main() -> Result<()> {
 /// Ends the recording; an error if packets were lost.
 fn stop(tcpdump: Tcpdump) -> Result<()> {
     let said = tcpdump.stop()?;
-    anyhow::ensure!(
-        said.contains("\n0 packets dropped by kernel"),
-        "not whole: {said}"
-    );
+    anyhow::ensure!(said.contains("\n0 packets dropped by kernel"), "not whole: {said}");
     Ok(())
 }
 
@@ -62,10 +59,7 @@ fn nginx(folder: &Path, name: &str, v6: bool) -> Result<()> {
         curl(&pair.client, &["--head", &missing])?;
     } else {
         visits::curls(&pair.client, address::SERVER_V4)?;
-        visits::raws(
-            &pair.client,
-            SocketAddr::new(address::SERVER_V4.parse()?, 80),
-        )?;
+        visits::raws(&pair.client, SocketAddr::new(address::SERVER_V4.parse()?, 80))?;
     }
     stop(tcpdump)?;
     let log = folder.join(name).with_extension("access.jsonl");
@@ -80,36 +74,14 @@ fn tls(folder: &Path) -> Result<()> {
     let path = |name: &str| own.path().join(name);
     let openssl = program("openssl").context("openssl is not installed")?;
     let mut request = Command::new(&openssl);
-    request.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-    ]);
-    request.args([
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=scene.example",
-        "-keyout",
-    ]);
-    run(request
-        .arg(path("key.pem"))
-        .arg("-out")
-        .arg(path("cert.pem")))?;
+    request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    request.args(["-nodes", "-days", "2", "-subj", "/CN=scene.example", "-keyout"]);
+    run(request.arg(path("key.pem")).arg("-out").arg(path("cert.pem")))?;
     let mut server = Command::new(&openssl);
     server.args(["s_server", "-accept", "443", "-www", "-quiet", "-key"]);
-    server
-        .arg(path("key.pem"))
-        .arg("-cert")
-        .arg(path("cert.pem"));
+    server.arg(path("key.pem")).arg("-cert").arg(path("cert.pem"));
     server.stdout(Stdio::null()).stderr(Stdio::null());
-    let _server = pair
-        .server
-        .serve(&mut server, ([127, 0, 0, 1], 443).into())?;
+    let _server = pair.server.serve(&mut server, ([127, 0, 0, 1], 443).into())?;
     let tcpdump = Tcpdump::start(&pair, &fresh(folder, "tls")?, None)?;
     let url = format!("https://{}/", address::SERVER_V4);
     curl(&pair.client, &["--insecure", "--http1.1", &url])?;
@@ -122,10 +94,7 @@ fn python(folder: &Path) -> Result<()> {
     let _python = Python::start(&pair.server, there)?;
     let tcpdump = Tcpdump::start(&pair, &fresh(folder, "python")?, None)?;
     let url = |path: &str| format!("http://{there}{path}");
-    curl(
-        &pair.client,
-        &[&url("/small.txt"), &url("/none"), &url("/dav")],
-    )?;
+    curl(&pair.client, &[&url("/small.txt"), &url("/none"), &url("/dav")])?;
     curl(&pair.client, &["--head", &url("/small.txt")])?;
     curl(&pair.client, &["--data-binary", "x=1", &url("/form")])?;
     curl(&pair.client, &["--http1.0", &url("/")])?;

@@ -94,11 +94,7 @@ fn main() -> Result<()> {
             // The second of the target's link types is Ethernet; checksums verified or not.
             let data = frame.data.get(..LONGEST).unwrap_or(frame.data);
             let options = [1, (at % 2) as u8];
-            seed(
-                "walk",
-                format!("{nth}-{at}"),
-                &[&options[..], data].concat(),
-            )?;
+            seed("walk", format!("{nth}-{at}"), &[&options[..], data].concat())?;
         }
         for (at, one) in connections(capture).into_iter().enumerate() {
             let name = format!("{nth}-{at}");
@@ -149,11 +145,7 @@ fn main() -> Result<()> {
         let sent = b"GET /a?b=%20c HTTP/1.1\nhttp://r/\ncurl/8 \"\\\xff\nfrank [1]";
         seed("logs", form.to_string(), &[&[form][..], sent].concat())?;
     }
-    println!(
-        "{written} seeds from {} captures in {}",
-        captures.len(),
-        folder.display()
-    );
+    println!("{written} seeds from {} captures in {}", captures.len(), folder.display());
     Ok(())
 }
 
@@ -169,10 +161,7 @@ fn of_log(log: &str) -> Result<(Vec<u8>, Vec<u8>)> {
     let mut own = Vec::new();
     for event in Recorded::new(log.as_bytes()) {
         let event = event?;
-        let entry = Entry {
-            event: &event,
-            user: None,
-        };
+        let entry = Entry { event: &event, user: None };
         json.event(&entry, &mut own);
         detector.push(Box::new(event), &mut |_| {});
     }

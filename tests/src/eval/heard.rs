@@ -80,9 +80,8 @@ impl Heard {
             let severity = alert["event"]["severity"].as_u64();
             let severity = severity.context("event.severity")?;
             let known = heard.alerts.iter_mut();
-            if let Some(known) = known
-                .into_iter()
-                .find(|known| known.rule == rule && known.severity == severity)
+            if let Some(known) =
+                known.into_iter().find(|known| known.rule == rule && known.severity == severity)
             {
                 known.times += 1;
                 continue;

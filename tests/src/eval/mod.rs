@@ -61,16 +61,14 @@ pub fn run(
         .server
         .map(|(command, port)| {
             let mut command = prepared(command, folder.path())?;
-            pair.server
-                .serve(&mut command, ([127, 0, 0, 1], port).into())
+            pair.server.serve(&mut command, ([127, 0, 0, 1], port).into())
         })
         .transpose()?;
     let mut all = vec!["-i", "veth0"];
     all.extend(host.options.iter().map(String::as_str));
     let agent = Agent::start(&pair.server, &all)?;
-    let recording = capture
-        .map(|(file, packets)| Recording::start(&pair, file, packets))
-        .transpose()?;
+    let recording =
+        capture.map(|(file, packets)| Recording::start(&pair, file, packets)).transpose()?;
     match load {
         Load::Command(command) => run_command(&pair.client, command, time)?,
         Load::Scene(name) => scenes::run(name, &pair, &mut site)?,

@@ -24,11 +24,7 @@ impl Recording {
     pub fn start(pair: &Pair, to: &Path, packets: u32) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let tcpdump = Tcpdump::start(pair, &folder.path().join("raw.pcap"), Some(packets))?;
-        Ok(Recording {
-            tcpdump,
-            to: to.to_owned(),
-            folder,
-        })
+        Ok(Recording { tcpdump, to: to.to_owned(), folder })
     }
 
     /// Ends it and writes the capture.

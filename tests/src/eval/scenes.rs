@@ -51,19 +51,13 @@ impl Visitor {
             bind(&socket, &SocketAddrV4::new(from, 0))?;
         }
         connect(&socket, &to).with_context(|| format!("connect to {to}"))?;
-        Ok(Visitor {
-            raw: Raw::over(socket.into())?,
-        })
+        Ok(Visitor { raw: Raw::over(socket.into())? })
     }
 
     fn ask(&mut self, line: &str, more: &str) -> Result<Answer> {
         let host = address::SERVER_V4;
         // Ends the head unless a body follows.
-        let end = if more.contains("\r\n\r\n") {
-            ""
-        } else {
-            "\r\n"
-        };
+        let end = if more.contains("\r\n\r\n") { "" } else { "\r\n" };
         let text = format!(
             "{line} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {BROWSER}\r\nAccept: */*\r\n\
              Accept-Encoding: identity\r\n{more}{end}"
@@ -114,11 +108,7 @@ fn login(pair: &Pair) -> Result<()> {
         }
         visitor.ask("GET /admin/", "")?;
         // admin:wrong, then admin:temp123
-        for credentials in [
-            "YWRtaW46d3Jvbmc=",
-            "YWRtaW46d3Jvbmc=",
-            "YWRtaW46dGVtcDEyMw==",
-        ] {
+        for credentials in ["YWRtaW46d3Jvbmc=", "YWRtaW46d3Jvbmc=", "YWRtaW46dGVtcDEyMw=="] {
             let field = format!("Authorization: Basic {credentials}\r\n");
             visitor.ask("GET /admin/", &field)?;
         }

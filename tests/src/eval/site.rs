@@ -22,15 +22,8 @@ pub const ARTICLES: usize = 8;
 /// Packages of the second index, from 1; the first index has none.
 pub const PACKAGES: usize = 40;
 /// Dead links of the site.
-pub const DEAD: &[&str] = &[
-    "/old/1",
-    "/old/2",
-    "/old/3",
-    "/old/4",
-    "/team",
-    "/press",
-    "/products/31",
-];
+pub const DEAD: &[&str] =
+    &["/old/1", "/old/2", "/old/3", "/old/4", "/team", "/press", "/products/31"];
 /// Assets of each page that exist.
 pub const ASSETS: &[&str] = &["/css/site.css", "/js/app.js", "/img/logo.png"];
 /// Assets of each page that are missing.
@@ -60,11 +53,7 @@ impl Site {
         std::fs::write(folder.path().join("users"), "admin:{PLAIN}temp123\n")?;
         let app = start_app(namespace)?;
         let nginx = nginx::start(namespace, folder.path(), 80, 1, &server(folder.path()))?;
-        Ok(Site {
-            app: Some(app),
-            nginx,
-            folder,
-        })
+        Ok(Site { app: Some(app), nginx, folder })
     }
 
     /// Ends the application; nginx then answers 502.
@@ -148,9 +137,7 @@ fn write_pages(www: &Path) -> Result<()> {
     };
     let link = |to: &str| format!("<a href=\"{to}\">{to}</a>\n");
     let numbered = |folder: &str, count: usize| -> String {
-        (1..=count)
-            .map(|n| link(&format!("/{folder}/{n}")))
-            .collect()
+        (1..=count).map(|n| link(&format!("/{folder}/{n}"))).collect()
     };
     let page = |text: &str| {
         let styles = "<link rel=\"stylesheet\" href=\"/css/site.css\">";
@@ -174,16 +161,10 @@ fn write_pages(www: &Path) -> Result<()> {
     write("index.html", &page(&format!("{front}{forms}{dead}")))?;
     write("about.html", &page("about us\n"))?;
     write("contact.html", &page("write to us\n"))?;
-    write(
-        "products/index.html",
-        &page(&numbered("products", PRODUCTS)),
-    )?;
+    write("products/index.html", &page(&numbered("products", PRODUCTS)))?;
     write("blog/index.html", &page(&numbered("blog", ARTICLES)))?;
     for n in 1..=PRODUCTS {
-        write(
-            &format!("products/{n}.html"),
-            &page(&format!("product {n}\n")),
-        )?;
+        write(&format!("products/{n}.html"), &page(&format!("product {n}\n")))?;
     }
     for n in 1..=ARTICLES {
         write(&format!("blog/{n}.html"), &page(&format!("article {n}\n")))?;

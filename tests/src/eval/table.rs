@@ -134,27 +134,17 @@ mod tests {
     fn it_reads_and_names_each_run_once() {
         let table = Table::read().expect("the table");
         let attacks = table.attack.iter().map(|run| &run.name);
-        let mut names: Vec<_> = attacks
-            .chain(table.benign.iter().map(|run| &run.name))
-            .collect();
+        let mut names: Vec<_> = attacks.chain(table.benign.iter().map(|run| &run.name)).collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all);
         for attack in &table.attack {
             let caught = attack.rules.is_empty();
-            assert!(
-                !caught || attack.blind.is_some(),
-                "{}: no rule",
-                attack.name
-            );
+            assert!(!caught || attack.blind.is_some(), "{}: no rule", attack.name);
         }
         for load in &table.benign {
-            assert!(
-                load.command.is_empty() != load.scene.is_none(),
-                "{}",
-                load.name
-            );
+            assert!(load.command.is_empty() != load.scene.is_none(), "{}", load.name);
         }
     }
 }

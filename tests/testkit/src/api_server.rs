@@ -98,10 +98,7 @@ impl ApiServer {
         };
         let server = ApiServer {
             address: listener.local_addr()?,
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                changed: Condvar::new(),
-            }),
+            shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }),
         };
         let of_thread = server.clone();
         thread::spawn(move || {
@@ -201,9 +198,7 @@ impl ApiServer {
         while input.read_line(&mut line)? > 0 && !line.trim().is_empty() {
             let value = line.to_ascii_lowercase();
             if value.starts_with("authorization:") {
-                token = line
-                    .split_once(": ")
-                    .map(|(_, value)| value.trim().to_owned());
+                token = line.split_once(": ").map(|(_, value)| value.trim().to_owned());
             }
             line.clear();
         }
@@ -238,8 +233,7 @@ impl ApiServer {
         let parameter = |name: &str| {
             let query = first.split_ascii_whitespace().nth(1)?.split_once('?')?.1;
             let mut all = query.split('&');
-            all.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
-                .map(str::to_owned)
+            all.find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
         };
         if parameter("watch").is_none() {
             let list = self.state().list();
@@ -308,10 +302,7 @@ impl State {
 
     fn list(&self) -> String {
         let version = self.version.to_string();
-        let pods = self
-            .pods
-            .values()
-            .map(|json| json.replace("VERSION", &version));
+        let pods = self.pods.values().map(|json| json.replace("VERSION", &version));
         format!(
             r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"resourceVersion":"{version}"}},"items":[{}]}}"#,
             pods.collect::<Vec<_>>().join(",")

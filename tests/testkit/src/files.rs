@@ -42,33 +42,18 @@ pub struct Style {
     pub nanoseconds: bool,
 }
 
-pub const PLAIN: Style = Style {
-    big_endian: false,
-    nanoseconds: false,
-};
+pub const PLAIN: Style = Style { big_endian: false, nanoseconds: false };
 
 impl Style {
     pub fn u32(self, n: u32) -> [u8; 4] {
-        if self.big_endian {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
+        if self.big_endian { n.to_be_bytes() } else { n.to_le_bytes() }
     }
     pub fn u16(self, n: u16) -> [u8; 2] {
-        if self.big_endian {
-            n.to_be_bytes()
-        } else {
-            n.to_le_bytes()
-        }
+        if self.big_endian { n.to_be_bytes() } else { n.to_le_bytes() }
     }
 
     pub fn header(self, minor: u16, link: u32) -> Vec<u8> {
-        let magic = if self.nanoseconds {
-            0xa1b2_3c4d
-        } else {
-            0xa1b2_c3d4
-        };
+        let magic = if self.nanoseconds { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
         [
             &self.u32(magic)[..],
             &self.u16(2),
@@ -103,13 +88,7 @@ impl Style {
     }
 
     pub fn section(self) -> Vec<u8> {
-        let body = [
-            &self.u32(0x1a2b_3c4d)[..],
-            &self.u16(1),
-            &self.u16(0),
-            &[0xff; 8],
-        ]
-        .concat();
+        let body = [&self.u32(0x1a2b_3c4d)[..], &self.u16(1), &self.u16(0), &[0xff; 8]].concat();
         self.block(0x0a0d_0d0a, &body)
     }
 
@@ -129,13 +108,7 @@ impl Style {
     }
 
     pub fn enhanced(self, interface: u32, time: u64, data: &[u8], wire_len: u32) -> Vec<u8> {
-        let words = [
-            interface,
-            (time >> 32) as u32,
-            time as u32,
-            data.len() as u32,
-            wire_len,
-        ];
+        let words = [interface, (time >> 32) as u32, time as u32, data.len() as u32, wire_len];
         self.block(6, &[&words.map(|n| self.u32(n)).concat(), data].concat())
     }
 }

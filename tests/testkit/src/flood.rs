@@ -44,10 +44,8 @@ impl Flood {
     /// Writes a capture with `count` connections or segments, then the honest scene. Returns the number of
     /// complete responses; the last ones are those of [`honest`].
     pub fn write(self, out: impl Write, count: u32) -> io::Result<usize> {
-        let mut flood = Writer {
-            pcap: PcapWriter::new(out, LinkType::Ethernet)?,
-            now_ns: START_NS,
-        };
+        let mut flood =
+            Writer { pcap: PcapWriter::new(out, LinkType::Ethernet)?, now_ns: START_NS };
         let mut responses = 0;
         match self {
             Flood::Syns => {
@@ -111,14 +109,9 @@ impl Flood {
             }
         }
         let honest = honest();
-        let layout = Layout {
-            start_ns: flood.now_ns,
-            ..Layout::default()
-        };
+        let layout = Layout { start_ns: flood.now_ns, ..Layout::default() };
         for segment in segments(&honest, &layout) {
-            flood
-                .pcap
-                .write(segment.time_ns, &honest_path().frame(&segment))?;
+            flood.pcap.write(segment.time_ns, &honest_path().frame(&segment))?;
         }
         flood.pcap.finish()?;
         Ok(responses + honest.truth.len())
@@ -178,41 +171,22 @@ impl<W: Write> Writer<W> {
     }
 
     fn syn(&mut self, path: &Path) -> io::Result<()> {
-        self.segment(
-            path,
-            Segment {
-                syn: true,
-                ..self.bare(Side::Client)
-            },
-        )
+        self.segment(path, Segment { syn: true, ..self.bare(Side::Client) })
     }
 
     fn open(&mut self, path: &Path) -> io::Result<()> {
         self.syn(path)?;
-        self.segment(
-            path,
-            Segment {
-                syn: true,
-                ack: ISN + 1,
-                ..self.bare(Side::Server)
-            },
-        )
+        self.segment(path, Segment { syn: true, ack: ISN + 1, ..self.bare(Side::Server) })
     }
 
     /// Closes a connection at both ends after [`RESPONSE`] to [`REQUEST`].
     fn close(&mut self, path: &Path) -> io::Result<()> {
         let asked = ISN + 1 + REQUEST.len() as u32;
         let answered = ISN + 1 + RESPONSE.len() as u32;
-        for (from, seq, ack) in [
-            (Side::Server, answered, asked),
-            (Side::Client, asked, answered + 1),
-        ] {
-            let fin = Segment {
-                seq,
-                ack,
-                fin: true,
-                ..self.bare(from)
-            };
+        for (from, seq, ack) in
+            [(Side::Server, answered, asked), (Side::Client, asked, answered + 1)]
+        {
+            let fin = Segment { seq, ack, fin: true, ..self.bare(from) };
             self.segment(path, fin)?;
         }
         Ok(())
@@ -226,14 +200,6 @@ impl<W: Write> Writer<W> {
         };
         let seq = (ISN + 1).wrapping_add(offset);
         let payload = bytes.to_vec();
-        self.segment(
-            path,
-            Segment {
-                seq,
-                ack,
-                payload,
-                ..self.bare(from)
-            },
-        )
+        self.segment(path, Segment { seq, ack, payload, ..self.bare(from) })
     }
 }

@@ -94,10 +94,8 @@ pub fn apply(
             Mangle::Delay(index, by) => {
                 let at = place(index);
                 let late = sequence.remove(at);
-                let free = sequence[at..]
-                    .iter()
-                    .take_while(|s| s.from == late.from && !s.rst)
-                    .count();
+                let free =
+                    sequence[at..].iter().take_while(|s| s.from == late.from && !s.rst).count();
                 let by = if causal { free.min(*by) } else { *by };
                 sequence.insert((at + by).min(sequence.len()), late);
             }
@@ -127,10 +125,7 @@ pub fn apply(
     }
     let start = segments.first().map_or(0, |s| s.time_ns);
     for (position, segment) in sequence.iter_mut().enumerate() {
-        let time = segments
-            .get(position)
-            .or(segments.last())
-            .map_or(start, |s| s.time_ns);
+        let time = segments.get(position).or(segments.last()).map_or(start, |s| s.time_ns);
         segment.time_ns = time + position.saturating_sub(segments.len()) as u64 * 100_000;
     }
     (sequence, mangled)
@@ -166,10 +161,7 @@ fn covers(seen: &Segment, gone: &Segment) -> bool {
         && (seen.syn || !gone.syn)
         && (seen.fin || !gone.fin)
         && (seen.rst || !gone.rst)
-        && seen
-            .payload
-            .get(offset..)
-            .is_some_and(|rest| rest.starts_with(&gone.payload))
+        && seen.payload.get(offset..).is_some_and(|rest| rest.starts_with(&gone.payload))
 }
 
 /// A copy of the second half of a segment and the first half of the next one of its direction, and the index

@@ -43,10 +43,8 @@ impl<W: Write> PcapWriter<W> {
     pub fn write(&mut self, time_ns: u64, frame: &[u8]) -> io::Result<()> {
         let field = |n: u64| u32::try_from(n).map_err(io::Error::other);
         let len = field(frame.len() as u64)?.to_le_bytes();
-        self.out
-            .write_all(&field(time_ns / 1_000_000_000)?.to_le_bytes())?;
-        self.out
-            .write_all(&field(time_ns % 1_000_000_000)?.to_le_bytes())?;
+        self.out.write_all(&field(time_ns / 1_000_000_000)?.to_le_bytes())?;
+        self.out.write_all(&field(time_ns % 1_000_000_000)?.to_le_bytes())?;
         self.out.write_all(&len)?;
         self.out.write_all(&len)?;
         self.out.write_all(frame)
@@ -66,9 +64,7 @@ pub fn file<'a>(
 ) -> Vec<u8> {
     let mut writer = PcapWriter::new(Vec::new(), link).expect("a Vec takes every write");
     for (time_ns, frame) in frames {
-        writer
-            .write(time_ns, frame)
-            .expect("times and lengths of built packets fit 32 bits");
+        writer.write(time_ns, frame).expect("times and lengths of built packets fit 32 bits");
     }
     writer.finish().expect("a Vec takes every write")
 }

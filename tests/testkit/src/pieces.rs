@@ -16,11 +16,7 @@ pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
     if packet.len() <= mtu {
         return vec![frame.to_vec()];
     }
-    let header_len = if v6 {
-        40
-    } else {
-        usize::from(packet[0] & 15) * 4
-    };
+    let header_len = if v6 { 40 } else { usize::from(packet[0] & 15) * 4 };
     let (header, payload) = packet.split_at(header_len);
     let room = (mtu - header_len - if v6 { 8 } else { 0 }) / 8 * 8;
     let mut all = Vec::new();
@@ -62,11 +58,7 @@ pub fn pieces(frame: &[u8], mtu: usize, identification: u16) -> Vec<Vec<u8>> {
 /// A scene's frames, with packets of more than `mtu` bytes in fragments. The last fragment of every other
 /// packet comes first, as Linux once sent them, and every third packet comes twice.
 pub fn scene_in_pieces(scene: &Scene, path: &Path, cut: usize, mtu: usize) -> Vec<Timed> {
-    let layout = Layout {
-        cuts: vec![cut],
-        coalesce: true,
-        ..Layout::default()
-    };
+    let layout = Layout { cuts: vec![cut], coalesce: true, ..Layout::default() };
     let mut all = Vec::new();
     for (i, (time, frame)) in frames(path, &segments(scene, &layout)).iter().enumerate() {
         let number = u16::try_from(i).expect("short scenes");
@@ -99,18 +91,11 @@ pub fn cut(frames: &[Timed]) -> Vec<Timed> {
 /// Frames, with those of more than `mtu` bytes in fragments.
 pub fn in_pieces(frames: &[Vec<u8>], mtu: usize, number: u16) -> Vec<Vec<u8>> {
     let numbers = (number % 100 * 256)..;
-    frames
-        .iter()
-        .zip(numbers)
-        .flat_map(|(frame, number)| pieces(frame, mtu, number))
-        .collect()
+    frames.iter().zip(numbers).flat_map(|(frame, number)| pieces(frame, mtu, number)).collect()
 }
 
 /// The frames of a connection with a series of responses.
 pub fn talk(path: &Path) -> Vec<Timed> {
-    let layout = Layout {
-        coalesce: true,
-        ..Layout::default()
-    };
+    let layout = Layout { coalesce: true, ..Layout::default() };
     frames(path, &segments(&scenes::named("keep_alive"), &layout))
 }

@@ -131,17 +131,9 @@ impl fmt::Debug for Step {
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = self.request.as_ref().map(|(m, t)| (Shown(m), Shown(t)));
-        let headers: Vec<_> = self
-            .headers
-            .iter()
-            .map(|(n, v)| (Shown(n), Shown(v)))
-            .collect();
+        let headers: Vec<_> = self.headers.iter().map(|(n, v)| (Shown(n), Shown(v))).collect();
         let status = (self.minor_version, self.status, Shown(&self.reason));
-        write!(
-            f,
-            "{request:?} {:?} {status:?} {headers:?} ",
-            self.informational
-        )?;
+        write!(f, "{request:?} {:?} {status:?} {headers:?} ", self.informational)?;
         write!(f, "{:?} {:?} {:?}", self.body_bytes, self.end, self.flags)
     }
 }

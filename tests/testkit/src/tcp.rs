@@ -138,9 +138,7 @@ impl Path {
         };
         let builder = with_ip.tcp_header(tcp);
         let mut frame = Vec::with_capacity(builder.size(segment.payload.len()));
-        builder
-            .write(&mut frame, &segment.payload)
-            .expect("a Vec takes every write");
+        builder.write(&mut frame, &segment.payload).expect("a Vec takes every write");
         frame
     }
 }
@@ -223,10 +221,7 @@ impl Wire<'_> {
             let want = if bytewise {
                 1
             } else {
-                let want = self
-                    .layout
-                    .cuts
-                    .get(self.cut % self.layout.cuts.len().max(1));
+                let want = self.layout.cuts.get(self.cut % self.layout.cuts.len().max(1));
                 self.cut += 1;
                 want.copied().unwrap_or(1448).clamp(1, 65_000)
             };
@@ -242,13 +237,8 @@ impl Wire<'_> {
 
 /// Lays `scene` out as segments, in the order and at the times of an undisturbed network.
 pub fn segments(scene: &Scene, layout: &Layout) -> Vec<Segment> {
-    let mut wire = Wire {
-        layout,
-        segments: Vec::new(),
-        next: layout.isn,
-        now_ns: layout.start_ns,
-        cut: 0,
-    };
+    let mut wire =
+        Wire { layout, segments: Vec::new(), next: layout.isn, now_ns: layout.start_ns, cut: 0 };
     if layout.handshake {
         wire.control(Side::Client, |s| s.syn = true, true);
         if let Some(first) = wire.segments.first_mut() {
@@ -321,8 +311,5 @@ pub type Timed = (u64, Vec<u8>);
 
 /// The frames of segments, as in a capture.
 pub fn frames(path: &Path, segments: &[Segment]) -> Vec<Timed> {
-    segments
-        .iter()
-        .map(|segment| (segment.time_ns, path.frame(segment)))
-        .collect()
+    segments.iter().map(|segment| (segment.time_ns, path.frame(segment))).collect()
 }

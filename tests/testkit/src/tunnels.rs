@@ -23,12 +23,7 @@ fn extensions(next: u8) -> Vec<u8> {
     all.extend([44, 0, 4, 0, 0, 0, 0, 0]);
     all.extend([51, 0, 0, 0, 0, 0, 0, 9]);
     all.extend([60, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
-    all.extend(
-        [next, 1]
-            .iter()
-            .chain(&PAD)
-            .chain(&[1, 6, 0, 0, 0, 0, 0, 0]),
-    );
+    all.extend([next, 1].iter().chain(&PAD).chain(&[1, 6, 0, 0, 0, 0, 0, 0]));
     all
 }
 
@@ -47,11 +42,7 @@ pub fn wrap(frame: &[u8], outer: Outer, vxlan: Option<u8>) -> Vec<u8> {
         Outer::V6 => layers::ipv6(protocol, V6, &inside),
         Outer::V6Extended => layers::ipv6(0, V6, &[extensions(protocol), inside].concat()),
     };
-    let kind = if outer == Outer::V4 {
-        [8, 0]
-    } else {
-        [0x86, 0xdd]
-    };
+    let kind = if outer == Outer::V4 { [8, 0] } else { [0x86, 0xdd] };
     [&ethernet[..12], &kind, &packet].concat()
 }
 
@@ -79,35 +70,25 @@ pub fn plain(path: &Path) -> Vec<Vec<u8>> {
 }
 
 /// One tuple in three VXLAN networks at once: the network of each connection.
-pub const NETWORKS: [(u8, &str); 3] = [
-    (7, "keep_alive"),
-    (8, "chunked_trailers"),
-    (9, "head_204_304"),
-];
+pub const NETWORKS: [(u8, &str); 3] =
+    [(7, "keep_alive"), (8, "chunked_trailers"), (9, "head_204_304")];
 
 /// The frames of each connection, wrapped in its network's VXLAN.
 pub fn of_one_tuple(outer: Outer, port: u16) -> [Vec<Vec<u8>>; 3] {
     NETWORKS.map(|(number, scene)| {
         let layout = Layout {
-            isn: [
-                u32::from(number) * 1_000_000,
-                u32::from(number) * 77_000_000,
-            ],
+            isn: [u32::from(number) * 1_000_000, u32::from(number) * 77_000_000],
             cuts: vec![100],
             ..Layout::default()
         };
         let segments = segments(&scenes::named(scene), &layout);
         let frames = segments.iter().map(|segment| Path::v4(port).frame(segment));
-        frames
-            .map(|frame| wrap(&frame, outer, Some(number)))
-            .collect()
+        frames.map(|frame| wrap(&frame, outer, Some(number))).collect()
     })
 }
 
 /// Interleaves these frames, one of each in turn.
 pub fn in_turn(all: &[Vec<Vec<u8>>]) -> Vec<Vec<u8>> {
     let most = all.iter().map(Vec::len).max().unwrap_or(0);
-    (0..most)
-        .flat_map(|i| all.iter().filter_map(move |frames| frames.get(i).cloned()))
-        .collect()
+    (0..most).flat_map(|i| all.iter().filter_map(move |frames| frames.get(i).cloned())).collect()
 }

@@ -38,10 +38,7 @@ pub fn scene(connection: usize) -> Scene {
     for first in (0..REQUESTS).step_by(AT_ONCE) {
         let batch = first..first + AT_ONCE;
         let mut send = |side, text: String| steps.push(Step::Send(side, text.into_bytes().into()));
-        send(
-            Side::Client,
-            batch.clone().map(|n| request(connection, n)).collect(),
-        );
+        send(Side::Client, batch.clone().map(|n| request(connection, n)).collect());
         for number in batch {
             send(Side::Server, response(connection, number));
         }
@@ -55,11 +52,7 @@ pub fn scene(connection: usize) -> Scene {
             .header("Content-Length", bytes.to_string())
             .body(bytes as u64, End::Length)
     };
-    Scene {
-        name: "same_tuple",
-        steps,
-        truth: (0..REQUESTS).map(truth).collect(),
-    }
+    Scene { name: "same_tuple", steps, truth: (0..REQUESTS).map(truth).collect() }
 }
 
 /// The VLAN of each connection.
@@ -83,15 +76,9 @@ pub fn in_its_vlan(connection: usize, isn: [u32; 2], copy: Option<Copied>) -> Ve
         ..Layout::default()
     };
     let segments = segments(&scene(connection), &layout);
-    let tagged = Path {
-        vlan: Some(VLANS[connection]),
-        ..Path::v4(FROM)
-    };
+    let tagged = Path { vlan: Some(VLANS[connection]), ..Path::v4(FROM) };
     let mut all = frames(&tagged, &segments);
-    let later = |s: &Segment| Segment {
-        time_ns: s.time_ns + 1_000,
-        ..s.clone()
-    };
+    let later = |s: &Segment| Segment { time_ns: s.time_ns + 1_000, ..s.clone() };
     let later: Vec<_> = segments.iter().map(later).collect();
     match copy {
         Some(Copied::AtBothPorts) => all.extend(frames(&tagged, &later)),

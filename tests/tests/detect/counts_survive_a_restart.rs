@@ -30,11 +30,7 @@ impl Site {
         // The upstream is never requested.
         let upstream = SocketAddr::from(([127, 0, 0, 1], 9));
         let nginx = Nginx::start(&pair.server, upstream).expect("nginx");
-        Site {
-            pair,
-            _nginx: nginx,
-            folder: tempfile::tempdir().expect("a folder"),
-        }
+        Site { pair, _nginx: nginx, folder: tempfile::tempdir().expect("a folder") }
     }
 
     fn state(&self) -> String {
@@ -87,9 +83,7 @@ fn spikes(report: &Report) -> Vec<(String, u64, String)> {
 /// Events and hits of the endpoint in the report of the inventory.
 fn inventory(state: &str) -> Option<(u64, u64)> {
     let mut command = Command::new(binary().ok()?);
-    let output = command
-        .args(["report", "--as", "json", "--state", state])
-        .output();
+    let output = command.args(["report", "--as", "json", "--state", state]).output();
     let report: Value = serde_json::from_slice(&output.ok()?.stdout).ok()?;
     let rows = report["endpoints"].as_array()?;
     let row = rows.iter().find(|row| row["template"] == "/small.txt");
@@ -168,12 +162,7 @@ fn what_was_written_before_sigkill_counts_after_it() {
     site.errors(200..350);
     agent.wait_for(150, GENEROUS).expect("a report");
     let second = agent.stop().expect("an outcome");
-    assert_eq!(
-        spikes(&second.report),
-        one("opened", 350),
-        "{:?}",
-        second.said
-    );
+    assert_eq!(spikes(&second.report), one("opened", 350), "{:?}", second.said);
     assert_eq!(site.hits(), Some(350));
 }
 
@@ -188,20 +177,14 @@ fn the_inventory_is_whole_after_sigkill_and_grows_with_the_next_run() {
         let mut client =
             Raw::connect(&site.pair.client, server.expect("an address")).expect("a connection");
         for _ in 0..count {
-            client
-                .send(b"GET /small.txt HTTP/1.1\r\nHost: shop.example\r\n\r\n")
-                .expect("sent");
+            client.send(b"GET /small.txt HTTP/1.1\r\nHost: shop.example\r\n\r\n").expect("sent");
             assert_eq!(client.receive().expect("an answer").status, 200);
         }
     };
     let wait = |expected: (u64, u64)| {
         let end = Instant::now() + GENEROUS;
         while inventory(&state) != Some(expected) {
-            assert!(
-                Instant::now() < end,
-                "{:?} for {expected:?}",
-                inventory(&state)
-            );
+            assert!(Instant::now() < end, "{:?} for {expected:?}", inventory(&state));
             std::thread::sleep(Duration::from_millis(50));
         }
     };
@@ -212,10 +195,7 @@ fn the_inventory_is_whole_after_sigkill_and_grows_with_the_next_run() {
     ask(300);
     agent.kill().expect("a report");
     let (events, hits) = inventory(&state).expect("readable");
-    assert!(
-        events == hits && (100..=400).contains(&hits),
-        "{events} {hits}"
-    );
+    assert!(events == hits && (100..=400).contains(&hits), "{events} {hits}");
     let agent = site.agent("20ms");
     ask(50);
     wait((events + 50, hits + 50));

@@ -11,10 +11,7 @@ use http_trace_tests::visitors::{Visitors, ip_of};
 
 fn detector(memory: usize) -> Detector {
     let parsed = parse::parse(&builtin::sources(), &|_| false);
-    let settings = Settings {
-        memory,
-        ..Settings::default()
-    };
+    let settings = Settings { memory, ..Settings::default() };
     Detector::new(parsed.rules, settings)
 }
 
@@ -59,16 +56,10 @@ fn an_event_that_matches_nothing_allocates_nothing() {
                 // An encoded target is decoded into a buffer that is reused, and grows with the longest.
                 let encoded = target.iter().flatten().any(|b| b"%+".contains(b));
                 let most = u64::from(encoded);
-                assert!(
-                    allocations <= most,
-                    "{status}, event {number}: {target:?}: {allocations}"
-                );
+                assert!(allocations <= most, "{status}, event {number}: {target:?}: {allocations}");
             } else {
                 // A version in Server: a finding about the site, not the client.
-                assert!(
-                    rules.iter().all(|id| id.starts_with("http-posture-")),
-                    "{rules:?}"
-                );
+                assert!(rules.iter().all(|id| id.starts_with("http-posture-")), "{rules:?}");
             }
         }
     }
@@ -120,10 +111,8 @@ fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
         }
         turnover = Some(detector.stats().turnover);
     });
-    let found: Vec<&Alert> = alerts
-        .iter()
-        .filter(|alert| &*alert.rule.id == "http-path-scan")
-        .collect();
+    let found: Vec<&Alert> =
+        alerts.iter().filter(|alert| &*alert.rule.id == "http-path-scan").collect();
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].state == State::Opened && found[0].clients[0].0 == scanner);
     assert!(found[0].under_counted, "it was not admitted at once");
@@ -150,10 +139,8 @@ fn many_rules_over_many_names_take_no_more_than_their_share() {
             )
         })
         .collect();
-    let source = parse::Source {
-        origin: Origin::File("many.yml".into()),
-        text: text.join("---\n"),
-    };
+    let source =
+        parse::Source { origin: Origin::File("many.yml".into()), text: text.join("---\n") };
     let parsed = parse::parse(&[source], &|_| false);
     assert_eq!(parsed.rules.rules.len(), RULES, "{:?}", parsed.diagnostics);
     let mut visitors = Visitors::new(17);

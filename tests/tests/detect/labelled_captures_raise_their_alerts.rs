@@ -69,17 +69,12 @@ fn hold(options: &[&str]) {
         let informed = heard.alerts.iter().filter(|alert| alert.severity == 0);
         let informed: BTreeSet<String> = informed.map(|alert| alert.rule.clone()).collect();
         if !informed.is_superset(&label.informs) {
-            wrong.push(format!(
-                "{name} told {informed:?}, not all of {:?}",
-                label.informs
-            ));
+            wrong.push(format!("{name} told {informed:?}, not all of {:?}", label.informs));
         }
         let first = heard.alerts.iter().filter(|alert| alert.severity > 0);
         let first = first.map(|alert| alert.distinct).min().unwrap_or(0);
         if first > label.within {
-            wrong.push(format!(
-                "{name} raised its first alert after {first} requests"
-            ));
+            wrong.push(format!("{name} raised its first alert after {first} requests"));
         }
     }
     assert!(wrong.is_empty(), "{options:?}:\n{}", wrong.join("\n"));

@@ -32,14 +32,8 @@ fn every_program_passes_the_verifier() {
     with_tags.filter.decap = decap::VLAN;
     let mut with_both = Settings::default();
     with_both.filter.decap = decap::VXLAN | decap::IPIP | decap::VLAN;
-    let with_words = Settings {
-        log: true,
-        ..Settings::default()
-    };
-    let with_tunnels_and_words = Settings {
-        log: true,
-        ..with_tunnels.clone()
-    };
+    let with_words = Settings { log: true, ..Settings::default() };
+    let with_tunnels_and_words = Settings { log: true, ..with_tunnels.clone() };
     for (what, settings) in [
         ("", Settings::default()),
         (", with bodies", with_bodies),
@@ -79,11 +73,7 @@ fn the_programs_stay_as_small_as_is_allowed() {
         let verified = info.expect("loaded").verified_instruction_count();
         most = most.max(verified.unwrap_or(0));
     }
-    Budget::check(
-        "verified instructions",
-        f64::from(most),
-        allowed.verified_instructions,
-    );
+    Budget::check("verified instructions", f64::from(most), allowed.verified_instructions);
 }
 
 fn pass(ebpf: &mut aya::Ebpf, what: &str) {
@@ -95,11 +85,7 @@ fn pass(ebpf: &mut aya::Ebpf, what: &str) {
     for name in framing.chain(host) {
         let start = std::time::Instant::now();
         load_program(ebpf, name).unwrap_or_else(|error| panic!("{error:?}"));
-        let info = ebpf
-            .program(name)
-            .expect("just loaded")
-            .info()
-            .expect("loaded");
+        let info = ebpf.program(name).expect("just loaded").info().expect("loaded");
         println!(
             "{name}{what}: {:?} verified insns, {:?} bytes, {:?}",
             info.verified_instruction_count(),

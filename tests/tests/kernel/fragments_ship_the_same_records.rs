@@ -28,9 +28,7 @@ fn kernel_and_host_ship_the_same_pieces() {
                     by_host.push(essence(&record));
                 };
                 host.push_ethernet(frame, &context, &mut keep);
-                kernel
-                    .push(frame, |record| by_kernel.push(essence(&record)))
-                    .expect("a test run");
+                kernel.push(frame, |record| by_kernel.push(essence(&record))).expect("a test run");
                 assert_eq!(by_kernel, by_host, "{framing:?}, frame {}", i + 1);
             }
             assert!(shipped > 3, "{shipped} pieces");
@@ -53,10 +51,8 @@ fn a_flood_of_pieces_stays_within_its_budget() {
         .expect("a piece");
     // Within one second of the budget, however slow the machine is: in one run of the program.
     kernel.time(piece, 100_000).expect("a test run");
-    let (shipped, dropped) = (
-        kernel.counter(Counter::Fragment),
-        kernel.counter(Counter::FragmentDropped),
-    );
+    let (shipped, dropped) =
+        (kernel.counter(Counter::Fragment), kernel.counter(Counter::FragmentDropped));
     assert_eq!(shipped + dropped, 100_000);
     assert!(dropped > 0, "{shipped} of 100000 shipped");
     assert!(kernel.counter(Counter::FragmentDroppedBytes) > dropped * 8);
@@ -99,15 +95,10 @@ fn mutated(count: usize) -> Vec<Vec<u8>> {
 fn kernel_and_host_agree_on_hostile_pieces() {
     needs!();
     let frames = mutated(6000);
-    for (framing, which) in [
-        (Framing::Kernel, 0),
-        (Framing::Kernel, decap::VXLAN | decap::IPIP),
-        (Framing::Host, 0),
-    ] {
-        let filter = FilterConfig {
-            decap: which,
-            ..FilterConfig::DEFAULT
-        };
+    for (framing, which) in
+        [(Framing::Kernel, 0), (Framing::Kernel, decap::VXLAN | decap::IPIP), (Framing::Host, 0)]
+    {
+        let filter = FilterConfig { decap: which, ..FilterConfig::DEFAULT };
         let (mut kernel, mut host) = both(framing, filter);
         let (mut shipped, mut records) = (Shipped::new(which), 0);
         for (i, frame) in frames.iter().enumerate() {
@@ -119,13 +110,8 @@ fn kernel_and_host_agree_on_hostile_pieces() {
                     shipped.push(&record, |_| 0);
                 }
             });
-            kernel
-                .push(frame, |record| by_kernel.push(essence(&record)))
-                .expect("a test run");
-            assert_eq!(
-                by_kernel, by_host,
-                "{framing:?}, {which}, frame {i}: {frame:x?}"
-            );
+            kernel.push(frame, |record| by_kernel.push(essence(&record))).expect("a test run");
+            assert_eq!(by_kernel, by_host, "{framing:?}, {which}, frame {i}: {frame:x?}");
         }
         assert!(records > 1000, "{records}");
     }

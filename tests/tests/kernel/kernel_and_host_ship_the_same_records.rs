@@ -51,11 +51,7 @@ fn made_anew(capture: &Path) -> Vec<Vec<u8>> {
         let h = record.header;
         let [client, server] = [(h.src, h.src_port), (h.dst, h.dst_port)]
             .map(|(address, port)| SocketAddr::new(IpAddr::from(address).to_canonical(), port));
-        let path = tcp::Path {
-            client,
-            server,
-            ..tcp::Path::v4(0)
-        };
+        let path = tcp::Path { client, server, ..tcp::Path::v4(0) };
         let syn = h.has(flag::SYN);
         let mut segment = Segment {
             time_ns: 0,
@@ -136,20 +132,12 @@ fn push_ip(
     }
 }
 
-const COUNTED: [Counter; 4] = [
-    Counter::BodySkipped,
-    Counter::BecameUnsure,
-    Counter::FlowsAdmitted,
-    Counter::FlowsClosed,
-];
+const COUNTED: [Counter; 4] =
+    [Counter::BodySkipped, Counter::BecameUnsure, Counter::FlowsAdmitted, Counter::FlowsClosed];
 
 /// Runs both filters over the frames; the records of each frame must be equal. Returns the number of records.
 fn compare(name: &str, frames: &[Vec<u8>], place: &mut Place) -> usize {
-    let Place {
-        kernel,
-        framing,
-        ip,
-    } = place;
+    let Place { kernel, framing, ip } = place;
     let mut host = host(*framing, FilterConfig::DEFAULT);
     kernel.forget().expect("the tables");
     let before = COUNTED.map(|counter| kernel.counter(counter));
@@ -159,9 +147,7 @@ fn compare(name: &str, frames: &[Vec<u8>], place: &mut Place) -> usize {
             continue;
         }
         let mut by_kernel = Vec::new();
-        kernel
-            .push(frame, |record| by_kernel.push(essence(&record)))
-            .expect("a test run");
+        kernel.push(frame, |record| by_kernel.push(essence(&record))).expect("a test run");
         let mut by_host = Vec::new();
         let context = at_tc(i, frame);
         let mut keep = |record: Record<'_>| by_host.push(essence(&record));
@@ -190,10 +176,7 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
         .flatten()
         .filter_map(|entry| entry.ok().map(|e| e.path()))
         .filter(|path| {
-            path.is_file()
-                && path
-                    .extension()
-                    .is_some_and(|e| e != "index" && e != "jsonl")
+            path.is_file() && path.extension().is_some_and(|e| e != "index" && e != "jsonl")
         })
         .collect();
     found.sort();
@@ -218,10 +201,7 @@ fn check(folder: &Path, least: usize) {
          kernel and host agree",
         places.len()
     );
-    assert!(
-        as_they_are >= least,
-        "only {as_they_are} captures could be compared"
-    );
+    assert!(as_they_are >= least, "only {as_they_are} captures could be compared");
     assert!(records > 0);
 }
 

@@ -106,10 +106,7 @@ fn check(folder: &Path, least: usize) {
         records += got.len();
     }
     println!("{compared} captures, {records} records: kernel and host agree");
-    assert!(
-        compared >= least,
-        "only {compared} captures could be compared"
-    );
+    assert!(compared >= least, "only {compared} captures could be compared");
 }
 
 #[test]

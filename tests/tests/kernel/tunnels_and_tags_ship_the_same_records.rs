@@ -24,10 +24,7 @@ fn walked(frame: &[u8]) -> Encap {
 fn every_tunnel_gives_the_records_of_what_is_inside_and_names_it() {
     needs!();
     let records = |frames: &[Vec<u8>], framing: Framing, which: u32| {
-        let filter = FilterConfig {
-            decap: which,
-            ..FilterConfig::DEFAULT
-        };
+        let filter = FilterConfig { decap: which, ..FilterConfig::DEFAULT };
         let (mut kernel, mut host) = both(framing, filter);
         let (mut records, mut by_host) = (Vec::new(), Vec::new());
         let mut networks = [Vec::new(), Vec::new()];
@@ -82,10 +79,7 @@ fn kernel_and_host_say_the_same() {
     let frames = all_frames();
     for framing in [Framing::Kernel, Framing::Host] {
         for which in [0, decap::VLAN, decap::VLAN | decap::VXLAN] {
-            let filter = FilterConfig {
-                decap: which,
-                ..FilterConfig::DEFAULT
-            };
+            let filter = FilterConfig { decap: which, ..FilterConfig::DEFAULT };
             let (mut kernel, mut host) = both(framing, filter);
             let mut told = [Vec::new(), Vec::new()];
             for (i, frame) in frames.iter().enumerate() {

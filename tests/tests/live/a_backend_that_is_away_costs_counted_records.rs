@@ -30,8 +30,7 @@ struct Got {
 
 fn positions(body: &[u8], text: &'static [u8]) -> impl Iterator<Item = usize> {
     let all = body.windows(text.len()).enumerate();
-    all.filter(move |(_, window)| *window == text)
-        .map(|(at, _)| at)
+    all.filter(move |(_, window)| *window == text).map(|(at, _)| at)
 }
 
 impl Got {
@@ -102,21 +101,11 @@ fn an_hour_away_costs_what_is_told_and_no_memory() {
     let output = format!("otlp:http://{collector},signals=logs,metrics,every=1s");
     let port_text = port.to_string();
     let options = ["-i", "veth0", "-p", &port_text, "-H", "none", "-o", &output];
-    let environment = [
-        ("HTTP_TRACE_OUTPUT_QUEUE", QUEUE),
-        http_trace_tests::agent::ROOMY,
-    ];
+    let environment = [("HTTP_TRACE_OUTPUT_QUEUE", QUEUE), http_trace_tests::agent::ROOMY];
     let mut agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
     let ask = |run, responses| {
-        let push = Push {
-            connections: 4,
-            depth: 8,
-            ahead: false,
-            run,
-        };
-        let asked = push.run(&pair.client, server_v4(port), |pushing| {
-            pushing.wait_for(responses)
-        });
+        let push = Push { connections: 4, depth: 8, ahead: false, run };
+        let asked = push.run(&pair.client, server_v4(port), |pushing| pushing.wait_for(responses));
         asked.expect("clients");
         agent.wait_until_idle().expect("a file");
         resident_kib(&agent)

@@ -19,8 +19,7 @@ fn stops(hook: &str, environment: &[(&str, &str)]) {
     let url = |file: &str| format!("http://{}/{file}", address::SERVER_V4);
     let load = |file: &str| {
         let mut wrk = Command::new(program("wrk").expect("wrk"));
-        wrk.args(["-t", "1", "-c", "2", "-d", "60s", &url(file)])
-            .stdout(Stdio::null());
+        wrk.args(["-t", "1", "-c", "2", "-d", "60s", &url(file)]).stdout(Stdio::null());
         pair.client.spawn(&mut wrk).expect("wrk")
     };
     let environment = [environment, &[ROOMY]].concat();

@@ -68,11 +68,7 @@ fn check(flows: u32, connections: u32, per_second: u32) {
     let environment = [("HTTP_TRACE_MAX_FLOWS", &flows[..])];
     let agent = Agent::start_with(&pair.server, &["-i", "veth0", "-v"], &environment);
     let agent = agent.expect("the agent");
-    let crowd = Crowd {
-        from: attackers,
-        connections,
-        per_second,
-    };
+    let crowd = Crowd { from: attackers, connections, per_second };
     let over = AtomicBool::new(false);
     let took = std::thread::scope(|scope| {
         let visitors = scope.spawn(|| pair.client.enter(|| honest(server_v4(port), &over)));
@@ -97,10 +93,7 @@ fn check(flows: u32, connections: u32, per_second: u32) {
     assert_eq!(outcome.counter("table_full"), 0, "admitted late");
     // Evicted from the table, or for the memory of unfinished heads.
     let evicted = |loss: &serde_json::Value| loss["http_trace"]["lost"]["unit"] == "flows";
-    assert!(
-        outcome.report.losses.iter().any(evicted),
-        "the flood was too small"
-    );
+    assert!(outcome.report.losses.iter().any(evicted), "the flood was too small");
 }
 
 #[test]

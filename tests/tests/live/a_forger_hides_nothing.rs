@@ -58,8 +58,7 @@ fn forger(namespace: &Namespace, port: u16, sender: &str, damage: Damage) -> Run
 
 /// Sends a request, and reads the body of the answer over 50 times the pause.
 fn get(raw: &mut Raw, target: &str, pause: Duration) -> u16 {
-    raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
-        .expect("sent");
+    raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).expect("sent");
     raw.receive_in_parts(50, pause).expect("an answer").status
 }
 
@@ -81,8 +80,7 @@ fn behind_a_forger(hook: &str, damage: Damage) {
     for end in [&pair.client, &pair.server] {
         if damage == Damage::SumAmongFilled {
             let mut command = Command::new("ethtool");
-            end.run(command.args(["-K", "veth0", "tx", "off"]))
-                .expect("ethtool");
+            end.run(command.args(["-K", "veth0", "tx", "off"])).expect("ethtool");
         }
         if damage == Damage::Ttl {
             drop_far(end);
@@ -127,10 +125,7 @@ fn behind_a_forger(hook: &str, damage: Damage) {
     drop(nginx);
     let what = format!("{hook} {damage:?}: {:#?}", outcome.said);
     let told = outcome.report.responses.iter().map(|seen| {
-        let target = seen
-            .request
-            .as_ref()
-            .map_or("no request", |(_, target)| target);
+        let target = seen.request.as_ref().map_or("no request", |(_, target)| target);
         (seen.client, target.to_owned(), seen.status.unwrap_or(0))
     });
     let (mut told, mut asked) = (told.collect::<Vec<_>>(), asked);
@@ -138,16 +133,9 @@ fn behind_a_forger(hook: &str, damage: Damage) {
     asked.sort();
     let missing: Vec<_> = asked.iter().filter(|a| !told.contains(a)).collect();
     let invented: Vec<_> = told.iter().filter(|t| !asked.contains(t)).collect();
-    assert!(
-        missing.is_empty() && invented.is_empty(),
-        "{missing:?}\n{invented:?}\n{what}"
-    );
+    assert!(missing.is_empty() && invented.is_empty(), "{missing:?}\n{invented:?}\n{what}");
     assert_eq!(told.len(), asked.len(), "{what}");
-    assert!(
-        outcome.report.unanswered.is_empty(),
-        "{:?}\n{what}",
-        outcome.report.unanswered
-    );
+    assert!(outcome.report.unanswered.is_empty(), "{:?}\n{what}", outcome.report.unanswered);
     assert!(!outcome.report.alerts.is_empty(), "{what}");
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{what}");
     let counted = ["bad_checksum", "disputed_segments"].map(|name| outcome.counter(name));
@@ -213,11 +201,7 @@ fn a_rest_of_a_head_that_comes_first_is_not_taken_in_silence() {
         let forger = forger(&pair.client, port, "client", Damage::Head);
         for n in 0..ROUNDS {
             let mut raw = Raw::connect(&pair.client, server_v4(port)).expect("a connection");
-            for part in [
-                "GET ",
-                &format!("/small.txt?n={n} HTTP/1.1\r\nHo"),
-                "st: a\r\n\r\n",
-            ] {
+            for part in ["GET ", &format!("/small.txt?n={n} HTTP/1.1\r\nHo"), "st: a\r\n\r\n"] {
                 raw.send(part.as_bytes()).expect("sent");
                 // The forged segment comes before the next part.
                 std::thread::sleep(Duration::from_millis(30));
@@ -233,9 +217,8 @@ fn a_rest_of_a_head_that_comes_first_is_not_taken_in_silence() {
         let differs = outcome.counter("overlaps_differ");
         assert!(differs >= ROUNDS as u64, "{differs} {what}");
         let told = &outcome.report.responses;
-        let flagged = told
-            .iter()
-            .filter(|seen| seen.flags.iter().any(|flag| flag == "overlap_differs"));
+        let flagged =
+            told.iter().filter(|seen| seen.flags.iter().any(|flag| flag == "overlap_differs"));
         println!(
             "{hook}: {differs} overlaps differ, {} of {} events flagged",
             flagged.count(),

@@ -25,8 +25,7 @@ fn half_of_them_within_20_ms() {
     let mut took: Vec<Duration> = (1..=RESPONSES)
         .map(|n| {
             std::thread::sleep(PAUSE);
-            raw.send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n")
-                .expect("sent");
+            raw.send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
             assert_eq!(raw.receive().expect("an answer").status, 200);
             let received = Instant::now();
             while bed.agent.so_far().expect("events").responses.len() < n {

@@ -23,9 +23,7 @@ fn ask_until(done: &AtomicBool, client: &Namespace) -> usize {
     let mut client = Raw::connect(client, server_v4(80)).expect("connected");
     let mut asked = 0;
     while !done.load(Ordering::Relaxed) {
-        client
-            .send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("sent");
+        client.send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         assert_eq!(client.receive().expect("an answer").status, 200);
         asked += 1;
         std::thread::sleep(Duration::from_millis(2));
@@ -61,10 +59,7 @@ fn ten_times_under_load() {
             // Other settings and other rules each time.
             let (more, expected) = match n % 5 {
                 0 => ("stauts = 1".to_owned(), "unknown key 'stauts'".to_owned()),
-                1 => (
-                    "hook = 'cgroup'".to_owned(),
-                    "restart to change hook".to_owned(),
-                ),
+                1 => ("hook = 'cgroup'".to_owned(), "restart to change hook".to_owned()),
                 _ => (
                     format!("redact-headers = ['x-{n}']"),
                     "settings reloaded: redact-headers changed".to_owned(),
@@ -74,10 +69,7 @@ fn ten_times_under_load() {
             rules_of(500 + n);
             agent.signal(Signal::HUP).expect("a signal");
             let done = agent.wait_for_lines("rules reloaded: ", usize::from(n), SOON);
-            assert!(
-                done && agent.wait_for_line(&expected, SOON),
-                "{n}: {expected}"
-            );
+            assert!(done && agent.wait_for_line(&expected, SOON), "{n}: {expected}");
             std::thread::sleep(Duration::from_millis(200));
         }
         done.store(true, Ordering::Relaxed);
@@ -103,10 +95,7 @@ fn ten_times_under_load() {
     nothing(log_differences(&outcome.report, &log));
     let mut alerts = outcome.report.alerts.iter();
     assert!(alerts.any(|alert| alert["rule"]["id"] == "it"));
-    let reloads = outcome
-        .said
-        .iter()
-        .filter(|line| line.contains("rules reloaded: "));
+    let reloads = outcome.said.iter().filter(|line| line.contains("rules reloaded: "));
     assert_eq!(reloads.count(), 11, "{:?}", outcome.said);
     println!("{} responses over 11 reloads", log.len());
 }
@@ -143,23 +132,11 @@ fn of_a_config_map_that_is_updated() {
     let asked = std::thread::scope(|scope| {
         let load = scope.spawn(|| ask_until(&done, &pair.client));
         for (version, settings, expected) in [
-            (
-                "2",
-                "redact-headers = ['x-a']",
-                "settings reloaded: redact-headers changed",
-            ),
+            ("2", "redact-headers = ['x-a']", "settings reloaded: redact-headers changed"),
             ("3", "stauts = 1", "unknown key 'stauts'"),
-            (
-                "4",
-                "redact-headers = ['x-b']\nhook = 'cgroup'",
-                "restart to change hook",
-            ),
+            ("4", "redact-headers = ['x-b']\nhook = 'cgroup'", "restart to change hook"),
         ] {
-            update(
-                version,
-                settings,
-                500 + version.parse::<u16>().expect("a number"),
-            );
+            update(version, settings, 500 + version.parse::<u16>().expect("a number"));
             assert!(agent.wait_for_line(expected, SOON), "{version}");
         }
         update("5", "", 200);
@@ -171,26 +148,10 @@ fn of_a_config_map_that_is_updated() {
     agent.wait_for(asked, SOON).expect("events");
     let outcome = agent.stop().expect("the agent's end");
     outcome.check_clean();
-    nothing(log_differences(
-        &outcome.report,
-        &nginx.stop().expect("an access log"),
-    ));
-    assert!(
-        outcome
-            .report
-            .alerts
-            .iter()
-            .any(|alert| alert["rule"]["id"] == "it")
-    );
-    let reloads = outcome
-        .said
-        .iter()
-        .filter(|line| line.contains("rules reloaded: "));
+    nothing(log_differences(&outcome.report, &nginx.stop().expect("an access log")));
+    assert!(outcome.report.alerts.iter().any(|alert| alert["rule"]["id"] == "it"));
+    let reloads = outcome.said.iter().filter(|line| line.contains("rules reloaded: "));
     assert_eq!(reloads.count(), 4, "{:?}", outcome.said);
     // A rule file that is there twice would be said.
-    assert!(
-        !outcome.said.iter().any(|line| line.contains("it.yml")),
-        "{:?}",
-        outcome.said
-    );
+    assert!(!outcome.said.iter().any(|line| line.contains("it.yml")), "{:?}", outcome.said);
 }

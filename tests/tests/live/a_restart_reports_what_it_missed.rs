@@ -56,17 +56,9 @@ fn what_crossed_between_two_runs_is_reported() {
     curl(&pair.client, &[&url]).expect("curl");
     let ([begun, traces], second) = run();
     let missed = missed(&second);
-    let [(since, until)] = missed[..] else {
-        panic!("{missed:?}: {:?}", second.report.losses)
-    };
-    assert!(
-        since < ended + 0.1 && since > ended - APART.as_secs_f64(),
-        "{since} {ended}"
-    );
-    assert!(
-        until > begun && until < traces + 0.1,
-        "{begun} {until} {traces}"
-    );
+    let [(since, until)] = missed[..] else { panic!("{missed:?}: {:?}", second.report.losses) };
+    assert!(since < ended + 0.1 && since > ended - APART.as_secs_f64(), "{since} {ended}");
+    assert!(until > begun && until < traces + 0.1, "{begun} {until} {traces}");
     assert_eq!(second.status.code(), Some(0), "{:?}", second.said);
     let told = |line: &String| line.contains("nothing was traced in the ");
     assert!(second.said.iter().any(told), "{:?}", second.said);
@@ -90,9 +82,7 @@ fn since_when_after_a_run_that_was_killed() {
     first.kill().expect("killed");
     let second = Agent::start(&pair.server, &options).expect("the agent");
     let missed = missed(&second.stop().expect("an outcome"));
-    let [(since, _)] = missed[..] else {
-        panic!("{missed:?}")
-    };
+    let [(since, _)] = missed[..] else { panic!("{missed:?}") };
     // Ten intervals, and time to write on a busy host.
     let earliest = killed - 2.0 * APART.as_secs_f64();
     assert!(since > earliest && since < killed + 0.1, "{since} {killed}");

@@ -10,10 +10,8 @@ use http_trace_tests::pods::Cgroup;
 use http_trace_tests::{needs, skip};
 
 const SCRIPT: &str = include_str!("../../src/processes.py");
-const UIDS: [&str; 2] = [
-    "6f1c4e5a-1b2c-4d3e-8f90-0000000000a1",
-    "6f1c4e5a-1b2c-4d3e-8f90-0000000000a2",
-];
+const UIDS: [&str; 2] =
+    ["6f1c4e5a-1b2c-4d3e-8f90-0000000000a1", "6f1c4e5a-1b2c-4d3e-8f90-0000000000a2"];
 /// The address of both pods.
 const POD: &str = "10.88.0.2";
 const ROUNDS: usize = 10;
@@ -30,8 +28,7 @@ fn which_other_pods_had_within_the_same_second() {
             return skip!("cgroup v2");
         };
         cgroups.push(cgroup);
-        node.link(&format!("pod{at}"), pod, "eth0", 1500)
-            .expect("a link");
+        node.link(&format!("pod{at}"), pod, "eth0", 1500).expect("a link");
         for (of, arguments) in [
             (pod, format!("address add {POD}/32 dev eth0")),
             (pod, "link set eth0 up".to_owned()),
@@ -42,19 +39,15 @@ fn which_other_pods_had_within_the_same_second() {
         }
     }
     node.ip("address add 10.88.0.1/32 dev lo").expect("ip");
-    let servers: Vec<_> = cgroups
-        .iter()
-        .zip(&pods)
-        .map(|(cgroup, pod)| cgroup.serve(pod, 8080))
-        .collect();
+    let servers: Vec<_> =
+        cgroups.iter().zip(&pods).map(|(cgroup, pod)| cgroup.serve(pod, 8080)).collect();
     let agent = Agent::start(&node, &["--request-headers", "x-client-pid"]).expect("an agent");
     for round in 0..ROUNDS {
         let of = format!("route replace {POD} dev pod{} src 10.88.0.1", round % 2);
         node.ip(&of).expect("ip");
         let mut client = Command::new(program("python3").expect("python3"));
         client.args(["-c", SCRIPT, "one-port", POD, "8080"]);
-        node.run(client.arg(REQUESTS.to_string()))
-            .expect("a client");
+        node.run(client.arg(REQUESTS.to_string())).expect("a client");
     }
     let outcome = agent.stop().expect("an outcome");
     outcome.check_clean();
@@ -62,9 +55,8 @@ fn which_other_pods_had_within_the_same_second() {
     assert_eq!(responses.len(), ROUNDS * REQUESTS);
     let mut named = [0; 2];
     for seen in responses {
-        let answered = servers
-            .iter()
-            .position(|of| of.pid().to_string() == seen.headers["x-pid"][0]);
+        let answered =
+            servers.iter().position(|of| of.pid().to_string() == seen.headers["x-pid"][0]);
         let answered = answered.expect("one of the servers");
         if let Some(pod) = seen.json["orchestrator"]["resource"]["id"].as_str() {
             assert_eq!(pod, UIDS[answered], "another pod is named: {}", seen.json);
@@ -74,8 +66,5 @@ fn which_other_pods_had_within_the_same_second() {
     }
     // Only the first of each may come before its process is known.
     let half = ROUNDS * REQUESTS / 2;
-    assert!(
-        named.iter().all(|named| (half - 1..=half).contains(named)),
-        "{named:?}"
-    );
+    assert!(named.iter().all(|named| (half - 1..=half).contains(named)), "{named:?}");
 }

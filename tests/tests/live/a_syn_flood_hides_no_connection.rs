@@ -30,32 +30,20 @@ fn syn(n: u32, to: SocketAddrV4) -> Vec<u8> {
     let from = [10, 100 + a, b, c];
     let port = 1024 + u16::try_from(n % 60_000).expect("a port");
     let seq = n.wrapping_mul(2_654_435_761);
-    let path = Path {
-        client: (from, port).into(),
-        server: to.into(),
-        link: LinkType::Raw,
-        vlan: None,
-    };
-    path.frame(&Segment {
-        ack: 0,
-        syn: true,
-        ..Segment::new(Side::Client, seq, b"")
-    })
+    let path =
+        Path { client: (from, port).into(), server: to.into(), link: LinkType::Raw, vlan: None };
+    path.frame(&Segment { ack: 0, syn: true, ..Segment::new(Side::Client, seq, b"") })
 }
 
 /// A pair whose server answers unreachable addresses; SYN cookies admit honest clients.
 fn open_to_all() -> Pair {
     let pair = Pair::new(1500).expect("a pair");
     let gateway = address::CLIENT_V4;
-    pair.server
-        .ip(&format!("route add default via {gateway}"))
-        .expect("a route");
+    pair.server.ip(&format!("route add default via {gateway}")).expect("a route");
     let loose = "echo 1 > /proc/sys/net/ipv4/tcp_syncookies
         for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done";
     let mut command = Command::new("sh");
-    pair.server
-        .run(command.args(["-c", loose]))
-        .expect("settings");
+    pair.server.run(command.args(["-c", loose])).expect("settings");
     pair
 }
 
@@ -127,11 +115,7 @@ fn an_honest_connection_is_not_lost() {
     let told = outcome.report.unanswered.len();
     assert!(told <= 1000, "{told} events of SYNs that nothing answered");
     assert!(peak.is_some_and(|kib| kib < BOUND_KIB), "{peak:?} KiB");
-    assert!(
-        outcome.counter("packets") >= u64::from(sent),
-        "{:?}",
-        outcome.said
-    );
+    assert!(outcome.counter("packets") >= u64::from(sent), "{:?}", outcome.said);
 }
 
 /// SYNs to a closed port that `-p` names are all refused: a limited number per second make events, and the
@@ -170,9 +154,7 @@ fn refused_syns_make_no_flood_of_events() {
     let log = nginx.stop().expect("a log");
     let outcome = bed.stop().expect("an outcome");
     let refused = outcome.report.unanswered.iter();
-    let told = refused
-        .filter(|seen| seen.json["http_trace"]["no_response"] == "refused")
-        .count();
+    let told = refused.filter(|seen| seen.json["http_trace"]["no_response"] == "refused").count();
     let counted: u64 = outcome
         .report
         .losses
@@ -183,10 +165,7 @@ fn refused_syns_make_no_flood_of_events() {
         .sum();
     println!("{sent} SYNs, {told} events, {counted} only counted, {seconds} s");
     assert!(sent > REFUSED / 2, "{sent} SYNs went out");
-    assert!(
-        (1..=EVENTS_A_SECOND * seconds).contains(&told),
-        "{told} events in {seconds} s"
-    );
+    assert!((1..=EVENTS_A_SECOND * seconds).contains(&told), "{told} events in {seconds} s");
     assert!(counted > 0, "{:?}", outcome.said);
     nothing(log_differences_at(port, &outcome.report, &log));
 }

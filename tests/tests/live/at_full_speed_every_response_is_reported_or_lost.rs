@@ -32,21 +32,14 @@ impl Busy {
         let all = ["-i", "veth0", "-p", &port_text, "-H", "x-target", "-vv"];
         let agent =
             Agent::start_with(&pair.server, &[&all, options].concat(), &[]).expect("the agent");
-        Busy {
-            pair,
-            port,
-            nginx,
-            agent,
-        }
+        Busy { pair, port, nginx, agent }
     }
 
     /// Runs clients during `during`.
     fn push<T>(&self, push: Push, during: impl FnOnce(&Pushing<'_>, &Agent) -> T) -> (u64, T) {
         let server = server_v4(self.port);
-        push.run(&self.pair.client, server, |pushing| {
-            during(pushing, &self.agent)
-        })
-        .expect("clients")
+        push.run(&self.pair.client, server, |pushing| during(pushing, &self.agent))
+            .expect("clients")
     }
 
     /// Ends everything; compares the log with the events.
@@ -54,10 +47,7 @@ impl Busy {
         // All packets have passed the hook; the agent drains its ring before it ends.
         let log = self.nginx.stop_and_keep().expect("a log");
         let mut ledger = Ledger::new(&log).expect("a ledger");
-        let outcome = self
-            .agent
-            .stop_with(|line| ledger.see(line))
-            .expect("an outcome");
+        let outcome = self.agent.stop_with(|line| ledger.see(line)).expect("an outcome");
         (ledger, outcome)
     }
 }
@@ -72,12 +62,7 @@ fn busy_time() -> Duration {
 fn sixteen_clients_with_pipelining_agree_with_the_log() {
     needs!(alone; "nginx");
     let busy = Busy::new(&[]);
-    let push = Push {
-        connections: 16,
-        depth: 16,
-        ahead: true,
-        run: 1,
-    };
+    let push = Push { connections: 16, depth: 16, ahead: true, run: 1 };
     let (answered, ()) = busy.push(push, |_, _| std::thread::sleep(busy_time()));
     let (ledger, outcome) = busy.stop();
     println!(
@@ -119,12 +104,7 @@ fn check_told(ledger: &Ledger) {
 fn a_stopped_agent_tells_what_it_lost() {
     needs!(alone; "nginx");
     let busy = Busy::new(&[]);
-    let push = Push {
-        connections: 16,
-        depth: 1,
-        ahead: false,
-        run: 2,
-    };
+    let push = Push { connections: 16, depth: 1, ahead: false, run: 2 };
     // A record takes at least 128 bytes, and there are two per response, one with its head.
     let overflowing = RING / 256;
     let (answered, ()) = busy.push(push, |pushing, agent| {

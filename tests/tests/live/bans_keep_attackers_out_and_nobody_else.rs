@@ -32,10 +32,7 @@ impl Site {
             pair.client.ip(&add).expect("an address");
         }
         let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-        Site {
-            pair,
-            _nginx: nginx,
-        }
+        Site { pair, _nginx: nginx }
     }
 
     fn agent(&self, options: &[&str]) -> Agent {
@@ -50,9 +47,7 @@ impl Site {
         };
         let words = ["--interface", client, "-m", "0.4", "--path-as-is", &url];
         let seen = curl(&self.pair.client, &words).expect("curl");
-        seen.first()
-            .map(|transfer| transfer.status)
-            .filter(|status| *status > 0)
+        seen.first().map(|transfer| transfer.status).filter(|status| *status > 0)
     }
 
     /// Sends a scanner's requests.
@@ -85,11 +80,7 @@ impl Site {
     fn bans(&self, words: &[&str]) -> Output {
         let mut command = Command::new(agent::binary().expect("a binary"));
         command.arg("bans").args(words).args(["--ban", SET]);
-        let output = self
-            .pair
-            .server
-            .enter(|| command.output())
-            .expect("entered");
+        let output = self.pair.server.enter(|| command.output()).expect("entered");
         output.expect("it runs")
     }
 }
@@ -109,10 +100,7 @@ fn an_attacker_is_out_within_a_second_and_nobody_else() {
     let site = Site::new();
     let options = ["--ban", SET, "--ban-for", "1h", "--ban-allow", ALLOWED];
     let mut tracer = site.agent(&[&options[..], &["--ban-lift"]].concat());
-    assert!(
-        tracer.wait_for_line("only observe", SOON),
-        "the start says who bans"
-    );
+    assert!(tracer.wait_for_line("only observe", SOON), "the start says who bans");
     for client in [ATTACKERS[0], ATTACKERS[1], ALLOWED] {
         site.attack(client);
     }
@@ -120,19 +108,12 @@ fn an_attacker_is_out_within_a_second_and_nobody_else() {
         assert!(site.turns(attacker, true, SOON), "{attacker} is still in");
     }
     for client in [address::CLIENT_V4, address::CLIENT_V6, ALLOWED] {
-        assert_eq!(
-            site.ask(client, "/index.html"),
-            Some(200),
-            "{client} is out"
-        );
+        assert_eq!(site.ask(client, "/index.html"), Some(200), "{client} is out");
     }
     let listed = site.bans(&["list", "--json"]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     for attacker in ATTACKERS {
-        assert!(
-            listed.contains(&format!("\"client\":\"{attacker}\"")),
-            "{listed}"
-        );
+        assert!(listed.contains(&format!("\"client\":\"{attacker}\"")), "{listed}");
     }
     assert_eq!(listed.lines().count(), 2, "{listed}");
     let lifted = site.bans(&["lift", ATTACKERS[1]]);
@@ -142,18 +123,13 @@ fn an_attacker_is_out_within_a_second_and_nobody_else() {
     let outcome = tracer.stop().expect("an outcome");
     assert!(outcome.status.success(), "{:?}", outcome.said);
     let outcomes = outcomes(&outcome.report.alerts);
-    for (client, expected) in [
-        (ATTACKERS[0], "banning"),
-        (ATTACKERS[1], "banning"),
-        (ALLOWED, "refused"),
-    ] {
+    for (client, expected) in
+        [(ATTACKERS[0], "banning"), (ATTACKERS[1], "banning"), (ALLOWED, "refused")]
+    {
         let is = |(of, what): &(String, String)| of == client && what == expected;
         assert!(outcomes.iter().any(is), "{client}: {outcomes:?}");
     }
-    assert!(
-        site.turns(ATTACKERS[0], false, SOON),
-        "--ban-lift lifts at the end"
-    );
+    assert!(site.turns(ATTACKERS[0], false, SOON), "--ban-lift lifts at the end");
 }
 
 #[test]
@@ -167,16 +143,10 @@ fn bans_run_out_also_where_the_agent_was_killed() {
     let begun = Instant::now();
     site.ask(ATTACKERS[0], "/index.html");
     let asked = begun.elapsed();
-    assert!(
-        asked < Duration::from_millis(300),
-        "it is reset, not left waiting: {asked:?}"
-    );
+    assert!(asked < Duration::from_millis(300), "it is reset, not left waiting: {asked:?}");
     let report = tracer.kill().expect("a report");
     assert!(!outcomes(&report.alerts).is_empty(), "the alert says it");
-    assert!(
-        site.turns(ATTACKERS[0], false, Duration::from_secs(6)),
-        "a ban runs out"
-    );
+    assert!(site.turns(ATTACKERS[0], false, Duration::from_secs(6)), "a ban runs out");
     // The next agent finds the table as the first one left it.
     let tracer = site.agent(&reset);
     site.attack(ATTACKERS[0]);
@@ -217,10 +187,7 @@ fn what_others_lift_is_banned_again_by_the_next_alert() {
         site.ask(ATTACKERS[0], &format!("/attack-{n}"));
         assert!(site.turns(ATTACKERS[0], true, SOON), "{n}: it is still in");
         lift();
-        assert!(
-            site.turns(ATTACKERS[0], false, SOON),
-            "{n}: it is still out"
-        );
+        assert!(site.turns(ATTACKERS[0], false, SOON), "{n}: it is still out");
     }
     site.ask(ATTACKERS[0], "/attack-3");
     assert!(site.turns(ATTACKERS[0], true, SOON), "it is still in");
@@ -255,11 +222,7 @@ fn a_client_that_is_refused_keeps_no_other_in() {
     let file = folder.path().join("own.nft");
     std::fs::write(&file, table).expect("a file");
     let nft = program("nft").expect("nft");
-    let made = site
-        .pair
-        .server
-        .run(Command::new(nft).arg("-f").arg(&file))
-        .expect("nft");
+    let made = site.pair.server.run(Command::new(nft).arg("-f").arg(&file)).expect("nft");
     assert!(made.status.success(), "{made:?}");
     let options = ["--ban", "nft:own/bad", "--ban-for", "1h"];
     let allowed = ["--ban-allow", ALLOWED, "--trusted-proxies", PROXY];
@@ -270,15 +233,10 @@ fn a_client_that_is_refused_keeps_no_other_in() {
         for client in clients.into_iter().chain(OTHERS) {
             scope.spawn(|| site.attack(client));
         }
-        let url = format!(
-            "http://{}/../../etc/passwd?id=1'%20OR%201=1--",
-            address::SERVER_V4
-        );
+        let url = format!("http://{}/../../etc/passwd?id=1'%20OR%201=1--", address::SERVER_V4);
         let words: Vec<String> = (0..20).map(|n| format!("{url}{n}")).collect();
-        let words: Vec<&str> = ["--path-as-is"]
-            .into_iter()
-            .chain(words.iter().map(String::as_str))
-            .collect();
+        let words: Vec<&str> =
+            ["--path-as-is"].into_iter().chain(words.iter().map(String::as_str)).collect();
         curl(&site.pair.server, &words).expect("curl");
     });
     for client in OTHERS {
@@ -324,10 +282,7 @@ fn without_a_time_nobody_is_banned() {
     assert!(said.contains("1 client would have been banned"), "{said}");
     assert_eq!(site.ask(ATTACKERS[0], "/index.html"), Some(200));
     let nft = program("nft").expect("nft");
-    let tables = site
-        .pair
-        .server
-        .run(Command::new(nft).args(["list", "tables"]));
+    let tables = site.pair.server.run(Command::new(nft).args(["list", "tables"]));
     assert!(tables.expect("nft").stdout.is_empty(), "no table is made");
 }
 
@@ -336,56 +291,24 @@ fn nothing_is_made_in_a_table_of_somebody_else() {
     needs!("curl", "nft");
     let pair = Pair::new(1500).expect("a pair");
     let nft = program("nft").expect("nft");
-    let run = |words: &[&str]| {
-        pair.server
-            .run(Command::new(&nft).args(words))
-            .expect("nft")
-    };
+    let run = |words: &[&str]| pair.server.run(Command::new(&nft).args(words)).expect("nft");
     run(&["add", "table", "inet", "filter"]);
     let binary = agent::binary().expect("a binary");
     let start = || {
         let mut command = Command::new(binary);
-        command.args([
-            "--ban",
-            "nft:filter/bad",
-            "--ban-for",
-            "1m",
-            "--duration",
-            "100ms",
-        ]);
-        pair.server
-            .enter(|| command.output())
-            .expect("entered")
-            .expect("it runs")
+        command.args(["--ban", "nft:filter/bad", "--ban-for", "1m", "--duration", "100ms"]);
+        pair.server.enter(|| command.output()).expect("entered").expect("it runs")
     };
     let refused = start();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
     let hint = "nft add set inet filter bad '{ type ipv4_addr; flags timeout; }'";
     assert!(said.contains(hint), "{said}");
-    run(&[
-        "add",
-        "set",
-        "inet",
-        "filter",
-        "bad",
-        "{ type ipv4_addr; flags timeout; }",
-    ]);
-    run(&[
-        "add",
-        "set",
-        "inet",
-        "filter",
-        "bad6",
-        "{ type ipv6_addr; flags timeout; }",
-    ]);
+    run(&["add", "set", "inet", "filter", "bad", "{ type ipv4_addr; flags timeout; }"]);
+    run(&["add", "set", "inet", "filter", "bad6", "{ type ipv6_addr; flags timeout; }"]);
     let before = run(&["list", "ruleset"]).stdout;
     let said = start();
-    assert!(
-        said.status.success(),
-        "{}",
-        String::from_utf8_lossy(&said.stderr)
-    );
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert_eq!(run(&["list", "ruleset"]).stdout, before);
 }
 
@@ -431,10 +354,7 @@ fn the_page_runs_as_it_is_written() {
             _ if command.contains("lift --all") => &["198.51.100.8 lifted"],
             _ => &[],
         };
-        assert!(
-            expected.iter().all(|text| printed.contains(text)),
-            "{command}: {run:?}"
-        );
+        assert!(expected.iter().all(|text| printed.contains(text)), "{command}: {run:?}");
         count += 1;
     }
     assert!(count >= 15, "{count}");

@@ -50,9 +50,8 @@ fn at(hook: &str, statuses: &str, wanted: impl Fn(u16) -> bool) {
     let bodies: Vec<Vec<u8>> = ASKED
         .iter()
         .map(|(path, coded, ..)| {
-            let server: SocketAddr = format!("{}:{port}", address::SERVER_V4)
-                .parse()
-                .expect("an address");
+            let server: SocketAddr =
+                format!("{}:{port}", address::SERVER_V4).parse().expect("an address");
             body(&pair.client, &format!("http://{server}/{path}"), *coded)
         })
         .collect();

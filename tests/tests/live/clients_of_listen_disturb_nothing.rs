@@ -40,8 +40,7 @@ fn ask(pair: &Pair) -> usize {
     let until = Instant::now() + TIME;
     let mut asked = 0;
     while Instant::now() < until {
-        raw.send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("sent");
+        raw.send(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         assert_eq!(raw.receive().expect("an answer").status, 200);
         asked += 1;
         std::thread::sleep(Duration::from_millis(5));
@@ -52,9 +51,7 @@ fn ask(pair: &Pair) -> usize {
 fn probe() -> Duration {
     let asked = Instant::now();
     let mut stream = TcpStream::connect(LISTEN).expect("a connection");
-    stream
-        .write_all(b"GET /healthz HTTP/1.1\r\n\r\n")
-        .expect("sent");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
@@ -99,10 +96,7 @@ fn dozens_that_say_nothing_too_little_or_too_much() {
     let outcome = agent.stop().expect("an outcome");
     outcome.check_clean();
     let slowest = probes.iter().max();
-    eprintln!(
-        "{} probes, slowest {slowest:?}; {asked} requests",
-        probes.len()
-    );
+    eprintln!("{} probes, slowest {slowest:?}; {asked} requests", probes.len());
     assert!(slowest < Some(&Duration::from_secs(1)), "{slowest:?}");
     assert_eq!(outcome.report.responses.len(), asked);
 }

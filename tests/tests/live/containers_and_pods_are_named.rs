@@ -22,14 +22,7 @@ const SOON: Duration = Duration::from_millis(1500);
 fn ask(namespace: &Namespace, port: u16, count: usize) {
     let url = format!("http://{}:{port}/", address::SERVER_V4);
     let mut command = Command::new(program("curl").expect("curl"));
-    command.args([
-        "-sS",
-        "--retry",
-        "20",
-        "--retry-connrefused",
-        "--retry-delay",
-        "1",
-    ]);
+    command.args(["-sS", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"]);
     for _ in 0..count {
         command.args(["-o", "/dev/null", &url]);
     }
@@ -85,19 +78,8 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     let listener = pair.server.enter(|| TcpListener::bind("127.0.0.1:0"));
     let listener = listener.expect("entered").expect("a port");
     let server = ApiServer::listen(listener).expect("a server");
-    server.put(
-        UIDS[0],
-        &pod(
-            UIDS[0],
-            "web-5d-a",
-            "n1",
-            &[("app", &id(1)), ("sidecar", &id(2))],
-        ),
-    );
-    server.put(
-        UIDS[1],
-        &pod(UIDS[1], "other-5d-b", "n1", &[("app", &id(3))]),
-    );
+    server.put(UIDS[0], &pod(UIDS[0], "web-5d-a", "n1", &[("app", &id(1)), ("sidecar", &id(2))]));
+    server.put(UIDS[1], &pod(UIDS[1], "other-5d-b", "n1", &[("app", &id(3))]));
     let folder = tempfile::tempdir().expect("a folder");
     let kubeconfig = folder.path().join("kubeconfig");
     fs::write(&kubeconfig, server.kubeconfig()).expect("written");
@@ -140,28 +122,19 @@ fn pods_by_an_api_server_that_comes_and_goes() {
         let missing = ["container", "orchestrator"].map(str::to_owned);
         let missing = if at == 3 { &missing[..] } else { &[] };
         assert_eq!(seen.missing, missing, "{}", seen.json);
-        assert_eq!(
-            seen.json["orchestrator"]["resource"]["id"],
-            UIDS[at.saturating_sub(1)]
-        );
+        assert_eq!(seen.json["orchestrator"]["resource"]["id"], UIDS[at.saturating_sub(1)]);
     }
     let of = &first.responses[0].json;
     assert_eq!(of["service"]["name"], "web");
     assert_eq!(of["kubernetes"]["node"]["name"], "n1");
-    assert_eq!(
-        of["orchestrator"]["resource"]["parent"]["type"],
-        "Deployment"
-    );
+    assert_eq!(of["orchestrator"]["resource"]["parent"]["type"], "Deployment");
     assert_eq!(of["orchestrator"]["resource"]["label"][0], "app=web");
 
     // Known names stay, whatever happens to the API server.
     server.set_mode(Mode::Status(503));
     server.disconnect();
     assert!(
-        agent.wait_for_line(
-            "pods are not named: http://127.0.0.1",
-            Duration::from_secs(10)
-        ),
+        agent.wait_for_line("pods are not named: http://127.0.0.1", Duration::from_secs(10)),
         "it is said"
     );
     ask(&pair.client, 8081, 20);
@@ -171,16 +144,10 @@ fn pods_by_an_api_server_that_comes_and_goes() {
     let _of_other = other.serve(&pair.server, 8081);
     ask(&pair.client, 8081, 20);
     // A name that comes late completes what was named before.
-    server.put(
-        UIDS[2],
-        &pod(UIDS[2], "late-5d-c", "n1", &[("app", &id(4))]),
-    );
+    server.put(UIDS[2], &pod(UIDS[2], "late-5d-c", "n1", &[("app", &id(4))]));
     server.forget();
     server.set_mode(Mode::Works);
-    assert!(
-        agent.wait_for_line("pods are named again", Duration::from_secs(30)),
-        "it is said"
-    );
+    assert!(agent.wait_for_line("pods are named again", Duration::from_secs(30)), "it is said");
     ask(&pair.client, 8084, 20);
     let outcome = agent.stop().expect("an outcome");
     outcome.check_clean();
@@ -201,10 +168,7 @@ fn pods_by_an_api_server_that_comes_and_goes() {
         assert_eq!(seen.missing, [""; 0], "{}", seen.json);
     }
     // Only those for which no CPU was available in time.
-    assert!(
-        late <= 7,
-        "{late} of 140 were written before their process was known"
-    );
+    assert!(late <= 7, "{late} of 140 were written before their process was known");
     let lines = outcome.said.iter().filter(|line| line.contains("pods are"));
     assert_eq!(lines.count(), 2, "{:?}", outcome.said);
 }
@@ -239,9 +203,7 @@ fn a_bad_source_costs_names_alone() {
     let _hangs = UnixListener::bind(at("cri.sock")).expect("a socket");
     let mut openssl = Command::new(program("openssl").expect("openssl"));
     openssl.current_dir(&folder).stdout(Stdio::null());
-    openssl
-        .stderr(Stdio::null())
-        .args(["req", "-x509", "-nodes"]);
+    openssl.stderr(Stdio::null()).args(["req", "-x509", "-nodes"]);
     openssl.args(["-newkey", "rsa:2048", "-subj", "/CN=localhost"]);
     openssl.args(["-keyout", "key.pem", "-out", "cert.pem"]);
     assert!(openssl.status().expect("openssl").success());
@@ -252,14 +214,8 @@ fn a_bad_source_costs_names_alone() {
     openssl.args(["-cert", "cert.pem", "-key", "key.pem"]);
     let _tls = pair.server.spawn(&mut openssl).expect("openssl");
     for (bad, said) in [
-        (
-            Bad::Kubeconfig("clusters:", "clusters: 7 #"),
-            "invalid kubeconfig",
-        ),
-        (
-            Bad::Kubeconfig("current-context: test", ""),
-            "no context ''",
-        ),
+        (Bad::Kubeconfig("clusters:", "clusters: 7 #"), "invalid kubeconfig"),
+        (Bad::Kubeconfig("current-context: test", ""), "no context ''"),
         (Bad::NoKubeconfig, "No such file"),
         (Bad::NoServer, "Connection refused"),
         (Bad::Certificate, "certificate"),
@@ -320,11 +276,7 @@ fn a_bad_source_costs_names_alone() {
         let lines = lines.filter(|of| of.contains("not named") || of.contains("cannot be named"));
         assert_eq!(lines.count(), 1, "{said}: {:?}", outcome.said);
         let counted = format!("{} endpoints in an unnamed pod", 30 - late);
-        assert!(
-            outcome.said.iter().any(|line| line.contains(&counted)),
-            "{:?}",
-            outcome.said
-        );
+        assert!(outcome.said.iter().any(|line| line.contains(&counted)), "{:?}", outcome.said);
     }
 }
 
@@ -359,11 +311,7 @@ impl Podman {
     fn command(&self) -> Command {
         let at = |name: &str| self.folder.path().join(name);
         let mut command = Command::new(program("podman").expect("podman"));
-        command
-            .arg("--root")
-            .arg(at("store"))
-            .arg("--runroot")
-            .arg(at("run"));
+        command.arg("--root").arg(at("store")).arg("--runroot").arg(at("run"));
         command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]);
         command.arg("--tmpdir").arg(at("tmp"));
         if let Some(runc) = program("runc") {
@@ -420,10 +368,7 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let _ = self
-            .command()
-            .args(["rm", "--all", "--force", "--time", "0"])
-            .output();
+        let _ = self.command().args(["rm", "--all", "--force", "--time", "0"]).output();
     }
 }
 
@@ -473,9 +418,7 @@ fn containers_of_podman() {
     assert_eq!(responses.len(), 120);
     assert!(late <= 6, "{late} of 120 were not named");
     for (at, id) in ids.iter().enumerate() {
-        let of_id = responses
-            .iter()
-            .filter(|seen| seen.json["container"]["id"] == **id);
+        let of_id = responses.iter().filter(|seen| seen.json["container"]["id"] == **id);
         assert!((30 - late..=30).contains(&of_id.count()), "{at}");
     }
 }

@@ -34,9 +34,7 @@ fn doctor(pair: &Pair, options: &[&str]) -> (Option<i32>, Vec<(String, String)>)
 
 fn state_of<'a>(findings: &'a [(String, String)], what: &str) -> &'a str {
     let found = findings.iter().find(|(line, _)| line.contains(what));
-    &found
-        .unwrap_or_else(|| panic!("no {what:?}: {findings:?}"))
-        .1
+    &found.unwrap_or_else(|| panic!("no {what:?}: {findings:?}")).1
 }
 
 #[test]
@@ -44,9 +42,7 @@ fn hooks_and_traffic() {
     needs!("nginx", "curl");
     let pair = Pair::new(1500).expect("a pair");
     let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-    pair.server
-        .ip("link add idle0 type veth peer name idle1")
-        .expect("an interface");
+    pair.server.ip("link add idle0 type veth peer name idle1").expect("an interface");
     let (status, quiet) = doctor(&pair, &["--duration", "1s"]);
     assert_eq!(state_of(&quiet, "interfaces: idle0 is down"), "ok");
     for check in ["btf: ", "seccomp: ", "memlock: "] {
@@ -86,19 +82,10 @@ fn hooks_and_traffic() {
         doctor(&pair, &["--duration", "12s"])
     });
     assert_eq!(status, Some(1), "{busy:?}");
-    assert_eq!(
-        state_of(&busy, "not readable: 1 connection TLS on :443 ("),
-        "limited"
-    );
+    assert_eq!(state_of(&busy, "not readable: 1 connection TLS on :443 ("), "limited");
     assert_eq!(state_of(&busy, " responses on :80 (nginx)"), "ok");
-    let (traffic, _) = busy
-        .iter()
-        .find(|(line, _)| line.starts_with("traffic"))
-        .expect("traffic");
-    assert!(
-        !traffic.contains(", 0 connections with HTTP/1.x"),
-        "{traffic}"
-    );
+    let (traffic, _) = busy.iter().find(|(line, _)| line.starts_with("traffic")).expect("traffic");
+    assert!(!traffic.contains(", 0 connections with HTTP/1.x"), "{traffic}");
 }
 
 #[test]

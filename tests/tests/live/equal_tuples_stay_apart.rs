@@ -22,10 +22,7 @@ fn place(pair: Pair, port: u16) -> (Pair, TcpListener) {
     let only = format!("{FROM} {FROM}");
     let set = |path| std::fs::write(path, &only);
     let set = || set("/proc/sys/net/ipv4/ip_local_port_range");
-    pair.client
-        .enter(set)
-        .expect("in the namespace")
-        .expect("a setting of the namespace");
+    pair.client.enter(set).expect("in the namespace").expect("a setting of the namespace");
     let listen = || TcpListener::bind(server_v4(port));
     let listener = pair.server.enter(listen).expect("in the namespace");
     (pair, listener.expect("listen"))
@@ -79,13 +76,7 @@ fn told_apart(outcome: &Outcome) -> [Value; 2] {
     }
     let truth = |connection| {
         let all = 0..REQUESTS;
-        let one = |n| {
-            (
-                n as u64 + 1,
-                target(connection, n),
-                format!("{connection} {n}"),
-            )
-        };
+        let one = |n| (n as u64 + 1, target(connection, n), format!("{connection} {n}"));
         all.map(one).collect::<Vec<_>>()
     };
     let mut told: Vec<_> = by.into_values().collect();
@@ -172,10 +163,7 @@ fn on_a_trunk_and_above_it() {
         let options = [&options[..], &["--decap", "vlan", "-v"]].concat();
         let agent = Agent::start(&pair.server, &options).expect("an agent");
         let [tagged, plain] = [Some(VLANS[0]), None].map(|vlan| {
-            let path = Path {
-                vlan,
-                ..Path::v4(FROM)
-            };
+            let path = Path { vlan, ..Path::v4(FROM) };
             let segments = segments(&scene(0), &Layout::default());
             segments.iter().map(|s| path.frame(s)).collect::<Vec<_>>()
         });

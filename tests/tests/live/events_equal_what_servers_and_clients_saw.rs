@@ -13,10 +13,7 @@ http_trace_tests::live_matrix!(Kernel);
 #[ignore = "takes minutes, and says something of an optimised build on a quiet machine only"]
 fn wrk_a_million_responses() {
     needs!("nginx", "wrk");
-    let seconds = std::env::var("SECONDS_OF_WRK")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(60);
+    let seconds = std::env::var("SECONDS_OF_WRK").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     let lane = Lane::new("tc", Framing::Kernel);
     wrk_run(lane, 16, Duration::from_secs(seconds), 1_000_000);
 }

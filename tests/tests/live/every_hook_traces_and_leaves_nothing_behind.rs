@@ -25,10 +25,7 @@ fn keep_alive_over(pair: &Pair, hooks: &str, environment: &[(&str, &str)]) {
     let options = ["--hook", hooks, "-p", "80"];
     let environment = [environment, &[ROOMY]].concat();
     let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
-    let url = format!(
-        "http://{}/small.txt",
-        http_trace_tests::netns::address::SERVER_V4
-    );
+    let url = format!("http://{}/small.txt", http_trace_tests::netns::address::SERVER_V4);
     wrk(&pair.client, &url, 1, 8, Duration::from_secs(2)).expect("wrk");
     let log = nginx.stop().expect("an access log");
     assert!(log.len() > 500, "{} requests are no load", log.len());
@@ -38,11 +35,7 @@ fn keep_alive_over(pair: &Pair, hooks: &str, environment: &[(&str, &str)]) {
     // Checked first: a reported loss would explain missing events.
     outcome.check_clean();
     nothing(log_differences(&outcome.report, &log));
-    println!(
-        "{hooks}: {} responses, {:?}",
-        log.len(),
-        outcome.said.last()
-    );
+    println!("{hooks}: {} responses, {:?}", log.len(), outcome.said.last());
 }
 
 #[test]
@@ -79,11 +72,7 @@ fn tc_and_cgroup_at_once() {
 fn ours() -> Vec<u32> {
     aya::programs::loaded_programs()
         .filter_map(Result::ok)
-        .filter(|program| {
-            program
-                .name_as_str()
-                .is_some_and(|name| name.starts_with("http_trace"))
-        })
+        .filter(|program| program.name_as_str().is_some_and(|name| name.starts_with("http_trace")))
         .map(|program| program.id())
         .collect()
 }
@@ -180,10 +169,7 @@ fn nothing_stays_behind() {
             let namespace = Namespace::new("left").expect("a namespace");
             let before = ours();
             let agent = Agent::start(&namespace, &["--hook", hook]).expect("the agent");
-            let during: Vec<u32> = ours()
-                .into_iter()
-                .filter(|id| !before.contains(id))
-                .collect();
+            let during: Vec<u32> = ours().into_iter().filter(|id| !before.contains(id)).collect();
             assert!(!during.is_empty(), "{hook}: nothing was loaded");
             agent.signal(signal).expect("a signal");
             // Links are freed after a grace period.
@@ -196,10 +182,7 @@ fn nothing_stays_behind() {
                     break;
                 }
             }
-            assert!(
-                left.is_empty(),
-                "{hook}, {signal:?}: programs {left:?} stay"
-            );
+            assert!(left.is_empty(), "{hook}, {signal:?}: programs {left:?} stay");
         }
     }
 }
@@ -209,9 +192,7 @@ fn an_interface_that_comes_later_is_traced() {
     needs!(alone; "python3");
     let namespace = Namespace::new("later").expect("a namespace");
     let agent = Agent::start(&namespace, &["-i", "lo", "-i", "new*"]).expect("the agent");
-    namespace
-        .ip("link add old0 type veth peer name peer0")
-        .expect("a veth pair");
+    namespace.ip("link add old0 type veth peer name peer0").expect("a veth pair");
     namespace.ip("link set old0 name new0").expect("a new name");
     namespace.ip("link set new0 up").expect("up");
     std::thread::sleep(Duration::from_millis(400));
@@ -282,10 +263,7 @@ fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
     needs!(alone; "nginx", "wrk");
     let pair = Pair::new(1500).expect("a pair");
     let nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
-    let url = format!(
-        "http://{}/small.txt",
-        http_trace_tests::netns::address::SERVER_V4
-    );
+    let url = format!("http://{}/small.txt", http_trace_tests::netns::address::SERVER_V4);
     let framing = "first packet; framing HTTP/1.x here";
     let host = "first packet; the host does framing";
     for (hook, variables, options, expected) in [
@@ -293,12 +271,7 @@ fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
         ("socket-filter", &[], &["-vv"], Some(framing)),
         ("cgroup", &[], &["-vv"], Some(framing)),
         ("xdp", &[], &["-vv"], Some(framing)),
-        (
-            "tc",
-            &[("HTTP_TRACE_FRAMING", "host")],
-            &["-vv"],
-            Some(host),
-        ),
+        ("tc", &[("HTTP_TRACE_FRAMING", "host")], &["-vv"], Some(host)),
         ("tc", &[], &["-v"], None),
     ] {
         // A ring for a moment's records only, which nobody reads for a second.
@@ -309,16 +282,9 @@ fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
         wrk(&pair.client, &url, 1, 8, Duration::from_secs(1)).expect("wrk");
         agent.signal(Signal::CONT).expect("goes on");
         let outcome = agent.stop().expect("the agent's end");
-        assert!(
-            outcome.counter("ring_full") > 0,
-            "{hook}: {:?}",
-            outcome.said
-        );
-        let said: Vec<&String> = outcome
-            .said
-            .iter()
-            .filter(|line| line.contains("kernel: CPU "))
-            .collect();
+        assert!(outcome.counter("ring_full") > 0, "{hook}: {:?}", outcome.said);
+        let said: Vec<&String> =
+            outcome.said.iter().filter(|line| line.contains("kernel: CPU ")).collect();
         let says = |what: &str| said.iter().any(|line| line.contains(what));
         match expected {
             Some(what) => assert!(
@@ -351,10 +317,7 @@ fn a_socket_that_may_not_hold_the_program_is_an_error_that_says_what_to_do() {
         panic!("it starts");
     };
     let said = error.to_string();
-    assert!(
-        said.contains("`sysctl -w net.core.optmem_max=262144`"),
-        "{said}"
-    );
+    assert!(said.contains("`sysctl -w net.core.optmem_max=262144`"), "{said}");
     // This is enough.
     allow("262144");
     start().expect("allowed").stop().expect("the end");

@@ -29,11 +29,7 @@ impl Narrow {
     fn new() -> anyhow::Result<Self> {
         let [client, near, far, server] = ["client", "near", "far", "server"].map(Namespace::new);
         let (client, near, far, server) = (client?, near?, far?, server?);
-        let links = [
-            (&client, &near, 1, 1500),
-            (&near, &far, 2, 576),
-            (&far, &server, 3, 1500),
-        ];
+        let links = [(&client, &near, 1, 1500), (&near, &far, 2, 576), (&far, &server, 3, 1500)];
         for (left, right, number, mtu) in links {
             let name = format!("net{number}");
             run(Command::new("ip").args([
@@ -73,11 +69,7 @@ impl Narrow {
             let set = format!("echo 1 > /proc/sys/net/ipv4/{setting}");
             namespace.run(Command::new("sh").args(["-c", &set]))?;
         }
-        Ok(Narrow {
-            client,
-            server,
-            _routers: [near, far],
-        })
+        Ok(Narrow { client, server, _routers: [near, far] })
     }
 }
 
@@ -88,10 +80,7 @@ fn ask(net: &Narrow) {
     wrk(&net.client, &url("small.txt"), 1, 2, Duration::from_secs(1)).expect("wrk");
     let cookie = format!("Cookie: long={}", "x".repeat(3000));
     let (text, small, large) = (url("text.txt"), url("small.txt"), url("large.bin"));
-    let asked = curl(
-        &net.client,
-        &["-H", &cookie, &text, &small, &large, &small, &text],
-    );
+    let asked = curl(&net.client, &["-H", &cookie, &text, &small, &large, &small, &text]);
     assert!(asked.expect("curl").iter().all(|t| t.status == 200));
     for _ in 0..4 {
         let asked = curl(&net.client, &[text.as_str(); 20]).expect("curl");
@@ -120,10 +109,7 @@ fn behind_a_narrow_link() {
             std::thread::sleep(Duration::from_millis(300));
             for (agent, at) in agents.into_iter().zip(["client", "server"]) {
                 let outcome = agent.stop().expect("the agent's end");
-                println!(
-                    "{hook}, host framing {host_framing}, at the {at}: {:?}",
-                    outcome.said
-                );
+                println!("{hook}, host framing {host_framing}, at the {at}: {:?}", outcome.said);
                 outcome.check_clean();
                 nothing(log_differences(&outcome.report, &log));
                 assert!(outcome.counter("fragment") > 0, "{:?}", outcome.said);
@@ -170,31 +156,20 @@ fn at_every_hook_pieces_are_put_together_and_losses_told() {
     }
     // A packet that is never complete, of another connection.
     let incomplete = cut(&talk(&Path::v4(40_002)));
-    let first = incomplete
-        .iter()
-        .position(|(_, frame)| frame[20] & 0x20 != 0)
-        .expect("a piece");
+    let first = incomplete.iter().position(|(_, frame)| frame[20] & 0x20 != 0).expect("a piece");
     frames.push(incomplete[first].1.clone());
     for hook in ["tc", "socket-filter", "xdp"] {
         let namespace = Namespace::new("pieces").expect("a namespace");
-        namespace
-            .ip("link add inject0 type veth peer name inject1")
-            .expect("a pair");
+        namespace.ip("link add inject0 type veth peer name inject1").expect("a pair");
         for end in ["inject0", "inject1"] {
             namespace.ip(&format!("link set {end} up")).expect("up");
         }
         let options = ["-i", "inject1", "--hook", hook, "-v"];
         let agent = Agent::start(&namespace, &options).expect("an agent");
-        namespace
-            .enter(|| inject("inject0", &frames, || ()))
-            .expect("inside")
-            .expect("sent");
+        namespace.enter(|| inject("inject0", &frames, || ())).expect("inside").expect("sent");
         let patience = std::time::Instant::now() + Duration::from_secs(30);
         while agent.so_far().expect("events").losses.is_empty() {
-            assert!(
-                std::time::Instant::now() < patience,
-                "{hook}: no loss is told"
-            );
+            assert!(std::time::Instant::now() < patience, "{hook}: no loss is told");
             std::thread::sleep(Duration::from_millis(50));
         }
         let outcome = agent.stop().expect("the agent's end");
@@ -206,15 +181,9 @@ fn at_every_hook_pieces_are_put_together_and_losses_told() {
             assert_eq!(status, expected, "{hook}, v6 {v6}: {:?}", outcome.said);
         }
         let losses = &outcome.report.losses;
-        let told: Vec<_> = losses
-            .iter()
-            .map(|l| l["http_trace"]["lost"].clone())
-            .collect();
+        let told: Vec<_> = losses.iter().map(|l| l["http_trace"]["lost"].clone()).collect();
         assert_eq!(told.len(), 1, "{hook}: {losses:?}");
-        assert_eq!(
-            told[0]["where"], "fragments_incomplete",
-            "{hook}: {losses:?}"
-        );
+        assert_eq!(told[0]["where"], "fragments_incomplete", "{hook}: {losses:?}");
         assert_eq!(told[0]["unit"], "packets");
         assert_eq!(told[0]["count"], 1);
     }

@@ -60,9 +60,7 @@ fn script(asks: Asks, at_once: usize) -> String {
             "return wrk.format('GET', string.format('/fake.bin?%012d', n), fields)".to_owned()
         }
         Asks::Uploads => {
-            let block = imitation("GET /fake?1 HTTP/1.1")
-                .replace('\r', "\\r")
-                .replace('\n', "\\n");
+            let block = imitation("GET /fake?1 HTTP/1.1").replace('\r', "\\r").replace('\n', "\\n");
             format!(
                 "local body = string.rep('{block}', {BLOCKS}) .. '{TAIL}'
     local target = string.format('/upload?%012d', n)
@@ -116,16 +114,13 @@ fn under(asks: Asks, at_once: usize, hook: &str) {
     let file = folder.path().join("ask.lua");
     std::fs::write(&file, script(asks, at_once)).expect("a script");
     let mut wrk = Command::new(program("wrk").expect("wrk"));
-    wrk.args(["-t", "2", "-c", "16", "-d", "9s", "-s"])
-        .arg(&file);
+    wrk.args(["-t", "2", "-c", "16", "-d", "9s", "-s"]).arg(&file);
     wrk.arg(format!("http://{}/", server_v4(port)));
     wrk.stdout(Stdio::piped());
     let mut wrk = pair.client.spawn(&mut wrk).expect("wrk");
     std::thread::sleep(Duration::from_millis(1000));
     let port_text = port.to_string();
-    let options = [
-        "-i", "veth0", "-p", &port_text, "--hook", hook, "-H", "x-target", "-vv",
-    ];
+    let options = ["-i", "veth0", "-p", &port_text, "--hook", hook, "-H", "x-target", "-vv"];
     let agent = Agent::start(&pair.server, &options).expect("the agent");
     let started = now_ms();
     wrk.wait().expect("its end");

@@ -32,12 +32,7 @@ impl Lossy {
         let port_text = port.to_string();
         let options = ["-i", "veth0", "-p", &port_text, "-vv"];
         let agent = Agent::start(&pair.server, &options).expect("the agent");
-        Lossy {
-            pair,
-            port,
-            nginx,
-            agent,
-        }
+        Lossy { pair, port, nginx, agent }
     }
 
     fn connect(&self) -> Raw {
@@ -73,8 +68,7 @@ impl Lossy {
 }
 
 fn get(raw: &mut Raw, target: &str) -> Answer {
-    raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
-        .expect("sent");
+    raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).expect("sent");
     raw.receive().expect("an answer")
 }
 
@@ -161,17 +155,10 @@ fn what_only_the_tracer_misses_makes_nothing_up() {
         outcome.said.join("\n")
     );
     ledger.check();
-    assert!(
-        missing + ledger.without_request as usize > 0,
-        "nothing was missed"
-    );
+    assert!(missing + ledger.without_request as usize > 0, "nothing was missed");
     // Beyond a few, only losses for lack of CPU, which the agent reports.
     let overrun = ledger.losses.iter().any(|told| told.place != "hole");
-    assert!(
-        overrun || missing * 10 < ledger.len(),
-        "{missing} of {}",
-        ledger.len()
-    );
+    assert!(overrun || missing * 10 < ledger.len(), "{missing} of {}", ledger.len());
     // Three messages after the last loss each connection pairs again.
     assert_eq!(ledger.unpaired_of_last(17), 0, "{:?}", outcome.said);
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
@@ -291,9 +278,8 @@ impl Busy {
             assert_eq!(outcome.counter("filter_disagrees"), 0, "{:?}", outcome.said);
             for seen in &outcome.report.responses {
                 let named = seen.headers.get("x-target");
-                let line = log
-                    .iter()
-                    .find(|line| named.is_some_and(|named| named.contains(&line.target)));
+                let line =
+                    log.iter().find(|line| named.is_some_and(|named| named.contains(&line.target)));
                 let line = line.unwrap_or_else(|| panic!("nginx sent no {}", seen.json));
                 if let Some((_, target)) = &seen.request {
                     assert_eq!(*target, line.target, "a wrong pair");

@@ -12,15 +12,9 @@ use http_trace_tests::scene::Step;
 use http_trace_tests::scenes;
 
 fn echo(pair: &Pair, host: &str) {
-    let listener = pair
-        .server
-        .enter(|| TcpListener::bind((host, 80)))
-        .expect("enter");
+    let listener = pair.server.enter(|| TcpListener::bind((host, 80))).expect("enter");
     let listener = listener.expect("bind in the server's namespace");
-    let client = pair
-        .client
-        .enter(|| TcpStream::connect((host, 80)))
-        .expect("enter");
+    let client = pair.client.enter(|| TcpStream::connect((host, 80))).expect("enter");
     let mut client = client.expect("connect from the client's namespace");
     let (mut server, _) = listener.accept().expect("accept");
     client.write_all(b"ping").expect("write");
@@ -36,10 +30,7 @@ fn a_veth_pair_carries_both_ip_versions() {
     echo(&pair, address::SERVER_V4);
     echo(&pair, address::SERVER_V6);
     pair.server.offloads("veth0", false).expect("ethtool");
-    let shown = pair
-        .server
-        .run(Command::new("ethtool").args(["-k", "veth0"]))
-        .expect("ethtool");
+    let shown = pair.server.run(Command::new("ethtool").args(["-k", "veth0"])).expect("ethtool");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("tcp-segmentation-offload: off"), "{shown}");
 }
@@ -107,19 +98,11 @@ fn what_a_killed_test_left_goes() {
 fn every_scene_plays_on_real_sockets() {
     needs!();
     let namespace = Namespace::new("scenes").expect("a namespace");
-    let stage = Stage::new(
-        &namespace,
-        &namespace,
-        "127.0.0.1:8000".parse().expect("an address"),
-    );
+    let stage = Stage::new(&namespace, &namespace, "127.0.0.1:8000".parse().expect("an address"));
     let stage = stage.expect("a listener");
     let mut names = std::collections::HashSet::new();
     for mut scene in scenes::all() {
-        assert!(
-            names.insert(scene.name),
-            "two scenes are called {}",
-            scene.name
-        );
+        assert!(names.insert(scene.name), "two scenes are called {}", scene.name);
         scene.steps.retain(|step| !matches!(step, Step::Pause(_)));
         if let Err(error) = stage.play(&scene) {
             panic!("{error:#}");
@@ -137,8 +120,7 @@ fn no_two_scenes_are_played_on_one_port() {
     let stage = Stage::new(&namespace, &namespace, server).expect("a listener");
     // The server closes, so that the client's port is free right after the scene.
     let scene = scenes::named("unsolicited_408");
-    let clients: std::collections::HashSet<_> = (0..6)
-        .map(|_| stage.play(&scene).expect("played").client)
-        .collect();
+    let clients: std::collections::HashSet<_> =
+        (0..6).map(|_| stage.play(&scene).expect("played").client).collect();
     assert_eq!(clients.len(), 6);
 }

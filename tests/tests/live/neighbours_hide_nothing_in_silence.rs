@@ -248,25 +248,15 @@ fn are_replaced(hook: &str, every: &str) {
         let told = |time: &RangeInclusive<u64>| {
             time.start() <= around.end() && around.start() <= time.end()
         };
-        assert!(
-            hidden.iter().any(told),
-            "{hook} {every}: {line:?}, {losses:?}"
-        );
+        assert!(hidden.iter().any(told), "{hook} {every}: {line:?}, {losses:?}");
     }
     assert!(reported.is_empty(), "{hook}: nobody asked for {reported:?}");
     for (client, count) in alone {
         let of_missing = missing.get(&client).copied().unwrap_or_default();
-        assert!(
-            count <= of_missing,
-            "{hook}: {count} without a request of {of_missing}"
-        );
+        assert!(count <= of_missing, "{hook}: {count} without a request of {of_missing}");
     }
     let missing: usize = missing.values().sum();
-    println!(
-        "{hook} {every}: {missing} of {} missing, {} losses",
-        log.len(),
-        losses.len()
-    );
+    println!("{hook} {every}: {missing} of {} missing, {} losses", log.len(), losses.len());
 }
 
 #[test]
@@ -279,9 +269,7 @@ fn what_takes_the_agent_off_is_reported_and_undone() {
         ("clsact", "replaced", "detached: tc "),
         ("clsact", "preference", "detached: tc "),
     ];
-    at_once(cases, |(hook, what, expected)| {
-        is_taken_off(hook, what, expected)
-    });
+    at_once(cases, |(hook, what, expected)| is_taken_off(hook, what, expected));
 }
 
 fn is_taken_off(hook: &str, what: &str, expected: &str) {
@@ -362,9 +350,7 @@ fn what_cannot_be_overtaken_is_reported() {
     let losses = losses(&outcome);
     let tells = |side: &str, who: &str| {
         let place = format!("shadowed: tc {side} of veth0: ");
-        losses
-            .iter()
-            .any(|line| line.starts_with(&place) && line.contains(who))
+        losses.iter().any(|line| line.starts_with(&place) && line.contains(who))
     };
     assert!(tells("ingress", "program nb_ok_ingress (id "), "{losses:?}");
     assert!(tells("egress", "program nb_ok_egress (id "), "{losses:?}");

@@ -39,10 +39,7 @@ fn trace(pair: &Pair, options: &[&str]) {
     let state = ["--state", state.to_str().expect("a path")];
     let agent = Agent::start(&pair.server, &[options, &state].concat()).expect("the agent");
     for n in 0..30 {
-        let url = format!(
-            "http://{}/a{n}/..%2f..%2f..%2fetc/passwd",
-            address::SERVER_V4
-        );
+        let url = format!("http://{}/a{n}/..%2f..%2f..%2fetc/passwd", address::SERVER_V4);
         curl(&pair.client, &["--path-as-is", &url]).expect("curl");
     }
     // Reloads, and whatever the agent does from time to time.

@@ -30,10 +30,7 @@ struct View<'a> {
 fn nat(end: &Value) -> Option<SocketAddr> {
     let nat = end.get("nat")?;
     let ip = nat["ip"].as_str()?.parse().ok()?;
-    Some(SocketAddr::new(
-        ip,
-        u16::try_from(nat["port"].as_u64()?).ok()?,
-    ))
+    Some(SocketAddr::new(ip, u16::try_from(nat["port"].as_u64()?).ok()?))
 }
 
 fn names_differ(seen: &Seen, played: &Played, view: &View<'_>) -> Option<String> {
@@ -125,17 +122,12 @@ fn one_event_per_response_wherever_it_is_looked_at() {
 
     let mut routed = Vec::new();
     let mut local = Vec::new();
-    let stage = Stage::new(&net.client, &net.server, net.back())
-        .expect("a stage")
-        .behind(net.front());
+    let stage =
+        Stage::new(&net.client, &net.server, net.back()).expect("a stage").behind(net.front());
     let here = SocketAddr::from(([127, 0, 0, 1], SERVED));
     let inside = Stage::new(&net.server, &net.server, here).expect("a stage");
     for scene in scenes::all() {
-        if scene
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Pause(_)))
-        {
+        if scene.steps.iter().any(|step| matches!(step, Step::Pause(_))) {
             continue;
         }
         let play = |stage: &Stage<'_>| -> (Played, Scene) {
@@ -167,11 +159,7 @@ fn one_event_per_response_wherever_it_is_looked_at() {
         }
         let responses = outcome.report.responses.len();
         println!("{}: {responses} responses, {:?}", view.name, outcome.said);
-        wrong.extend(
-            differences
-                .into_iter()
-                .map(|d| format!("{}: {d}", view.name)),
-        );
+        wrong.extend(differences.into_iter().map(|d| format!("{}: {d}", view.name)));
     }
     nothing(wrong);
 }

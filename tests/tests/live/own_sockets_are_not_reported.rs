@@ -93,11 +93,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
                     if h.dst_port == nobody.port() {
                         refused_port += 1;
                     }
-                    told.insert(if h.src_port == server.port() {
-                        h.dst_port
-                    } else {
-                        h.src_port
-                    });
+                    told.insert(if h.src_port == server.port() { h.dst_port } else { h.src_port });
                 });
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -107,10 +103,7 @@ fn a_connection_of_the_agents_own_leaves_no_record() {
         .expect("in the namespace");
     assert!(told.contains(&other_port), "{told:?}");
     assert!(!told.contains(&own_port), "{told:?}");
-    assert_eq!(
-        refused_port, 1,
-        "the refusal of the other's SYN, and no more"
-    );
+    assert_eq!(refused_port, 1, "the refusal of the other's SYN, and no more");
     assert!(counted >= 2, "{counted} segments counted");
 }
 

@@ -101,11 +101,7 @@ fn of_all_but_what_hot_plug_takes() {
         if options.contains(&"tc") {
             assert!(agent.wait_for_line("tracing late too", SOON), "{options:?}");
         }
-        curl(
-            &pair.client,
-            &[&url(port, "small.txt"), &url(port, "nowhere")],
-        )
-        .expect("curl");
+        curl(&pair.client, &[&url(port, "small.txt"), &url(port, "nowhere")]).expect("curl");
         let report = agent.wait_for(2, SOON).expect("events");
         assert_eq!(report.responses.len(), 2, "{options:?}");
         has_alone(agent.pid(), expected);
@@ -159,24 +155,13 @@ fn and_all_that_it_writes_is_its_users() {
     have_alone(agent.pid(), READING, |name| name == NAMING);
     curl(&pair.client, &[&url(80, "nowhere")]).expect("curl");
     let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-    wait_for("an alert", || {
-        text(&at("status")).contains("NoNewPrivs:\t1")
-    });
-    let ids: Vec<String> = ["Uid", "Gid"]
-        .iter()
-        .flat_map(|key| of_tasks(agent.pid(), key, |_| true))
-        .collect();
+    wait_for("an alert", || text(&at("status")).contains("NoNewPrivs:\t1"));
+    let ids: Vec<String> =
+        ["Uid", "Gid"].iter().flat_map(|key| of_tasks(agent.pid(), key, |_| true)).collect();
     let four = [&*USER.to_string(); 4].join("\t");
     assert_eq!(ids, [four.clone(), four]);
-    assert_eq!(
-        of_tasks(agent.pid(), "Groups", |_| true)
-            .into_iter()
-            .collect::<Vec<_>>(),
-        [""]
-    );
-    agent
-        .signal(rustix::process::Signal::TERM)
-        .expect("a signal");
+    assert_eq!(of_tasks(agent.pid(), "Groups", |_| true).into_iter().collect::<Vec<_>>(), [""]);
+    agent.signal(rustix::process::Signal::TERM).expect("a signal");
     assert!(agent.wait().expect("its end").success());
     assert!(text(&at("status")).contains(&format!("Uid:\t{USER}\t{USER}")));
     assert!(text(&at("events")).contains(r#""status_code":404"#));
@@ -251,24 +236,9 @@ fn and_what_is_missing_is_named_with_what_is_lost() {
             0,
             "CAP_SYS_PTRACE (without it, --executables cannot read",
         ),
-        (
-            all,
-            &["--user", "daemon"],
-            2,
-            "cannot switch to user daemon: ",
-        ),
-        (
-            all,
-            &["--user", "no such"],
-            2,
-            "--user no such: no such user in /etc/passwd",
-        ),
-        (
-            all,
-            &BRIEFLY,
-            0,
-            "CAP_SYS_NICE (without it, the reader and writer threads",
-        ),
+        (all, &["--user", "daemon"], 2, "cannot switch to user daemon: "),
+        (all, &["--user", "no such"], 2, "--user no such: no such user in /etc/passwd"),
+        (all, &BRIEFLY, 0, "CAP_SYS_NICE (without it, the reader and writer threads"),
     ] {
         let output = agent.run(&pair, held, options);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -290,15 +260,7 @@ fn and_doctor_names_each_that_is_missing() {
     needs!("setpriv");
     let pair = Pair::new(1500).expect("a pair");
     let agent = Unprivileged::new();
-    let used = [
-        "net_admin",
-        "net_raw",
-        "perfmon",
-        "bpf",
-        "sys_ptrace",
-        "sys_nice",
-        "sys_admin",
-    ];
+    let used = ["net_admin", "net_raw", "perfmon", "bpf", "sys_ptrace", "sys_nice", "sys_admin"];
     for (missing, options, state) in [
         ("net_admin", &BRIEFLY[..], "failed"),
         ("bpf", &BRIEFLY, "failed"),
@@ -307,20 +269,13 @@ fn and_doctor_names_each_that_is_missing() {
         ("net_raw", &BRIEFLY, "ok"),
         ("sys_nice", &BRIEFLY, "limited"),
         ("sys_ptrace", &BRIEFLY, "ok"),
-        (
-            "sys_ptrace",
-            &["--executables", "--duration", "100ms"],
-            "limited",
-        ),
+        ("sys_ptrace", &["--executables", "--duration", "100ms"], "limited"),
         ("sys_admin", &BRIEFLY, "ok"),
     ] {
         // CAP_SYS_ADMIN includes some of the others.
         let is_held = |one: &&str| *one != missing && (*one != "sys_admin" || state != "failed");
-        let held: Vec<String> = used
-            .into_iter()
-            .filter(is_held)
-            .map(|one| format!("+{one}"))
-            .collect();
+        let held: Vec<String> =
+            used.into_iter().filter(is_held).map(|one| format!("+{one}")).collect();
         let arguments = [&["doctor"], options].concat();
         let output = agent.run(&pair, &held.join(","), &arguments);
         let said = String::from_utf8_lossy(&output.stdout);
@@ -349,25 +304,12 @@ fn and_reading_keeps_none() {
         // CAP_DAC_OVERRIDE
         (foreign.join("out"), "0000000000000002"),
     ] {
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &capture,
-            rustix::fs::FileType::Fifo,
-            0o600.into(),
-            0,
-        )
-        .expect("a pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &capture, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("a pipe");
         let mut command = Command::new(agent::binary().expect("the agent"));
-        command
-            .arg("-r")
-            .arg(&capture)
-            .arg("-o")
-            .arg(format!("json:{}", output.display()));
+        command.arg("-r").arg(&capture).arg("-o").arg(format!("json:{}", output.display()));
         let mut reader = command.stderr(Stdio::null()).spawn().expect("the agent");
-        let pipe = fs::File::options()
-            .write(true)
-            .open(&capture)
-            .expect("opened");
+        let pipe = fs::File::options().write(true).open(&capture).expect("opened");
         wait_for("its output", || output.exists());
         has_alone(reader.id(), expected);
         drop(pipe);

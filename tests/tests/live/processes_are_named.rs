@@ -20,9 +20,7 @@ const OPTIONS: [&str; 2] = ["--request-headers", "x-client-pid"];
 fn python(namespace: &Namespace, arguments: &[&str]) -> (Running, String) {
     let mut command = Command::new(program("python3").expect("python3"));
     command.arg("-c").arg(SCRIPT).args(arguments);
-    let mut running = namespace
-        .spawn(command.stdout(Stdio::piped()))
-        .expect("python3");
+    let mut running = namespace.spawn(command.stdout(Stdio::piped())).expect("python3");
     let line = running.first_line().expect("a line");
     (running, line)
 }
@@ -94,11 +92,7 @@ fn the_worker_of_nginx_that_answered_and_curl() {
     );
     std::fs::write(&configuration, text).expect("written");
     let mut command = Command::new(program("nginx").expect("nginx"));
-    command
-        .arg("-c")
-        .arg(&configuration)
-        .arg("-p")
-        .arg(folder.path());
+    command.arg("-c").arg(&configuration).arg("-p").arg(folder.path());
     let nginx = pair
         .server
         .serve(command.stderr(Stdio::null()), ([127, 0, 0, 1], 80).into())
@@ -110,9 +104,7 @@ fn the_worker_of_nginx_that_answered_and_curl() {
         "for n in $(seq 60); do sh -c 'exec curl -so /dev/null -H X-Client-Pid:$$ {url}'; done"
     );
     for namespace in [&pair.client, &pair.server] {
-        namespace
-            .run(Command::new("sh").args(["-c", &ask]))
-            .expect("curl");
+        namespace.run(Command::new("sh").args(["-c", &ask])).expect("curl");
     }
     let outcome = agent.stop().expect("an outcome");
     let named = compare(&outcome, ["nginx", "curl"]);
@@ -123,15 +115,10 @@ fn the_worker_of_nginx_that_answered_and_curl() {
     }
     let master = u64::from(nginx.pid());
     let workers = outcome.report.responses.iter();
-    let mut workers: Vec<_> = workers
-        .map(|seen| seen.json["process"]["pid"].as_u64())
-        .collect();
+    let mut workers: Vec<_> = workers.map(|seen| seen.json["process"]["pid"].as_u64()).collect();
     workers.sort_unstable();
     workers.dedup();
-    assert!(
-        workers.len() > 1 && !workers.contains(&Some(master)),
-        "{workers:?}"
-    );
+    assert!(workers.len() > 1 && !workers.contains(&Some(master)), "{workers:?}");
 }
 
 #[test]
@@ -176,12 +163,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // Processes that have ended may still be counted.
         for _ in 0..50 {
-            if self
-                .0
-                .ancestors()
-                .take(2)
-                .all(|f| std::fs::remove_dir(f).is_ok() || !f.exists())
-            {
+            if self.0.ancestors().take(2).all(|f| std::fs::remove_dir(f).is_ok() || !f.exists()) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -195,11 +177,9 @@ impl Drop for Cgroup {
 fn what_they_run_in() {
     needs!("python3");
     let mounts = std::fs::read_to_string("/proc/mounts").expect("/proc");
-    let root = mounts.lines().find_map(|line| {
-        line.split(' ')
-            .nth(1)
-            .filter(|_| line.contains(" cgroup2 "))
-    });
+    let root = mounts
+        .lines()
+        .find_map(|line| line.split(' ').nth(1).filter(|_| line.contains(" cgroup2 ")));
     let Some(root) = root else {
         return http_trace_tests::skip!("a cgroup v2 hierarchy");
     };
@@ -223,10 +203,7 @@ fn what_they_run_in() {
         let _server = python(&pair.server, &["forks", "8080"]);
         let agent = Agent::start(&pair.server, &OPTIONS).expect("an agent");
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            "echo $$ > \"$0\"/cgroup.procs; exec python3 -c \"$@\"",
-        ]);
+        command.args(["-c", "echo $$ > \"$0\"/cgroup.procs; exec python3 -c \"$@\""]);
         command.arg(&cgroup.0).arg(SCRIPT);
         command.args(["many", address::SERVER_V4, "8080", "50", "100"]);
         pair.client.run(&mut command).expect("a client");
@@ -312,15 +289,11 @@ fn in_two_namespaces_with_equal_addresses() {
     needs!("python3");
     let port = own_port().to_string();
     let pairs = [(); 2].map(|()| Pair::new(1500).expect("a pair"));
-    let _servers = pairs
-        .each_ref()
-        .map(|pair| python(&pair.server, &["threads", &port]));
+    let _servers = pairs.each_ref().map(|pair| python(&pair.server, &["threads", &port]));
     let options = [&OPTIONS[..], &["--hook", "cgroup", "-p", &port]].concat();
     let agent = Agent::start(&pairs[0].server, &options).expect("an agent");
     let arguments = ["one-port", address::SERVER_V4, &port, "50"];
-    let clients = pairs
-        .each_ref()
-        .map(|pair| python(&pair.client, &arguments));
+    let clients = pairs.each_ref().map(|pair| python(&pair.client, &arguments));
     for (mut client, _) in clients {
         assert!(client.wait().expect("its end").success());
     }
@@ -335,10 +308,7 @@ fn and_none_where_that_is_not_wanted() {
     let pair = Pair::new(1500).expect("a pair");
     let _server = python(&pair.server, &["threads", "8080"]);
     let agent = Agent::start(&pair.server, &["--no-attribution"]).expect("an agent");
-    python(
-        &pair.client,
-        &["many", address::SERVER_V4, "8080", "5", "100"],
-    );
+    python(&pair.client, &["many", address::SERVER_V4, "8080", "5", "100"]);
     let outcome = agent.stop().expect("an outcome");
     outcome.check_clean();
     assert_eq!(outcome.report.responses.len(), 5);

@@ -39,12 +39,7 @@ fn two_hooks_on_two_cpus() {
         let text = port.to_string();
         let options = ["--hook", "tc,cgroup", "-p", &text, "-H", "x-target", "-vv"];
         let agent = Agent::start(&namespace, &options).expect("the agent");
-        let push = Push {
-            connections: 8,
-            depth: 4,
-            ahead: true,
-            run: round,
-        };
+        let push = Push { connections: 8, depth: 4, ahead: true, run: round };
         let server = ([127, 0, 0, 1], port).into();
         let (answered, ()) = push
             .run(&namespace, server, |pushing| {
@@ -54,14 +49,9 @@ fn two_hooks_on_two_cpus() {
             .expect("clients");
         let log = nginx.stop_and_keep().expect("a log");
         let mut ledger = Ledger::new(&log).expect("a ledger");
-        let outcome = agent
-            .stop_with(|line| ledger.see(line))
-            .expect("an outcome");
+        let outcome = agent.stop_with(|line| ledger.see(line)).expect("an outcome");
         assert_eq!(ledger.len() as u64, answered);
-        let (r, b) = (
-            outcome.counter("claim_refused"),
-            outcome.counter("scratch_busy"),
-        );
+        let (r, b) = (outcome.counter("claim_refused"), outcome.counter("scratch_busy"));
         println!(
             "round {round}: {answered} responses, {r} claims refused, {b} times no scratch, {} times \
              unsure, {} handed back; {:?}",
@@ -83,8 +73,5 @@ fn two_hooks_on_two_cpus() {
         }
     }
     println!("met {refused} refused claims and {busy} full scratches in {responses} responses");
-    assert!(
-        refused >= ENOUGH,
-        "{refused} races in {responses} responses"
-    );
+    assert!(refused >= ENOUGH, "{refused} races in {responses} responses");
 }

@@ -59,10 +59,7 @@ fn the_client_behind_haproxy_is_named() {
     let mut command = Command::new(program("haproxy").expect("haproxy"));
     command.arg("-db").arg("-f").arg(&configuration);
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let _haproxy = pair
-        .server
-        .serve(&mut command, ([127, 0, 0, 1], 8004).into())
-        .expect("haproxy");
+    let _haproxy = pair.server.serve(&mut command, ([127, 0, 0, 1], 8004).into()).expect("haproxy");
 
     let agent = Agent::start(&pair.server, &[]).expect("an agent");
     for (port, _) in WAYS {

@@ -28,9 +28,7 @@ const USER: u32 = 65534;
 
 /// The values of a key of the unit.
 fn of_unit(key: &str) -> Vec<&'static str> {
-    let line = UNIT
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let line = UNIT.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     line.expect("a key of the unit").split(' ').collect()
 }
 
@@ -43,9 +41,7 @@ fn told(manager: &UnixDatagram) -> String {
 
 fn status_of(pid: u32, key: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     line.expect("a key of /proc/PID/status").trim().to_owned()
 }
 
@@ -72,16 +68,13 @@ fn as_the_unit_has_it() {
     // Another user may not read the build folder.
     fs::copy(agent::binary().expect("the agent"), at("http-trace")).expect("a copy");
     let here = format!("{}/", folder.path().display());
-    let settings = SETTINGS
-        .replace("/var/log/http-trace/", &here)
-        .replace("/var/lib/http-trace/", &here);
+    let settings =
+        SETTINGS.replace("/var/log/http-trace/", &here).replace("/var/lib/http-trace/", &here);
     let settings = format!("listen = \"{LISTEN}\"\n{settings}");
     fs::write(at("http-trace.toml"), settings).expect("settings");
     let manager = UnixDatagram::bind(at("manager")).expect("a socket");
     fs::set_permissions(at("manager"), fs::Permissions::from_mode(0o777)).expect("chmod");
-    manager
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a limit");
+    manager.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
 
     let all = of_unit("CapabilityBoundingSet");
     assert_eq!(all, of_unit("AmbientCapabilities"));
@@ -95,21 +88,13 @@ fn as_the_unit_has_it() {
     for sort in ["inh-caps", "ambient-caps", "bounding-set"] {
         command.arg(format!("--{sort}=-all{set}"));
     }
-    command
-        .arg(at("http-trace"))
-        .args(["--quiet", "--config"])
-        .arg(at("http-trace.toml"));
-    command
-        .env("NOTIFY_SOCKET", at("manager"))
-        .env("WATCHDOG_USEC", "1000000");
+    command.arg(at("http-trace")).args(["--quiet", "--config"]).arg(at("http-trace.toml"));
+    command.env("NOTIFY_SOCKET", at("manager")).env("WATCHDOG_USEC", "1000000");
     let mut service = pair.server.spawn(&mut command).expect("the service");
 
     assert_eq!(told(&manager), "READY=1");
     let pid = service.pid();
-    assert_eq!(
-        status_of(pid, "Uid"),
-        format!("{USER}\t{USER}\t{USER}\t{USER}")
-    );
+    assert_eq!(status_of(pid, "Uid"), format!("{USER}\t{USER}\t{USER}\t{USER}"));
     assert_eq!(status_of(pid, "NoNewPrivs"), "1");
     let mask = |key| u64::from_str_radix(&status_of(pid, key), 16).expect("a mask");
     assert_eq!(mask("CapBnd").count_ones() as usize, all.len());
@@ -118,28 +103,20 @@ fn as_the_unit_has_it() {
 
     let url = |file: &str| format!("http://{}/{file}", address::SERVER_V4);
     let asked = curl(&pair.client, &[&url("small.txt"), &url("nowhere")]).expect("curl");
-    assert_eq!(
-        asked.iter().map(|one| one.status).collect::<Vec<_>>(),
-        [200, 404]
-    );
+    assert_eq!(asked.iter().map(|one| one.status).collect::<Vec<_>>(), [200, 404]);
     assert_eq!(told(&manager), "WATCHDOG=1");
     assert_eq!(told(&manager), "WATCHDOG=1");
     assert!(ask(&pair, "/readyz").starts_with("HTTP/1.1 200 "));
     // Unwritten events count too; answers of the port itself do not.
     let numbers = ask(&pair, "/metrics");
-    let responses = numbers
-        .lines()
-        .filter(|line| line.starts_with("http_trace_responses_total{"));
+    let responses = numbers.lines().filter(|line| line.starts_with("http_trace_responses_total{"));
     let responses: Vec<_> = responses.collect();
     let expected = [("2xx", 200), ("4xx", 404)].map(|(class, code)| {
         format!(r#"http_trace_responses_total{{class="{class}",code="{code}",server_port="80",workload=""#)
     });
     let are =
         |(line, expected): (&&str, &String)| line.starts_with(expected) && line.ends_with("} 1");
-    assert!(
-        responses.len() == 2 && responses.iter().zip(&expected).all(are),
-        "{numbers}"
-    );
+    assert!(responses.len() == 2 && responses.iter().zip(&expected).all(are), "{numbers}");
     service.signal(Signal::TERM).expect("a signal");
     let mut last = told(&manager);
     while last == "WATCHDOG=1" {
@@ -149,9 +126,7 @@ fn as_the_unit_has_it() {
     assert!(service.wait().expect("its end").success());
 
     let written = fs::read_to_string(at("events.jsonl")).expect("events");
-    let events = written
-        .lines()
-        .filter(|line| line.contains(r#""kind":"event""#));
+    let events = written.lines().filter(|line| line.contains(r#""kind":"event""#));
     let events: Vec<_> = events.collect();
     assert_eq!(events.len(), 1, "{written}");
     assert!(events[0].contains(r#""status_code":404"#), "{written}");

@@ -23,18 +23,8 @@ const INNER: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
 /// Joins the ends of a pair by a tunnel of this type; an error if there is no such device.
 fn tunnel(pair: &Pair, kind: &str) -> Result<(), String> {
     let ends = [
-        (
-            &pair.client,
-            address::CLIENT_V4,
-            address::SERVER_V4,
-            INNER[0],
-        ),
-        (
-            &pair.server,
-            address::SERVER_V4,
-            address::CLIENT_V4,
-            INNER[1],
-        ),
+        (&pair.client, address::CLIENT_V4, address::SERVER_V4, INNER[0]),
+        (&pair.server, address::SERVER_V4, address::CLIENT_V4, INNER[1]),
     ];
     for (namespace, local, remote, inner) in ends {
         for command in [
@@ -85,11 +75,7 @@ fn on_the_underlay(kind: &str, option: &str, layer: Value, hooks: &[&str]) -> bo
         assert!(outcome.report.responses.iter().all(|r| r.server == inner));
         assert!(outcome.counter("decapsulated") > 0, "{:?}", outcome.said);
         for response in &outcome.report.responses {
-            assert_eq!(
-                response.json["http_trace"]["tunnel"],
-                told(&layer),
-                "{hook}"
-            );
+            assert_eq!(response.json["http_trace"]["tunnel"], told(&layer), "{hook}");
         }
         if let Some(blind) = blind {
             let blind = blind.stop().expect("the agent's end");
@@ -104,10 +90,8 @@ fn vxlan() {
     needs!("nginx", "wrk");
     // The cgroup hook does not see a tunnel's outer packets: they belong to no socket.
     let hooks = ["tc", "socket-filter", "xdp"];
-    let (device, layer) = (
-        "vxlan id 42 dstport 4789 dev veth0",
-        json!({"type": "vxlan", "id": 42}),
-    );
+    let (device, layer) =
+        ("vxlan id 42 dstport 4789 dev veth0", json!({"type": "vxlan", "id": 42}));
     if !on_the_underlay(device, "vxlan", layer, &hooks) {
         skip!("a VXLAN device");
     }
@@ -127,14 +111,7 @@ fn ipip() {
 fn seen(report: &Report) -> Vec<(SocketAddr, u64, Option<u16>, Value)> {
     let responses = report.responses.iter();
     let mut all: Vec<_> = responses
-        .map(|r| {
-            (
-                r.client,
-                r.ordinal,
-                r.status,
-                r.json["http_trace"]["tunnel"].clone(),
-            )
-        })
+        .map(|r| (r.client, r.ordinal, r.status, r.json["http_trace"]["tunnel"].clone()))
         .collect();
     all.sort_by_key(|(client, ordinal, ..)| (*client, *ordinal));
     all
@@ -171,36 +148,16 @@ fn the_event_names_the_tunnel_as_that_of_a_capture_does() {
     assert!(expected.len() >= 36, "{}", expected.len());
     for hook in ["tc", "socket-filter", "xdp"] {
         let namespace = Namespace::new("tunnels").expect("a namespace");
-        namespace
-            .ip("link add inject0 type veth peer name inject1")
-            .expect("a pair");
+        namespace.ip("link add inject0 type veth peer name inject1").expect("a pair");
         for end in ["inject0", "inject1"] {
             namespace.ip(&format!("link set {end} up")).expect("up");
         }
-        let options = [
-            "-i",
-            "inject1",
-            "--hook",
-            hook,
-            "--decap",
-            "vxlan,ipip",
-            "-v",
-        ];
+        let options = ["-i", "inject1", "--hook", hook, "--decap", "vxlan,ipip", "-v"];
         let agent = Agent::start(&namespace, &options).expect("an agent");
-        namespace
-            .enter(|| inject("inject0", &frames, || ()))
-            .expect("inside")
-            .expect("sent");
-        agent
-            .wait_for(expected.len(), Duration::from_secs(20))
-            .expect("events");
+        namespace.enter(|| inject("inject0", &frames, || ())).expect("inside").expect("sent");
+        agent.wait_for(expected.len(), Duration::from_secs(20)).expect("events");
         let outcome = agent.stop().expect("the agent's end");
-        assert_eq!(
-            seen(&outcome.report),
-            expected,
-            "{hook}: {:?}",
-            outcome.said
-        );
+        assert_eq!(seen(&outcome.report), expected, "{hook}: {:?}", outcome.said);
         assert!(outcome.counter("fragment") > 50, "{:?}", outcome.said);
     }
 }
@@ -208,11 +165,9 @@ fn the_event_names_the_tunnel_as_that_of_a_capture_does() {
 #[test]
 fn one_tuple_in_several_networks_gives_each_its_events() {
     needs!("python3");
-    for (hook, outer) in [
-        ("tc", Outer::V4),
-        ("socket-filter", Outer::V6Extended),
-        ("xdp", Outer::V6),
-    ] {
+    for (hook, outer) in
+        [("tc", Outer::V4), ("socket-filter", Outer::V6Extended), ("xdp", Outer::V6)]
+    {
         let mut frames = Vec::new();
         for port in 40_000..40_010 {
             // Some of the outer packets in fragments.
@@ -224,23 +179,16 @@ fn one_tuple_in_several_networks_gives_each_its_events() {
             });
         }
         let namespace = Namespace::new("networks").expect("a namespace");
-        namespace
-            .ip("link add inject0 type veth peer name inject1")
-            .expect("a pair");
+        namespace.ip("link add inject0 type veth peer name inject1").expect("a pair");
         for end in ["inject0", "inject1"] {
             namespace.ip(&format!("link set {end} up")).expect("up");
         }
         let options = ["-i", "inject1", "--hook", hook, "--decap", "vxlan", "-v"];
         let agent = Agent::start(&namespace, &options).expect("an agent");
-        namespace
-            .enter(|| inject("inject0", &frames, || ()))
-            .expect("inside")
-            .expect("sent");
+        namespace.enter(|| inject("inject0", &frames, || ())).expect("inside").expect("sent");
         let truths = NETWORKS.map(|(_, scene)| scenes::named(scene).truth);
         let expected = truths.iter().map(Vec::len).sum::<usize>() * 10;
-        agent
-            .wait_for(expected, Duration::from_secs(20))
-            .expect("events");
+        agent.wait_for(expected, Duration::from_secs(20)).expect("events");
         let outcome = agent.stop().expect("the agent's end");
         assert_eq!(outcome.report.responses.len(), expected, "{hook}");
         for ((number, scene), truth) in NETWORKS.iter().zip(&truths) {
@@ -255,12 +203,7 @@ fn one_tuple_in_several_networks_gives_each_its_events() {
                 found.sort_by_key(|r| r.ordinal);
                 let found: Vec<_> = found
                     .iter()
-                    .map(|r| {
-                        (
-                            r.request.as_ref().map(|(_, target)| target.clone()),
-                            r.status,
-                        )
-                    })
+                    .map(|r| (r.request.as_ref().map(|(_, target)| target.clone()), r.status))
                     .collect();
                 let expected: Vec<_> = truth
                     .iter()

@@ -20,9 +20,7 @@ fn visit(namespace: &Namespace, server: SocketAddr) {
     let one = || {
         let mut stream = TcpStream::connect(server).expect("a connection");
         stream.set_nodelay(true).expect("nodelay");
-        stream
-            .write_all(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("sent");
+        stream.write_all(b"GET /small.txt HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         let mut first = [0; 1];
         stream.read_exact(&mut first).expect("an answer");
         stream
@@ -64,34 +62,16 @@ fn check(place: &Namespace, client: &Namespace, server: &Namespace, to: SocketAd
          {refused} claims refused, {copies} copies"
     );
     assert!(flows >= CONNECTIONS as u64, "{:?}", outcome.said);
-    assert!(
-        copies >= flows,
-        "each packet is seen twice: {:?}",
-        outcome.said
-    );
-    assert!(
-        unsure * 10_000 <= flows,
-        "{unsure} of {flows}: {:?}",
-        outcome.said
-    );
-    assert!(
-        judged * 10_000 <= flows,
-        "{judged} of {flows}: {:?}",
-        outcome.said
-    );
+    assert!(copies >= flows, "each packet is seen twice: {:?}", outcome.said);
+    assert!(unsure * 10_000 <= flows, "{unsure} of {flows}: {:?}", outcome.said);
+    assert!(judged * 10_000 <= flows, "{judged} of {flows}: {:?}", outcome.said);
 }
 
 #[test]
 fn at_tc_and_at_the_cgroup() {
     needs!(alone; "nginx");
     let pair = Pair::new(1500).expect("a pair");
-    check(
-        &pair.server,
-        &pair.client,
-        &pair.server,
-        server_v4(80),
-        "tc,cgroup",
-    );
+    check(&pair.server, &pair.client, &pair.server, server_v4(80), "tc,cgroup");
 }
 
 #[test]

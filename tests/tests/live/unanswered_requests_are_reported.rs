@@ -81,9 +81,7 @@ fn what_firewalls_and_closed_ports_do() {
         .expect("a namespace")
         .expect("a listener");
     let mut closed = connect(&pair, at(8106)).expect("a connection");
-    closed
-        .write_all(b"GET /closed HTTP/1.1\r\nHost: x\r\n\r\n")
-        .expect("a request");
+    closed.write_all(b"GET /closed HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
     let (mut end, _) = closes.accept().expect("a client");
     let _ = std::io::Read::read(&mut end, &mut [0; 1024]);
     drop((end, closed));

@@ -37,10 +37,6 @@ fn what_comes_instead_of_http_is_said_once() {
     let said = outcome.said.iter().filter(|line| line.contains(&expected));
     assert_eq!(said.count(), 1, "{:?}", outcome.said);
     let end = format!("nothing was lost; not readable: {CONNECTIONS} TLS on :443");
-    assert!(
-        outcome.said.last().is_some_and(|line| line.ends_with(&end)),
-        "{:?}",
-        outcome.said
-    );
+    assert!(outcome.said.last().is_some_and(|line| line.ends_with(&end)), "{:?}", outcome.said);
     outcome.check_clean();
 }

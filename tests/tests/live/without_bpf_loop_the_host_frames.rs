@@ -38,8 +38,7 @@ fn a_connection_open_before_the_start() {
     let nginx = Nginx::start(&pair.server, UPSTREAM.into()).expect("nginx");
     let mut raw = Raw::connect(&pair.client, server_v4(80)).expect("a connection");
     let get = |raw: &mut Raw, target: &str| {
-        raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
-            .expect("sent");
+        raw.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).expect("sent");
         raw.receive().expect("an answer");
     };
     get(&mut raw, "/before");
@@ -50,9 +49,7 @@ fn a_connection_open_before_the_start() {
     get(&mut raw, "/after");
     drop(raw);
     drop(nginx.stop().expect("an access log"));
-    let report = agent
-        .wait_for(1, Duration::from_secs(10))
-        .expect("a report");
+    let report = agent.wait_for(1, Duration::from_secs(10)).expect("a report");
     let requests: Vec<_> = report.responses.iter().map(|r| r.request.clone()).collect();
     assert_eq!(requests, [Some(("GET".to_owned(), "/after".to_owned()))]);
     assert!(agent.stop().expect("an outcome").status.success());
@@ -85,11 +82,7 @@ fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
         let status = response.status.expect("a status");
         // A response without its request says so; one with a request has the right one.
         let Some((_, target)) = &response.request else {
-            assert!(
-                response.missing.contains(&"request".to_owned()),
-                "{}",
-                response.json
-            );
+            assert!(response.missing.contains(&"request".to_owned()), "{}", response.json);
             continue;
         };
         let left = truth.get_mut(&(response.client, target.clone(), status));
@@ -99,10 +92,7 @@ fn past_the_budget_nothing_is_invented_and_the_loss_is_told() {
     }
     let reported = outcome.report.responses.len();
     let dropped = outcome.counter("unsure_dropped_bytes");
-    println!(
-        "{reported} of {} reported, {dropped} bytes dropped",
-        log.len()
-    );
+    println!("{reported} of {} reported, {dropped} bytes dropped", log.len());
     assert!(reported <= log.len());
     if dropped > 0 {
         assert!(!outcome.report.losses.is_empty(), "{:?}", outcome.said);

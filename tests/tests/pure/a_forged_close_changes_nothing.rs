@@ -46,9 +46,7 @@ fn forged() -> impl Strategy<Value = Forged> {
 fn with(seen: &[Segment], at: usize, forged: Forged) -> Option<Vec<Segment>> {
     let from = forged.sender();
     let (before, after) = seen.split_at_checked(at)?;
-    let goes_on = after
-        .iter()
-        .any(|s| s.from == from && !s.payload.is_empty());
+    let goes_on = after.iter().any(|s| s.from == from && !s.payload.is_empty());
     let last = before.iter().rfind(|s| s.from == from)?;
     let other = before.iter().rfind(|s| s.from != from)?;
     if !goes_on || last.fin || before.len() < 3 {
@@ -183,27 +181,17 @@ const SUM: usize = TCP + 16;
 
 /// Makes a frame's TCP checksum wrong.
 fn damage(frame: &mut [u8], by: u16) {
-    let at = if frame[12..14] == [0x86, 0xdd] {
-        SUM + 20
-    } else {
-        SUM
-    };
+    let at = if frame[12..14] == [0x86, 0xdd] { SUM + 20 } else { SUM };
     let sum = u16::from_be_bytes([frame[at], frame[at + 1]]);
     let wrong = (u32::from(sum) + u32::from(by)) % 0xffff;
     // 0 may stand for a sum that is not filled in.
-    let wrong = if wrong == 0 {
-        sum ^ 0x5555
-    } else {
-        wrong as u16
-    };
+    let wrong = if wrong == 0 { sum ^ 0x5555 } else { wrong as u16 };
     frame[at..at + 2].copy_from_slice(&wrong.to_be_bytes());
 }
 
 /// The pseudo-header's sum with this length, as Linux leaves it to the network card.
 fn pseudo_header(frame: &[u8], len: u16) -> u16 {
-    let words = frame[26..34]
-        .chunks(2)
-        .map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
+    let words = frame[26..34].chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]])));
     let sum = words.sum::<u32>() + 6 + u32::from(len);
     let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16
@@ -225,30 +213,16 @@ fn without_flag(mut judged: Judged) -> (Judged, usize) {
 fn inside_a_body_that_lasts() {
     for (chunked, at) in [(false, 30), (true, 30), (false, 400), (false, 1_000)] {
         let body = vec![b'x'; 3 << 20];
-        let mut scene = Scene {
-            name: "long",
-            steps: Vec::new(),
-            truth: Vec::new(),
-        };
+        let mut scene = Scene { name: "long", steps: Vec::new(), truth: Vec::new() };
         for n in 0..3 {
             let target = format!("/{n}");
             let (field, value, sent, end) = if chunked {
                 let mut sent = format!("{:x}\r\n", body.len()).into_bytes();
                 sent.extend_from_slice(&body);
                 sent.extend_from_slice(b"\r\n0\r\n\r\n");
-                (
-                    "Transfer-Encoding",
-                    "chunked".to_owned(),
-                    sent,
-                    End::Chunked,
-                )
+                ("Transfer-Encoding", "chunked".to_owned(), sent, End::Chunked)
             } else {
-                (
-                    "Content-Length",
-                    body.len().to_string(),
-                    body.clone(),
-                    End::Length,
-                )
+                ("Content-Length", body.len().to_string(), body.clone(), End::Length)
             };
             let head = format!("HTTP/1.1 200 OK\r\n{field}: {value}\r\n\r\n");
             scene.steps.extend([
@@ -256,15 +230,10 @@ fn inside_a_body_that_lasts() {
                 Step::server([head.into_bytes(), sent].concat()),
             ]);
             let asked = Transaction::new("GET", &target, 200, "OK");
-            scene
-                .truth
-                .push(asked.header(field, value).body(body.len() as u64, end));
+            scene.truth.push(asked.header(field, value).body(body.len() as u64, end));
         }
         // A body of 2,170 segments in 11 s.
-        let layout = Layout {
-            step_ns: 5_000_000,
-            ..Layout::default()
-        };
+        let layout = Layout { step_ns: 5_000_000, ..Layout::default() };
         let honest = segments(&scene, &layout);
         let expected = plain(&frames(&Path::v4(40_000), &honest));
         for forged in [
@@ -280,10 +249,9 @@ fn inside_a_body_that_lasts() {
                 seen = with(&seen, at, *forged).expect("both go on");
             }
             let frames = frames(&Path::v4(40_000), &seen);
-            for (mode, judged) in [
-                ("plain", plain(&frames)),
-                ("filtered", filtered(&frames, Faults::default()).0),
-            ] {
+            for (mode, judged) in
+                [("plain", plain(&frames)), ("filtered", filtered(&frames, Faults::default()).0)]
+            {
                 let (judged, flagged) = without_flag(judged);
                 let context = format!("{mode} {chunked} {at} {forged:?}");
                 is_truth(&judged, &scene.truth).unwrap_or_else(|e| panic!("{context}: {e}"));
@@ -299,16 +267,8 @@ fn inside_a_body_that_lasts() {
 /// counted.
 #[test]
 fn a_scan_behind_one_is_told_whole() {
-    const ATTEMPTS: [&str; 3] = [
-        "/?id=1%27%20OR%201=1--",
-        "/../../etc/passwd",
-        "/wp-login.php",
-    ];
-    let mut scene = Scene {
-        name: "scan",
-        steps: Vec::new(),
-        truth: Vec::new(),
-    };
+    const ATTEMPTS: [&str; 3] = ["/?id=1%27%20OR%201=1--", "/../../etc/passwd", "/wp-login.php"];
+    let mut scene = Scene { name: "scan", steps: Vec::new(), truth: Vec::new() };
     for n in 0..72 {
         let target = format!("{}&n={n}", ATTEMPTS[n % 3]);
         scene.steps.extend([
@@ -319,14 +279,9 @@ fn a_scan_behind_one_is_told_whole() {
         let answered = asked.header("Content-Length", "2").body(2, End::Length);
         scene.truth.push(answered);
     }
-    scene
-        .steps
-        .extend([Step::Close(Side::Client), Step::Close(Side::Server)]);
+    scene.steps.extend([Step::Close(Side::Client), Step::Close(Side::Server)]);
     for acks in [true, false] {
-        let layout = Layout {
-            acks,
-            ..Layout::default()
-        };
+        let layout = Layout { acks, ..Layout::default() };
         let honest = segments(&scene, &layout);
         let expected = plain(&frames(&Path::v4(40_000), &honest));
         for at in 3..16 {
@@ -348,10 +303,7 @@ fn a_scan_behind_one_is_told_whole() {
                     let from = forged.sender();
                     let mut before = honest[..at].iter();
                     let spoke = before.any(|s| s.from == from && !s.payload.is_empty());
-                    assert!(
-                        flagged == 1 || !spoke && flagged == 0,
-                        "{at} {forged:?}: {flagged}"
-                    );
+                    assert!(flagged == 1 || !spoke && flagged == 0, "{at} {forged:?}: {flagged}");
                     both.push(flagged);
                     is_truth(&judged, &scene.truth)
                         .unwrap_or_else(|e| panic!("{at} {forged:?}: {e}"));
@@ -377,15 +329,10 @@ fn the_client_decides_between_two_syn_acks() {
         truth: Vec::new(),
     };
     for acks in [true, false] {
-        let layout = Layout {
-            acks,
-            ..Layout::default()
-        };
+        let layout = Layout { acks, ..Layout::default() };
         let honest = segments(&scene, &layout);
-        let syn_ack = honest
-            .iter()
-            .position(|s| s.syn && s.from == Side::Server)
-            .expect("it opens");
+        let syn_ack =
+            honest.iter().position(|s| s.syn && s.from == Side::Server).expect("it opens");
         let expected = plain(&frames(&Path::v4(40_000), &honest));
         for at in [syn_ack, syn_ack + 1] {
             for off in [1, 100_000, 1 << 30] {

@@ -69,11 +69,7 @@ fn forged() -> impl Strategy<Value = Forged> {
     let pause = prop::bool::weighted(0.1);
     (any::<bool>(), kind, off(), off(), any::<bool>(), pause).prop_map(
         |(by_client, kind, seq, ack, wrong_sum, pause)| Forged {
-            from: if by_client {
-                Side::Client
-            } else {
-                Side::Server
-            },
+            from: if by_client { Side::Client } else { Side::Server },
             kind,
             seq,
             ack,
@@ -89,8 +85,7 @@ fn stands(seen: &[Segment], from: Side) -> u32 {
         let len = s.payload.len() as u32 + u32::from(s.fin);
         s.payload_seq().wrapping_add(len)
     });
-    ends.reduce(|a, b| if b.wrapping_sub(a) as i32 > 0 { b } else { a })
-        .unwrap_or(0)
+    ends.reduce(|a, b| if b.wrapping_sub(a) as i32 > 0 { b } else { a }).unwrap_or(0)
 }
 
 /// The position of `from` after all its data.
@@ -107,11 +102,7 @@ fn segment(seen: &[Segment], forged: Forged) -> Segment {
         time_ns: seen.last().map_or(0, |s| s.time_ns) + 1,
         from,
         seq,
-        ack: if kind == Kind::Syn && from == Side::Client {
-            0
-        } else {
-            ack
-        },
+        ack: if kind == Kind::Syn && from == Side::Client { 0 } else { ack },
         syn: matches!(kind, Kind::Syn | Kind::SynAck),
         fin: kind == Kind::Fin,
         rst: kind == Kind::Rst,
@@ -179,20 +170,10 @@ fn while_both_ends_go_on() {
         cuts(),
         prop::collection::vec((any::<prop::sample::Index>(), forged()), 1..12),
     );
-    let options = generate::Options {
-        exchanges: 10,
-        body: 6_000,
-        ..Default::default()
-    };
+    let options = generate::Options { exchanges: 10, body: 6_000, ..Default::default() };
     let lacking = Cell::new(0);
     let judge = |(scene, (isn, acks, coalesce, cuts, places)): (Scene, _)| {
-        let layout = Layout {
-            isn,
-            acks,
-            coalesce,
-            cuts,
-            ..Layout::default()
-        };
+        let layout = Layout { isn, acks, coalesce, cuts, ..Layout::default() };
         let honest = segments(&scene, &layout);
         let until = going_on(&honest);
         prop_assume!(until > 3);
@@ -224,10 +205,7 @@ fn while_both_ends_go_on() {
         panic!("{error}");
     }
     let lacking = lacking.get();
-    assert!(
-        lacking <= 3 * cases / ONE_IN,
-        "{lacking} of {cases} conversations lack something"
-    );
+    assert!(lacking <= 3 * cases / ONE_IN, "{lacking} of {cases} conversations lack something");
 }
 
 /// Why a receiver refuses a segment with payload, and whether an observer can see that.
@@ -312,33 +290,19 @@ fn without_ack(frame: &mut [u8]) {
 
 /// Random connections, and the indexes of segments with payload that are forged first.
 fn forged_first() -> impl Strategy<Value = (Scene, Vec<Segment>, Vec<usize>)> {
-    let options = generate::Options {
-        lookalikes: false,
-        ..Default::default()
-    };
+    let options = generate::Options { lookalikes: false, ..Default::default() };
     let places = prop::collection::vec(any::<prop::sample::Index>(), 1..6);
-    (
-        conversation(options),
-        any::<[u32; 2]>(),
-        any::<bool>(),
-        places,
-    )
-        .prop_filter_map("payload", |(scene, isn, acks, places)| {
-            let layout = Layout {
-                isn,
-                acks,
-                ..Layout::default()
-            };
+    (conversation(options), any::<[u32; 2]>(), any::<bool>(), places).prop_filter_map(
+        "payload",
+        |(scene, isn, acks, places)| {
+            let layout = Layout { isn, acks, ..Layout::default() };
             let honest = segments(&scene, &layout);
             let has_payload = |n: &usize| !honest[*n].syn && honest[*n].payload.len() > 1;
             let all: Vec<usize> = (0..honest.len()).filter(has_payload).collect();
-            let places = places
-                .iter()
-                .map(|place| place.get(&all))
-                .copied()
-                .collect();
+            let places = places.iter().map(|place| place.get(&all)).copied().collect();
             (!all.is_empty()).then_some((scene, honest, places))
-        })
+        },
+    )
 }
 
 proptest! {
@@ -498,12 +462,7 @@ type Place = (prop::sample::Index, Forged);
 fn placed(places: Vec<Place>, until: usize) -> Vec<(usize, Forged)> {
     let places = places.into_iter();
     let mut forged: Vec<_> = places
-        .map(|(place, forged)| {
-            (
-                3.min(until) + place.index(until.saturating_sub(2).max(1)),
-                forged,
-            )
-        })
+        .map(|(place, forged)| (3.min(until) + place.index(until.saturating_sub(2).max(1)), forged))
         .collect();
     forged.sort_by_key(|(at, _)| *at);
     forged
@@ -515,9 +474,5 @@ fn modes(frames: &[Timed]) -> [(&'static str, Judged); 3] {
     let filter = HostFilter::without_framing(FilterConfig::DEFAULT);
     let shipped = frames.iter().map(|(ns, frame)| (*ns, 1, frame.as_slice()));
     let (unframed, _) = filtered_by(filter, Shipped::default(), shipped);
-    [
-        ("plain", plain(frames)),
-        ("filtered", framed),
-        ("unframed", unframed),
-    ]
+    [("plain", plain(frames)), ("filtered", framed), ("unframed", unframed)]
 }

@@ -22,18 +22,11 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\
 fn costs(exchanges: usize) -> Costs {
     let folder = tempfile::tempdir().expect("a folder");
     let capture = folder.path().join("exchanges.pcap");
-    let exchange = [
-        Step::Send(Side::Client, REQUEST.into()),
-        Step::Send(Side::Server, RESPONSE.into()),
-    ];
+    let exchange =
+        [Step::Send(Side::Client, REQUEST.into()), Step::Send(Side::Server, RESPONSE.into())];
     let scene = Scene {
         name: "keep-alive",
-        steps: exchange
-            .iter()
-            .cloned()
-            .cycle()
-            .take(2 * exchanges)
-            .collect(),
+        steps: exchange.iter().cloned().cycle().take(2 * exchanges).collect(),
         truth: Vec::new(),
     };
     let laid_out = segments(&scene, &Layout::default());
@@ -47,10 +40,7 @@ fn costs(exchanges: usize) -> Costs {
     }
     writer.finish().expect("written");
     let mut command = Command::new(agent::binary().expect("the program"));
-    command
-        .arg("-r")
-        .arg(&capture)
-        .args(["-o", "json:/dev/null"]);
+    command.arg("-r").arg(&capture).args(["-o", "json:/dev/null"]);
     Costs::of(&command).expect("callgrind")
 }
 
@@ -63,10 +53,6 @@ fn an_exchange_costs_what_is_allowed() {
     // Both include the cost of the start.
     let more = costs(500) - costs(100);
     let each = |sum: f64| sum / 4000.0;
-    Budget::check(
-        "instructions",
-        each(more.instructions),
-        allowed.instructions,
-    );
+    Budget::check("instructions", each(more.instructions), allowed.instructions);
     Budget::check("allocations", each(more.allocations), allowed.allocations);
 }

@@ -21,25 +21,13 @@ fn receive(segments: &[Segment], side: Side, isn: u32) -> Vec<u8> {
 }
 
 fn layouts() -> impl Strategy<Value = Layout> {
-    (
-        any::<[u32; 2]>(),
-        prop::collection::vec(1usize..3000, 1..8),
-        any::<bool>(),
-    )
-        .prop_map(|(isn, cuts, coalesce)| Layout {
-            isn,
-            cuts,
-            coalesce,
-            ..Layout::default()
-        })
+    (any::<[u32; 2]>(), prop::collection::vec(1usize..3000, 1..8), any::<bool>())
+        .prop_map(|(isn, cuts, coalesce)| Layout { isn, cuts, coalesce, ..Layout::default() })
 }
 
 fn check(scene: &Scene, segments: &[Segment], layout: &Layout) {
     for side in [Side::Client, Side::Server] {
-        assert_eq!(
-            receive(segments, side, layout.isn[side.index()]),
-            scene.stream(side)
-        );
+        assert_eq!(receive(segments, side, layout.isn[side.index()]), scene.stream(side));
     }
 }
 

@@ -22,11 +22,8 @@ struct Wire {
 
 impl Wire {
     fn open() -> Self {
-        let mut wire = Wire {
-            seen: Vec::new(),
-            next: [1_000, 5_000_000],
-            now_ns: 1_700_000_000 * SECOND,
-        };
+        let mut wire =
+            Wire { seen: Vec::new(), next: [1_000, 5_000_000], now_ns: 1_700_000_000 * SECOND };
         wire.handshake();
         wire
     }
@@ -64,10 +61,7 @@ impl Wire {
 
     fn judged(&self) -> [(&'static str, Judged); 2] {
         let frames = frames(&Path::v4(40_000), &self.seen);
-        [
-            ("plain", plain(&frames)),
-            ("filtered", filtered(&frames, Faults::default()).0),
-        ]
+        [("plain", plain(&frames)), ("filtered", filtered(&frames, Faults::default()).0)]
     }
 }
 
@@ -75,10 +69,7 @@ impl Wire {
 fn told(judged: &Judged) -> Vec<String> {
     let line = |event: &&http_trace_model::event::HttpEvent| {
         let status = event.response.as_ref().map_or(0, |r| r.status);
-        let target = event
-            .request
-            .as_ref()
-            .map(|r| r.target.escape_ascii().to_string());
+        let target = event.request.as_ref().map(|r| r.target.escape_ascii().to_string());
         format!("{status} {}", target.unwrap_or("-".into()))
     };
     responses(judged).iter().map(line).collect()
@@ -173,13 +164,7 @@ fn a_response_comes_that_nobody_asked_for() {
 
 #[test]
 fn a_copy_after_the_close_is_none() {
-    for (wait_s, reset) in [
-        (1, true),
-        (59, true),
-        (117, true),
-        (117, false),
-        (600, true),
-    ] {
+    for (wait_s, reset) in [(1, true), (59, true), (117, true), (117, false), (600, true)] {
         let mut wire = Wire::open();
         wire.exchange(0);
         let answer = wire.seen.iter().rfind(|s| !s.payload.is_empty());

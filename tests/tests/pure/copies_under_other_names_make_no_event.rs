@@ -38,11 +38,7 @@ fn address(text: &str) -> SocketAddr {
 /// The points of a connection to `198.51.100.80:80`, nearest the client first.
 fn points(kind: usize) -> Vec<Point> {
     let point = |client: &str, server: &str, hook, interface, netns, away_ns| Point {
-        path: Path {
-            client: address(client),
-            server: address(server),
-            ..Path::v4(40_000)
-        },
+        path: Path { client: address(client), server: address(server), ..Path::v4(40_000) },
         hook,
         interface,
         netns,
@@ -77,18 +73,12 @@ fn points(kind: usize) -> Vec<Point> {
         // A bridge in between, where answers have one of two translations undone.
         4 => vec![
             point(client, server, Hook::Tc, 2, 1, 0),
-            Point {
-                both: false,
-                ..point(client, inside, Hook::Tc, 3, 1, 8_000)
-            },
+            Point { both: false, ..point(client, inside, Hook::Tc, 3, 1, 8_000) },
             point(router, inside, Hook::Tc, 4, 1, 9_000),
         ],
         // The same for a client on this host, whose own side no hook sees.
         5 => vec![
-            Point {
-                both: false,
-                ..point("127.0.0.1:40000", inside, Hook::Tc, 3, 1, 8_000)
-            },
+            Point { both: false, ..point("127.0.0.1:40000", inside, Hook::Tc, 3, 1, 8_000) },
             point(router, inside, Hook::Tc, 4, 1, 9_000),
         ],
         // A pod's side of a veth and the host's.
@@ -161,22 +151,14 @@ fn essences(events: &[HttpEvent]) -> Vec<impl PartialEq + std::fmt::Debug + use<
 }
 
 fn end(address: SocketAddr) -> Endpoint {
-    Endpoint {
-        ip: address.ip(),
-        port: address.port(),
-    }
+    Endpoint { ip: address.ip(), port: address.port() }
 }
 
 fn is_that_of_the_server_side(events: &[HttpEvent], points: &[Point]) -> Result<(), String> {
     let (first, last) = (points[0].path, points[points.len() - 1].path);
     let nat = |outer: SocketAddr, inner: SocketAddr| (outer != inner).then(|| end(outer));
     for event in events {
-        let got = (
-            event.client,
-            event.server,
-            event.nat_client,
-            event.nat_server,
-        );
+        let got = (event.client, event.server, event.nat_client, event.nat_server);
         let want = (
             end(last.client),
             end(last.server),
@@ -195,12 +177,7 @@ fn is_that_of_the_server_side(events: &[HttpEvent], points: &[Point]) -> Result<
 
 /// A layout with enough time between segments for each to pass every point.
 fn layout(isn: [u32; 2], cuts: Vec<usize>) -> Layout {
-    Layout {
-        isn,
-        cuts,
-        step_ns: 100_000,
-        ..Layout::default()
-    }
+    Layout { isn, cuts, step_ns: 100_000, ..Layout::default() }
 }
 
 #[test]

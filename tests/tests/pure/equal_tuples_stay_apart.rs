@@ -19,11 +19,7 @@ fn by_connection(judged: Judged) -> Vec<Judged> {
     for event in judged.events {
         by.entry(event.connection).or_default().push(event);
     }
-    let of_one = |events| Judged {
-        events,
-        losses: Vec::new(),
-        stats: judged.stats.clone(),
-    };
+    let of_one = |events| Judged { events, losses: Vec::new(), stats: judged.stats.clone() };
     by.into_values().map(of_one).collect()
 }
 
@@ -73,10 +69,7 @@ fn in_two_vlans_of_a_trunk_that_are_told_apart() {
 /// What a filter with the option lets through.
 fn filtered(frames: &[Timed]) -> Judged {
     let frames = frames.iter().map(|(time, frame)| (*time, 1, &frame[..]));
-    let filter = HostFilter::new(FilterConfig {
-        decap: decap::VLAN,
-        ..FilterConfig::DEFAULT
-    });
+    let filter = HostFilter::new(FilterConfig { decap: decap::VLAN, ..FilterConfig::DEFAULT });
     filtered_by(filter, Shipped::new(decap::VLAN), frames).0
 }
 
@@ -117,10 +110,7 @@ fn in_two_vlans_of_a_trunk_without_the_option() {
 fn one_tuple_in_several_networks_is_as_many_connections() {
     for frames_in_kernel in [true, false] {
         let shipped = |frames: &[Vec<u8>], which: u32| {
-            let filter = FilterConfig {
-                decap: which,
-                ..FilterConfig::DEFAULT
-            };
+            let filter = FilterConfig { decap: which, ..FilterConfig::DEFAULT };
             let mut host = match frames_in_kernel {
                 true => HostFilter::new(filter),
                 false => HostFilter::without_framing(filter),
@@ -163,19 +153,12 @@ fn a_connection_of_two_networks_is_one_where_they_are_joined() {
     let path = Path::v4(40_000);
     let wrapped = |number: [u8; 2]| -> Vec<_> {
         let frames = segments.iter().map(|segment| {
-            wrap(
-                &path.frame(segment),
-                Outer::V4,
-                Some(number[segment.from.index()]),
-            )
+            wrap(&path.frame(segment), Outer::V4, Some(number[segment.from.index()]))
         });
         frames.collect()
     };
     let shipped = |frames: Vec<Vec<u8>>, which: u32| {
-        let mut host = HostFilter::new(FilterConfig {
-            decap: which,
-            ..FilterConfig::DEFAULT
-        });
+        let mut host = HostFilter::new(FilterConfig { decap: which, ..FilterConfig::DEFAULT });
         let mut records = Vec::new();
         for (i, frame) in frames.iter().enumerate() {
             host.push_ethernet(frame, &at_tc(i, frame), &mut |record| {

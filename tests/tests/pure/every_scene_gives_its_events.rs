@@ -11,27 +11,9 @@ fn every_scene_is_judged_by_its_truth() {
     for scene in scenes::all() {
         for (name, layout) in [
             ("plain", Layout::default()),
-            (
-                "coalesced",
-                Layout {
-                    coalesce: true,
-                    ..Layout::default()
-                },
-            ),
-            (
-                "small",
-                Layout {
-                    cuts: vec![37],
-                    ..Layout::default()
-                },
-            ),
-            (
-                "large",
-                Layout {
-                    cuts: vec![60_000],
-                    ..Layout::default()
-                },
-            ),
+            ("coalesced", Layout { coalesce: true, ..Layout::default() }),
+            ("small", Layout { cuts: vec![37], ..Layout::default() }),
+            ("large", Layout { cuts: vec![60_000], ..Layout::default() }),
         ] {
             // After a loss of framing, only the beginning of a segment resynchronises.
             let odd = ["conflicting_lengths", "negative_length", "huge_length"];
@@ -52,9 +34,6 @@ fn every_scene_is_judged_by_its_truth() {
             }
         }
     }
-    let shown: Vec<_> = wrong
-        .iter()
-        .map(|w| w.chars().take(1500).collect::<String>())
-        .collect();
+    let shown: Vec<_> = wrong.iter().map(|w| w.chars().take(1500).collect::<String>()).collect();
     assert!(wrong.is_empty(), "{}: {}", wrong.len(), shown.join("\n\n"));
 }

@@ -43,25 +43,16 @@ fn check_with(flood: Flood, count: u32, more: &[&str]) {
             highest = highest.max(peak().unwrap_or(0));
             std::thread::sleep(Duration::from_millis(5));
         }
-        let whole = writer
-            .join()
-            .expect("no panic")
-            .expect("the tracer reads to the end");
+        let whole = writer.join().expect("no panic").expect("the tracer reads to the end");
         (whole, reader.join().expect("no panic"), highest)
     });
     let status = child.wait().expect("an end");
     // 1: something was evicted, which the losses report.
     assert!(matches!(status.code(), Some(0 | 1)), "{flood:?}: {status}");
     let report = Report::read(&seen.kept).expect("json");
-    println!(
-        "{flood:?} {more:?}: {count}: peak {peak} KiB, {} responses",
-        seen.responses
-    );
+    println!("{flood:?} {more:?}: {count}: peak {peak} KiB, {} responses", seen.responses);
     assert!(peak > 0 && peak < BOUND_KIB, "{flood:?}: {peak} KiB");
-    nothing(differences(
-        &report.of(honest_path().client),
-        &honest().truth,
-    ));
+    nothing(differences(&report.of(honest_path().client), &honest().truth));
     let all = seen.responses >= whole;
     assert!(
         all || !report.losses.is_empty(),
@@ -81,11 +72,8 @@ struct Seen {
 impl Seen {
     fn read(mut lines: impl BufRead) -> Self {
         let client = honest_path().client;
-        let honest = format!(
-            "\"source\":{{\"ip\":\"{}\",\"port\":{}}}",
-            client.ip(),
-            client.port()
-        );
+        let honest =
+            format!("\"source\":{{\"ip\":\"{}\",\"port\":{}}}", client.ip(), client.port());
         let mut seen = Seen::default();
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).expect("stdout") > 0 {

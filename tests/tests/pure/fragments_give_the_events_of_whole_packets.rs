@@ -36,10 +36,7 @@ fn every_scene_in_pieces_is_judged_by_its_truth() {
             }
         }
     }
-    let shown: Vec<_> = wrong
-        .iter()
-        .map(|w| w.chars().take(1500).collect::<String>())
-        .collect();
+    let shown: Vec<_> = wrong.iter().map(|w| w.chars().take(1500).collect::<String>()).collect();
     assert!(wrong.is_empty(), "{}: {}", wrong.len(), shown.join("\n\n"));
     assert!(cut_up > 1000, "{cut_up} pieces are no test");
 }
@@ -65,14 +62,10 @@ fn body_skipped_between_pieces_is_no_hole() {
                 .body(BODY as u64, End::Length),
         ],
     };
-    let layout = Layout {
-        cuts: vec![300, 1448, 1448, 16],
-        ..Layout::default()
-    };
+    let layout = Layout { cuts: vec![300, 1448, 1448, 16], ..Layout::default() };
     let mut cut = Vec::new();
-    for (i, (time, frame)) in frames(&Path::v4(40_000), &segments(&scene, &layout))
-        .iter()
-        .enumerate()
+    for (i, (time, frame)) in
+        frames(&Path::v4(40_000), &segments(&scene, &layout)).iter().enumerate()
     {
         let all = pieces(frame, 576, i as u16);
         cut.extend(all.into_iter().map(|piece| (*time, piece)));
@@ -99,10 +92,7 @@ fn captured(capture: &std::path::Path) -> Vec<Timed> {
 
 /// Whether a frame is a whole TCP packet directly on Ethernet, as sent.
 fn is_whole(frame: &[u8]) -> bool {
-    let options = WalkOptions {
-        verify_checksums: true,
-        ..WalkOptions::default()
-    };
+    let options = WalkOptions { verify_checksums: true, ..WalkOptions::default() };
     let found = walk::frame(frame, frame.len() as u32, LinkType::ETHERNET, options);
     let plain = matches!(found, Ok((Found::Segment(_), encap)) if encap.is_empty());
     let direct = match frame.get(12..24) {
@@ -128,10 +118,7 @@ fn told(judged: &Judged) -> Vec<String> {
                 .collect();
             let body = event.complete.then_some((event.body_end, event.body_bytes));
             let ends = (event.client, event.server);
-            format!(
-                "{ends:?} {} {:?} {heads:?} {body:?}",
-                event.ordinal, event.request
-            )
+            format!("{ends:?} {} {:?} {heads:?} {body:?}", event.ordinal, event.request)
         })
         .collect();
     all.sort_unstable();
@@ -164,10 +151,7 @@ fn check_captures(folder: &std::path::Path, mtu: usize, least: u64) {
         let (expected, got) = (told(&expected), told(&got));
         for (expected, got) in expected.iter().zip(&got) {
             if expected != got {
-                wrong.push(format!(
-                    "{}: {got} instead of {expected}",
-                    capture.display()
-                ));
+                wrong.push(format!("{}: {got} instead of {expected}", capture.display()));
             }
         }
         if expected.len() != got.len() {
@@ -176,10 +160,7 @@ fn check_captures(folder: &std::path::Path, mtu: usize, least: u64) {
         }
     }
     println!("{cut_up} pieces");
-    let shown: Vec<_> = wrong
-        .iter()
-        .map(|w| w.chars().take(3000).collect::<String>())
-        .collect();
+    let shown: Vec<_> = wrong.iter().map(|w| w.chars().take(3000).collect::<String>()).collect();
     assert!(wrong.is_empty(), "{}: {}", wrong.len(), shown.join("\n\n"));
     assert!(cut_up >= least, "{cut_up} pieces");
 }

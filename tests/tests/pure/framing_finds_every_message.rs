@@ -46,21 +46,13 @@ fn frame(scene: &Scene) -> Vec<Framed> {
                 last.body += u64::from(step.taken);
             }
             match step.event {
-                Some(Event::HeadEnds {
-                    head: HeadFacts::Response { status, .. },
-                    body,
-                }) => {
+                Some(Event::HeadEnds { head: HeadFacts::Response { status, .. }, body }) => {
                     let flags = framer.flags();
                     if (100..200).contains(&status) && status != 101 {
                         informational.push(status);
                     } else {
                         let informational = std::mem::take(&mut informational);
-                        framed.push(Framed {
-                            informational,
-                            status,
-                            body: 0,
-                            flags,
-                        });
+                        framed.push(Framed { informational, status, body: 0, flags });
                     }
                     if body == Body::Tunnel {
                         framers[side.peer().index()].set_opaque();
@@ -86,10 +78,7 @@ fn check(scene: &Scene) -> Result<(), String> {
     let want = |t: &Transaction| (t.informational.clone(), t.status);
     let want: Vec<_> = scene.truth.iter().map(want).collect();
     if got != want {
-        return Err(format!(
-            "{}: framed {got:?} instead of {want:?}",
-            scene.name
-        ));
+        return Err(format!("{}: framed {got:?} instead of {want:?}", scene.name));
     }
     for (framed, truth) in framed.iter().zip(&scene.truth) {
         // Responses that cannot be framed have no length to compare.
@@ -111,10 +100,7 @@ fn check(scene: &Scene) -> Result<(), String> {
 
 #[test]
 fn every_scene() {
-    let wrong: Vec<_> = scenes::all()
-        .iter()
-        .filter_map(|scene| check(scene).err())
-        .collect();
+    let wrong: Vec<_> = scenes::all().iter().filter_map(|scene| check(scene).err()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

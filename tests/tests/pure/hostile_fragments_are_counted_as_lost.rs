@@ -67,10 +67,7 @@ fn of_an_unwanted_packet_only_that_is_told() {
         });
     }
     assert_eq!(lens[0], 0);
-    assert!(
-        lens.len() > 3 && lens[1..].iter().all(|len| *len > 0),
-        "{lens:?}"
-    );
+    assert!(lens.len() > 3 && lens[1..].iter().all(|len| *len > 0), "{lens:?}");
     shipped.expire(u64::MAX);
     assert!(shipped.losses().iter().all(|(_, count)| *count == 0));
 }
@@ -119,9 +116,7 @@ fn what_is_not_put_together_is_a_loss_in_the_stream() {
 /// Index of the last fragment of the last fragmented packet.
 fn last_piece(all: &[Timed]) -> usize {
     let is_last = |frame: &[u8]| frame[20] & 0x20 == 0 && (frame[20] & 0x1f != 0 || frame[21] != 0);
-    all.iter()
-        .rposition(|(_, frame)| is_last(frame))
-        .expect("pieces")
+    all.iter().rposition(|(_, frame)| is_last(frame)).expect("pieces")
 }
 
 /// A UDP datagram with a whole frame after eight bytes.
@@ -158,10 +153,7 @@ fn pieces_of_tunnels_are_looked_into_as_whole_packets_are() {
                     pieces.into_iter().map(move |piece| (t, piece))
                 })
                 .collect();
-            let filter = HostFilter::new(FilterConfig {
-                decap: which,
-                ..FilterConfig::DEFAULT
-            });
+            let filter = HostFilter::new(FilterConfig { decap: which, ..FilterConfig::DEFAULT });
             let seen = cut.iter().map(|(t, frame)| (*t, 1, frame.as_slice()));
             let (judged, _) = filtered_by(filter, Shipped::new(which), seen);
             let expected = if found { truth.len() } else { 0 };
@@ -174,10 +166,7 @@ fn pieces_of_tunnels_are_looked_into_as_whole_packets_are() {
 #[test]
 fn pieces_at_two_interfaces_are_one_packet() {
     // The first 40 bytes of each response's head come in two segments, the rest after them.
-    let layout = Layout {
-        cuts: vec![40],
-        ..Layout::default()
-    };
+    let layout = Layout { cuts: vec![40], ..Layout::default() };
     let talk = segments(&scenes::named("keep_alive"), &layout);
     let frames = frames(&Path::v4(40_000), &talk);
     let cut: Vec<Timed> = frames
@@ -194,19 +183,13 @@ fn pieces_at_two_interfaces_are_one_packet() {
         let mut all = Vec::new();
         for same in cut.chunk_by(|(_, a), (_, b)| a[18..20] == b[18..20]) {
             for interface in [1, again_on] {
-                all.extend(
-                    same.iter()
-                        .map(|(t, frame)| (*t, interface, frame.as_slice())),
-                );
+                all.extend(same.iter().map(|(t, frame)| (*t, interface, frame.as_slice())));
             }
         }
         let filter = HostFilter::new(FilterConfig::DEFAULT);
         let (judged, _) = filtered_by(filter, Shipped::default(), all);
         is_truth(&judged, &truth).expect("the truth");
-        let again: Vec<_> = responses(&judged)
-            .iter()
-            .map(|e| e.retransmissions)
-            .collect();
+        let again: Vec<_> = responses(&judged).iter().map(|e| e.retransmissions).collect();
         assert_eq!(again.iter().any(|n| *n > 0), expected, "{again:?}");
     }
 }

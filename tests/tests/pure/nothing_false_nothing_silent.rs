@@ -368,10 +368,7 @@ proptest! {
 type Imitated = (Vec<(usize, usize)>, u32);
 
 fn imitations() -> impl Strategy<Value = Imitated> {
-    (
-        prop::collection::vec((1usize..12, 0usize..12), 2..8),
-        4u32..20,
-    )
+    (prop::collection::vec((1usize..12, 0usize..12), 2..8), 4u32..20)
 }
 
 /// All bytes are seen, but not framed by the filter: hand-backs change nothing.
@@ -399,21 +396,10 @@ fn changes_nothing((bodies, refuse): &Imitated, returns: &[Return]) -> Result<()
             Step::server(body),
         ]);
     }
-    let scene = Scene {
-        name: "imitated",
-        steps,
-        truth: Vec::new(),
-    };
-    let layout = Layout {
-        cuts: vec![SEGMENT],
-        coalesce: false,
-        ..Layout::default()
-    };
+    let scene = Scene { name: "imitated", steps, truth: Vec::new() };
+    let layout = Layout { cuts: vec![SEGMENT], coalesce: false, ..Layout::default() };
     let frames = frames(&Path::v4(40_000), &segments(&scene, &layout));
-    let faults = Faults {
-        refuse_claim_every: *refuse,
-        ..Faults::default()
-    };
+    let faults = Faults { refuse_claim_every: *refuse, ..Faults::default() };
     let (all, _) = filtered_late(&frames, faults, &[Return::NEVER]);
     let (some, _) = filtered_late(&frames, faults, returns);
     same(&all, &some)?;
@@ -426,15 +412,9 @@ fn changes_nothing((bodies, refuse): &Imitated, returns: &[Return]) -> Result<()
 /// The test would notice a wrong trial that is confirmed.
 #[test]
 fn a_lie_about_trials_is_noticed() {
-    let lie = Return {
-        after: Some(2),
-        lie: true,
-        ..Return::AT_ONCE
-    };
+    let lie = Return { after: Some(2), lie: true, ..Return::AT_ONCE };
     let mut runner = proptest::test_runner::TestRunner::new(config());
-    let outcome = runner.run(&imitations(), |imitated| {
-        ok(changes_nothing(&imitated, &[lie]))
-    });
+    let outcome = runner.run(&imitations(), |imitated| ok(changes_nothing(&imitated, &[lie])));
     assert!(outcome.is_err());
 }
 
@@ -442,9 +422,7 @@ fn a_lie_about_trials_is_noticed() {
 #[test]
 fn the_filter_is_bounded() {
     let mut file = Vec::new();
-    let whole = flood::Flood::NeverClosed
-        .write(&mut file, 70_000)
-        .expect("a capture");
+    let whole = flood::Flood::NeverClosed.write(&mut file, 70_000).expect("a capture");
     let mut frames = Vec::new();
     let mut rest = &file[24..];
     while let Some((head, more)) = rest.split_at_checked(16) {
@@ -493,22 +471,13 @@ fn a_segment_from_far_off_changes_nothing() {
         ],
         truth: vec![answered(0, 0), answered(1, 5000), answered(2, 700)],
     };
-    let sent = segments(
-        &scene,
-        &Layout {
-            acks: false,
-            ..Layout::default()
-        },
-    );
+    let sent = segments(&scene, &Layout { acks: false, ..Layout::default() });
     let forged = b"HTTP/1.1 404 Forged\r\nContent-Length: 0\r\n\r\n";
     // Before any other payload, and after the close, it counts as a connection that is open.
     for at in 4..sent.len() - 1 {
         for far in [20 << 20, 100 << 20, 1 << 30, 3 << 30] {
             let mut seen = sent.clone();
-            let last = seen[..at]
-                .iter()
-                .rfind(|s| s.from == Side::Server)
-                .expect("a SYN-ACK");
+            let last = seen[..at].iter().rfind(|s| s.from == Side::Server).expect("a SYN-ACK");
             let end = last.payload_seq().wrapping_add(last.payload.len() as u32);
             let segment = Segment {
                 time_ns: seen[at].time_ns - 1,
@@ -524,10 +493,7 @@ fn a_segment_from_far_off_changes_nothing() {
             for (judged, how) in [(plain(&frames), "all bytes"), (some, "filtered")] {
                 let result = is_truth(&judged, &scene.truth);
                 assert_eq!(result, Ok(()), "before {at}, {far} ahead: {how}");
-                assert_eq!(
-                    judged.stats.filter_disagrees, 0,
-                    "before {at}, {far} ahead: {how}"
-                );
+                assert_eq!(judged.stats.filter_disagrees, 0, "before {at}, {far} ahead: {how}");
             }
         }
     }

@@ -65,9 +65,7 @@ fn imitation(kind: usize, last: bool) -> Vec<u8> {
 /// The segments of response number `n`, and the offset of each.
 fn answer(n: usize, (framing, blocks): Answer, talk: &Talk) -> Vec<Vec<u8>> {
     let kind = talk.kind + n;
-    let body: Vec<_> = (0..blocks)
-        .map(|i| imitation(kind + i, i + 1 == blocks))
-        .collect();
+    let body: Vec<_> = (0..blocks).map(|i| imitation(kind + i, i + 1 == blocks)).collect();
     let len: usize = body.iter().map(Vec::len).sum();
     let length = match framing {
         Framing::Chunked => "Transfer-Encoding: chunked".to_owned(),
@@ -146,10 +144,7 @@ const ISN: [u32; 2] = [1_000, 5_000_000];
 
 impl Talk {
     fn play(&self) -> Seen {
-        let mut seen = Seen {
-            segments: Vec::new(),
-            asked: Vec::new(),
-        };
+        let mut seen = Seen { segments: Vec::new(), asked: Vec::new() };
         let all = self.answers.len();
         // Client: requests sent and answered, positions sent and received.
         let (mut asked, mut answered) = (0, 0);
@@ -167,10 +162,7 @@ impl Talk {
             ..Segment::new(from, ISN[from.index()].wrapping_sub(1), b"")
         });
         seen.segments.extend(open);
-        seen.segments[2] = Segment {
-            ack: ISN[1],
-            ..Segment::new(Side::Client, ISN[0], b"")
-        };
+        seen.segments[2] = Segment { ack: ISN[1], ..Segment::new(Side::Client, ISN[0], b"") };
         while answered < all {
             let turn = turns.next().copied().unwrap_or(0) % 3;
             let may_ask = match self.client {
@@ -204,10 +196,8 @@ impl Talk {
                     joins = !uploads;
                 }
                 for (payload, begun, done) in payloads {
-                    let segment = Segment {
-                        ack: received,
-                        ..Segment::new(Side::Client, sent, &payload)
-                    };
+                    let segment =
+                        Segment { ack: received, ..Segment::new(Side::Client, sent, &payload) };
                     sent += payload.len() as u32;
                     if !self.at_server {
                         let until = begun.last().map_or(0, |n| n + 1).max(seen.asked.len());
@@ -239,10 +229,8 @@ impl Talk {
                     let Some((bytes, ends)) = to_send.pop_front() else {
                         continue;
                     };
-                    let segment = Segment {
-                        ack: taken,
-                        ..Segment::new(Side::Server, served, &bytes)
-                    };
+                    let segment =
+                        Segment { ack: taken, ..Segment::new(Side::Server, served, &bytes) };
                     served += bytes.len() as u32;
                     if self.at_server {
                         seen.segments.push(segment.clone());
@@ -267,15 +255,8 @@ impl Talk {
                 }
             }
         }
-        for (from, seq, ack) in [
-            (Side::Client, sent, received),
-            (Side::Server, served, sent + 1),
-        ] {
-            seen.segments.push(Segment {
-                ack,
-                fin: true,
-                ..Segment::new(from, seq, b"")
-            });
+        for (from, seq, ack) in [(Side::Client, sent, received), (Side::Server, served, sent + 1)] {
+            seen.segments.push(Segment { ack, fin: true, ..Segment::new(from, seq, b"") });
         }
         for (n, segment) in seen.segments.iter_mut().enumerate() {
             segment.time_ns = 1_700_000_000_000_000_000 + n as u64 * 100_000;
@@ -319,17 +300,7 @@ fn talks() -> impl Strategy<Value = Talk> {
                     answers.resize(answers.len().max(8), (Framing::Length, 2));
                 }
 
-                Talk {
-                    client,
-                    answers,
-                    uploads,
-                    kind,
-                    apart,
-                    at_server,
-                    in_flight,
-                    turns,
-                    acks,
-                }
+                Talk { client, answers, uploads, kind, apart, at_server, in_flight, turns, acks }
             },
         )
 }

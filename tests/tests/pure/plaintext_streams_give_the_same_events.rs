@@ -81,9 +81,7 @@ fn in_order(mut judged: Judged, only: &HashSet<(u16, u16)>) -> Judged {
         let (a, b) = (event.client.port, event.server.port);
         !only.contains(&(a, b)) && !only.contains(&(b, a))
     });
-    judged
-        .events
-        .sort_by_key(|event| (event.connection, event.ordinal));
+    judged.events.sort_by_key(|event| (event.connection, event.ordinal));
     judged
 }
 

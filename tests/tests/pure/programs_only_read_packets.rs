@@ -21,23 +21,14 @@ const ALLOWED: &[(i32, &str)] = &[
     (15, "get_current_uid_gid"),
     (16, "get_current_comm: into our own map"),
     (26, "skb_load_bytes: copies out of the packet"),
-    (
-        46,
-        "get_socket_cookie: reads, or numbers a socket that has none",
-    ),
-    (
-        68,
-        "skb_load_bytes_relative: copies out of the packet, from its MAC header on",
-    ),
+    (46, "get_socket_cookie: reads, or numbers a socket that has none"),
+    (68, "skb_load_bytes_relative: copies out of the packet, from its MAC header on"),
     (79, "skb_cgroup_id"),
     (80, "get_current_cgroup_id"),
     (122, "get_netns_cookie"),
     (125, "ktime_get_boot_ns"),
     (130, "ringbuf_output: our own ring buffer"),
-    (
-        131,
-        "ringbuf_reserve: of the buffer of what is said in words",
-    ),
+    (131, "ringbuf_reserve: of the buffer of what is said in words"),
     (132, "ringbuf_submit"),
     (133, "ringbuf_discard"),
     (160, "ktime_get_coarse_ns"),
@@ -95,10 +86,7 @@ fn every_call_is_of_a_helper_that_only_looks() {
     let object = object::File::parse(OBJECT).expect("an ELF object");
     let mut met = BTreeSet::new();
     let mut programs = 0;
-    for section in object
-        .sections()
-        .filter(|section| section.kind() == SectionKind::Text)
-    {
+    for section in object.sections().filter(|section| section.kind() == SectionKind::Text) {
         let name = section.name().expect("a name").to_owned();
         let code = section.data().expect("code");
         assert_eq!(code.len() % 8, 0, "{name}");
@@ -119,16 +107,10 @@ fn every_call_is_of_a_helper_that_only_looks() {
             }
         }
     }
-    assert!(
-        programs >= 5,
-        "{programs} sections with code: tc, cgroup (2), socket, xdp, shared"
-    );
+    assert!(programs >= 5, "{programs} sections with code: tc, cgroup (2), socket, xdp, shared");
     // The test finds calls at all: those that read and ship are among them.
     for number in [1, 26, 130, 181, 189] {
-        assert!(
-            met.contains(&number),
-            "helper {number} is expected and not met"
-        );
+        assert!(met.contains(&number), "helper {number} is expected and not met");
     }
 }
 
@@ -151,12 +133,7 @@ fn calls_are_decoded() {
     .concat();
     assert_eq!(
         calls(&code),
-        [
-            (0, Call::Helper(9)),
-            (3, Call::Own),
-            (4, Call::Foreign(2)),
-            (5, Call::Foreign(0xff)),
-        ]
+        [(0, Call::Helper(9)), (3, Call::Own), (4, Call::Foreign(2)), (5, Call::Foreign(0xff)),]
     );
 }
 
@@ -186,9 +163,7 @@ fn functions(object: &object::File<'_>) -> BTreeMap<Place, String> {
 /// Functions called by a function, from the relocations of its calls.
 fn callees(object: &object::File<'_>, code: &[u8], place: Place) -> Vec<(usize, u64)> {
     let (section, address, size) = place;
-    let section = object
-        .section_by_index(SectionIndex(section))
-        .expect("a section");
+    let section = object.section_by_index(SectionIndex(section)).expect("a section");
     let relocations: BTreeMap<u64, SymbolIndex> = section
         .relocations()
         .filter_map(|(at, relocation)| match relocation.target() {
@@ -196,9 +171,7 @@ fn callees(object: &object::File<'_>, code: &[u8], place: Place) -> Vec<(usize, 
             _ => None,
         })
         .collect();
-    let own_calls = calls(code)
-        .into_iter()
-        .filter(|(_, call)| *call == Call::Own);
+    let own_calls = calls(code).into_iter().filter(|(_, call)| *call == Call::Own);
     own_calls
         .map(|(at, _)| {
             let at = address + at as u64 * 8;
@@ -241,9 +214,7 @@ fn what_leaves_framing_to_the_host_needs_linux_5_8_and_no_more() {
                 continue;
             }
             let (section, address, size) = place;
-            let data = object
-                .section_by_index(SectionIndex(section))
-                .expect("a section");
+            let data = object.section_by_index(SectionIndex(section)).expect("a section");
             let code = data.data().expect("code");
             let base = (address - data.address()) as usize;
             let code = &code[base..base + size as usize];

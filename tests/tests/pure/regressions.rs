@@ -19,10 +19,8 @@ fn get(n: usize) -> Step {
 }
 
 fn ok(n: usize, body: &[u8]) -> Step {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\n{NUMBER}: {n}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("HTTP/1.1 200 OK\r\n{NUMBER}: {n}\r\nContent-Length: {}\r\n\r\n", body.len());
     Step::server([head.as_bytes(), body].concat())
 }
 
@@ -75,11 +73,7 @@ impl Found {
     /// Segments of 1,448 bytes, each seen once and in order, without empty ones.
     fn new(steps: Vec<Step>, truth: Vec<Transaction>) -> Self {
         Found {
-            scene: Scene {
-                name: "regression",
-                steps,
-                truth,
-            },
+            scene: Scene { name: "regression", steps, truth },
             isn: [0, 0],
             cuts: &[1448],
             seen: &[],
@@ -105,10 +99,7 @@ impl Found {
     }
 
     fn fast_open(self) -> Self {
-        Found {
-            fast_open: true,
-            ..self
-        }
+        Found { fast_open: true, ..self }
     }
 
     /// Compares the events of all bytes, and of what the filter ships, with the scene's truth.

@@ -12,9 +12,7 @@ use http_trace_tests::seen::Report;
 use http_trace_tests::{node, scenes};
 
 fn capture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("captures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("captures").join(name)
 }
 
 fn report(name: &str) -> Report {
@@ -44,14 +42,7 @@ fn scenes_as_they_were_played() {
             let client: SocketAddr = client.parse().expect("an address");
             let server = SocketAddr::new("10.77.0.2".parse().expect("an address"), 8000);
             let outside = (client, server);
-            (
-                Played {
-                    client,
-                    server,
-                    outside,
-                },
-                scenes::named(name),
-            )
+            (Played { client, server, outside }, scenes::named(name))
         })
         .collect();
     nothing(scene_differences(&report("scenes.pcap"), &played));
@@ -61,10 +52,8 @@ fn scenes_as_they_were_played() {
 fn node_and_python() {
     let node = report("node.pcap").responses;
     node::check_fields(&node);
-    let mut seen: Vec<_> = node
-        .into_iter()
-        .map(|s| (s.request, s.informational, s.status))
-        .collect();
+    let mut seen: Vec<_> =
+        node.into_iter().map(|s| (s.request, s.informational, s.status)).collect();
     let mut truth: Vec<_> = node::VISITS
         .iter()
         .flat_map(|visits| visits.iter())
@@ -78,19 +67,12 @@ fn node_and_python() {
     seen.sort_unstable();
     truth.sort_unstable();
     assert_eq!(seen, truth);
-    let python: Vec<_> = report("python.pcap")
-        .responses
-        .into_iter()
-        .map(|s| s.status)
-        .collect();
+    let python: Vec<_> = report("python.pcap").responses.into_iter().map(|s| s.status).collect();
     assert_eq!(python, [200, 404, 301, 200, 501, 200].map(Some));
 }
 
 #[test]
 fn tls_is_opaque() {
     let report = report("tls.pcap");
-    assert!(
-        report.responses.is_empty() && report.unanswered.is_empty(),
-        "{report:?}"
-    );
+    assert!(report.responses.is_empty() && report.unanswered.is_empty(), "{report:?}");
 }

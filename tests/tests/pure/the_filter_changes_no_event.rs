@@ -26,19 +26,13 @@ fn essence(mut record: Value) -> Value {
     for (object, fields) in [
         ("", &["observer"][..]),
         ("/event", &["id", "sequence"]),
-        (
-            "/http_trace",
-            &["retransmissions", "packet_len", "interfaces", "transaction"],
-        ),
+        ("/http_trace", &["retransmissions", "packet_len", "interfaces", "transaction"]),
     ] {
         if let Some(object) = record.pointer_mut(object).and_then(Value::as_object_mut) {
             fields.iter().for_each(|field| drop(object.remove(*field)));
         }
     }
-    if let Some(flags) = record
-        .pointer_mut("/http_trace/flags")
-        .and_then(Value::as_array_mut)
-    {
+    if let Some(flags) = record.pointer_mut("/http_trace/flags").and_then(Value::as_array_mut) {
         flags.retain(|f| !f.as_str().is_some_and(|f| f.starts_with("overlap")));
     }
     record
@@ -56,48 +50,29 @@ fn check(captures: &[PathBuf], more: &[&str]) -> (usize, Vec<String>) {
             let mut all: Vec<_> = all.map(|seen| essence(seen.json)).collect();
             // Events of different connections may end in another order.
             all.sort_by_key(|json| {
-                (
-                    json["source"].to_string(),
-                    json["http_trace"]["ordinal"].as_u64(),
-                )
+                (json["source"].to_string(), json["http_trace"]["ordinal"].as_u64())
             });
             all
         };
-        let (without, with) = (
-            run(&["--emit", "end"]),
-            run(&["--emit", "end", "--kernel-filter"]),
-        );
+        let (without, with) = (run(&["--emit", "end"]), run(&["--emit", "end", "--kernel-filter"]));
         events += without.len();
         if without.len() != with.len() {
-            wrong.push(format!(
-                "{}: {} and {}",
-                capture.display(),
-                without.len(),
-                with.len()
-            ));
+            wrong.push(format!("{}: {} and {}", capture.display(), without.len(), with.len()));
         }
         let differ = without.iter().zip(&with);
         let differ = differ.filter(|(a, b)| a != b);
         if let Some((a, b)) = differ.clone().next() {
             let count = differ.count();
-            wrong.push(format!(
-                "{}: {count} differ:\n  {a}\n  {b}",
-                capture.display()
-            ));
+            wrong.push(format!("{}: {count} differ:\n  {a}\n  {b}", capture.display()));
         }
     }
     (events, wrong)
 }
 
 fn captures(folder: &Path) -> Vec<PathBuf> {
-    let files = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let mut files: Vec<_> = files
-        .filter(|f| f.extension().is_some_and(|e| e == "pcap" || e == "pcapng"))
-        .collect();
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> =
+        files.filter(|f| f.extension().is_some_and(|e| e == "pcap" || e == "pcapng")).collect();
     files.sort();
     files
 }
@@ -106,15 +81,10 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
 fn refused(lines: &[&str]) -> tempfile::NamedTempFile {
     const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad";
     let asked = lines.iter().map(|line| line.as_bytes().to_vec());
-    let mut steps: Vec<_> = asked
-        .flat_map(|line| [Step::client(line), Step::server(BAD)])
-        .collect();
+    let mut steps: Vec<_> =
+        asked.flat_map(|line| [Step::client(line), Step::server(BAD)]).collect();
     steps.extend([Step::Close(Side::Server), Step::Close(Side::Client)]);
-    let scene = Scene {
-        name: "refused",
-        steps,
-        truth: Vec::new(),
-    };
+    let scene = Scene { name: "refused", steps, truth: Vec::new() };
     let path = tcp::Path::v4(40_000);
     let frames = tcp::segments(&scene, &Layout::default());
     let frames: Vec<_> = frames.iter().map(|segment| path.frame(segment)).collect();
@@ -126,8 +96,7 @@ fn lines_that_are_no_http_1_and_are_answered_in_it() {
     let requests = |file: &tempfile::NamedTempFile, options: &[&str]| {
         let (report, _) = replay(&[file.path()], options).expect("a replay");
         let all = report.responses.iter();
-        all.filter(|seen| !seen.json["http"]["request"].is_null())
-            .count()
+        all.filter(|seen| !seen.json["http"]["request"].is_null()).count()
     };
     for lines in [
         &["GET /\r\n\r\n"][..],
@@ -154,12 +123,7 @@ fn our_own_captures() {
     for more in [&[][..], &["--body-snippet", "300"]] {
         let (events, wrong) = check(&captures, more);
         assert!(events > 150, "{events}");
-        assert!(
-            wrong.is_empty(),
-            "{} captures, {more:?}:\n{}",
-            wrong.len(),
-            wrong.join("\n")
-        );
+        assert!(wrong.is_empty(), "{} captures, {more:?}:\n{}", wrong.len(), wrong.join("\n"));
     }
 }
 
@@ -176,12 +140,7 @@ fn the_public_corpus() {
         return skip!("the public corpus");
     }
     let (_, wrong) = check(&captures, &[]);
-    println!(
-        "{} of {} captures differ:\n{}",
-        wrong.len(),
-        captures.len(),
-        wrong.join("\n")
-    );
+    println!("{} of {} captures differ:\n{}", wrong.len(), captures.len(), wrong.join("\n"));
     assert!(
         wrong.len() <= KNOWN,
         "{} captures differ, {KNOWN} did:\n{}",

@@ -23,16 +23,9 @@ fn workspace() -> PathBuf {
 
 fn cargo(args: &[&str]) -> Output {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(args)
-        .current_dir(workspace())
-        .output()
-        .expect("cargo starts");
-    assert!(
-        output.status.success(),
-        "cargo {args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output =
+        Command::new(cargo).args(args).current_dir(workspace()).output().expect("cargo starts");
+    assert!(output.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
@@ -88,18 +81,12 @@ fn cargo_install_gives_a_reader_that_reads() {
         .output()
         .expect("the reader starts");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let responses = text.lines().filter(|l| l.contains("\"kind\":\"event\""));
     assert_eq!(responses.count(), 1);
     assert!(text.contains("\"status_code\":404"), "{text}");
-    let live = Command::new(root.path().join("bin/http-trace"))
-        .output()
-        .expect("the reader starts");
+    let live =
+        Command::new(root.path().join("bin/http-trace")).output().expect("the reader starts");
     let why = String::from_utf8_lossy(&live.stderr).into_owned();
     assert_eq!(live.status.code(), Some(2));
     assert!(why.contains("-r"), "says what to do instead: {why}");

@@ -70,11 +70,7 @@ pub fn corpus(options: &Options) -> Result<()> {
     let mut tags: BTreeMap<String, Score> = BTreeMap::new();
     let (mut total, mut captures, mut clean) = (Score::default(), 0, 0);
     for row in rows(&manifest)? {
-        if options
-            .only
-            .as_ref()
-            .is_some_and(|only| !row.name.contains(only.as_str()))
-        {
+        if options.only.as_ref().is_some_and(|only| !row.name.contains(only.as_str())) {
             continue;
         }
         let expected = parse_lines(&fs::read_to_string(
@@ -130,38 +126,24 @@ fn rows(manifest: &Path) -> Result<Vec<Row>> {
             .position(|c| *c == name)
             .with_context(|| format!("{}: no column {name}", manifest.display()))
     };
-    let [name, file, link, features] = [
-        column("name")?,
-        column("file")?,
-        column("link")?,
-        column("features")?,
-    ];
+    let [name, file, link, features] =
+        [column("name")?, column("file")?, column("link")?, column("features")?];
     Ok(lines
         .map(|line| line.split('\t').collect::<Vec<_>>())
         .map(|cells| {
             let cell = |i: usize| cells.get(i).copied().unwrap_or_default().to_owned();
-            Row {
-                name: cell(name),
-                file: cell(file),
-                link: cell(link),
-                features: cell(features),
-            }
+            Row { name: cell(name), file: cell(file), link: cell(link), features: cell(features) }
         })
         .collect())
 }
 
 fn replay(reader: &Path, capture: &Path, filter: bool) -> Result<String> {
     let mut command = Command::new(reader);
-    command
-        .arg("-r")
-        .arg(capture)
-        .args(["-o", "json", "--show-secrets", "-q"]);
+    command.arg("-r").arg(capture).args(["-o", "json", "--show-secrets", "-q"]);
     if filter {
         command.arg("--kernel-filter");
     }
-    let output = command
-        .output()
-        .with_context(|| reader.display().to_string())?;
+    let output = command.output().with_context(|| reader.display().to_string())?;
     // 1: the capture is cut. 2 would be our own fault, and no code a crash.
     if !matches!(output.status.code(), Some(0 | 1)) {
         bail!(

@@ -64,11 +64,7 @@ impl Score {
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |a: u64, b: u64| {
-            if b == 0 {
-                "-".to_owned()
-            } else {
-                format!("{:.2}%", 100.0 * a as f64 / b as f64)
-            }
+            if b == 0 { "-".to_owned() } else { format!("{:.2}%", 100.0 * a as f64 / b as f64) }
         };
         write!(
             f,
@@ -155,15 +151,9 @@ pub fn score(expected: &[Value], got: &[Value]) -> Outcome {
                 show(frame),
                 e.status,
                 show(e.raw.get("request")),
-                e.raw
-                    .get("headers")
-                    .map(Value::to_string)
-                    .unwrap_or_default(),
+                e.raw.get("headers").map(Value::to_string).unwrap_or_default(),
                 g.method.unwrap_or("-"),
-                g.raw
-                    .pointer("/http/response")
-                    .map(Value::to_string)
-                    .unwrap_or_default(),
+                g.raw.pointer("/http/response").map(Value::to_string).unwrap_or_default(),
             ));
         }
     }
@@ -218,11 +208,7 @@ fn judge(score: &mut Score, e: &Response<'_>, g: &Response<'_>) -> Vec<&'static 
     };
     if !truthy(e.raw, "partial") {
         score.headers_judged += 1;
-        check(
-            "headers",
-            headers_same(&e.headers, &g.headers),
-            &mut score.headers,
-        );
+        check("headers", headers_same(&e.headers, &g.headers), &mut score.headers);
     }
     check("reason", same(&e.reason, &g.reason), &mut score.reason);
     check("version", e.version == g.version, &mut score.version);
@@ -234,14 +220,9 @@ fn judge(score: &mut Score, e: &Response<'_>, g: &Response<'_>) -> Vec<&'static 
         check("request", ok, &mut score.request);
     }
     // Only if there is a single plain number.
-    let mut lengths = e
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "content-length");
+    let mut lengths = e.headers.iter().filter(|(name, _)| name == "content-length");
     if let (Some((_, Some(value))), None) = (lengths.next(), lengths.next())
-        && let Some(length) = value
-            .as_str()
-            .filter(|v| v.bytes().all(|b| b.is_ascii_digit()))
+        && let Some(length) = value.as_str().filter(|v| v.bytes().all(|b| b.is_ascii_digit()))
         && let Ok(length) = length.parse::<i64>()
     {
         score.length_judged += 1;
@@ -253,9 +234,7 @@ fn judge(score: &mut Score, e: &Response<'_>, g: &Response<'_>) -> Vec<&'static 
 
 /// An event, preceded by an event for each of its informational heads.
 fn with_informational(event: &Value) -> Vec<Value> {
-    let heads = event
-        .pointer("/http_trace/informational")
-        .and_then(Value::as_array);
+    let heads = event.pointer("/http_trace/informational").and_then(Value::as_array);
     let mut out = Vec::new();
     for head in heads.into_iter().flatten() {
         let mut own = event.clone();
@@ -281,13 +260,9 @@ fn event(raw: &Value) -> Option<Response<'_>> {
     Some(Response {
         tuple: (
             ip(end("destination", "server", "ip")),
-            end("destination", "server", "port")
-                .and_then(Value::as_u64)
-                .unwrap_or(0),
+            end("destination", "server", "port").and_then(Value::as_u64).unwrap_or(0),
             ip(end("source", "client", "ip")),
-            end("source", "client", "port")
-                .and_then(Value::as_u64)
-                .unwrap_or(0),
+            end("source", "client", "port").and_then(Value::as_u64).unwrap_or(0),
         ),
         status: show(Some(status)),
         reason: text(at("/http/response/status_phrase")),
@@ -303,12 +278,7 @@ fn event(raw: &Value) -> Option<Response<'_>> {
 fn expectation(raw: &Value) -> Response<'_> {
     let port = |name: &str| raw.get(name).and_then(Value::as_u64).unwrap_or(0);
     Response {
-        tuple: (
-            ip(raw.get("src_ip")),
-            port("src_port"),
-            ip(raw.get("dst_ip")),
-            port("dst_port"),
-        ),
+        tuple: (ip(raw.get("src_ip")), port("src_port"), ip(raw.get("dst_ip")), port("dst_port")),
         status: show(raw.get("status")),
         reason: text(raw.get("reason")),
         version: version(raw.get("version")),
@@ -333,9 +303,7 @@ fn headers(value: Option<&Value>) -> Vec<(String, Option<&Value>)> {
         }
         Some(Value::Object(fields)) => {
             for (name, values) in fields {
-                let values = values
-                    .as_array()
-                    .map_or(std::slice::from_ref(values), Vec::as_slice);
+                let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
                 out.extend(values.iter().map(|v| (name.trim().to_lowercase(), Some(v))));
             }
         }
@@ -345,15 +313,10 @@ fn headers(value: Option<&Value>) -> Vec<(String, Option<&Value>)> {
 }
 
 fn headers_same(expected: &[(String, Option<&Value>)], got: &[(String, Option<&Value>)]) -> bool {
-    let without_colon: Vec<&str> = expected
-        .iter()
-        .filter(|(_, v)| v.is_none())
-        .map(|(n, _)| n.as_str())
-        .collect();
-    let expected: Vec<_> = expected
-        .iter()
-        .filter_map(|(n, v)| v.map(|v| (n.as_str(), v)))
-        .collect();
+    let without_colon: Vec<&str> =
+        expected.iter().filter(|(_, v)| v.is_none()).map(|(n, _)| n.as_str()).collect();
+    let expected: Vec<_> =
+        expected.iter().filter_map(|(n, v)| v.map(|v| (n.as_str(), v))).collect();
     let mut rest: Vec<(&str, String)> = got
         .iter()
         .filter(|(n, _)| {
@@ -379,18 +342,13 @@ fn same(expected: &str, got: &str) -> bool {
     let fold = |s: &str| s.split_whitespace().collect::<Vec<_>>().join(" ");
     let got = fold(got);
     let expected = fold(expected);
-    spellings(&expected)
-        .iter()
-        .any(|s| *s == got || fold(s) == got)
+    spellings(&expected).iter().any(|s| *s == got || fold(s) == got)
 }
 
 /// The spellings in which a tracer may write bytes, given here as Latin-1 text.
 fn spellings(latin1: &str) -> Vec<String> {
     let mut out = vec![latin1.to_owned()];
-    let Some(bytes) = latin1
-        .chars()
-        .map(|c| u8::try_from(c).ok())
-        .collect::<Option<Vec<u8>>>()
+    let Some(bytes) = latin1.chars().map(|c| u8::try_from(c).ok()).collect::<Option<Vec<u8>>>()
     else {
         return out;
     };
@@ -407,13 +365,7 @@ fn spellings(latin1: &str) -> Vec<String> {
     let ascii = |other: &dyn Fn(u8) -> String| -> String {
         bytes
             .iter()
-            .map(|&b| {
-                if b.is_ascii() {
-                    char::from(b).to_string()
-                } else {
-                    other(b)
-                }
-            })
+            .map(|&b| if b.is_ascii() { char::from(b).to_string() } else { other(b) })
             .collect()
     };
     out.push(ascii(&|_| "\u{fffd}".to_owned()));
@@ -424,23 +376,14 @@ fn spellings(latin1: &str) -> Vec<String> {
 /// An address in canonical form; IPv4-mapped IPv6 as IPv4.
 fn ip(value: Option<&Value>) -> String {
     let text = text(value);
-    match text
-        .trim_matches(['[', ']'])
-        .split('%')
-        .next()
-        .unwrap_or_default()
-        .parse::<IpAddr>()
-    {
+    match text.trim_matches(['[', ']']).split('%').next().unwrap_or_default().parse::<IpAddr>() {
         Ok(ip) => ip.to_canonical().to_string(),
         Err(_) => text,
     }
 }
 
 fn version(value: Option<&Value>) -> String {
-    text(value)
-        .to_uppercase()
-        .replace("HTTP/", "")
-        .replace("HTTP_", "")
+    text(value).to_uppercase().replace("HTTP/", "").replace("HTTP_", "")
 }
 
 fn text(value: Option<&Value>) -> String {
@@ -491,13 +434,7 @@ mod tests {
             ..Score::default()
         };
         assert_eq!(good.misses(), [""; 0]);
-        let bad = Score {
-            found: 998,
-            extra: 1,
-            headers: 4,
-            request: 994,
-            ..good
-        };
+        let bad = Score { found: 998, extra: 1, headers: 4, request: 994, ..good };
         let all = ["recall", "invented responses", "headers", "pairing"];
         assert_eq!(bad.misses(), all);
     }
@@ -507,23 +444,11 @@ mod tests {
         assert!(score(&[expected()], &[got()]).differences.is_empty());
         let edits: [(&str, Value, &str); 7] = [
             ("/http/response/status_code", json!(404), "missing"),
-            (
-                "/http/response/status_phrase",
-                json!("No"),
-                "differs in reason",
-            ),
+            ("/http/response/status_phrase", json!("No"), "differs in reason"),
             ("/http/version", json!("1.0"), "differs in version"),
-            (
-                "/http/response/headers/a",
-                json!(["1"]),
-                "differs in headers",
-            ),
+            ("/http/response/headers/a", json!(["1"]), "differs in headers"),
             ("/url/original", json!("/y"), "differs in request"),
-            (
-                "/http_trace/content_length",
-                json!(6),
-                "differs in content-length",
-            ),
+            ("/http_trace/content_length", json!(6), "differs in content-length"),
             ("/source/port", json!(1), "missing"),
         ];
         for (path, value, difference) in edits {

@@ -163,10 +163,7 @@ impl Foreign {
             let name = path.file_name().map(|name| name.to_string_lossy());
             name.is_some_and(|name| name.starts_with(PACKAGE) && name.ends_with(".deb"))
         };
-        let mut files = fs::read_dir(folder)?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(is_ours);
+        let mut files = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(is_ours);
         let Some(file) = files.next() else {
             bail!("apt-get downloaded no {wanted}");
         };

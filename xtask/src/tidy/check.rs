@@ -59,9 +59,7 @@ fn large_cycles(of: &Crate, imports: &Imports) -> Vec<Finding> {
         if inside.len() > SHOWN_EDGES {
             text.push_str(&format!("\n    … and {} more", inside.len() - SHOWN_EDGES));
         }
-        let first = inside
-            .first()
-            .map_or((group[0], 1), |((from, _), uses)| (*from, uses.line));
+        let first = inside.first().map_or((group[0], 1), |((from, _), uses)| (*from, uses.line));
         found.push(Finding::at(&of.file(first.0).path, first.1, text));
     }
     found
@@ -85,10 +83,7 @@ fn back_edges(of: &Crate, imports: &Imports) -> Vec<Finding> {
         return vec![Finding::at(root, 1, text)];
     };
     let mut found = Vec::new();
-    for missing in tops
-        .iter()
-        .filter(|top| !order.iter().any(|name| name == *top))
-    {
+    for missing in tops.iter().filter(|top| !order.iter().any(|name| name == *top)) {
         found.push(Finding::at(
             root,
             1,
@@ -125,12 +120,7 @@ fn shown(path: &Path) -> String {
 }
 
 fn some(names: &[String]) -> String {
-    let mut text = names
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }

@@ -12,10 +12,7 @@ pub struct Finding {
 impl Finding {
     pub fn at(path: &Path, line: usize, text: impl Into<String>) -> Finding {
         let place = format!("{}:{line}", path.display());
-        Finding {
-            place,
-            text: text.into(),
-        }
+        Finding { place, text: text.into() }
     }
 }
 

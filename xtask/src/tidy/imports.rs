@@ -28,11 +28,7 @@ pub type Imports = BTreeMap<(usize, usize), Uses>;
 pub fn imports(of: &Crate) -> Imports {
     let mut found = Imports::new();
     for file in of.files.iter().filter(|file| !file.is_test) {
-        let mut reader = Reader {
-            of,
-            module: file.module,
-            found: &mut found,
-        };
+        let mut reader = Reader { of, module: file.module, found: &mut found };
         for item in &file.syntax.items {
             reader.visit_item(item);
         }
@@ -72,10 +68,7 @@ impl Reader<'_> {
         if from == to || self.of.module(module).is_test {
             return;
         }
-        let uses = self.found.entry((from, to)).or_insert(Uses {
-            line,
-            names: Vec::new(),
-        });
+        let uses = self.found.entry((from, to)).or_insert(Uses { line, names: Vec::new() });
         uses.line = uses.line.min(line);
         uses.names.push(name.to_owned());
     }
@@ -184,10 +177,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if path.leading_colon.is_none() {
             let segments = path.segments.iter();
             let names: Vec<String> = segments.map(|segment| segment.ident.to_string()).collect();
-            let line = path
-                .segments
-                .first()
-                .map_or(0, |first| first.ident.span().start().line);
+            let line = path.segments.first().map_or(0, |first| first.ident.span().start().line);
             self.name(&names, line);
         }
         visit::visit_path(self, path);
@@ -204,17 +194,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
                 .iter()
                 .any(|name| list.path.is_ident(name))
         {
-            let texts = list
-                .tokens
-                .clone()
-                .into_iter()
-                .filter_map(|token| match token {
-                    // `#[serde(with = "path")]`
-                    TokenTree::Literal(text) => {
-                        syn::parse_str::<syn::LitStr>(&text.to_string()).ok()
-                    }
-                    _ => None,
-                });
+            let texts = list.tokens.clone().into_iter().filter_map(|token| match token {
+                // `#[serde(with = "path")]`
+                TokenTree::Literal(text) => syn::parse_str::<syn::LitStr>(&text.to_string()).ok(),
+                _ => None,
+            });
             for text in texts {
                 if let Ok(path) = text.parse::<syn::Path>() {
                     self.visit_path(&path);

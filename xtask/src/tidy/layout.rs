@@ -35,9 +35,7 @@ pub fn order(of: &Crate) -> Option<Vec<String>> {
 fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("[`").skip(1).filter_map(|rest| {
         let (name, _) = rest.split_once("`]")?;
-        name.chars()
-            .all(|c| c.is_alphanumeric() || c == '_')
-            .then_some(name)
+        name.chars().all(|c| c.is_alphanumeric() || c == '_').then_some(name)
     })
 }
 
@@ -47,10 +45,7 @@ fn head(of: &Crate) -> String {
     for attribute in &of.file(0).syntax.attrs {
         if let Meta::NameValue(pair) = &attribute.meta
             && pair.path.is_ident("doc")
-            && let Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) = &pair.value
+            && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value
         {
             head.push_str(&text.value());
             head.push('\n');

@@ -15,14 +15,10 @@ pub fn count(of: &Crate, lines: &mut Lines) {
     for (id, file) in of.files.iter().enumerate() {
         let is_test = file.is_test
             || file.path.ends_with("tests.rs")
-            || file
-                .path
-                .components()
-                .any(|part| part.as_os_str() == "tests");
+            || file.path.components().any(|part| part.as_os_str() == "tests");
         if !is_test {
-            *lines
-                .entry(of.top(id).unwrap_or("").to_owned())
-                .or_default() += file.lines - file.test_lines;
+            *lines.entry(of.top(id).unwrap_or("").to_owned()).or_default() +=
+                file.lines - file.test_lines;
         }
     }
 }

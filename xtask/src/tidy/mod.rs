@@ -47,10 +47,7 @@ pub fn tidy(only_lines: bool) -> Result<()> {
         eprintln!("{finding}");
     }
     if !found.is_empty() {
-        bail!(
-            "{} findings: docs/DEVELOPING.md says how to read them",
-            found.len()
-        );
+        bail!("{} findings: docs/DEVELOPING.md says how to read them", found.len());
     }
     Ok(())
 }
@@ -92,9 +89,7 @@ struct Target {
 
 impl Target {
     fn load(&self) -> Result<Crate> {
-        Crate::load(&self.root, &|path| {
-            fs::read_to_string(workspace().join(path)).ok()
-        })
+        Crate::load(&self.root, &|path| fs::read_to_string(workspace().join(path)).ok())
     }
 }
 
@@ -104,21 +99,16 @@ fn unused_dependencies() -> Result<Vec<Finding>> {
     let folders: Vec<PathBuf> = packages.iter().map(folder).collect();
     let mut found = Vec::new();
     for (package, folder) in packages.iter().zip(&folders) {
-        let mut of = Package {
-            name: text(&package["name"]),
-            ..Package::default()
-        };
+        let mut of = Package { name: text(&package["name"]), ..Package::default() };
         for dependency in list(package, "dependencies") {
             let name = dependency.get("rename").filter(|name| name.is_string());
-            of.dependencies
-                .push(text(name.unwrap_or(&dependency["name"])));
+            of.dependencies.push(text(name.unwrap_or(&dependency["name"])));
         }
         let mut sources = Vec::new();
         files(folder, &mut |path, text| {
             // Nested packages have manifests of their own.
-            let mut inner = folders
-                .iter()
-                .filter(|other| *other != folder && other.starts_with(folder));
+            let mut inner =
+                folders.iter().filter(|other| *other != folder && other.starts_with(folder));
             let is_own = !inner.any(|other| path.starts_with(other));
             if is_own && path.extension().is_some_and(|kind| kind == "rs") {
                 sources.push(text.to_owned());

@@ -127,13 +127,7 @@ impl Crate {
         file: usize,
         is_test: bool,
     ) -> usize {
-        self.modules.push(Module {
-            path,
-            parent,
-            file,
-            is_test,
-            names: HashMap::new(),
-        });
+        self.modules.push(Module { path, parent, file, is_test, names: HashMap::new() });
         self.modules.len() - 1
     }
 
@@ -151,8 +145,7 @@ impl Crate {
             }
             let mut uses = Uses::default();
             uses.visit_item(item);
-            self.uses
-                .extend(uses.found.into_iter().map(|leaf| (module, leaf)));
+            self.uses.extend(uses.found.into_iter().map(|leaf| (module, leaf)));
         }
         Ok(())
     }
@@ -285,11 +278,7 @@ fn collect(tree: &UseTree, prefix: &mut Vec<String>, all: &mut Vec<Leaf>) {
         } else {
             path.push(ident.to_string());
         }
-        Leaf {
-            path,
-            name: Some(name),
-            line: ident.span().start().line,
-        }
+        Leaf { path, name: Some(name), line: ident.span().start().line }
     };
     match tree {
         UseTree::Path(path) => {
@@ -326,10 +315,7 @@ fn test_block_lines(item: &Item) -> usize {
 fn path_attribute(attrs: &[Attribute]) -> Option<String> {
     attrs.iter().find_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => Some(text.value()),
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
         },
         _ => None,
@@ -341,9 +327,7 @@ pub fn is_for_tests(attrs: &[Attribute]) -> bool {
     attrs.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")
-                && attribute
-                    .parse_args::<Meta>()
-                    .is_ok_and(|meta| needs_test(&meta))
+                && attribute.parse_args::<Meta>().is_ok_and(|meta| needs_test(&meta))
     })
 }
 

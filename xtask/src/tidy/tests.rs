@@ -32,25 +32,13 @@ const HEAD: &str = "//! # Layout\n//! - [`a`] one; [`b`] two.\n//! - [`c`] three
 fn ring(count: usize) -> Vec<(&'static str, &'static str)> {
     let all = [
         ("src/a/one.rs", "use super::two::Two; pub struct One(Two);"),
-        (
-            "src/a/two.rs",
-            "pub struct Two(Option<Box<crate::a::three::Three>>);",
-        ),
-        (
-            "src/a/three.rs",
-            "use crate::a::{self, four}; pub struct Three(a::four::Four);",
-        ),
-        (
-            "src/a/four.rs",
-            "pub struct Four; fn f() { println!(\"{}\", super::one::One::NAME); }",
-        ),
+        ("src/a/two.rs", "pub struct Two(Option<Box<crate::a::three::Three>>);"),
+        ("src/a/three.rs", "use crate::a::{self, four}; pub struct Three(a::four::Four);"),
+        ("src/a/four.rs", "pub struct Four; fn f() { println!(\"{}\", super::one::One::NAME); }"),
     ];
     let mut files = vec![
         ("src/lib.rs", "//! # Layout\n//! - [`a`]\nmod a;"),
-        (
-            "src/a.rs",
-            "mod one; mod two; mod three; mod four; pub(crate) use one::One;",
-        ),
+        ("src/a.rs", "mod one; mod two; mod three; mod four; pub(crate) use one::One;"),
     ];
     files.extend(all.into_iter().take(count));
     for (path, _) in all.into_iter().skip(count) {
@@ -62,18 +50,9 @@ fn ring(count: usize) -> Vec<(&'static str, &'static str)> {
 #[test]
 fn a_cycle_of_four_is_found_and_one_of_three_is_allowed() {
     let found = findings(&ring(4));
-    assert!(
-        found.contains("4 files import one another in a loop"),
-        "{found}"
-    );
-    assert!(
-        found.contains("src/a/four.rs:1 imports src/a/one.rs (One)"),
-        "{found}"
-    );
-    assert!(
-        found.contains("src/a/one.rs:1 imports src/a/two.rs (Two)"),
-        "{found}"
-    );
+    assert!(found.contains("4 files import one another in a loop"), "{found}");
+    assert!(found.contains("src/a/four.rs:1 imports src/a/one.rs (One)"), "{found}");
+    assert!(found.contains("src/a/one.rs:1 imports src/a/two.rs (Two)"), "{found}");
     let mut three = ring(3);
     for file in &mut three {
         if file.0 == "src/a/three.rs" {
@@ -89,14 +68,8 @@ fn what_a_module_hands_on_is_imported_from_it() {
     let children = [
         ("src/a/one.rs", "use super::two::Two; pub struct One(Two);"),
         ("src/a/two.rs", "pub struct Two;"),
-        (
-            "src/a/three.rs",
-            "use super::{one::One, two::*}; pub struct Three(One, Two);",
-        ),
-        (
-            "src/a/four.rs",
-            "pub struct Four(super::one::One, crate::a::three::Three);",
-        ),
+        ("src/a/three.rs", "use super::{one::One, two::*}; pub struct Three(One, Two);"),
+        ("src/a/four.rs", "pub struct Four(super::one::One, crate::a::three::Three);"),
     ];
     // A facade that only re-exports, and children that bypass it.
     let face = "mod one; mod two; mod three; mod four;
@@ -115,10 +88,7 @@ fn what_a_module_hands_on_is_imported_from_it() {
     }
     let found = findings(&files);
     assert!(found.contains("5 files import"), "{found}");
-    for import in [
-        "one.rs:1 imports src/a.rs (Second)",
-        "four.rs:1 imports src/a.rs (One)",
-    ] {
+    for import in ["one.rs:1 imports src/a.rs (Second)", "four.rs:1 imports src/a.rs (One)"] {
         assert!(found.contains(import), "{found}");
     }
 }
@@ -132,10 +102,7 @@ fn an_import_against_the_layout_is_found() {
         ("fn f() { crate::c::make() }", true),
         ("fn f() { use crate::c::*; make() }", true),
         ("fn f() { let _ = vec![crate::c::C]; }", true),
-        (
-            "#[derive(serde::Serialize)] struct S { #[serde(with = \"crate::c\")] _s: u8 }",
-            false,
-        ),
+        ("#[derive(serde::Serialize)] struct S { #[serde(with = \"crate::c\")] _s: u8 }", false),
         (
             "#[derive(serde::Serialize)] struct S { #[serde(default = \"crate::c::make\")] _s: u8 }",
             true,
@@ -152,10 +119,7 @@ fn an_import_against_the_layout_is_found() {
         ("pub(in crate::a) struct S;", false),
         ("#[cfg(test)] mod tests { use crate::c::C; }", false),
         ("#[cfg(test)] use crate::c::C;", false),
-        (
-            "#[cfg(any(test, feature = \"testing\"))] use crate::c::C;",
-            false,
-        ),
+        ("#[cfg(any(test, feature = \"testing\"))] use crate::c::C;", false),
         ("#[cfg(any(test, unix))] use crate::c::C;", true),
         ("#[test] fn f() { crate::c::make() }", false),
         ("use std::c::C; use ::c::C as D;", false),
@@ -170,11 +134,7 @@ fn an_import_against_the_layout_is_found() {
             ("src/c.rs", "pub struct C; pub trait T {} pub fn make() {}"),
             ("src/d.rs", "pub use crate::c::C as FromC;"),
         ]);
-        assert_eq!(
-            found.contains("src/a.rs:1: `a` imports `"),
-            is_found,
-            "{code}\n{found}"
-        );
+        assert_eq!(found.contains("src/a.rs:1: `a` imports `"), is_found, "{code}\n{found}");
         assert_eq!(!found.is_empty(), is_found, "{code}\n{found}");
     }
 }
@@ -182,17 +142,13 @@ fn an_import_against_the_layout_is_found() {
 #[test]
 fn a_module_that_the_layout_does_not_name_is_found() {
     let root = format!("{HEAD}mod a; mod b; mod c; mod d; mod e; #[cfg(test)] mod f;");
-    let mut files: Vec<_> = ["a", "b", "c", "d", "e", "f"]
-        .map(|name| format!("src/{name}.rs"))
-        .into();
+    let mut files: Vec<_> =
+        ["a", "b", "c", "d", "e", "f"].map(|name| format!("src/{name}.rs")).into();
     files.sort();
     let mut all: Vec<(&str, &str)> = files.iter().map(|file| (file.as_str(), "")).collect();
     all.push(("src/lib.rs", &root));
     let found = findings(&all);
-    assert!(
-        found.contains("`e` is not in the `# Layout` list"),
-        "{found}"
-    );
+    assert!(found.contains("`e` is not in the `# Layout` list"), "{found}");
     assert_eq!(found.lines().count(), 1, "{found}");
     all.pop();
     all.push(("src/lib.rs", "mod a; mod b;"));
@@ -206,28 +162,15 @@ fn a_file_of_601_lines_is_found() {
     assert!(long(path, &text).is_none());
     let text = "x\n".repeat(601);
     let found = long(path, &text).expect("a finding");
-    assert!(
-        found
-            .to_string()
-            .starts_with("tests/tests/x.rs:601: 601 lines, 600"),
-        "{found}"
-    );
+    assert!(found.to_string().starts_with("tests/tests/x.rs:601: 601 lines, 600"), "{found}");
     assert!(long(Path::new("a.md"), &text).is_none());
 }
 
 #[test]
 fn words_of_one_machine_and_of_unfinished_work_are_found() {
-    let text = [
-        "fine",
-        &["/wo", "rk/x"].concat(),
-        &["// TO", "DO: later"].concat(),
-    ]
-    .join("\n");
+    let text = ["fine", &["/wo", "rk/x"].concat(), &["// TO", "DO: later"].concat()].join("\n");
     let found = told(&texts::words(Path::new("a.rs"), &text));
-    assert!(
-        found.contains("a.rs:2: ") && found.contains("a.rs:3: "),
-        "{found}"
-    );
+    assert!(found.contains("a.rs:2: ") && found.contains("a.rs:3: "), "{found}");
     assert_eq!(found.lines().count(), 2, "{found}");
 }
 
@@ -255,24 +198,14 @@ fn a_dependency_that_no_source_names_is_found() {
         name: "x".to_owned(),
         dependencies: ["http-a", "b", "c", "d"].map(str::to_owned).into(),
     };
-    let sources = [
-        "use http_a::X; use my_b::Y;",
-        "use {std::io, c as other}; extern crate d;",
-    ];
+    let sources = ["use http_a::X; use my_b::Y;", "use {std::io, c as other}; extern crate d;"];
     let sources = sources.map(str::to_owned);
     let found = told(&unused(&package, Path::new("x/Cargo.toml"), &sources));
-    assert_eq!(
-        found,
-        "x/Cargo.toml:1: no source of `x` names `b`: remove the dependency\n"
-    );
+    assert_eq!(found, "x/Cargo.toml:1: no source of `x` names `b`: remove the dependency\n");
 }
 
 #[test]
 fn this_repository_is_in_order() {
     let found = tree().expect("sources");
-    assert!(
-        found.is_empty(),
-        "run `cargo xtask tidy`:\n{}",
-        told(&found)
-    );
+    assert!(found.is_empty(), "run `cargo xtask tidy`:\n{}", told(&found));
 }

@@ -31,10 +31,7 @@ pub fn unused(package: &Package, manifest: &Path, sources: &[String]) -> Vec<Fin
     };
     let all = package.dependencies.iter().filter(|name| !is_named(name));
     let told = |name: &String| {
-        let text = format!(
-            "no source of `{}` names `{name}`: remove the dependency",
-            package.name
-        );
+        let text = format!("no source of `{}` names `{name}`: remove the dependency", package.name);
         Finding::at(manifest, 1, text)
     };
     all.map(told).collect()

@@ -37,22 +37,12 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         "{http.response.mime_type: null}",
         "[two, '*gone*']",
     ];
-    sources.extend(
-        detections
-            .iter()
-            .enumerate()
-            .map(|(at, text)| more(at, text)),
-    );
+    sources.extend(detections.iter().enumerate().map(|(at, text)| more(at, text)));
     let exprs = || -> Vec<Expr> {
         let parsed = parse::parse(&sources, &|_| false);
         let errors = parsed.diagnostics.iter().map(ToString::to_string);
         assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
-        parsed
-            .rules
-            .detections
-            .into_iter()
-            .map(|d| d.expr)
-            .collect()
+        parsed.rules.detections.into_iter().map(|d| d.expr).collect()
     };
     let alone = exprs();
     let mut candidates = Candidates::new(exprs());
@@ -74,13 +64,7 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         "Set-Cookie: c=d\r\nX-Content-Type-Options: nosniff\r\nServer: AmazonS3\r\n",
     ];
     for turn in 0..2 {
-        for path in [
-            "/",
-            "/users/17",
-            "/a.js?x=1",
-            "/../etc/passwd",
-            "/?q=1+union+select+2",
-        ] {
+        for path in ["/", "/users/17", "/a.js?x=1", "/../etc/passwd", "/?q=1+union+select+2"] {
             for status in [200, 302, 401, 404, 500] {
                 for (of_request, of_response) in lines_of_request
                     .iter()
@@ -96,9 +80,8 @@ fn an_event_matches_what_each_condition_says_by_itself() {
                     let any = candidates.matching(&view, &mut got);
                     let got: Vec<usize> = bits::numbers(&got).collect();
                     assert_eq!(any, !got.is_empty());
-                    let expected: Vec<usize> = (0..alone.len())
-                        .filter(|number| alone[*number].matches(&view))
-                        .collect();
+                    let expected: Vec<usize> =
+                        (0..alone.len()).filter(|number| alone[*number].matches(&view)).collect();
                     assert_eq!(got, expected, "turn {turn}:\n{request}{response}");
                     matched += got.len();
                 }

@@ -4,10 +4,7 @@ use super::*;
 use crate::window::Window;
 
 fn key(n: u64) -> Key {
-    Key {
-        correlation: 3,
-        hash: n.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ n << 40,
-    }
+    Key { correlation: 3, hash: n.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ n << 40 }
 }
 
 fn empty() -> Counter {
@@ -66,10 +63,7 @@ fn who_comes_to_a_full_table_is_admitted_when_seen_often() {
 
 #[test]
 fn renumbering_keeps_what_is_counted_and_forgets_the_rest() {
-    let of = |correlation: u16, n: u64| Key {
-        correlation,
-        ..key(n)
-    };
+    let of = |correlation: u16, n: u64| Key { correlation, ..key(n) };
     let mut table = Counters::new(1 << 20);
     let mut see = |key: Key, by: u64| {
         let mut counter = empty();

@@ -47,11 +47,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            live: false,
-            memory: 64 << 20,
-            endpoints: Endpoints::default(),
-        }
+        Settings { live: false, memory: 64 << 20, endpoints: Endpoints::default() }
     }
 }
 
@@ -126,12 +122,7 @@ pub(super) struct Due {
 impl Due {
     /// For the alert with this id, which belongs to a key.
     pub const fn new(at_ns: u64, id: u64, key: Key) -> Self {
-        Due {
-            at_ns,
-            correlation: key.correlation,
-            id,
-            key,
-        }
+        Due { at_ns, correlation: key.correlation, id, key }
     }
 }
 
@@ -184,11 +175,7 @@ impl Core {
     ) {
         self.end_expired(time_ns, out);
         let mut scratch = self.scratch.take().unwrap_or_default();
-        let Scratch {
-            context,
-            fed,
-            alerts,
-        } = &mut *scratch;
+        let Scratch { context, fed, alerts } = &mut *scratch;
         context.clear();
         let view = View::new(&event, context);
         if self.candidates.matching(&view, &mut fed.matched) && fed.feed(&self.feeds) {
@@ -211,10 +198,7 @@ impl Core {
 
     fn ids(&self, correlations: &[usize]) -> Names {
         let rule = |number: &usize| &self.rules[self.correlations[*number].rule];
-        correlations
-            .iter()
-            .map(|of| Arc::clone(&rule(of).id))
-            .collect()
+        correlations.iter().map(|of| Arc::clone(&rule(of).id)).collect()
     }
 
     /// Whether something was lost within the window of a correlation.
@@ -249,9 +233,7 @@ impl Core {
                 subject.end(counter, over_ns).collect()
             } else {
                 let gathered = subject.gathered(counter, now_ns);
-                over_ns = counter
-                    .active()
-                    .map_or(over_ns, |active| active.due(over_ns));
+                over_ns = counter.active().map_or(over_ns, |active| active.due(over_ns));
                 self.due.push(Reverse(Due::new(over_ns, due.id, key)));
                 gathered.into_iter().collect()
             };
@@ -309,8 +291,7 @@ impl Core {
             return;
         };
         let until_ns = alert.time_ns.saturating_add(SUSPECT_NS);
-        self.suspects
-            .retain(|(ip, until)| ip != peer && *until > alert.time_ns);
+        self.suspects.retain(|(ip, until)| ip != peer && *until > alert.time_ns);
         if self.suspects.len() < SUSPECTS {
             self.suspects.push((*peer, until_ns));
         }
@@ -319,12 +300,10 @@ impl Core {
     pub fn sweep(&mut self, few: usize, now_ns: u64) {
         let correlations = &self.correlations;
         self.counters.sweep(few, |key, counter| {
-            correlations
-                .get(usize::from(key.correlation))
-                .is_none_or(|correlation| {
-                    is_over(bucket(correlation.window_ns, now_ns), counter)
-                        && counter.active().is_none()
-                })
+            correlations.get(usize::from(key.correlation)).is_none_or(|correlation| {
+                is_over(bucket(correlation.window_ns, now_ns), counter)
+                    && counter.active().is_none()
+            })
         });
     }
 }

@@ -26,12 +26,7 @@ impl Core {
         self.counters.begin();
         let mut word = 0;
         while let Some((number, inputs)) = fed.next(&mut word) {
-            let mut hit = Hit {
-                view,
-                time_ns,
-                inputs,
-                distinct: None,
-            };
+            let mut hit = Hit { view, time_ns, inputs, distinct: None };
             let Some((key, slot)) = self.slot(number, &hit) else {
                 continue;
             };
@@ -61,10 +56,8 @@ impl Core {
             return None;
         }
         let input = hit.inputs.trailing_zeros() as usize;
-        let key = Key {
-            correlation: number as u16,
-            hash: self.keys.group(number, input, hit.view)?,
-        };
+        let key =
+            Key { correlation: number as u16, hash: self.keys.group(number, input, hit.view)? };
         if let Some(slot) = self.counters.find(key) {
             return Some((key, slot));
         }
@@ -104,10 +97,9 @@ impl Core {
             if counted.moved || opened {
                 // If the rule yields to others, it is not known yet whether the alert will be reported.
                 let reported = opened && self.yields[number].is_empty();
-                self.hits
-                    .count(number, key.hash, hit.time_ns, reported, || {
-                        hits::values(correlation, rule, hit.inputs, hit.view)
-                    });
+                self.hits.count(number, key.hash, hit.time_ns, reported, || {
+                    hits::values(correlation, rule, hit.inputs, hit.view)
+                });
             }
         }
         self.stats.late += u64::from(counted.is_err());
@@ -169,11 +161,7 @@ impl Core {
     /// returns `Some`: the digest replaces the alert, and is included if it is to be reported.
     fn digest(&mut self, number: usize, hit: &Hit<'_>) -> Option<Option<Alert>> {
         let digest = self.digests.get(number).copied().flatten()?;
-        let hit = Hit {
-            inputs: 1,
-            distinct: None,
-            ..*hit
-        };
+        let hit = Hit { inputs: 1, distinct: None, ..*hit };
         let (key, slot) = self.slot(digest, &hit)?;
         let mut alerts = Vec::new();
         self.count(key, slot, &hit, &mut alerts);

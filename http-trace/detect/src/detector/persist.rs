@@ -124,11 +124,7 @@ impl Detector {
 
 impl Core {
     fn restore(&mut self, payload: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
-        let Content {
-            hits,
-            context,
-            counters,
-        } = snapshot::decode(payload)?;
+        let Content { hits, context, counters } = snapshot::decode(payload)?;
         self.keys.hash_as(Hashes::with_key(context.key));
         self.lossy_until_ns = context.lossy_until_ns;
         self.suspects = context.suspects;
@@ -137,10 +133,7 @@ impl Core {
         self.bind_hits();
         let latest_ns = now_ns.saturating_add(CLOCKS_DIFFER_NS);
         let places: HashMap<u64, u16> = self.fingerprints.iter().copied().zip(0..).collect();
-        let mut restored = Restored {
-            until_ns: context.now_ns,
-            ..Restored::default()
-        };
+        let mut restored = Restored { until_ns: context.now_ns, ..Restored::default() };
         for (place, hash, counter) in counters {
             let fingerprint = context.fingerprints.get(usize::from(place));
             let number = fingerprint.and_then(|fingerprint| places.get(fingerprint));
@@ -197,9 +190,8 @@ impl Core {
     /// Binds hits to the current correlations.
     pub(super) fn bind_hits(&mut self) {
         let rules = &self.rules;
-        self.hits.bind(&self.correlations, |number| {
-            rules.get(number).map(|rule| rule.id.to_string())
-        });
+        self.hits
+            .bind(&self.correlations, |number| rules.get(number).map(|rule| rule.id.to_string()));
     }
 }
 

@@ -54,11 +54,8 @@ impl Core {
             .zip(0..)
             .map(|(fingerprint, number)| (*fingerprint, number))
             .collect();
-        let numbers: Vec<Option<u16>> = self
-            .fingerprints
-            .iter()
-            .map(|fingerprint| of_new.remove(fingerprint))
-            .collect();
+        let numbers: Vec<Option<u16>> =
+            self.fingerprints.iter().map(|fingerprint| of_new.remove(fingerprint)).collect();
         let number = |old: u16| numbers.get(usize::from(old)).copied().flatten();
 
         let alerting = |core: &Core| core.correlations.iter().filter(|c| c.alerts).count();
@@ -162,9 +159,7 @@ correlation:
     }
 
     fn events(status: u16, n: u64, from: u64) -> Vec<http_trace_model::event::HttpEvent> {
-        (0..n)
-            .map(|i| response("198.51.100.7", status, "/", BEGIN + (from + i) * S))
-            .collect()
+        (0..n).map(|i| response("198.51.100.7", status, "/", BEGIN + (from + i) * S)).collect()
     }
 
     fn reload(detector: &mut Detector, texts: &[String]) -> (Reloaded, Vec<(String, State)>) {
@@ -181,28 +176,19 @@ correlation:
     fn told(alerts: &[Alert]) -> Vec<(&str, State, u64)> {
         let told = |a: &'_ Alert| (a.state, a.count);
         let ids = alerts.iter().map(|a| &*a.rule.id);
-        ids.zip(alerts.iter().map(told))
-            .map(|(id, (state, count))| (id, state, count))
-            .collect()
+        ids.zip(alerts.iter().map(told)).map(|(id, (state, count))| (id, state, count)).collect()
     }
 
     #[test]
     fn what_is_counted_goes_on_where_the_definition_is_the_same() {
-        let mut detector = Detector::new(
-            set(&[rule("a", 404, 10), rule("b", 500, 10)]),
-            Settings::default(),
-        );
+        let mut detector =
+            Detector::new(set(&[rule("a", 404, 10), rule("b", 500, 10)]), Settings::default());
         run(&mut detector, events(404, 9, 0));
         run(&mut detector, events(500, 9, 9));
         // 'b' gets another threshold, and a rule before 'a' changes its index.
         let texts = [rule("new", 403, 5), rule("b", 500, 11), rule("a", 404, 10)];
         let (reloaded, alerts) = reload(&mut detector, &texts);
-        let expected = Reloaded {
-            rules: 3,
-            kept: 1,
-            gone: 1,
-            ended: 0,
-        };
+        let expected = Reloaded { rules: 3, kept: 1, gone: 1, ended: 0 };
         assert_eq!((reloaded, alerts.len()), (expected, 0));
         let (alerts, _) = run(&mut detector, events(404, 1, 20));
         assert_eq!(told(&alerts), [("a", State::Opened, 10)]);
@@ -224,17 +210,9 @@ correlation:
         // 'b' is removed, 'c' is changed.
         let texts = [rule("c", 403, 5), rule("a", 404, 4)];
         let (reloaded, alerts) = reload(&mut detector, &texts);
-        let expected = Reloaded {
-            rules: 2,
-            kept: 1,
-            gone: 2,
-            ended: 2,
-        };
+        let expected = Reloaded { rules: 2, kept: 1, gone: 2, ended: 2 };
         assert_eq!(reloaded, expected);
-        let ended = [
-            ("b".to_owned(), State::Ended),
-            ("c".to_owned(), State::Ended),
-        ];
+        let ended = [("b".to_owned(), State::Ended), ("c".to_owned(), State::Ended)];
         assert_eq!(alerts, ended);
         // The alert of 'a' is still open: it does not open again, and ends in time.
         let (alerts, _) = run(&mut detector, events(404, 4, 20));

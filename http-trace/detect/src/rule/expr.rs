@@ -152,10 +152,7 @@ impl Pattern {
         let mut parser = regex_syntax::ParserBuilder::new();
         let parsed = parser.unicode(false).utf8(false).build().parse(&text);
         let parsed = parsed.map_err(|error| regex::Error::Syntax(error.to_string()))?;
-        let pattern = Pattern {
-            text: text.into(),
-            compiled: OnceLock::new(),
-        };
+        let pattern = Pattern { text: text.into(), compiled: OnceLock::new() };
         if size(&parsed) >= SMALL {
             let compiled = Some(pattern.compile()?);
             pattern.compiled.get_or_init(|| compiled);

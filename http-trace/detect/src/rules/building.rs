@@ -77,10 +77,7 @@ impl<'a> Building<'a> {
             ),
             Origin::File(_) => String::new(),
         };
-        let why = format!(
-            "'{id}' is already defined at {origin}:{}{remedy}",
-            first.line
-        );
+        let why = format!("'{id}' is already defined at {origin}:{}{remedy}", first.line);
         Some(Finding::error(&rule.id, why))
     }
 }

@@ -38,10 +38,7 @@ pub const FILTERS: &[(&str, &str, &str)] = &[
 /// The filter with this name.
 pub fn filter(name: &str) -> Option<Source> {
     let (_, file, text) = FILTERS.iter().find(|(known, ..)| *known == name)?;
-    Some(Source {
-        origin: Origin::BuiltIn(file),
-        text: (*text).to_owned(),
-    })
+    Some(Source { origin: Origin::BuiltIn(file), text: (*text).to_owned() })
 }
 
 /// Whether a built-in rule has this id.
@@ -54,10 +51,7 @@ pub fn has(id: &str) -> bool {
 pub fn sources() -> Vec<Source> {
     FILES
         .iter()
-        .map(|(name, text)| Source {
-            origin: Origin::BuiltIn(name),
-            text: (*text).to_owned(),
-        })
+        .map(|(name, text)| Source { origin: Origin::BuiltIn(name), text: (*text).to_owned() })
         .collect()
 }
 

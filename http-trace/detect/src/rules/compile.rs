@@ -45,9 +45,7 @@ pub(super) fn detections(section: &Detections) -> Compiled {
     let each = names.iter().zip(&mut walks);
     let mut selections = Selections {
         named: &section.named,
-        compiled: each
-            .map(|(name, walk)| (*name, walk.detection(&section.named[*name])))
-            .collect(),
+        compiled: each.map(|(name, walk)| (*name, walk.detection(&section.named[*name]))).collect(),
         used: HashSet::new(),
         names: &names,
     };
@@ -70,11 +68,7 @@ pub(super) fn detections(section: &Detections) -> Compiled {
         let found = walk.findings.into_iter();
         findings.extend(found.filter(|finding| !is_aside || finding.fault == Fault::Error));
     }
-    Compiled {
-        expr: negated_url::as_sent(any(alternatives), false),
-        names_fields,
-        findings,
-    }
+    Compiled { expr: negated_url::as_sent(any(alternatives), false), names_fields, findings }
 }
 
 /// One pass over a selection.
@@ -107,10 +101,9 @@ impl Walk {
                 field,
                 "[any] and [all] are not supported: events have no arrays of objects",
             )),
-            Detection::Conditional { .. } => Err(Finding::error(
-                "condition",
-                "events have no arrays of objects",
-            )),
+            Detection::Conditional { .. } => {
+                Err(Finding::error("condition", "events have no arrays of objects"))
+            }
         };
         self.or_constant(result)
     }
@@ -154,10 +147,7 @@ impl<'a> Selections<'a> {
                 })?;
                 Ok(self.take(named))
             }
-            ConditionExpr::Selector {
-                quantifier,
-                pattern,
-            } => {
+            ConditionExpr::Selector { quantifier, pattern } => {
                 let names = self.names.iter().copied();
                 let selected: Vec<&str> = names.filter(|name| selects(pattern, name)).collect();
                 if selected.is_empty() {
@@ -201,9 +191,7 @@ pub(super) fn pattern_matches(pattern: &str, name: &str) -> bool {
         return pattern == name;
     };
     let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-    let inner = name
-        .strip_prefix(begin)
-        .and_then(|name| name.strip_suffix(end));
+    let inner = name.strip_prefix(begin).and_then(|name| name.strip_suffix(end));
     let Some(mut inner) = inner else {
         return false;
     };

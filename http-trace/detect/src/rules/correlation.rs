@@ -116,10 +116,7 @@ fn correlation(
         wrong("rules", "a correlation needs at least one rule");
     }
     if rule.window != WindowMode::Sliding {
-        wrong(
-            "window",
-            "only sliding windows are supported: remove 'window'",
-        );
+        wrong("window", "only sliding windows are supported: remove 'window'");
     }
     if rule.timespan.seconds == 0 {
         wrong("timespan", "want a time greater than 0");
@@ -168,9 +165,9 @@ const fn is_temporal(kind: &Kind) -> bool {
 /// The kind of count.
 fn kind(rule: &CorrelationRule) -> Result<Kind, Finding> {
     let (names, percentile) = match &rule.condition {
-        CorrelationCondition::Threshold {
-            field, percentile, ..
-        } => (field.as_deref().unwrap_or_default(), *percentile),
+        CorrelationCondition::Threshold { field, percentile, .. } => {
+            (field.as_deref().unwrap_or_default(), *percentile)
+        }
         CorrelationCondition::Extended(_) => Default::default(),
     };
     let fields = names.iter().map(|name| names::field(name));
@@ -222,10 +219,7 @@ fn undo(rule: &CorrelationRule, kind: &Kind, findings: &mut Vec<Finding>) -> u64
     let Some(named) = own(&rule.custom_attributes, "undo") else {
         return 0;
     };
-    let at = rule
-        .rules
-        .iter()
-        .position(|name| Some(name.as_str()) == named.as_str());
+    let at = rule.rules.iter().position(|name| Some(name.as_str()) == named.as_str());
     match at {
         Some(at) if matches!(kind, Kind::ValueCount(_)) && at < MOST_INPUTS => 1 << at,
         _ => {
@@ -244,10 +238,7 @@ fn groups(rule: &CorrelationRule, findings: &mut Vec<Finding>) -> Vec<Group> {
         let fields = rule.rules.iter();
         let fields = fields.map(|input| names::field(of_input(input).unwrap_or(name)));
         match fields.collect() {
-            Ok(of) => groups.push(Group {
-                name: name.clone(),
-                of,
-            }),
+            Ok(of) => groups.push(Group { name: name.clone(), of }),
             Err(finding) => findings.push(finding),
         }
     }
@@ -287,10 +278,7 @@ fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<Seen, String> {
             let at = inputs.iter().position(|input| input == name);
             Seen::Input(at.ok_or_else(|| format!("'{name}' is not among its rules"))?)
         }
-        ConditionExpr::Selector {
-            quantifier,
-            pattern,
-        } => {
+        ConditionExpr::Selector { quantifier, pattern } => {
             let selects = |name: &str| match pattern {
                 SelectorPattern::Them => true,
                 SelectorPattern::Pattern(pattern) => pattern_matches(pattern, name),
@@ -332,20 +320,12 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
     }
     if let Kind::ValueCount(fields) = &correlation.kind {
         let values = fields.iter().map(distinct_values);
-        let most = values
-            .reduce(|all, of| Some(all?.saturating_mul(of?)))
-            .flatten();
+        let most = values.reduce(|all, of| Some(all?.saturating_mul(of?))).flatten();
         if let Some(most) = most.filter(|most| correlation.threshold() > *most) {
-            return error(&format!(
-                "it can never be true: the fields have at most {most} values"
-            ));
+            return error(&format!("it can never be true: the fields have at most {most} values"));
         }
         let groups = &correlation.group_by;
-        let grouped = |field| {
-            groups
-                .iter()
-                .any(|group| group.of.iter().all(|of| of == field))
-        };
+        let grouped = |field| groups.iter().any(|group| group.of.iter().all(|of| of == field));
         if correlation.threshold() > 1 && fields.iter().all(grouped) {
             return error("it can never be true: the counted field is also in group-by");
         }

@@ -53,20 +53,12 @@ pub(super) struct Finding {
 
 impl Finding {
     pub fn error(at: &str, message: impl Into<String>) -> Self {
-        Finding {
-            fault: Fault::Error,
-            at: at.to_owned(),
-            value: None,
-            message: message.into(),
-        }
+        Finding { fault: Fault::Error, at: at.to_owned(), value: None, message: message.into() }
     }
 
     pub fn warning(at: &str, message: impl Into<String>) -> Self {
         let fault = Fault::Warning;
-        Finding {
-            fault,
-            ..Finding::error(at, message)
-        }
+        Finding { fault, ..Finding::error(at, message) }
     }
 
     pub fn of_value(mut self, value: impl Into<String>) -> Self {

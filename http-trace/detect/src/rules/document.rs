@@ -48,11 +48,7 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     /// The whole file as one document.
     pub fn whole(source: &'a Source) -> Self {
-        Document {
-            origin: &source.origin,
-            text: &source.text,
-            lines_before: 0,
-        }
+        Document { origin: &source.origin, text: &source.text, lines_before: 0 }
     }
 
     /// The documents of a file, separated by lines of `---`; empty ones are omitted.
@@ -81,13 +77,7 @@ impl<'a> Document<'a> {
 
     /// A diagnostic at a position.
     pub fn diagnostic(self, fault: Fault, (line, column): Position, message: String) -> Diagnostic {
-        Diagnostic {
-            fault,
-            origin: self.origin.clone(),
-            line,
-            column,
-            message,
-        }
+        Diagnostic { fault, origin: self.origin.clone(), line, column, message }
     }
 
     /// Locates a finding.
@@ -152,8 +142,7 @@ impl<'a> Document<'a> {
     /// Position of the n-th `key` within a top-level block.
     pub fn nth_within(self, block: &str, key: &str, n: usize) -> Option<Position> {
         let has_key = |line: &str, key: &str| {
-            line.strip_prefix(key)
-                .is_some_and(|rest| rest.starts_with(':'))
+            line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'))
         };
         let lines = self.lines().skip_while(|(_, line)| !has_key(line, block));
         lines
@@ -266,14 +255,8 @@ mod tests {
             ),
             ("x at line ", "x at line "),
             ("x at line 3", "x at line 3"),
-            (
-                "x at line 3 column y at line 4 column 1",
-                "x at line 3 column y",
-            ),
-            (
-                "x at line 99999999999999999999 column 1",
-                "x at line 99999999999999999999 column 1",
-            ),
+            ("x at line 3 column y at line 4 column 1", "x at line 3 column y"),
+            ("x at line 99999999999999999999 column 1", "x at line 99999999999999999999 column 1"),
         ] {
             assert_eq!(documents[1].in_file(message), expected);
         }

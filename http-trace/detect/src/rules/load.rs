@@ -45,10 +45,7 @@ pub fn read(named: &Path) -> (Vec<Source>, Vec<Unreadable>) {
             false => file(&path),
         });
         match text {
-            Ok(text) => sources.push(Source {
-                origin: Origin::File(path),
-                text,
-            }),
+            Ok(text) => sources.push(Source { origin: Origin::File(path), text }),
             Err(why) => unreadable.push(Unreadable { path, why }),
         }
     }
@@ -134,10 +131,7 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<()>)>)
                 false => "links to folders are not followed: name the folder itself",
             };
             files.push((path, Err(io::Error::other(why))));
-        } else if path
-            .extension()
-            .is_some_and(|end| end == "yml" || end == "yaml")
-        {
+        } else if path.extension().is_some_and(|end| end == "yml" || end == "yaml") {
             files.push((path, Ok(())));
         }
     }

@@ -67,10 +67,7 @@ description!(CorrelationRule);
 impl Description<'_> {
     /// Builds the rule; also returns what is wrong with its description.
     pub fn read(self, document: Document<'_>) -> (Rule, Vec<Finding>) {
-        let mut keys = Keys {
-            custom: self.custom,
-            findings: unknown_keys(self.custom),
-        };
+        let mut keys = Keys { custom: self.custom, findings: unknown_keys(self.custom) };
         let level = self.level.and_then(|level| Level::named(level.as_str()));
         let severity = keys.read("severity", |v| {
             let score = v.as_u64().and_then(Severity::new);
@@ -81,9 +78,8 @@ impl Description<'_> {
             let time = value::duration(text).map_err(|want| format!("want {want}"))?;
             Ok(time.as_nanos() as u64)
         });
-        let alert_limit = keys.read("alert-limit", |v| {
-            v.as_u64().ok_or("want an integer from 0".into())
-        });
+        let alert_limit =
+            keys.read("alert-limit", |v| v.as_u64().ok_or("want an integer from 0".into()));
         let group_limit = keys.read("group-limit", |v| {
             let limit = v.as_u64().filter(|n| *n > 0);
             let limit = limit.and_then(|n| usize::try_from(n).ok());
@@ -103,9 +99,7 @@ impl Description<'_> {
             Some("proxy") => Ok(true),
             _ => Err("want proxy".into()),
         });
-        let summary = keys.read("summary", |v| {
-            summary::parse(v.as_str().ok_or("want text")?)
-        });
+        let summary = keys.read("summary", |v| summary::parse(v.as_str().ok_or("want text")?));
         let roles = keys.read("entities", |v| {
             let roles = Some(roles(v)).filter(|roles| !roles.is_empty());
             roles.ok_or("want field names, or roles with their fields".into())
@@ -167,8 +161,7 @@ impl<'a> Keys<'a> {
 
     fn read<T>(&mut self, key: &str, read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
         let read = read(self.get(key)?);
-        read.map_err(|want| self.findings.push(Finding::error(key, want)))
-            .ok()
+        read.map_err(|want| self.findings.push(Finding::error(key, want))).ok()
     }
 }
 

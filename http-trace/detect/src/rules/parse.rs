@@ -35,9 +35,7 @@ impl Parsed {
     /// Number of rules with at least one diagnostic of this kind.
     pub fn with(&self, fault: Fault, sources: &[Source]) -> usize {
         let of = |d: &Diagnostic| {
-            let source = sources
-                .iter()
-                .position(|source| source.origin == d.origin)?;
+            let source = sources.iter().position(|source| source.origin == d.origin)?;
             let documents = Document::split(&sources[source]);
             let before = documents.iter().rposition(|doc| doc.lines_before < d.line);
             Some((source, before.unwrap_or(0)))
@@ -70,17 +68,10 @@ pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     }
     count_alone(&mut building.rules, &fed);
     name_unknown(&mut building);
-    leave_out_beyond(
-        MOST_CORRELATIONS,
-        &mut building.rules,
-        &mut building.diagnostics,
-    );
+    leave_out_beyond(MOST_CORRELATIONS, &mut building.rules, &mut building.diagnostics);
     let mut diagnostics = building.diagnostics;
     diagnostics.sort_by_key(|d| d.fault != Fault::Error);
-    Parsed {
-        rules: building.rules,
-        diagnostics,
-    }
+    Parsed { rules: building.rules, diagnostics }
 }
 
 /// The documents of all files.
@@ -113,14 +104,11 @@ impl<'a> Documents<'a> {
             let errors = match parse_sigma_yaml(document.text) {
                 Ok(parsed) => {
                     let detections = parsed.rules.into_iter();
-                    self.detections
-                        .extend(detections.map(|rule| (document, rule)));
+                    self.detections.extend(detections.map(|rule| (document, rule)));
                     let correlations = parsed.correlations.into_iter();
-                    self.correlations
-                        .extend(correlations.map(|rule| (document, rule)));
+                    self.correlations.extend(correlations.map(|rule| (document, rule)));
                     let filters = parsed.filters.into_iter();
-                    self.filters
-                        .extend(filters.map(|filter| (document, filter)));
+                    self.filters.extend(filters.map(|filter| (document, filter)));
                     parsed.errors
                 }
                 Err(error) => vec![error.to_string()],
@@ -140,10 +128,7 @@ fn detection<'a>(document: Document<'a>, rule: &SigmaRule, building: &mut Buildi
     let source = wrong_source(&rule.logsource, compiled.names_fields);
     findings.extend(source.map(|why| Finding::error("logsource", why)));
     if loads(&findings) && loads(&compiled.findings) {
-        let detection = Detection {
-            rule: building.rules.rules.len(),
-            expr: compiled.expr,
-        };
+        let detection = Detection { rule: building.rules.rules.len(), expr: compiled.expr };
         building.rules.detections.push(detection);
         building.add(document, meta);
         findings.extend(compiled.findings);
@@ -216,10 +201,7 @@ fn count_alone(rules: &mut RuleSet, fed: &HashSet<usize>) {
             rule: detection.rule,
             kind: Kind::EventCount,
             inputs: vec![Input::Detection(at)],
-            group_by: vec![Group {
-                name: "c-ip".to_owned(),
-                of: vec![Field::ClientIp],
-            }],
+            group_by: vec![Group { name: "c-ip".to_owned(), of: vec![Field::ClientIp] }],
             window_ns: ALONE_WINDOW_NS,
             condition: vec![(Comparison::Gte, 1)],
             alerts: true,
@@ -282,14 +264,9 @@ fn wrong_source(source: &LogSource, has_field: bool) -> Option<String> {
                 .to_owned(),
         ),
         _ => {
-            let given = [
-                ("category", category),
-                ("product", product),
-                ("service", service),
-            ];
-            let given = given
-                .into_iter()
-                .filter_map(|(key, value)| Some(format!("{key} {}", value?)));
+            let given = [("category", category), ("product", product), ("service", service)];
+            let given =
+                given.into_iter().filter_map(|(key, value)| Some(format!("{key} {}", value?)));
             let given: Vec<String> = given.collect();
             Some(format!(
                 "{} does not apply to HTTP responses: want category webserver or proxy, or product \
@@ -315,10 +292,7 @@ mod tests {
                 )
             })
             .collect();
-        let source = Source {
-            origin: Origin::File("r.yml".into()),
-            text: rules.join("---\n"),
-        };
+        let source = Source { origin: Origin::File("r.yml".into()), text: rules.join("---\n") };
         let mut set = parse(std::slice::from_ref(&source), &|_| false).rules;
         let mut diagnostics = Vec::new();
         leave_out_beyond(5, &mut set, &mut diagnostics);
@@ -336,10 +310,7 @@ mod tests {
     fn every_error_of_a_rule_is_reported_at_its_value() {
         let text = "title: a\nname: a\nlogsource: {category: webserver}\ndetection:\n  s:\n    \
                     cs-host: '('\n    c-uri|re: '('\n  t:\n    c-ip|cidr: a\n  condition: s or u\n";
-        let source = Source {
-            origin: Origin::File("r.yml".into()),
-            text: text.to_owned(),
-        };
+        let source = Source { origin: Origin::File("r.yml".into()), text: text.to_owned() };
         let parsed = parse(&[source], &|_| false);
         let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -370,18 +341,12 @@ mod tests {
             base.to_owned(),
             one("a", "base, base"),
         ];
-        let source = Source {
-            origin: Origin::File("r.yml".into()),
-            text: text.join("---\n"),
-        };
+        let source = Source { origin: Origin::File("r.yml".into()), text: text.join("---\n") };
         let parsed = parse(&[source], &|_| false);
         let ids: Vec<&str> = parsed.rules.rules.iter().map(|rule| &*rule.id).collect();
         assert_eq!(ids, ["base", "a", "b", "c"]);
         let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(said.len(), 1, "{said:?}");
-        assert!(
-            said[0].contains("refer to each other in a cycle"),
-            "{said:?}"
-        );
+        assert!(said[0].contains("refer to each other in a cycle"), "{said:?}");
     }
 }

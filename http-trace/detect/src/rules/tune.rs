@@ -135,10 +135,7 @@ impl Allow {
             }
         }
         text.push_str("  condition: not 1 of selection_*\n");
-        any.then(|| Source {
-            origin: Origin::File("the configuration".into()),
-            text,
-        })
+        any.then(|| Source { origin: Origin::File("the configuration".into()), text })
     }
 }
 
@@ -200,10 +197,7 @@ mod tests {
                 ("nobody".to_owned(), Override::default()),
                 (
                     "http-server-failing".to_owned(),
-                    Override {
-                        percent: Some(35),
-                        ..Override::default()
-                    },
+                    Override { percent: Some(35), ..Override::default() },
                 ),
             ]
             .into(),
@@ -222,10 +216,7 @@ mod tests {
                 assert_eq!((&old.kind, &new.kind), (&Kind::Ratio(20), &Kind::Ratio(35)));
             } else {
                 assert_eq!(old, new);
-                assert_eq!(
-                    (was.severity, was.suppress_ns),
-                    (is.severity, is.suppress_ns)
-                );
+                assert_eq!((was.severity, was.suppress_ns), (is.severity, is.suppress_ns));
             }
         }
     }
@@ -234,52 +225,19 @@ mod tests {
     fn filters_hide_what_they_say_and_nothing_else() {
         let google = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
         let table = [
-            (
-                "health-probes",
-                "10.1.2.3",
-                "kube-probe/1.30",
-                "/ready?n=",
-                true,
-            ),
-            (
-                "health-probes",
-                "10.1.2.3",
-                "Mozilla/5.0",
-                "/ready?n=",
-                false,
-            ),
+            ("health-probes", "10.1.2.3", "kube-probe/1.30", "/ready?n=", true),
+            ("health-probes", "10.1.2.3", "Mozilla/5.0", "/ready?n=", false),
             ("private-ranges", "10.1.2.3", "Mozilla/5.0", "/a", true),
             ("private-ranges", "fd00::7", "Mozilla/5.0", "/a", true),
             ("private-ranges", "203.0.113.9", "Mozilla/5.0", "/a", false),
-            (
-                "static-assets",
-                "10.1.2.3",
-                "Mozilla/5.0",
-                "/a.png?n=",
-                true,
-            ),
-            (
-                "static-assets",
-                "10.1.2.3",
-                "Mozilla/5.0",
-                "/a.php?n=",
-                false,
-            ),
+            ("static-assets", "10.1.2.3", "Mozilla/5.0", "/a.png?n=", true),
+            ("static-assets", "10.1.2.3", "Mozilla/5.0", "/a.php?n=", false),
             ("verified-crawlers", "66.249.66.1", google, "/a", true),
             ("verified-crawlers", "203.0.113.9", google, "/a", false),
-            (
-                "verified-crawlers",
-                "66.249.66.1",
-                "Mozilla/5.0",
-                "/a",
-                false,
-            ),
+            ("verified-crawlers", "66.249.66.1", "Mozilla/5.0", "/a", false),
         ];
         for (filter, client, agent, path, hidden) in table {
-            let tuning = Tuning {
-                filters: vec![filter],
-                ..Tuning::default()
-            };
+            let tuning = Tuning { filters: vec![filter], ..Tuning::default() };
             let (rules, said) = tuned(&tuning);
             assert!(said.is_empty(), "{said:#?}");
             let mut detector = Detector::new(rules, Settings::default());
@@ -313,14 +271,8 @@ mod tests {
             internal: Some(vec![net("198.51.100.0/24"), net("fd00::/8")]),
             allow: allow.clone(),
             filters: vec!["health-probes", "static-assets", "verified-crawlers"],
-            rules: [(
-                "http-path-scan".to_owned(),
-                Override {
-                    allow,
-                    ..Override::default()
-                },
-            )]
-            .into(),
+            rules: [("http-path-scan".to_owned(), Override { allow, ..Override::default() })]
+                .into(),
         };
         let (rules, said) = tuned(&tuning);
         assert!(said.is_empty(), "{said:#?}");

@@ -117,10 +117,7 @@ fn condition(message: &str) -> String {
     let short = |text: &str| text.chars().take(80).collect::<String>();
     match expected {
         Some(expected) if !shown.is_empty() => {
-            format!(
-                "the condition '{}' cannot be parsed: {expected}",
-                short(shown)
-            )
+            format!("the condition '{}' cannot be parsed: {expected}", short(shown))
         }
         _ => short(message.lines().next().unwrap_or_default()),
     }

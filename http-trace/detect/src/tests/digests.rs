@@ -92,10 +92,7 @@ fn a_restart_raises_no_limit() {
     let (alerts, _) = run(&mut after, hosts("198.51.100.7", 100, 300));
     assert_eq!(told(&alerts), []);
     let digests = finish(&mut after);
-    let digests: Vec<Alert> = digests
-        .into_iter()
-        .filter(|a| a.stands_for.is_some())
-        .collect();
+    let digests: Vec<Alert> = digests.into_iter().filter(|a| a.stands_for.is_some()).collect();
     assert_eq!(told(&digests), [(State::Updated, 300, Some(290))]);
 }
 
@@ -133,14 +130,9 @@ fn posture_is_one_alert_a_rule_and_server() {
     let alerts = posture(finish(&mut detector));
     assert_eq!(told(&alerts), [(State::Updated, 301, Some(301)); 3]);
     // With a limit, alerts are reported individually.
-    let change = Override {
-        alert_limit: Some(500),
-        ..Override::default()
-    };
-    let tuning = Tuning {
-        rules: [("http-posture-no-csp".to_owned(), change)].into(),
-        ..Tuning::default()
-    };
+    let change = Override { alert_limit: Some(500), ..Override::default() };
+    let tuning =
+        Tuning { rules: [("http-posture-no-csp".to_owned(), change)].into(), ..Tuning::default() };
     let mut rules = parse(&builtin::sources(), &|_| false).rules;
     tuning.apply(&mut rules);
     let mut detector = Detector::new(rules, Settings::default());
@@ -181,9 +173,7 @@ fn statuses_that_do_not_add_up_are_explained() {
     let mut time_ns = BEGIN;
     let mut random = 7_u64;
     for _ in 0..20_000 {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         time_ns += (random >> 33) % (5 * S) / 2 * u64::from(random >> 60 > 3);
         let client = ["198.51.100.7", "10.0.0.1"][(random >> 40) as usize % 2];
         let status = [404, 403, 200, 301][(random >> 44) as usize % 4];

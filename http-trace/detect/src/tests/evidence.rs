@@ -41,17 +41,9 @@ fn what_left_the_window_before_an_alert_is_no_evidence_of_it() {
     let alert = alerts.iter().find(|alert| &*alert.rule.id == "errors");
     let alert = alert.expect("ten within the window");
     assert!(alert.first_seen_ns >= late, "{}", alert.first_seen_ns);
-    assert!(
-        alert.paths.iter().all(|(path, _)| path == b"/late"),
-        "{:?}",
-        alert.paths
-    );
+    assert!(alert.paths.iter().all(|(path, _)| path == b"/late"), "{:?}", alert.paths);
     assert!(alert.samples.iter().all(|sample| sample.time_ns >= late));
-    assert!(
-        alert.statuses.iter().all(|(_, count)| *count <= 10),
-        "{:?}",
-        alert.statuses
-    );
+    assert!(alert.statuses.iter().all(|(_, count)| *count <= 10), "{:?}", alert.statuses);
 }
 
 #[test]
@@ -69,24 +61,12 @@ fn who_stays_near_the_threshold_for_hours_is_shown_with_what_led_to_the_alert() 
     let alert = alert.expect("ten within the window");
     let window = 30 * S;
     let ago = alert.time_ns - alert.first_seen_ns;
-    assert!(
-        (window - 5 * S..=2 * window + 5 * S).contains(&ago),
-        "{ago}"
-    );
+    assert!((window - 5 * S..=2 * window + 5 * S).contains(&ago), "{ago}");
     // At least those of one window, at most those of two.
     let all: u64 = alert.statuses.iter().map(|(_, count)| count).sum();
     assert!((alert.count..=alert.count + 8).contains(&all), "{all}");
-    let paths: Vec<_> = alert
-        .paths
-        .iter()
-        .map(|(path, n)| (&path[..], *n))
-        .collect();
-    let of = |path: &[u8]| {
-        paths
-            .iter()
-            .find(|(p, _)| *p == path)
-            .map_or(0, |(_, n)| *n)
-    };
+    let paths: Vec<_> = alert.paths.iter().map(|(path, n)| (&path[..], *n)).collect();
+    let of = |path: &[u8]| paths.iter().find(|(p, _)| *p == path).map_or(0, |(_, n)| *n);
     assert_eq!((paths.len(), of(b"/slow") + of(b"/fast")), (2, all));
     assert_eq!(alert.samples.len(), 10);
     assert!(alert.samples.is_sorted_by_key(|sample| sample.time_ns));

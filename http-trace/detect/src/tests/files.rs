@@ -8,10 +8,8 @@ use super::*;
 fn a_rule_that_is_yielded_to_must_be_there() {
     let text = "title: a\nname: one\nlogsource: {category: webserver}\ndetection: {s: {sc-status: 404}, condition: s}\n\
                 yields-to: [http-path-scam]\n";
-    let source = |text: &str| Source {
-        origin: Origin::File("r.yml".into()),
-        text: text.to_owned(),
-    };
+    let source =
+        |text: &str| Source { origin: Origin::File("r.yml".into()), text: text.to_owned() };
     let said = |text: &str, disabled: &dyn Fn(&str) -> bool| -> Vec<String> {
         let mut sources = builtin::sources();
         sources.push(source(text));
@@ -54,11 +52,7 @@ fn a_correlation_of_more_rules_than_there_are_bits_is_refused() {
         let parsed = parse::parse(&[Source { origin, text }], &|_| false);
         let said: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(said.len(), expected.len(), "{said:?}");
-        assert!(
-            said.iter()
-                .zip(expected)
-                .all(|(said, part)| said.contains(part))
-        );
+        assert!(said.iter().zip(expected).all(|(said, part)| said.contains(part)));
         assert_eq!(parsed.rules.find("all").is_some(), inputs == 64);
         let mut detector = Detector::new(parsed.rules, Settings::default());
         let each =
@@ -73,10 +67,7 @@ fn a_correlation_of_more_rules_than_there_are_bits_is_refused() {
 fn an_allow_list_is_a_filter() {
     let filter = "title: allowed\nlogsource: {category: webserver}\nfilter:\n  rules: [http-error-spike-internal]\n  selection:\n    c-ip: 10.1.2.3\n  condition: not selection\n";
     let mut sources = builtin::sources();
-    sources.push(Source {
-        origin: Origin::File("filter.yml".into()),
-        text: filter.to_owned(),
-    });
+    sources.push(Source { origin: Origin::File("filter.yml".into()), text: filter.to_owned() });
     let parsed = parse::parse(&sources, &|_| false);
     assert!(parsed.diagnostics.is_empty(), "{:#?}", parsed.diagnostics);
     let mut detector = Detector::new(parsed.rules, Settings::default());
@@ -179,10 +170,7 @@ fn statuses_that_there_are_get_no_warning() {
 #[test]
 fn a_bad_rule_does_not_keep_the_good_ones_out() {
     let text = "title: good\nname: good\nlogsource: {category: webserver}\ndetection:\n  sel: {sc-status: 404}\n  condition: sel\n---\ntitle: bad\ndetection: 7\n---\n{{{\n";
-    let source = Source {
-        origin: Origin::File("x.yml".into()),
-        text: text.to_owned(),
-    };
+    let source = Source { origin: Origin::File("x.yml".into()), text: text.to_owned() };
     let parsed = parse::parse(&[source], &|_| false);
     assert_eq!(parsed.rules.rules.len(), 1);
     assert_eq!(parsed.diagnostics.len(), 2, "{:#?}", parsed.diagnostics);

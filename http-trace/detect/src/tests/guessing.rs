@@ -24,24 +24,12 @@ struct Post {
     answer: u64,
 }
 
-const FAILED: Post = Post {
-    path: "/login",
-    kind: FORM,
-    sent: 24,
-    status: 200,
-    fields: HTML,
-    answer: 98,
-};
-const LET_IN: Post = Post {
-    status: 302,
-    fields: "Location: /home?from=/login\r\n",
-    ..FAILED
-};
+const FAILED: Post =
+    Post { path: "/login", kind: FORM, sent: 24, status: 200, fields: HTML, answer: 98 };
+const LET_IN: Post = Post { status: 302, fields: "Location: /home?from=/login\r\n", ..FAILED };
 
 fn post(of: Post, ns: u64) -> HttpEvent {
-    let Post {
-        path, kind, sent, ..
-    } = of;
+    let Post { path, kind, sent, .. } = of;
     let mut event = response("198.51.100.7", of.status, path, BEGIN + ns);
     event.request = Some(testing::request(&format!(
         "POST {path} HTTP/1.1\r\nHost: shop.example\r\nContent-Type: {kind}\r\nContent-Length: {sent}\r\n\r\n"
@@ -54,10 +42,7 @@ fn post(of: Post, ns: u64) -> HttpEvent {
 
 /// This number of requests, one per second, with bodies of this many different lengths.
 fn posts(number: u64, lengths: u64, of: Post) -> Vec<HttpEvent> {
-    let each = (0..number).map(|i| Post {
-        sent: of.sent + i % lengths,
-        ..of
-    });
+    let each = (0..number).map(|i| Post { sent: of.sent + i % lengths, ..of });
     each.zip(0..).map(|(of, i)| post(of, i * S)).collect()
 }
 
@@ -73,17 +58,9 @@ fn is_told(events: Vec<HttpEvent>) -> bool {
 #[test]
 fn the_twentieth_guess_is_told_and_the_nineteenth_is_not() {
     let page = |path| Post { path, ..FAILED };
-    let back = Post {
-        status: 302,
-        fields: "Location: https://shop.example/login?error=1\r\n",
-        ..FAILED
-    };
-    let unprocessed = Post {
-        kind: JSON,
-        status: 422,
-        fields: "",
-        ..FAILED
-    };
+    let back =
+        Post { status: 302, fields: "Location: https://shop.example/login?error=1\r\n", ..FAILED };
+    let unprocessed = Post { kind: JSON, status: 422, fields: "", ..FAILED };
     let xml_rpc = Post {
         path: "/xmlrpc.php",
         kind: "text/xml",
@@ -135,14 +112,8 @@ fn one_password_in_fifty_that_is_right_does_not_hide_the_others() {
 #[test]
 fn what_is_no_guessing_is_silent() {
     let at = |path| Post { path, ..FAILED };
-    let of_json = |path| Post {
-        kind: JSON,
-        ..at(path)
-    };
-    let token = Post {
-        fields: "Content-Type: application/json\r\n",
-        ..at("/oauth/token")
-    };
+    let of_json = |path| Post { kind: JSON, ..at(path) };
+    let token = Post { fields: "Content-Type: application/json\r\n", ..at("/oauth/token") };
     for (name, load) in [
         ("a load test", posts(500, 1, LET_IN)),
         ("a load test of many accounts", posts(500, 9, LET_IN)),
@@ -154,31 +125,21 @@ fn what_is_no_guessing_is_silent() {
         ("tokens", posts(300, 9, token)),
         ("GraphQL", posts(300, 9, of_json("/graphql"))),
         ("another form", posts(300, 9, at("/search"))),
-        (
-            "a name within another",
-            posts(300, 9, at("/catalog/design")),
-        ),
+        ("a name within another", posts(300, 9, at("/catalog/design"))),
         ("what is below a login", posts(300, 9, at("/login/help"))),
     ] {
         assert!(!is_told(load), "{name}");
     }
     // Successful logins answered with 200 and a page, as old forms do.
     let greeted = (0..100).map(|i| {
-        let of = Post {
-            sent: 24 + i % 7,
-            answer: 900 + i % 9,
-            ..FAILED
-        };
+        let of = Post { sent: 24 + i % 7, answer: 900 + i % 9, ..FAILED };
         post(of, i * S)
     });
     assert!(!is_told(greeted.collect()));
     // A thousand users behind one address; one in six mistypes the password.
     let people = (0..1000_u64).map(|i| {
         let of = if i % 6 == 0 { FAILED } else { LET_IN };
-        let of = Post {
-            sent: 24 + i % 9,
-            ..of
-        };
+        let of = Post { sent: 24 + i % 9, ..of };
         post(of, i * S / 10)
     });
     assert!(!is_told(people.collect()));

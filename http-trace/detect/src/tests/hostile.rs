@@ -9,10 +9,7 @@ use crate::rule::Origin;
 use crate::{Detector, Settings, builtin};
 
 fn parsed(text: &str) -> Parsed {
-    let source = Source {
-        origin: Origin::File("r.yml".into()),
-        text: text.to_owned(),
-    };
+    let source = Source { origin: Origin::File("r.yml".into()), text: text.to_owned() };
     parse::parse(&[source], &|_| false)
 }
 
@@ -122,41 +119,19 @@ fn what_is_nested_without_end_is_refused() {
     };
     let deep = 100_000;
     let aliases: String = (1..30)
-        .map(|n| {
-            format!(
-                "a{n}: &a{n} [*a{m}, *a{m}, *a{m}, *a{m}, *a{m}, *a{m}]\n",
-                m = n - 1
-            )
-        })
+        .map(|n| format!("a{n}: &a{n} [*a{m}, *a{m}, *a{m}, *a{m}, *a{m}, *a{m}]\n", m = n - 1))
         .collect();
     for (what, text) in [
-        (
-            "parentheses",
-            condition(&format!("{}s{}", "(".repeat(deep), ")".repeat(deep))),
-        ),
+        ("parentheses", condition(&format!("{}s{}", "(".repeat(deep), ")".repeat(deep)))),
         ("not", condition(&format!("{}s", "not ".repeat(deep)))),
-        (
-            "lists",
-            detection(&format!(
-                "sc-status: {}1{}",
-                "[".repeat(deep),
-                "]".repeat(deep)
-            )),
-        ),
+        ("lists", detection(&format!("sc-status: {}1{}", "[".repeat(deep), "]".repeat(deep)))),
         (
             "mappings",
-            detection(&format!(
-                "sc-status: {}1{}",
-                "{a: ".repeat(deep),
-                "}".repeat(deep)
-            )),
+            detection(&format!("sc-status: {}1{}", "{a: ".repeat(deep), "}".repeat(deep))),
         ),
         ("open lists", "[".repeat(deep)),
         ("dashes", "- ".repeat(deep)),
-        (
-            "aliases",
-            format!("a0: &a0 [x, x]\n{aliases}{}", detection("sc-status: *a29")),
-        ),
+        ("aliases", format!("a0: &a0 [x, x]\n{aliases}{}", detection("sc-status: *a29"))),
     ] {
         let all = survive(&text);
         assert!(!all.diagnostics.is_empty(), "{what}");
@@ -166,10 +141,7 @@ fn what_is_nested_without_end_is_refused() {
 #[test]
 fn many_values_and_many_rules_load() {
     let values: Vec<String> = (0..20_000).map(|n| format!("'/path/{n}'")).collect();
-    let all = survive(&detection(&format!(
-        "cs-uri-stem|contains: [{}]",
-        values.join(", ")
-    )));
+    let all = survive(&detection(&format!("cs-uri-stem|contains: [{}]", values.join(", "))));
     assert!(all.diagnostics.is_empty(), "{:?}", all.diagnostics);
     let many: Vec<String> = (0..2000)
         .map(|n| {

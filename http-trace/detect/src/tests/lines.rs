@@ -32,22 +32,11 @@ impl Visit {
     }
 
     fn event(&self, time_ns: u64) -> HttpEvent {
-        let Visit {
-            method,
-            path,
-            asked,
-            said,
-            status,
-            ..
-        } = self;
+        let Visit { method, path, asked, said, status, .. } = self;
         let mut event = response(&self.client, *status, path, time_ns);
         event.server.ip = self.server.parse().expect("an address");
-        event.request = Some(testing::request(&format!(
-            "{method} {path} HTTP/1.1\r\n{asked}\r\n"
-        )));
-        event.response = Some(testing::response(&format!(
-            "HTTP/1.1 {status} x\r\n{said}\r\n"
-        )));
+        event.request = Some(testing::request(&format!("{method} {path} HTTP/1.1\r\n{asked}\r\n")));
+        event.response = Some(testing::response(&format!("HTTP/1.1 {status} x\r\n{said}\r\n")));
         event
     }
 }
@@ -67,22 +56,10 @@ fn told(rule: &str, number: u64, apart_ms: u64, visit: &dyn Fn(u64) -> Visit) ->
 fn every_threshold_is_the_one_that_is_documented() {
     const BASIC: &str = "Host: h\r\nAuthorization: Basic YTpi\r\n";
     let missing = |i: u64| Visit::new(404, format!("/w{i}"));
-    let with = |visit: Visit, asked: &str| Visit {
-        asked: asked.into(),
-        ..visit
-    };
-    let said = |visit: Visit, said: &str| Visit {
-        said: said.into(),
-        ..visit
-    };
-    let from = |visit: Visit, i: u64| Visit {
-        client: format!("203.0.113.{i}"),
-        ..visit
-    };
-    let post = |status| Visit {
-        method: "POST",
-        ..Visit::new(status, "/do")
-    };
+    let with = |visit: Visit, asked: &str| Visit { asked: asked.into(), ..visit };
+    let said = |visit: Visit, said: &str| Visit { said: said.into(), ..visit };
+    let from = |visit: Visit, i: u64| Visit { client: format!("203.0.113.{i}"), ..visit };
+    let post = |status| Visit { method: "POST", ..Visit::new(status, "/do") };
     let many_words = |i: u64| Visit::new(404, format!("/w{}", i % 251));
     let few_words = |i: u64| Visit::new(404, format!("/w{}", i % 250));
     let not_there = |i: u64| {
@@ -91,16 +68,10 @@ fn every_threshold_is_the_one_that_is_documented() {
     };
     let bucket_host = |i: u64| {
         let asked = format!("Host: b{i}.store.example\r\n");
-        said(
-            with(Visit::new(403, "/k"), &asked),
-            "x-amz-request-id: A\r\n",
-        )
+        said(with(Visit::new(403, "/k"), &asked), "x-amz-request-id: A\r\n")
     };
     let bucket = |i: u64| said(Visit::new(404, format!("/b{i}/k")), "Server: MinIO\r\n");
-    let server = |i: u64| Visit {
-        server: format!("10.0.0.{i}"),
-        ..Visit::new(401, "/")
-    };
+    let server = |i: u64| Visit { server: format!("10.0.0.{i}"), ..Visit::new(401, "/") };
     let failing = |i: u64| from(Visit::new(if i % 5 == 4 { 503 } else { 200 }, "/"), i % 200);
     let well = |i: u64| from(Visit::new(if i % 6 == 5 { 503 } else { 200 }, "/"), i % 200);
     let link = |i: u64| {
@@ -112,12 +83,7 @@ fn every_threshold_is_the_one_that_is_documented() {
         let asked = format!("Host: h\r\nX-Forwarded-For: 203.0.113.{i}\r\n");
         with(Visit::new(200, "/"), &asked)
     };
-    let agent = |_: u64| {
-        with(
-            Visit::new(200, "/"),
-            "Host: h\r\nUser-Agent: sqlmap/1.7\r\n",
-        )
-    };
+    let agent = |_: u64| with(Visit::new(200, "/"), "Host: h\r\nUser-Agent: sqlmap/1.7\r\n");
     let traversal = |i: u64| Visit::new(404, format!("/view?n={i}&f=%2Fetc%2Fpasswd"));
     let sql = |i: u64| Visit::new(200, format!("/item?id={i}'+or+1=1"));
     let late = |_: u64| Visit::new(429, "/");
@@ -129,39 +95,11 @@ fn every_threshold_is_the_one_that_is_documented() {
     let lines: &[(&str, u8, u64, u64, Of<'_>, Option<Of<'_>>)] = &[
         ("http-path-scan", 5, 30, 19_000, &missing, Some(&late)),
         ("http-slow-scan", 2, 60, 1_400_000, &missing, None),
-        (
-            "http-wordlist-fuzzing",
-            7,
-            501,
-            1_100,
-            &many_words,
-            Some(&few_words),
-        ),
-        (
-            "http-brute-force",
-            5,
-            20,
-            14_000,
-            &refused,
-            Some(&no_credentials),
-        ),
-        (
-            "http-credential-abuse",
-            7,
-            50,
-            5_800,
-            &unauthorised,
-            Some(&no_credentials),
-        ),
+        ("http-wordlist-fuzzing", 7, 501, 1_100, &many_words, Some(&few_words)),
+        ("http-brute-force", 5, 20, 14_000, &refused, Some(&no_credentials)),
+        ("http-credential-abuse", 7, 50, 5_800, &unauthorised, Some(&no_credentials)),
         ("http-id-enumeration", 5, 20, 29_000, &not_there, None),
-        (
-            "http-bucket-enumeration-host",
-            5,
-            20,
-            29_000,
-            &bucket_host,
-            None,
-        ),
+        ("http-bucket-enumeration-host", 5, 20, 29_000, &bucket_host, None),
         ("http-bucket-enumeration-path", 5, 20, 29_000, &bucket, None),
         ("http-ssrf-sweep", 7, 20, 29_000, &server, None),
         ("http-traversal", 2, 20, 14_000, &traversal, None),
@@ -192,10 +130,7 @@ fn every_threshold_is_the_one_that_is_documented() {
 fn servers_that_do_not_answer_are_swept_too() {
     let sweep = |number: u8, why| {
         let events = (0..number).map(move |i| {
-            let visit = Visit {
-                server: format!("10.0.0.{i}"),
-                ..Visit::new(200, "/")
-            };
+            let visit = Visit { server: format!("10.0.0.{i}"), ..Visit::new(200, "/") };
             let mut event = visit.event(BEGIN + u64::from(i) * S);
             (event.response, event.no_response) = (None, Some(why));
             event
@@ -219,10 +154,7 @@ fn servers_that_do_not_answer_are_swept_too() {
 fn responses_that_are_held_open() {
     let told = |number: u16, flags: &[&'static str], said: &str, port: fn(u16) -> u16| {
         let events = (0..number).map(|i| {
-            let visit = Visit {
-                said: said.into(),
-                ..Visit::new(200, "/archive")
-            };
+            let visit = Visit { said: said.into(), ..Visit::new(200, "/archive") };
             let mut event = visit.event(BEGIN + u64::from(i) * S);
             event.client.port = port(i);
             event.missing = vec![Missing::End];
@@ -247,10 +179,7 @@ fn responses_that_are_held_open() {
 #[test]
 fn metadata_services_of_all_clouds() {
     let told = |server: &str, status: u16| {
-        let visit = Visit {
-            server: server.into(),
-            ..Visit::new(status, "/latest/")
-        };
+        let visit = Visit { server: server.into(), ..Visit::new(status, "/latest/") };
         told("http-metadata-service", 1, 1, &|_| visit.clone())
     };
     for server in [
@@ -294,50 +223,19 @@ fn files_outside_of_the_tree_however_they_are_written() {
 #[test]
 fn media_types_are_held_against_extensions() {
     let told = |path: &str, kind: &str, status: u16| {
-        let visit = Visit {
-            said: format!("Content-Type: {kind}\r\n"),
-            ..Visit::new(status, path)
-        };
+        let visit = Visit { said: format!("Content-Type: {kind}\r\n"), ..Visit::new(status, path) };
         told("http-posture-mime", 1, 1, &|_| visit.clone()).is_some()
     };
     for (path, right, wrong) in [
-        (
-            "/a.js",
-            &["text/javascript", "application/x-javascript"][..],
-            "text/html",
-        ),
-        (
-            "/a.js",
-            &["application/javascript; charset=utf-8"],
-            "image/png",
-        ),
+        ("/a.js", &["text/javascript", "application/x-javascript"][..], "text/html"),
+        ("/a.js", &["application/javascript; charset=utf-8"], "image/png"),
         ("/a.css", &["text/css"], "application/json"),
-        (
-            "/a.json",
-            &["application/json", "application/ld+json", "text/javascript"],
-            "text/plain",
-        ),
-        (
-            "/a.png",
-            &["image/png", "image/webp"],
-            "application/javascript",
-        ),
+        ("/a.json", &["application/json", "application/ld+json", "text/javascript"], "text/plain"),
+        ("/a.png", &["image/png", "image/webp"], "application/javascript"),
         ("/a.svg", &["image/svg+xml"], "application/json"),
-        (
-            "/a.pdf",
-            &["application/pdf", "application/octet-stream"],
-            "text/html",
-        ),
-        (
-            "/a.woff2",
-            &["font/woff2", "application/octet-stream"],
-            "text/html",
-        ),
-        (
-            "/a.html",
-            &["text/html", "application/xhtml+xml"],
-            "application/json",
-        ),
+        ("/a.pdf", &["application/pdf", "application/octet-stream"], "text/html"),
+        ("/a.woff2", &["font/woff2", "application/octet-stream"], "text/html"),
+        ("/a.html", &["text/html", "application/xhtml+xml"], "application/json"),
     ] {
         for right in right {
             assert!(!told(path, right, 200), "{path} {right}");
@@ -352,10 +250,7 @@ fn media_types_are_held_against_extensions() {
 #[test]
 fn what_was_injected_is_told_from_what_comes_back_encoded() {
     let told = |path: &str, said: &str| {
-        let visit = Visit {
-            said: said.into(),
-            ..Visit::new(301, path)
-        };
+        let visit = Visit { said: said.into(), ..Visit::new(301, path) };
         told("http-posture-injection", 1, 1, &|_| visit.clone()).is_some()
     };
     let probe = "/a?x=%0d%0aSet-Cookie:%20crlf=1";

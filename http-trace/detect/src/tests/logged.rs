@@ -45,22 +45,11 @@ fn expect(cases: &[(&str, bool)], event: &HttpEvent) {
 #[test]
 fn what_a_request_has_not_is_empty_or_a_dash() {
     let bare = event("GET /a HTTP/1.1", "");
-    let full = event(
-        "GET /a?b=c HTTP/1.1",
-        &format!("{BROWSER}Authorization: Basic Ym9iOng=\r\n"),
-    );
-    let empty = event(
-        "GET /a? HTTP/1.1",
-        "User-Agent: \r\nReferer: \r\nCookie: \r\n",
-    );
-    for field in [
-        "c-useragent",
-        "cs-referer",
-        "cs-cookie",
-        "cs-username",
-        "cs-host",
-        "cs-uri-query",
-    ] {
+    let full = event("GET /a?b=c HTTP/1.1", &format!("{BROWSER}Authorization: Basic Ym9iOng=\r\n"));
+    let empty = event("GET /a? HTTP/1.1", "User-Agent: \r\nReferer: \r\nCookie: \r\n");
+    for field in
+        ["c-useragent", "cs-referer", "cs-cookie", "cs-username", "cs-host", "cs-uri-query"]
+    {
         for value in ["''", "'-'", "null", "[curl, '']", "[curl, null]"] {
             let one = format!("{{{field}: {value}}}");
             expect(&[(&one, true)], &bare);
@@ -77,10 +66,7 @@ fn what_a_request_has_not_is_empty_or_a_dash() {
         expect(&[(there, expected)], event);
     }
     // A method is never absent.
-    expect(
-        &[("{cs-method: ''}", false), ("{cs-uri-query: '-'}", true)],
-        &bare,
-    );
+    expect(&[("{cs-method: ''}", false), ("{cs-uri-query: '-'}", true)], &bare);
 }
 
 #[test]
@@ -97,10 +83,7 @@ fn a_version_is_written_with_and_without_its_protocol() {
 
 #[test]
 fn a_url_has_its_host_whatever_the_form_it_was_sent_in() {
-    let origin = event(
-        "GET /ipfs/a.html?u=joe@corp.com HTTP/1.1",
-        "Host: ipfs.io\r\n",
-    );
+    let origin = event("GET /ipfs/a.html?u=joe@corp.com HTTP/1.1", "Host: ipfs.io\r\n");
     for field in ["cs-uri", "c-uri"] {
         for (test, expected) in [
             ("|re: 'ipfs\\.io/.+@'", true),
@@ -123,10 +106,7 @@ fn a_url_has_its_host_whatever_the_form_it_was_sent_in() {
 #[test]
 fn a_filter_on_the_scheme_asks_whether_one_was_sent() {
     let origin = event("GET /x/a HTTP/1.1", "Host: get.example\r\n");
-    let absolute = event(
-        "GET http://get.example/x/a HTTP/1.1",
-        "Host: get.example\r\n",
-    );
+    let absolute = event("GET http://get.example/x/a HTTP/1.1", "Host: get.example\r\n");
     for (filter, of_origin, of_absolute) in [
         ("{c-uri|startswith: http}", true, false),
         ("{c-uri|startswith: 'http://'}", true, false),
@@ -137,21 +117,9 @@ fn a_filter_on_the_scheme_asks_whether_one_was_sent() {
         ("{c-uri|startswith: ['http://', '/x']}", false, false),
         // A test of more than the scheme applies to the whole URL.
         ("{c-uri|contains: 'get.example/'}", false, false),
-        (
-            "{c-uri|startswith: ['ftp://', 'http://get.example/']}",
-            false,
-            false,
-        ),
-        (
-            "{c-uri|contains: ['://', other.example, a1, a2, a3, a4, 'get.example']}",
-            false,
-            false,
-        ),
-        (
-            "{c-uri|contains: ['://', other.example, a1, a2, a3, a4]}",
-            true,
-            false,
-        ),
+        ("{c-uri|startswith: ['ftp://', 'http://get.example/']}", false, false),
+        ("{c-uri|contains: ['://', other.example, a1, a2, a3, a4, 'get.example']}", false, false),
+        ("{c-uri|contains: ['://', other.example, a1, a2, a3, a4]}", true, false),
         ("{c-uri|re: '^http://get\\.'}", false, false),
         ("{c-uri|contains: 'put.example/'}", true, true),
         ("{c-uri|endswith: '/x/b'}", true, true),
@@ -217,19 +185,10 @@ fn fields_are_in_the_relation_that_the_modifiers_ask_for() {
             ("{cs-referer|contains|fieldref|neq: cs-host}", false),
             ("{cs-referer|fieldref|startswith: cs-host}", false),
             ("{c-uri|fieldref|startswith: cs-host}", false),
-            (
-                "{cs-referer|startswith|fieldref: http_trace.first_segment}",
-                false,
-            ),
+            ("{cs-referer|startswith|fieldref: http_trace.first_segment}", false),
             ("{cs-uri-stem|fieldref|endswith: cs-uri-stem}", true),
-            (
-                &format!("{{cs-referer|contains|fieldref: {numbers}}}"),
-                true,
-            ),
-            (
-                &format!("{{cs-cookie|contains|fieldref: {numbers}}}"),
-                false,
-            ),
+            (&format!("{{cs-referer|contains|fieldref: {numbers}}}"), true),
+            (&format!("{{cs-cookie|contains|fieldref: {numbers}}}"), false),
             ("{sc-status|fieldref|gt: response.header.x-port}", true),
             ("{sc-status|fieldref|lte: response.header.x-port}", false),
             ("{c-port|fieldref|gte: s-port}", true),
@@ -244,13 +203,7 @@ fn fields_are_in_the_relation_that_the_modifiers_ask_for() {
         &event,
     );
     let fields = "[cs-host, c-ip, s-ip, cs-method, cs-cookie, cs-version]";
-    expect(
-        &[(
-            &format!("{{cs-referer|contains|fieldref: {fields}}}"),
-            false,
-        )],
-        &literal,
-    );
+    expect(&[(&format!("{{cs-referer|contains|fieldref: {fields}}}"), false)], &literal);
 }
 
 #[test]
@@ -278,10 +231,7 @@ fn what_a_recording_does_not_say_of_an_end_is_absent() {
 }
 
 fn testing_with_referrer(referrer: &str) -> HttpEvent {
-    event(
-        "GET / HTTP/1.1",
-        &format!("Host: h.example\r\nReferer: {referrer}\r\n"),
-    )
+    event("GET / HTTP/1.1", &format!("Host: h.example\r\nReferer: {referrer}\r\n"))
 }
 
 #[test]
@@ -292,10 +242,7 @@ fn bytes_of_a_request_are_known_where_its_framing_is() {
     let whole = format!("{{cs-bytes: {}}}", head + 7);
     let body = "{http.request.body.bytes: 7, request_body_len|gt: 6}";
     expect(&[(&whole, true), (body, true)], &plain);
-    let mut chunked = event(
-        "POST /a HTTP/1.1",
-        "Host: h\r\nTransfer-Encoding: chunked\r\n",
-    );
+    let mut chunked = event("POST /a HTTP/1.1", "Host: h\r\nTransfer-Encoding: chunked\r\n");
     chunked.request_body_bytes = Some(7);
     expect(&[("{cs-bytes: null}", true), (body, true)], &chunked);
 }

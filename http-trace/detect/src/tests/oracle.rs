@@ -85,34 +85,11 @@ impl Visit {
 
 fn visit() -> impl Strategy<Value = Visit> {
     use prop::sample::select;
-    let paths = vec![
-        "/",
-        "/admin/a.PHP",
-        "/Admin/b.aspx",
-        "/a*b",
-        "/x/1",
-        "/A%3F",
-        "/c\\d",
-    ];
-    let agents = vec![
-        None,
-        Some("curl/8.5.0"),
-        Some("Nmap Scripting"),
-        Some("YWRtaW4="),
-        Some("_"),
-    ];
-    let queries = vec![
-        None,
-        Some("q=1"),
-        Some("id=1%27--"),
-        Some("Q=<Script>"),
-        Some("404"),
-    ];
-    let referrers = vec![
-        None,
-        Some("shop.example"),
-        Some("http://shop.example/admin"),
-    ];
+    let paths = vec!["/", "/admin/a.PHP", "/Admin/b.aspx", "/a*b", "/x/1", "/A%3F", "/c\\d"];
+    let agents =
+        vec![None, Some("curl/8.5.0"), Some("Nmap Scripting"), Some("YWRtaW4="), Some("_")];
+    let queries = vec![None, Some("q=1"), Some("id=1%27--"), Some("Q=<Script>"), Some("404")];
+    let referrers = vec![None, Some("shop.example"), Some("http://shop.example/admin")];
     (
         select(vec!["10.0.0.1", "10.1.2.3", "198.51.100.7"]),
         select(vec!["GET", "POST", "get"]),
@@ -123,19 +100,17 @@ fn visit() -> impl Strategy<Value = Visit> {
         select(referrers),
         select(vec![200, 401, 404, 503]),
     )
-        .prop_map(
-            |(client, method, path, query, host, agent, referrer, status)| Visit {
-                client,
-                method,
-                path,
-                query,
-                host,
-                agent,
-                referrer,
-                status,
-                second: 0,
-            },
-        )
+        .prop_map(|(client, method, path, query, host, agent, referrer, status)| Visit {
+            client,
+            method,
+            path,
+            query,
+            host,
+            agent,
+            referrer,
+            status,
+            second: 0,
+        })
 }
 
 const TEXT_FIELDS: &[&str] = &[
@@ -166,15 +141,8 @@ const TEXTS: &[&str] = &[
     "c\\d", "curl/", "admin", "--", "-", "example", "q=1", "<script>", "_", "404", "*",
 ];
 
-const REGEXES: &[&str] = &[
-    "^/a",
-    "(?i)ADMIN",
-    "[0-9]{1,3}\\.[0-9]{1,3}",
-    "\\.php$",
-    "a.*b",
-    "^$",
-    "shop|nmap",
-];
+const REGEXES: &[&str] =
+    &["^/a", "(?i)ADMIN", "[0-9]{1,3}\\.[0-9]{1,3}", "\\.php$", "a.*b", "^$", "shop|nmap"];
 
 /// One or more lines of a selection, `field|modifiers: value`.
 fn item() -> impl Strategy<Value = String> {
@@ -185,9 +153,8 @@ fn item() -> impl Strategy<Value = String> {
         "encodings have no wildcards",
         |(field, modifiers, texts)| {
             // For a start or an end with wildcards, see the exceptions.
-            let encoded = ["base64", "startswith", "endswith"]
-                .iter()
-                .any(|name| modifiers.contains(name));
+            let encoded =
+                ["base64", "startswith", "endswith"].iter().any(|name| modifiers.contains(name));
             let wild = texts.iter().any(|t| t.contains(['*', '?', '\\']));
             let whole = ["", "|cased"].contains(&modifiers);
             let lone_dash = whole && texts.contains(&"-");
@@ -200,21 +167,14 @@ fn item() -> impl Strategy<Value = String> {
     let regex = (select(TEXT_FIELDS), select(REGEXES))
         .prop_map(|(field, regex)| format!("{field}|re: '{regex}'"));
     // For queries, see the exceptions.
-    let others: Vec<&str> = TEXT_FIELDS
-        .iter()
-        .copied()
-        .filter(|field| *field != "cs-uri-query")
-        .collect();
+    let others: Vec<&str> =
+        TEXT_FIELDS.iter().copied().filter(|field| *field != "cs-uri-query").collect();
     let present = (select(others), any::<bool>())
         .prop_map(|(field, there)| format!("{field}|exists: {there}"));
     // For an empty text in place of an absent value, see the exceptions.
-    let nothing = select(vec![
-        "cs-user-agent: null",
-        "cs-referer: null",
-        "cs-uri-stem: ''",
-        "cs-host: null",
-    ])
-    .prop_map(str::to_owned);
+    let nothing =
+        select(vec!["cs-user-agent: null", "cs-referer: null", "cs-uri-stem: ''", "cs-host: null"])
+            .prop_map(str::to_owned);
     let number = (
         select(vec!["", "|gt", "|gte", "|lt", "|lte"]),
         select(vec!["200", "401", "404", "500", "'404'"]),
@@ -232,11 +192,8 @@ fn item() -> impl Strategy<Value = String> {
         "cs-host|cidr: 203.0.113.0/24",
     ])
     .prop_map(str::to_owned);
-    let other = select(vec![
-        "cs-host|fieldref: cs-referer",
-        "cs-referer|fieldref: cs-host",
-    ])
-    .prop_map(str::to_owned);
+    let other = select(vec!["cs-host|fieldref: cs-referer", "cs-referer|fieldref: cs-host"])
+        .prop_map(str::to_owned);
     prop_oneof![
         6 => text,
         2 => regex,
@@ -258,9 +215,7 @@ fn selection() -> impl Strategy<Value = String> {
             .into_iter()
             // A mapping may have a key only once.
             .filter(|item| {
-                list || seen
-                    .insert(item.split(':').next().map(str::to_owned), ())
-                    .is_none()
+                list || seen.insert(item.split(':').next().map(str::to_owned), ()).is_none()
             })
             .map(|item| format!("    {}{item}\n", if list { "- " } else { "" }))
             .collect();
@@ -308,10 +263,7 @@ fn ours(rule: &str, visits: &[Visit]) -> Result<Vec<bool>, String> {
 }
 
 fn detector(rules: &str) -> Result<Detector, String> {
-    let source = Source {
-        origin: Origin::File("r.yml".into()),
-        text: rules.to_owned(),
-    };
+    let source = Source { origin: Origin::File("r.yml".into()), text: rules.to_owned() };
     let parsed = parse::parse(&[source], &|_| false);
     match parsed.rules.rules.is_empty() {
         true => Err(parsed.diagnostics.iter().map(ToString::to_string).collect()),
@@ -322,9 +274,7 @@ fn detector(rules: &str) -> Result<Detector, String> {
 fn theirs(rule: &str, visits: &[Visit]) -> Result<Vec<bool>, String> {
     let collection = parse_sigma_yaml(rule).map_err(|e| e.to_string())?;
     let mut engine = Engine::new();
-    engine
-        .add_collection(&collection)
-        .map_err(|e| e.to_string())?;
+    engine.add_collection(&collection).map_err(|e| e.to_string())?;
     let matched = visits.iter().map(|visit| {
         let json = visit.json();
         !engine.evaluate(&JsonEvent::borrow(&json)).is_empty()
@@ -359,9 +309,7 @@ fn their_crossings(rules: &str, visits: &[Visit]) -> HashMap<String, u64> {
         let at = (BEGIN / S + visit.second) as i64;
         let results = engine.process_event_at(&JsonEvent::borrow(&json), at);
         if results.iter().any(|result| result.is_correlation()) {
-            crossings
-                .entry(visit.client.to_owned())
-                .or_insert(visit.second);
+            crossings.entry(visit.client.to_owned()).or_insert(visit.second);
         }
     }
     crossings
@@ -443,12 +391,7 @@ const EXCEPTIONS: &[(&str, bool, bool, &str)] = &[
         false,
         "logs write '-' for a field that the request had not, and rules are written for logs",
     ),
-    (
-        "cs-referer: ''",
-        true,
-        false,
-        "other logs write nothing for it, and so do rules",
-    ),
+    ("cs-referer: ''", true, false, "other logs write nothing for it, and so do rules"),
     (
         "cs-uri-query|exists: false",
         true,
@@ -483,15 +426,7 @@ fn where_the_two_differ_it_is_meant() {
              {selection}\n  condition: s\n"
         );
         let visits = [plain()];
-        assert_eq!(
-            ours(&rule, &visits),
-            Ok(vec![*here]),
-            "{selection}: {reason}"
-        );
-        assert_eq!(
-            theirs(&rule, &visits),
-            Ok(vec![*there]),
-            "{selection}: {reason}"
-        );
+        assert_eq!(ours(&rule, &visits), Ok(vec![*here]), "{selection}: {reason}");
+        assert_eq!(theirs(&rule, &visits), Ok(vec![*there]), "{selection}: {reason}");
     }
 }

@@ -61,15 +61,9 @@ fn the_summary_and_the_entities_are_as_the_seed_has_them() {
             ("dstDevice_hostname", "hostname", "shop.example".to_owned()),
         ]
     );
-    assert_eq!(
-        alert.rule.threat.tactics,
-        ["TA0007", "TA0011", "TA0043", "TA0009"]
-    );
+    assert_eq!(alert.rule.threat.tactics, ["TA0007", "TA0011", "TA0043", "TA0009"]);
     assert_eq!(alert.rule.threat.techniques, ["T1595", "T1190", "T1213"]);
-    assert_eq!(
-        alert.rule.threat.subtechniques,
-        ["T1595.001", "T1595.002", "T1213.001"]
-    );
+    assert_eq!(alert.rule.threat.subtechniques, ["T1595.001", "T1595.002", "T1213.001"]);
     assert_eq!(alert.samples.len(), 10);
 }
 
@@ -80,10 +74,7 @@ fn windows_slide() {
     let late = (0..349).map(|i| response("10.1.2.3", 404, "/", BEGIN + 290 * S + i * S / 100));
     let (alerts, _) = run(&mut detector, late);
     assert_eq!(spikes(&alerts), []);
-    let (alerts, _) = run(
-        &mut detector,
-        [response("10.1.2.3", 404, "/", BEGIN + 301 * S)],
-    );
+    let (alerts, _) = run(&mut detector, [response("10.1.2.3", 404, "/", BEGIN + 301 * S)]);
     assert_eq!(spikes(&alerts).len(), 1);
     // 350 spread over more than W·31/30 raise nothing.
     let mut detector = built_in();
@@ -99,14 +90,8 @@ fn addresses_of_one_ipv6_site_are_one_client_and_those_of_ipv4_are_not() {
         (0..350).map(|i| response(&format!("2001:db8:0:1::{i:x}"), 404, "/", BEGIN + i * S / 2));
     assert_eq!(spikes(&run(&mut detector, site).0).len(), 1);
     let mut detector = built_in();
-    let many = (0..350).map(|i| {
-        response(
-            &format!("198.51.100.{}", i % 2),
-            404,
-            "/",
-            BEGIN + i * S / 2,
-        )
-    });
+    let many =
+        (0..350).map(|i| response(&format!("198.51.100.{}", i % 2), 404, "/", BEGIN + i * S / 2));
     assert_eq!(spikes(&run(&mut detector, many).0).len(), 0);
 }
 
@@ -129,10 +114,7 @@ fn an_alert_is_updated_and_ends_and_the_rule_is_armed_again() {
             ended.push(*alert);
         }
     });
-    let end = ended
-        .iter()
-        .find(|a| &*a.rule.id == "http-error-spike-internal")
-        .expect("ended");
+    let end = ended.iter().find(|a| &*a.rule.id == "http-error-spike-internal").expect("ended");
     assert_eq!((end.state, end.count), (State::Ended, 2 * 7440));
     assert!(end.time_ns > BEGIN + 7440 * S && end.time_ns < BEGIN + 7740 * S);
     let again = (0..350).map(|i| response("10.1.2.3", 404, "/", BEGIN + 9100 * S + i * S / 2));
@@ -142,10 +124,7 @@ fn an_alert_is_updated_and_ends_and_the_rule_is_armed_again() {
 #[test]
 fn what_comes_later_than_the_window_is_dropped_and_counted() {
     let mut detector = built_in();
-    run(
-        &mut detector,
-        [response("10.1.2.3", 429, "/", BEGIN + 3600 * S)],
-    );
+    run(&mut detector, [response("10.1.2.3", 429, "/", BEGIN + 3600 * S)]);
     run(&mut detector, [response("10.1.2.3", 429, "/", BEGIN)]);
     assert!(detector.stats().late > 0);
 }

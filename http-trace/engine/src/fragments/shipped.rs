@@ -83,9 +83,7 @@ impl Shipped {
             self.fragments.refuse(piece.id, &seen);
             return None;
         }
-        let (whole, found) = self
-            .fragments
-            .walk(&piece, record.bytes, &seen, self.options)?;
+        let (whole, found) = self.fragments.walk(&piece, record.bytes, &seen, self.options)?;
         let (segment, encap) = match found {
             Ok(found) => found,
             Err(skip) => {
@@ -101,9 +99,7 @@ impl Shipped {
         let len = whole.payload.get(begin..end)?.len() as u32;
         let mut of_segment = of_segment(header, &segment, len, whole.stream_begins);
         of_segment.encap = number(&encap);
-        if record
-            .tunnel
-            .is_none_or(|tunnel| tunnel.what & Tunnel::VLAN != 0)
+        if record.tunnel.is_none_or(|tunnel| tunnel.what & Tunnel::VLAN != 0)
             && let Some(which) = self.options.tunnels
             && let Some(vxlan) = encap.layers().iter().find(|l| l.kind == LayerKind::Vxlan)
         {
@@ -117,11 +113,7 @@ impl Shipped {
         self.bytes = begin..end;
         let header = self.header.insert(of_segment);
         let whole = self.whole.insert(whole);
-        Some(Record {
-            tunnel: None,
-            header,
-            bytes: whole.payload.get(self.bytes.clone())?,
-        })
+        Some(Record { tunnel: None, header, bytes: whole.payload.get(self.bytes.clone())? })
     }
 
     /// Drops packets that have waited for too long.
@@ -142,10 +134,7 @@ impl Shipped {
         [
             ("fragments_incomplete", now.given_up - last.given_up),
             ("fragments_displaced", now.displaced - last.displaced),
-            (
-                "fragments_bad_checksum",
-                now.bad_checksums - last.bad_checksums,
-            ),
+            ("fragments_bad_checksum", now.bad_checksums - last.bad_checksums),
         ]
     }
 
@@ -194,11 +183,7 @@ impl Met {
         {
             return met.point != point;
         }
-        let meeting = Meeting {
-            point,
-            payload,
-            time_ns,
-        };
+        let meeting = Meeting { point, payload, time_ns };
         if self.packets.insert(whole.id, meeting).is_none() {
             self.order.push_back(whole.id);
             if self.order.len() > MOST_MET

@@ -43,13 +43,7 @@ pub(super) enum Basis {
 impl Claim {
     /// When it is accepted if nothing contradicts it.
     pub fn due_ns(&self) -> Option<u64> {
-        let believed = !matches!(
-            self.basis,
-            Basis::Unheard {
-                received: false,
-                ..
-            }
-        );
+        let believed = !matches!(self.basis, Basis::Unheard { received: false, .. });
         believed.then(|| self.since_ns.saturating_add(PATIENCE_NS))
     }
 
@@ -58,10 +52,7 @@ impl Claim {
     pub fn may_be_body(&self) -> bool {
         use BodyEnd::{Chunked, Length, None, Tunnel};
         let ended = |exchange: &Exchange| {
-            matches!(
-                exchange.outcome,
-                Outcome::Ended(None | Length | Chunked | Tunnel)
-            )
+            matches!(exchange.outcome, Outcome::Ended(None | Length | Chunked | Tunnel))
         };
         let last = self.held.last();
         self.amid && last.is_some_and(|(exchange, _)| !ended(exchange))
@@ -69,10 +60,7 @@ impl Claim {
 
     /// Memory in use, in bytes.
     pub fn size(&self) -> usize {
-        let held = self
-            .held
-            .iter()
-            .map(|(exchange, _)| exchange_cost(exchange));
+        let held = self.held.iter().map(|(exchange, _)| exchange_cost(exchange));
         size_of::<Claim>() + held.sum::<usize>()
     }
 }

@@ -25,10 +25,7 @@ pub const MALFORMED_REQUEST: u32 = 1 << 3;
 pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
     let minor_version = *line.get(7)?;
-    let blanks = line
-        .get(8..)?
-        .iter()
-        .take_while(|b| matches!(b, b' ' | b'\t'));
+    let blanks = line.get(8..)?.iter().take_while(|b| matches!(b, b' ' | b'\t'));
     let code = 8 + blanks.count().max(1);
     let status = line.get(code..code + 3)?;
     if !minor_version.is_ascii_digit() || !status.iter().all(u8::is_ascii_digit) {
@@ -68,18 +65,9 @@ pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
     let mut malformed = 0;
     let mut version = None;
     let target = match line {
-        [
-            between @ ..,
-            b' ',
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            b'1',
-            b'.',
-            _,
-        ] if between.len() > sp => trim(between.get(sp..).unwrap_or_default()),
+        [between @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', _] if between.len() > sp => {
+            trim(between.get(sp..).unwrap_or_default())
+        }
         _ if !has_start_line(bytes) => return None,
         _ => {
             malformed = MALFORMED_REQUEST;
@@ -95,14 +83,7 @@ pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
     let (headers, flags) = fields(bytes, rest);
     let minor_version = minor_version.wrapping_sub(b'0');
     Some((
-        RequestHead {
-            method,
-            target,
-            minor_version,
-            version,
-            headers,
-            wire_len,
-        },
+        RequestHead { method, target, minor_version, version, headers, wire_len },
         flags | malformed,
     ))
 }
@@ -293,18 +274,10 @@ mod tests {
     fn shown(bytes: &str) -> String {
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
         let (head, flags) = response(&bytes, bytes.len() as u64, 0).expect("a status line");
-        let mut out = format!(
-            "1.{} {} [{}]",
-            head.minor_version,
-            head.status,
-            head.reason.escape_ascii()
-        );
+        let mut out =
+            format!("1.{} {} [{}]", head.minor_version, head.status, head.reason.escape_ascii());
         for field in head.headers.iter() {
-            out += &format!(
-                " {}=[{}]",
-                field.name.escape_ascii(),
-                field.value.escape_ascii()
-            );
+            out += &format!(" {}=[{}]", field.name.escape_ascii(), field.value.escape_ascii());
         }
         if let Some(length) = head.content_length {
             out += &format!(" length={length}");
@@ -324,12 +297,7 @@ mod tests {
     #[test]
     fn responses() {
         let many: String = (0..200).map(|i| format!("h{i}: {i}\r\n")).collect();
-        assert_eq!(
-            shown(&format!("HTTP/1.1 200 OK\r\n{many}\r\n"))
-                .matches("=[")
-                .count(),
-            200
-        );
+        assert_eq!(shown(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).matches("=[").count(), 200);
         for (bytes, expected) in [
             (
                 "HTTP/1.1 200 OK\r\nServer: x\r\ncontent-LENGTH:  12 \r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n",
@@ -342,10 +310,7 @@ mod tests {
                 r"1.1 200 [\xc3\xa9t\xc3\xa9] A=[\xc3\xa9]",
             ),
             ("HTTP/1.2 200 OK\r\nA: b\r\n\r\n", "1.2 200 [OK] A=[b]"),
-            (
-                "HTTP/1.1 999 Odd\nA: b\nB:c\n\n",
-                "1.1 999 [Odd] A=[b] B=[c]",
-            ),
+            ("HTTP/1.1 999 Odd\nA: b\nB:c\n\n", "1.1 999 [Odd] A=[b] B=[c]"),
             (
                 "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\nE: f\r\n\r\n",
                 "1.1 200 [OK] A=[b c d] E=[f]",
@@ -355,26 +320,14 @@ mod tests {
                 "HTTP/1.1 200 OK\r\r\nA: b\r\r\nContent-Length: 5\r\r\n\r\r\n",
                 "1.1 200 [OK] A=[b] Content-Length=[5] length=5",
             ),
-            (
-                "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
-                "1.1 200 [OK] A=[b] space_before_colon",
-            ),
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "1.1 200 [OK] A=[b] space_before_colon"),
             (
                 "HTTP/1.1 200 OK\r\nnonsense\r\nA: b\r\n\r\n",
                 "1.1 200 [OK] A=[b] line_without_colon",
             ),
-            (
-                "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
-                "1.1 200 [OK] =[b] bad_field_name",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: \u{0}\u{1}\r\n\r\n",
-                r"1.1 200 [OK] A=[\x00\x01]",
-            ),
-            (
-                "HTTP/1.1 200 OK\r\nA: b\r\nCut: off\r\nLas",
-                "1.1 200 [OK] A=[b] Cut=[off]",
-            ),
+            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", "1.1 200 [OK] =[b] bad_field_name"),
+            ("HTTP/1.1 200 OK\r\nA: \u{0}\u{1}\r\n\r\n", r"1.1 200 [OK] A=[\x00\x01]"),
+            ("HTTP/1.1 200 OK\r\nA: b\r\nCut: off\r\nLas", "1.1 200 [OK] A=[b] Cut=[off]"),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
                 "1.1 200 [OK] Content-Length=[5] Content-Length=[5] length=5",
@@ -383,10 +336,7 @@ mod tests {
                 "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n",
                 "1.1 200 [OK] Content-Length=[5, 6]",
             ),
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
-                "1.1 200 [OK] Content-Length=[+5]",
-            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n", "1.1 200 [OK] Content-Length=[+5]"),
             (
                 "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
                 "1.1 200 [OK] Content-Length=[99999999999999999999]",
@@ -399,24 +349,12 @@ mod tests {
     #[test]
     fn requests() {
         for (bytes, expected) in [
-            (
-                "GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
-                Some(("GET", "/a", 1, 1)),
-            ),
-            (
-                "GET /a b  c HTTP/1.0\r\n\r\n",
-                Some(("GET", "/a b  c", 0, 0)),
-            ),
+            ("GET /a HTTP/1.1\r\nHost: x\r\n\r\n", Some(("GET", "/a", 1, 1))),
+            ("GET /a b  c HTTP/1.0\r\n\r\n", Some(("GET", "/a b  c", 0, 0))),
             ("GET HTTP/1.1\r\n\r\n", Some(("GET", "HTTP/1.1", 1, 0))),
             ("GET  HTTP/1.1\r\n\r\n", Some(("GET", "", 1, 0))),
-            (
-                "GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n",
-                Some(("GET", "/", 1, 1)),
-            ),
-            (
-                "GET / HTTP/1.1 HTTP/1.0\n\n",
-                Some(("GET", "/ HTTP/1.1", 0, 0)),
-            ),
+            ("GET  / HTTP/1.1 \r\nA: b\r\n c\r\n\r\n", Some(("GET", "/", 1, 1))),
+            ("GET / HTTP/1.1 HTTP/1.0\n\n", Some(("GET", "/ HTTP/1.1", 0, 0))),
             ("GET /\nA: b\n\n", Some(("GET", "/", 0, 1))),
             ("GET / HTTP/1.\nA: b\n\n", Some(("GET", "/", 0, 1))),
             ("GET / http/1.1\nA: b\n\n", Some(("GET", "/", 0, 1))),
@@ -447,10 +385,7 @@ mod tests {
             ("GET /\r\n\r\n", ("GET", "/", None, 0)),
             ("GET /a b\n\n", ("GET", "/a b", None, 0)),
             ("GET / HTTP/2.0\r\n\r\n", ("GET", "/", Some("HTTP/2.0"), 0)),
-            (
-                "OPTIONS / RTSP/1.0\r\n\r\n",
-                ("OPTIONS", "/", Some("RTSP/1.0"), 0),
-            ),
+            ("OPTIONS / RTSP/1.0\r\n\r\n", ("OPTIONS", "/", Some("RTSP/1.0"), 0)),
             (
                 "OPTIONS sip:nm SIP/2.0\r\nVia: a\r\nTo: b\r\n\r\n",
                 ("OPTIONS", "sip:nm", Some("SIP/2.0"), 2),
@@ -458,10 +393,7 @@ mod tests {
             ("OPTIONS RTSP/1.0\r\n", ("OPTIONS", "RTSP/1.0", None, 0)),
             ("GET /a RTSP/1\r\n", ("GET", "/a RTSP/1", None, 0)),
             ("GET /a HTTP/\r\n", ("GET", "/a", Some("HTTP/"), 0)),
-            (
-                "GET /a HTTP/1.1?access_token=S\r\n",
-                ("GET", "/a HTTP/1.1?access_token=S", None, 0),
-            ),
+            ("GET /a HTTP/1.1?access_token=S\r\n", ("GET", "/a HTTP/1.1?access_token=S", None, 0)),
             (
                 "GET /a HTTP/1.00000000000000000000000000\r\n",
                 ("GET", "/a HTTP/1.00000000000000000000000000", None, 0),

@@ -28,11 +28,7 @@ impl Http1 {
                     (End::Closed, Phase::Peek) if undecided == 0 => {
                         let current = self.exchanges.current.as_ref();
                         let until_close = current.is_some_and(|c| c.body == Body::Close);
-                        Outcome::Ended(if until_close {
-                            BodyEnd::Close
-                        } else {
-                            BodyEnd::None
-                        })
+                        Outcome::Ended(if until_close { BodyEnd::Close } else { BodyEnd::None })
                     }
                     _ => Outcome::Ended(BodyEnd::Cut),
                 };

@@ -18,16 +18,10 @@ use crate::protocol::{Chunk, Cx, Gap, unreadable};
 impl Http1 {
     /// Frames the next bytes of direction `d`.
     pub(super) fn feed(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>) {
-        let &Chunk {
-            bytes,
-            begins,
-            origin,
-        } = chunk;
+        let &Chunk { bytes, begins, origin } = chunk;
         self.halves[d].seen(origin);
         if cx.link.is_client(1 - d) && !bytes.is_empty() {
-            self.exchanges
-                .order
-                .server_segment(self.halves[d].next, origin.ack);
+            self.exchanges.order.server_segment(self.halves[d].next, origin.ack);
         }
         self.weigh_claim(cx, d, origin);
         self.note_overlap(cx.link, d, origin);
@@ -59,8 +53,7 @@ impl Http1 {
                 if !self.profile.http() && !self.profile.is_unreadable() && !bytes.is_empty() {
                     self.profile.not_readable(cx, unreadable(bytes));
                 }
-                self.profile
-                    .unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
+                self.profile.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
                 self.halves[d].next += bytes.len() as u64;
                 self.halves[d].passed_ack = origin.ack.number();
                 self.halves[d].passed_head |= ends_as_heads_do(bytes);
@@ -105,8 +98,7 @@ impl Http1 {
                     if half.undecided.is_empty() {
                         half.undecided_origin = Some(Box::new(*origin));
                     }
-                    half.undecided
-                        .extend_from_slice(rest.get(..taken).unwrap_or_default());
+                    half.undecided.extend_from_slice(rest.get(..taken).unwrap_or_default());
                 }
                 Span::Ignored if half.framer.phase() == Phase::Unsure => {
                     let lost = half.lost;
@@ -163,8 +155,7 @@ impl Http1 {
         if half.message == Message::Head {
             let room = cx.config.head_bytes.saturating_sub(half.head.len());
             let rest = bytes.get(head_from..).unwrap_or_default();
-            half.head
-                .extend_from_slice(rest.get(..room).unwrap_or(rest));
+            half.head.extend_from_slice(rest.get(..room).unwrap_or(rest));
         }
     }
 
@@ -204,11 +195,7 @@ impl Http1 {
 
     /// Bytes [next, next + n) will not come.
     pub(super) fn pass_gap(&mut self, cx: &mut Cx<'_>, d: usize, gap: &Gap<'_>) {
-        let &Gap {
-            len: n,
-            answered,
-            origin,
-        } = gap;
+        let &Gap { len: n, answered, origin } = gap;
         self.halves[d].seen(origin);
         let known = n.min(self.halves[d].framer.skippable());
         if known > 0 && self.halves[d].framer.phase() != Phase::Opaque {
@@ -283,8 +270,7 @@ impl Http1 {
             self.queue.set_unknown();
         }
         if !cx.link.is_client(d) {
-            self.exchanges
-                .lose_answers_of_closed(self.halves[1 - d].next);
+            self.exchanges.lose_answers_of_closed(self.halves[1 - d].next);
             self.exchanges.responses_lost = true;
             if let Some(exchange) = self.exchanges.take_unfinished() {
                 self.yield_informational(cx, exchange);
@@ -330,11 +316,7 @@ impl Http1 {
             Event::MessageEnds => {
                 let current = self.exchanges.current.as_ref();
                 let chunked = current.is_some_and(|c| c.body == Body::Chunked);
-                let end = if chunked {
-                    BodyEnd::Chunked
-                } else {
-                    BodyEnd::Length
-                };
+                let end = if chunked { BodyEnd::Chunked } else { BodyEnd::Length };
                 self.message_ends(cx, d, end, origin);
             }
             Event::Lost => {

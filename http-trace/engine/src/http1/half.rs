@@ -58,11 +58,7 @@ pub(crate) struct Half {
 
 impl Half {
     pub fn new(framer: Framer, next: u64) -> Self {
-        Half {
-            framer,
-            next,
-            ..Half::default()
-        }
+        Half { framer, next, ..Half::default() }
     }
 
     /// Whether nothing of a message is held.
@@ -169,11 +165,7 @@ mod tests {
     fn a_head_ends_where_the_framer_ends_it() {
         for crs in 0..6 {
             let crs = "\r".repeat(crs);
-            for (line, ends) in [
-                ("Host: x\n", true),
-                ("Host: x\r\n", true),
-                ("Host: x", false),
-            ] {
+            for (line, ends) in [("Host: x\n", true), ("Host: x\r\n", true), ("Host: x", false)] {
                 let rest = format!("{line}{crs}\n");
                 let head = format!("GET / HTTP/1.1\r\n{rest}");
                 assert_eq!(framer_ends(head.as_bytes()), ends, "{head:?}");

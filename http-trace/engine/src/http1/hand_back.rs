@@ -47,11 +47,7 @@ pub(crate) struct Verdicts {
 }
 
 /// No offer for either direction.
-const NOWHERE: Handed = Handed {
-    framer: Framer::new(),
-    from: 0,
-    to: 0,
-};
+const NOWHERE: Handed = Handed { framer: Framer::new(), from: 0, to: 0 };
 
 impl Http1 {
     /// Notes the trial of a record of direction `d`, before its bytes are handed over.
@@ -75,9 +71,7 @@ impl Http1 {
     pub(super) fn offer(&mut self, generation: u32, in_order: bool) -> Option<HandBack> {
         let judged = self.judge_trials(generation);
         // A filter that adopted what is only claimed here would skip what follows.
-        let places = (in_order && self.claim.is_none())
-            .then(|| self.places())
-            .flatten();
+        let places = (in_order && self.claim.is_none()).then(|| self.places()).flatten();
         if !judged && places.is_none_or(|(_, _, ends)| self.handed_back == ends) {
             return None;
         }
@@ -116,11 +110,7 @@ impl Http1 {
             in_body |= body >= WORTH_BYTES;
             *end = half.next + body;
             let from = half.next as u32;
-            *side = Handed {
-                framer: half.framer,
-                from,
-                to: from.wrapping_add(body as u32),
-            };
+            *side = Handed { framer: half.framer, from, to: from.wrapping_add(body as u32) };
         }
         // In one message, the other end's framer shows no more than that a role is known.
         let resting = self.exchanges.is_quiet();
@@ -133,10 +123,7 @@ impl Http1 {
     fn judge_trials(&mut self, generation: u32) -> bool {
         let before = self.verdicts;
         if before.generation != generation {
-            self.verdicts = Verdicts {
-                generation,
-                ..Verdicts::default()
-            };
+            self.verdicts = Verdicts { generation, ..Verdicts::default() };
         }
         let mut judged = false;
         for (d, half) in self.halves.iter_mut().enumerate() {

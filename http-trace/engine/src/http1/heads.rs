@@ -39,11 +39,7 @@ impl Http1 {
         }
         if back > 0 {
             half.head.extend_from_slice(&half.undecided);
-            half.head_origin = half
-                .undecided_origin
-                .as_deref()
-                .copied()
-                .or(half.head_origin);
+            half.head_origin = half.undecided_origin.as_deref().copied().or(half.head_origin);
             half.undecided.clear();
         }
         let half = &mut self.halves[d];
@@ -216,28 +212,16 @@ impl Http1 {
                 self.turn(cx, 1 - d, first);
                 let message = self.response(cx, d, raw, body, origin);
                 let orphan = self.exchanges.answered().is_none();
-                let kind = if orphan {
-                    HeadKind::Orphan
-                } else {
-                    HeadKind::Answer
-                };
+                let kind = if orphan { HeadKind::Orphan } else { HeadKind::Answer };
                 self.seen(cx, d, kind, raw);
                 message
             }
         };
         self.halves[d].message = message;
-        let body = if self.tunnels(message) {
-            Body::Tunnel
-        } else {
-            body
-        };
+        let body = if self.tunnels(message) { Body::Tunnel } else { body };
         match body {
             Body::None | Body::Length(0) => {
-                let end = if matches!(body, Body::None) {
-                    BodyEnd::None
-                } else {
-                    BodyEnd::Length
-                };
+                let end = if matches!(body, Body::None) { BodyEnd::None } else { BodyEnd::Length };
                 self.message_ends(cx, d, end, origin);
             }
             Body::Tunnel => {
@@ -277,14 +261,7 @@ impl Http1 {
     ) {
         let half = &self.halves[d];
         if let Some(origin) = half.head_origin {
-            let head = HeadSeen {
-                d,
-                kind,
-                start: half.head_start,
-                origin,
-                bytes,
-                len,
-            };
+            let head = HeadSeen { d, kind, start: half.head_start, origin, bytes, len };
             cx.sink.head(cx.link, &head);
         }
     }
@@ -430,10 +407,7 @@ impl Http1 {
     /// the wrong answer.
     fn note_unasked(&mut self, link: &Link) {
         let exchanges = &mut self.exchanges;
-        let unasked = exchanges
-            .current
-            .as_ref()
-            .is_some_and(|c| c.pending.is_none() && !c.owed)
+        let unasked = exchanges.current.as_ref().is_some_and(|c| c.pending.is_none() && !c.owed)
             && exchanges.waiting.is_empty()
             && !exchanges.responses_lost
             && !exchanges.order.gap();
@@ -482,10 +456,7 @@ impl Http1 {
             self.profile.unframed(cx, d, half.head_len, half.lost);
             return;
         }
-        let response = Box::new(Response {
-            head_cut: true,
-            ..Response::new(head, first, start)
-        });
+        let response = Box::new(Response { head_cut: true, ..Response::new(head, first, start) });
         self.put_response(cx.link, response, flags, Body::Unknown);
         self.yield_current(cx, Outcome::Lost);
     }

@@ -46,13 +46,7 @@ impl Http1 {
             malformed: true,
             // Without an HTTP/1.x answer, nothing shows that it was meant for a web server.
             reported: true,
-            ..Pending::new(
-                decode::other_request(raw),
-                MethodKind::Other,
-                from,
-                end,
-                first,
-            )
+            ..Pending::new(decode::other_request(raw), MethodKind::Other, from, end, first)
         };
         pending.request.end_ns = Some(first.time_ns);
         self.exchanges.push(pending, server_next);
@@ -66,9 +60,7 @@ impl Http1 {
     /// follow (HTTP/0.9).
     pub(super) fn answered_early(&mut self, cx: &mut Cx<'_>, d: usize) {
         let from = self.halves[d].head_start;
-        let received = self
-            .acknowledged(cx.link, 1 - d)
-            .is_some_and(|ack| ack > from);
+        let received = self.acknowledged(cx.link, 1 - d).is_some_and(|ack| ack > from);
         if !self.halves[d].framer.awaits_first_field() || !self.exchanges.is_quiet() || !received {
             return;
         }
@@ -140,10 +132,7 @@ fn asks(start: &[u8], due: Due, answered: bool) -> Option<usize> {
         return (answered || blank > 0).then_some(end + blank);
     }
     let mut at = end;
-    while let Some(more) = start
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|&b| b == b'\n'))
-    {
+    while let Some(more) = start.get(at..).and_then(|rest| rest.iter().position(|&b| b == b'\n')) {
         let line_end = at + more + 1;
         let is_blank = blank_line(start.get(at..line_end).unwrap_or_default()) > 0;
         at = line_end;

@@ -45,11 +45,7 @@ impl Memory {
             bits |= (u8::from(unsure[d]) * UNSURE) << d;
             bits |= (u8::from(passed_head[d]) * PASSED_HEAD) << d;
         }
-        Memory {
-            order,
-            profile,
-            bits,
-        }
+        Memory { order, profile, bits }
     }
 
     /// Direction `d` is joined in midstream. `requests`, if some may be missing: the position in the

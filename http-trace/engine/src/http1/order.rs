@@ -193,9 +193,8 @@ impl Order {
         server_next: u64,
     ) {
         // An acknowledgement of a request in the SYN cannot have advanced.
-        let advanced = waiting
-            .back()
-            .is_none_or(|last| last.ack != BEFORE_ALL && request.ack > last.ack);
+        let advanced =
+            waiting.back().is_none_or(|last| last.ack != BEFORE_ALL && request.ack > last.ack);
         let quiet = waiting.is_empty() && !open;
         request.after_gap = self.has(GAP);
         request.first_known = self.has(GAP) && self.has(INITIAL) && waiting.is_empty();
@@ -221,11 +220,7 @@ impl Order {
 
     /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests.
     pub fn alternates(&mut self, one: bool) {
-        self.streak = if one {
-            self.streak.saturating_add(1)
-        } else {
-            0
-        };
+        self.streak = if one { self.streak.saturating_add(1) } else { 0 };
         if self.streak >= SHOWN_BY && !self.has(BATCHES | WINDOW) {
             self.bits |= WAITS;
         }
@@ -250,18 +245,13 @@ impl Order {
         if lost_behind {
             return None;
         }
-        let gap = waiting
-            .iter()
-            .take(last + 1)
-            .any(|request| request.after_gap);
+        let gap = waiting.iter().take(last + 1).any(|request| request.after_gap);
         if !gap && last == 0 {
             return Some((0, false));
         }
-        let first = (0..=last).rev().find(|&i| {
-            waiting
-                .get(i)
-                .is_some_and(|r| r.begins_batch || r.after_gap)
-        })?;
+        let first = (0..=last)
+            .rev()
+            .find(|&i| waiting.get(i).is_some_and(|r| r.begins_batch || r.after_gap))?;
         let batch = waiting.get(first)?;
         let alone = first == last;
         let unanswered = batch.ack == start;

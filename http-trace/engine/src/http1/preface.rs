@@ -33,10 +33,7 @@ fn version_1(line: &[u8]) -> Option<Forwarded> {
         "TCP6" => ip.is_ipv6(),
         _ => false,
     };
-    fits.then(|| Forwarded {
-        ip: ip.to_canonical(),
-        port: Some(port),
-    })
+    fits.then(|| Forwarded { ip: ip.to_canonical(), port: Some(port) })
 }
 
 /// Version and command, family, length, addresses.
@@ -57,10 +54,7 @@ fn version_2(rest: &[u8]) -> Option<Forwarded> {
         _ => return None,
     };
     let (port, _) = ports.split_first_chunk::<2>()?;
-    Some(Forwarded {
-        ip,
-        port: Some(u16::from_be_bytes(*port)),
-    })
+    Some(Forwarded { ip, port: Some(u16::from_be_bytes(*port)) })
 }
 
 #[cfg(test)]
@@ -77,14 +71,8 @@ mod tests {
         ]
         .concat();
         for (header, expected) in [
-            (
-                &b"PROXY TCP4 203.0.113.9 10.0.0.2 4660 80\r\n"[..],
-                Some("203.0.113.9 4660"),
-            ),
-            (
-                b"PROXY TCP6 2001:db8::1 2001:db8::2 4660 80\r\n",
-                Some("2001:db8::1 4660"),
-            ),
+            (&b"PROXY TCP4 203.0.113.9 10.0.0.2 4660 80\r\n"[..], Some("203.0.113.9 4660")),
+            (b"PROXY TCP6 2001:db8::1 2001:db8::2 4660 80\r\n", Some("2001:db8::1 4660")),
             (b"PROXY TCP4 2001:db8::1 2001:db8::2 4660 80\r\n", None),
             (b"PROXY UNKNOWN\r\n", None),
             (b"PROXY UNKNOWN 203.0.113.9 10.0.0.2 4660 80\r\n", None),
@@ -96,14 +84,8 @@ mod tests {
             ),
             (&v6, Some("2001:db8::1 4660")),
             // LOCAL, datagrams, too short.
-            (
-                b"\0\r\nQUIT\n\x20\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x02\x12\x34\0\x50",
-                None,
-            ),
-            (
-                b"\0\r\nQUIT\n\x21\x12\0\x0c\xcb\0\x71\x09\x0a\0\0\x02\x12\x34\0\x50",
-                None,
-            ),
+            (b"\0\r\nQUIT\n\x20\x11\0\x0c\xcb\0\x71\x09\x0a\0\0\x02\x12\x34\0\x50", None),
+            (b"\0\r\nQUIT\n\x21\x12\0\x0c\xcb\0\x71\x09\x0a\0\0\x02\x12\x34\0\x50", None),
             (b"\0\r\nQUIT\n\x21\x11\0\x04\xcb\0\x71\x09", None),
         ] {
             let named = source(header).map(|f| format!("{} {}", f.ip, f.port.unwrap_or(0)));

@@ -38,15 +38,9 @@ impl Http1 {
             // If the server has received nothing since the bytes before, those continue.
             let ack = origin.ack.number();
             let continues = ack.is_some() && self.halves[d].passed_ack == ack;
-            (!continues).then(|| Basis::Unheard {
-                ack,
-                received: false,
-                live: origin.is_live(),
-            })
+            (!continues).then(|| Basis::Unheard { ack, received: false, live: origin.is_live() })
         } else if self.answers(cx.link, d, at, origin) {
-            let ack = cx
-                .link
-                .acknowledged(1 - d, self.halves[1 - d].next, origin.ack);
+            let ack = cx.link.acknowledged(1 - d, self.halves[1 - d].next, origin.ack);
             self.reach(1 - d, ack);
             let paired = self.exchanges.assume_batch(at, ack.unwrap_or(u64::MAX));
             self.requeue(false);
@@ -96,9 +90,7 @@ impl Http1 {
         let asks = &self.halves[1 - d];
         let in_head = asks.message == Message::Head && asks.head_start < ack;
         let in_head = in_head
-            && asks
-                .head_origin
-                .is_some_and(|first| self.received(link, 1 - d, &first) == start);
+            && asks.head_origin.is_some_and(|first| self.received(link, 1 - d, &first) == start);
         // A request in the SYN was sent before everything else.
         let waits = |asked: &Pending| {
             (asked.ack == start || asked.ack == BEFORE_ALL) && asked.request.start < ack
@@ -150,10 +142,7 @@ impl Http1 {
         let Some(claim) = self.claim.as_ref().filter(|claim| claim.d != d) else {
             return false;
         };
-        let Basis::Unheard {
-            ack, live: false, ..
-        } = claim.basis
-        else {
+        let Basis::Unheard { ack, live: false, .. } = claim.basis else {
             return false;
         };
         let server = self.halves[claim.d].next;
@@ -295,10 +284,7 @@ impl Http1 {
         };
         let d = claim.d;
         let current = self.exchanges.take_current();
-        let asked = claim
-            .held
-            .iter()
-            .filter(|(exchange, _)| exchange.request.is_some());
+        let asked = claim.held.iter().filter(|(exchange, _)| exchange.request.is_some());
         let asked =
             asked.count() + usize::from(current.as_ref().is_some_and(|c| c.pending.is_some()));
         cx.stats.requests_unmatched += asked as u64;

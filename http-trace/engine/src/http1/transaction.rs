@@ -105,10 +105,7 @@ impl Transaction {
     }
 
     fn cost(&self) -> usize {
-        let informational = self
-            .informational
-            .iter()
-            .map(|(head, _)| response_cost(head));
+        let informational = self.informational.iter().map(|(head, _)| response_cost(head));
         let response = self.response.as_ref().map(|r| response_cost(&r.head));
         self.pending.as_ref().map_or(0, Pending::cost)
             + response.unwrap_or(0)
@@ -154,8 +151,7 @@ impl Exchanges {
             .as_ref()
             .is_some_and(|current| current.response.is_some() || current.emitted);
         let lossy = self.responses_lost;
-        self.order
-            .request(&mut request, &self.waiting, open, lossy, server_next);
+        self.order.request(&mut request, &self.waiting, open, lossy, server_next);
         if self.waiting.len() >= MAX_WAITING {
             self.drop_front();
             if let Some(front) = self.waiting.front_mut() {
@@ -239,8 +235,7 @@ impl Exchanges {
     pub fn is_too_early(&self, ack: Option<u64>) -> bool {
         let free = self.current.is_none() && self.order.rests_on_assumption();
         let next = self.waiting.front().filter(|_| free);
-        next.zip(ack)
-            .is_some_and(|(next, ack)| ack <= next.request.start)
+        next.zip(ack).is_some_and(|(next, ack)| ack <= next.request.start)
     }
 
     /// A response begins that [`Exchanges::is_too_early`]: it answers an unseen request, or the one
@@ -333,11 +328,7 @@ impl Exchanges {
     /// Removes the exchange whose final response may have been lost after its 1xx heads; its request
     /// waits again.
     pub fn take_unfinished(&mut self) -> Option<Transaction> {
-        if self
-            .current
-            .as_ref()
-            .is_none_or(|c| c.response.is_some() || c.emitted)
-        {
+        if self.current.as_ref().is_none_or(|c| c.response.is_some() || c.emitted) {
             return None;
         }
         let exchange = self.take_current()?;
@@ -435,17 +426,12 @@ impl Exchanges {
 
     /// The request with this ordinal, wherever it is.
     pub fn request_mut(&mut self, ordinal: u32) -> Option<&mut Pending> {
-        if let Some(request) = self
-            .current
-            .as_mut()
-            .and_then(|current| current.pending.as_mut())
+        if let Some(request) = self.current.as_mut().and_then(|current| current.pending.as_mut())
             && request.ordinal == ordinal
         {
             return Some(request);
         }
-        self.waiting
-            .back_mut()
-            .filter(|request| request.ordinal == ordinal)
+        self.waiting.back_mut().filter(|request| request.ordinal == ordinal)
     }
 
     /// The current response opens a tunnel: what its client sent after the request belongs to the

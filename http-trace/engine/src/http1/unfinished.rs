@@ -28,9 +28,7 @@ impl Http1 {
     /// When the first such head began.
     pub(super) fn begun_since(&self) -> Option<u64> {
         let begun = (0..2).filter(|&d| self.is_begun(d));
-        begun
-            .filter_map(|d| Some(self.halves[d].head_origin?.time_ns))
-            .min()
+        begun.filter_map(|d| Some(self.halves[d].head_origin?.time_ns)).min()
     }
 
     /// Takes such a head of direction `d` that began at `since_ns` or before, once, as the request that

@@ -46,29 +46,15 @@ fn seen(number: u64, client: &str, server: &str, point: CapturePoint) -> Sightin
 }
 
 const fn tc(interface: u32, egress: bool) -> CapturePoint {
-    CapturePoint {
-        hook: Hook::Tc,
-        interface,
-        egress,
-        netns: 1,
-    }
+    CapturePoint { hook: Hook::Tc, interface, egress, netns: 1 }
 }
 
 const fn capture(interface: u32, netns: u32) -> CapturePoint {
-    CapturePoint {
-        hook: Hook::Capture,
-        interface,
-        egress: false,
-        netns,
-    }
+    CapturePoint { hook: Hook::Capture, interface, egress: false, netns }
 }
 
 fn cgroup(netns: u32) -> CapturePoint {
-    CapturePoint {
-        hook: Hook::Cgroup,
-        netns,
-        ..tc(1, true)
-    }
+    CapturePoint { hook: Hook::Cgroup, netns, ..tc(1, true) }
 }
 
 /// Looks up `second` after `first`, both with the same head.
@@ -82,16 +68,8 @@ fn matched(first: Sighting, second: Sighting) -> Option<Original> {
 #[test]
 fn translations_are_seen_through() {
     for (name, first, second) in [
-        (
-            "masquerade",
-            seen(1, CLIENT, SERVER, tc(2, false)),
-            seen(2, ROUTER, SERVER, tc(3, true)),
-        ),
-        (
-            "DNAT",
-            seen(1, CLIENT, SERVER, tc(2, false)),
-            seen(2, CLIENT, INSIDE, tc(3, true)),
-        ),
+        ("masquerade", seen(1, CLIENT, SERVER, tc(2, false)), seen(2, ROUTER, SERVER, tc(3, true))),
+        ("DNAT", seen(1, CLIENT, SERVER, tc(2, false)), seen(2, CLIENT, INSIDE, tc(3, true))),
         (
             "both at once",
             seen(1, CLIENT, SERVER, tc(2, false)),
@@ -130,10 +108,7 @@ fn translations_are_seen_through() {
         let copy = matched(second, first).unwrap_or_else(|| panic!("{name}"));
         assert_eq!((copy.number, copy.nearer_ns), (2, -1000), "{name}");
         // A response passes the server's side first.
-        let response = |s: Sighting| Sighting {
-            kind: Kind::Response,
-            ..s
-        };
+        let response = |s: Sighting| Sighting { kind: Kind::Response, ..s };
         let copy = matched(response(first), response(second)).expect(name);
         assert_eq!(copy.nearer_ns, -1000, "{name}");
     }
@@ -151,41 +126,21 @@ fn other_connections_are_left_alone() {
     };
     for (name, second) in [
         ("another number", changed(|s| s.seq += 1)),
-        (
-            "another acknowledgement",
-            changed(|s| s.ack = Ack::of(0x7000_0002)),
-        ),
+        ("another acknowledgement", changed(|s| s.ack = Ack::of(0x7000_0002))),
         ("no acknowledgement", changed(|s| s.ack = Ack::default())),
-        (
-            "another beginning",
-            changed(|s| s.starts = [Some(0x9000_0000), None]),
-        ),
+        ("another beginning", changed(|s| s.starts = [Some(0x9000_0000), None])),
         ("a response", changed(|s| s.kind = Kind::Response)),
         ("too late", changed(|s| s.time_ns += 3 * SECOND)),
         ("too early", changed(|s| s.time_ns -= 3 * SECOND)),
         ("itself", changed(|s| s.number = 1)),
-        (
-            "another client at the same place",
-            seen(2, ROUTER, SERVER, tc(2, false)),
-        ),
-        (
-            "another connection of the client",
-            seen(2, "192.0.2.7:40001", SERVER, tc(2, false)),
-        ),
-        (
-            "a capture beside it",
-            seen(2, ROUTER, SERVER, capture(2, 0)),
-        ),
+        ("another client at the same place", seen(2, ROUTER, SERVER, tc(2, false))),
+        ("another connection of the client", seen(2, "192.0.2.7:40001", SERVER, tc(2, false))),
+        ("a capture beside it", seen(2, ROUTER, SERVER, capture(2, 0))),
     ] {
         assert_eq!(matched(first, second), None, "{name}");
     }
     let first = seen(1, CLIENT, SERVER, capture(1, 0));
-    let small = |s: Sighting| Sighting {
-        seq: 1,
-        ack: Ack::of(1),
-        starts: [None; 2],
-        ..s
-    };
+    let small = |s: Sighting| Sighting { seq: 1, ack: Ack::of(1), starts: [None; 2], ..s };
     let other_port = seen(2, "192.0.2.7:40001", SERVER, capture(1, 0));
     assert_eq!(matched(first, other_port), None, "another port");
     let written = small(seen(2, ROUTER, SERVER, capture(1, 0)));
@@ -199,11 +154,9 @@ fn other_bytes_are_another_head() {
     let first = seen(1, CLIENT, SERVER, tc(2, false));
     let second = seen(2, ROUTER, SERVER, tc(3, true));
     let mut sightings = Sightings::default();
-    for (sighting, bytes, len) in [
-        (first, "GET /a", 6),
-        (second, "GET /b", 6),
-        (second, "GET /a", 7),
-    ] {
+    for (sighting, bytes, len) in
+        [(first, "GET /a", 6), (second, "GET /b", 6), (second, "GET /a", 7)]
+    {
         assert_eq!(sightings.meet(sighting, bytes.as_bytes(), len), None);
     }
     assert!(sightings.meet(second, b"GET /a", 6).is_some());
@@ -221,10 +174,8 @@ fn the_first_heads_of_a_set_are_all_kept() {
     };
     let set = hash(&mut sightings, "GET /0");
     let others = (1..).map(|n| format!("GET /{n}"));
-    let mut same: Vec<String> = others
-        .filter(|text| hash(&mut sightings, text) == set)
-        .take(WAYS - 1)
-        .collect();
+    let mut same: Vec<String> =
+        others.filter(|text| hash(&mut sightings, text) == set).take(WAYS - 1).collect();
     same.insert(0, "GET /0".to_owned());
     for text in &same {
         assert_eq!(sightings.meet(first, text.as_bytes(), 6), None);
@@ -238,15 +189,9 @@ fn the_first_heads_of_a_set_are_all_kept() {
 #[test]
 fn beginnings_stand_in_for_a_retransmission_with_another_acknowledgement() {
     let starts = [Some(0x9000_0001), Some(0x6fff_0000)];
-    let first = Sighting {
-        starts,
-        ..seen(1, CLIENT, SERVER, tc(2, false))
-    };
-    let second = Sighting {
-        starts,
-        ack: Ack::of(0x7000_0fff),
-        ..seen(2, ROUTER, SERVER, tc(3, true))
-    };
+    let first = Sighting { starts, ..seen(1, CLIENT, SERVER, tc(2, false)) };
+    let second =
+        Sighting { starts, ack: Ack::of(0x7000_0fff), ..seen(2, ROUTER, SERVER, tc(3, true)) };
     assert!(matched(first, second).is_some());
 }
 
@@ -289,27 +234,16 @@ fn the_names_of_a_chain_are_put_in_order() {
     let mut aliases = Aliases::default();
     assert_eq!(aliases.get(&key(2)), None);
     let (asks, answers) = (Kind::Request, Kind::Response);
-    for (n, nearer, path, kind) in [
-        (2, 3, 0, asks),
-        (3, 2, 0, asks),
-        (4, -1, 0, asks),
-        (5, 1, 1, asks),
-        (6, 9, 0, answers),
-    ] {
+    for (n, nearer, path, kind) in
+        [(2, 3, 0, asks), (3, 2, 0, asks), (4, -1, 0, asks), (5, 1, 1, asks), (6, 9, 0, answers)]
+    {
         // The last copy was seen beside the second name, not beside the first.
-        let copy = Original {
-            path,
-            kind,
-            ..copy(nearer)
-        };
+        let copy = Original { path, kind, ..copy(nearer) };
         aliases.insert(key(n), key(1), &copy);
     }
     let names = aliases.names(5).expect("several names");
     assert_eq!((names.server.0, names.client.0), (key(5), key(4)));
-    assert_eq!(
-        aliases.get(&key(3)).map(|a| (a.number, a.path)),
-        Some((5, 2))
-    );
+    assert_eq!(aliases.get(&key(3)).map(|a| (a.number, a.path)), Some((5, 2)));
     aliases.remove(&key(3));
     aliases.forget(5);
     assert_eq!((aliases.get(&key(3)), aliases.names(5)), (None, None));

@@ -42,11 +42,7 @@ impl Pipeline {
                     true => Doing::spoken(age_ns / 1_000_000_000),
                     false => Doing::Silent,
                 };
-                entries.push(Entry {
-                    key,
-                    doing,
-                    last_seen: now.saturating_sub(age_ns),
-                });
+                entries.push(Entry { key, doing, last_seen: now.saturating_sub(age_ns) });
             }
         }
         crowd::leaving(entries)
@@ -87,11 +83,7 @@ impl Pipeline {
             let mut victim = current;
             for _ in 0..LOOK_AT {
                 let Some(id) = at else { break };
-                if self
-                    .table
-                    .get(id)
-                    .is_some_and(|connection| connection.memory().1 > 0)
-                {
+                if self.table.get(id).is_some_and(|connection| connection.memory().1 > 0) {
                     victim = id;
                     break;
                 }
@@ -102,14 +94,11 @@ impl Pipeline {
             };
             let before = connection.memory();
             let name = (Some(victim), key, connection.number);
-            self.shared
-                .with(name, out, |env| connection.flush_buffers(env));
+            self.shared.with(name, out, |env| connection.flush_buffers(env));
             let after = connection.memory();
             let now = self.shared.now_ns;
             let freed = (before.1 - after.1.min(before.1)) as u64;
-            self.shared
-                .losses
-                .add("reorder_memory", LossUnit::Bytes, freed, now, now);
+            self.shared.losses.add("reorder_memory", LossUnit::Bytes, freed, now, now);
             self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
             self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
             if freed == 0 {

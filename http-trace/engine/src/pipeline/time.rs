@@ -114,9 +114,7 @@ impl Pipeline {
         let was_busy = connection.is_busy();
         let name = (Some(id), key, connection.number);
         let mut deadline = None;
-        let original = self
-            .shared
-            .with(name, out, |env| deadline = connection.tick(env));
+        let original = self.shared.with(name, out, |env| deadline = connection.tick(env));
         let after = connection.memory();
         self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
         self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);

@@ -26,11 +26,7 @@ pub(crate) struct BodyStart {
 impl BodyStart {
     /// For a response with this status.
     pub fn of_status(wanted: &Snippet, status: u16) -> Self {
-        BodyStart {
-            bytes: Vec::new(),
-            room: wanted.of(u32::from(status)) as usize,
-            closed: false,
-        }
+        BodyStart { bytes: Vec::new(), room: wanted.of(u32::from(status)) as usize, closed: false }
     }
 
     /// Appends the next bytes of the body.
@@ -87,16 +83,14 @@ fn undo(coding: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     // The bytes are truncated by design: everything before the error is used.
     let _ = match coding {
-        b"gzip" | b"x-gzip" => flate2::read::MultiGzDecoder::new(bytes)
-            .take(BETWEEN)
-            .read_to_end(&mut out),
+        b"gzip" | b"x-gzip" => {
+            flate2::read::MultiGzDecoder::new(bytes).take(BETWEEN).read_to_end(&mut out)
+        }
         // Some senders omit the zlib header that RFC 9110 §8.4.1.2 requires.
-        b"deflate" if has_zlib_header(bytes) => flate2::read::ZlibDecoder::new(bytes)
-            .take(BETWEEN)
-            .read_to_end(&mut out),
-        b"deflate" => flate2::read::DeflateDecoder::new(bytes)
-            .take(BETWEEN)
-            .read_to_end(&mut out),
+        b"deflate" if has_zlib_header(bytes) => {
+            flate2::read::ZlibDecoder::new(bytes).take(BETWEEN).read_to_end(&mut out)
+        }
+        b"deflate" => flate2::read::DeflateDecoder::new(bytes).take(BETWEEN).read_to_end(&mut out),
         _ => return None,
     };
     Some(out)
@@ -149,14 +143,9 @@ mod tests {
     }
 
     fn decoded(room: usize, body: &[u8], lines: &[(&str, &str)]) -> Option<Vec<u8>> {
-        let lines: Vec<(&[u8], &[u8])> = lines
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-            .collect();
-        let mut start = BodyStart {
-            room,
-            ..BodyStart::default()
-        };
+        let lines: Vec<(&[u8], &[u8])> =
+            lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let mut start = BodyStart { room, ..BodyStart::default() };
         body.chunks(7).for_each(|piece| start.push(piece));
         let bytes = start.decoded(&testing::headers(&lines))?;
         Some(bytes.to_vec())
@@ -173,32 +162,12 @@ mod tests {
             ("gzip", gzip(text), &encoding("GZIP"), Some(text)),
             ("x-gzip", gzip(text), &encoding("x-gzip"), Some(text)),
             ("deflate", zlib(text), &encoding("deflate"), Some(text)),
-            (
-                "deflate, raw",
-                deflate(text),
-                &encoding("deflate"),
-                Some(text),
-            ),
-            (
-                "twice",
-                gzip(&zlib(text)),
-                &encoding("deflate, gzip"),
-                Some(text),
-            ),
-            (
-                "on the way",
-                gzip(text),
-                &[("Transfer-Encoding", "gzip, chunked")],
-                Some(text),
-            ),
+            ("deflate, raw", deflate(text), &encoding("deflate"), Some(text)),
+            ("twice", gzip(&zlib(text)), &encoding("deflate, gzip"), Some(text)),
+            ("on the way", gzip(text), &[("Transfer-Encoding", "gzip, chunked")], Some(text)),
             ("not known", text.to_vec(), &encoding("br"), None),
             ("not what it says", text.to_vec(), &encoding("gzip"), None),
-            (
-                "too many",
-                gzip(text),
-                &encoding("gzip,gzip,gzip,gzip,gzip"),
-                None,
-            ),
+            ("too many", gzip(text), &encoding("gzip,gzip,gzip,gzip,gzip"), None),
         ];
         for (name, body, lines, expected) in table {
             let got = decoded(4096, body, lines);
@@ -211,17 +180,11 @@ mod tests {
         let bomb = gzip(&vec![b'x'; 50 << 20]);
         let got = decoded(4096, &bomb, &[("Content-Encoding", "gzip")]);
         assert_eq!(got.map(|bytes| bytes.len()), Some(4096));
-        assert_eq!(
-            decoded(5, b"123456789", &[]).as_deref(),
-            Some(&b"12345"[..])
-        );
+        assert_eq!(decoded(5, b"123456789", &[]).as_deref(), Some(&b"12345"[..]));
         // No partial character.
         let got = decoded(6, "gr\u{fc}\u{df}e".as_bytes(), &[]);
         assert_eq!(got.as_deref(), Some("gr\u{fc}\u{df}".as_bytes()));
-        assert_eq!(
-            decoded(5, "gr\u{fc}\u{df}e".as_bytes(), &[]).map(|b| b.len()),
-            Some(4)
-        );
+        assert_eq!(decoded(5, "gr\u{fc}\u{df}e".as_bytes(), &[]).map(|b| b.len()), Some(4));
         // Bytes that are not UTF-8 are kept.
         assert_eq!(decoded(4, b"\xff\xfe\x00a", &[]).map(|b| b.len()), Some(4));
     }

@@ -177,10 +177,8 @@ impl Active {
     /// and may be handed over first.
     fn follows_waiting(&self, tcp: &Tcp, d: usize, force: bool) -> bool {
         let o = 1 - d;
-        let Some((asked, waits)) = self.streams[d]
-            .buffer
-            .first()
-            .zip(self.streams[o].buffer.first())
+        let Some((asked, waits)) =
+            self.streams[d].buffer.first().zip(self.streams[o].buffer.first())
         else {
             return false;
         };
@@ -209,11 +207,7 @@ impl Active {
                     match &piece.content {
                         Content::Skip(n) => self.skip(tcp, env, d, *n, &piece.meta),
                         Content::Bytes(bytes) => {
-                            let chunk = Chunk {
-                                bytes,
-                                begins: piece.begins,
-                                origin: &piece.meta,
-                            };
+                            let chunk = Chunk { bytes, begins: piece.begins, origin: &piece.meta };
                             self.data(tcp, env, d, &chunk);
                         }
                     }
@@ -278,11 +272,7 @@ impl Active {
         if self.protocol.profile().http() {
             self.report_gaps(&tcp.link, env);
         }
-        let gap = Gap {
-            len: n,
-            answered: self.answer_waits(&tcp.link, 1 - d, origin),
-            origin,
-        };
+        let gap = Gap { len: n, answered: self.answer_waits(&tcp.link, 1 - d, origin), origin };
         self.protocol.gap(&mut env.cx(&mut tcp.link), d, &gap);
     }
 
@@ -303,12 +293,10 @@ impl Active {
             return false;
         };
         let waiting = self.streams[o].buffer.pieces();
-        waiting
-            .take_while(|piece| piece.start < ack)
-            .any(|piece| match &piece.content {
-                Content::Bytes(bytes) => piece.begins && answers(bytes),
-                Content::Skip(_) => false,
-            })
+        waiting.take_while(|piece| piece.start < ack).any(|piece| match &piece.content {
+            Content::Bytes(bytes) => piece.begins && answers(bytes),
+            Content::Skip(_) => false,
+        })
     }
 
     /// Reports missing bytes as lost, unless the connection is known under another name as well. Only
@@ -356,11 +344,7 @@ impl Active {
         let body = start - next <= self.protocol.skippable(d);
         if stream.buffer.is_empty() && tcp.link.known[1 - d] && !body {
             // A FIN alone may be forged: bytes before it are missing only if the peer acknowledged it.
-            return if stream.acked == start + 1 {
-                config.hole_ns
-            } else {
-                u64::MAX
-            };
+            return if stream.acked == start + 1 { config.hole_ns } else { u64::MAX };
         }
         // Body that the filter skipped is not lost and will not come.
         let is_skipped = || origin.without_flow && start - next <= self.protocol.skippable(d);
@@ -432,11 +416,7 @@ impl Active {
     /// Yields everything that is due.
     pub fn tick(&mut self, tcp: &mut Tcp, env: &mut Env<'_>) {
         let reset = self.reset_ns != 0 || self.streams.iter().any(|stream| stream.reset);
-        let why = if reset {
-            NoResponse::Reset
-        } else {
-            NoResponse::Timeout
-        };
+        let why = if reset { NoResponse::Reset } else { NoResponse::Timeout };
         let witness = self.witness(tcp, why, env.now_ns);
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.tick(cx, &witness);

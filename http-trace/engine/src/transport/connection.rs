@@ -105,11 +105,7 @@ impl Flight {
 
 impl Connection {
     pub fn new(number: u64) -> Self {
-        Connection {
-            number,
-            tcp: Tcp::default(),
-            flight: Flight::Quiet(Memory::default()),
-        }
+        Connection { number, tcp: Tcp::default(), flight: Flight::Quiet(Memory::default()) }
     }
 
     /// Whether something is in flight.
@@ -332,11 +328,7 @@ impl Connection {
                 memory.join(d, (!followed).then_some((end, lost)));
             }
             Err(active) => {
-                let end = if client == d {
-                    start
-                } else {
-                    active.protocol.next(client)
-                };
+                let end = if client == d { start } else { active.protocol.next(client) };
                 let requests = (!followed).then_some((end, lost));
                 active.protocol.join(d, start, requests);
             }

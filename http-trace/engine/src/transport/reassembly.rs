@@ -74,10 +74,7 @@ pub struct Buffer<M> {
 
 impl<M> Default for Buffer<M> {
     fn default() -> Self {
-        Buffer {
-            pieces: BTreeMap::new(),
-            size: 0,
-        }
+        Buffer { pieces: BTreeMap::new(), size: 0 }
     }
 }
 
@@ -134,9 +131,7 @@ impl<M: Copy> Buffer<M> {
         let mut out = Inserted::default();
         let end = start + bytes.len() as u64;
         let part = |from: u64, to: u64| {
-            bytes
-                .get((from - start) as usize..(to - start) as usize)
-                .unwrap_or_default()
+            bytes.get((from - start) as usize..(to - start) as usize).unwrap_or_default()
         };
         let mut at = start;
         for key in self.overlapping(start, end) {
@@ -199,15 +194,7 @@ impl<M: Copy> Buffer<M> {
 
     fn put(&mut self, start: u64, content: Content, begins: bool, meta: M) {
         self.size += cost(&content);
-        self.pieces.insert(
-            start,
-            Piece {
-                start,
-                content,
-                begins,
-                meta,
-            },
-        );
+        self.pieces.insert(start, Piece { start, content, begins, meta });
     }
 
     /// Keys of the pieces that share bytes with [`start`, `end`), in order.
@@ -218,10 +205,7 @@ impl<M: Copy> Buffer<M> {
             .next_back()
             .filter(|(_, piece)| piece.end() > start)
             .map(|(&key, _)| key);
-        before
-            .into_iter()
-            .chain(self.pieces.range(start..end).map(|(&key, _)| key))
-            .collect()
+        before.into_iter().chain(self.pieces.range(start..end).map(|(&key, _)| key)).collect()
     }
 
     /// Removes [`start`, `end`) from a declared skip.
@@ -231,12 +215,7 @@ impl<M: Copy> Buffer<M> {
         };
         self.size -= cost(&piece.content);
         if piece.start < start {
-            self.put(
-                piece.start,
-                Content::Skip(start - piece.start),
-                false,
-                piece.meta,
-            );
+            self.put(piece.start, Content::Skip(start - piece.start), false, piece.meta);
         }
         if piece.end() > end {
             self.put(end, Content::Skip(piece.end() - end), false, piece.meta);
@@ -312,31 +291,10 @@ mod tests {
     fn tells_copies_that_differ() {
         let mut buffer = Buffer::default();
         let first = buffer.insert_bytes(5, b"hello", true, ());
-        assert_eq!(
-            first,
-            Inserted {
-                stored: 5,
-                copied: 0,
-                differs: false
-            }
-        );
+        assert_eq!(first, Inserted { stored: 5, copied: 0, differs: false });
         let same = buffer.insert_bytes(6, b"ello!", true, ());
-        assert_eq!(
-            same,
-            Inserted {
-                stored: 1,
-                copied: 4,
-                differs: false
-            }
-        );
+        assert_eq!(same, Inserted { stored: 1, copied: 4, differs: false });
         let other = buffer.insert_bytes(4, b"xhellO", true, ());
-        assert_eq!(
-            other,
-            Inserted {
-                stored: 1,
-                copied: 5,
-                differs: true
-            }
-        );
+        assert_eq!(other, Inserted { stored: 1, copied: 5, differs: true });
     }
 }

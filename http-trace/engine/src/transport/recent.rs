@@ -47,8 +47,7 @@ impl Recent {
         if past > 0 {
             slot.seq = seq.wrapping_add(past as u32);
         }
-        slot.bytes
-            .extend_from_slice(bytes.get(past..).unwrap_or_default());
+        slot.bytes.extend_from_slice(bytes.get(past..).unwrap_or_default());
     }
 
     /// Whether different bytes were seen at this position.
@@ -97,11 +96,7 @@ mod tests {
             (100, "X", false),
         ] {
             let seq = seq.wrapping_add_signed(at);
-            assert_eq!(
-                recent.differs(of, seq, bytes.as_bytes()),
-                differs,
-                "{at} {bytes}"
-            );
+            assert_eq!(recent.differs(of, seq, bytes.as_bytes()), differs, "{at} {bytes}");
             assert!(!recent.differs((8, 1), seq, bytes.as_bytes()));
         }
     }

@@ -74,19 +74,11 @@ pub(crate) struct Held {
 
 impl Held {
     pub fn of(record: &Record<'_>, path: u8) -> Self {
-        Held {
-            header: *record.header,
-            bytes: record.bytes.to_vec(),
-            path,
-        }
+        Held { header: *record.header, bytes: record.bytes.to_vec(), path }
     }
 
     pub fn record(&self) -> Record<'_> {
-        Record {
-            tunnel: None,
-            header: &self.header,
-            bytes: &self.bytes,
-        }
+        Record { tunnel: None, header: &self.header, bytes: &self.bytes }
     }
 
     /// Memory in use, in bytes.

@@ -15,10 +15,7 @@ fn a_late_first_segment_does_not_hide_where_the_stream_begins() {
         .filter(|r| !r.0)
         .map(|r| (r.1, r.4 & flag::STREAM_BEGINS != 0, r.5.len()))
         .collect();
-    assert_eq!(
-        begins,
-        [(8, true, 0), (2008, false, 2000), (8, false, 2000)]
-    );
+    assert_eq!(begins, [(8, true, 0), (2008, false, 2000), (8, false, 2000)]);
 }
 
 #[test]
@@ -26,12 +23,7 @@ fn a_fin_before_its_data_begins_no_stream() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
     wire.send(true, &get("/"));
     let response = ok(0);
-    wire.segment(
-        false,
-        tcp_flag::FIN | tcp_flag::ACK,
-        response.len() as i32,
-        b"",
-    );
+    wire.segment(false, tcp_flag::FIN | tcp_flag::ACK, response.len() as i32, b"");
     wire.send(false, &response);
     let begins: Vec<_> = wire
         .records
@@ -50,10 +42,7 @@ fn only_a_syn_that_nobody_answers_or_that_is_refused_is_told() {
         wire
     };
     let flags = |wire: &Wire| -> Vec<u16> {
-        wire.records
-            .iter()
-            .map(|r| r.4 & (flag::SYN | flag::RST | flag::ACK))
-            .collect()
+        wire.records.iter().map(|r| r.4 & (flag::SYN | flag::RST | flag::ACK)).collect()
     };
     let mut repeated = fresh();
     repeated.segment(true, tcp_flag::SYN, 0, b"");

@@ -21,12 +21,7 @@ struct Live {
 
 impl Live {
     fn new(wire: Wire) -> Self {
-        Live {
-            wire,
-            pipeline: Pipeline::new(Default::default()),
-            lost: 0,
-            told: Vec::new(),
-        }
+        Live { wire, pipeline: Pipeline::new(Default::default()), lost: 0, told: Vec::new() }
     }
 
     fn send(&mut self, from_client: bool, flags: u8, bytes: &[u8]) {
@@ -59,10 +54,7 @@ impl Live {
     }
 
     fn faults(&mut self, refuse_claim_every: u32) {
-        self.wire.filter.set_faults(Faults {
-            refuse_claim_every,
-            ..Faults::default()
-        });
+        self.wire.filter.set_faults(Faults { refuse_claim_every, ..Faults::default() });
     }
 
     fn wait_ms(&mut self, ms: u64) {
@@ -84,10 +76,7 @@ fn line(output: &Output) -> String {
     match output {
         Output::Http(event) => format!(
             "{} {:?} {:?} {:?}",
-            event
-                .response
-                .as_ref()
-                .map_or(0, |response| response.status),
+            event.response.as_ref().map_or(0, |response| response.status),
             event.body_bytes,
             event.missing,
             event.flags
@@ -112,10 +101,7 @@ fn a_body_that_its_client_breaks_off_has_no_hole() {
     live.send(true, tcp_flag::RST, b"");
     live.wait_ms(2_000);
     let seen = 13 * SEGMENT - (answer.len() - BODY);
-    assert_eq!(
-        live.finish(),
-        [format!("200 Some({seen}) [End] [\"length_mismatch\"]")]
-    );
+    assert_eq!(live.finish(), [format!("200 Some({seen}) [End] [\"length_mismatch\"]")]);
 }
 
 /// Another request comes while a body passes: the filter declares what it skipped when the message ends,
@@ -137,10 +123,7 @@ fn a_long_body_beside_another_request_has_no_hole() {
         }
     }
     live.send(false, tcp_flag::ACK, &ok(5));
-    let expected = [
-        format!("200 Some({BODY}) [] []"),
-        "200 Some(5) [] []".into(),
-    ];
+    let expected = [format!("200 Some({BODY}) [] []"), "200 Some(5) [] []".into()];
     assert_eq!(live.finish(), expected);
 }
 
@@ -180,10 +163,7 @@ fn without_framing_a_hole_before_a_refused_claim_is_told() {
     let told = live.finish();
     let lost = format!("lost {SEGMENT} Bytes hole");
     assert!(told.contains(&lost), "{told:?}");
-    assert!(
-        told.iter().any(|line| line.contains("body_gap")),
-        "{told:?}"
-    );
+    assert!(told.iter().any(|line| line.contains("body_gap")), "{told:?}");
 }
 
 /// Both ends close at once, on one CPU each: a body that lasts until the close ends, and is reported then.

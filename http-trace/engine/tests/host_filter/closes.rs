@@ -20,12 +20,8 @@ fn answered() -> Wire {
 }
 
 /// Which side closes, and how.
-const CLOSES: [&[(bool, u8)]; 4] = [
-    &[(true, RST)],
-    &[(false, RST)],
-    &[(true, FIN), (false, FIN)],
-    &[(false, FIN), (true, FIN)],
-];
+const CLOSES: [&[(bool, u8)]; 4] =
+    [&[(true, RST)], &[(false, RST)], &[(true, FIN), (false, FIN)], &[(false, FIN), (true, FIN)]];
 
 #[test]
 fn between_messages_a_connection_is_forgotten_and_followed_on() {

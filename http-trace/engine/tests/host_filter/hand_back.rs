@@ -121,25 +121,22 @@ impl Late {
         let (segment, context) = self.wire.make(from_client, tcp_flag::ACK, 0, bytes);
         let (pipeline, complete, unheard) =
             (&mut self.pipeline, &mut self.complete, &mut self.unheard);
-        self.wire
-            .filter
-            .push(bytes, &segment, &context, &mut |record| {
-                if record.header.has(flag::TRIAL) && *unheard > 0 {
-                    *unheard -= 1;
-                    return;
+        self.wire.filter.push(bytes, &segment, &context, &mut |record| {
+            if record.header.has(flag::TRIAL) && *unheard > 0 {
+                *unheard -= 1;
+                return;
+            }
+            pipeline.push(&record, &mut |output| {
+                if let http_trace_model::event::Output::Http(event) = output {
+                    *complete += usize::from(event.complete && event.request.is_some());
                 }
-                pipeline.push(&record, &mut |output| {
-                    if let http_trace_model::event::Output::Http(event) = output {
-                        *complete += usize::from(event.complete && event.request.is_some());
-                    }
-                });
             });
+        });
         for (key, mut returned) in self.pipeline.take_hand_backs() {
             if self.lie {
                 returned.what |= handed::RIGHT | handed::RIGHT << 1;
             }
-            self.returns
-                .push((self.segments + self.late, key, returned));
+            self.returns.push((self.segments + self.late, key, returned));
         }
         self.pass(from_client, bytes);
     }
@@ -189,10 +186,7 @@ fn bodies_are_skipped_from_where_a_trial_is_confirmed_however_late_that_is() {
             let mut busy = Late::new(FilterConfig::DEFAULT, late);
             let shipped: u64 = busy.exchanges(8, &response).iter().sum();
             // The first response is confirmed by the second request.
-            assert!(
-                shipped < (late + 728) * 1448 + 8 * 4000,
-                "{late}: {shipped}"
-            );
+            assert!(shipped < (late + 728) * 1448 + 8 * 4000, "{late}: {shipped}");
             assert!(busy.counted(Counter::TrialRight) > 0 || late < 800);
             assert_eq!(busy.counted(Counter::TrialWrong), 0);
             assert_eq!(busy.pipeline.stats().filter_disagrees, 0);
@@ -215,10 +209,7 @@ fn a_head_that_was_not_all_seen_costs_no_more_than_the_judge_takes() {
     // The judge is sure again at the second head, once it no longer waits for the missing bytes, and the
     // filter a thousand segments later.
     let shipped = busy.exchanges(4, &response);
-    assert!(
-        shipped[..3].iter().sum::<u64>() < 1800 * 1448,
-        "{shipped:?}"
-    );
+    assert!(shipped[..3].iter().sum::<u64>() < 1800 * 1448, "{shipped:?}");
     assert!(shipped[3..].iter().all(|n| *n < 1000), "{shipped:?}");
     assert_eq!(busy.pipeline.stats().filter_disagrees, 0);
 }
@@ -281,15 +272,9 @@ fn a_spent_budget_does_not_keep_a_trial_from_being_confirmed() {
                 *byte = 0x80;
             }
         }
-        let config = FilterConfig {
-            unsure_flow_bytes: 0,
-            ..FilterConfig::DEFAULT
-        };
+        let config = FilterConfig { unsure_flow_bytes: 0, ..FilterConfig::DEFAULT };
         let mut busy = Late::new(config, 900);
-        busy.wire.filter.set_faults(Faults {
-            spend_budget_every: 1,
-            ..Default::default()
-        });
+        busy.wire.filter.set_faults(Faults { spend_budget_every: 1, ..Default::default() });
         let shipped = busy.exchanges(8, &response);
         let dropped = busy.counted(Counter::UnsureDroppedBytes);
         assert!(dropped > MIB as u64, "{dropped}");
@@ -317,10 +302,7 @@ fn text_is_no_start_line_for_a_trial() {
         busy.segment(false, segment);
     }
     let shipped = busy.exchanges(4, &response);
-    assert!(
-        shipped[..3].iter().sum::<u64>() < 1800 * 1448,
-        "{shipped:?}"
-    );
+    assert!(shipped[..3].iter().sum::<u64>() < 1800 * 1448, "{shipped:?}");
     assert!(shipped[3..].iter().all(|n| *n < 1000), "{shipped:?}");
     assert_eq!(busy.counted(Counter::TrialWrong), 0);
 }

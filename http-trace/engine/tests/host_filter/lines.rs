@@ -23,10 +23,7 @@ fn a_malformed_request_may_be_cut_after_its_line() {
         (vec![&b"GET /a\r\n"[..], b"Host: x\r\n\r\n"], "/a"),
         (vec![b"GET /a\r\n", b"H", b"o", b"st: x\r\n\r\n"], "/a"),
         // A request follows instead of a field.
-        (
-            vec![b"GET /a\r\n", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"],
-            "/b",
-        ),
+        (vec![b"GET /a\r\n", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"], "/b"),
     ] {
         let mut pipeline = Pipeline::new(PipelineConfig::default());
         let mut wire = Wire::new(FilterConfig::DEFAULT);

@@ -41,12 +41,7 @@ impl Wire {
 
     /// Begins with a handshake seen by this filter.
     fn through(filter: HostFilter) -> Self {
-        let mut wire = Wire {
-            filter,
-            seq: [u32::MAX - 50, 7],
-            time_ns: 1 << 40,
-            records: vec![],
-        };
+        let mut wire = Wire { filter, seq: [u32::MAX - 50, 7], time_ns: 1 << 40, records: vec![] };
         wire.segment(true, tcp_flag::SYN, 0, b"");
         wire.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
         wire.seq = wire.seq.map(|s| s.wrapping_add(1));
@@ -62,10 +57,7 @@ impl Wire {
         out: &mut impl FnMut(http_trace_model::event::Output),
     ) {
         let (segment, context) = self.make(from_client, tcp_flag::ACK, 0, payload);
-        self.filter
-            .push(payload, &segment, &context, &mut |record| {
-                pipeline.push(&record, out)
-            });
+        self.filter.push(payload, &segment, &context, &mut |record| pipeline.push(&record, out));
         for (key, handed) in pipeline.take_hand_backs() {
             self.filter.hand_back(key, handed);
         }
@@ -97,11 +89,7 @@ impl Wire {
         ahead: i32,
         payload: &[u8],
     ) -> (Segment, Context) {
-        let (src, dst) = if from_client {
-            (CLIENT, SERVER)
-        } else {
-            (SERVER, CLIENT)
-        };
+        let (src, dst) = if from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
         let (key, direction) = FlowKey::new(&v4_mapped(src.0), src.1, &v4_mapped(dst.0), dst.1, 0);
         let segment = Segment {
             key,
@@ -140,15 +128,8 @@ impl Wire {
         for (from_client, seq, skip_from, skip_to, _, bytes) in &self.records {
             let i = usize::from(!from_client);
             let expected = next[i].unwrap_or(*skip_from);
-            assert_eq!(
-                *skip_from, expected,
-                "nothing was lost, so no record may leave a gap"
-            );
-            skip(
-                &mut framers[i],
-                seq.wrapping_sub(*skip_from),
-                &mut events[i],
-            );
+            assert_eq!(*skip_from, expected, "nothing was lost, so no record may leave a gap");
+            skip(&mut framers[i], seq.wrapping_sub(*skip_from), &mut events[i]);
             look(&mut framers[i], &mut queue, bytes, &mut events[i]);
             let end = seq.wrapping_add(bytes.len() as u32);
             skip(&mut framers[i], skip_to.wrapping_sub(end), &mut events[i]);
@@ -162,11 +143,7 @@ fn skip(framer: &mut Framer, n: u32, events: &mut Vec<String>) {
     if n == 0 {
         return;
     }
-    assert!(
-        framer.skippable() >= u64::from(n),
-        "skipped {n} in {:?}",
-        framer.phase()
-    );
+    assert!(framer.skippable() >= u64::from(n), "skipped {n} in {:?}", framer.phase());
     events.extend(framer.skip(u64::from(n)).map(|e| format!("{e:?}")));
 }
 
@@ -228,11 +205,7 @@ fn a_long_body_costs_nothing_and_its_end_is_told() {
     assert_eq!(wire.records[2].5.len(), 0);
     wire.send(true, &get("/2"));
     wire.send(false, &ok(3));
-    assert_eq!(
-        wire.records.last().map(|r| r.5.clone()),
-        Some(ok(3)),
-        "a short body ships along"
-    );
+    assert_eq!(wire.records.last().map(|r| r.5.clone()), Some(ok(3)), "a short body ships along");
     assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0);
     let shipped = wire.filter.counter(Counter::RecordBytes);
     assert!(shipped < 300, "{shipped}");
@@ -265,15 +238,8 @@ fn what_is_no_http_is_left_alone() {
     }
     let mut wire = Wire::new(FilterConfig::DEFAULT);
     wire.send(true, b"\x16\x03\x01\x02\x00\x01\x00\x01");
-    wire.send(
-        false,
-        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
-    );
-    assert_eq!(
-        wire.records.len(),
-        2,
-        "the answer to TLS on a plain port is a response"
-    );
+    wire.send(false, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(wire.records.len(), 2, "the answer to TLS on a plain port is a response");
 }
 
 /// What the records of the server's bytes hold, in the order in which they came.
@@ -314,17 +280,11 @@ fn copies_inside_a_body_that_was_skipped_do_not_ship() {
 
 #[test]
 fn segments_that_overlap_stay_within_the_budget_of_unsure_sides() {
-    let config = FilterConfig {
-        unsure_flow_bytes: 0,
-        ..FilterConfig::DEFAULT
-    };
+    let config = FilterConfig { unsure_flow_bytes: 0, ..FilterConfig::DEFAULT };
     let filter = HostFilter::new(config);
     let mut wire = Wire::through(filter);
     wire.send(true, &get("/"));
-    wire.filter.set_faults(Faults {
-        spend_budget_every: 1,
-        ..Faults::default()
-    });
+    wire.filter.set_faults(Faults { spend_budget_every: 1, ..Faults::default() });
     // A hole in a head makes the side unsure.
     wire.send(false, b"HTTP/1.1 200 OK\r\nX: y");
     wire.segment(false, tcp_flag::ACK, 100, &[0x80; 1000]);
@@ -405,10 +365,8 @@ fn another_connection_on_the_same_ports_begins_anew() {
     wire.send(false, &ok(7));
     let after: Vec<_> = wire.records[before..].iter().map(|r| r.5.clone()).collect();
     assert_eq!(after, [get("/2"), ok(7)]);
-    let begins: Vec<_> = wire.records[before..]
-        .iter()
-        .map(|r| r.4 & flag::STREAM_BEGINS != 0)
-        .collect();
+    let begins: Vec<_> =
+        wire.records[before..].iter().map(|r| r.4 & flag::STREAM_BEGINS != 0).collect();
     assert_eq!(begins, [true, true]);
 }
 
@@ -434,11 +392,7 @@ fn data_in_a_syn_ships_and_waits_for_the_syn_ack() {
         assert_eq!(
             told(&wire, before),
             [
-                (
-                    first,
-                    flag::SYN | flag::UNFILTERED | flag::SEGMENT_BEGINS,
-                    4096
-                ),
+                (first, flag::SYN | flag::UNFILTERED | flag::SEGMENT_BEGINS, 4096),
                 (first + 4096, flag::SYN | flag::UNFILTERED, len - 4096),
             ]
         );
@@ -449,11 +403,7 @@ fn data_in_a_syn_ships_and_waits_for_the_syn_ack() {
             wire.send(false, &ok(5)[40..]);
             wire.send(true, &get("/3"));
             let after = &wire.records[before..];
-            assert!(
-                after
-                    .iter()
-                    .all(|r| r.4 & OF_SYN & !(flag::ACK | flag::SEGMENT_BEGINS) == 0)
-            );
+            assert!(after.iter().all(|r| r.4 & OF_SYN & !(flag::ACK | flag::SEGMENT_BEGINS) == 0));
             assert_eq!(after.last().map(|r| r.5.clone()), Some(get("/3")));
             continue;
         }
@@ -481,10 +431,7 @@ fn only_the_ports_asked_for() {
     config.ports[0].last = 8100;
     let mut wire = Wire::new(config);
     wire.send(true, &get("/"));
-    assert_eq!(
-        (wire.records.len(), wire.filter.counter(Counter::Excluded)),
-        (0, 3)
-    );
+    assert_eq!((wire.records.len(), wire.filter.counter(Counter::Excluded)), (0, 3));
 }
 
 #[test]
@@ -536,14 +483,8 @@ fn conversation() -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> {
         let head_only = ok(n)[..ok(n).len() - n].to_vec();
         (b"HEAD /h HTTP/1.1\r\n\r\n".to_vec(), head_only)
     });
-    proptest::collection::vec(prop_oneof![8 => (request, response), 1 => head], 1..8).prop_map(
-        |pairs| {
-            pairs
-                .into_iter()
-                .flat_map(|(q, r)| [(true, q), (false, r)])
-                .collect()
-        },
-    )
+    proptest::collection::vec(prop_oneof![8 => (request, response), 1 => head], 1..8)
+        .prop_map(|pairs| pairs.into_iter().flat_map(|(q, r)| [(true, q), (false, r)]).collect())
 }
 
 proptest! {

@@ -15,51 +15,24 @@ fn heads_that_never_end() {
         let talk = talk.clone().wait_ms(1_100).c_ack();
         check(name, &talk, &[expected[0].as_str()]);
     };
-    told(
-        "the server closes",
-        &begun().s_ack().wait_ms(9_000).c("b\r\n").s_fin().c_fin(),
-        "Closed",
-    );
-    told(
-        "the client closes",
-        &begun().s_ack().c_fin().s_fin(),
-        "Closed",
-    );
-    told(
-        "the client closes and the server resets",
-        &begun().s_ack().c_fin().s_rst(),
-        "Reset",
-    );
+    told("the server closes", &begun().s_ack().wait_ms(9_000).c("b\r\n").s_fin().c_fin(), "Closed");
+    told("the client closes", &begun().s_ack().c_fin().s_fin(), "Closed");
+    told("the client closes and the server resets", &begun().s_ack().c_fin().s_rst(), "Reset");
     told("the server resets", &begun().s_ack().s_rst(), "Reset");
     told("the client resets", &begun().s_ack().c_rst(), "Reset");
     let dragged = begun().s_ack().wait_ms(20_000).c("b\r\nX-c: ").s_ack();
     check("not yet", &dragged.clone().wait_ms(9_000).c("d\r\n"), &[]);
     let late = dragged.clone().wait_ms(11_000).c("d\r\nX-e: ");
     told("dragged out", &late.clone().s_ack(), "Timeout");
-    told(
-        "told once",
-        &late.clone().wait_ms(40_000).s_fin().c_fin(),
-        "Timeout",
-    );
+    told("told once", &late.clone().wait_ms(40_000).s_fin().c_fin(), "Timeout");
     told(
         "told once, though it is finished and not answered",
-        &late
-            .clone()
-            .c("f\r\n\r\n")
-            .s_ack()
-            .wait_ms(40_000)
-            .s_fin()
-            .c_fin(),
+        &late.clone().c("f\r\n\r\n").s_ack().wait_ms(40_000).s_fin().c_fin(),
         "Timeout",
     );
     check(
         "finished and answered after all",
-        &late
-            .clone()
-            .c("f\r\n\r\n")
-            .s(&ok("a"))
-            .c(&get("/2"))
-            .s(&ok("b")),
+        &late.clone().c("f\r\n\r\n").s(&ok("a")).c(&get("/2")).s(&ok("b")),
         &[
             "GET /1 -> Timeout flags request_unfinished",
             "GET /1 -> 200 OK 1 Length",
@@ -101,10 +74,7 @@ fn heads_that_never_end() {
     check(
         "of a quiet connection",
         &Talk::open().c(&get("/1")).s(&ok("a")).s(timed_out).s_fin(),
-        &[
-            "GET /1 -> 200 OK 1 Length",
-            "? -> 408 Request Timeout 0 Length missing [Request]",
-        ],
+        &["GET /1 -> 200 OK 1 Length", "? -> 408 Request Timeout 0 Length missing [Request]"],
     );
 }
 
@@ -113,16 +83,8 @@ fn heads_that_never_end() {
 fn a_head_that_never_ends_is_told_once_whatever_its_names() {
     let inside = |talk: Talk| talk.c("GET /1 HTTP/1.1\r\nHost: h\r\n").s_ack();
     let ways: [(&str, fn(Talk) -> Talk, &str); 2] = [
-        (
-            "closed",
-            |talk| talk.s_fin().c_fin().wait_ms(1_100).c_ack(),
-            "Closed",
-        ),
-        (
-            "dragged out",
-            |talk| talk.wait_ms(31_000).c("A: b\r\n"),
-            "Timeout",
-        ),
+        ("closed", |talk| talk.s_fin().c_fin().wait_ms(1_100).c_ack(), "Closed"),
+        ("dragged out", |talk| talk.wait_ms(31_000).c("A: b\r\n"), "Timeout"),
     ];
     for (name, end, why) in ways {
         let mut near = end(inside(Talk::open()));
@@ -145,19 +107,10 @@ fn a_head_that_never_ends_is_told_once_whatever_its_names() {
 fn heads_of_which_nobody_knows_that_they_never_ended() {
     let begun = || Talk::open().c("GET /1 HTTP/1.1\r\nHost: h\r\n");
     check("the capture ends", &begun(), &[]);
-    check(
-        "no whole request line",
-        &Talk::open().c("GET /1 HTTP/1.1").s_ack().s_fin().c_fin(),
-        &[],
-    );
+    check("no whole request line", &Talk::open().c("GET /1 HTTP/1.1").s_ack().s_fin().c_fin(), &[]);
     check(
         "another protocol",
-        &Talk::open()
-            .c("EHLO there\r\nfoo")
-            .s_ack()
-            .wait_ms(40_000)
-            .s_fin()
-            .c_fin(),
+        &Talk::open().c("EHLO there\r\nfoo").s_ack().wait_ms(40_000).s_fin().c_fin(),
         &[],
     );
     check(
@@ -165,11 +118,7 @@ fn heads_of_which_nobody_knows_that_they_never_ended() {
         &Talk::open().c("GET /1\r\n").s_ack().s_fin().c_fin(),
         &[],
     );
-    for line in [
-        ".1 /2 HTTP/1.1\r\n",
-        "GET F\x06 HTTP/1.1\r\n",
-        "GET /1\t GET /2 HTTP/1.1\r\n",
-    ] {
+    for line in [".1 /2 HTTP/1.1\r\n", "GET F\x06 HTTP/1.1\r\n", "GET /1\t GET /2 HTTP/1.1\r\n"] {
         check(
             "a request line that is none to the letter",
             &Talk::open()
@@ -202,18 +151,9 @@ fn heads_of_which_nobody_knows_that_they_never_ended() {
     let tunnel = "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\nGET /1 HTTP/1.1\r\n";
     check(
         "what may be a tunnel's",
-        &Talk::open()
-            .c(tunnel)
-            .s_ack()
-            .s_fin()
-            .c_fin()
-            .wait_ms(1_100)
-            .c_ack(),
+        &Talk::open().c(tunnel).s_ack().s_fin().c_fin().wait_ms(1_100).c_ack(),
         &["CONNECT a:1 -> Closed"],
     );
-    let off = PipelineConfig {
-        no_response: false,
-        ..PipelineConfig::default()
-    };
+    let off = PipelineConfig { no_response: false, ..PipelineConfig::default() };
     assert_eq!(begun().s_rst().judged_with(off), [] as [&str; 0]);
 }

@@ -8,16 +8,8 @@ use http_trace_model::event::NoResponse;
 #[test]
 fn unanswered_requests() {
     let asked = || Talk::open().c(&get("/1"));
-    check(
-        "closed",
-        &asked().s_ack().s_fin().c_fin().wait_ms(1_100).c_ack(),
-        &["GET /1 -> Closed"],
-    );
-    check(
-        "reset by the server",
-        &asked().s_rst().wait_ms(1_100).c_ack(),
-        &["GET /1 -> Reset"],
-    );
+    check("closed", &asked().s_ack().s_fin().c_fin().wait_ms(1_100).c_ack(), &["GET /1 -> Closed"]);
+    check("reset by the server", &asked().s_rst().wait_ms(1_100).c_ack(), &["GET /1 -> Reset"]);
     check(
         "reset by the client",
         &asked().s_ack().c_rst().wait_ms(1_100).c_ack(),
@@ -40,13 +32,7 @@ fn unanswered_requests() {
     );
     check(
         "one of two answered by what crosses the client's reset",
-        &asked()
-            .c(&get("/2"))
-            .c_rst()
-            .s(&ok("a"))
-            .c_rst()
-            .wait_ms(1_100)
-            .c_ack(),
+        &asked().c(&get("/2")).c_rst().s(&ok("a")).c_rst().wait_ms(1_100).c_ack(),
         &["GET /1 -> 200 OK 1 Length", "GET /2 -> Reset"],
     );
     let mut unseen = asked().c_rst().s(&ok("a"));
@@ -62,18 +48,10 @@ fn unanswered_requests() {
             "GET /2 -> 200 OK 1 Length flags request_assumed,resynchronised",
         ],
     );
-    check(
-        "both reset",
-        &asked().c_rst().s_rst().wait_ms(1_100).c_ack(),
-        &["GET /1 -> Reset"],
-    );
+    check("both reset", &asked().c_rst().s_rst().wait_ms(1_100).c_ack(), &["GET /1 -> Reset"]);
     check(
         "the end of a body crosses the client's reset",
-        &asked()
-            .s("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
-            .c_rst()
-            .s("b")
-            .s_fin(),
+        &asked().s("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na").c_rst().s("b").s_fin(),
         &["GET /1 -> 200 OK 2 Length"],
     );
     let later = asked().s_ack().wait_ms(31_000).c_ack();
@@ -81,10 +59,7 @@ fn unanswered_requests() {
     check(
         "timeout, then an answer after all",
         &later.s(&ok("a")),
-        &[
-            "GET /1 -> Timeout",
-            "GET /1 -> 200 OK 1 Length flags reported_unanswered",
-        ],
+        &["GET /1 -> Timeout", "GET /1 -> 200 OK 1 Length flags reported_unanswered"],
     );
     check(
         "half-closed and answered",
@@ -94,13 +69,7 @@ fn unanswered_requests() {
     let dragged = Talk::open().c("POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
     check(
         "not even asked to the end",
-        &dragged
-            .s_ack()
-            .wait_ms(8_000)
-            .c_rst()
-            .s_rst()
-            .wait_ms(1_100)
-            .c_ack(),
+        &dragged.s_ack().wait_ms(8_000).c_rst().s_rst().wait_ms(1_100).c_ack(),
         &["POST /1 -> Reset flags request_unfinished"],
     );
     let doubtful = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na";
@@ -116,10 +85,7 @@ fn unanswered_requests() {
     check(
         "whose end nobody can tell",
         &ended,
-        &[
-            "GET /0 -> 200 OK 1 Length",
-            "POST /1 -> Reset flags request_length_conflict",
-        ],
+        &["GET /0 -> 200 OK 1 Length", "POST /1 -> Reset flags request_length_conflict"],
     );
     check("the capture ends", &asked(), &[]);
     check(
@@ -133,39 +99,22 @@ fn unanswered_requests() {
             .c_fin()
             .wait_ms(1_100)
             .c_ack(),
-        &[
-            "GET /1 -> 200 OK 1 Length",
-            "GET /2 -> Closed",
-            "GET /3 -> Closed",
-        ],
+        &["GET /1 -> 200 OK 1 Length", "GET /2 -> Closed", "GET /3 -> Closed"],
     );
-    let off = PipelineConfig {
-        no_response: false,
-        ..PipelineConfig::default()
-    };
+    let off = PipelineConfig { no_response: false, ..PipelineConfig::default() };
     assert_eq!(asked().s_rst().judged_with(off), [] as [&str; 0]);
 }
 
 #[test]
 fn cut_messages() {
-    let half = || {
-        Talk::open()
-            .c(&get("/1"))
-            .s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-    };
+    let half = || Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
     let cut = ["GET /1 -> 200 OK 3 Cut missing [End] flags length_mismatch"];
     check("RST", &half().s_rst().wait_ms(1_100).c_ack(), &cut);
     let both = half().c_ack().c_rst().s_rst();
     check("RST of the client", &both.wait_ms(1_100).c_ack(), &cut);
     check("FIN", &half().s_fin().c_fin().wait_ms(1_100).c_ack(), &cut);
-    check(
-        "the capture ends",
-        &half(),
-        &["(finish)", "GET /1 -> 200 OK 3 missing [End]"],
-    );
-    let head = Talk::open()
-        .c(&get("/1"))
-        .s("HTTP/1.1 200 OK\r\nA: b\r\nCut");
+    check("the capture ends", &half(), &["(finish)", "GET /1 -> 200 OK 3 missing [End]"]);
+    let head = Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\nA: b\r\nCut");
     check(
         "FIN in a head",
         &head.clone().s_fin().c_fin().wait_ms(1_100).c_ack(),
@@ -246,11 +195,7 @@ fn failed_attempts_are_told_where_http_is_spoken() {
         "? -> Unreachable missing [Request]",
     ];
     assert_eq!(bench.lines, expected);
-    let client = bench
-        .events
-        .iter()
-        .map(|event| event.client.port)
-        .collect::<Vec<_>>();
+    let client = bench.events.iter().map(|event| event.client.port).collect::<Vec<_>>();
     assert_eq!(client, [40_000, 2, 4]);
 }
 
@@ -339,10 +284,7 @@ fn one_time_that_is_far_ahead_ends_nothing() {
     let (some, rest) = answer.split_at(answer.len() - 1);
     for at in 0..7 {
         let mut other = Talk::open().c(&get("/other"));
-        other
-            .segs
-            .iter_mut()
-            .for_each(|seg| seg.client_port = 50_000);
+        other.segs.iter_mut().for_each(|seg| seg.client_port = 50_000);
         other.client_port = 50_000;
         let mut talk = Talk::open().wait_ms(10).c(&get("/1")).s(some).s(rest);
         talk = talk.c(&get("/2")).s(&ok("b"));
@@ -351,11 +293,7 @@ fn one_time_that_is_far_ahead_ends_nothing() {
         bench.push_all(&other.segs);
         bench.push_all(&talk.segs);
         for n in 0..40 {
-            let more = Talk {
-                client_port: 51_000 + n,
-                now_ns: talk.now_ns,
-                ..Talk::open()
-            };
+            let more = Talk { client_port: 51_000 + n, now_ns: talk.now_ns, ..Talk::open() };
             bench.push_all(&more.segs);
         }
         other.now_ns = talk.now_ns;
@@ -382,10 +320,7 @@ fn a_connection_that_waits_for_its_first_request_is_kept() {
         let mut bench = Bench::new(PipelineConfig::default());
         bench.push_all(&first.segs);
         let mut other = Talk::open().c(&get("/other")).s(&ok("b"));
-        other
-            .segs
-            .iter_mut()
-            .for_each(|seg| seg.client_port = 50_000);
+        other.segs.iter_mut().for_each(|seg| seg.client_port = 50_000);
         bench.push_all(&other.segs);
         other.client_port = 50_000;
         let mut expected = vec!["GET /other -> 200 OK 1 Length".to_owned()];
@@ -409,21 +344,15 @@ fn a_connection_that_waits_for_its_first_request_is_kept() {
 /// A handshake that its client does not complete is not unanswered.
 #[test]
 fn only_a_syn_without_an_answer_is_told_as_unreachable() {
-    let config = PipelineConfig {
-        attempt_ports: vec![80..=80],
-        ..PipelineConfig::default()
-    };
+    let config = PipelineConfig { attempt_ports: vec![80..=80], ..PipelineConfig::default() };
     for seen in 1..=3 {
         let mut talk = Talk::open();
         talk.segs.truncate(seen);
         let mut bench = Bench::new(config.clone());
         bench.push_all(&talk.segs);
         bench.tick(talk.now_ns + 1_000_000 * MS);
-        let expected: &[&str] = if seen == 1 {
-            &["? -> Unreachable missing [Request]"]
-        } else {
-            &[]
-        };
+        let expected: &[&str] =
+            if seen == 1 { &["? -> Unreachable missing [Request]"] } else { &[] };
         let mut told = bench.finish();
         told.retain(|line| line != "(finish)");
         assert_eq!(told, expected, "{seen}");
@@ -437,12 +366,7 @@ fn a_copy_that_comes_half_a_minute_after_the_close_makes_nothing() {
         let answer = ok("abc");
         let talk = Talk::open().c(&get("/1")).s(&answer);
         let again = talk.segs.last().expect("a response").clone();
-        let talk = talk
-            .s_fin()
-            .c_fin()
-            .s_ack()
-            .wait_ms(wait_s * 1000)
-            .push(again);
+        let talk = talk.s_fin().c_fin().s_ack().wait_ms(wait_s * 1000).push(again);
         check("late", &talk, &["GET /1 -> 200 OK 3 Length"]);
     }
 }

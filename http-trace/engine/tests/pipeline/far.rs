@@ -33,17 +33,9 @@ fn a_segment_from_far_off_that_nothing_confirms_is_nothing() {
             check(&name("before an answer"), &asked, &TWO);
             let begun = Talk::open().c(&get("/1")).s(&answer[..1000]);
             let big = ["GET /1 -> 200 OK 3000 Length", TWO[1]];
-            check(
-                &name("in a body"),
-                &rest(forge(begun).s(&answer[1000..])),
-                &big,
-            );
+            check(&name("in a body"), &rest(forge(begun).s(&answer[1000..])), &big);
             let begun = Talk::open().c(&get("/1")).s(&answer[..20]);
-            check(
-                &name("in a head"),
-                &rest(forge(begun).s(&answer[20..])),
-                &big,
-            );
+            check(&name("in a head"), &rest(forge(begun).s(&answer[20..])), &big);
             let open = Talk::open().c(&get("/1")).s(until_close);
             check(
                 &name("before the close"),
@@ -109,18 +101,15 @@ fn the_first_segment_from_far_off_is_nothing_when_others_say_so() {
 fn a_stream_that_really_is_far_on_is_followed() {
     // All of a body but its ends was lost; its last segment is acknowledged.
     let length = 100 << 20;
-    let mut talk = Talk::open().c(&get("/1")).s(&format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
-    ));
+    let mut talk = Talk::open()
+        .c(&get("/1"))
+        .s(&format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"));
     talk.server += length - 10;
     let talk = talk.s("0123456789").c_ack().wait_ms(200);
     check(
         "in a body",
         &talk.c(&get("/2")).s(&ok("ab")),
-        &[
-            "GET /1 -> 200 OK 104857600 Length flags body_gap",
-            "GET /2 -> 200 OK 2 Length",
-        ],
+        &["GET /1 -> 200 OK 104857600 Length flags body_gap", "GET /2 -> 200 OK 2 Length"],
     );
     for far in FAR {
         // Whole exchanges were lost. What follows shows the connection's position.
@@ -149,19 +138,8 @@ fn a_stream_that_really_is_far_on_is_followed() {
         let mut talk = Talk::open().c(&get("/1")).s(&ok("hello"));
         talk.client = talk.client.wrapping_add(far);
         talk.server = talk.server.wrapping_add(far);
-        let got = talk
-            .c(&get("/2"))
-            .s(&ok("ab"))
-            .c(&get("/3"))
-            .s(&ok("abc"))
-            .judged();
-        assert!(
-            got.iter().any(|line| line.contains("200 OK 2 Length")),
-            "{far}: {got:#?}"
-        );
-        assert!(
-            got.iter().any(|line| line.contains("200 OK 3 Length")),
-            "{far}: {got:#?}"
-        );
+        let got = talk.c(&get("/2")).s(&ok("ab")).c(&get("/3")).s(&ok("abc")).judged();
+        assert!(got.iter().any(|line| line.contains("200 OK 2 Length")), "{far}: {got:#?}");
+        assert!(got.iter().any(|line| line.contains("200 OK 3 Length")), "{far}: {got:#?}");
     }
 }

@@ -7,24 +7,10 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[test]
 fn one_exchange_after_another() {
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(&ok("hello"))
-        .c(&get("/2"))
-        .s(&ok(""));
-    check(
-        "keep-alive",
-        &talk,
-        &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 0 Length"],
-    );
-    let talk = Talk::open()
-        .c(&(get("/1") + &get("/2")))
-        .s(&(ok("a") + &ok("bc")));
-    check(
-        "pipelined",
-        &talk,
-        &["GET /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 2 Length"],
-    );
+    let talk = Talk::open().c(&get("/1")).s(&ok("hello")).c(&get("/2")).s(&ok(""));
+    check("keep-alive", &talk, &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 0 Length"]);
+    let talk = Talk::open().c(&(get("/1") + &get("/2"))).s(&(ok("a") + &ok("bc")));
+    check("pipelined", &talk, &["GET /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 2 Length"]);
     let mut talk = Talk::open();
     for byte in get("/1").bytes() {
         talk = talk.c(std::str::from_utf8(&[byte]).expect("ASCII"));
@@ -48,16 +34,8 @@ fn a_proxy_protocol_header_is_no_message_and_names_the_client() {
                 first.clear();
             }
             first.extend_from_slice(get("/1").as_bytes());
-            let talk = talk
-                .send(Side::Client, &first, 0)
-                .s(&ok("hello"))
-                .c(&get("/2"))
-                .s(&ok(""));
-            check(
-                "proxied",
-                &talk,
-                &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 0 Length"],
-            );
+            let talk = talk.send(Side::Client, &first, 0).s(&ok("hello")).c(&get("/2")).s(&ok(""));
+            check("proxied", &talk, &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 0 Length"]);
             let mut bench = Bench::new(PipelineConfig::default());
             bench.push_all(&talk.segs);
             bench.finish();
@@ -80,42 +58,17 @@ fn bodies_end_as_rfc_9112_says() {
             "200 OK 5 Chunked",
         ),
         ("close", "GET", until_close.to_owned(), "200 OK 3 Close"),
-        (
-            "HEAD",
-            "HEAD",
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".into(),
-            "200 OK 0 None",
-        ),
-        (
-            "204",
-            "GET",
-            "HTTP/1.1 204 No\r\n\r\n".into(),
-            "204 No 0 None",
-        ),
-        (
-            "304",
-            "GET",
-            "HTTP/1.1 304 \r\nContent-Length: 9\r\n\r\n".into(),
-            "304  0 None",
-        ),
-        (
-            "CONNECT",
-            "CONNECT",
-            "HTTP/1.1 200 OK\r\n\r\n\x16\x03\x01".into(),
-            "200 OK 0 Tunnel",
-        ),
+        ("HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".into(), "200 OK 0 None"),
+        ("204", "GET", "HTTP/1.1 204 No\r\n\r\n".into(), "204 No 0 None"),
+        ("304", "GET", "HTTP/1.1 304 \r\nContent-Length: 9\r\n\r\n".into(), "304  0 None"),
+        ("CONNECT", "CONNECT", "HTTP/1.1 200 OK\r\n\r\n\x16\x03\x01".into(), "200 OK 0 Tunnel"),
         (
             "CONNECT refused",
             "CONNECT",
             "HTTP/1.1 403 F\r\nContent-Length: 1\r\n\r\nx".into(),
             "403 F 1 Length",
         ),
-        (
-            "101",
-            "GET",
-            "HTTP/1.1 101 S\r\nUpgrade: w\r\n\r\n\x01\x02".into(),
-            "101 S 0 Tunnel",
-        ),
+        ("101", "GET", "HTTP/1.1 101 S\r\nUpgrade: w\r\n\r\n\x01\x02".into(), "101 S 0 Tunnel"),
         (
             "repeated length",
             "GET",
@@ -178,10 +131,7 @@ fn what_is_sent_after_connect_is_the_tunnels_if_there_is_one() {
         (
             "refused",
             closed(early(connect, refused).s(&ok("ab"))),
-            &[
-                "CONNECT db:443 -> 403 No 0 Length",
-                "GET /inside -> 200 OK 2 Length",
-            ],
+            &["CONNECT db:443 -> 403 No 0 Length", "GET /inside -> 200 OK 2 Length"],
         ),
         (
             "refused, and closed then",
@@ -200,10 +150,7 @@ fn what_is_sent_after_connect_is_the_tunnels_if_there_is_one() {
     let mut bench = Bench::new(PipelineConfig::default());
     bench.push_all(&waits.segs);
     bench.tick(waits.now_ns + 31_000 * MS);
-    assert_eq!(
-        bench.lines,
-        ["GET /1 -> 200 OK 0 Length", "CONNECT db:443 -> Timeout"]
-    );
+    assert_eq!(bench.lines, ["GET /1 -> 200 OK 0 Length", "CONNECT db:443 -> Timeout"]);
 }
 
 #[test]
@@ -219,10 +166,7 @@ fn informational_heads_ride_on_their_final_response() {
     check(
         "100 and 103",
         &talk,
-        &[
-            "POST /1 -> 100 103 200 OK 1 Length",
-            "GET /2 -> 200 OK 0 Length",
-        ],
+        &["POST /1 -> 100 103 200 OK 1 Length", "GET /2 -> 200 OK 0 Length"],
     );
     let talk = Talk::open()
         .c(&get("/1"))
@@ -231,31 +175,14 @@ fn informational_heads_ride_on_their_final_response() {
         .c_fin()
         .wait_ms(1_100)
         .c_ack();
-    check(
-        "alone",
-        &talk,
-        &["GET /1 -> 102 Processing 0 None missing [End]"],
-    );
+    check("alone", &talk, &["GET /1 -> 102 Processing 0 None missing [End]"]);
 }
 
 #[test]
 fn an_unsolicited_408_answers_nothing() {
     let timeout = "HTTP/1.1 408 T\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(&ok("a"))
-        .wait_ms(60_000)
-        .s(timeout)
-        .s_fin()
-        .c_fin();
-    check(
-        "idle",
-        &talk,
-        &[
-            "GET /1 -> 200 OK 1 Length",
-            "? -> 408 T 0 Length missing [Request]",
-        ],
-    );
+    let talk = Talk::open().c(&get("/1")).s(&ok("a")).wait_ms(60_000).s(timeout).s_fin().c_fin();
+    check("idle", &talk, &["GET /1 -> 200 OK 1 Length", "? -> 408 T 0 Length missing [Request]"]);
     // The request crossed it: the server had not seen it.
     let talk = Talk::open().c(&get("/1")).s(&ok("a"));
     let late = talk.seg(Side::Server, timeout.as_bytes());
@@ -263,17 +190,10 @@ fn an_unsolicited_408_answers_nothing() {
     check(
         "crossing",
         &talk,
-        &[
-            "GET /1 -> 200 OK 1 Length",
-            "? -> 408 T 0 Length missing [Request]",
-        ],
+        &["GET /1 -> 200 OK 1 Length", "? -> 408 T 0 Length missing [Request]"],
     );
     // Half a request had arrived: it is answered, though not all of it can be shown.
-    let talk = Talk::open()
-        .c("GET /slow HTTP/1.1\r\nHo")
-        .s(timeout)
-        .s_fin()
-        .c_fin();
+    let talk = Talk::open().c("GET /slow HTTP/1.1\r\nHo").s(timeout).s_fin().c_fin();
     check(
         "partial request",
         &talk,
@@ -292,10 +212,7 @@ fn a_response_may_come_before_its_request_has_ended() {
     check(
         "early",
         &talk,
-        &[
-            "POST /1 -> 413 L 0 Length flags request_unfinished",
-            "GET /2 -> 200 OK 1 Length",
-        ],
+        &["POST /1 -> 413 L 0 Length flags request_unfinished", "GET /2 -> 200 OK 1 Length"],
     );
 }
 
@@ -335,11 +252,7 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
     let unfinished = "POST /1 -> 401 U 2 Length flags request_unfinished";
     for (name, talk, refused) in [
         ("words", answered().c(&words), unfinished),
-        (
-            "begun",
-            Talk::open().c(&post).c(begun).s(REFUSED).c(rest),
-            unfinished,
-        ),
+        ("begun", Talk::open().c(&post).c(begun).s(REFUSED).c(rest), unfinished),
         ("unanswered", unanswered, "POST /1 -> 401 U 2 Length"),
     ] {
         let talk = talk.c(&get("/2")).s(&ok(""));
@@ -352,16 +265,10 @@ fn an_impossible_status_is_no_response_and_what_follows_is_found() {
     for code in ["000", "1000", "99", "2x0"] {
         let talk = Talk::open()
             .c(&get("/1"))
-            .s(&format!(
-                "HTTP/1.1 {code} Odd\r\nContent-Length: 3\r\n\r\nabc"
-            ))
+            .s(&format!("HTTP/1.1 {code} Odd\r\nContent-Length: 3\r\n\r\nabc"))
             .c(&get("/2"))
             .s(&ok("z"));
-        check(
-            code,
-            &talk,
-            &["GET /1 -> Unreadable", "GET /2 -> 200 OK 1 Length"],
-        );
+        check(code, &talk, &["GET /1 -> Unreadable", "GET /2 -> 200 OK 1 Length"]);
     }
 }
 
@@ -376,11 +283,7 @@ fn an_answer_that_is_no_http_1_is_told() {
         let talk = Talk::open().c(&get("/1")).s(answer);
         check(answer, &talk, &["GET /1 -> Unreadable"]);
         // Bytes after a response are not the next one.
-        let talk = Talk::open()
-            .c(&get("/1"))
-            .c(&get("/2"))
-            .s(&ok("x"))
-            .s(answer);
+        let talk = Talk::open().c(&get("/1")).c(&get("/2")).s(&ok("x")).s(answer);
         check(answer, &talk, &["GET /1 -> 200 OK 1 Length"]);
     }
 }
@@ -391,11 +294,7 @@ fn a_head_longer_than_what_is_kept_is_flagged_and_followed() {
         "HTTP/1.1 200 OK\r\nA: b\r\nX: {}\r\nContent-Length: 3\r\n\r\nabc",
         "x".repeat(80_000)
     );
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(&long)
-        .c(&get("/2"))
-        .s(&ok("z"));
+    let talk = Talk::open().c(&get("/1")).s(&long).c(&get("/2")).s(&ok("z"));
     check(
         "80 KB",
         &talk,
@@ -422,50 +321,27 @@ fn emission() {
     for (emit, expected) in [
         (
             Emit::Auto,
-            [
-                "GET /1 -> 200 OK 3 missing [End] flags still_open",
-                "GET /2 -> 200 OK 1 Length",
-            ],
+            ["GET /1 -> 200 OK 3 missing [End] flags still_open", "GET /2 -> 200 OK 1 Length"],
         ),
-        (
-            Emit::End,
-            ["GET /1 -> 200 OK 10 Length", "GET /2 -> 200 OK 1 Length"],
-        ),
-        (
-            Emit::Head,
-            [
-                "GET /1 -> 200 OK missing [End]",
-                "GET /2 -> 200 OK missing [End]",
-            ],
-        ),
+        (Emit::End, ["GET /1 -> 200 OK 10 Length", "GET /2 -> 200 OK 1 Length"]),
+        (Emit::Head, ["GET /1 -> 200 OK missing [End]", "GET /2 -> 200 OK missing [End]"]),
     ] {
-        let config = PipelineConfig {
-            emit,
-            ..PipelineConfig::default()
-        };
+        let config = PipelineConfig { emit, ..PipelineConfig::default() };
         assert_eq!(slow().judged_with(config), expected, "{emit:?}");
     }
     // Time alone suffices, too.
     let mut bench = Bench::new(PipelineConfig::default());
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s("HTTP/1.1 200 OK\r\n\r\ndata: 1\n");
+    let talk = Talk::open().c(&get("/1")).s("HTTP/1.1 200 OK\r\n\r\ndata: 1\n");
     bench.push_all(&talk.segs);
     bench.tick(START_NS + 1_900 * MS);
     assert_eq!(bench.lines, [] as [&str; 0]);
     bench.tick(START_NS + 2_100 * MS);
-    assert_eq!(
-        bench.lines,
-        ["GET /1 -> 200 OK 8 missing [End] flags still_open"]
-    );
+    assert_eq!(bench.lines, ["GET /1 -> 200 OK 8 missing [End] flags still_open"]);
     assert_eq!(bench.finish().len(), 1);
     // If the request may have been HEAD, only the first byte of a body shows that there is one.
     for (body, expected) in [
         ("", "? -> 200 OK missing [Request, End]"),
-        (
-            "abc",
-            "? -> 200 OK 3 missing [Request, End] flags still_open",
-        ),
+        ("abc", "? -> 200 OK 3 missing [Request, End] flags still_open"),
     ] {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
         let mut bench = Bench::new(PipelineConfig::default());
@@ -518,22 +394,12 @@ fn times_and_sizes() {
     bench.push_all(&talk.segs);
     let event = &bench.events[0];
     let at = |n: u64| Some(START_NS + n * MS);
+    assert_eq!((event.request_start_ns, event.request_end_ns), (at(3), at(4)));
     assert_eq!(
-        (event.request_start_ns, event.request_end_ns),
-        (at(3), at(4))
-    );
-    assert_eq!(
-        (
-            event.response_start_ns,
-            event.head_end_ns,
-            event.response_end_ns
-        ),
+        (event.response_start_ns, event.head_end_ns, event.response_end_ns),
         (at(5), at(6), at(8))
     );
-    assert_eq!(
-        (event.body_bytes, event.request_body_bytes),
-        (Some(3), Some(4))
-    );
+    assert_eq!((event.body_bytes, event.request_body_bytes), (Some(3), Some(4)));
     let head = event.response.as_ref().expect("a response").wire_len;
     assert_eq!(event.response_bytes, Some(head + 8 + 5));
     assert_eq!((event.client.port, event.server.port), (40_000, 80));
@@ -572,10 +438,7 @@ fn thousands_of_requests_at_once_are_paired() {
     assert_eq!(bench.lines.len(), 3001);
     for (n, line) in bench.lines[..3000].iter().enumerate() {
         let method = ["HEAD", "GET", "GET"][n % 3];
-        assert!(
-            line.starts_with(&format!("{method} /{n} -> 200 ")),
-            "{line}"
-        );
+        assert!(line.starts_with(&format!("{method} /{n} -> 200 ")), "{line}");
     }
 }
 

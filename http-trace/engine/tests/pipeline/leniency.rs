@@ -6,11 +6,7 @@ use http_trace_engine::pipeline::PipelineConfig;
 #[test]
 fn leniencies_are_flags() {
     for (name, response, expected) in [
-        (
-            "bare LF",
-            "HTTP/1.1 200 OK\nContent-Length: 1\n\nx",
-            "200 OK 1 Length flags bare_lf",
-        ),
+        ("bare LF", "HTTP/1.1 200 OK\nContent-Length: 1\n\nx", "200 OK 1 Length flags bare_lf"),
         (
             "fold",
             "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 1\r\n\r\nx",
@@ -36,11 +32,7 @@ fn leniencies_are_flags() {
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "200 OK 0 Chunked flags coding_and_length,length_mismatch",
         ),
-        (
-            "no reason",
-            "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n",
-            "404  0 Length",
-        ),
+        ("no reason", "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", "404  0 Length"),
         (
             "two blanks",
             "HTTP/1.1  200 OK\r\nContent-Length: 1\r\n\r\nx",
@@ -66,35 +58,14 @@ fn leniencies_are_flags() {
 fn malformed_request_lines_are_paired_and_flagged() {
     const BAD: &str = "HTTP/1.1 400 B\r\nContent-Length: 3\r\n\r\nbad";
     for (line, expected) in [
-        (
-            "GET /HTTP/1.1",
-            "GET /HTTP/1.1 -> 400 B 3 Length flags malformed_request",
-        ),
-        (
-            "GET / HTTP/1.",
-            "GET / -> 400 B 3 Length flags malformed_request",
-        ),
-        (
-            "CCM_POST /a b",
-            "CCM_POST /a b -> 400 B 3 Length flags malformed_request",
-        ),
-        (
-            "OPTIONS HTTP/1.1",
-            "OPTIONS HTTP/1.1 -> 400 B 3 Length flags malformed_request",
-        ),
-        (
-            "GET /a http/1.1",
-            "GET /a -> 400 B 3 Length flags malformed_request",
-        ),
+        ("GET /HTTP/1.1", "GET /HTTP/1.1 -> 400 B 3 Length flags malformed_request"),
+        ("GET / HTTP/1.", "GET / -> 400 B 3 Length flags malformed_request"),
+        ("CCM_POST /a b", "CCM_POST /a b -> 400 B 3 Length flags malformed_request"),
+        ("OPTIONS HTTP/1.1", "OPTIONS HTTP/1.1 -> 400 B 3 Length flags malformed_request"),
+        ("GET /a http/1.1", "GET /a -> 400 B 3 Length flags malformed_request"),
         // The server need not have read the method: the body exists.
-        (
-            "HEAD /HTTP/1.1",
-            "HEAD /HTTP/1.1 -> 400 B 3 Length flags malformed_request",
-        ),
-        (
-            "OPTIONS rtsp://x RTSP/1.0",
-            "OPTIONS rtsp://x -> 400 B 3 Length flags malformed_request",
-        ),
+        ("HEAD /HTTP/1.1", "HEAD /HTTP/1.1 -> 400 B 3 Length flags malformed_request"),
+        ("OPTIONS rtsp://x RTSP/1.0", "OPTIONS rtsp://x -> 400 B 3 Length flags malformed_request"),
         // An unknown method: not a request.
         ("FOO /", "? -> 400 B 3 Length missing [Request]"),
     ] {
@@ -119,11 +90,7 @@ fn malformed_request_lines_are_paired_and_flagged() {
     for (name, client, server) in [
         ("inline Redis", "GET key\r\n", "$5\r\nhello\r\n"),
         ("fields of its own", "GET a\r\nb: c\r\n\r\n", "d\r\n"),
-        (
-            "RTSP",
-            "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n",
-            "RTSP/1.0 200 OK\r\n\r\n",
-        ),
+        ("RTSP", "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", "RTSP/1.0 200 OK\r\n\r\n"),
     ] {
         let talk = Talk::open().c(client).s(server).c(client).s(server);
         check(name, &talk, &[]);
@@ -150,10 +117,7 @@ fn what_cannot_be_read_is_counted_by_protocol_and_port() {
         .iter()
         .map(|((kind, port), n)| (kind.name(), *port, *n))
         .collect();
-    assert_eq!(
-        counted,
-        [("TLS", 80, 2), ("HTTP/2", 80, 1), ("other", 80, 1)]
-    );
+    assert_eq!(counted, [("TLS", 80, 2), ("HTTP/2", 80, 1), ("other", 80, 1)]);
     assert_eq!(bench.finish(), [] as [&str; 0]);
 }
 
@@ -176,11 +140,7 @@ fn a_connection_that_begins_otherwise_may_turn_to_http() {
     let talk = Talk::open()
         .c("\x16\x03\x01\x00\x05hello")
         .s("HTTP/1.1 400 B\r\nContent-Length: 0\r\n\r\n");
-    check(
-        "TLS to an HTTP port",
-        &talk,
-        &["? -> 400 B 0 Length missing [Request]"],
-    );
+    check("TLS to an HTTP port", &talk, &["? -> 400 B 0 Length missing [Request]"]);
 }
 
 /// Request heads that two servers can end at different places (RFC 9112 §11.2, request smuggling).
@@ -192,20 +152,12 @@ fn request_heads_that_servers_read_differently_are_flagged() {
             "0\r\n\r\n",
             "request_coding_and_length",
         ),
-        (
-            "Content-Length: 1\r\nContent-Length: 1",
-            "a",
-            "request_length_repeated",
-        ),
+        ("Content-Length: 1\r\nContent-Length: 1", "a", "request_length_repeated"),
         ("Content-Length : 1", "a", "request_space_before_colon"),
         ("A: b\r\n c", "", "request_obs_fold"),
         ("A: b\nB: c", "", "request_bare_lf"),
         ("Content-Length: x", "", "request_length_invalid"),
-        (
-            "Transfer-Encoding: chunked, x",
-            "",
-            "request_coding_not_chunked",
-        ),
+        ("Transfer-Encoding: chunked, x", "", "request_coding_not_chunked"),
     ] {
         let head = format!("POST /1 HTTP/1.1\r\n{fields}\r\n\r\n{body}");
         let expected = format!("POST /1 -> 200 OK 1 Length flags {flag}");

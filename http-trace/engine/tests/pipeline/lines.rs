@@ -141,16 +141,9 @@ fn what_follows_a_line_that_was_answered_is_counted_as_not_framed() {
         let lines = bench.finish();
         assert_eq!(
             lines,
-            [
-                "GET /1 -> 200 OK 1 Length",
-                "GET /2 -> 400 B 3 Length flags malformed_request"
-            ]
+            ["GET /1 -> 200 OK 1 Length", "GET /2 -> 400 B 3 Length flags malformed_request"]
         );
-        assert_eq!(
-            bench.pipeline.stats().unframed_bytes,
-            unframed,
-            "{behind:?}"
-        );
+        assert_eq!(bench.pipeline.stats().unframed_bytes, unframed, "{behind:?}");
     }
 }
 
@@ -182,22 +175,11 @@ fn lines_that_http_1_does_not_answer_are_no_requests() {
         let talk = Talk::open().s("220 ready\r\n").c(sent).s(BAD);
         check(sent, &talk, &[]);
         // Within a body it is body.
-        let post = format!(
-            "POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}",
-            sent.len()
-        );
+        let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n{sent}", sent.len());
         let talk = Talk::open().c(&post).s(&ok("a")).c(&get("/2")).s(&ok("b"));
-        check(
-            sent,
-            &talk,
-            &["POST /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 1 Length"],
-        );
+        check(sent, &talk, &["POST /1 -> 200 OK 1 Length", "GET /2 -> 200 OK 1 Length"]);
     }
     // Unanswered, it is not reported, although the connection is HTTP.
     let talk = Talk::open().c(&get("/1")).s(&ok("a")).c("GET /2\r\n\r\n");
-    check(
-        "closed",
-        &talk.c_fin().s_fin(),
-        &["GET /1 -> 200 OK 1 Length"],
-    );
+    check("closed", &talk.c_fin().s_fin(), &["GET /1 -> 200 OK 1 Length"]);
 }

@@ -7,14 +7,7 @@ use http_trace_engine::pipeline::PipelineConfig;
 /// A response with its middle segment lost, and what follows.
 fn with_hole(parts: [&str; 3]) -> Talk {
     let [a, b, c] = parts;
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(a)
-        .s(b)
-        .lost()
-        .s(c)
-        .c_ack()
-        .wait_ms(200);
+    let talk = Talk::open().c(&get("/1")).s(a).s(b).lost().s(c).c_ack().wait_ms(200);
     talk.c(&get("/2")).s(&ok("ab"))
 }
 
@@ -25,18 +18,12 @@ fn holes_in_a_response() {
     check(
         "in a body of known length",
         &with_hole([&answer[..1000], &answer[1000..2000], &answer[2000..]]),
-        &[
-            "GET /1 -> 200 OK 3000 Length flags body_gap",
-            "GET /2 -> 200 OK 2 Length",
-        ],
+        &["GET /1 -> 200 OK 3000 Length flags body_gap", "GET /2 -> 200 OK 2 Length"],
     );
     check(
         "at its end",
         &with_hole([&answer[..1000], &answer[1000..], ""]),
-        &[
-            "GET /1 -> 200 OK 3000 Length flags body_gap",
-            "GET /2 -> 200 OK 2 Length",
-        ],
+        &["GET /1 -> 200 OK 3000 Length flags body_gap", "GET /2 -> 200 OK 2 Length"],
     );
     let chunked = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
@@ -45,18 +32,11 @@ fn holes_in_a_response() {
     check(
         "in a chunk",
         &with_hole([&chunked[..1000], &chunked[1000..2000], &chunked[2000..]]),
-        &[
-            "GET /1 -> 200 OK 3000 Chunked flags body_gap",
-            "GET /2 -> 200 OK 2 Length",
-        ],
+        &["GET /1 -> 200 OK 3000 Chunked flags body_gap", "GET /2 -> 200 OK 2 Length"],
     );
     check(
         "over a chunk's end",
-        &with_hole([
-            &chunked[..1000],
-            &chunked[1000..chunked.len() - 3],
-            "\n\r\n",
-        ]),
+        &with_hole([&chunked[..1000], &chunked[1000..chunked.len() - 3], "\n\r\n"]),
         &[
             "GET /1 -> 200 OK 3000 missing [Body, End] flags body_gap",
             "GET /2 -> 200 OK 2 Length flags resynchronised",
@@ -78,56 +58,26 @@ fn holes_in_a_response() {
 
 #[test]
 fn a_lost_response_does_not_shift_the_others() {
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(&ok("first"))
-        .lost()
-        .c_ack()
-        .wait_ms(200);
+    let talk = Talk::open().c(&get("/1")).s(&ok("first")).lost().c_ack().wait_ms(200);
     let talk = talk.c(&get("/2")).s(&ok("ab")).c(&get("/3")).s(&ok("abc"));
     check(
         "one",
         &talk,
-        &[
-            "GET /2 -> 200 OK 2 Length flags resynchronised",
-            "GET /3 -> 200 OK 3 Length",
-        ],
+        &["GET /2 -> 200 OK 2 Length flags resynchronised", "GET /3 -> 200 OK 3 Length"],
     );
     // With pipelining, it is unknown which of the two is missing.
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .c(&get("/2"))
-        .s(&ok("first"))
-        .lost()
-        .s(&ok("ab"))
-        .c_ack();
+    let talk = Talk::open().c(&get("/1")).c(&get("/2")).s(&ok("first")).lost().s(&ok("ab")).c_ack();
     let talk = talk.wait_ms(200).c(&get("/3")).s(&ok("abc"));
     let events = talk.judged();
-    assert!(
-        events.iter().all(|event| !event.starts_with("GET /2")),
-        "{events:?}"
-    );
-    assert!(
-        events.iter().any(|event| event.contains("200 OK 3")),
-        "{events:?}"
-    );
+    assert!(events.iter().all(|event| !event.starts_with("GET /2")), "{events:?}");
+    assert!(events.iter().any(|event| event.contains("200 OK 3")), "{events:?}");
 }
 
 #[test]
 fn a_lost_request_does_not_shift_the_others() {
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(&ok("a"))
-        .c(&get("/lost"))
-        .lost()
-        .s(&ok("orphan"))
-        .c_ack();
-    let talk = talk
-        .wait_ms(200)
-        .c(&get("/3"))
-        .s(&ok("abc"))
-        .c(&get("/4"))
-        .s(&ok("abcd"));
+    let talk =
+        Talk::open().c(&get("/1")).s(&ok("a")).c(&get("/lost")).lost().s(&ok("orphan")).c_ack();
+    let talk = talk.wait_ms(200).c(&get("/3")).s(&ok("abc")).c(&get("/4")).s(&ok("abcd"));
     check(
         "one",
         &talk,
@@ -142,13 +92,8 @@ fn a_lost_request_does_not_shift_the_others() {
         .map(String::as_str),
     );
     // The lost one was sent together with the one that was seen.
-    let talk = Talk::open()
-        .c(&get("/lost"))
-        .lost()
-        .c(&get("/2"))
-        .s(&ok("one"))
-        .c_ack()
-        .wait_ms(200);
+    let talk =
+        Talk::open().c(&get("/lost")).lost().c(&get("/2")).s(&ok("one")).c_ack().wait_ms(200);
     let talk = talk.s(&ok("two")).c_ack();
     let events = talk.judged();
     assert!(!events[0].starts_with("GET /2"), "{events:?}");
@@ -166,9 +111,8 @@ fn a_request_that_waited_behind_a_hole_shows_no_pipelining() {
         let talk = (0..lost).fold(talk, |talk, _| answer(ask(talk, "/lost").lost()).lost());
         let talk = answer(ask(talk, "/waits")).lost();
         let talk = answer(ask(talk, "/lost").lost());
-        let talk = (0..3).fold(talk.wait_ms(3_000), |talk, number| {
-            answer(ask(talk, &format!("/{number}")))
-        });
+        let talk = (0..3)
+            .fold(talk.wait_ms(3_000), |talk, number| answer(ask(talk, &format!("/{number}"))));
         let events = talk.judged();
         for number in 0..3 {
             let paired = format!("GET /{number} -> 200 OK 3 Length");
@@ -207,21 +151,13 @@ fn more_responses_than_requests_show_that_a_batch_was_not_complete() {
 #[test]
 fn a_hole_that_is_filled_late_is_no_hole() {
     let answer = ok("hello");
-    let talk = Talk::open()
-        .c(&get("/1"))
-        .s(&answer[..20])
-        .s(&answer[20..30])
-        .lost()
-        .s(&answer[30..]);
+    let talk =
+        Talk::open().c(&get("/1")).s(&answer[..20]).s(&answer[20..30]).lost().s(&answer[30..]);
     let mut late = talk.seg(Side::Server, &answer.as_bytes()[20..30]);
     late.seq = late.seq.wrapping_sub(answer.len() as u32 - 20);
     // The client requests it repeatedly: it is not acknowledged.
     let talk = talk.wait_ms(3_000).push(late).c(&get("/2")).s(&ok("ab"));
-    check(
-        "retransmission",
-        &talk,
-        &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 2 Length"],
-    );
+    check("retransmission", &talk, &["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 2 Length"]);
 }
 
 #[test]
@@ -229,15 +165,10 @@ fn declared_skips() {
     let answer = ok(&"y".repeat(3000));
     let head = answer.len() - 3000;
     let filtered = |talk: &Talk, from, bytes: &[u8]| {
-        talk.seg(from, bytes)
-            .flag(flag::FILTERED | flag::HEAD_BEGINS)
+        talk.seg(from, bytes).flag(flag::FILTERED | flag::HEAD_BEGINS)
     };
     let talk = Talk::open().c(&get("/1"));
-    let mut first = filtered(
-        &talk,
-        Side::Server,
-        answer.as_bytes().get(..head).expect("a head"),
-    );
+    let mut first = filtered(&talk, Side::Server, answer.as_bytes().get(..head).expect("a head"));
     first.skip_to = Some(first.seq.wrapping_add(answer.len() as u32));
     let mut talk = talk.push(first);
     talk.server = talk.server.wrapping_add(answer.len() as u32);
@@ -245,10 +176,7 @@ fn declared_skips() {
     let second = filtered(&talk, Side::Server, ok("ab").as_bytes());
     let mut bench = Bench::new(PipelineConfig::default());
     bench.push_all(&talk.push(second).segs);
-    assert_eq!(
-        bench.finish(),
-        ["GET /1 -> 200 OK 3000 Length", "GET /2 -> 200 OK 2 Length"]
-    );
+    assert_eq!(bench.finish(), ["GET /1 -> 200 OK 3000 Length", "GET /2 -> 200 OK 2 Length"]);
     assert_eq!(bench.pipeline.stats().filter_disagrees, 0);
 
     // A skip longer than the body that the head declares.
@@ -264,10 +192,7 @@ fn declared_skips() {
     assert_eq!(bench.pipeline.stats().filter_disagrees, 1);
     assert_eq!(
         bench.finish(),
-        [
-            "GET /1 -> 200 OK 3 Length",
-            "GET /2 -> 200 OK 2 Length flags resynchronised"
-        ]
+        ["GET /1 -> 200 OK 3 Length", "GET /2 -> 200 OK 2 Length flags resynchronised"]
     );
 }
 
@@ -307,10 +232,7 @@ fn the_bounds_hold() {
         let mut talk = Talk::new();
         talk.client_port = port;
         bench.push_all(
-            &talk
-                .handshake()
-                .c(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(30_000)))
-                .segs,
+            &talk.handshake().c(&format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(30_000))).segs,
         );
         let (heads, _) = bench.pipeline.memory();
         assert!(heads <= 1 << 20 && bench.pipeline.flows() <= 100, "{heads}");
@@ -321,9 +243,8 @@ fn the_bounds_hold() {
     for port in 0..200 {
         let mut talk = Talk::new();
         talk.client_port = port;
-        let talk = (0..20).fold(talk.handshake().c("G").lost(), |talk, _| {
-            talk.c(&"x".repeat(1400))
-        });
+        let talk =
+            (0..20).fold(talk.handshake().c("G").lost(), |talk, _| talk.c(&"x".repeat(1400)));
         for seg in &talk.segs {
             bench.push(seg);
             assert!(bench.pipeline.memory().1 <= 1 << 20);
@@ -343,11 +264,7 @@ fn the_bounds_hold() {
         bench.push(&syn);
     }
     bench.push_all(&honest.clone().s(&ok("ab")).segs[5..]);
-    assert!(
-        bench.lines.contains(&"GET /2 -> 200 OK 2 Length".into()),
-        "{:?}",
-        bench.lines
-    );
+    assert!(bench.lines.contains(&"GET /2 -> 200 OK 2 Length".into()), "{:?}", bench.lines);
 }
 
 /// Honest keep-alive connections, some of them pausing, beside a flood from a few addresses.
@@ -360,10 +277,7 @@ fn a_flood_evicts_no_honest_connection() {
         (&request, "HTTP/1.1 204 No Content\r\n\r\n"),
         (&request, "HTTP/1.1 2"),
     ] {
-        let mut bench = Bench::new(PipelineConfig {
-            flows: 100,
-            ..PipelineConfig::default()
-        });
+        let mut bench = Bench::new(PipelineConfig { flows: 100, ..PipelineConfig::default() });
         let (mut now_ns, mut exchanges) = (START_NS, 0);
         let mut honest: Vec<(u16, Talk)> = (1..)
             .zip([50, 100, 200, 400, 1600])
@@ -393,10 +307,7 @@ fn a_flood_evicts_no_honest_connection() {
         }
         let lines = bench.finish();
         let reported = lines.iter().filter(|l| *l == HONEST);
-        let other: Vec<_> = lines
-            .iter()
-            .filter(|l| l.contains("200 OK") && *l != HONEST)
-            .collect();
+        let other: Vec<_> = lines.iter().filter(|l| l.contains("200 OK") && *l != HONEST).collect();
         assert!(other.is_empty(), "{asked} -> {answered}: {other:?}");
         assert_eq!(reported.count(), exchanges, "{asked} -> {answered}");
     }
@@ -410,22 +321,9 @@ fn what_was_sent_before_a_request_answers_none_that_rests_on_an_assumption() {
     let mut talk = Talk::new();
     (talk.client, talk.server) = (talk.client + 1, talk.server + 1);
     let answer = talk.seg(Side::Server, b"").flag(flag::SYN);
-    let talk = talk
-        .push(answer)
-        .c(&get("/0"))
-        .lost()
-        .s_ack()
-        .c(&get("/1"))
-        .s(&ok("ab"));
+    let talk = talk.push(answer).c(&get("/0")).lost().s_ack().c(&get("/1")).s(&ok("ab"));
     let late = talk.seg(Side::Server, continues.as_bytes());
-    let talk = talk
-        .s(continues)
-        .lost()
-        .s(&ok("late"))
-        .lost()
-        .c_ack()
-        .c(&get("/2"))
-        .push(late);
+    let talk = talk.s(continues).lost().s(&ok("late")).lost().c_ack().c(&get("/2")).push(late);
     check(
         "a late 1xx",
         &talk,

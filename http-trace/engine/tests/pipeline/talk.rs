@@ -45,11 +45,8 @@ impl Seg {
             Side::Server => (server, self.server_port, client, self.client_port),
         };
         let len = self.bytes.len() as u32;
-        let segment = if len > 0 && self.flags & flag::FILTERED == 0 {
-            flag::SEGMENT_BEGINS
-        } else {
-            0
-        };
+        let segment =
+            if len > 0 && self.flags & flag::FILTERED == 0 { flag::SEGMENT_BEGINS } else { 0 };
         RecordHeader {
             time_ns: self.time_ns,
             src,
@@ -259,23 +256,14 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(config: PipelineConfig) -> Self {
-        Bench {
-            pipeline: Pipeline::new(config),
-            lines: Vec::new(),
-            events: Vec::new(),
-        }
+        Bench { pipeline: Pipeline::new(config), lines: Vec::new(), events: Vec::new() }
     }
 
     pub fn push(&mut self, seg: &Seg) {
         let header = seg.header();
-        let record = Record {
-            tunnel: None,
-            header: &header,
-            bytes: &seg.bytes,
-        };
+        let record = Record { tunnel: None, header: &header, bytes: &seg.bytes };
         let (lines, events) = (&mut self.lines, &mut self.events);
-        self.pipeline
-            .push(&record, &mut |output| take(lines, events, output));
+        self.pipeline.push(&record, &mut |output| take(lines, events, output));
     }
 
     pub fn push_all(&mut self, segs: &[Seg]) {
@@ -286,15 +274,13 @@ impl Bench {
 
     pub fn tick(&mut self, now_ns: u64) {
         let (lines, events) = (&mut self.lines, &mut self.events);
-        self.pipeline
-            .tick(now_ns, &mut |output| take(lines, events, output));
+        self.pipeline.tick(now_ns, &mut |output| take(lines, events, output));
     }
 
     pub fn finish(&mut self) -> Vec<String> {
         let (lines, events) = (&mut self.lines, &mut self.events);
         lines.push("(finish)".into());
-        self.pipeline
-            .finish(&mut |output| take(lines, events, output));
+        self.pipeline.finish(&mut |output| take(lines, events, output));
         if lines.last().is_some_and(|last| last == "(finish)") {
             lines.pop();
         }
@@ -308,10 +294,9 @@ fn take(lines: &mut Vec<String>, events: &mut Vec<HttpEvent>, output: Output) {
             lines.push(line(&event));
             events.push(*event);
         }
-        Output::Loss(loss) => lines.push(format!(
-            "lost {} {:?} {}",
-            loss.count, loss.unit, loss.place
-        )),
+        Output::Loss(loss) => {
+            lines.push(format!("lost {} {:?} {}", loss.count, loss.unit, loss.place))
+        }
     }
 }
 
@@ -319,11 +304,7 @@ fn take(lines: &mut Vec<String>, events: &mut Vec<HttpEvent>, output: Output) {
 pub fn line(event: &HttpEvent) -> String {
     let mut out = match &event.request {
         Some(request) => {
-            format!(
-                "{} {}",
-                request.method.escape_ascii(),
-                request.target.escape_ascii()
-            )
+            format!("{} {}", request.method.escape_ascii(), request.target.escape_ascii())
         }
         None => "?".into(),
     };
@@ -362,10 +343,7 @@ pub fn get(target: &str) -> String {
 
 /// A response with Content-Length.
 pub fn ok(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Compares the events of a conversation with the expected lines.

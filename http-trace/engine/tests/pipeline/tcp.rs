@@ -10,48 +10,17 @@ fn order_and_copies_change_nothing() {
     let (one, two) = (get("/1"), get("/2"));
     let answer = ok("hello");
     let (head, body) = answer.split_at(20);
-    let talk = Talk::open()
-        .c(&one)
-        .s(head)
-        .s(body)
-        .early(1)
-        .c(&two)
-        .s(&ok("ab"));
+    let talk = Talk::open().c(&one).s(head).s(body).early(1).c(&two).s(&ok("ab"));
     check("response out of order", &talk, &TWO);
-    let talk = Talk::open()
-        .c(&one)
-        .s(&answer)
-        .early(1)
-        .c(&two)
-        .s(&ok("ab"));
+    let talk = Talk::open().c(&one).s(&answer).early(1).c(&two).s(&ok("ab"));
     check("request after its response", &talk, &TWO);
-    let talk = Talk::open()
-        .c(&one)
-        .s(&answer)
-        .c(&two)
-        .s(&ok("ab"))
-        .early(1);
+    let talk = Talk::open().c(&one).s(&answer).c(&two).s(&ok("ab")).early(1);
     check("second request after its response", &talk, &TWO);
-    let talk = Talk::open()
-        .c(&one)
-        .again()
-        .s(&answer)
-        .again()
-        .c(&two)
-        .again()
-        .s(&ok("ab"))
-        .again();
+    let talk = Talk::open().c(&one).again().s(&answer).again().c(&two).again().s(&ok("ab")).again();
     check("every segment twice", &talk, &TWO);
     let (first, second) = one.split_at(9);
-    let talk = Talk::open()
-        .c(first)
-        .c(second)
-        .early(1)
-        .s(head)
-        .s(body)
-        .early(1)
-        .c(&two)
-        .s(&ok("ab"));
+    let talk =
+        Talk::open().c(first).c(second).early(1).s(head).s(body).early(1).c(&two).s(&ok("ab"));
     check("both out of order", &talk, &TWO);
 }
 
@@ -68,31 +37,17 @@ fn a_mebibyte_waits_for_the_segment_before_it() {
     let mut head = talk.segs.remove(late);
     head.time_ns = talk.now_ns;
     talk.segs.push(head);
-    check(
-        "the head comes last",
-        &talk,
-        &["GET /1 -> 200 OK 1048576 Length"],
-    );
+    check("the head comes last", &talk, &["GET /1 -> 200 OK 1048576 Length"]);
 }
 
 #[test]
 fn sequence_numbers_wrap() {
     for before in [1, 2, 30, 60] {
         let talk = Talk::with_isn(0u32.wrapping_sub(before), 0u32.wrapping_sub(before)).handshake();
-        let talk = talk
-            .c(&get("/1"))
-            .s(&ok("hello"))
-            .c(&get("/2"))
-            .s(&ok("ab"));
+        let talk = talk.c(&get("/1")).s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
         check("wrap", &talk, &TWO);
         let talk = Talk::with_isn(0u32.wrapping_sub(before), 0u32.wrapping_sub(before)).handshake();
-        let talk = talk
-            .c(&get("/1"))
-            .s(&ok("hello"))
-            .early(1)
-            .c(&get("/2"))
-            .s(&ok("ab"))
-            .early(1);
+        let talk = talk.c(&get("/1")).s(&ok("hello")).early(1).c(&get("/2")).s(&ok("ab")).early(1);
         check("wrap, reordered", &talk, &TWO);
     }
 }
@@ -111,14 +66,8 @@ fn the_first_copy_of_a_byte_wins_and_a_difference_is_flagged() {
     let talk = talk.push(line);
     let mut bench = crate::talk::Bench::new(http_trace_engine::pipeline::PipelineConfig::default());
     bench.push_all(&talk.segs);
-    assert_eq!(
-        bench.lines,
-        ["GET /1 -> 200 OK 0 Length flags overlap_differs"]
-    );
-    let value = bench.events[0]
-        .response
-        .as_ref()
-        .and_then(|head| head.headers.first("x"));
+    assert_eq!(bench.lines, ["GET /1 -> 200 OK 0 Length flags overlap_differs"]);
+    let value = bench.events[0].response.as_ref().and_then(|head| head.headers.first("x"));
     assert_eq!(value, Some(&b"first"[..]));
 }
 
@@ -164,12 +113,7 @@ fn probes_are_not_data() {
     probe.seq = probe.seq.wrapping_sub(1);
     let mut empty = talk.seg(Side::Server, b"");
     empty.seq = empty.seq.wrapping_sub(1);
-    let talk = talk
-        .push(probe)
-        .push(empty)
-        .wait_ms(45_000)
-        .c(&get("/2"))
-        .s(&ok("ab"));
+    let talk = talk.push(probe).push(empty).wait_ms(45_000).c(&get("/2")).s(&ok("ab"));
     check("keep-alive probes", &talk, &TWO);
 }
 
@@ -221,9 +165,7 @@ fn data_with_syn_and_fin() {
     talk.server += 1;
     let answer = talk.seg(Side::Server, b"").flag(flag::SYN);
     talk = talk.push(answer).s(&ok("hello")).c(&get("/2"));
-    let talk = talk
-        .send(Side::Server, ok("ab").as_bytes(), flag::FIN)
-        .c_fin();
+    let talk = talk.send(Side::Server, ok("ab").as_bytes(), flag::FIN).c_fin();
     check("fast open, and FIN with data", &talk, &TWO);
 }
 
@@ -234,36 +176,16 @@ fn a_tuple_is_used_again() {
         talk.handshake().c(&get("/2")).s(&ok("ab"))
     };
     let first = || Talk::open().c(&get("/1")).s(&ok("hello"));
-    check(
-        "after close",
-        &second(first().c_fin().s_fin(), 7_000_000, 9_000_000),
-        &TWO,
-    );
-    check(
-        "after reset",
-        &second(first().c_rst(), 7_000_000, 9_000_000),
-        &TWO,
-    );
-    check(
-        "close not seen",
-        &second(first(), 7_000_000, 9_000_000),
-        &TWO,
-    );
-    check(
-        "close not seen, numbers close by",
-        &second(first(), 2_000, 501_000),
-        &TWO,
-    );
-    let unfinished = Talk::open()
-        .c(&get("/0"))
-        .s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+    check("after close", &second(first().c_fin().s_fin(), 7_000_000, 9_000_000), &TWO);
+    check("after reset", &second(first().c_rst(), 7_000_000, 9_000_000), &TWO);
+    check("close not seen", &second(first(), 7_000_000, 9_000_000), &TWO);
+    check("close not seen, numbers close by", &second(first(), 2_000, 501_000), &TWO);
+    let unfinished =
+        Talk::open().c(&get("/0")).s("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
     let events = second(unfinished, 7_000_000, 9_000_000).judged();
     assert_eq!(
         events,
-        [
-            "GET /0 -> 200 OK 3 Cut missing [End] flags length_mismatch",
-            "GET /2 -> 200 OK 2 Length"
-        ]
+        ["GET /0 -> 200 OK 3 Cut missing [End] flags length_mismatch", "GET /2 -> 200 OK 2 Length"]
     );
 }
 
@@ -287,11 +209,7 @@ fn syn_ack(mut talk: Talk, server: u32, taken: usize) -> Talk {
 fn a_tuple_is_used_again_with_data_in_the_syn() {
     let first = || Talk::open().c(&get("/1")).s(&ok("hello"));
     let two = get("/2");
-    let places = [
-        (7_000_000, 9_000_000),
-        (900_000_000, 2_000_000_000),
-        (2_000, 501_000),
-    ];
+    let places = [(7_000_000, 9_000_000), (900_000_000, 2_000_000_000), (2_000, 501_000)];
     for (client, server) in places {
         let name = |what: &str| format!("{what}, at {client}");
         let whole = syn_ack(syn_with(first(), client, &two), server, two.len());
@@ -325,10 +243,8 @@ fn a_tuple_is_used_again_with_data_in_the_syn() {
 }
 
 /// [`TWO`] after a forged segment was disproved.
-const DISPUTED: [&str; 2] = [
-    "GET /1 -> 200 OK 5 Length",
-    "GET /2 -> 200 OK 2 Length flags disputed_segment",
-];
+const DISPUTED: [&str; 2] =
+    ["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 2 Length flags disputed_segment"];
 
 /// Nobody accepts the data of a forged SYN, wherever it would begin.
 #[test]
@@ -365,19 +281,11 @@ fn forgeries_do_not_end_a_connection() {
         let talk = first();
         let mut forged = talk.seg(Side::Server, b"").flag(flag::RST);
         forged.seq = forged.seq.wrapping_add(off);
-        check(
-            "RST not at the expected number",
-            &rest(talk.push(forged)),
-            &TWO,
-        );
+        check("RST not at the expected number", &rest(talk.push(forged)), &TWO);
         let talk = first();
         let mut forged = talk.seg(Side::Client, b"").flag(flag::RST);
         forged.seq = forged.seq.wrapping_add(off);
-        check(
-            "RST of the client not at the expected number",
-            &rest(talk.push(forged)),
-            &TWO,
-        );
+        check("RST of the client not at the expected number", &rest(talk.push(forged)), &TWO);
     }
     let talk = first();
     let mut forged = talk.seg(Side::Client, b"").flag(flag::SYN);
@@ -393,12 +301,7 @@ fn forgeries_do_not_end_a_connection() {
 #[test]
 fn late_copies_of_a_closed_connection_make_nothing() {
     let talk = Talk::open().c(&get("/1")).s(&ok("hello")).c_fin().s_fin();
-    let copies: Vec<_> = talk
-        .segs
-        .iter()
-        .filter(|seg| !seg.bytes.is_empty())
-        .cloned()
-        .collect();
+    let copies: Vec<_> = talk.segs.iter().filter(|seg| !seg.bytes.is_empty()).cloned().collect();
     let talk = copies.into_iter().fold(talk, Talk::push);
     check("copies", &talk, &TWO[..1]);
 }
@@ -406,19 +309,12 @@ fn late_copies_of_a_closed_connection_make_nothing() {
 #[test]
 fn a_connection_is_taken_up_in_the_middle() {
     let body = "x".repeat(40);
-    let talk = Talk::new()
-        .s("rest of a body")
-        .c(&get("/1"))
-        .s(&ok("hello"))
-        .c(&get("/2"))
-        .s(&ok("ab"));
+    let talk =
+        Talk::new().s("rest of a body").c(&get("/1")).s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
     check(
         "at a request",
         &talk,
-        &[
-            "GET /1 -> 200 OK 5 Length flags request_assumed,resynchronised",
-            TWO[1],
-        ],
+        &["GET /1 -> 200 OK 5 Length flags request_assumed,resynchronised", TWO[1]],
     );
     let talk = Talk::new().s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
     check(
@@ -430,21 +326,12 @@ fn a_connection_is_taken_up_in_the_middle() {
             "GET /2 -> 200 OK 2 Length flags request_assumed",
         ],
     );
-    let talk = Talk::new()
-        .c(&body)
-        .c(&body)
-        .s_ack()
-        .s(&ok("hello"))
-        .c(&get("/2"))
-        .s(&ok("ab"));
+    let talk = Talk::new().c(&body).c(&body).s_ack().s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
     // It answers no request that was seen, as if in the middle of a response.
     check(
         "in a request's body",
         &talk,
-        &[
-            "(finish)",
-            "GET /2 -> 200 OK 2 Length flags request_assumed,resynchronised",
-        ],
+        &["(finish)", "GET /2 -> 200 OK 2 Length flags request_assumed,resynchronised"],
     );
     // The capture begins within a batch of two: it is unknown which of them is answered.
     let talk = Talk::new().c(&get("/b")).c(&get("/c"));
@@ -455,10 +342,7 @@ fn a_connection_is_taken_up_in_the_middle() {
         }
     }
     let events = talk.s(&ok("2")).s(&ok("3")).judged();
-    assert!(
-        events.iter().all(|line| line.starts_with("? ->")),
-        "{events:?}"
-    );
+    assert!(events.iter().all(|line| line.starts_with("? ->")), "{events:?}");
 }
 
 #[test]
@@ -476,10 +360,7 @@ fn one_direction_alone() {
     check(
         "responses",
         &server,
-        &[
-            "? -> 200 OK 5 Length missing [Request]",
-            "? -> 200 OK 2 Length missing [Request]",
-        ],
+        &["? -> 200 OK 5 Length missing [Request]", "? -> 200 OK 2 Length missing [Request]"],
     );
     let mut client = talk;
     client.segs.retain(|seg| seg.from == Side::Client);

@@ -288,14 +288,8 @@ macro_rules! end {
 }
 
 /// Container runtimes that can be recognised by the path of a cgroup.
-pub const RUNTIMES: [&str; 6] = [
-    "docker",
-    "containerd",
-    "cri-o",
-    "podman",
-    "lxc",
-    "systemd-nspawn",
-];
+pub const RUNTIMES: [&str; 6] =
+    ["docker", "containerd", "cri-o", "podman", "lxc", "systemd-nspawn"];
 
 /// Fields of the server's process.
 pub(super) const SERVER: &[Field<HttpEvent>] = end!("", server_process);

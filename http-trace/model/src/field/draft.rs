@@ -61,9 +61,7 @@ impl Draft {
 
     /// Sets the connection number, the first part of `7.3`.
     pub(super) fn set_connection(&mut self, transaction: &Value<'_>) {
-        let text = transaction
-            .bytes()
-            .and_then(|t| std::str::from_utf8(t).ok());
+        let text = transaction.bytes().and_then(|t| std::str::from_utf8(t).ok());
         let number = text.and_then(|t| t.split_once('.')?.0.parse().ok());
         self.event.connection = number.unwrap_or(0);
     }
@@ -79,10 +77,7 @@ impl Draft {
         if let Some(ip) = self.destination_ip {
             self.event.server.ip = ip;
         }
-        self.event.forwarded = self.forwarded_ip.map(|ip| Forwarded {
-            ip,
-            port: self.client_port,
-        });
+        self.event.forwarded = self.forwarded_ip.map(|ip| Forwarded { ip, port: self.client_port });
         self.set_times(time_ns);
         self.event.request = self.request();
         self.event.response = self.status.map(|status| ResponseHead {
@@ -121,16 +116,8 @@ impl Draft {
         let is_told = self.missing.is_some();
         event.missing = self.missing.take().unwrap_or_default();
         for (what, is_there, headers) in [
-            (
-                Missing::RequestHeaders,
-                event.request.is_some(),
-                &self.request_headers,
-            ),
-            (
-                Missing::Headers,
-                event.response.is_some(),
-                &self.response_headers,
-            ),
+            (Missing::RequestHeaders, event.request.is_some(), &self.request_headers),
+            (Missing::Headers, event.response.is_some(), &self.response_headers),
         ] {
             let unknown = is_there && (headers.is_none() || !is_told);
             if unknown && !event.missing.contains(&what) {
@@ -156,9 +143,9 @@ impl Draft {
 
     fn request(&self) -> Option<RequestHead> {
         let host = self.host.as_ref().map(|host| match self.port {
-            Some(port) if port != 80 => [host, &b":"[..], port.to_string().as_bytes()]
-                .concat()
-                .into(),
+            Some(port) if port != 80 => {
+                [host, &b":"[..], port.to_string().as_bytes()].concat().into()
+            }
             _ => host.clone(),
         });
         let user = self.user.as_ref().map(|name| basic(name));
@@ -183,9 +170,7 @@ impl Draft {
             minor_version: self.minor_version.unwrap_or(1),
             version: self.request_version.clone(),
             headers,
-            wire_len: self
-                .request_bytes
-                .map_or(0, |whole| whole.saturating_sub(body)),
+            wire_len: self.request_bytes.map_or(0, |whole| whole.saturating_sub(body)),
         })
     }
 
@@ -208,11 +193,7 @@ impl Draft {
         let (_version, status) = (values.next()?, values.next()??);
         let (reason, headers) = (values.next()?, values.next()?);
         let headers = headers.map(Value::into_headers).unwrap_or_default();
-        Some(self.response(
-            status.number()?,
-            reason.and_then(Value::into_bytes),
-            headers,
-        ))
+        Some(self.response(status.number()?, reason.and_then(Value::into_bytes), headers))
     }
 }
 

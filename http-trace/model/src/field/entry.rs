@@ -27,11 +27,7 @@ pub struct Field<R: 'static> {
 impl<R> Field<R> {
     /// An entry without getter and reader.
     pub const fn new(about: About) -> Self {
-        Field {
-            about,
-            get: None,
-            read: None,
-        }
+        Field { about, get: None, read: None }
     }
 
     /// Sets the getter.
@@ -123,9 +119,7 @@ impl<'a> View<'a, HttpEvent> {
     /// What is missing because the format leaves it out.
     pub fn left_out(&self) -> impl Iterator<Item = Missing> {
         let parts = [Missing::RequestHeaders, Missing::Headers].into_iter();
-        parts
-            .zip(self.left_out)
-            .filter_map(|(part, out)| out.then_some(part))
+        parts.zip(self.left_out).filter_map(|(part, out)| out.then_some(part))
     }
 
     pub(super) const fn response(&self) -> Option<&'a ResponseHead> {

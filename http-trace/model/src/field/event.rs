@@ -26,9 +26,8 @@ pub(super) const fn field(
 }
 
 /// HTTP/1.x versions.
-pub const VERSIONS: Kind = Kind::OneOf(&[
-    "1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9",
-]);
+pub const VERSIONS: Kind =
+    Kind::OneOf(&["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"]);
 const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
 
@@ -309,10 +308,7 @@ fn outcome(event: &HttpEvent) -> &'static str {
 }
 
 fn client(event: &HttpEvent) -> Forwarded {
-    event.forwarded.unwrap_or(Forwarded {
-        ip: event.client.ip,
-        port: event.client.known_port(),
-    })
+    event.forwarded.unwrap_or(Forwarded { ip: event.client.ip, port: event.client.known_port() })
 }
 
 fn server(event: &HttpEvent) -> Option<Endpoint> {

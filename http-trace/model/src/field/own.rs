@@ -19,13 +19,8 @@ const NUMBER: Kind = Kind::NUMBER;
 const INFORMATIONAL: &[About] = &[
     About::new("version", VERSIONS, "status line", "").always(),
     About::new("status_code", Kind::STATUS, "status line", "").always(),
-    About::new(
-        "status_phrase",
-        Kind::Text,
-        "status line",
-        "The reason phrase, possibly empty.",
-    )
-    .always(),
+    About::new("status_phrase", Kind::Text, "status line", "The reason phrase, possibly empty.")
+        .always(),
     About::new("headers", Kind::ResponseHeaders, "response head", ""),
     About::new("content_length", NUMBER, "Content-Length", ""),
     About::new("at", Kind::Time, "clock of the capture", "").always(),
@@ -205,10 +200,7 @@ const HOOKS: [&str; 5] = [
 
 /// The first interface, if the response passed in this direction.
 fn interface(event: &HttpEvent, egress: bool) -> Option<Value<'_>> {
-    let name = event
-        .interfaces
-        .first()
-        .filter(|_| event.egress == Some(egress))?;
+    let name = event.interfaces.first().filter(|_| event.egress == Some(egress))?;
     Some(Value::word(name))
 }
 
@@ -240,10 +232,7 @@ fn layers(event: &HttpEvent) -> Option<Value<'_>> {
 fn outer(event: &HttpEvent) -> Option<Value<'_>> {
     event.tunnel()?;
     let row = event.outer_ips().map(|[client, server]| {
-        Value::Row(
-            OUTER,
-            vec![None, Some(Value::Ip(client)), None, Some(Value::Ip(server))],
-        )
+        Value::Row(OUTER, vec![None, Some(Value::Ip(client)), None, Some(Value::Ip(server))])
     });
     Some(Value::List(row.collect()))
 }

@@ -6,22 +6,14 @@ use http_trace_model::testing;
 
 fn event(line: &str, headers: &str, status: u16) -> HttpEvent {
     testing::event_of(
-        testing::request(&format!(
-            "{line} HTTP/1.1\r\nHost: Shop.example\r\n{headers}\r\n"
-        )),
+        testing::request(&format!("{line} HTTP/1.1\r\nHost: Shop.example\r\n{headers}\r\n")),
         testing::response(&format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n")),
     )
 }
 
 fn endpoints(report: &Report) -> Vec<(String, u64)> {
     let rows = report.endpoints.iter();
-    rows.map(|row| {
-        (
-            format!("{} {} {}", row.method, row.service, row.template),
-            row.hits,
-        )
-    })
-    .collect()
+    rows.map(|row| (format!("{} {} {}", row.method, row.service, row.template), row.hits)).collect()
 }
 
 #[test]
@@ -49,10 +41,7 @@ fn endpoints_are_templates_that_answer() {
     assert_eq!(report.services.len(), 1);
     assert_eq!((report.events, report.services[0].hits), (7, 7));
     let row = &report.endpoints[0];
-    assert_eq!(
-        row.statuses,
-        [("200".to_owned(), 2), ("404".to_owned(), 1)].into()
-    );
+    assert_eq!(row.statuses, [("200".to_owned(), 2), ("404".to_owned(), 1)].into());
     assert!(row.has_answered() && !report.endpoints[2].has_answered());
     assert_eq!(report.endpoints[1].failed, 1);
 }
@@ -144,10 +133,7 @@ fn what_is_known_is_told_from_what_is_not_and_what_did_not_come_for_long() {
     let shown = Options::default().shown;
     let known = KnownEndpoints::parse("GET shop.example /cart/{id}", shown).expect("a list");
     let mut inventory = Inventory::new(Options {
-        endpoints: Endpoints {
-            known: Some(Arc::new(known)),
-            ..Endpoints::default()
-        },
+        endpoints: Endpoints { known: Some(Arc::new(known)), ..Endpoints::default() },
         unseen_ns: Some(1_000_000_000),
         ..Options::default()
     });
@@ -159,9 +145,7 @@ fn what_is_known_is_told_from_what_is_not_and_what_did_not_come_for_long() {
     let told = |row: &Row| (row.template.clone(), row.known, row.unseen);
     let mut rows: Vec<_> = report.endpoints.iter().map(told).collect();
     rows.sort();
-    let expected = [
-        ("/cart/{id}".to_owned(), Some(true), true),
-        ("/new".to_owned(), Some(false), false),
-    ];
+    let expected =
+        [("/cart/{id}".to_owned(), Some(true), true), ("/new".to_owned(), Some(false), false)];
     assert_eq!(rows, expected);
 }

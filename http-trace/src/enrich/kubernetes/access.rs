@@ -56,15 +56,8 @@ impl Place {
                 let folder = PathBuf::from(SERVICE_ACCOUNT);
                 // Without a mounted token, pods are silently not named.
                 folder.join("token").exists().then_some(())?;
-                let host = if host.contains(':') {
-                    format!("[{host}]")
-                } else {
-                    host
-                };
-                Some(Place::ServiceAccount(
-                    folder,
-                    format!("https://{host}:{port}"),
-                ))
+                let host = if host.contains(':') { format!("[{host}]") } else { host };
+                Some(Place::ServiceAccount(folder, format!("https://{host}:{port}")))
             }
         }
     }
@@ -225,17 +218,14 @@ impl Kubeconfig {
             }
         }
         let either = |data: &Option<String>, file: &Option<PathBuf>| match (data, file) {
-            (Some(data), _) => STANDARD
-                .decode(data.trim())
-                .map(Some)
-                .map_err(|error| format!("base64: {error}")),
+            (Some(data), _) => {
+                STANDARD.decode(data.trim()).map(Some).map_err(|error| format!("base64: {error}"))
+            }
             (None, Some(path)) => bytes(&folder.join(path)).map(Some),
             (None, None) => Ok(None),
         };
-        let authority = either(
-            &cluster.certificate_authority_data,
-            &cluster.certificate_authority,
-        )?;
+        let authority =
+            either(&cluster.certificate_authority_data, &cluster.certificate_authority)?;
         let chain = either(&user.client_certificate_data, &user.client_certificate)?;
         let key = either(&user.client_key_data, &user.client_key)?;
         let client = match (&chain, &key) {
@@ -249,11 +239,7 @@ impl Kubeconfig {
         };
         Ok(Access {
             server: cluster.server.trim_end_matches('/').to_owned(),
-            tls: tls(
-                authority.as_deref(),
-                client,
-                cluster.insecure_skip_tls_verify,
-            )?,
+            tls: tls(authority.as_deref(), client, cluster.insecure_skip_tls_verify)?,
             token,
         })
     }
@@ -292,42 +278,19 @@ users:
         assert_eq!(access.token.as_deref(), Some("sesame"));
         let access = read(&FILE.replace("token: sesame", "tokenFile: token")).expect("access");
         assert_eq!(access.token.as_deref(), Some("of a file"));
-        assert!(
-            !format!("{access:?}").contains("of a file"),
-            "no secret is shown"
-        );
+        assert!(!format!("{access:?}").contains("of a file"), "no secret is shown");
     }
 
     #[test]
     fn a_broken_one_says_what_is_wrong() {
         for (from, to, why) in [
-            (
-                "current-context: here",
-                "current-context: there",
-                "no context 'there'",
-            ),
+            ("current-context: here", "current-context: there", "no context 'there'"),
             ("cluster: c,", "cluster: d,", "no cluster 'd'"),
             ("token: sesame", "tokenFile: none", "none: No such file"),
-            (
-                "token: sesame",
-                "exec: {command: aws}",
-                "'exec' of user 'u' is not supported",
-            ),
-            (
-                "server:",
-                "certificate-authority-data: '!', server:",
-                "base64",
-            ),
-            (
-                "server:",
-                "certificate-authority-data: 'YQ==', server:",
-                "no certificate found",
-            ),
-            (
-                "server:",
-                "certificate-authority: missing, server:",
-                "missing: No such file",
-            ),
+            ("token: sesame", "exec: {command: aws}", "'exec' of user 'u' is not supported"),
+            ("server:", "certificate-authority-data: '!', server:", "base64"),
+            ("server:", "certificate-authority-data: 'YQ==', server:", "no certificate found"),
+            ("server:", "certificate-authority: missing, server:", "missing: No such file"),
             ("clusters:", "clusters: 7 #", "invalid kubeconfig"),
             (FILE, "\u{0}", "invalid kubeconfig"),
         ] {
@@ -335,9 +298,6 @@ users:
             assert!(error.contains(why), "{error}");
         }
         let none = Place::File("/nowhere/config".into()).read();
-        assert!(
-            none.expect_err("there is none")
-                .contains("/nowhere/config: No such file")
-        );
+        assert!(none.expect_err("there is none").contains("/nowhere/config: No such file"));
     }
 }

@@ -118,10 +118,7 @@ impl Object {
             labels: chosen.collect(),
             service: SERVICE.into_iter().find_map(|name| some(label(name)?)),
         };
-        Some(Members {
-            pod,
-            containers: self.containers(spec),
-        })
+        Some(Members { pod, containers: self.containers(spec) })
     }
 
     fn owner(&self, template_hash: Option<&str>) -> Option<Owner> {
@@ -138,10 +135,7 @@ impl Object {
             Some(name) => ("Deployment", name),
             None => (&*by.kind, &*by.name),
         };
-        Some(Owner {
-            kind: kind.into(),
-            name: name.into(),
-        })
+        Some(Owner { kind: kind.into(), name: name.into() })
     }
 
     /// Containers that have been started.
@@ -167,9 +161,7 @@ impl Object {
             };
             Some(Container {
                 id: some(id)?,
-                runtime: ["containerd", "cri-o", "docker"]
-                    .into_iter()
-                    .find(|name| *name == scheme),
+                runtime: ["containerd", "cri-o", "docker"].into_iter().find(|name| *name == scheme),
                 name: some(&one.name),
                 image: some(image),
             })
@@ -208,10 +200,7 @@ mod tests {
         assert_eq!(found.pod.labels, ["app=web".into()]);
         assert_eq!(found.pod.service.as_deref(), Some("web"));
         let of = |one: &Container| {
-            format!(
-                "{} {:?} {:?} {:?}",
-                one.id, one.runtime, one.name, one.image
-            )
+            format!("{} {:?} {:?} {:?}", one.id, one.runtime, one.name, one.image)
         };
         assert_eq!(
             found.containers.iter().map(of).collect::<Vec<_>>(),
@@ -220,28 +209,15 @@ mod tests {
                 r#"c2 Some("containerd") Some("b") Some("side:2")"#
             ]
         );
-        assert!(
-            members(&json.replace("n1", "n2")).is_none(),
-            "of another node"
-        );
+        assert!(members(&json.replace("n1", "n2")).is_none(), "of another node");
     }
 
     #[test]
     fn owners_are_as_sure_as_what_says_them() {
         for (labels, kind, name, expected) in [
             ("", "ReplicaSet", "web-5d", Some("ReplicaSet web-5d")),
-            (
-                r#""pod-template-hash":"77""#,
-                "ReplicaSet",
-                "web-5d",
-                Some("ReplicaSet web-5d"),
-            ),
-            (
-                r#""pod-template-hash":"5d""#,
-                "ReplicaSet",
-                "a-b-5d",
-                Some("Deployment a-b"),
-            ),
+            (r#""pod-template-hash":"77""#, "ReplicaSet", "web-5d", Some("ReplicaSet web-5d")),
+            (r#""pod-template-hash":"5d""#, "ReplicaSet", "a-b-5d", Some("Deployment a-b")),
             ("", "StatefulSet", "db", Some("StatefulSet db")),
             ("", "Job", "backup-29", Some("Job backup-29")),
             ("", "Node", "n1", None),
@@ -262,11 +238,9 @@ mod tests {
         let hash = "0123456789abcdef0123456789abcdef";
         let other = "6f1c4e5a-1b2c-4d3e-8f90-a1b2c3d4e5f6";
         // Anybody who may create a pod chooses its other annotations.
-        for (name, value, key) in [
-            ("mirror", hash, hash),
-            ("mirror", other, "u1"),
-            ("hash", hash, "u1"),
-        ] {
+        for (name, value, key) in
+            [("mirror", hash, hash), ("mirror", other, "u1"), ("hash", hash, "u1")]
+        {
             let json = format!(
                 r#"{{"metadata":{{"uid":"u1","name":"etcd-n1",
                     "annotations":{{"kubernetes.io/config.{name}":"{value}"}}}},
@@ -274,11 +248,7 @@ mod tests {
             );
             assert_eq!(&*members(&json).expect("of this node").pod.uid, key);
         }
-        for json in [
-            "{}",
-            r#"{"metadata":{"uid":"u"}}"#,
-            r#"{"spec":{"nodeName":"n1"}}"#,
-        ] {
+        for json in ["{}", r#"{"metadata":{"uid":"u"}}"#, r#"{"spec":{"nodeName":"n1"}}"#] {
             assert!(members(json).is_none(), "{json}");
         }
     }

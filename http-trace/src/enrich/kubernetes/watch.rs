@@ -188,10 +188,8 @@ impl Follower {
             .timeout_per_read(Some(silence))
             .build();
         let node = percent(&self.watch.node);
-        let url = format!(
-            "{}/api/v1/pods?fieldSelector=spec.nodeName%3D{node}&{query}",
-            access.server
-        );
+        let url =
+            format!("{}/api/v1/pods?fieldSelector=spec.nodeName%3D{node}&{query}", access.server);
         let mut request = own_client::agent(config, self.own.clone())
             .get(&url)
             .header("accept", "application/json");
@@ -249,10 +247,7 @@ impl Follower {
         let mut lines = BufReader::new(body.reader());
         loop {
             let mut line = Vec::new();
-            let read = lines
-                .by_ref()
-                .take(LARGEST_OBJECT)
-                .read_until(b'\n', &mut line);
+            let read = lines.by_ref().take(LARGEST_OBJECT).read_until(b'\n', &mut line);
             match read {
                 Ok(0) => {
                     self.watch_failed = false;
@@ -361,10 +356,7 @@ mod tests {
 
     fn name(directory: &Directory, uid: &str) -> Option<String> {
         let mut workload = Workload {
-            pod: Some(Pod {
-                uid: uid.into(),
-                ..Pod::default()
-            }),
+            pod: Some(Pod { uid: uid.into(), ..Pod::default() }),
             ..Workload::default()
         };
         directory.complete(&mut workload);
@@ -375,11 +367,7 @@ mod tests {
     fn becomes(directory: &Directory, uid: &str, expected: Option<&str>) {
         let until = Instant::now() + Duration::from_secs(20);
         while name(directory, uid).as_deref() != expected {
-            assert!(
-                Instant::now() < until,
-                "{uid} is {:?}",
-                name(directory, uid)
-            );
+            assert!(Instant::now() < until, "{uid} is {:?}", name(directory, uid));
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -406,10 +394,7 @@ mod tests {
         becomes(&directory, "u2", None);
         let lists = |server: &ApiServer| {
             let asked = server.asked();
-            asked
-                .iter()
-                .filter(|(line, _)| !line.contains("watch=true"))
-                .count()
+            asked.iter().filter(|(line, _)| !line.contains("watch=true")).count()
         };
         for round in 0..6 {
             server.disconnect();
@@ -454,10 +439,7 @@ mod tests {
         becomes(&directory, "u1", Some("web-5d-a"));
         for (round, (mode, why)) in [
             (Mode::Status(403), "403 Forbidden no pods for you"),
-            (
-                Mode::Status(500),
-                "500 Internal Server Error no pods for you",
-            ),
+            (Mode::Status(500), "500 Internal Server Error no pods for you"),
             (Mode::Garbage, "invalid pod change: expected value"),
             (Mode::Hangs, "timeout"),
         ]
@@ -474,14 +456,8 @@ mod tests {
             becomes(&directory, &uid, Some("web-5d-x"));
             wait_for(2);
             let said = said();
-            assert!(
-                said.first().is_some_and(|line| line.contains(why)),
-                "{why}: {said:?}"
-            );
-            assert_eq!(
-                said.get(1..),
-                Some(&["pods are named again".to_owned()][..])
-            );
+            assert!(said.first().is_some_and(|line| line.contains(why)), "{why}: {said:?}");
+            assert_eq!(said.get(1..), Some(&["pods are named again".to_owned()][..]));
         }
         server.set_mode(Mode::Slow(Duration::from_millis(200)));
         server.disconnect();
@@ -504,12 +480,7 @@ mod tests {
         let said = |last: &str| {
             let until = Instant::now() + Duration::from_secs(20);
             let is_last = |line: &String| line.contains(last);
-            while !SAID
-                .lock()
-                .expect("not poisoned")
-                .last()
-                .is_some_and(is_last)
-            {
+            while !SAID.lock().expect("not poisoned").last().is_some_and(is_last) {
                 assert!(Instant::now() < until, "no {last}: {SAID:?}");
                 thread::sleep(Duration::from_millis(10));
             }
@@ -536,15 +507,8 @@ mod tests {
         static SAID: Said = Mutex::new(Vec::new());
         let folder = tempfile::tempdir().expect("a folder");
         let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            ])
-            .args([
-                "-subj",
-                "/CN=127.0.0.1",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-            ])
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
             .args(["-keyout", "key.pem", "-out", "cert.pem"])
             .current_dir(&folder)
             .stderr(Stdio::null())
@@ -559,9 +523,7 @@ mod tests {
         let address = port.local_addr().expect("an address");
         drop(port);
         let mut server = Command::new("openssl")
-            .args([
-                "s_server", "-quiet", "-www", "-cert", "cert.pem", "-key", "key.pem",
-            ])
+            .args(["s_server", "-quiet", "-www", "-cert", "cert.pem", "-key", "key.pem"])
             .args(["-accept", &address.to_string()])
             .current_dir(&folder)
             .stdin(Stdio::piped())
@@ -584,12 +546,7 @@ mod tests {
         let _ = server.kill();
         let _ = server.wait();
         drop(directory);
-        let [line] = &said[..] else {
-            panic!("{said:?}")
-        };
-        assert!(
-            line.contains("certificate") && line.contains(&address.to_string()),
-            "{line}"
-        );
+        let [line] = &said[..] else { panic!("{said:?}") };
+        assert!(line.contains("certificate") && line.contains(&address.to_string()), "{line}");
     }
 }

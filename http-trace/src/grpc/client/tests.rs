@@ -16,11 +16,7 @@ fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || listener.incoming().flatten().for_each(serve));
-    let server = Server {
-        host: "127.0.0.1".to_owned(),
-        port,
-        tls: false,
-    };
+    let server = Server { host: "127.0.0.1".to_owned(), port, tls: false };
     Client::new(server, OwnSockets::default())
 }
 
@@ -57,15 +53,10 @@ fn grpc(
                         let _ = sent.flow_control().release_capacity(data.len());
                     }
                     let _ = tell.send((n, head.uri.path().to_owned(), head.headers, all));
-                    let mut stream = respond
-                        .send_response(Response::new(()), false)
-                        .expect("open");
+                    let mut stream = respond.send_response(Response::new(()), false).expect("open");
                     stream.send_data(body.into(), false).expect("open");
                     let pair = |(name, value): &(&'static str, &'static str)| {
-                        (
-                            name.parse().expect("a name"),
-                            value.parse().expect("a value"),
-                        )
+                        (name.parse().expect("a name"), value.parse().expect("a value"))
                     };
                     let trailers: HeaderMap = trailers.iter().map(pair).collect();
                     let _ = stream.send_trailers(trailers);
@@ -105,9 +96,7 @@ fn calls_arrive_whole_however_little_a_server_takes_at_once() {
         assert_eq!(got["te"], "trailers");
         assert_eq!(got["x-token"], "5");
         assert_eq!(got.get("grpc-encoding").is_some(), gzip);
-        let [zipped, a, b, c, d, sent @ ..] = &sent[..] else {
-            panic!("a message")
-        };
+        let [zipped, a, b, c, d, sent @ ..] = &sent[..] else { panic!("a message") };
         assert_eq!(*zipped, u8::from(gzip));
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         assert!(length == sent.len() && sent == message);
@@ -129,12 +118,7 @@ fn what_is_not_said_to_be_well_is_not() {
     for (body, trailers, code, message) in [
         (&b"\0\0\0\0\x01a"[..], &[][..], 2, &b"a"[..]),
         (b"", &[("grpc-status", "x")], 2, b""),
-        (
-            b"",
-            &[("grpc-status", "14"), ("grpc-message", "later")],
-            14,
-            b"",
-        ),
+        (b"", &[("grpc-status", "14"), ("grpc-message", "later")], 14, b""),
         (b"", &[("grpc-status", "0")], 13, b""),
         (b"\0\0\0\0\x09cut", &[("grpc-status", "0")], 13, b""),
         (b"\0\0\0\0\x01ab", &[("grpc-status", "0")], 13, b""),
@@ -143,24 +127,13 @@ fn what_is_not_said_to_be_well_is_not() {
     ] {
         let (mut client, _got) = grpc(100, 9, body, trailers);
         let answer = call(&mut client, b"x").expect("an answer");
-        assert_eq!(
-            (answer.code, &answer.message[..]),
-            (code, message),
-            "{body:?}"
-        );
+        assert_eq!((answer.code, &answer.message[..]), (code, message), "{body:?}");
     }
 }
 
 #[test]
 fn statuses_of_http_are_those_of_gateways() {
-    for (status, expected) in [
-        (401, 16),
-        (404, 12),
-        (429, 14),
-        (503, 14),
-        (500, 2),
-        (302, 2),
-    ] {
+    for (status, expected) in [(401, 16), (404, 12), (429, 14), (503, 14), (500, 2), (302, 2)] {
         let status = StatusCode::from_u16(status).expect("one");
         assert_eq!(of_http(status).code, expected, "{status}");
     }
@@ -168,9 +141,7 @@ fn statuses_of_http_are_those_of_gateways() {
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
-    let head = [
-        length[1], length[2], length[3], kind, flags, 0, 0, 0, stream,
-    ];
+    let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, stream];
     [&head[..], payload].concat()
 }
 
@@ -183,26 +154,14 @@ fn what_hangs_refuses_or_lies_is_an_error_in_time() {
     for (name, bytes, again) in [
         ("nothing", Vec::new(), 0),
         ("settings", settings.clone(), 0),
-        (
-            "HTTP/1",
-            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(),
-            1,
-        ),
+        ("HTTP/1", b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(), 1),
         ("garbage", vec![0xff; 4096], 1),
         ("no window", frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]), 0),
         ("no streams", frame(4, 0, 0, &[0, 3, 0, 0, 0, 0]), 0),
         ("reset", then(&[frame(3, 0, 1, &[0, 0, 0, 7])]), 0),
         ("goodbye", then(&[frame(7, 0, 0, &[0; 8])]), 0),
-        (
-            "an overflow",
-            then(&[frame(8, 0, 0, &[0x7f, 0xff, 0xff, 0xff])]),
-            0,
-        ),
-        (
-            "a long answer",
-            then(&[ok.clone(), frame(0, 0, 1, &[0; 16384])]),
-            9,
-        ),
+        ("an overflow", then(&[frame(8, 0, 0, &[0x7f, 0xff, 0xff, 0xff])]), 0),
+        ("a long answer", then(&[ok.clone(), frame(0, 0, 1, &[0; 16384])]), 9),
         ("endless headers", then(&[frame(1, 0, 1, &[0x88])]), 100_000),
         ("endless pings", settings.clone(), 100_001),
         ("no trailers", then(&[ok, frame(0, 0, 1, b"")]), 0),
@@ -231,11 +190,7 @@ fn what_hangs_refuses_or_lies_is_an_error_in_time() {
         assert!(begun.elapsed() < Duration::from_secs(3), "{name}");
     }
     let mut nobody = Client::new(
-        Server {
-            host: "127.0.0.1".to_owned(),
-            port: 1,
-            tls: false,
-        },
+        Server { host: "127.0.0.1".to_owned(), port: 1, tls: false },
         OwnSockets::default(),
     );
     assert!(call(&mut nobody, b"x").is_err());

@@ -25,17 +25,11 @@ pub(super) struct Failure {
 
 impl Failure {
     pub fn passing(why: impl ToString) -> Self {
-        Failure {
-            why: why.to_string(),
-            passing: true,
-        }
+        Failure { why: why.to_string(), passing: true }
     }
 
     pub fn lasting(why: impl ToString) -> Self {
-        Failure {
-            why: why.to_string(),
-            passing: false,
-        }
+        Failure { why: why.to_string(), passing: false }
     }
 }
 

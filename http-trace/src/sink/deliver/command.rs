@@ -62,10 +62,7 @@ impl Carrier for Command {
             .args(arguments)
             // The agent's environment may contain secrets.
             .env_clear()
-            .envs(
-                KEPT.iter()
-                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
-            )
+            .envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("HTTP_TRACE_RULE", without_nul(&notice.rule))
             .env("HTTP_TRACE_SEVERITY", notice.severity.to_string())
             .env("HTTP_TRACE_MESSAGE", without_nul(&notice.message))

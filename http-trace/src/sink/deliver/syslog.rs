@@ -43,11 +43,7 @@ enum Open {
 impl Syslog {
     pub(super) fn new(place: SyslogServer) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        Syslog {
-            place,
-            host,
-            open: None,
-        }
+        Syslog { place, host, open: None }
     }
 
     fn connect(&self) -> std::io::Result<Open> {
@@ -106,9 +102,7 @@ fn is_closed(mut stream: &TcpStream) -> bool {
 }
 
 fn first(to: &str) -> std::io::Result<std::net::SocketAddr> {
-    to.to_socket_addrs()?
-        .next()
-        .ok_or_else(|| std::io::Error::other("no address"))
+    to.to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("no address"))
 }
 
 impl Carrier for Syslog {
@@ -161,22 +155,13 @@ fn message(notice: &Notice, host: &str) -> String {
     );
     // Marks the text as UTF-8 (RFC 5424 §6.4).
     text.push('\u{feff}');
-    text.extend(
-        notice
-            .message
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c }),
-    );
+    text.extend(notice.message.chars().map(|c| if c.is_control() { ' ' } else { c }));
     text
 }
 
 /// PRINTUSASCII of limited length, or the NILVALUE.
 fn word(text: &str, most: usize) -> String {
-    let kept: String = text
-        .chars()
-        .filter(char::is_ascii_graphic)
-        .take(most)
-        .collect();
+    let kept: String = text.chars().filter(char::is_ascii_graphic).take(most).collect();
     match kept.is_empty() {
         true => "-".into(),
         false => kept,
@@ -220,9 +205,7 @@ mod tests {
             stream.write_all(b"hello\r\n").expect("said");
             assert!(syslog.carry(&notice("again")).is_ok());
             stream.write_all(farewell).expect("said");
-            stream
-                .shutdown(std::net::Shutdown::Write)
-                .expect("an end of it");
+            stream.shutdown(std::net::Shutdown::Write).expect("an end of it");
             // The end has come: nothing is between the two.
             let open = syslog.open.as_ref();
             let closed = |_: &u32| {
@@ -246,10 +229,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("log");
         let error = local(&path).expect_err("nobody listens").to_string();
-        assert!(
-            error.starts_with(&format!("{}: No such file", path.display())),
-            "{error}"
-        );
+        assert!(error.starts_with(&format!("{}: No such file", path.display())), "{error}");
     }
 
     #[test]

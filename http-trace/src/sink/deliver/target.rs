@@ -148,11 +148,7 @@ mod tests {
         for (text, expected, shown) in [
             ("stdout", Target::Stdout, "stdout"),
             ("file:/a b", Target::File("/a b".into(), None), "file:/a b"),
-            (
-                "file:a,b,mode=640",
-                Target::File("a,b".into(), Some(0o640)),
-                "file:a,b",
-            ),
+            ("file:a,b,mode=640", Target::File("a,b".into(), Some(0o640)), "file:a,b"),
             ("command:/bin/x", command(&["/bin/x"]), "command:/bin/x"),
             (
                 "command:x 'a b' \"c\\\"d\" '' e\\ f",
@@ -164,11 +160,7 @@ mod tests {
                 Target::Webhook("https://hooks.example/services/SECRET".into()),
                 "https://hooks.example",
             ),
-            (
-                "http://u:p@h/x",
-                Target::Webhook("http://u:p@h/x".into()),
-                "http://h",
-            ),
+            ("http://u:p@h/x", Target::Webhook("http://u:p@h/x".into()), "http://h"),
             (
                 "http://u:p@[::1]:8080?k=v",
                 Target::Webhook("http://u:p@[::1]:8080?k=v".into()),

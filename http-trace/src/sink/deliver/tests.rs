@@ -27,10 +27,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// All delivered, none lost.
 fn all(count: u64) -> Delivered {
-    Delivered {
-        delivered: count,
-        ..Delivered::default()
-    }
+    Delivered { delivered: count, ..Delivered::default() }
 }
 
 #[test]
@@ -48,10 +45,7 @@ fn a_file_is_appended_to() {
     );
     let missing: Target = "file:/nowhere/at/all".parse().expect("a target");
     let error = Delivery::start(&missing, &OwnSockets::default()).expect_err("no such folder");
-    assert!(
-        error.to_string().starts_with("/nowhere/at/all: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("/nowhere/at/all: "), "{error}");
 }
 
 /// A destination that fails as often as it says, then works.
@@ -111,10 +105,7 @@ fn the_end_of_a_run_allows_another_attempt() {
 fn a_command_has_no_capabilities_and_gets_none() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
-    let delivery = start(&format!(
-        "command:sh -c 'cat /proc/self/status > {}'",
-        out.display()
-    ));
+    let delivery = start(&format!("command:sh -c 'cat /proc/self/status > {}'", out.display()));
     delivery.send(notice(""));
     assert_eq!(delivery.close_within(LONG), all(1));
     let status = std::fs::read_to_string(&out).expect("read");
@@ -127,10 +118,7 @@ fn a_command_has_no_capabilities_and_gets_none() {
     }
     assert_eq!(of("NoNewPrivs"), "1");
     let own = std::fs::read_to_string("/proc/self/status").expect("read");
-    assert!(
-        own.contains("NoNewPrivs:\t0"),
-        "of that thread alone: {own}"
-    );
+    assert!(own.contains("NoNewPrivs:\t0"), "of that thread alone: {own}");
 }
 
 #[test]
@@ -148,9 +136,7 @@ fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {
     }
     assert_eq!(delivery.close_within(LONG), all(5));
     let text = std::fs::read_to_string(&out).expect("read");
-    let expected: String = (0..5)
-        .map(|n| format!("{{\"message\":\"{n}\"}}\nr 3\n"))
-        .collect();
+    let expected: String = (0..5).map(|n| format!("{{\"message\":\"{n}\"}}\nr 3\n")).collect();
     assert_eq!(text, expected);
 }
 
@@ -204,21 +190,12 @@ fn a_program_that_cannot_be_run_is_told_at_the_start() {
     let here = folder.path().display().to_string();
     for (program, expected) in [
         ("/no/such/program", "there is no program /no/such/program; "),
-        (
-            &format!("{plain}/x"),
-            &*format!("there is no program {plain}/x; "),
-        ),
+        (&format!("{plain}/x"), &*format!("there is no program {plain}/x; ")),
         ("no-such-program", "no folder of PATH ("),
         (&plain, &format!("{plain} is not executable: chmod +x it")),
         (&here, &format!("{here} is no file, so no program")),
-        (
-            &orphan,
-            &format!("{orphan} is to be run by \"/no/such/shell\","),
-        ),
-        (
-            &windows,
-            &format!("{windows} is to be run by \"/bin/sh\\r\","),
-        ),
+        (&orphan, &format!("{orphan} is to be run by \"/no/such/shell\",")),
+        (&windows, &format!("{windows} is to be run by \"/bin/sh\\r\",")),
     ] {
         let target: Target = format!("command:{program} argument").parse().expect("good");
         let error = Delivery::start(&target, &OwnSockets::default()).expect_err(program);
@@ -259,9 +236,7 @@ fn request(listener: &TcpListener, answer: &str) -> (String, String) {
 fn a_webhook_is_posted_to_and_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let target: Target = format!("http://{address}/hook?key=1")
-        .parse()
-        .expect("a target");
+    let target: Target = format!("http://{address}/hook?key=1").parse().expect("a target");
     let delivery = Delivery::start(&target, &OwnSockets::default()).expect("a thread");
     delivery.send(notice("one"));
     delivery.send(notice("two"));
@@ -294,10 +269,7 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let refusing = start(&url);
     refusing.send(notice("last"));
-    request(
-        &listener,
-        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    );
+    request(&listener, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let told = refusing.close_within(LONG);
     assert_eq!((told.delivered, told.lost), (0, 1));
     assert_eq!(told.failure.as_deref(), Some("answered 403 Forbidden"));
@@ -309,11 +281,7 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
 fn a_webhook_whose_answer_does_not_end_has_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    for (head, flood) in [
-        ("", true),
-        ("", false),
-        ("Content-Length: 3\r\n\r\nok\n", false),
-    ] {
+    for (head, flood) in [("", true), ("", false), ("Content-Length: 3\r\n\r\nok\n", false)] {
         let end = if head.is_empty() { "\r\n" } else { "" };
         let answer = format!("HTTP/1.1 200 OK\r\n{head}{end}");
         let patience = Duration::from_millis(300);
@@ -338,10 +306,7 @@ fn a_webhook_whose_answer_does_not_end_has_accepted() {
 #[test]
 fn syslog_by_datagram_and_by_stream() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let delivery = start(&format!(
-        "syslog:udp://{}",
-        socket.local_addr().expect("an address")
-    ));
+    let delivery = start(&format!("syslog:udp://{}", socket.local_addr().expect("an address")));
     delivery.send(notice(&"x".repeat(5000)));
     let mut bytes = [0; 8192];
     let length = socket.recv(&mut bytes).expect("a datagram");
@@ -350,10 +315,7 @@ fn syslog_by_datagram_and_by_stream() {
     assert_eq!(delivery.close_within(LONG), all(1));
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let delivery = start(&format!(
-        "syslog:tcp://{}",
-        listener.local_addr().expect("an address")
-    ));
+    let delivery = start(&format!("syslog:tcp://{}", listener.local_addr().expect("an address")));
     delivery.send(notice("one"));
     delivery.send(notice("two"));
     let (mut stream, _) = listener.accept().expect("a connection");
@@ -374,11 +336,7 @@ fn what_waits_at_the_end_has_the_time_that_is_promised() {
     for (target, expected) in [("command:/bin/true", 30), ("syslog", 5)] {
         let target: Target = target.parse().expect("good");
         let delivery = Delivery::start(&target, &OwnSockets::default()).expect("a thread");
-        assert_eq!(
-            delivery.last_wait,
-            Duration::from_secs(expected),
-            "{target}"
-        );
+        assert_eq!(delivery.last_wait, Duration::from_secs(expected), "{target}");
         delivery.close();
     }
 }
@@ -440,8 +398,5 @@ fn what_a_full_pipe_did_not_take_follows() {
     lines.carry(&notice("four")).expect("room");
     let lines_of = |text: &str| notice(text).line;
     let wanted = ["one", "three", "four"].map(lines_of).concat();
-    assert_eq!(
-        String::from_utf8_lossy(&lines.to.0),
-        String::from_utf8_lossy(&wanted)
-    );
+    assert_eq!(String::from_utf8_lossy(&lines.to.0), String::from_utf8_lossy(&wanted));
 }

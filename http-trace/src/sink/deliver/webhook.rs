@@ -24,14 +24,9 @@ impl Webhook {
 
     pub(super) fn within(url: String, own: OwnSockets, patience: Duration) -> Self {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-        let config = own_client::config()
-            .timeout_global(Some(patience))
-            .tls_config(tls.build())
-            .build();
-        Webhook {
-            agent: own_client::agent(config, own),
-            url,
-        }
+        let config =
+            own_client::config().timeout_global(Some(patience)).tls_config(tls.build()).build();
+        Webhook { agent: own_client::agent(config, own), url }
     }
 }
 

@@ -31,9 +31,7 @@ struct Slot {
 
 impl Default for Cache {
     fn default() -> Self {
-        Cache {
-            slots: vec![Slot::default(); SLOTS],
-        }
+        Cache { slots: vec![Slot::default(); SLOTS] }
     }
 }
 

@@ -47,11 +47,7 @@ impl<R> Plan<R> {
         choices: &Choices,
         nested: bool,
     ) -> Self {
-        let mut objects = vec![Object {
-            name: "",
-            parent: ROOT,
-            depth: 0,
-        }];
+        let mut objects = vec![Object { name: "", parent: ROOT, depth: 0 }];
         let mut steps = Vec::new();
         for Field { about, get, .. } in fields {
             let Some(get) = get.filter(|_| is_written(about.kind, choices)) else {
@@ -70,11 +66,7 @@ impl<R> Plan<R> {
                 of_run: about.of_run.then(OnceCell::new),
             });
         }
-        Plan {
-            steps,
-            turns: vec![OnceCell::new(); objects.len() * objects.len()],
-            objects,
-        }
+        Plan { steps, turns: vec![OnceCell::new(); objects.len() * objects.len()], objects }
     }
 
     /// All steps.
@@ -134,16 +126,9 @@ fn place(objects: &mut Vec<Object>, name: &'static str) -> usize {
     if let Some(at) = objects.iter().position(|object| object.name == name) {
         return at;
     }
-    let parent = place(
-        objects,
-        name.rsplit_once('.').map_or("", |(parent, _)| parent),
-    );
+    let parent = place(objects, name.rsplit_once('.').map_or("", |(parent, _)| parent));
     let depth = objects[parent].depth + 1;
-    objects.push(Object {
-        name,
-        parent,
-        depth,
-    });
+    objects.push(Object { name, parent, depth });
     objects.len() - 1
 }
 

@@ -35,9 +35,7 @@ pub struct Left {
 
 impl Default for Cache {
     fn default() -> Self {
-        Cache {
-            slots: vec![None; SLOTS],
-        }
+        Cache { slots: vec![None; SLOTS] }
     }
 }
 
@@ -61,12 +59,7 @@ impl Cache {
             let mut text = vec![b'}'];
             let left = render(&mut text);
             text.remove(0);
-            Slot {
-                process: process.clone(),
-                from,
-                text,
-                left,
-            }
+            Slot { process: process.clone(), from, text, left }
         });
         (&slot.text, slot.left)
     }

@@ -54,14 +54,10 @@ impl Tables {
 
     /// The view that the getters of an event's fields take.
     pub fn view<'a>(&'a self, entry: &Entry<'a>) -> View<'a, HttpEvent> {
-        let HttpEvent {
-            request, response, ..
-        } = entry.event;
+        let HttpEvent { request, response, .. } = entry.event;
         View {
             left_out: [
-                request
-                    .as_ref()
-                    .is_some_and(|head| self.choices.request.leaves_out(&head.headers)),
+                request.as_ref().is_some_and(|head| self.choices.request.leaves_out(&head.headers)),
                 response
                     .as_ref()
                     .is_some_and(|head| self.choices.response.leaves_out(&head.headers)),
@@ -77,10 +73,7 @@ impl Tables {
 
     /// Appends a record of another table as a line.
     pub fn record<R>(&self, plan: &Plan<R>, record: &R, out: &mut Vec<u8>) {
-        let view = View {
-            hostname: &self.hostname,
-            ..View::new(record)
-        };
+        let view = View { hostname: &self.hostname, ..View::new(record) };
         self.line(plan, view, out);
     }
 

@@ -31,13 +31,7 @@ fn record(event: &HttpEvent) -> Value {
 #[test]
 fn golden() {
     let mut plain = Vec::new();
-    json().event(
-        &Entry {
-            event: &testing::event(),
-            user: Some(b"alice"),
-        },
-        &mut plain,
-    );
+    json().event(&Entry { event: &testing::event(), user: Some(b"alice") }, &mut plain);
     let mut event = testing::event_of(
         testing::request(
             "CONNECT [2001:db8::2]:443 HTTP/1.1\r\nX-Request-Id: 7\r\n\
@@ -46,9 +40,8 @@ fn golden() {
         testing::response("HTTP/1.0 200 \r\n\r\n"),
     );
     event.client.ip = "2001:db8::1".parse().expect("an address");
-    event.informational = vec![testing::response(
-        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n",
-    )];
+    event.informational =
+        vec![testing::response("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\n")];
     (event.complete, event.missing) = (false, vec![Missing::End]);
     (event.flags, event.egress) = (vec!["bare_lf", "obs_fold"], Some(false));
     event.response_end_ns = None;
@@ -72,21 +65,13 @@ fn chosen_fields_are_those_of_the_whole_record() {
     let event = testing::event();
     let whole = record(&event);
     let with = |fields: &str| {
-        let style = Style {
-            fields: Some(Fields::parse(fields).expect(fields)),
-            ..Style::default()
-        };
+        let style =
+            Style { fields: Some(Fields::parse(fields).expect(fields)), ..Style::default() };
         let mut out = Vec::new();
         let mut json = Json::new(&style);
         for _ in 0..2 {
             out.clear();
-            json.event(
-                &Entry {
-                    event: &event,
-                    user: None,
-                },
-                &mut out,
-            );
+            json.event(&Entry { event: &event, user: None }, &mut out);
         }
         serde_json::from_slice::<Value>(&out).expect(fields)
     };
@@ -112,10 +97,7 @@ fn chosen_fields_are_those_of_the_whole_record() {
     assert!(compact.len() < 450, "{}: {compact}", compact.len());
     let read = crate::recorded::Recorded::new(compact.as_bytes()).next();
     let read = read.expect("an event").expect("it is read back");
-    assert_eq!(
-        (read.client.ip, read.server),
-        (event.client.ip, event.server)
-    );
+    assert_eq!((read.client.ip, read.server), (event.client.ip, event.server));
     assert_eq!(read.response.map(|r| r.status), Some(404));
 }
 
@@ -134,10 +116,7 @@ fn what_stands_for_a_version_holds_no_secret() {
         crate::redact::Secrets::default().redact(&mut event);
         let line = line(&event);
         assert!(!line.contains("SECRET"), "{line}");
-        assert!(
-            line.contains("HTTP/1.1?access_token=‹redacted:6 bytes›"),
-            "{line}"
-        );
+        assert!(line.contains("HTTP/1.1?access_token=‹redacted:6 bytes›"), "{line}");
     }
 }
 
@@ -146,11 +125,7 @@ fn lines_of_one_field_stay_in_order_however_many_there_are() {
     for count in [3, 48, 49, 5000] {
         let mut lines: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         for n in 0..count {
-            let name = if n % 3 == 0 {
-                "Set-Cookie"
-            } else {
-                "set-cookie"
-            };
+            let name = if n % 3 == 0 { "Set-Cookie" } else { "set-cookie" };
             lines.push((name.into(), format!("v{n}").into_bytes()));
             lines.push((format!("X-{n}").into_bytes(), b"x".to_vec()));
         }
@@ -163,11 +138,7 @@ fn lines_of_one_field_stay_in_order_however_many_there_are() {
         let headers = &record["http"]["response"]["headers"];
         let expected: Vec<Value> = (0..count).map(|n| format!("v{n}").into()).collect();
         assert_eq!(headers["set-cookie"], Value::Array(expected), "{count}");
-        assert_eq!(
-            headers.as_object().map(|o| o.len()),
-            Some(count + 1),
-            "{count}"
-        );
+        assert_eq!(headers.as_object().map(|o| o.len()), Some(count + 1), "{count}");
     }
 }
 
@@ -175,10 +146,7 @@ fn lines_of_one_field_stay_in_order_however_many_there_are() {
 fn bytes_that_are_no_utf8_are_flagged() {
     let mut event = testing::event();
     event.flags = vec!["bare_lf", "obs_fold"];
-    assert_eq!(
-        record(&event)["http_trace"]["flags"],
-        serde_json::json!(["bare_lf", "obs_fold"])
-    );
+    assert_eq!(record(&event)["http_trace"]["flags"], serde_json::json!(["bare_lf", "obs_fold"]));
     if let Some(response) = &mut event.response {
         response.reason = Bytes::from_static(b"caf\xe9");
     }
@@ -224,10 +192,7 @@ fn a_name_that_reads_as_an_escape_once_folded_stays_itself() {
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(
-        prop_oneof![
-            any::<u8>(),
-            prop::sample::select(b"\\x5c\"\n:;=,\0".to_vec())
-        ],
+        prop_oneof![any::<u8>(), prop::sample::select(b"\\x5c\"\n:;=,\0".to_vec())],
         0..40,
     )
 }
@@ -268,17 +233,11 @@ fn process(number: u32) -> Option<Arc<Process>> {
         uid: "u".into(),
         name: text("web-"),
         labels: vec!["app=web".into()],
-        owner: Some(Owner {
-            kind: "Deployment".into(),
-            name: "web".into(),
-        }),
+        owner: Some(Owner { kind: "Deployment".into(), name: "web".into() }),
         ..Pod::default()
     };
-    let container = Container {
-        id: "c".into(),
-        name: text("\u{fffd}\"app"),
-        ..Container::default()
-    };
+    let container =
+        Container { id: "c".into(), name: text("\u{fffd}\"app"), ..Container::default() };
     let process = Process {
         pid: number,
         name: (!number.is_multiple_of(3)).then(|| format!("nginx{number}").into()),
@@ -301,10 +260,7 @@ fn processes_are_written_as_if_each_were_the_first() {
         (Some("compact"), HeaderChoice::None),
         (Some("process.*"), HeaderChoice::None),
         (Some("http_trace.client.*,container.id"), HeaderChoice::None),
-        (
-            Some("url.*,http_trace.client.orchestrator.*"),
-            HeaderChoice::All,
-        ),
+        (Some("url.*,http_trace.client.orchestrator.*"), HeaderChoice::All),
     ] {
         let style = Style {
             fields: fields.map(|text| Fields::parse(text).expect("fields")),
@@ -325,10 +281,7 @@ fn processes_are_written_as_if_each_were_the_first() {
             event.response = event.response.filter(|_| number % 7 != 0);
             let line = |json: &mut Json| {
                 let mut out = Vec::new();
-                let entry = Entry {
-                    event: &event,
-                    user: None,
-                };
+                let entry = Entry { event: &event, user: None };
                 json.event(&entry, &mut out);
                 String::from_utf8(out).expect("UTF-8")
             };

@@ -64,10 +64,7 @@ fn a_file_rotates_by_size_between_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.json");
     let numbered = |n: u32| folder.path().join(format!("events.json.{n}"));
-    let mut rotation = Rotation {
-        keep: 500,
-        ..Rotation::default()
-    };
+    let mut rotation = Rotation { keep: 500, ..Rotation::default() };
     rotation.set("1K", |_| None).expect("a size");
     fs::write(&path, "before\n".repeat(100)).expect("written");
     let log = LogFile::open(&path, Before::Stays, None).expect("open");
@@ -101,15 +98,9 @@ fn a_file_rotates_by_size_between_lines() {
     for file in files.iter().chain([&folder.path().join("moved")]) {
         let text = read(file);
         // A line that came in pieces is not split where its first one fitted.
-        assert!(
-            text.len() <= 1024 + 100 || text.contains("long"),
-            "{}",
-            text.len()
-        );
+        assert!(text.len() <= 1024 + 100 || text.contains("long"), "{}", text.len());
         assert!(text.ends_with('\n'));
-        let own = text
-            .lines()
-            .filter(|line| *line != "#head" && *line != "before");
+        let own = text.lines().filter(|line| *line != "#head" && *line != "before");
         lines.extend(own.map(str::to_owned));
     }
     let mut expected: Vec<&str> = all.lines().collect();
@@ -123,18 +114,12 @@ fn a_file_rotates_by_size_between_lines() {
 fn a_file_rotates_by_age_and_so_many_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.json");
-    let mut rotation = Rotation {
-        keep: 2,
-        ..Rotation::default()
-    };
-    rotation
-        .set("1h", |_| Some(3_600_000_000_000))
-        .expect("an age");
+    let mut rotation = Rotation { keep: 2, ..Rotation::default() };
+    rotation.set("1h", |_| Some(3_600_000_000_000)).expect("an age");
     let log = LogFile::open(&path, Before::Stays, None).expect("open");
     let mut log = log.rotating(rotation).expect("a file");
     for n in 0..5 {
-        log.write_all(format!("{n}\n{n}\n").as_bytes())
-            .expect("written");
+        log.write_all(format!("{n}\n{n}\n").as_bytes()).expect("written");
         log.write_all(format!("{n}\n").as_bytes()).expect("written");
         log.made -= Duration::from_secs(3601);
     }
@@ -175,11 +160,9 @@ fn a_file_rotates_by_age_and_so_many_stay() {
 fn what_a_file_holds_stays_or_goes() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.json");
-    for (before, expected) in [
-        (Before::Stays, "1\n"),
-        (Before::Stays, "1\n1\n"),
-        (Before::Goes, "1\n"),
-    ] {
+    for (before, expected) in
+        [(Before::Stays, "1\n"), (Before::Stays, "1\n1\n"), (Before::Goes, "1\n")]
+    {
         let mut log = LogFile::open(&path, before, None).expect("open");
         log.write_all(b"1\n").expect("written");
         assert_eq!(read(&path), expected);

@@ -101,9 +101,7 @@ const OWN: &[Field<HttpEvent>] = &[
     field("error.type", Kind::Text).get(|v| error_type(v.record)),
     field("http_trace.informational", Kind::Texts(1)).get(|v| {
         let heads = v.record.informational.iter();
-        let statuses: Vec<_> = heads
-            .map(|head| Value::Number(head.status.into()))
-            .collect();
+        let statuses: Vec<_> = heads.map(|head| Value::Number(head.status.into())).collect();
         (!statuses.is_empty()).then_some(Value::List(statuses))
     }),
 ];

@@ -46,10 +46,7 @@ impl FromStr for Collector {
         let is_good = is_url(text, &["http://", "https://"])
             || ["grpc://", "grpcs://"].into_iter().any(is_place);
         match is_good {
-            true => Ok(Collector {
-                url: url.to_owned(),
-                gzip: false,
-            }),
+            true => Ok(Collector { url: url.to_owned(), gzip: false }),
             false => {
                 Err("otlp:http://HOST:4318 or otlp:grpc://HOST:4317 (https://, grpcs:// with TLS)")
             }
@@ -121,11 +118,7 @@ impl Partial {
         };
         Partial {
             // A negative number is invalid.
-            refused: if refused <= i64::MAX as u64 {
-                refused
-            } else {
-                0
-            },
+            refused: if refused <= i64::MAX as u64 { refused } else { 0 },
             why: why.into_owned(),
         }
     }
@@ -264,10 +257,7 @@ impl Exporter {
                     self.state.refuse(records.count, &why);
                     break;
                 }
-                Err(Failure {
-                    why,
-                    again: Some(pause),
-                }) => {
+                Err(Failure { why, again: Some(pause) }) => {
                     let pause = pause.clamp(self.pause, LONGEST_PAUSE);
                     self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                     self.failed = Some((Instant::now() + pause, why));

@@ -33,14 +33,10 @@ pub struct Grpc {
 
 /// Parses `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets.
 pub fn server(place: &str, tls: bool) -> Server {
-    let in_brackets = place
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'));
+    let in_brackets = place.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (host, port) = match in_brackets {
         Some((host, port)) => (host, port.strip_prefix(':')),
-        None => place
-            .split_once(':')
-            .map_or((place, None), |(host, port)| (host, Some(port))),
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
     };
     Server {
         host: host.to_owned(),
@@ -73,9 +69,7 @@ impl Transport for Grpc {
         let zipped = self.gzip.then(|| gzip(request));
         let message = zipped.as_deref().unwrap_or(request);
         let deadline = Instant::now() + PATIENCE;
-        let called = self
-            .client
-            .call(path, &self.headers, message, self.gzip, deadline);
+        let called = self.client.call(path, &self.headers, message, self.gzip, deadline);
         match called {
             Ok(answer) if answer.code == code::OK => {
                 Partial::of(&answer.message).ok_or_else(|| Failure {
@@ -84,10 +78,7 @@ impl Transport for Grpc {
                 })
             }
             Ok(answer) => Err(failure(&answer)),
-            Err(error) => Err(Failure {
-                why: error.to_string(),
-                again: Some(Duration::ZERO),
-            }),
+            Err(error) => Err(Failure { why: error.to_string(), again: Some(Duration::ZERO) }),
         }
     }
 }
@@ -108,10 +99,7 @@ fn failure(answer: &Answer) -> Failure {
     };
     let why = decoded(&answer.why);
     let why = String::from_utf8_lossy(&why[..why.len().min(200)]).into_owned();
-    Failure {
-        why: format!("answered status {} ({why})", answer.code),
-        again,
-    }
+    Failure { why: format!("answered status {} ({why})", answer.code), again }
 }
 
 /// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, which may have other details too.
@@ -126,16 +114,14 @@ fn retry_delay(details: &str) -> Option<Duration> {
         _ => 0,
     };
     let info = protobuf::fields(&status).find_map(|(field, read)| match read {
-        Read::Bytes(detail) if field == 3 => bytes(detail, 1)?
-            .ends_with(b"/google.rpc.RetryInfo")
-            .then(|| bytes(detail, 2))?,
+        Read::Bytes(detail) if field == 3 => {
+            bytes(detail, 1)?.ends_with(b"/google.rpc.RetryInfo").then(|| bytes(detail, 2))?
+        }
         _ => None,
     })?;
     let delay = bytes(info, 1).unwrap_or_default();
     // A negative number decodes as a huge one.
-    let nanos = u32::try_from(number(delay, 2))
-        .ok()
-        .filter(|n| *n < 1_000_000_000)?;
+    let nanos = u32::try_from(number(delay, 2)).ok().filter(|n| *n < 1_000_000_000)?;
     Some(Duration::new(number(delay, 1), nanos))
 }
 

@@ -39,10 +39,8 @@ impl Http {
         patience: Duration,
     ) -> io::Result<Self> {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-        let config = own_client::config()
-            .timeout_global(Some(patience))
-            .tls_config(tls.build())
-            .build();
+        let config =
+            own_client::config().timeout_global(Some(patience)).tls_config(tls.build()).build();
         Ok(Http {
             agent: own_client::agent(config, own),
             url: url.to_owned(),
@@ -67,9 +65,7 @@ impl Transport for Http {
             post = post.header(name, value);
         }
         let answer = match self.gzip {
-            true => post
-                .header("content-encoding", "gzip")
-                .send(&gzip(request)[..]),
+            true => post.header("content-encoding", "gzip").send(&gzip(request)[..]),
             false => post.send(request),
         };
         let mut answer = match answer {
@@ -80,10 +76,7 @@ impl Transport for Http {
                     Error::Timeout(_) => format!("no answer in {} s", PATIENCE.as_secs()),
                     error => error.to_string(),
                 };
-                return Err(Failure {
-                    why,
-                    again: (!is_lasting).then_some(Duration::ZERO),
-                });
+                return Err(Failure { why, again: (!is_lasting).then_some(Duration::ZERO) });
             }
         };
         let status = answer.status();
@@ -98,10 +91,7 @@ impl Transport for Http {
             429 | 502..=504 => (String::new(), Some(Duration::from_secs(after.unwrap_or(0)))),
             _ => (String::new(), None),
         };
-        Err(Failure {
-            why: format!("answered {status}{also}"),
-            again,
-        })
+        Err(Failure { why: format!("answered {status}{also}"), again })
     }
 }
 

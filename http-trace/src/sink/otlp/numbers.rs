@@ -117,8 +117,7 @@ impl Numbers {
 
     /// Time of the next export, if there was an event.
     pub fn due_ns(&self) -> Option<u64> {
-        self.is_changed
-            .then_some(self.sent_ns.saturating_add(self.every_ns))
+        self.is_changed.then_some(self.sent_ns.saturating_add(self.every_ns))
     }
 
     /// Appends the metrics if they are due at this time.
@@ -145,18 +144,12 @@ impl Numbers {
     fn put(&self, now_ns: u64, out: &mut Vec<u8>) {
         type Of = fn(&Series) -> &Histogram;
         const HISTOGRAMS: [(&str, bool, &str, Of); 4] = [
-            (
-                "http.server.request.duration",
-                false,
-                "Duration of HTTP server requests.",
-                |s| &s.duration,
-            ),
-            (
-                "http.client.request.duration",
-                true,
-                "Duration of HTTP client requests.",
-                |s| &s.duration,
-            ),
+            ("http.server.request.duration", false, "Duration of HTTP server requests.", |s| {
+                &s.duration
+            }),
+            ("http.client.request.duration", true, "Duration of HTTP client requests.", |s| {
+                &s.duration
+            }),
             (
                 "http_trace.server.time_to_first_byte",
                 false,
@@ -216,17 +209,9 @@ impl Numbers {
         wire::fixed64(out, 3, now_ns);
         wire::fixed64(out, 4, of.count());
         wire::fixed64(out, 5, (of.sum_ns as f64 / 1e9).to_bits());
-        let packed = |numbers: Vec<u64>| {
-            numbers
-                .into_iter()
-                .flat_map(u64::to_le_bytes)
-                .collect::<Vec<_>>()
-        };
-        wire::bytes(
-            out,
-            6,
-            &packed(of.ranges().map(|(_, count)| count).collect()),
-        );
+        let packed =
+            |numbers: Vec<u64>| numbers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<_>>();
+        wire::bytes(out, 6, &packed(of.ranges().map(|(_, count)| count).collect()));
         wire::bytes(out, 7, &packed(BOUNDS.map(f64::to_bits).to_vec()));
         out.extend_from_slice(attributes);
     }
@@ -255,12 +240,7 @@ fn metric(
 /// Attributes of the overflow series (OpenTelemetry, metrics SDK, cardinality limits).
 fn overflow(number: u32) -> Vec<u8> {
     let mut attributes = Vec::new();
-    attribute(
-        &mut attributes,
-        number,
-        "otel.metric.overflow",
-        &Value::Bool(true),
-    );
+    attribute(&mut attributes, number, "otel.metric.overflow", &Value::Bool(true));
     attributes
 }
 

@@ -19,10 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// The name of a malformed one.
 pub fn headers(given: &str) -> Result<HeaderMap, String> {
-    let all = given
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty());
+    let all = given.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let header = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = name.trim();
@@ -33,18 +30,12 @@ pub fn headers(given: &str) -> Result<HeaderMap, String> {
             .map_err(|_| "has a value that no header can have");
         let header = parsed.and_then(|name| Ok((name, value?)));
         header.map_err(|why| {
-            let shown = if pair.contains('=') {
-                name
-            } else {
-                "a part without '='"
-            };
+            let shown = if pair.contains('=') { name } else { "a part without '='" };
             format!("{HEADERS}: {shown} {why}")
         })
     };
     let mut headers = all.map(header).collect::<Result<HeaderMap, _>>()?;
-    headers
-        .iter_mut()
-        .for_each(|(_, value)| value.set_sensitive(true));
+    headers.iter_mut().for_each(|(_, value)| value.set_sensitive(true));
     Ok(headers)
 }
 
@@ -53,9 +44,7 @@ pub fn decoded(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        let digits = after
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match byte.filter(|_| *first == b'%') {
             Some(byte) => {
@@ -86,20 +75,12 @@ mod tests {
     #[test]
     fn headers_are_as_the_specification_has_them() {
         let told = headers("authorization=Bearer%20a=b, x-tenant = 5,,").expect("good");
-        let told: Vec<_> = told
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        assert_eq!(
-            told,
-            [("authorization", &b"Bearer a=b"[..]), ("x-tenant", b"5")]
-        );
+        let told: Vec<_> =
+            told.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(told, [("authorization", &b"Bearer a=b"[..]), ("x-tenant", b"5")]);
         for given in ["secret", "a b=secret", "x=secret%0d", "=secret"] {
             let error = headers(given).expect_err(given);
-            assert!(
-                error.contains(HEADERS) && !error.contains("secret"),
-                "{error}"
-            );
+            assert!(error.contains(HEADERS) && !error.contains("secret"), "{error}");
         }
         assert_eq!(decoded("%4a%zz%"), b"J%zz%");
     }

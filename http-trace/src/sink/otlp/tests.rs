@@ -19,9 +19,7 @@ fn frames(mut out: &[u8], signal: Signal) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while let Some((head, rest)) = out.split_first_chunk::<FRAME_HEAD>() {
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        let Some(Read::Bytes(record)) = find(&rest[..length], 2) else {
-            panic!("a record")
-        };
+        let Some(Read::Bytes(record)) = find(&rest[..length], 2) else { panic!("a record") };
         if head[0] == signal as u8 {
             all.push(record);
         }
@@ -72,12 +70,8 @@ fn a_response_is_a_log_record_and_a_span_of_the_trace_that_the_request_names() {
     let response = testing::response("HTTP/1.1 503 No\r\nX-Two: a\r\nx-two: b\\x41ÿ\r\n\r\n");
     let event = testing::event_of(request, response);
     let out = written(&event, &Style::default());
-    let [log] = frames(&out, Signal::Logs)[..] else {
-        panic!("one")
-    };
-    let [span] = frames(&out, Signal::Spans)[..] else {
-        panic!("one")
-    };
+    let [log] = frames(&out, Signal::Logs)[..] else { panic!("one") };
+    let [span] = frames(&out, Signal::Spans)[..] else { panic!("one") };
     let text = Value::word;
     for record in [log, span] {
         for (name, value) in [
@@ -92,52 +86,28 @@ fn a_response_is_a_log_record_and_a_span_of_the_trace_that_the_request_names() {
             ("network.protocol.version", text("1.1")),
             ("error.type", text("503")),
             ("user_agent.original", text("a")),
-            (
-                "http.response.header.x-two",
-                Value::List(vec![text("a"), text("b\\x41ÿ")]),
-            ),
+            ("http.response.header.x-two", Value::List(vec![text("a"), text("b\\x41ÿ")])),
         ] {
             assert!(has(record, name, &value), "{name}");
         }
-        assert!(!has(
-            record,
-            "url.full",
-            &text("http://shop.example:8080/cart/7?x=1")
-        ));
+        assert!(!has(record, "url.full", &text("http://shop.example:8080/cart/7?x=1")));
     }
     let trace = [
         0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47,
         0x36,
     ];
     assert_eq!(bytes(span, 1), Some(&trace[..]));
-    assert_eq!(
-        bytes(span, 4),
-        Some(&[0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7][..])
-    );
+    assert_eq!(bytes(span, 4), Some(&[0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7][..]));
     assert_eq!(bytes(span, 3), Some(&b"k=v"[..]));
     assert_eq!(bytes(span, 5), Some(&b"GET"[..]));
     assert_eq!(number(span, 6), Some(2), "of a server");
-    assert_eq!(
-        bytes(span, 15).and_then(|status| number(status, 3)),
-        Some(2),
-        "an error"
-    );
-    assert_eq!(
-        bytes(span, 16),
-        Some(&[1, 3, 0, 0][..]),
-        "sampled, remote parent"
-    );
+    assert_eq!(bytes(span, 15).and_then(|status| number(status, 3)), Some(2), "an error");
+    assert_eq!(bytes(span, 16), Some(&[1, 3, 0, 0][..]), "sampled, remote parent");
     // The log record is of the span.
-    assert_eq!(
-        (bytes(log, 9), bytes(log, 10)),
-        (bytes(span, 1), bytes(span, 2))
-    );
+    assert_eq!((bytes(log, 9), bytes(log, 10)), (bytes(span, 1), bytes(span, 2)));
     assert_eq!(number(log, 2), Some(17));
     // Where no spans are sent, of the one that asked.
-    let style = Style {
-        signals: vec![Signal::Logs],
-        ..Style::default()
-    };
+    let style = Style { signals: vec![Signal::Logs], ..Style::default() };
     let out = written(&event, &style);
     assert!(frames(&out, Signal::Spans).is_empty());
     assert_eq!(bytes(frames(&out, Signal::Logs)[0], 10), bytes(span, 4));
@@ -148,21 +118,14 @@ fn what_this_host_asked_is_a_span_of_a_client_and_4xx_fails_there_alone() {
     let mut event = testing::event();
     let out = written(&event, &Style::default());
     let of_server = frames(&out, Signal::Spans)[0];
-    assert_eq!(
-        (number(of_server, 6), bytes(of_server, 15)),
-        (Some(2), None)
-    );
+    assert_eq!((number(of_server, 6), bytes(of_server, 15)), (Some(2), None));
     assert!(bytes(of_server, 4).is_none() && bytes(of_server, 1).is_some());
     event.egress = Some(false);
     let out = written(&event, &Style::default());
     let of_client = frames(&out, Signal::Spans)[0];
     assert_eq!(number(of_client, 6), Some(3));
     assert!(bytes(of_client, 15).is_some());
-    assert!(has(
-        of_client,
-        "url.full",
-        &Value::word("http://shop.example/cart/7?x=1")
-    ));
+    assert!(has(of_client, "url.full", &Value::word("http://shop.example/cart/7?x=1")));
     assert!(has(of_client, "network.peer.port", &Value::Number(80)));
 }
 
@@ -174,11 +137,7 @@ fn no_method_makes_a_name_of_its_own() {
     let span = frames(&out, Signal::Spans)[0];
     assert_eq!(bytes(span, 5), Some(&b"HTTP"[..]));
     assert!(has(span, "http.request.method", &Value::word("_OTHER")));
-    assert!(has(
-        span,
-        "http.request.method_original",
-        &Value::word("BREW")
-    ));
+    assert!(has(span, "http.request.method_original", &Value::word("BREW")));
 }
 
 #[test]
@@ -211,37 +170,24 @@ fn exporter(
     answers: Vec<Result<Partial, Failure>>,
 ) -> (Exporter, State, Arc<Mutex<Vec<(Signal, usize)>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
-    let fake = Fake {
-        answers: answers.into(),
-        got: Arc::clone(&got),
-    };
+    let fake = Fake { answers: answers.into(), got: Arc::clone(&got) };
     let state = State::default();
     let exporter = Exporter::new(Box::new(fake), "h", WhenFull::Drop, state.clone());
     (exporter, state, got)
 }
 
 fn failure(why: &str, again: Option<Duration>) -> Result<Partial, Failure> {
-    Err(Failure {
-        why: why.to_owned(),
-        again,
-    })
+    Err(Failure { why: why.to_owned(), again })
 }
 
 fn signals(got: &Mutex<Vec<(Signal, usize)>>) -> Vec<Signal> {
-    got.lock()
-        .expect("free")
-        .iter()
-        .map(|(signal, _)| *signal)
-        .collect()
+    got.lock().expect("free").iter().map(|(signal, _)| *signal).collect()
 }
 
 #[test]
 fn what_was_taken_is_not_sent_again_and_pauses_are_kept() {
     let out = written(&testing::event(), &Style::default());
-    let answers = vec![
-        Ok(Partial::default()),
-        failure("away", Some(Duration::ZERO)),
-    ];
+    let answers = vec![Ok(Partial::default()), failure("away", Some(Duration::ZERO))];
     let (mut exporter, state, got) = exporter(answers);
     for _ in 0..3 {
         let error = exporter.write(&out).expect_err("away");
@@ -268,21 +214,14 @@ fn a_run_that_ends_does_not_wait_for_the_next_attempt() {
 #[test]
 fn what_is_refused_is_counted_and_the_next_goes_on() {
     let event = testing::event();
-    let out = [
-        written(&event, &Style::default()),
-        written(&event, &Style::default()),
-    ]
-    .concat();
+    let out = [written(&event, &Style::default()), written(&event, &Style::default())].concat();
     // Two log records of which one is refused; then a lie, and an error.
     let partial = |count: u8| {
         let answer = [0x0a, 7, 0x08, count, 0x12, 3, b'w', b'h', b'y'];
         Ok(Partial::of(&answer).expect("a message"))
     };
-    let (mut exporter, state, got) = exporter(vec![
-        partial(1),
-        partial(100),
-        failure("answered 400 Bad Request", None),
-    ]);
+    let (mut exporter, state, got) =
+        exporter(vec![partial(1), partial(100), failure("answered 400 Bad Request", None)]);
     for expected in [(1 + 2, "why"), (3 + 2, "answered 400 Bad Request")] {
         assert_eq!(exporter.write(&out).expect("done with"), out.len());
         assert_eq!((state.refused(), state.why().as_str()), expected);
@@ -374,72 +313,32 @@ fn http_answers_and_what_they_mean() {
         (format!("200 OK\r\n{EMPTY}"), Then::Close, Some(true)),
         (format!("202 Accepted\r\n{EMPTY}"), Then::Close, Some(true)),
         ("204 No Content\r\n\r\n".to_owned(), Then::Close, Some(true)),
-        (
-            format!("503 Away\r\nRetry-After: 7\r\n{EMPTY}"),
-            Then::Close,
-            Some(false),
-        ),
+        (format!("503 Away\r\nRetry-After: 7\r\n{EMPTY}"), Then::Close, Some(false)),
         (format!("429 Slow\r\n{EMPTY}"), Then::Close, Some(false)),
         (format!("400 No\r\n{EMPTY}"), Then::Close, None),
-        (
-            format!("302 There\r\nLocation: http://127.0.0.1:1/\r\n{EMPTY}"),
-            Then::Close,
-            None,
-        ),
+        (format!("302 There\r\nLocation: http://127.0.0.1:1/\r\n{EMPTY}"), Then::Close, None),
         // What OTLP has as an answer, and what it has not.
         (whole(protobuf, "\n\0"), Then::Close, Some(true)),
-        (
-            whole(json, "{\"partialSuccess\":{}}"),
-            Then::Close,
-            Some(true),
-        ),
+        (whole(json, "{\"partialSuccess\":{}}"), Then::Close, Some(true)),
         (whole(json, "{\"partialSuccess\":"), Then::Close, None),
         (whole(protobuf, "\n\x05cut"), Then::Close, None),
         (whole("200 OK", "OK"), Then::Close, None),
         (whole("200 OK", "<html><h1>Welcome</h1>"), Then::Close, None),
-        (
-            whole("200 OK\r\nContent-Type: Text/HTML; charset=utf-8", "Hi"),
-            Then::Close,
-            None,
-        ),
-        (
-            whole("200 OK\r\nContent-Type: text/html", ""),
-            Then::Close,
-            None,
-        ),
+        (whole("200 OK\r\nContent-Type: Text/HTML; charset=utf-8", "Hi"), Then::Close, None),
+        (whole("200 OK\r\nContent-Type: text/html", ""), Then::Close, None),
         // Answers without end, and too long ones.
-        (
-            "200 OK\r\n\r\n".to_owned(),
-            Then::Flood(&[b'\n'; 4096]),
-            None,
-        ),
+        ("200 OK\r\n\r\n".to_owned(), Then::Flood(&[b'\n'; 4096]), None),
         (
             "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
             Then::Flood(b"2\r\n\n\0\r\n"),
             None,
         ),
-        (
-            "200 OK\r\nX: ".to_owned(),
-            Then::Flood(&[b'x'; 4096]),
-            Some(false),
-        ),
+        ("200 OK\r\nX: ".to_owned(), Then::Flood(&[b'x'; 4096]), Some(false)),
         (whole(protobuf, &"\n\0".repeat(33 << 10)), Then::Close, None),
-        (
-            whole(protobuf, &"\n\0".repeat(32 << 10)),
-            Then::Close,
-            Some(true),
-        ),
+        (whole(protobuf, &"\n\0".repeat(32 << 10)), Then::Close, Some(true)),
         ("200 OK\r\n\r\n".to_owned(), Then::Trickle, None),
-        (
-            "200 OK\r\nContent-Length: 9\r\n\r\n\n".to_owned(),
-            Then::Hang,
-            None,
-        ),
-        (
-            "200 OK\r\nContent-Length: 9\r\n\r\n\n".to_owned(),
-            Then::Close,
-            None,
-        ),
+        ("200 OK\r\nContent-Length: 9\r\n\r\n\n".to_owned(), Then::Hang, None),
+        ("200 OK\r\nContent-Length: 9\r\n\r\n\n".to_owned(), Then::Close, None),
         ("200 O".to_owned(), Then::Hang, Some(false)),
     ];
     let none = crate::own_sockets::OwnSockets::default;
@@ -459,9 +358,7 @@ fn http_answers_and_what_they_mean() {
         });
     }
     drop(listener);
-    let failure = http
-        .export(Signal::Spans, b"body")
-        .expect_err("nobody listens");
+    let failure = http.export(Signal::Spans, b"body").expect_err("nobody listens");
     assert!(failure.again.is_some(), "{}", failure.why);
 }
 
@@ -489,11 +386,7 @@ fn named(at: &[u8], name: &str) -> bool {
 #[test]
 fn metrics_are_cumulative_and_sent_when_they_are_due() {
     const SECOND: u64 = 1_000_000_000;
-    let style = Style {
-        signals: vec![Signal::Metrics],
-        every_ns: 10 * SECOND,
-        ..Style::default()
-    };
+    let style = Style { signals: vec![Signal::Metrics], every_ns: 10 * SECOND, ..Style::default() };
     let mut otlp = Otlp::new(&style);
     let mut out = Vec::new();
     let mut push = |otlp: &mut Otlp, second: u64, host: &str| {
@@ -502,13 +395,7 @@ fn metrics_are_cumulative_and_sent_when_they_are_due() {
         event.time_ns = second * SECOND;
         event.request_start_ns = Some(event.time_ns - 20_000_000);
         event.request_end_ns = event.request_start_ns;
-        otlp.event(
-            &Entry {
-                event: &event,
-                user: None,
-            },
-            &mut out,
-        );
+        otlp.event(&Entry { event: &event, user: None }, &mut out);
         std::mem::take(&mut out)
     };
     assert!(push(&mut otlp, 1000, "a.example").is_empty());
@@ -517,23 +404,13 @@ fn metrics_are_cumulative_and_sent_when_they_are_due() {
     for (now, events) in [(1010, 1), (1030, 2)] {
         otlp.tick(now * SECOND, &mut out);
         let sent = frames(&out, Signal::Metrics);
-        let ttfb = sent
-            .iter()
-            .find(|m| named(m, "http_trace.server.time_to_first_byte"));
+        let ttfb = sent.iter().find(|m| named(m, "http_trace.server.time_to_first_byte"));
         assert!(ttfb.is_some(), "{}", sent.len());
-        let sum = sent
-            .iter()
-            .find(|m| named(m, "http_trace.responses"))
-            .expect("counts");
+        let sum = sent.iter().find(|m| named(m, "http_trace.responses")).expect("counts");
         let point = bytes(bytes(sum, 7).expect("a sum"), 1).expect("a point");
         assert_eq!(bytes(point, 6), Some(&u64::to_le_bytes(events)[..]));
         let mut class = Vec::new();
-        attribute(
-            &mut class,
-            7,
-            "http_trace.status_class",
-            &Value::word("5xx"),
-        );
+        attribute(&mut class, 7, "http_trace.status_class", &Value::word("5xx"));
         assert!(memchr::memmem::find(point, &class).is_some());
         out.clear();
         otlp.tick((now + 10) * SECOND, &mut out);
@@ -544,16 +421,10 @@ fn metrics_are_cumulative_and_sent_when_they_are_due() {
     let response = testing::response("HTTP/1.1 503 x\r\n\r\n");
     let request = testing::request("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     let event = testing::event_of(request, response);
-    otlp.missed(&Entry {
-        event: &event,
-        user: None,
-    });
+    otlp.missed(&Entry { event: &event, user: None });
     otlp.tick(1060 * SECOND, &mut out);
     let sent = frames(&out, Signal::Metrics);
-    let sum = sent
-        .iter()
-        .find(|m| named(m, "http_trace.responses"))
-        .expect("counts");
+    let sum = sent.iter().find(|m| named(m, "http_trace.responses")).expect("counts");
     let point = bytes(bytes(sum, 7).expect("a sum"), 1).expect("a point");
     assert_eq!(bytes(point, 6), Some(&u64::to_le_bytes(4)[..]));
     // Whoever invents hosts makes no more series than there may be.

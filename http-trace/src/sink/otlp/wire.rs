@@ -81,9 +81,7 @@ mod tests {
         let mut out = Vec::new();
         message(&mut out, 1, |out| bytes(out, 2, &[b'x'; 300]));
         assert_eq!(&out[..6], [0x0a, 0xaf, 0x02, 0x12, 0xac, 0x02]);
-        let Some(Read::Bytes(inner)) = find(&out, 1) else {
-            panic!("a message")
-        };
+        let Some(Read::Bytes(inner)) = find(&out, 1) else { panic!("a message") };
         assert_eq!(find(inner, 2), Some(Read::Bytes(&[b'x'; 300])));
     }
 

@@ -43,14 +43,7 @@ impl Behind {
             None => now_ns,
         };
         (self.told, self.told_at, self.since_ns) = (lost, Some(Instant::now()), now_ns);
-        Some(Loss {
-            count,
-            unit,
-            place,
-            since_ns,
-            until_ns: now_ns,
-            detail: None,
-        })
+        Some(Loss { count, unit, place, since_ns, until_ns: now_ns, detail: None })
     }
 }
 
@@ -89,9 +82,7 @@ impl Outlet {
         }
         for one in &mut self.outputs {
             let what = ("output_rejected", LossUnit::Records);
-            let loss = one
-                .behind
-                .news(one.exporter.refused(), what, self.now_ns, is_last);
+            let loss = one.behind.news(one.exporter.refused(), what, self.now_ns, is_last);
             if let (Some(loss), Some(writer)) = (&loss, &one.writer) {
                 let (records, why) = (counted(loss.count, "record"), one.exporter.why());
                 news.push(format!("{records} rejected by {}: {why}", writer.name()));

@@ -33,19 +33,9 @@ fn stuck(
 ) -> One {
     let (asked, stuck) = mpsc::channel();
     let got = Arc::clone(got);
-    let slow = Slow {
-        asked,
-        released,
-        got,
-    };
+    let slow = Slow { asked, released, got };
     let limit = 64 << 10;
-    let writer = Writer::start(
-        Box::new(slow),
-        "slow".into(),
-        limit,
-        WhenFull::Drop,
-        Pace::Blocks,
-    );
+    let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, Pace::Blocks);
     let mut one = One {
         format: Format::JSON,
         alerts: Alerts::None,
@@ -63,9 +53,7 @@ fn stuck(
         failure: None,
     };
     one.event(first, testing::TIME_NS, written);
-    stuck
-        .recv_timeout(std::time::Duration::from_secs(10))
-        .expect("the reader is asked");
+    stuck.recv_timeout(std::time::Duration::from_secs(10)).expect("the reader is asked");
     one
 }
 
@@ -75,10 +63,7 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     let got = Arc::new(Mutex::new(Vec::new()));
     let mut written = Written::default();
     let event = testing::event();
-    let entry = Entry {
-        event: &event,
-        user: None,
-    };
+    let entry = Entry { event: &event, user: None };
     let mut one = stuck(released, &got, &entry, &mut written);
     let now_ns = testing::TIME_NS + 2_000_000_000;
     for _ in 2..=200 {
@@ -98,15 +83,9 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     }
     one.event(&entry, now_ns, &mut written);
     assert_eq!(one.writer.take().expect("open").close(), Ok(0));
-    assert_eq!(
-        written.lost.get(&("output_queue", "events")),
-        Some(&dropped)
-    );
+    assert_eq!(written.lost.get(&("output_queue", "events")), Some(&dropped));
     let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
-    let lost: Vec<&str> = text
-        .lines()
-        .filter(|l| l.contains("responses-lost"))
-        .collect();
+    let lost: Vec<&str> = text.lines().filter(|l| l.contains("responses-lost")).collect();
     let expected = format!("\"lost\":{{\"count\":{dropped},\"unit\":\"events\"");
     assert_eq!(lost.len(), 1);
     assert!(lost[0].contains(&expected), "{}", lost[0]);
@@ -134,10 +113,7 @@ fn what_is_due_and_finds_no_room_is_no_loss() {
     let (release, released) = mpsc::channel();
     let mut written = Written::default();
     let event = testing::event();
-    let entry = Entry {
-        event: &event,
-        user: None,
-    };
+    let entry = Entry { event: &event, user: None };
     let mut one = stuck(released, &Arc::default(), &entry, &mut written);
     one.render = Box::new(AlwaysDue);
     let mut dropped = 0;
@@ -158,10 +134,7 @@ fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     let (release, released) = mpsc::channel();
     let mut written = Written::default();
     let event = testing::event();
-    let entry = Entry {
-        event: &event,
-        user: None,
-    };
+    let entry = Entry { event: &event, user: None };
     let mut one = stuck(released, &Arc::default(), &entry, &mut written);
     for _ in 2..=200 {
         one.event(&entry, testing::TIME_NS, &mut written);

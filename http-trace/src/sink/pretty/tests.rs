@@ -6,11 +6,7 @@ use http_trace_model::event::{LossUnit, Missing};
 use http_trace_model::testing;
 
 fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {
-    let mut pretty = Pretty::new(&crate::sink::Style {
-        verbose,
-        color,
-        ..Default::default()
-    });
+    let mut pretty = Pretty::new(&crate::sink::Style { verbose, color, ..Default::default() });
     let mut out = Vec::new();
     for event in events {
         pretty.event(&Entry { event, user: None }, &mut out);
@@ -40,20 +36,14 @@ fn some_events() -> Vec<HttpEvent> {
     );
     slow.request_end_ns = Some(testing::TIME_NS - 2_345_000_000);
     slow.server.ip = "2001:db8::80".parse().expect("an address");
-    slow.informational.push(testing::response(
-        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
-    ));
+    slow.informational.push(testing::response("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"));
     let mut hostile = testing::event_of(
         testing::request("GET /\u{1b}]0;owned\u{7}\u{202e}\u{9b}31m HTTP/1.1\r\nHost: h\r\n\r\n"),
         testing::response("HTTP/1.1 200 \u{1b}[2J\r\nX: a\u{1b}[31m\r\n\r\n"),
     );
     hostile.flags = vec!["bare_lf"];
     let mut unknown = testing::event();
-    (
-        unknown.request,
-        unknown.request_end_ns,
-        unknown.request_start_ns,
-    ) = (None, None, None);
+    (unknown.request, unknown.request_end_ns, unknown.request_start_ns) = (None, None, None);
     (unknown.body_bytes, unknown.complete) = (None, false);
     unknown.missing = vec![Missing::Request, Missing::End];
     let mut unanswered = testing::event();
@@ -73,10 +63,7 @@ fn long_methods_shift_no_column() {
         })
         .into();
     for width in [None, Some(80), Some(100), Some(110), Some(160), Some(200)] {
-        let mut pretty = Pretty::new(&crate::sink::Style {
-            width,
-            ..Default::default()
-        });
+        let mut pretty = Pretty::new(&crate::sink::Style { width, ..Default::default() });
         let mut out = Vec::new();
         for event in &events {
             pretty.event(&Entry { event, user: None }, &mut out);
@@ -85,10 +72,7 @@ fn long_methods_shift_no_column() {
         let column = |line: &str| line.find("10.1.2.3").map(|at| columns(&line[..at]));
         let mut places: Vec<_> = text.lines().map(column).collect();
         places.dedup();
-        assert!(
-            places.len() == 1 && places[0].is_some(),
-            "{width:?}:\n{text}"
-        );
+        assert!(places.len() == 1 && places[0].is_some(), "{width:?}:\n{text}");
     }
 }
 
@@ -100,13 +84,9 @@ fn nothing_is_broken_in_its_middle_on_a_terminal_of_eighty_columns_or_more() {
         "VERSION-CONTROL-AND-MORE /{} HTTP/1.1\r\nHost: 日本.example\r\n\r\n",
         "日".repeat(90)
     );
-    let mut long = testing::event_of(
-        testing::request(&request),
-        testing::response("HTTP/1.1 200 OK\r\n\r\n"),
-    );
-    long.client.ip = "2001:db8:1111:2222:3333:4444:5555:6666"
-        .parse()
-        .expect("an address");
+    let mut long =
+        testing::event_of(testing::request(&request), testing::response("HTTP/1.1 200 OK\r\n\r\n"));
+    long.client.ip = "2001:db8:1111:2222:3333:4444:5555:6666".parse().expect("an address");
     events.push(long.clone());
     long.server.ip = long.client.ip;
     long.server_process = Some(std::sync::Arc::new(http_trace_model::process::Process {
@@ -116,20 +96,15 @@ fn nothing_is_broken_in_its_middle_on_a_terminal_of_eighty_columns_or_more() {
     }));
     events.push(long);
     for width in [80, 90, 109, 110, 120, 140, 160, 200, 300] {
-        let mut pretty = Pretty::new(&crate::sink::Style {
-            width: Some(width),
-            ..Default::default()
-        });
+        let mut pretty =
+            Pretty::new(&crate::sink::Style { width: Some(width), ..Default::default() });
         for event in &events {
             let mut out = Vec::new();
             pretty.event(&Entry { event, user: None }, &mut out);
             let text = String::from_utf8(out).expect("UTF-8");
             let remarked =
                 event.no_response.is_some() || !event.complete || !event.informational.is_empty();
-            assert!(
-                text.lines().count() <= 1 + usize::from(remarked),
-                "{width}: {text}"
-            );
+            assert!(text.lines().count() <= 1 + usize::from(remarked), "{width}: {text}");
             for line in text.lines() {
                 assert!(columns(line) <= width, "{width}: {} {line}", columns(line));
             }
@@ -160,31 +135,17 @@ fn nothing_is_broken_in_its_middle_on_a_terminal_of_eighty_columns_or_more() {
 #[test]
 fn a_narrow_terminal_gets_lines_that_fit() {
     for width in [60, 80, 109] {
-        let mut pretty = Pretty::new(&crate::sink::Style {
-            width: Some(width),
-            ..Default::default()
-        });
+        let mut pretty =
+            Pretty::new(&crate::sink::Style { width: Some(width), ..Default::default() });
         let mut out = Vec::new();
         let event = testing::event();
-        pretty.event(
-            &Entry {
-                event: &event,
-                user: None,
-            },
-            &mut out,
-        );
+        pretty.event(&Entry { event: &event, user: None }, &mut out);
         let mut long = testing::event_of(
             testing::request(&format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(200))),
             testing::response("HTTP/1.1 404 Not Found\r\n\r\n"),
         );
         long.client.ip = [255; 4].into();
-        pretty.event(
-            &Entry {
-                event: &long,
-                user: None,
-            },
-            &mut out,
-        );
+        pretty.event(&Entry { event: &long, user: None }, &mut out);
         let text = String::from_utf8(out).expect("UTF-8");
         assert_eq!(text.lines().count(), 2, "{text}");
         for line in text.lines() {
@@ -198,20 +159,14 @@ fn a_narrow_terminal_gets_lines_that_fit() {
 fn golden() {
     insta::assert_snapshot!("lines", pretty(0, false, &some_events()));
     insta::assert_snapshot!("verbose", pretty(2, false, &some_events()));
-    insta::assert_snapshot!(
-        "colours",
-        pretty(0, true, &some_events()).replace('\u{1b}', "ESC")
-    );
+    insta::assert_snapshot!("colours", pretty(0, true, &some_events()).replace('\u{1b}', "ESC"));
 }
 
 #[test]
 fn an_alert_stands_out_and_is_escaped() {
     let mut out = Vec::new();
     for color in [false, true] {
-        let mut pretty = Pretty::new(&crate::sink::Style {
-            color,
-            ..Default::default()
-        });
+        let mut pretty = Pretty::new(&crate::sink::Style { color, ..Default::default() });
         pretty.alert(&http_trace_detect::testing::alert(), &mut out);
     }
     let text = String::from_utf8(out).expect("UTF-8");
@@ -293,10 +248,7 @@ fn numbers_are_short() {
 fn times_are_of_the_zone() {
     let shown = |zone: Option<&str>| {
         let zone = zone.map(|name| jiff::tz::TimeZone::posix(name).expect("a zone"));
-        let pretty = Pretty::new(&choice::Style {
-            zone,
-            ..choice::Style::default()
-        });
+        let pretty = Pretty::new(&choice::Style { zone, ..choice::Style::default() });
         pretty.clock(testing::event().time_ns)
     };
     assert_eq!(shown(None), "06:40:07.123");
@@ -316,22 +268,12 @@ fn urls_make_room_for_processes_on_a_terminal() {
         ..Default::default()
     }));
     for (width, is_shown) in [(80, false), (120, true), (160, true)] {
-        let style = choice::Style {
-            width: Some(width),
-            ..choice::Style::default()
-        };
+        let style = choice::Style { width: Some(width), ..choice::Style::default() };
         let (mut pretty, mut out) = (Pretty::new(&style), Vec::new());
-        let entry = Entry {
-            event: &event,
-            user: None,
-        };
+        let entry = Entry { event: &event, user: None };
         pretty.event(&entry, &mut out);
         let line = String::from_utf8(out).expect("UTF-8");
         assert!(columns(line.trim_end()) <= width, "{width}: {line}");
-        assert_eq!(
-            line.trim_end().ends_with("  nginx[812]"),
-            is_shown,
-            "{line}"
-        );
+        assert_eq!(line.trim_end().ends_with("  nginx[812]"), is_shown, "{line}");
     }
 }

@@ -25,13 +25,7 @@ fn start(
     pace: Pace,
 ) -> (Writer, mpsc::Receiver<(Instant, Vec<u8>)>) {
     let (sender, receiver) = mpsc::channel();
-    let writer = Writer::start(
-        Box::new(Probe(sender)),
-        "probe".into(),
-        limit,
-        when_full,
-        pace,
-    );
+    let writer = Writer::start(Box::new(Probe(sender)), "probe".into(), limit, when_full, pace);
     (writer.expect("a thread"), receiver)
 }
 
@@ -67,10 +61,7 @@ fn everything_is_written_in_order_and_in_blocks() {
     for n in 0..50_000_u32 {
         let line = format!("{n}\n");
         expected.extend_from_slice(line.as_bytes());
-        assert_eq!(
-            writer.write(1, |out| out.extend_from_slice(line.as_bytes())),
-            Ok(true)
-        );
+        assert_eq!(writer.write(1, |out| out.extend_from_slice(line.as_bytes())), Ok(true));
     }
     assert_eq!(writer.close(), Ok(0));
     let blocks: Vec<Vec<u8>> = written.iter().map(|(_, bytes)| bytes).collect();
@@ -104,20 +95,13 @@ fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded()
     let writer = writer.expect("a thread");
     let line = [b'x'; 1000];
     let taken = (0..1000)
-        .filter(|_| {
-            writer
-                .write(1, |out| out.extend_from_slice(&line))
-                .expect("not broken")
-        })
+        .filter(|_| writer.write(1, |out| out.extend_from_slice(&line)).expect("not broken"))
         .count();
     assert!((30..=70).contains(&taken), "{taken} of 1000");
     // As soon as the reader goes on there is room again.
     drop(release);
     let begin = Instant::now();
-    while !writer
-        .write(1, |out| out.extend_from_slice(&line))
-        .expect("not broken")
-    {
+    while !writer.write(1, |out| out.extend_from_slice(&line)).expect("not broken") {
         assert!(begin.elapsed() < LONG);
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -166,10 +150,7 @@ fn a_disk_that_stays_full_is_told_at_the_end() {
     let destination = Box::new(Disk(Arc::default()));
     let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
     let writer = writer.expect("a thread");
-    assert_eq!(
-        writer.write(1, |out| out.extend_from_slice(b"1\n")),
-        Ok(true)
-    );
+    assert_eq!(writer.write(1, |out| out.extend_from_slice(b"1\n")), Ok(true));
     assert!(matches!(next(|| writer.news()), News::Fails(_)));
     let begin = Instant::now();
     let (broken, unwritten) = writer.close().expect_err("full");
@@ -189,17 +170,9 @@ fn a_closed_pipe_is_told_apart_from_an_error() {
             Ok(())
         }
     }
-    for (kind, closed) in [
-        (io::ErrorKind::BrokenPipe, true),
-        (io::ErrorKind::StorageFull, false),
-    ] {
-        let writer = Writer::start(
-            Box::new(Fails(kind)),
-            "x".into(),
-            9,
-            WhenFull::Wait,
-            Pace::Blocks,
-        );
+    for (kind, closed) in [(io::ErrorKind::BrokenPipe, true), (io::ErrorKind::StorageFull, false)] {
+        let writer =
+            Writer::start(Box::new(Fails(kind)), "x".into(), 9, WhenFull::Wait, Pace::Blocks);
         let writer = writer.expect("a thread");
         let _ = writer.write(1, |out| out.push(b'x'));
         let (broken, unwritten) = writer.close().expect_err("broken");

@@ -1,10 +1,7 @@
 use super::*;
 use http_trace_report::tally::Tally;
 
-const BOUNDS: Bounds = Bounds {
-    days: 90,
-    bytes: 1 << 30,
-};
+const BOUNDS: Bounds = Bounds { days: 90, bytes: 1 << 30 };
 
 fn row(day: u32, path: &str, hits: u64) -> (Key, Value) {
     let key = Key {
@@ -30,9 +27,7 @@ fn hits(path: &Path) -> Vec<(u32, String, u64)> {
     let database = Database::read(path).expect("read").expect("there");
     let mut all = Vec::new();
     let each = |key: Key, value| {
-        let Value::Tally(tally) = value else {
-            panic!("{key:?}")
-        };
+        let Value::Tally(tally) = value else { panic!("{key:?}") };
         all.push((key.day, key.path, tally.hits));
     };
     database.all(each).expect("read");
@@ -59,10 +54,7 @@ fn what_is_added_is_there_while_it_is_open_and_after() {
     let day = http_trace_report::kept::DAY_NS;
     assert_eq!(
         known,
-        [
-            ("/a".to_owned(), 3 * day + 1, 4 * day + 20),
-            ("/b".to_owned(), 3 * day + 2, 3 * day + 2)
-        ]
+        [("/a".to_owned(), 3 * day + 1, 4 * day + 20), ("/b".to_owned(), 3 * day + 2, 3 * day + 2)]
     );
     {
         use std::os::unix::fs::PermissionsExt;
@@ -79,29 +71,18 @@ fn what_is_old_goes_and_then_what_is_too_much() {
     let path = folder.path().join("db");
     let mut database = Database::open(&path).expect("made");
     let bounds = |days, bytes| Bounds { days, bytes };
-    put(
-        &mut database,
-        [row(100, "/old", 1), row(130, "/b", 1)],
-        bounds(30, 1 << 30),
-    );
+    put(&mut database, [row(100, "/old", 1), row(130, "/b", 1)], bounds(30, 1 << 30));
     assert_eq!(hits(&path).len(), 2);
     put(&mut database, [row(131, "/c", 1)], bounds(30, 1 << 30));
     assert_eq!(hits(&path).len(), 2, "one is 31 days old");
     // A day in the future does not make others expire.
-    put(
-        &mut database,
-        [row(200_000, "/later", 1)],
-        bounds(30_000, 1 << 30),
-    );
+    put(&mut database, [row(200_000, "/later", 1)], bounds(30_000, 1 << 30));
     assert_eq!(hits(&path).len(), 3);
     let many = (0..2000).map(|n| row(132, &format!("/{n}/{}", "x".repeat(100)), n));
     put(&mut database, many, bounds(30_000, 200_000));
     let left = hits(&path);
     assert!((100..1500).contains(&left.len()), "{}", left.len());
-    assert!(
-        left.iter().all(|(day, ..)| *day > 131),
-        "the oldest went first"
-    );
+    assert!(left.iter().all(|(day, ..)| *day > 131), "the oldest went first");
     assert!(size(&database.connection).expect("a size") <= 200_000);
 }
 
@@ -116,15 +97,9 @@ fn what_is_not_ours_is_never_touched() {
     let sqlite = fs::read(&theirs).expect("read");
     for bytes in [&b"{\"a\":1}\n"[..], b"SQLite format 3\0", &sqlite] {
         fs::write(&path, bytes).expect("written");
-        for why in [
-            Database::open(&path).map(drop),
-            Database::read(&path).map(drop),
-        ] {
+        for why in [Database::open(&path).map(drop), Database::read(&path).map(drop)] {
             let why = why.expect_err("not ours");
-            assert!(
-                matches!(why, Useless::NotOurs) && !why.is_movable(),
-                "{why}"
-            );
+            assert!(matches!(why, Useless::NotOurs) && !why.is_movable(), "{why}");
         }
         assert_eq!(fs::read(&path).expect("read"), bytes);
     }
@@ -133,14 +108,8 @@ fn what_is_not_ours_is_never_touched() {
         use std::os::unix::fs::symlink;
         Database::open(&folder.path().join("real")).expect("made");
         symlink(folder.path().join("real"), &path).expect("linked");
-        for why in [
-            Database::open(&path).map(drop),
-            Database::read(&path).map(drop),
-        ] {
-            assert!(
-                matches!(why, Err(Useless::File(Unusable::NotAFile))),
-                "{why:?}"
-            );
+        for why in [Database::open(&path).map(drop), Database::read(&path).map(drop)] {
+            assert!(matches!(why, Err(Useless::File(Unusable::NotAFile))), "{why:?}");
         }
     }
 }
@@ -167,16 +136,8 @@ fn what_lies_is_told_and_can_be_moved_aside() {
         fs::write(&path, bytes).expect("written");
     };
     let table: [(&str, Spoil<'_>, &str); 5] = [
-        (
-            "version",
-            &|| change("PRAGMA user_version = 7"),
-            "version 7",
-        ),
-        (
-            "view",
-            &|| change("DROP TABLE kept; CREATE VIEW kept AS SELECT 1"),
-            "no inventory table",
-        ),
+        ("version", &|| change("PRAGMA user_version = 7"), "version 7"),
+        ("view", &|| change("DROP TABLE kept; CREATE VIEW kept AS SELECT 1"), "no inventory table"),
         (
             "trigger",
             &|| change("CREATE TRIGGER t AFTER INSERT ON kept BEGIN DELETE FROM kept; END"),
@@ -187,27 +148,16 @@ fn what_lies_is_told_and_can_be_moved_aside() {
     ];
     for (number, (name, spoil, expected)) in (0..).zip(table) {
         let mut database = Database::open(&path).expect("made");
-        put(
-            &mut database,
-            (0..500).map(|n| row(5, &format!("/{n}"), 1)),
-            BOUNDS,
-        );
+        put(&mut database, (0..500).map(|n| row(5, &format!("/{n}"), 1)), BOUNDS);
         drop(database);
         spoil();
         let read = Database::read(&path)
             .and_then(|read| read.expect("there").all(|_, _| {}).map_err(Into::into));
         let why = read.expect_err(name);
-        assert!(
-            why.to_string().contains(expected) && why.is_movable(),
-            "{name}: {why}"
-        );
+        assert!(why.to_string().contains(expected) && why.is_movable(), "{name}: {why}");
         let spoilt = fs::read(&path).expect("read");
         let aside = move_aside(&path).expect("moved");
-        assert_eq!(
-            fs::read(&aside).expect("read"),
-            spoilt,
-            "{name}: nothing is lost"
-        );
+        assert_eq!(fs::read(&aside).expect("read"), spoilt, "{name}: nothing is lost");
         let bads = fs::read_dir(folder.path()).expect("a folder").count();
         assert_eq!(bads, number + 1, "{name}");
     }
@@ -237,11 +187,7 @@ fn what_was_left_half_done_is_taken_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, copy) = (folder.path().join("db"), folder.path().join("copy"));
     let mut database = Database::open(&path).expect("made");
-    put(
-        &mut database,
-        (0..2000).map(|n| row(5, &format!("/{n}"), 1)),
-        BOUNDS,
-    );
+    put(&mut database, (0..2000).map(|n| row(5, &format!("/{n}"), 1)), BOUNDS);
     // As left by a killed run: pages already written, and the journal that rolls them back.
     let connection = &database.connection;
     connection

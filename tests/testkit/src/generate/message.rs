@@ -19,13 +19,7 @@ impl Content {
         const MESSAGE: &[u8] =
             b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n";
         if self.lookalike {
-            return MESSAGE
-                .iter()
-                .copied()
-                .cycle()
-                .skip(4)
-                .take(self.len)
-                .collect();
+            return MESSAGE.iter().copied().cycle().skip(4).take(self.len).collect();
         }
         let mut state = self.seed | 1;
         (0..self.len)
@@ -132,10 +126,7 @@ impl Exchange {
         if self.empty_line_before {
             head.extend_from_slice(b"\r\n");
         }
-        let line = format!(
-            "{} {} HTTP/1.{}\r\n",
-            self.method, self.target, self.request_minor
-        );
+        let line = format!("{} {} HTTP/1.{}\r\n", self.method, self.target, self.request_minor);
         head.extend_from_slice(line.as_bytes());
         field_line(&mut head, "Host", b"shop.example", b"\r\n");
         for (name, value) in &self.request_fields {
@@ -183,23 +174,14 @@ impl Exchange {
             before.extend_from_slice(b"\r\n");
         }
         let mut truth = Transaction::new(self.method, &self.target, self.status, self.reason)
-            .after(
-                &self
-                    .informational
-                    .iter()
-                    .map(|(status, _)| *status)
-                    .collect::<Vec<_>>(),
-            )
+            .after(&self.informational.iter().map(|(status, _)| *status).collect::<Vec<_>>())
             .minor(self.minor);
         let mut fields = self.fields.clone();
         let mut body = Vec::new();
         let (bytes, end) = match &self.framing {
             _ if self.status == 204 => (0, End::None),
             Framing::Length(content) => {
-                fields.push((
-                    "Content-Length".into(),
-                    content.len.to_string().into_bytes(),
-                ));
+                fields.push(("Content-Length".into(), content.len.to_string().into_bytes()));
                 body = content.bytes();
                 (content.len, End::Length)
             }

@@ -30,12 +30,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            exchanges: 6,
-            lookalikes: true,
-            leniencies: true,
-            body: 20_000,
-        }
+        Options { exchanges: 6, lookalikes: true, leniencies: true, body: 20_000 }
     }
 }
 
@@ -65,20 +60,10 @@ fn fields() -> impl Strategy<Value = Vec<Field>> {
     ];
     // A random name must not be one that frames or ends the message.
     let harmless = |(name, _): &Field| {
-        ![
-            "content-length",
-            "transfer-encoding",
-            "connection",
-            "upgrade",
-            "te",
-            "expect",
-        ]
-        .contains(&name.to_ascii_lowercase().as_str())
+        !["content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"]
+            .contains(&name.to_ascii_lowercase().as_str())
     };
-    vec(
-        (name, value).prop_filter("frames the message", harmless),
-        0..8,
-    )
+    vec((name, value).prop_filter("frames the message", harmless), 0..8)
 }
 
 fn content(options: Options) -> impl Strategy<Value = Content> {
@@ -87,33 +72,14 @@ fn content(options: Options) -> impl Strategy<Value = Content> {
         6 => 1usize..300,
         2 => 300usize..options.body.max(301),
     ];
-    (
-        len,
-        any::<u64>(),
-        prop::bool::weighted(if options.lookalikes { 0.2 } else { 0.0 }),
-    )
-        .prop_map(|(len, seed, lookalike)| Content {
-            len,
-            seed,
-            lookalike,
-        })
+    (len, any::<u64>(), prop::bool::weighted(if options.lookalikes { 0.2 } else { 0.0 }))
+        .prop_map(|(len, seed, lookalike)| Content { len, seed, lookalike })
 }
 
 fn chunking() -> impl Strategy<Value = Chunking> {
     (
-        vec(
-            prop_oneof![3 => 1usize..20, 2 => 20usize..2000, 1 => 2000usize..9000],
-            1..5,
-        ),
-        select(vec![
-            "",
-            "",
-            "",
-            ";name",
-            ";a=b;c=\"d e\"",
-            " ;x",
-            ";q=\";\\\"\"",
-        ]),
+        vec(prop_oneof![3 => 1usize..20, 2 => 20usize..2000, 1 => 2000usize..9000], 1..5),
+        select(vec!["", "", "", ";name", ";a=b;c=\"d e\"", " ;x", ";q=\";\\\"\""]),
         any::<bool>(),
         0usize..3,
         prop_oneof![3 => Just(Vec::new()), 1 => fields()],
@@ -151,10 +117,7 @@ fn exchange(options: Options) -> impl Strategy<Value = Exchange> {
         "/[a-z0-9._~%-]{0,20}(\\?[a-z]=[0-9]{1,6})?",
         prop::bool::weighted(0.15),
         fields(),
-        prop::option::weighted(
-            0.5,
-            (content(options), prop::option::weighted(0.4, chunking())),
-        ),
+        prop::option::weighted(0.5, (content(options), prop::option::weighted(0.4, chunking()))),
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.1),
     );
@@ -162,13 +125,7 @@ fn exchange(options: Options) -> impl Strategy<Value = Exchange> {
         vec((select(vec![100u16, 102, 103, 199]), fields()), 0..3),
         prop::bool::weighted(0.15),
         status,
-        select(vec![
-            "OK",
-            "Not Found",
-            "",
-            "Very odd: reason, 100%",
-            "gr\u{fc}n",
-        ]),
+        select(vec!["OK", "Not Found", "", "Very odd: reason, 100%", "gr\u{fc}n"]),
         fields(),
         framing(options),
         prop::bool::weighted(leniency),
@@ -186,11 +143,7 @@ fn exchange(options: Options) -> impl Strategy<Value = Exchange> {
         // Chunked in HTTP/1.0 is faulty framing (RFC 9112 §6.1), which is not generated here.
         let minor = u8::from(!old || matches!(framing, Framing::Chunked(..)));
         Exchange {
-            target: if method == "CONNECT" {
-                "db.example:443".into()
-            } else {
-                target
-            },
+            target: if method == "CONNECT" { "db.example:443".into() } else { target },
             method,
             request_minor: u8::from(!old_request),
             request_fields,
@@ -214,10 +167,7 @@ fn exchange(options: Options) -> impl Strategy<Value = Exchange> {
 pub fn conversation(options: Options) -> impl Strategy<Value = Scene> {
     (
         vec(
-            (
-                exchange(options),
-                prop_oneof![3 => Just(1usize), 1 => 2usize..5],
-            ),
+            (exchange(options), prop_oneof![3 => Just(1usize), 1 => 2usize..5]),
             1..=options.exchanges,
         ),
         prop_oneof![
@@ -241,9 +191,7 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
             "CONNECT" => format!("{number}.{target}"),
             _ => format!("/{number}{target}"),
         };
-        exchange
-            .fields
-            .push((NUMBER.into(), number.to_string().into_bytes()));
+        exchange.fields.push((NUMBER.into(), number.to_string().into_bytes()));
     }
     let mut steps = Vec::new();
     let mut truth = Vec::new();
@@ -272,11 +220,7 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
             }
             let early = first.answer_early && !first.closes();
             // An answer before the first byte of a body makes the filter expect another request instead, and ship.
-            let at = if early {
-                body.len().div_ceil(2)
-            } else {
-                body.len()
-            };
+            let at = if early { body.len().div_ceil(2) } else { body.len() };
             let (now, late) = body.split_at(at);
             steps.push(send(Side::Client, now.to_vec()));
             steps.push(send(Side::Server, before));
@@ -303,11 +247,7 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
             continue;
         };
         if last.tunnels() {
-            let opaque = Content {
-                len: 300,
-                seed: 7,
-                lookalike: lookalikes,
-            };
+            let opaque = Content { len: 300, seed: 7, lookalike: lookalikes };
             steps.push(send(Side::Client, opaque.bytes()));
             steps.push(send(Side::Server, opaque.bytes()));
         }
@@ -315,9 +255,7 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
         rest = &[];
     }
     steps.retain(|step| !matches!(step, Step::Send(_, bytes) if bytes.is_empty()));
-    let tunnel = truth
-        .last()
-        .is_some_and(|t: &Transaction| t.end == End::Tunnel);
+    let tunnel = truth.last().is_some_and(|t: &Transaction| t.end == End::Tunnel);
     match finish {
         Finish::ServerReset => {
             steps.push(Step::Reset(Side::Server));
@@ -349,9 +287,5 @@ fn lower(mut exchanges: Vec<(Exchange, usize)>, finish: Finish, lookalikes: bool
         }
         _ => steps.extend([Step::Close(Side::Server), Step::Close(Side::Client)]),
     }
-    Scene {
-        name: "generated",
-        steps,
-        truth,
-    }
+    Scene { name: "generated", steps, truth }
 }

@@ -37,11 +37,7 @@ fn get(target: &str) -> Transaction {
 }
 
 fn keep_alive() -> Scene {
-    Script::new("keep_alive")
-        .plain("/one")
-        .plain("/two?x=1")
-        .plain("/three")
-        .close()
+    Script::new("keep_alive").plain("/one").plain("/two?x=1").plain("/three").close()
 }
 
 /// Four requests in one segment, four responses in one segment, the last without a body.
@@ -145,14 +141,8 @@ fn many_chunks() -> Scene {
     body.push_str("0\r\n\r\n");
     Script::new("many_chunks")
         .ask("GET", "/drip")
-        .server(format!(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n{body}"
-        ))
-        .expect(
-            get("/drip")
-                .header("Transfer-Encoding", "Chunked")
-                .body(400, End::Chunked),
-        )
+        .server(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n{body}"))
+        .expect(get("/drip").header("Transfer-Encoding", "Chunked").body(400, End::Chunked))
         .plain("/after")
         .close()
 }
@@ -200,11 +190,7 @@ fn until_close() -> Scene {
         .server("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         .server("first part, ")
         .server("second part")
-        .expect(
-            get("/log")
-                .header("Connection", "close")
-                .body(23, End::Close),
-        )
+        .expect(get("/log").header("Connection", "close").body(23, End::Close))
         .server_closes()
 }
 
@@ -321,15 +307,8 @@ fn large_body() -> Scene {
     let body = "0123456789abcdef".repeat(20_000);
     Script::new("large_body")
         .ask("GET", "/large")
-        .server(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
-        .expect(
-            get("/large")
-                .header("Content-Length", "320000")
-                .body(320_000, End::Length),
-        )
+        .server(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+        .expect(get("/large").header("Content-Length", "320000").body(320_000, End::Length))
         .plain("/after")
         .close()
 }
@@ -339,10 +318,7 @@ fn lookalike_body() -> Scene {
     let body = "HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\nnoGET /x HTTP/1.1\r\n\r\n".repeat(40);
     Script::new("lookalike_body")
         .ask("GET", "/capture.txt")
-        .server(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        ))
+        .server(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()))
         .server(body.clone())
         .expect(
             get("/capture.txt")
@@ -406,14 +382,8 @@ fn transfer_encodings() -> Scene {
     let chunked = "3\r\nabc\r\n0\r\n\r\n";
     Script::new("transfer_encodings")
         .ask("GET", "/list")
-        .server(format!(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n{chunked}"
-        ))
-        .expect(
-            get("/list")
-                .header("Transfer-Encoding", "gzip, chunked")
-                .body(3, End::Chunked),
-        )
+        .server(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n{chunked}"))
+        .expect(get("/list").header("Transfer-Encoding", "gzip, chunked").body(3, End::Chunked))
         .ask("GET", "/lines")
         .server(format!(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -451,14 +421,7 @@ fn transfer_encodings() -> Scene {
 
 fn methods() -> Scene {
     let mut script = Script::new("methods");
-    for method in [
-        "POST",
-        "PUT",
-        "PATCH",
-        "PROPFIND",
-        "M-SEARCH",
-        "x!#$%&'*+-.^_`|~9",
-    ] {
+    for method in ["POST", "PUT", "PATCH", "PROPFIND", "M-SEARCH", "x!#$%&'*+-.^_`|~9"] {
         script = script
             .client(format!(
                 "{method} /m HTTP/1.1\r\nHost: scene.example\r\nTransfer-Encoding: chunked\r\n\r\n\

@@ -95,17 +95,10 @@ fn empty_reason() -> Scene {
 /// events.
 fn not_a_status_code() -> Scene {
     let mut script = Script::new("not_a_status_code");
-    for (target, code) in [
-        ("/zero", "000"),
-        ("/long", "1000"),
-        ("/short", "99"),
-        ("/hex", "2xx"),
-    ] {
+    for (target, code) in [("/zero", "000"), ("/long", "1000"), ("/short", "99"), ("/hex", "2xx")] {
         script = script
             .ask("GET", target)
-            .server(format!(
-                "HTTP/1.1 {code} Odd\r\nContent-Length: 3\r\n\r\nodd"
-            ))
+            .server(format!("HTTP/1.1 {code} Odd\r\nContent-Length: 3\r\n\r\nodd"))
             .plain(&format!("{target}/after"));
     }
     script.close()
@@ -117,11 +110,7 @@ fn empty_lines() -> Scene {
         .plain("/one")
         .client("\r\n\r\nGET /two HTTP/1.1\r\nHost: scene.example\r\n\r\n")
         .server("\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
-        .expect(
-            get("/two")
-                .header("Content-Length", "3")
-                .body(3, End::Length),
-        )
+        .expect(get("/two").header("Content-Length", "3").body(3, End::Length))
         .plain("/after")
         .close()
 }
@@ -194,14 +183,9 @@ fn long_head() -> Scene {
     let value = "v".repeat(65_000);
     Script::new("long_head")
         .ask("GET", "/long")
-        .server(format!(
-            "HTTP/1.1 200 OK\r\nX-Long: {value}\r\nContent-Length: 2\r\n\r\nok"
-        ))
+        .server(format!("HTTP/1.1 200 OK\r\nX-Long: {value}\r\nContent-Length: 2\r\n\r\nok"))
         .expect(
-            get("/long")
-                .header("X-Long", value)
-                .header("Content-Length", "2")
-                .body(2, End::Length),
+            get("/long").header("X-Long", value).header("Content-Length", "2").body(2, End::Length),
         )
         .plain("/after")
         .close()
@@ -236,11 +220,7 @@ fn equal_lengths() -> Scene {
         )
         .ask("GET", "/list")
         .server("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok")
-        .expect(
-            get("/list")
-                .header("Content-Length", "2, 2")
-                .body(2, End::Length),
-        )
+        .expect(get("/list").header("Content-Length", "2, 2").body(2, End::Length))
         .plain("/after")
         .close()
 }
@@ -277,9 +257,7 @@ fn bad_length(name: &'static str, value: &'static str) -> Scene {
     Script::new(name)
         .plain("/before")
         .ask("GET", "/odd")
-        .server(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {value}\r\n\r\nok"
-        ))
+        .server(format!("HTTP/1.1 200 OK\r\nContent-Length: {value}\r\n\r\nok"))
         .expect({
             let mut odd = get("/odd").header("Content-Length", value);
             odd.end = End::Open;
@@ -292,11 +270,7 @@ fn bad_length(name: &'static str, value: &'static str) -> Scene {
 /// Raw whitespace, quotes and a NUL in the target, as scanners send them.
 fn hostile_request_line() -> Scene {
     let mut script = Script::new("hostile_request_line");
-    for target in [
-        "/a b/../..//c",
-        "/<script>alert(\"1\")</script>",
-        "/%00%0a HTTP/1.1 x",
-    ] {
+    for target in ["/a b/../..//c", "/<script>alert(\"1\")</script>", "/%00%0a HTTP/1.1 x"] {
         script = script
             .ask("GET", target)
             .server("HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad")
@@ -317,10 +291,7 @@ fn no_field_line() -> Scene {
             "HTTP/1.1 200 OK\r\nServer: x\r\nthis is no field line\r\nContent-Length: 2\r\n\r\nok",
         )
         .expect(
-            get("/noise")
-                .header("Server", "x")
-                .header("Content-Length", "2")
-                .body(2, End::Length),
+            get("/noise").header("Server", "x").header("Content-Length", "2").body(2, End::Length),
         )
         .plain("/after")
         .close()

@@ -31,18 +31,12 @@ struct Script(Scene);
 
 impl Script {
     fn new(name: &'static str) -> Self {
-        Script(Scene {
-            name,
-            steps: Vec::new(),
-            truth: Vec::new(),
-        })
+        Script(Scene { name, steps: Vec::new(), truth: Vec::new() })
     }
 
     /// The client sends a request without a body.
     fn ask(self, method: &str, target: &str) -> Self {
-        self.client(format!(
-            "{method} {target} HTTP/1.1\r\nHost: scene.example\r\n\r\n"
-        ))
+        self.client(format!("{method} {target} HTTP/1.1\r\nHost: scene.example\r\n\r\n"))
     }
 
     /// The client sends these bytes.
@@ -59,9 +53,7 @@ impl Script {
 
     /// The server sends these bytes, one per segment.
     fn trickle(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.0
-            .steps
-            .push(Step::Trickle(Side::Server, bytes.into().into()));
+        self.0.steps.push(Step::Trickle(Side::Server, bytes.into().into()));
         self
     }
 
@@ -81,9 +73,7 @@ impl Script {
         let body = format!("this is {target}");
         let length = body.len().to_string();
         self.ask("GET", target)
-            .server(format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
-            ))
+            .server(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"))
             .expect(
                 Transaction::new("GET", target, 200, "OK")
                     .header("Content-Length", length)
@@ -93,16 +83,12 @@ impl Script {
 
     /// The client closes, then the server.
     fn close(self) -> Scene {
-        self.step(Step::Close(Side::Client))
-            .step(Step::Close(Side::Server))
-            .0
+        self.step(Step::Close(Side::Client)).step(Step::Close(Side::Server)).0
     }
 
     /// The server closes, then the client.
     fn server_closes(self) -> Scene {
-        self.step(Step::Close(Side::Server))
-            .step(Step::Close(Side::Client))
-            .0
+        self.step(Step::Close(Side::Server)).step(Step::Close(Side::Client)).0
     }
 
     /// The server resets the connection.

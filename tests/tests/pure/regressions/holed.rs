@@ -32,19 +32,8 @@ fn r012_neither_the_syn_nor_the_first_of_two_requests_was_seen() {
 #[test]
 fn r013_a_late_first_request_and_a_response_whose_beginning_is_lost() {
     Found::new(
-        vec![
-            get(0),
-            ok(0, &[b'x'; 2231]),
-            get(1),
-            ok(1, b""),
-            get(2),
-            ok(2, b""),
-        ],
-        vec![
-            answered("GET", 0, 2231),
-            answered("GET", 1, 0),
-            answered("GET", 2, 0),
-        ],
+        vec![get(0), ok(0, &[b'x'; 2231]), get(1), ok(1, b""), get(2), ok(2, b"")],
+        vec![answered("GET", 0, 2231), answered("GET", 1, 0), answered("GET", 2, 0)],
     )
     .cuts(&[40, 18, 578, 1645])
     .seen(&[1, 2, 5, 6, 7, 8, 3, 9])
@@ -66,13 +55,10 @@ fn r014_a_copy_of_the_beginning_after_a_late_syn_ack_and_a_hole() {
 /// No payload was seen at all.
 #[test]
 fn r015_no_payload_was_seen_at_all() {
-    Found::new(
-        vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
-        vec![answered("GET", 0, 0)],
-    )
-    .acked()
-    .seen(&[2, 0, 4])
-    .check(is_honest);
+    Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
+        .acked()
+        .seen(&[2, 0, 4])
+        .check(is_honest);
 }
 
 /// Only the position after a request was seen, none of its bytes.
@@ -105,9 +91,7 @@ fn r017_half_of_the_first_request_and_the_1xx_that_answered_it_are_lost() {
             wait(),
             ok(4, b""),
         ]),
-        (0..5)
-            .map(|n| answered("GET", n, if n == 2 { 15000 } else { 0 }).after(&[100]))
-            .collect(),
+        (0..5).map(|n| answered("GET", n, if n == 2 { 15000 } else { 0 }).after(&[100])).collect(),
     )
     .cuts(&[21, 7838])
     .acked()
@@ -127,11 +111,7 @@ fn r018_two_requests_were_not_seen_and_the_first_was_answered_before_the_third()
             ok(1, &[b'x'; 500]),
             ok(2, b""),
         ],
-        vec![
-            answered("GET", 0, 0),
-            answered("GET", 1, 500),
-            answered("HEAD", 2, 0),
-        ],
+        vec![answered("GET", 0, 0), answered("GET", 1, 500), answered("HEAD", 2, 0)],
     )
     .acked()
     .seen(&[0, 1, 2, 4, 5, 6, 8, 9])
@@ -141,13 +121,10 @@ fn r018_two_requests_were_not_seen_and_the_first_was_answered_before_the_third()
 /// A SYN is seen after its connection, and then a copy of the response.
 #[test]
 fn r019_a_syn_is_seen_after_its_connection_and_then_a_copy_of_the_response() {
-    Found::new(
-        vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
-        vec![answered("GET", 0, 0)],
-    )
-    .cuts(&[40, 26])
-    .seen(&[3, 4, 5, 6, 0, 4])
-    .check(is_honest);
+    Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
+        .cuts(&[40, 26])
+        .seen(&[3, 4, 5, 6, 0, 4])
+        .check(is_honest);
 }
 
 /// A request cut in its method, after an answer to one that was not seen.
@@ -172,9 +149,7 @@ fn r020_a_request_cut_in_its_method_after_an_answer_to_one_that_was_not_seen() {
     )
     .cuts(&[40, 21, 47, 1, 39, 41, 10, 11, 47, 47])
     .acked()
-    .seen(&[
-        2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 15,
-    ])
+    .seen(&[2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 19, 20, 21, 22, 15])
     .check(is_honest);
 }
 
@@ -216,12 +191,7 @@ fn r023_part_of_a_head_is_lost_whose_answer_makes_a_tunnel() {
             get(0),
             ok(0, b""),
             Step::client(
-                [
-                    b"GET /1/ HTTP/1.1\r\nServer: ".as_slice(),
-                    &[b'v'; 5000],
-                    b"\r\n\r\n",
-                ]
-                .concat(),
+                [b"GET /1/ HTTP/1.1\r\nServer: ".as_slice(), &[b'v'; 5000], b"\r\n\r\n"].concat(),
             ),
             switch(1),
             Step::server(vec![0xc3; 300]),
@@ -236,13 +206,10 @@ fn r023_part_of_a_head_is_lost_whose_answer_makes_a_tunnel() {
 /// The request is seen after the RST, and then the response again.
 #[test]
 fn r024_the_request_is_seen_after_the_rst_and_then_the_response_again() {
-    Found::new(
-        vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
-        vec![answered("GET", 0, 0)],
-    )
-    .cuts(&[47])
-    .seen(&[0, 1, 2, 4, 5, 3, 4])
-    .check(is_honest);
+    Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
+        .cuts(&[47])
+        .seen(&[0, 1, 2, 4, 5, 3, 4])
+        .check(is_honest);
 }
 
 /// The end of a body and the request of a tunnel are lost.
@@ -323,20 +290,8 @@ fn r027_an_answer_that_had_not_received_what_seemed_to_be_its_turn() {
 #[test]
 fn r028_no_handshake_and_requests_cut_in_their_lines() {
     Found::new(
-        closed(vec![
-            get(0),
-            get(1),
-            get(2),
-            wait(),
-            ok(0, b""),
-            ok(1, b""),
-            ok(2, b""),
-        ]),
-        vec![
-            answered("GET", 0, 0).after(&[100]),
-            answered("GET", 1, 0),
-            answered("GET", 2, 0),
-        ],
+        closed(vec![get(0), get(1), get(2), wait(), ok(0, b""), ok(1, b""), ok(2, b"")]),
+        vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0), answered("GET", 2, 0)],
     )
     .cuts(&[14, 26, 14, 26, 40, 1448, 1448])
     .seen(&[3, 4, 5, 6, 7])
@@ -384,11 +339,7 @@ fn r030_no_handshake_the_second_of_three_requests_at_once_begins_with_a_blank_li
             Step::Close(Side::Client),
             Step::Close(Side::Server),
         ],
-        vec![
-            answered("GET", 0, 0).after(&[100]),
-            answered("GET", 1, 0),
-            answered("GET", 2, 0),
-        ],
+        vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0), answered("GET", 2, 0)],
     )
     .cuts(&[19, 24, 40, 28])
     .seen(&[3, 4, 5, 6, 7, 8, 9])
@@ -427,21 +378,13 @@ fn r031_no_handshake_s_answer_a_tunnel_s_request_cut_after_a_byte() {
 /// The SYN, with which the first of two requests came, was not seen.
 #[test]
 fn r032_the_syn_was_not_seen_with_which_the_first_of_two_requests_came() {
-    two_at_once()
-        .fast_open()
-        .cuts(&[40])
-        .seen(&[1, 2])
-        .check(is_honest);
+    two_at_once().fast_open().cuts(&[40]).seen(&[1, 2]).check(is_honest);
 }
 
 /// No SYN-ACK was seen, and the first of two requests came with the SYN.
 #[test]
 fn r033_no_syn_ack_was_seen_and_the_first_of_two_requests_came_with_the_syn() {
-    two_at_once()
-        .fast_open()
-        .cuts(&[40])
-        .seen(&[0, 2])
-        .check(is_honest);
+    two_at_once().fast_open().cuts(&[40]).seen(&[0, 2]).check(is_honest);
 }
 
 /// No handshake: the first request was not seen, and part of a 1xx is lost.
@@ -459,26 +402,20 @@ fn r034_no_handshake_the_first_request_was_not_seen_and_part_of_a_1xx_is_lost() 
 /// A whole exchange is seen in reverse order after its RST.
 #[test]
 fn r035_a_whole_exchange_is_seen_the_wrong_way_round_after_its_rst() {
-    Found::new(
-        vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
-        vec![answered("GET", 0, 0)],
-    )
-    .cuts(&[4097])
-    .acked()
-    .seen(&[0, 1, 2, 4, 5, 6, 7, 3, 5])
-    .check(is_honest);
+    Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
+        .cuts(&[4097])
+        .acked()
+        .seen(&[0, 1, 2, 4, 5, 6, 7, 3, 5])
+        .check(is_honest);
 }
 
 /// The tail of a request is seen after the RST, and then the response again.
 #[test]
 fn r036_the_tail_of_a_request_is_seen_after_the_rst_and_then_the_response_again() {
-    Found::new(
-        vec![get(0), ok(0, b""), Step::Reset(Side::Server)],
-        vec![answered("GET", 0, 0)],
-    )
-    .cuts(&[1, 48])
-    .seen(&[5, 6, 4, 5])
-    .check(is_honest);
+    Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
+        .cuts(&[1, 48])
+        .seen(&[5, 6, 4, 5])
+        .check(is_honest);
 }
 
 /// The beginning is seen after what follows it, and its first response too.
@@ -496,20 +433,8 @@ fn r037_the_beginning_is_seen_after_what_it_begins_and_its_first_response_too() 
 #[test]
 fn r038_the_second_request_then_the_syn_ack_and_the_first() {
     Found::new(
-        closed(vec![
-            get(0),
-            get(1),
-            wait(),
-            ok(0, b""),
-            ok(1, b""),
-            get(2),
-            ok(2, b""),
-        ]),
-        vec![
-            answered("GET", 0, 0).after(&[100]),
-            answered("GET", 1, 0),
-            answered("GET", 2, 0),
-        ],
+        closed(vec![get(0), get(1), wait(), ok(0, b""), ok(1, b""), get(2), ok(2, b"")]),
+        vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0), answered("GET", 2, 0)],
     )
     .cuts(&[3007, 948, 2, 2, 36, 22])
     .seen(&[2, 4, 1, 3])
@@ -537,12 +462,7 @@ fn r039_a_tunnel_s_request_is_seen_after_its_fin() {
 #[test]
 fn r040_the_handshake_comes_after_the_response_that_it_precedes_and_a_copy_of_that() {
     Found::new(
-        vec![
-            get(0),
-            ok(0, b""),
-            Step::Close(Side::Client),
-            Step::Close(Side::Server),
-        ],
+        vec![get(0), ok(0, b""), Step::Close(Side::Client), Step::Close(Side::Server)],
         vec![answered("GET", 0, 0)],
     )
     .cuts(&[40, 47])

@@ -7,14 +7,11 @@ use super::*;
 /// A FIN overtakes the answer to data on the SYN.
 #[test]
 fn r001_a_fin_overtakes_the_answer_to_what_came_with_the_syn() {
-    Found::new(
-        closed(vec![get(0), ok(0, b"")]),
-        vec![answered("GET", 0, 0)],
-    )
-    .fast_open()
-    .cuts(&[1, 40, 61])
-    .seen(&[0, 1, 2, 3, 5, 4])
-    .check(is_truth);
+    Found::new(closed(vec![get(0), ok(0, b"")]), vec![answered("GET", 0, 0)])
+        .fast_open()
+        .cuts(&[1, 40, 61])
+        .seen(&[0, 1, 2, 3, 5, 4])
+        .check(is_truth);
 }
 
 /// A body that was skipped before a gap is reported.
@@ -23,10 +20,7 @@ fn r002_a_body_that_was_skipped_before_a_hole_is_told() {
     let chunk = [b"3e8\r\n".as_slice(), &[b'x'; 1000], b"\r\n0\r\n\r\n"].concat();
     let post = b"POST /0/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     Found::new(
-        closed(vec![
-            Step::client([post.as_slice(), &chunk].concat()),
-            ok(0, b""),
-        ]),
+        closed(vec![Step::client([post.as_slice(), &chunk].concat()), ok(0, b"")]),
         vec![answered("POST", 0, 0)],
     )
     .cuts(&[300])
@@ -41,13 +35,7 @@ fn r003_a_fin_overtakes_the_body_that_it_ends() {
     Found::new(
         closed(vec![
             get(0),
-            Step::server(
-                [
-                    b"HTTP/1.1 200 OK\r\nX-Nr: 0\r\n\r\n".as_slice(),
-                    &[b'x'; 74],
-                ]
-                .concat(),
-            ),
+            Step::server([b"HTTP/1.1 200 OK\r\nX-Nr: 0\r\n\r\n".as_slice(), &[b'x'; 74]].concat()),
         ]),
         vec![until_close.body(74, End::Close)],
     )
@@ -61,19 +49,8 @@ fn r003_a_fin_overtakes_the_body_that_it_ends() {
 fn r004_a_body_like_a_response_while_the_filter_does_not_know_the_order() {
     let lookalike = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nh";
     Found::new(
-        closed(vec![
-            get(0),
-            get(1),
-            ok(0, lookalike),
-            ok(1, b""),
-            get(2),
-            ok(2, b""),
-        ]),
-        vec![
-            answered("GET", 0, 39),
-            answered("GET", 1, 0),
-            answered("GET", 2, 0),
-        ],
+        closed(vec![get(0), get(1), ok(0, lookalike), ok(1, b""), get(2), ok(2, b"")]),
+        vec![answered("GET", 0, 39), answered("GET", 1, 0), answered("GET", 2, 0)],
     )
     .cuts(&[24, 4])
     .seen(&[0, 1, 2, 3, 4, 5, 7, 6])
@@ -83,12 +60,9 @@ fn r004_a_body_like_a_response_while_the_filter_does_not_know_the_order() {
 /// A copy after the close of a connection whose SYN-ACK came late.
 #[test]
 fn r005_a_copy_after_the_close_of_a_connection_whose_syn_ack_came_late() {
-    Found::new(
-        closed(vec![get(0), ok(0, b"")]),
-        vec![answered("GET", 0, 0)],
-    )
-    .seen(&[0, 2, 1, 3, 4, 5, 6, 7, 4])
-    .check(is_truth);
+    Found::new(closed(vec![get(0), ok(0, b"")]), vec![answered("GET", 0, 0)])
+        .seen(&[0, 2, 1, 3, 4, 5, 6, 7, 4])
+        .check(is_truth);
 }
 
 /// The filter cannot claim the flow for one segment, and a 1xx head is seen before its request: the request
@@ -108,19 +82,13 @@ fn r006_a_request_that_comes_after_its_first_head_is_not_the_next_ones() {
         ],
         truth: vec![answered("GET", 0, 0).after(&[100]), answered("GET", 1, 0)],
     };
-    let layout = Layout {
-        cuts: vec![40],
-        ..Layout::default()
-    };
+    let layout = Layout { cuts: vec![40], ..Layout::default() };
     let mut seen = segments(&scene, &layout);
     let request = seen.remove(3);
     seen.insert(5, request);
     let frames = frames(&Path::v4(40_000), &seen);
     for refuse_claim_every in 1..20 {
-        let faults = Faults {
-            refuse_claim_every,
-            ..Faults::default()
-        };
+        let faults = Faults { refuse_claim_every, ..Faults::default() };
         let (some, _) = filtered_late(&frames, faults, &[Return::NEVER]);
         let honest = is_honest(&some, &scene.truth);
         assert_eq!(honest, Ok(()), "every {refuse_claim_every}");
@@ -133,14 +101,7 @@ fn r006_a_request_that_comes_after_its_first_head_is_not_the_next_ones() {
 fn r007_a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
     let scene = Scene {
         name: "pipelined",
-        steps: closed(vec![
-            get(0),
-            get(1),
-            ok(0, b""),
-            ok(1, b""),
-            get(2),
-            ok(2, b""),
-        ]),
+        steps: closed(vec![get(0), get(1), ok(0, b""), ok(1, b""), get(2), ok(2, b"")]),
         truth: (0..3).map(|n| answered("GET", n, 0)).collect(),
     };
     let layout = |cut: usize, fast_open| Layout {
@@ -150,9 +111,7 @@ fn r007_a_syn_ack_that_acknowledges_more_than_the_syn_begins_nothing() {
         ..Layout::default()
     };
     let mut forged = segments(&scene, &layout(1448, false));
-    let second = forged
-        .iter()
-        .rposition(|s| s.ack == forged[3].ack && !s.payload.is_empty());
+    let second = forged.iter().rposition(|s| s.ack == forged[3].ack && !s.payload.is_empty());
     let second = second.expect("a second request");
     forged.insert(
         second,
@@ -182,21 +141,11 @@ fn r008_what_is_handed_back_of_a_connection_open_before_changes_nothing() {
     let get_late = Step::client(b"\r\nGET /0/ HTTP/1.1\r\nHost: shop.example\r\n\r\n".to_vec());
     let scene = Scene {
         name: "a request cut after its empty line",
-        steps: closed(vec![
-            get_late,
-            long_wait(2200),
-            ok(0, &[b'x'; 535]),
-            get(1),
-            ok(1, b""),
-        ]),
+        steps: closed(vec![get_late, long_wait(2200), ok(0, &[b'x'; 535]), get(1), ok(1, b"")]),
         truth: Vec::new(),
     };
-    let layout = Layout {
-        cuts: vec![20, 40, 855, 4, 24],
-        coalesce: true,
-        acks: false,
-        ..Layout::default()
-    };
+    let layout =
+        Layout { cuts: vec![20, 40, 855, 4, 24], coalesce: true, acks: false, ..Layout::default() };
     let sent = segments(&scene, &layout);
     for from in 0..sent.len() {
         let frames = frames(&Path::v4(40_000), &sent[from..]);
@@ -216,30 +165,14 @@ fn r009_a_request_of_a_connection_open_before_is_answered_before_its_body_ends()
     for head in [length, chunked] {
         let post = [head, &[b'x'; 300]].concat();
         let (now, later) = post.split_at(200);
-        let later = [
-            later,
-            if head == length {
-                b""
-            } else {
-                b"\r\n0\r\n\r\n"
-            },
-        ]
-        .concat();
+        let later = [later, if head == length { b"" } else { b"\r\n0\r\n\r\n" }].concat();
         let scene = Scene {
             name: "answered early",
-            steps: closed(vec![
-                Step::client(now.to_vec()),
-                ok(0, b""),
-                Step::client(later),
-            ]),
+            steps: closed(vec![Step::client(now.to_vec()), ok(0, b""), Step::client(later)]),
             truth: vec![answered("POST", 0, 0)],
         };
         for cut in [30, 100, 1448] {
-            let layout = Layout {
-                cuts: vec![cut],
-                acks: false,
-                ..Layout::default()
-            };
+            let layout = Layout { cuts: vec![cut], acks: false, ..Layout::default() };
             let frames = frames(&Path::v4(40_000), &segments(&scene, &layout)[3..]);
             let (all, _) = filtered_late(&frames, Faults::default(), &[Return::NEVER]);
             let (some, _) = filtered_late(&frames, Faults::default(), &[Return::AT_ONCE]);
@@ -282,9 +215,7 @@ fn r010_segments_of_a_connection_open_before_overtake_each_other() {
         };
         let sent = segments(&scene, &layout);
         for from in 1..sent.len() {
-            let run = sent[from..]
-                .iter()
-                .take_while(|s| s.from == sent[from].from);
+            let run = sent[from..].iter().take_while(|s| s.from == sent[from].from);
             for late in 0..run.count() {
                 let mut seen = sent[from..].to_vec();
                 seen[..=late].rotate_left(1);
@@ -314,11 +245,7 @@ fn r011_a_forged_syn_ack_does_not_say_where_the_answers_begin() {
         ]),
         truth: vec![answered("HEAD", 0, 0).body(0, End::None)],
     };
-    let layout = Layout {
-        cuts: vec![1],
-        acks: false,
-        ..Layout::default()
-    };
+    let layout = Layout { cuts: vec![1], acks: false, ..Layout::default() };
     let mut seen = segments(&scene, &layout);
     let forged = Segment {
         from: Side::Server,

@@ -101,11 +101,9 @@ fn what_counted_later_than_it_is_now_is_left_out() {
     let mut before = fresh();
     run(&mut before, (0..349).map(|i| error(BEGIN + i * S / 2)));
     let bytes = saved(&before);
-    for (now_ns, goes_on) in [
-        (BEGIN + 180 * S, true),
-        (BEGIN + 150 * S, true),
-        (BEGIN - 3600 * S, false),
-    ] {
+    for (now_ns, goes_on) in
+        [(BEGIN + 180 * S, true), (BEGIN + 150 * S, true), (BEGIN - 3600 * S, false)]
+    {
         let mut after = fresh();
         let restored = after.restore_at(&bytes, now_ns).expect("a state");
         assert_eq!(restored.future == 0, goes_on, "{restored:?}");
@@ -131,11 +129,7 @@ fn hits_survive_and_are_kept_by_day() {
     run(&mut detector, errors(1, 7));
     let seen = hits(&saved(&detector)).expect("a state");
     assert_eq!(seen.now_ns, BEGIN + DAY * S + 3 * S);
-    let rule = seen
-        .hits
-        .all()
-        .iter()
-        .find(|r| r.id == "http-error-spike-internal");
+    let rule = seen.hits.all().iter().find(|r| r.id == "http-error-spike-internal");
     let rule = rule.expect("was hit");
     let day = (BEGIN / S / DAY) as u32;
     let days: Vec<_> = rule.tally.days.clone().into_iter().collect();
@@ -150,23 +144,14 @@ fn hits_survive_and_are_kept_by_day() {
 fn what_changes_between_steps_is_whole() {
     let mut detector = fresh();
     let from = |n: u64| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
-    run(
-        &mut detector,
-        (0..3000).map(|n| response(&from(n), 404, "/", BEGIN + n)),
-    );
-    run(
-        &mut detector,
-        (0..349).map(|i| response("10.200.0.1", 500, "/", BEGIN + i * S / 2)),
-    );
+    run(&mut detector, (0..3000).map(|n| response(&from(n), 404, "/", BEGIN + n)));
+    run(&mut detector, (0..349).map(|i| response("10.200.0.1", 500, "/", BEGIN + i * S / 2)));
     let (mut snapshot, mut steps) = (Snapshot::default(), 0);
     while !detector.save_some(&mut snapshot) {
         steps += 1;
         // New keys during the save; an existing key must be saved consistently.
         let n = 10_000 + steps;
-        run(
-            &mut detector,
-            [response(&from(n), 404, "/", BEGIN + 180 * S)],
-        );
+        run(&mut detector, [response(&from(n), 404, "/", BEGIN + 180 * S)]);
     }
     assert!(steps > 5, "{steps}");
     let (content, left_out) = snapshot.into_file(usize::MAX);
@@ -174,13 +159,8 @@ fn what_changes_between_steps_is_whole() {
     let mut after = fresh();
     let restored = after.restore(&content.to_vec()).expect("a state");
     assert!(restored.keys >= 3000 && restored.keys <= detector.stats().keys);
-    let (alerts, _) = run(
-        &mut after,
-        [response("10.200.0.1", 500, "/", BEGIN + 181 * S)],
-    );
-    let opened = alerts
-        .iter()
-        .filter(|a| &*a.rule.id == "http-error-spike-internal");
+    let (alerts, _) = run(&mut after, [response("10.200.0.1", 500, "/", BEGIN + 181 * S)]);
+    let opened = alerts.iter().filter(|a| &*a.rule.id == "http-error-spike-internal");
     assert_eq!(opened.map(|a| a.count).collect::<Vec<_>>(), [350]);
 }
 
@@ -200,15 +180,9 @@ fn other_rules_between_steps_begin_it_anew() {
     detector.reload(Prepared::new(rules, Settings::default()), &mut |_| {});
     while !detector.save_some(&mut snapshot) {}
     let bytes = snapshot.into_file(usize::MAX).0.to_vec();
-    let mut after = Detector::new(
-        parse(&builtin::sources(), &spared).rules,
-        Settings::default(),
-    );
+    let mut after = Detector::new(parse(&builtin::sources(), &spared).rules, Settings::default());
     let restored = after.restore(&bytes).expect("a state");
-    assert_eq!(
-        (restored.keys, restored.changed),
-        (detector.stats().keys, 0)
-    );
+    assert_eq!((restored.keys, restored.changed), (detector.stats().keys, 0));
 }
 
 #[test]
@@ -229,15 +203,8 @@ fn within_a_limit_what_is_worth_most_is_kept() {
     let most = all / 4;
     let (content, left_out) = detector.save().into_file(most);
     let bytes = content.to_vec();
-    assert!(
-        bytes.len() <= most && bytes.len() > most / 2,
-        "{} of {most}",
-        bytes.len()
-    );
-    assert!(
-        left_out.left_out > left_out.counters && left_out.counters > 100,
-        "{left_out:?}"
-    );
+    assert!(bytes.len() <= most && bytes.len() > most / 2, "{} of {most}", bytes.len());
+    assert!(left_out.left_out > left_out.counters && left_out.counters > 100, "{left_out:?}");
     let mut after = fresh();
     let restored = after.restore(&bytes).expect("a state");
     // The server's alert is open too.
@@ -245,18 +212,13 @@ fn within_a_limit_what_is_worth_most_is_kept() {
     assert_eq!((restored.keys, restored.open), expected);
     let mut error = |client: &str| {
         let (alerts, _) = run(&mut after, [response(client, 500, "/", BEGIN + 255 * S)]);
-        let mut of_rule = alerts
-            .iter()
-            .filter(|a| &*a.rule.id == "http-error-spike-internal");
+        let mut of_rule = alerts.iter().filter(|a| &*a.rule.id == "http-error-spike-internal");
         of_rule.any(|a| a.state == State::Opened)
     };
     assert!(!error("10.1.2.3"), "open still");
     assert!(error("10.1.2.4"), "the 350th");
     let count = |hits: &Hits| hits.all().iter().map(|of| of.tally.count).max();
-    assert_eq!(
-        count(&hits(&bytes).expect("hits").hits),
-        count(&detector.core.hits)
-    );
+    assert_eq!(count(&hits(&bytes).expect("hits").hits), count(&detector.core.hits));
 }
 
 #[test]
@@ -266,12 +228,7 @@ fn hits_fit_into_half_of_the_limit() {
         run(
             &mut detector,
             (0..120).map(|n| {
-                response(
-                    &format!("10.0.0.{n}"),
-                    500,
-                    "/",
-                    BEGIN + (day * 86_400 + n) * S,
-                )
+                response(&format!("10.0.0.{n}"), 500, "/", BEGIN + (day * 86_400 + n) * S)
             }),
         );
     }

@@ -21,9 +21,5 @@ pub(super) fn any(mut parts: Vec<Expr>) -> Expr {
 }
 
 pub(super) fn at_least(wanted: usize, parts: Vec<Expr>) -> Expr {
-    if wanted > parts.len() {
-        Expr::Constant(false)
-    } else {
-        Expr::AtLeast(wanted, parts.into())
-    }
+    if wanted > parts.len() { Expr::Constant(false) } else { Expr::AtLeast(wanted, parts.into()) }
 }

@@ -37,9 +37,7 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
             return Ok(Expr::Item(field, Test::Networks(networks.into())));
         }
     }
-    let parts = values
-        .iter()
-        .map(|value| one_value(name, &field, value, &m));
+    let parts = values.iter().map(|value| one_value(name, &field, value, &m));
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
     Ok(match m.all {
         true => all(parts),

@@ -55,11 +55,7 @@ const DATES: &[M] = &[M::Minute, M::Hour, M::Day, M::Week, M::Month, M::Year];
 const GROUPS: &[(&str, &[M], &[&str])] = &[
     ("|exists", &[M::Exists], &[]),
     ("|cidr", &[M::Cidr], &["|neq"]),
-    (
-        "|fieldref",
-        &[M::FieldRef],
-        &["|gt, |gte, |lt or |lte", PART, "|neq"],
-    ),
+    ("|fieldref", &[M::FieldRef], &["|gt, |gte, |lt or |lte", PART, "|neq"]),
     ("|re", &[M::Re], &[PART, "|neq"]),
     ("|gt, |gte, |lt or |lte", ORDERS, &[]),
     (PART, PARTS, &[ENCODING, "|windash", "|neq"]),
@@ -110,11 +106,7 @@ pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, F
         Some(M::Lte) => Some(Comparison::Lte),
         _ => None,
     };
-    let flags = [
-        (M::IgnoreCase, "(?i)"),
-        (M::Multiline, "(?m)"),
-        (M::DotAll, "(?s)"),
-    ];
+    let flags = [(M::IgnoreCase, "(?i)"), (M::Multiline, "(?m)"), (M::DotAll, "(?s)")];
     Ok(Modifiers {
         operation: if has(M::Exists) {
             Operation::Exists
@@ -136,17 +128,9 @@ pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, F
         negated: has(M::Neq),
         all: has(M::All),
         fold: !has(M::Cased),
-        regex_flags: flags
-            .iter()
-            .filter(|flag| has(flag.0))
-            .map(|flag| flag.1)
-            .collect(),
+        regex_flags: flags.iter().filter(|flag| has(flag.0)).map(|flag| flag.1).collect(),
         windash: has(M::WindAsh),
-        encodings: given
-            .iter()
-            .copied()
-            .filter(|of| ENCODINGS.contains(of))
-            .collect(),
+        encodings: given.iter().copied().filter(|of| ENCODINGS.contains(of)).collect(),
     })
 }
 

@@ -31,9 +31,7 @@ pub(super) fn variants(
     if m.encodings.is_empty() {
         return Ok(texts);
     }
-    let plain = texts
-        .iter()
-        .map(|text| text.as_plain().map(String::into_bytes));
+    let plain = texts.iter().map(|text| text.as_plain().map(String::into_bytes));
     let mut bytes = plain
         .collect::<Option<Vec<Vec<u8>>>>()
         .ok_or_else(|| Finding::error(name, "an encoded value cannot contain wildcards"))?;
@@ -43,18 +41,10 @@ pub(super) fn variants(
     // Cutting the parts that depend on neighbouring bytes leaves nothing of one or two bytes in some
     // alignments, and an empty text would match everything.
     bytes.retain(|b| !b.is_empty());
-    let wide = |_| {
-        Finding::error(
-            name,
-            "wide text is only supported if encoded: add |base64offset",
-        )
-    };
-    let texts = bytes
-        .into_iter()
-        .map(|b| String::from_utf8(b).map_err(wide));
-    texts
-        .map(|text| Ok(SigmaString::from_raw(&text?)))
-        .collect()
+    let wide =
+        |_| Finding::error(name, "wide text is only supported if encoded: add |base64offset");
+    let texts = bytes.into_iter().map(|b| String::from_utf8(b).map_err(wide));
+    texts.map(|text| Ok(SigmaString::from_raw(&text?))).collect()
 }
 
 fn encode(encoding: Modifier, bytes: &[u8]) -> Vec<Vec<u8>> {

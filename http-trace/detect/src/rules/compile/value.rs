@@ -43,10 +43,7 @@ pub(super) fn one_value(
         Operation::Regex => Test::Text(expression(name, value, m)?),
         Operation::Text if m.negated && is_whole && !m.windash => match number(value) {
             Some(number) => {
-                return Ok(Expr::Item(
-                    field.clone(),
-                    Test::Number(Comparison::Ne, number),
-                ));
+                return Ok(Expr::Item(field.clone(), Test::Number(Comparison::Ne, number)));
             }
             None => Test::Text(wildcards(&written(value), m.part, m.fold)),
         },
@@ -127,10 +124,7 @@ fn other_field(
     let holds = Expr::Item(field.clone(), Test::SameAs(other.clone(), relation));
     Ok(match m.negated {
         // Both fields must be present.
-        true => all(vec![
-            Expr::Item(other, Test::Present),
-            m.unless(field, holds),
-        ]),
+        true => all(vec![Expr::Item(other, Test::Present), m.unless(field, holds)]),
         false => holds,
     })
 }

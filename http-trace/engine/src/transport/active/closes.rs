@@ -18,11 +18,7 @@ impl Active {
             // A FIN takes one sequence number.
             stream.acked <= next + 1 && stream.waits(next).is_none() && tcp.link.known[1 - d]
         };
-        Witness {
-            complete: [complete(0), complete(1)],
-            why,
-            since_ns,
-        }
+        Witness { complete: [complete(0), complete(1)], why, since_ns }
     }
 
     /// Notes a FIN at `seq`. The first one is kept, unless bytes have passed beyond it, or this one is
@@ -47,11 +43,7 @@ impl Active {
     /// The FIN at the position of direction `d`, if the direction has not ended there yet.
     pub fn claimed_fin(&self, tcp: &Tcp, d: usize) -> Option<(u64, Origin)> {
         let next = self.protocol.next(d);
-        self.streams[d]
-            .fin
-            .as_deref()
-            .copied()
-            .filter(|(fin, _)| *fin == next && !tcp.fin[d])
+        self.streams[d].fin.as_deref().copied().filter(|(fin, _)| *fin == next && !tcp.fin[d])
     }
 
     /// When the FIN at the position of direction `d` is accepted if nothing else comes.

@@ -64,10 +64,7 @@ impl Connection {
         tcp.set_reset_by(d, false);
         if closed {
             let active = self.flight.active();
-            tcp.dispute(
-                env.stats,
-                active.is_some_and(|a| a.protocol.profile().framed(d)),
-            );
+            tcp.dispute(env.stats, active.is_some_and(|a| a.protocol.profile().framed(d)));
         }
         let is_reset = tcp.is_reset();
         if let Some(active) = self.flight.active_mut() {
@@ -103,11 +100,9 @@ impl Connection {
         let closed = std::mem::replace(self, Connection::new(self.number));
         // Of several SYNs, only the first found the closed connection.
         self.flight = match closed.flight {
-            Flight::Quiet(memory) => Flight::Begun(Box::new(Before {
-                tcp: closed.tcp,
-                memory,
-                next: Memory::default(),
-            })),
+            Flight::Quiet(memory) => {
+                Flight::Begun(Box::new(Before { tcp: closed.tcp, memory, next: Memory::default() }))
+            }
             Flight::Begun(mut before) => {
                 before.next = Memory::default();
                 Flight::Begun(before)
@@ -152,10 +147,7 @@ impl Connection {
         let tcp = std::mem::replace(&mut self.tcp, before.tcp);
         self.flight = Flight::Quiet(before.memory);
         self.reopen(env);
-        let asked = tcp
-            .link
-            .client()
-            .and_then(|c| Some((c, tcp.link.start(c)?)));
+        let asked = tcp.link.client().and_then(|c| Some((c, tcp.link.start(c)?)));
         if let Some(active) = self.flight.active_mut()
             && let Some((client, seq)) = asked
         {

@@ -139,11 +139,7 @@ impl Connection {
             }
             if end > next {
                 env.stats.copied_bytes += past;
-                let chunk = Chunk {
-                    bytes,
-                    begins,
-                    origin,
-                };
+                let chunk = Chunk { bytes, begins, origin };
                 active.data(tcp, env, d, &chunk);
             }
             let next = active.protocol.next(d);

@@ -46,10 +46,7 @@ impl Connection {
             return false;
         }
         if !origin.framed_by_filter() {
-            let far = FarSegment {
-                held: Held::of(record, origin.path),
-                after_close: false,
-            };
+            let far = FarSegment { held: Held::of(record, origin.path), after_close: false };
             if active.far[d].replace(Box::new(far)).is_some() {
                 env.stats.ignored_segments += 1;
             }
@@ -156,11 +153,8 @@ impl Connection {
             let Some(far) = &active.far[e] else {
                 continue;
             };
-            let confirmed = if e == d {
-                far.is_followed(header)
-            } else {
-                far.is_acknowledged(header)
-            };
+            let confirmed =
+                if e == d { far.is_followed(header) } else { far.is_acknowledged(header) };
             if confirmed && let Some(far) = active.far[e].take() {
                 self.believe(env, e, &far);
             } else if e == d && header.len > 0 && ends > next && ends - next <= JUMP {

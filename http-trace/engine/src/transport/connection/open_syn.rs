@@ -50,21 +50,12 @@ impl Connection {
     /// Whether a record completes the handshake of the connection that the held SYN would begin: it says
     /// nothing about the open one.
     pub(super) fn is_of_open_syn(&self, d: usize, header: &RecordHeader) -> bool {
-        let Some(OpenSyn {
-            d: asked,
-            seq,
-            answer: Some(answer),
-            data: None,
-            ..
-        }) = self.flight.active().and_then(|active| active.syn.as_ref())
+        let Some(OpenSyn { d: asked, seq, answer: Some(answer), data: None, .. }) =
+            self.flight.active().and_then(|active| active.syn.as_ref())
         else {
             return false;
         };
-        let numbers = if d == *asked {
-            (*seq, *answer)
-        } else {
-            (*answer, *seq)
-        };
+        let numbers = if d == *asked { (*seq, *answer) } else { (*answer, *seq) };
         let empty = header.len == 0 && header.skip_from == header.skip_to;
         empty
             && header.flags & (flag::SYN | flag::FIN | flag::RST) == 0
@@ -141,11 +132,7 @@ impl Connection {
 
     /// Accepts the held SYN and its data.
     pub(super) fn begin_anew(&mut self, env: &mut Env<'_>, answer: Option<u32>) {
-        let Some(syn) = self
-            .flight
-            .active_mut()
-            .and_then(|active| active.syn.take())
-        else {
+        let Some(syn) = self.flight.active_mut().and_then(|active| active.syn.take()) else {
             return;
         };
         self.stop(env, End::Closed);
@@ -198,9 +185,7 @@ impl Connection {
     pub(super) fn drop_syn_data(&mut self, env: &mut Env<'_>, now_ns: u64) {
         if let Some(active) = self.flight.active_mut()
             && let Some(syn) = &active.syn
-            && syn
-                .until_ns(env.config)
-                .is_some_and(|until| until <= now_ns)
+            && syn.until_ns(env.config).is_some_and(|until| until <= now_ns)
         {
             self.forget_syn(env);
         }

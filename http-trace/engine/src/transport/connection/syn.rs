@@ -97,8 +97,7 @@ impl Connection {
         }
         if !tcp.payload() && !tcp.is_established() {
             if tcp.link.client().is_none() || !header.has(flag::ACK) {
-                tcp.link
-                    .set_client(if header.has(flag::ACK) { 1 - d } else { d });
+                tcp.link.set_client(if header.has(flag::ACK) { 1 - d } else { d });
             }
             let asker = !tcp.link.known[1 - d] && header.has(flag::ACK);
             self.begin_stream(d, header.seq);
@@ -197,7 +196,6 @@ impl Connection {
         self.tcp.closed = true;
         self.number_attempt(env);
         let (time_ns, why) = (header.time_ns, NoResponse::Refused);
-        env.sink
-            .attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
+        env.sink.attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
     }
 }
