@@ -132,6 +132,8 @@ pub struct Alert {
     pub under_counted: bool,
     /// Whether the client is probably a proxy for many clients.
     pub proxy_suspected: bool,
+    /// Whether what was counted may be the sum over several clients behind a proxy, none of which did as much.
+    pub(crate) is_sum: bool,
     /// Whether some client of the evidence connected directly, rather than being named in a proxy's header.
     pub direct: bool,
     /// Decision about banning its client; detection leaves it empty.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::derived::forwarded_client;
 use super::view::View;
 use http_trace_model::known::Known;
 
@@ -19,6 +20,8 @@ const STATUSES: usize = 16;
 const TOP: usize = 8;
 /// Maximum number of sample requests.
 const SAMPLES: usize = 10;
+/// User agents that show more than one client behind an address.
+const SEVERAL: usize = 3;
 /// Words of the bitmap that counts distinct values: 8,192 bits.
 const WORDS: usize = 128;
 
@@ -136,6 +139,8 @@ pub struct Evidence {
     pub samples: VecDeque<Sample>,
     /// Whether some client connected directly, rather than being named in a proxy's header.
     pub direct: bool,
+    /// Events whose request names a client in a forwarding header, which nobody has verified.
+    for_others: u64,
     /// Bitmap of the hashes of distinct values; empty if there are none. Hashes that share a bit count as
     /// one, so the count is a lower bound: about 940 for 1,000 values, 5,800 for 10,000.
     distinct: Vec<u64>,
@@ -168,6 +173,8 @@ impl Evidence {
         self.servers.see(&event.server.ip);
         self.clients.see(&event.client_ip());
         self.direct |= event.forwarded.is_none();
+        let names_another = event.request.as_ref().and_then(|r| forwarded_client(&r.headers));
+        self.for_others += u64::from(names_another.is_some());
         // Reuse the oldest sample if there is no room.
         let oldest = (self.samples.len() >= SAMPLES).then(|| self.samples.pop_front());
         let mut sample = oldest.flatten().unwrap_or_default();
@@ -225,6 +232,7 @@ impl Evidence {
         self.user_agents.add(before.user_agents);
         self.clients.add(before.clients);
         self.direct |= before.direct;
+        self.for_others += before.for_others;
         let mut samples = before.samples;
         samples.append(&mut self.samples);
         samples.drain(..samples.len().saturating_sub(SAMPLES));
@@ -235,6 +243,12 @@ impl Evidence {
             let all = self.distinct.iter_mut().zip(&before.distinct);
             all.for_each(|(all, word)| *all |= word);
         }
+    }
+
+    /// Whether the events are those of several clients behind one proxy: most name another client, and the user
+    /// agents differ. One program that invents forwarding headers has one user agent, or few.
+    pub fn is_of_several(&self) -> bool {
+        self.for_others * 2 > self.events && self.user_agents.0.len() >= SEVERAL
     }
 
     /// Records a distinct value by its hash.

@@ -160,6 +160,7 @@ impl<'a> Subject<'a> {
             samples: evidence.samples.iter().cloned().collect(),
             under_counted: incomplete || self.lossy,
             proxy_suspected: false,
+            is_sum: self.correlation.threshold() > 1 && evidence.is_of_several(),
             direct: evidence.direct,
             ban: None,
         })

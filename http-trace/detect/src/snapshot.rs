@@ -16,7 +16,7 @@ use super::hits::{Hits, OfRule};
 pub const MAGIC: [u8; 8] = *b"httptrst";
 
 /// Format version; must be raised with every change of what is saved.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 /// Length of the header, in bytes: magic, version, length of the payload, checksum of the payload.
 pub const HEADER: usize = 8 + 4 + 8 + 20;

@@ -376,19 +376,30 @@ fn ordinary_responses_leave_no_trace_and_odd_turns_do() {
 }
 
 #[test]
-fn alerts_about_what_looks_like_a_proxy_count_for_less() {
-    let mut detector = built_in();
-    let visit = |i: u64| {
-        let mut event = response("198.51.100.7", 404, "/", BEGIN + i * S / 10);
+fn counts_over_the_clients_of_a_proxy_count_for_less() {
+    let visit = |agents: u64, target: &str, i: u64| {
+        let mut event = response("198.51.100.7", 404, target, BEGIN + i * S / 10);
+        let (agent, client) = (i % agents, i % 20);
         event.request = Some(testing::request(&format!(
-            "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.{}\r\n\r\n",
-            i % 20
+            "GET {target} HTTP/1.1\r\nHost: h\r\nUser-Agent: Mozilla/{agent}\r\n\
+             X-Forwarded-For: 203.0.113.{client}\r\n\r\n",
         )));
         event
     };
-    let (alerts, _) = run(&mut detector, (0..350).map(visit));
-    assert_eq!(opened(&alerts), ["http-looks-like-a-proxy", "http-error-spike-external"]);
-    assert_eq!((alerts[1].proxy_suspected, alerts[1].severity.score()), (true, 0));
+    // What many programs add up to; what one does that invents clients; what one request shows.
+    for (agents, level) in [(5, 0), (2, 2)] {
+        let mut detector = built_in();
+        let (alerts, _) = run(&mut detector, (0..350).map(|i| visit(agents, "/", i)));
+        assert_eq!(opened(&alerts), ["http-looks-like-a-proxy", "http-error-spike-external"]);
+        let spike = &alerts[1];
+        assert_eq!((spike.proxy_suspected, spike.severity.score()), (true, level), "{agents}");
+        let mut answered = visit(agents, "/?x=../../etc/passwd", 351);
+        answered.response = Some(testing::response("HTTP/1.1 200 OK\r\n\r\n"));
+        let (alerts, _) = run(&mut detector, [answered].into_iter());
+        let high = alerts.iter().find(|alert| &*alert.rule.id == "http-attack-answered");
+        let high = high.map(|alert| (alert.proxy_suspected, alert.severity.score()));
+        assert_eq!(high, Some((true, 7)), "{agents}");
+    }
 }
 
 #[test]

@@ -280,8 +280,7 @@ impl Core {
         open.into_iter().map(|due| due.key).collect()
     }
 
-    /// Records the suspected proxy if the alert's rule marks one; otherwise lowers the
-    /// severity of an alert about a suspected proxy.
+    /// Records the suspected proxy if the alert's rule marks one; otherwise marks an alert about one.
     fn suspect(&mut self, alert: &mut Alert) {
         if !alert.rule.marks_proxy {
             suspect(&self.suspects, alert);
@@ -314,7 +313,9 @@ pub(super) fn pass_on(suspects: &[(IpAddr, u64)], mut alert: Alert, out: &mut dy
     out(Detected::Alert(Box::new(alert)));
 }
 
-/// An alert about a suspected proxy becomes informational: it may concern many clients.
+/// Marks an alert about a suspected proxy. Where it may be the sum over many clients, it becomes informational;
+/// one request that is an attack remains one, and forwarding headers alone, which any client may invent, lower
+/// nothing.
 fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     let suspected = |ip: &IpAddr| {
         let mut of_it = suspects.iter().filter(|(suspect, _)| suspect == ip);
@@ -322,7 +323,9 @@ fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     };
     if alert.clients.len() == 1 && alert.clients.iter().any(|(ip, _)| suspected(ip)) {
         alert.proxy_suspected = true;
-        alert.severity = Severity::INFORMATIONAL;
+        if alert.is_sum {
+            alert.severity = Severity::INFORMATIONAL;
+        }
     }
 }
 
