@@ -116,6 +116,34 @@ const TOOLS: &[(&str, Lookup)] = &[
         vec![("GET", path, 404)]
     }),
     ("elasticsearch-py/8.12.0", |n| vec![("HEAD", format!("/logs-{n}"), 404)]),
+    ("Go-http-client/1.1", |n| {
+        vec![
+            ("GET", format!("/corp/mod{n}?go-get=1"), 404),
+            ("GET", format!("/v1/kv/app/key{n}"), 404),
+            ("GET", format!("/sumdb/sum.golang.org/lookup/corp.example/mod{n}@v1.0.{n}"), 404),
+        ]
+    }),
+    ("git/2.43.0", |n| {
+        vec![("GET", format!("/team/app{n}.git/info/refs?service=git-upload-pack"), 404)]
+    }),
+    ("buildkit/v0.12", |n| vec![("HEAD", format!("/v2/cache/manifests/b{n}"), 404)]),
+    ("poetry/1.8.2 CPython/3.11", |n| {
+        vec![
+            ("GET", format!("/pypi/pkg{n}/json"), 404),
+            ("GET", format!("/f/pkg{n}-1.{n}.tar.gz"), 404),
+        ]
+    }),
+    ("Apache-HttpClient/4.5.14 (Java/17)", |n| {
+        let folder = format!("/internal/org/example/lib{n}");
+        vec![
+            ("GET", format!("{folder}/2.{n}/lib{n}-2.{n}.jar"), 404),
+            ("GET", format!("{folder}/maven-metadata.xml"), 404),
+        ]
+    }),
+    ("hex/2.0.6 (elixir/1.16)", |n| vec![("GET", format!("/packages/lib{n}"), 404)]),
+    ("Chef Infra Client/18.4", |n| vec![("GET", format!("/organizations/a/nodes/n{n}"), 404)]),
+    ("VLC/3.0.20 LibVLC/3.0.20", |n| vec![("GET", format!("/live/seg-{n}.ts"), 404)]),
+    ("elastic-transport-python/8.13", |n| vec![("GET", format!("/logs/_doc/{n}"), 404)]),
     ("consul-template/0.37.0", |n| vec![("GET", format!("/v1/kv/app/{n}"), 404)]),
     ("gvfs/1.54.0", |n| {
         let names = [".hidden", ".Trash-1000", ".xdg-volume-info", "autorun.inf"];
@@ -162,6 +190,24 @@ fn a_scan_under_the_name_of_a_tool_is_seen() {
     }
 }
 
+/// Records by UUID: errors count, but nobody guesses such a name.
+#[test]
+fn who_asks_for_records_that_are_gone_scans_nothing() {
+    let lines = (0..60).map(|n| {
+        let name = digest(n);
+        let path = format!(
+            "/api/orders/{}-{}-4{}-a{}-{}",
+            &name[..8],
+            &name[8..12],
+            &name[13..16],
+            &name[17..20],
+            &name[20..32]
+        );
+        log_line(0, 0, ("GET", &path), 404, "sync/1.0")
+    });
+    assert_eq!(severities(lines), []);
+}
+
 /// git sends credentials only after a 401, for each request.
 #[test]
 fn who_is_asked_for_credentials_each_time_guesses_none() {
@@ -206,4 +252,29 @@ fn what_the_client_fills_itself_is_no_scan() {
     });
     let raised = severities(many.chain(fleet).chain(half));
     assert_eq!(raised, [(50, "http-path-scan".to_owned(), 5)]);
+}
+
+/// What looks like a lookup by a name that anybody may type is told if it goes on: a script that asks for one
+/// missing record, and a wordlist under the name of a client library.
+#[test]
+fn a_broken_client_and_a_wordlist_in_the_layout_of_a_tool_are_seen() {
+    let record = "/api/orders/550e8400-e29b-41d4-a716-446655440000".to_owned();
+    let cases: [(&str, Box<dyn Fn(usize) -> String>, &str); 4] = [
+        ("x", Box::new(move |_| record.clone()), "http-error-spike-external"),
+        ("Apache-HttpClient/4.5.14", Box::new(|n| format!("/word{n}.zip")), "http-path-scan"),
+        (
+            "Apache-HttpClient/4.5.14",
+            Box::new(|_| "/feed/prices.xml".to_owned()),
+            "http-error-spike-external",
+        ),
+        ("pip/1", Box::new(|n| format!("/word{n}.tar.gz")), "http-path-scan"),
+    ];
+    let lines = cases.iter().enumerate().flat_map(|(client, (agent, path, _))| {
+        (0..400).map(move |n| log_line(client, n / 2, ("GET", &path(n)), 404, agent))
+    });
+    let raised = severities(lines);
+    for (client, (agent, _, rule)) in cases.iter().enumerate() {
+        let is_told = raised.iter().any(|(of, name, _)| *of == client && name == rule);
+        assert!(is_told, "{client} {agent} {rule}: {raised:?}");
+    }
 }
