@@ -429,3 +429,37 @@ fn faults_say_what_would_be_right() {
     let line = ran.out.lines().find(|line| line.starts_with("counted by"));
     assert!(line.is_some_and(|line| line.contains("http-slow-scan")), "{}", ran.out);
 }
+
+/// What a correlation would have counted raises no alert for every event because the correlation has a fault.
+#[test]
+fn the_inputs_of_a_refused_correlation_stay_silent() {
+    let faults = [
+        ("timespan: 5m", "timespan: 1.5m"),
+        ("timespan: 5m", "timespan: 5"),
+        ("gte: 3", "gt3: 3"),
+        ("event_count", "event_cont"),
+        ("  timespan", "\ttimespan"),
+        ("group-by", "group_by"),
+        ("rules: base404", "rules: [base404, base500]"),
+        ("timespan: 5m", "timespan: 0s"),
+    ];
+    let good = "title: Base\nname: base404\nlogsource: { category: proxy }\ndetection:\n  s: { sc-status: 404 }\n  \
+                condition: s\nlevel: high\n---\ntitle: Many\nname: many\ncorrelation:\n  type: event_count\n  \
+                rules: base404\n  group-by: c-ip\n  timespan: 5m\n  condition: { gte: 3 }\nlevel: high\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (log, rules) = (folder.path().join("access.log"), folder.path().join("own.yml"));
+    fs::write(&log, crate::log_line(1, 0, ("GET", "/x"), 404, "x").repeat(3)).unwrap();
+    let alerts = |text: &str| {
+        fs::write(&rules, text).unwrap();
+        let (log, rules) = (log.to_str().unwrap(), rules.to_str().unwrap());
+        let ran = run(&["detect", "--no-builtin-rules", "--rules", rules, "-o", "json", log]);
+        let names = crate::command::records(&ran.out).into_iter();
+        let names: Vec<_> = names.map(|alert| alert["rule"]["id"].to_string()).collect();
+        (names, ran.err)
+    };
+    assert!(alerts(good).0.contains(&"\"many\"".to_owned()));
+    for (what, fault) in faults {
+        let (names, told) = alerts(&good.replace(what, fault));
+        assert!(names.is_empty() && told.contains("own.yml:"), "{fault}: {names:?} {told}");
+    }
+}

@@ -15,6 +15,7 @@ use super::diagnose::{Fault, Finding};
 use super::document::Document;
 use super::meta::{Description, own};
 use super::names;
+use super::refused::Written;
 use crate::field::Field;
 use crate::rule::expr::Comparison;
 use crate::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
@@ -30,6 +31,7 @@ pub(super) fn resolve<'a>(
     for (document, rule) in order.into_iter().map(|at| &pending[at]) {
         let (meta, mut findings) = Description::from(rule).read(*document);
         findings.extend(building.taken(&meta));
+        findings.extend(Written::read(*document).unknown_keys());
         let correlation = correlation(rule, building, &mut findings);
         // The inputs of a faulty or disabled rule raise no alerts either.
         for input in &correlation.inputs {

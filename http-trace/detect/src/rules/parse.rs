@@ -13,6 +13,7 @@ use super::diagnose::{Diagnostic, Fault, Finding};
 use super::document::Document;
 pub use super::document::Source;
 use super::meta::Description;
+use super::refused::{Refused, Written};
 use super::wording::reworded;
 use super::{builtin, compile, correlation};
 use crate::field::Field;
@@ -62,7 +63,10 @@ pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     for (document, rule) in &documents.detections {
         detection(*document, rule, &mut building);
     }
-    let fed = correlation::resolve(&documents.correlations, &mut building);
+    let mut fed = correlation::resolve(&documents.correlations, &mut building);
+    for refused in &documents.refused {
+        refused.silence(&mut building.rules, &mut fed);
+    }
     for (document, filter) in &documents.filters {
         apply(*document, filter, &mut building);
     }
@@ -80,6 +84,7 @@ struct Documents<'a> {
     detections: Vec<(Document<'a>, SigmaRule)>,
     correlations: Vec<(Document<'a>, CorrelationRule)>,
     filters: Vec<(Document<'a>, FilterRule)>,
+    refused: Vec<Refused<'a>>,
 }
 
 impl<'a> Documents<'a> {
@@ -101,6 +106,7 @@ impl<'a> Documents<'a> {
                 diagnostics.push(document.diagnostic(Fault::Error, position, why));
                 continue;
             }
+            let correlations_before = self.correlations.len();
             let errors = match parse_sigma_yaml(document.text) {
                 Ok(parsed) => {
                     let detections = parsed.rules.into_iter();
@@ -113,6 +119,9 @@ impl<'a> Documents<'a> {
                 }
                 Err(error) => vec![error.to_string()],
             };
+            if !errors.is_empty() && self.correlations.len() == correlations_before {
+                self.refused.extend(Written::read(document).refused(document));
+            }
             diagnostics.extend(errors.iter().map(|error| reworded(error, document)));
         }
     }
