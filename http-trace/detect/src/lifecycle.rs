@@ -141,7 +141,7 @@ impl<'a> Subject<'a> {
             rule: Arc::clone(self.rule),
             severity: self.rule.severity,
             time_ns,
-            summary: active.summary.clone(),
+            summary: self.renumbered(&active.summary, count, distinct),
             entities: active.entities.clone(),
             count,
             distinct,
@@ -230,9 +230,8 @@ impl<'a> Subject<'a> {
         count: u64,
         counted: &Counted,
     ) -> Vec<Piece> {
-        let template = match &self.rule.summary {
-            Some(template) if !self.is_digest() || self.rule.alert_limit == 0 => template,
-            _ => return self.title(view, evidence),
+        let Some(template) = self.template() else {
+            return self.title(view, evidence);
         };
         let number = |n: u64| Piece::Text(n.to_string());
         template
@@ -250,6 +249,24 @@ impl<'a> Subject<'a> {
                 },
             })
             .collect()
+    }
+
+    /// The summary with the numbers of now: time passes between the event that it was written at and the end.
+    fn renumbered(&self, summary: &[Piece], count: u64, distinct: Option<u64>) -> Vec<Piece> {
+        let template = self.template().unwrap_or_default().iter().map(Some);
+        let parts = template.chain(std::iter::repeat(None));
+        let renumber = |(piece, part): (&Piece, Option<&Part>)| match (part, distinct) {
+            (Some(Part::Count), _) => Piece::Text(count.to_string()),
+            (Some(Part::Distinct), Some(distinct)) => Piece::Text(distinct.to_string()),
+            _ => piece.clone(),
+        };
+        summary.iter().zip(parts).map(renumber).collect()
+    }
+
+    /// The rule's summary, where it applies.
+    fn template(&self) -> Option<&[Part]> {
+        let whole = self.rule.summary.as_deref();
+        whole.filter(|_| !self.is_digest() || self.rule.alert_limit == 0)
     }
 
     /// The summary of a rule without one: its title and the group's values.

@@ -45,7 +45,13 @@ pub fn read(named: &Path) -> (Vec<Source>, Vec<Unreadable>) {
             false => file(&path),
         });
         match text {
-            Ok(text) => sources.push(Source { origin: Origin::File(path), text }),
+            Ok(mut text) => {
+                // A byte order mark is not of the text (YAML 1.2 section 5.2).
+                if text.starts_with('\u{feff}') {
+                    text.remove(0);
+                }
+                sources.push(Source { origin: Origin::File(path), text });
+            }
             Err(why) => unreadable.push(Unreadable { path, why }),
         }
     }

@@ -64,7 +64,7 @@ impl Tuning {
         if let Some(internal) = &self.internal {
             for source in &mut *sources {
                 // In these files `c-ip|cidr` lists the internal networks.
-                let asks = ["error-spike.yml", "attempts.yml"].map(Origin::BuiltIn);
+                let asks = ["error-spike.yml", "attempts.yml", "probes.yml"].map(Origin::BuiltIn);
                 if asks.contains(&source.origin) {
                     source.text = with_networks(&source.text, internal);
                 }

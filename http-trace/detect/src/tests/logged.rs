@@ -199,6 +199,8 @@ fn fields_are_in_the_relation_that_the_modifiers_ask_for() {
             ("{cs-host|contains|neq: shop}", false),
             ("{cs-host|contains|neq: spam}", true),
             ("{c-ip|cidr|neq: 203.0.113.0/24}", false),
+            ("{c-ip: '::ffff:203.0.113.9'}", true),
+            ("{c-ip|neq: '::ffff:203.0.113.9'}", false),
         ],
         &event,
     );

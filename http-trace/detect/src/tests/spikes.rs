@@ -2,6 +2,7 @@
 //! and what it says.
 
 use super::*;
+use crate::alert::Piece;
 
 #[test]
 fn the_350th_error_within_five_minutes_raises_one_alert() {
@@ -127,4 +128,59 @@ fn what_comes_later_than_the_window_is_dropped_and_counted() {
     run(&mut detector, [response("10.1.2.3", 429, "/", BEGIN + 3600 * S)]);
     run(&mut detector, [response("10.1.2.3", 429, "/", BEGIN)]);
     assert!(detector.stats().late > 0);
+}
+
+/// The message of the end has the numbers of the end, not those at which the alert opened.
+#[test]
+fn a_message_and_its_alert_say_the_same_number() {
+    let mut detector = built_in();
+    let missing = (0..200).map(|i| response("10.1.2.3", 404, &format!("/w{i}"), BEGIN + i * S / 2));
+    run(&mut detector, missing);
+    let ended = finish(&mut detector);
+    let scan = ended.iter().find(|alert| &*alert.rule.id == "http-path-scan").expect("ended");
+    let distinct = scan.distinct.expect("a number").to_string();
+    let is_number = |piece: &Piece| *piece == Piece::Text(distinct.clone());
+    assert!(scan.summary.iter().any(is_number), "{distinct}: {:?}", scan.summary);
+}
+
+/// Handshakes and questions, answered 401 each time, and let in: nobody guessed. Guesses are told.
+#[test]
+fn a_challenge_is_no_refusal() {
+    let ask = |i: u64, method: &str, lines: &str, status: u16, challenge: &str| {
+        let mut event = response("198.51.100.7", status, "/", BEGIN + i * S);
+        event.request = Some(testing::request(&format!(
+            "{method} /me HTTP/1.1\r\nHost: h\r\nAccept: */*\r\n{lines}\r\n"
+        )));
+        event.response = Some(testing::response(&format!(
+            "HTTP/1.1 {status} x\r\nWWW-Authenticate: {challenge}\r\n\r\n"
+        )));
+        event
+    };
+    let legs: [(&str, &str, &str, bool); 7] = [
+        ("GET", "", "Digest realm=\"a\", nonce=\"b\"", false),
+        ("GET", "Authorization: NTLM TlRMTVNTUAABAAAA\r\n", "NTLM TlRMTVNTUAACAAAA", false),
+        ("GET", "Authorization: Negotiate YIIa\r\n", "Negotiate oYIb", false),
+        (
+            "GET",
+            "Authorization: Digest username=\"a\"\r\n",
+            "Digest nonce=\"c\", stale=true",
+            false,
+        ),
+        ("GET", "Authorization: NTLM TlRMTVNTUAADAAAA\r\n", "NTLM", true),
+        ("GET", "Authorization: Digest username=\"a\"\r\n", "Digest nonce=\"c\"", true),
+        ("POST", "", "Form", true),
+    ];
+    for (method, lines, challenge, is_guess) in legs {
+        let visits = (0..60).flat_map(|i| {
+            [
+                ask(i, method, lines, 401, challenge),
+                ask(i, method, "Authorization: x\r\n", 200, "x"),
+            ]
+        });
+        let (alerts, _) = run(&mut built_in(), visits);
+        let raised = opened(&alerts);
+        let told =
+            raised.iter().any(|id| ["http-brute-force", "http-guessed-credentials"].contains(id));
+        assert_eq!(told, is_guess, "{method} {lines} {challenge}: {raised:?}");
+    }
 }

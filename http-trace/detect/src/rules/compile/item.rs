@@ -34,7 +34,8 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
         if let Some(networks) = networks.collect::<Option<Vec<IpNet>>>()
             && field.is_address()
         {
-            return Ok(Expr::Item(field, Test::Networks(networks.into())));
+            let is_one = Expr::Item(field.clone(), Test::Networks(networks.into()));
+            return Ok(m.unless(&field, is_one));
         }
     }
     let parts = values.iter().map(|value| one_value(name, &field, value, &m));
@@ -59,14 +60,13 @@ fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
     Expr::Item(field, Test::Text(any_text(tests.collect())))
 }
 
-/// An address in canonical form, which need not be compared as text.
+/// An address, in whatever form: events have it in its canonical one.
 fn address(value: &SigmaValue) -> Option<IpNet> {
     let SigmaValue::String(text) = value else {
         return None;
     };
-    let text = text.as_plain()?;
-    let ip: IpAddr = text.parse().ok()?;
-    (ip.to_string() == text).then(|| ip.into())
+    let ip: IpAddr = text.as_plain()?.parse().ok()?;
+    Some(ip.to_canonical().into())
 }
 
 /// The field's address is in one of these networks, or with `|all` in each.

@@ -137,8 +137,7 @@ pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, F
 impl Modifiers {
     /// Whether values are compared as written.
     pub fn is_plain(&self) -> bool {
-        self.operation == Operation::Text
-            && !(self.negated || self.windash || !self.encodings.is_empty())
+        self.operation == Operation::Text && !self.windash && self.encodings.is_empty()
     }
 
     /// With `|neq`, the field must be present and the condition must not hold; otherwise it must hold.
