@@ -1,5 +1,7 @@
 //! Each format as its writer produces it, and lines that are no format.
 
+mod zeek;
+
 use super::*;
 use crate::sink::Style;
 use crate::sink::json::Json;
@@ -122,33 +124,6 @@ fn alerts_and_losses_are_no_events() {
         read(b"{\"event\":{\"kind\":\"alert\"}}\n{\"event\":{\"kind\":\"pipeline_error\"}}\n\n")
             .is_empty()
     );
-}
-
-#[test]
-fn zeek_as_json_and_as_tsv() {
-    let expected = [
-        "1605853207123456000",
-        "10.0.0.1",
-        "10.0.0.2:8080",
-        "GET /a?b=1",
-        "404",
-        "162",
-        "h.example",
-        "curl/8",
-        "-",
-    ];
-    let json = br#"{"_path":"http","ts":1605853207.123456,"uid":"C1","id.orig_h":"10.0.0.1","id.orig_p":4711,"id.resp_h":"10.0.0.2","id.resp_p":8080,"trans_depth":3,"method":"GET","host":"h.example","uri":"/a?b=1","version":"1.1","user_agent":"curl/8","request_body_len":0,"response_body_len":162,"status_code":404,"status_msg":"Not Found","tags":[]}
-{"_path":"conn","ts":1605853207.1,"id.orig_h":"10.0.0.1"}
-"#;
-    let event = one(json);
-    assert_eq!(shown(&event), expected);
-    assert_eq!(event.ordinal, 3);
-    let tsv = b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\thttp\n\
-        #fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\thost\turi\treferrer\tuser_agent\tresponse_body_len\tstatus_code\n\
-        #types\ttime\taddr\tport\taddr\tport\tstring\tstring\tstring\tstring\tstring\tcount\tcount\n\
-        1605853207.123456\t10.0.0.1\t4711\t10.0.0.2\t8080\tGET\th.example\t/a?b=1\t-\tcurl/8\t162\t404\n\
-        #close\t2020-11-20-06-40-07\n";
-    assert_eq!(shown(&one(tsv)), expected);
 }
 
 #[test]
@@ -470,12 +445,4 @@ proptest::proptest! {
         let text = [begins[begin], &bytes].concat();
         let _ = read(&text);
     }
-}
-
-#[test]
-fn bytes_in_zeeks_json_are_those_in_its_tsv() {
-    let json = br#"{"ts":1.5,"id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.80","id.resp_p":80,"method":"GET","host":"a","uri":"/\\xff\\x5c","status_code":200}"#;
-    let event = one(json);
-    let request = event.request.as_ref().expect("a request");
-    assert_eq!(&request.target[..], b"/\xff\\");
 }

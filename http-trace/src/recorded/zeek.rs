@@ -5,7 +5,20 @@ use serde_json::Value;
 use super::parts::{Line, address, missing, request, response, seconds, status, time};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::field::draft::basic;
 use http_trace_model::head::ResponseHead;
+
+/// Header fields that `proxied` may hold.
+const OF_PROXIES: [&str; 8] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-from",
+    "x-real-ip",
+    "client-ip",
+    "via",
+    "xroxy-connection",
+    "proxy-connection",
+];
 
 /// Whether a JSON record of any log is Zeek's.
 pub(super) fn is_one(record: &Value) -> bool {
@@ -25,13 +38,18 @@ pub(super) fn json(record: &Value) -> Result<Line, String> {
         _ => None,
     };
     // Zeek writes bytes that are not UTF-8 as \xNN, here as in TSV.
-    event(&|name| Some(unescaped(&text(name)?).into_owned()))
+    let bytes = |text: &str| unescaped(text).into_owned();
+    let proxied = record.get("proxied").and_then(Value::as_array).into_iter().flatten();
+    let proxied: Vec<_> = proxied.filter_map(Value::as_str).map(bytes).collect();
+    event(&|name| Some(bytes(&text(name)?)), &proxied)
 }
 
 /// Contents of the `#` lines of TSV.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     separator: u8,
+    /// Between the members of a set.
+    set_separator: u8,
     unset: Vec<u8>,
     empty: Vec<u8>,
     fields: Vec<String>,
@@ -50,6 +68,7 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
         };
         *columns = Some(Columns {
             separator: byte,
+            set_separator: b',',
             unset: b"-".to_vec(),
             empty: b"(empty)".to_vec(),
             fields: Vec::new(),
@@ -62,6 +81,9 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
     };
     let mut words = text.split(char::from(columns.separator));
     match words.next() {
+        Some("#set_separator") => {
+            columns.set_separator = words.next().and_then(|w| w.bytes().next()).unwrap_or(b',');
+        }
         Some("#unset_field") => columns.unset = words.next().unwrap_or("-").into(),
         Some("#empty_field") => columns.empty = words.next().unwrap_or("(empty)").into(),
         Some("#path") => columns.http = words.next() == Some("http"),
@@ -82,14 +104,15 @@ impl Columns {
         if got != want {
             return Err(format!("{got} columns of {want} in a Zeek http.log record"));
         }
-        event(&|name| {
+        let cell = |name: &str| {
             let at = self.fields.iter().position(|field| field == name)?;
-            let value = values.get(at).filter(|v| **v != self.unset)?;
-            match **value == self.empty {
-                true => Some(Vec::new()),
-                false => Some(unescape(value)),
-            }
-        })
+            let value = *values.get(at).filter(|v| **v != self.unset)?;
+            Some(if value == self.empty { b"" } else { value })
+        };
+        // Separators within a member are escaped.
+        let proxied = cell("proxied").unwrap_or_default().split(|b| *b == self.set_separator);
+        let proxied: Vec<_> = proxied.map(unescape).collect();
+        event(&|name| cell(name).map(unescape), &proxied)
     }
 }
 
@@ -108,8 +131,8 @@ fn unescape(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Builds an event from the fields of the log.
-fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
+/// Builds an event from the fields of the log, of which `proxied` is a set.
+fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>, proxied: &[Vec<u8>]) -> Result<Line, String> {
     let text = |name: &str| field(name).and_then(|value| String::from_utf8(value).ok());
     let number = |name: &str| text(name).and_then(|text| text.parse::<u64>().ok());
     let end = |ip: &str, port: &str| {
@@ -130,14 +153,27 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     event.ordinal = number("trans_depth").map_or(1, |n| n.min(u32::MAX.into()) as u32);
     let version = text("version").unwrap_or_default();
     if let Some(method) = field("method") {
-        let (host, referrer, agent) = (field("host"), field("referrer"), field("user_agent"));
-        let fields = [
-            ("host", host.as_deref()),
-            ("referer", referrer.as_deref()),
-            ("user-agent", agent.as_deref()),
-        ];
         let target = field("uri").unwrap_or_default();
-        event.request = Some(request(&method, &target, &version, &fields));
+        let mut head = request(&method, &target, &version, &[]);
+        // The log may lack the password; a user name shows that credentials were sent.
+        let user = field("username").filter(|user| !user.is_empty());
+        for (name, value) in [
+            ("host", field("host")),
+            ("referer", field("referrer")),
+            ("user-agent", field("user_agent")),
+            ("origin", field("origin")),
+            ("authorization", user.map(|user| basic(&user).to_vec())),
+        ] {
+            if let Some(value) = value {
+                head.headers.push(name.as_bytes(), &value);
+            }
+        }
+        for line in proxied {
+            if let Some((name, value)) = of_proxy(line) {
+                head.headers.push(name.as_bytes(), value);
+            }
+        }
+        event.request = Some(head);
         event.request_start_ns = Some(time_ns);
         event.request_body_bytes = number("request_body_len");
     }
@@ -157,4 +193,12 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
         true => Line::Other,
         false => Line::Event(Box::new(event)),
     })
+}
+
+/// Parses `X-FORWARDED-FOR -> 192.0.2.7`.
+fn of_proxy(line: &[u8]) -> Option<(&'static str, &[u8])> {
+    const ARROW: &[u8] = b" -> ";
+    let at = memchr::memmem::find(line, ARROW)?;
+    let name = OF_PROXIES.iter().find(|name| line[..at].eq_ignore_ascii_case(name.as_bytes()))?;
+    Some((name, &line[at + ARROW.len()..]))
 }

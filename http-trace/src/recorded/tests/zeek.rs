@@ -1,0 +1,95 @@
+//! Zeek's logs, as JSON and as TSV.
+
+use super::{one, shown};
+
+/// The `#` lines of a log, with `#path` and the names of its columns.
+fn tsv(path: &str, fields: &[&str]) -> String {
+    let fields = fields.join("\t");
+    format!(
+        "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\t{path}\n\
+         #fields\t{fields}\n"
+    )
+}
+
+#[test]
+fn zeek_as_json_and_as_tsv() {
+    let expected = [
+        "1605853207123456000",
+        "10.0.0.1",
+        "10.0.0.2:8080",
+        "GET /a?b=1",
+        "404",
+        "162",
+        "h.example",
+        "curl/8",
+        "-",
+    ];
+    let json = br#"{"_path":"http","ts":1605853207.123456,"uid":"C1","id.orig_h":"10.0.0.1","id.orig_p":4711,"id.resp_h":"10.0.0.2","id.resp_p":8080,"trans_depth":3,"method":"GET","host":"h.example","uri":"/a?b=1","version":"1.1","user_agent":"curl/8","request_body_len":0,"response_body_len":162,"status_code":404,"status_msg":"Not Found","tags":[]}
+{"_path":"conn","ts":1605853207.1,"id.orig_h":"10.0.0.1"}
+"#;
+    let event = one(json);
+    assert_eq!(shown(&event), expected);
+    assert_eq!(event.ordinal, 3);
+    let tsv = b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\thttp\n\
+        #fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\thost\turi\treferrer\tuser_agent\tresponse_body_len\tstatus_code\n\
+        #types\ttime\taddr\tport\taddr\tport\tstring\tstring\tstring\tstring\tstring\tcount\tcount\n\
+        1605853207.123456\t10.0.0.1\t4711\t10.0.0.2\t8080\tGET\th.example\t/a?b=1\t-\tcurl/8\t162\t404\n\
+        #close\t2020-11-20-06-40-07\n";
+    assert_eq!(shown(&one(tsv)), expected);
+}
+
+#[test]
+fn bytes_in_zeeks_json_are_those_in_its_tsv() {
+    let json = br#"{"ts":1.5,"id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.80","id.resp_p":80,"method":"GET","host":"a","uri":"/\\xff\\x5c","status_code":200}"#;
+    let event = one(json);
+    let request = event.request.as_ref().expect("a request");
+    assert_eq!(&request.target[..], b"/\xff\\");
+}
+
+/// Header fields of which the log holds only the content: of credentials, of proxies, the origin.
+#[test]
+fn what_zeek_says_of_header_fields_is_header_fields() {
+    const NONE: &[&str] = &[];
+    let begin =
+        r#"{"ts":1.5,"id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.80","method":"GET","uri":"/""#;
+    let names = ["ts", "id.orig_h", "id.resp_h", "method", "uri"];
+    for (name, json, cell, field, expected) in [
+        ("username", r#""anna""#, "anna", "authorization", &["Basic YW5uYTo="][..]),
+        ("username", r#""""#, "(empty)", "authorization", NONE),
+        ("username", "null", "-", "authorization", NONE),
+        ("origin", r#""http://o""#, "http://o", "origin", &["http://o"]),
+        (
+            "proxied",
+            r#"["X-FORWARDED-FOR -> 9.9.9.9"]"#,
+            "X-FORWARDED-FOR -> 9.9.9.9",
+            "x-forwarded-for",
+            &["9.9.9.9"],
+        ),
+        (
+            "proxied",
+            r#"["VIA -> 1.1 a","X-FORWARDED-FOR -> 9.9.9.9, 8.8.8.8","X-FORWARDED-FOR -> 7.7.7.7"]"#,
+            r"VIA -> 1.1 a,X-FORWARDED-FOR -> 9.9.9.9\x2c 8.8.8.8,X-FORWARDED-FOR -> 7.7.7.7",
+            "x-forwarded-for",
+            &["9.9.9.9, 8.8.8.8", "7.7.7.7"],
+        ),
+        (
+            "proxied",
+            r#"["FORWARDED -> for=a -> b"]"#,
+            "FORWARDED -> for=a -> b",
+            "forwarded",
+            &["for=a -> b"],
+        ),
+        ("proxied", r#"["COOKIE -> a"]"#, "COOKIE -> a", "cookie", NONE),
+        ("proxied", "[]", "(empty)", "x-forwarded-for", NONE),
+        ("proxied", "7", "-", "x-forwarded-for", NONE),
+    ] {
+        let names = [&names[..], &[name]].concat();
+        let row = format!("1.5\t192.0.2.7\t198.51.100.80\tGET\t/\t{cell}\n");
+        for text in [format!("{begin},\"{name}\":{json}}}"), tsv("http", &names) + &row] {
+            let request = one(text.as_bytes()).request.expect("a request");
+            let values: Vec<&[u8]> = request.headers.all(field).collect();
+            let expected: Vec<&[u8]> = expected.iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(values, expected, "{text}");
+        }
+    }
+}
