@@ -130,13 +130,19 @@ impl<R: BufRead> Recorded<R> {
                 Ok(Line::Other)
             }
             Some(_) => match &self.tsv {
-                Some(columns) => columns.event(line),
-                None => match syslog::message(line) {
-                    Some(message @ [b'{', ..]) => object(message),
-                    message => combined::event(message.unwrap_or(line)),
-                },
+                // Without #close, other lines may follow its rows.
+                Some(columns) => columns.event(line).or_else(|why| text(line).map_err(|_| why)),
+                None => text(line),
             },
         }
+    }
+}
+
+/// Parses a line of an access log, or one behind a syslog header.
+fn text(line: &[u8]) -> Result<Line, String> {
+    match syslog::message(line) {
+        Some(message @ [b'{', ..]) => object(message),
+        message => combined::event(message.unwrap_or(line)),
     }
 }
 

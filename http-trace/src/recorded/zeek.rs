@@ -76,18 +76,19 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
         });
         return Ok(());
     }
-    let Some(columns) = columns else {
+    let Some(known) = columns else {
         return Ok(());
     };
-    let mut words = text.split(char::from(columns.separator));
+    let mut words = text.split(char::from(known.separator));
     match words.next() {
         Some("#set_separator") => {
-            columns.set_separator = words.next().and_then(|w| w.bytes().next()).unwrap_or(b',');
+            known.set_separator = words.next().and_then(|w| w.bytes().next()).unwrap_or(b',');
         }
-        Some("#unset_field") => columns.unset = words.next().unwrap_or("-").into(),
-        Some("#empty_field") => columns.empty = words.next().unwrap_or("(empty)").into(),
-        Some("#path") => columns.http = words.next() == Some("http"),
-        Some("#fields") => columns.fields = words.map(str::to_owned).collect(),
+        Some("#unset_field") => known.unset = words.next().unwrap_or("-").into(),
+        Some("#empty_field") => known.empty = words.next().unwrap_or("(empty)").into(),
+        Some("#path") => known.http = words.next() == Some("http"),
+        Some("#fields") => known.fields = words.map(str::to_owned).collect(),
+        Some("#close") => *columns = None,
         _ => {}
     }
     Ok(())
@@ -96,13 +97,13 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
 impl Columns {
     /// Parses a line of TSV.
     pub(super) fn event(&self, line: &[u8]) -> Result<Line, String> {
-        if !self.http {
-            return Ok(Line::Other);
-        }
         let values: Vec<&[u8]> = line.split(|b| *b == self.separator).collect();
         let (got, want) = (values.len(), self.fields.len());
         if got != want {
-            return Err(format!("{got} columns of {want} in a Zeek http.log record"));
+            return Err(format!("{got} columns of {want} in a record of a Zeek log"));
+        }
+        if !self.http {
+            return Ok(Line::Other);
         }
         let cell = |name: &str| {
             let at = self.fields.iter().position(|field| field == name)?;

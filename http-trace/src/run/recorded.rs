@@ -39,10 +39,11 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     let (session, ended) = pipe::drive(session, blocks, move |shared| {
         read(&paths, shared, &stop_too, &of_reader);
     });
-    let Some(session) = session else {
+    let Some(mut session) = session else {
         return Ok(Ended::Lossy);
     };
     let read_so_far = lock(&read_so_far);
+    session.has_lines = read_so_far.lines > 0;
     let reading = match ended {
         // Following a log always ends with a signal, which only matters to a gate.
         _ if stop.is_requested() && (!blocks || config.fail_on_alert.is_some()) => {

@@ -34,6 +34,8 @@ pub struct Session {
     rules: Rules,
     changes: Option<Changes>,
     problems: Vec<String>,
+    /// Whether recorded lines were read, be they events or not.
+    pub has_lines: bool,
     /// Until when earlier runs with this `--state` have traced, Unix ns.
     traced_until_ns: Option<u64>,
 }
@@ -97,6 +99,7 @@ impl Session {
             rules,
             changes,
             problems: Vec::new(),
+            has_lines: false,
             traced_until_ns,
         })
     }
@@ -152,7 +155,7 @@ impl Session {
 
     /// Closes the engine and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
-        let Session { config, engine, rules, problems, .. } = self;
+        let Session { config, engine, rules, problems, has_lines, .. } = self;
         let finished = engine.finish();
         if !config.quiet {
             let said = finished.kept.said.iter().chain(&finished.inventory.said);
@@ -177,7 +180,7 @@ impl Session {
             say("stopped, as nobody reads the output any more");
         }
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
-            say(&finished.verdict(is_cut));
+            say(&finished.verdict(is_cut, has_lines));
         }
         let problems = reading != Reading::Whole || rules.is_faulty() || !problems.is_empty();
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;

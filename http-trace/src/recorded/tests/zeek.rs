@@ -1,6 +1,6 @@
 //! Zeek's logs, as JSON and as TSV.
 
-use super::{one, shown};
+use super::{Recorded, one, read, shown};
 
 /// The `#` lines of a log, with `#path` and the names of its columns.
 fn tsv(path: &str, fields: &[&str]) -> String {
@@ -90,6 +90,33 @@ fn what_zeek_says_of_header_fields_is_header_fields() {
             let values: Vec<&[u8]> = request.headers.all(field).collect();
             let expected: Vec<&[u8]> = expected.iter().map(|value| value.as_bytes()).collect();
             assert_eq!(values, expected, "{text}");
+        }
+    }
+}
+
+/// A file may hold several logs, with or without the line that ends one.
+#[test]
+fn other_lines_after_rows_of_tsv_are_read() {
+    let access = "192.0.2.7 - - [20/Nov/2020:06:40:07 +0000] \"GET /a HTTP/1.1\" 200 1\n";
+    let behind_syslog = format!("Nov 22 10:00:00 vm nginx: {access}");
+    let fields = ["ts", "id.orig_h", "id.resp_h"];
+    for path in ["http", "conn"] {
+        for row in ["", "1.5\t192.0.2.7\t198.51.100.80\n"] {
+            for close in ["", "#close\t2020-11-20-06-40-07\n"] {
+                for line in [access, &behind_syslog] {
+                    let text = format!("{}{row}{close}{line}{line}", tsv(path, &fields));
+                    let mut recorded = Recorded::new(text.as_bytes());
+                    let events: Vec<_> = recorded.by_ref().collect();
+                    assert!(events.iter().all(Result::is_ok), "{text}: {events:?}");
+                    assert_eq!(events.len(), 2, "{text}");
+                    assert_eq!(recorded.lines(), 2 + recorded.others(), "{text}");
+                }
+                let text = tsv(path, &fields) + row + "1.5\t192.0.2.7\n";
+                let errors: Vec<_> = read(text.as_bytes()).into_iter().map(Result::err).collect();
+                assert_eq!(errors.len(), 1, "{text}");
+                let error = errors[0].as_deref().unwrap_or_default();
+                assert!(error.contains("2 columns of 3"), "{text}: {error}");
+            }
         }
     }
 }
