@@ -25,9 +25,21 @@ pub(super) fn is_one(record: &Value) -> bool {
     record.get("_path").is_some() || record.get("id.orig_h").is_some()
 }
 
+/// Whether a log is of HTTP: http.log, or what a filter names otherwise. sip.log has columns of the same names.
+fn is_http(path: Option<&str>, has: impl Fn(&str) -> bool) -> bool {
+    match path {
+        Some("http") => true,
+        Some("sip") => false,
+        _ if ["call_id", "request_path", "response_path"].into_iter().any(&has) => false,
+        Some(_) => ["method", "uri", "status_code"].into_iter().all(has),
+        None => true,
+    }
+}
+
 /// Parses a record in JSON.
 pub(super) fn json(record: &Value) -> Result<Line, String> {
-    if record.get("_path").is_some_and(|path| path != "http") {
+    let path = record.get("_path").map(|path| path.as_str().unwrap_or_default());
+    if !is_http(path, |name| record.get(name).is_some()) || path.is_none() && is_sip(record) {
         return Ok(Line::Other);
     }
     // Numbers are kept as text: a time has more digits than a float can hold.
@@ -44,6 +56,15 @@ pub(super) fn json(record: &Value) -> Result<Line, String> {
     event(&|name| Some(bytes(&text(name)?)), &proxied)
 }
 
+/// Whether a record of a log without a name is one of sip.log, whose columns may be left out. HTTP has a version or a
+/// host, whatever its client asks for.
+fn is_sip(record: &Value) -> bool {
+    let of_http = ["version", "host"].into_iter().any(|name| record.get(name).is_some());
+    let uri = record.get("uri").and_then(Value::as_str).unwrap_or_default();
+    let scheme = uri.split(':').next().unwrap_or_default();
+    !of_http && ["sip", "sips"].iter().any(|sip| scheme.eq_ignore_ascii_case(sip))
+}
+
 /// Contents of the `#` lines of TSV.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
@@ -52,8 +73,8 @@ pub(super) struct Columns {
     set_separator: u8,
     unset: Vec<u8>,
     empty: Vec<u8>,
+    path: Option<String>,
     fields: Vec<String>,
-    http: bool,
 }
 
 /// Processes a `#` line.
@@ -71,8 +92,8 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
             set_separator: b',',
             unset: b"-".to_vec(),
             empty: b"(empty)".to_vec(),
+            path: None,
             fields: Vec::new(),
-            http: true,
         });
         return Ok(());
     }
@@ -86,7 +107,7 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
         }
         Some("#unset_field") => known.unset = words.next().unwrap_or("-").into(),
         Some("#empty_field") => known.empty = words.next().unwrap_or("(empty)").into(),
-        Some("#path") => known.http = words.next() == Some("http"),
+        Some("#path") => known.path = words.next().map(str::to_owned),
         Some("#fields") => known.fields = words.map(str::to_owned).collect(),
         Some("#close") => *columns = None,
         _ => {}
@@ -102,7 +123,7 @@ impl Columns {
         if got != want {
             return Err(format!("{got} columns of {want} in a record of a Zeek log"));
         }
-        if !self.http {
+        if !is_http(self.path.as_deref(), |name| self.fields.iter().any(|field| field == name)) {
             return Ok(Line::Other);
         }
         let cell = |name: &str| {

@@ -120,3 +120,55 @@ fn other_lines_after_rows_of_tsv_are_read() {
         }
     }
 }
+
+/// Filters may name http.log otherwise, and sip.log has columns of the same names.
+#[test]
+fn a_log_of_http_is_told_by_its_name_or_its_columns() {
+    let ends = ["ts", "id.orig_h", "id.resp_h"];
+    let http = ["method", "uri", "status_code"];
+    for (path, more, is_read) in [
+        ("http", &http[..1], true),
+        ("http", &["method", "call_id"], true),
+        ("shop", &http, true),
+        ("shop", &http[..2], false),
+        ("shop", &["method", "uri", "status_code", "call_id"], false),
+        ("sip", &http, false),
+        ("conn", &[], false),
+        ("", &http, true),
+        ("", &["method", "uri", "request_path"], false),
+    ] {
+        let names = [&ends[..], more].concat();
+        let cell = |name: &&str| match *name {
+            "ts" => "1.5",
+            "id.orig_h" => "192.0.2.7",
+            "id.resp_h" => "198.51.100.80",
+            "status_code" => "200",
+            _ => "GET",
+        };
+        let row: Vec<_> = names.iter().map(cell).collect();
+        let mut members: Vec<_> =
+            names.iter().map(|name| format!("\"{name}\":\"{}\"", cell(name))).collect();
+        let mut log = tsv(path, &names);
+        match path {
+            "" => log = log.replace("#path\t\n", ""),
+            path => members.push(format!("\"_path\":\"{path}\"")),
+        }
+        for text in [format!("{log}{}\n", row.join("\t")), format!("{{{}}}", members.join(","))] {
+            let all = read(text.as_bytes());
+            assert!(all.iter().all(Result::is_ok), "{text}: {all:?}");
+            assert_eq!(all.len(), usize::from(is_read), "{text}");
+        }
+    }
+    let record = |more: &str| {
+        format!(r#"{{"ts":1.5,"id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.80",{more}}}"#)
+    };
+    for (more, is_read) in [
+        (r#""method":"INVITE","uri":"sip:a@b","status_code":200"#, false),
+        (r#""method":"OPTIONS","uri":"SIPS:a@b""#, false),
+        (r#""method":"INVITE","uri":"sip:a@b","version":"1.1""#, true),
+        (r#""method":"GET","uri":"sip:a@b","host":"b""#, true),
+        (r#""method":"GET","uri":"/sip:a""#, true),
+    ] {
+        assert_eq!(read(record(more).as_bytes()).len(), usize::from(is_read), "{more}");
+    }
+}
