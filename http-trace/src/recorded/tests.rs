@@ -185,6 +185,39 @@ fn a_version_is_what_was_logged_or_absent() {
     }
 }
 
+/// Two digits follow `\x`; a sign is none. The letters are those of Apache.
+#[test]
+fn escapes_of_access_logs_are_undone() {
+    for (escaped, expected) in [
+        (r"\x0f\xF0", &b"\x0f\xf0"[..]),
+        (r"\x+f", b"x+f"),
+        (r"\x1", b"x1"),
+        (r"\n\t\r\v\b", b"\n\t\r\x0b\x08"),
+        (r#"\"\\"#, b"\"\\"),
+    ] {
+        let line = format!(
+            r#"10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 1 "-" "{escaped}""#
+        );
+        let request = one(line.as_bytes()).request.expect("a request");
+        assert_eq!(request.headers.first("user-agent"), Some(expected), "{escaped}");
+    }
+}
+
+/// `copytruncate` of logrotate cuts a file that its writer may go on to write at its old place.
+#[test]
+fn zeros_before_a_line_are_no_part_of_it() {
+    let line = "10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 200 1\r\n";
+    for zeros in [1, 3, MAX_LINE + 7] {
+        let text = ["\0".repeat(zeros).as_str(), line, line, "\0\0\n"].concat();
+        for capacity in [1, 1 << 16] {
+            let input = io::BufReader::with_capacity(capacity, text.as_bytes());
+            let mut recorded = Recorded::new(input);
+            assert_eq!(recorded.by_ref().filter(Result::is_ok).count(), 2, "{zeros}");
+            assert_eq!((recorded.lines(), recorded.others()), (3, 0), "{zeros}");
+        }
+    }
+}
+
 /// The last field of nginx's example of a format.
 #[test]
 fn a_proxy_that_names_its_clients_at_the_end_of_the_line_is_understood() {

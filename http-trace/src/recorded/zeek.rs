@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, missing, request, response, seconds, status, time};
+use super::parts::{Line, address, hex, missing, request, response, seconds, status, time};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
@@ -82,9 +82,7 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
     let text = String::from_utf8_lossy(line);
     if let Some(separator) = text.strip_prefix("#separator ") {
         let byte = match separator.trim().strip_prefix("\\x") {
-            Some(hex) => {
-                u8::from_str_radix(hex, 16).map_err(|_| "missing #separator".to_owned())?
-            }
+            Some(digits) => hex(digits.as_bytes()).ok_or("missing #separator")?,
             None => *separator.as_bytes().first().ok_or("missing #separator")?,
         };
         *columns = Some(Columns {
@@ -143,12 +141,10 @@ fn unescape(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     let mut at = 0;
     while let Some(&byte) = value.get(at) {
-        let hex = (byte == b'\\' && value.get(at + 1) == Some(&b'x'))
-            .then(|| std::str::from_utf8(value.get(at + 2..at + 4)?).ok())
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(hex.unwrap_or(byte));
-        at += if hex.is_some() { 4 } else { 1 };
+        let is_escape = byte == b'\\' && value.get(at + 1) == Some(&b'x');
+        let escaped = value.get(at + 2..at + 4).and_then(hex).filter(|_| is_escape);
+        out.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 4 } else { 1 };
     }
     out
 }

@@ -172,3 +172,25 @@ fn a_log_of_http_is_told_by_its_name_or_its_columns() {
         assert_eq!(read(record(more).as_bytes()).len(), usize::from(is_read), "{more}");
     }
 }
+
+#[test]
+fn cells_may_be_empty_and_escape_bytes_with_two_digits() {
+    let fields = ["ts", "id.orig_h", "id.resp_h", "method", "uri", "status_code", "user_agent"];
+    let log = tsv("http", &fields).replace("(empty)", "").replace("_field\t-", "_field\t");
+    for (end, uri, agent) in [
+        ("/a\t200\t", "/a", None),
+        ("/a\t\t", "/a", None),
+        ("/a\t\t\r", "/a", None),
+        ("/a\t200\tb \r", "/a", Some("b ")),
+        (r"/\x41\x+f\x4	200	\x2d", r"/A\x+f\x4", Some("-")),
+    ] {
+        let text = format!("{log}1.5\t192.0.2.7\t198.51.100.80\tGET\t{end}\n");
+        let request = one(text.as_bytes()).request.expect("a request");
+        assert_eq!(request.target, uri.as_bytes(), "{text}");
+        assert_eq!(request.headers.first("user-agent"), agent.map(str::as_bytes), "{text}");
+    }
+    for separator in [r"\x+9", r"\x9", r"\x"] {
+        let log = log.replace(r"\x09", separator);
+        assert!(read(log.as_bytes())[0].is_err(), "{separator}");
+    }
+}
