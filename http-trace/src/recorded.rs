@@ -163,16 +163,23 @@ fn object(line: &[u8]) -> Result<Line, String> {
             Err(_) => return Err(error.to_string()),
         },
     };
-    match () {
+    let line = match () {
         () if zeek::is_one(&value) => zeek::json(&value),
         () if suricata::is_one(&value) => suricata::event(&value),
         () if value.pointer("/event/kind").is_some() => own::event(&value),
-        () if access_json::is_one(&value) => access_json::event(&value, repaired),
+        () if access_json::is_message(&value) => Ok(Line::Other),
         () => {
             Err("unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
              (Suricata), or remote_addr, status and a time (JSON access logs)"
                 .to_owned())
         }
+    };
+    match line {
+        // The names that tell other writers' records may be those of its members.
+        Ok(Line::Other) | Err(_) if access_json::is_one(&value) => {
+            access_json::event(&value, repaired)
+        }
+        line => line,
     }
 }
 

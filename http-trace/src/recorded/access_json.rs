@@ -48,13 +48,26 @@ const STATUS: &[&str] = &["status", "status_code", "response_code", "response", 
 const TIME: &[&str] =
     &["time_iso8601", "msec", "time_local", "@timestamp", "timestamp", "time", "ts", "date"];
 
-/// Whether a JSON record is from an access log.
-pub(super) fn is_one(object: &Value) -> bool {
-    let within =
-        |object: &Value, names: &[&str]| names.iter().any(|name| object.get(name).is_some());
+fn has_any(object: &Value, names: &[&str]) -> bool {
+    names.iter().any(|name| object.get(name).is_some())
+}
+
+fn has_address(object: &Value) -> bool {
     let request = object.get("request").filter(|request| request.is_object());
-    let address = within(object, ADDRESS) || request.is_some_and(|r| within(r, ADDRESS));
-    address && within(object, STATUS) && within(object, TIME)
+    has_any(object, ADDRESS) || request.is_some_and(|request| has_any(request, ADDRESS))
+}
+
+/// Whether a JSON record is from an access log. Some logs of Zeek have columns of these names.
+pub(super) fn is_one(object: &Value) -> bool {
+    let of_zeek = object.get("id.orig_h").is_some();
+    has_address(object) && has_any(object, STATUS) && has_any(object, TIME) && !of_zeek
+}
+
+/// Whether a JSON record is a message of a server (Caddy, Traefik) that logs requests likewise.
+pub(super) fn is_message(object: &Value) -> bool {
+    let is_text = |name: &str| object.get(name).is_some_and(Value::is_string);
+    let is_said = is_text("level") && ["msg", "message"].into_iter().any(is_text);
+    is_said && !has_address(object) && !has_any(object, STATUS)
 }
 
 /// Parses a record; `repaired` means that bytes which JSON cannot contain were written as `\xNN`.

@@ -260,6 +260,47 @@ fn json_of_traefik_and_caddy_is_read() {
     }
 }
 
+#[test]
+fn members_of_any_name_hide_no_line_of_an_access_log() {
+    let log = r#""remote_addr":"192.0.2.7","status":200,"time_iso8601":"2026-01-01T00:00:00Z","request":"GET /e HTTP/1.1""#;
+    for more in [
+        r#""event_type":"request""#,
+        r#""event_type":"request","timestamp":"2026-01-01T00:00:00Z""#,
+        r#""event_type":"http","http":{},"timestamp":"2026-01-01T00:00:00Z""#,
+        r#""_path":"/e""#,
+        r#""_path":"http""#,
+        r#""event":{"kind":"request"}"#,
+        r#""event":{"kind":"event"}"#,
+        r#""level":"info","msg":"request""#,
+    ] {
+        let event = one(format!("{{{log},{more}}}").as_bytes());
+        assert_eq!(event.request.expect("a request").target, "/e", "{more}");
+    }
+}
+
+#[test]
+fn other_records_are_counted_and_malformed_ones_are_named() {
+    for (line, is_other) in [
+        (r#"{"event":{"kind":"alert"}}"#, true),
+        (r#"{"event_type":"stats","timestamp":"2026-01-01T00:00:00Z"}"#, true),
+        (r#"{"event_type":"flow","flow_id":7}"#, true),
+        (r#"{"event_type":"request"}"#, false),
+        (
+            r#"{"_path":"ssh","ts":1.5,"id.orig_h":"192.0.2.7","status":"failure","client":"a"}"#,
+            true,
+        ),
+        (r#"{"level":"info","ts":1629470295.02,"msg":"serving initial configuration"}"#, true),
+        (r#"{"level":"info","time":"2026-01-01T00:00:00Z","message":"Traefik version 3"}"#, true),
+        (r#"{"level":"info","msg":"request","status":200}"#, false),
+        (r#"{"level":"info","msg":"request","request":{"remote_ip":"192.0.2.7"}}"#, false),
+        (r#"{"msg":"request"}"#, false),
+    ] {
+        let mut recorded = Recorded::new(line.as_bytes());
+        assert_eq!(recorded.by_ref().count(), usize::from(!is_other), "{line}");
+        assert_eq!(recorded.others(), u64::from(is_other), "{line}");
+    }
+}
+
 /// Four requests as written by nginx 1.22 in every supported form. Data from the client must neither hide its
 /// own line nor affect others.
 #[test]
