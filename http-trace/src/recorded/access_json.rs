@@ -116,6 +116,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     };
     if let (Some(method), Some(target)) = (method, target) {
         let mut head = request(&method, &target, version, &[]);
+        let mut named = vec!["version", "referrer"];
         for (name, keys) in [
             ("host", &["http_host", "host", "server_name", "vhost", "RequestHost"][..]),
             ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
@@ -124,6 +125,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         ] {
             if let Some(value) = record.get(keys) {
                 head.headers.push(name.as_bytes(), &value);
+                named.push(name);
             }
         }
         // nginx variables of other header fields.
@@ -131,8 +133,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
             let Some(name) = key.strip_prefix("http_").map(|name| name.replace('_', "-")) else {
                 continue;
             };
-            if !["version", "referrer"].contains(&&*name)
-                && head.headers.first(&name).is_none()
+            if !named.contains(&&*name)
                 && let Some(value) = record.get(&[key])
             {
                 head.headers.push(name.as_bytes(), &value);

@@ -301,6 +301,19 @@ fn other_records_are_counted_and_malformed_ones_are_named() {
     }
 }
 
+/// Of tens of thousands, as many as a line can hold.
+#[test]
+fn many_header_fields_take_time_linear_in_their_number() {
+    let fields: String = (0..50_000).map(|nth| format!(",\"http_x{nth}\":\"v\"")).collect();
+    let line = format!(
+        r#"{{"remote_addr":"192.0.2.7","status":200,"msec":1.5,"request":"GET / HTTP/1.1","http_host":"a"{fields}}}"#
+    );
+    assert!(line.len() <= MAX_LINE);
+    let started = std::time::Instant::now();
+    assert_eq!(one(line.as_bytes()).request.expect("a request").headers.len(), 50_001);
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
+
 /// Four requests as written by nginx 1.22 in every supported form. Data from the client must neither hide its
 /// own line nor affect others.
 #[test]
