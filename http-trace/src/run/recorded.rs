@@ -43,7 +43,8 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
         return Ok(Ended::Lossy);
     };
     let read_so_far = lock(&read_so_far);
-    session.has_lines = read_so_far.lines > 0;
+    (session.lines, session.malformed) = (read_so_far.lines, read_so_far.not_understood);
+    session.broken = read_so_far.bad - read_so_far.not_understood;
     let reading = match ended {
         // Following a log always ends with a signal, which only matters to a gate.
         _ if stop.is_requested() && (!blocks || config.fail_on_alert.is_some()) => {

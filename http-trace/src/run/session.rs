@@ -34,8 +34,12 @@ pub struct Session {
     rules: Rules,
     changes: Option<Changes>,
     problems: Vec<String>,
-    /// Whether recorded lines were read, be they events or not.
-    pub has_lines: bool,
+    /// Recorded lines that were read, be they events or not.
+    pub lines: u64,
+    /// Those of them that were malformed.
+    pub malformed: u64,
+    /// Logs that broke off.
+    pub broken: u64,
     /// Until when earlier runs with this `--state` have traced, Unix ns.
     traced_until_ns: Option<u64>,
 }
@@ -99,7 +103,9 @@ impl Session {
             rules,
             changes,
             problems: Vec::new(),
-            has_lines: false,
+            lines: 0,
+            malformed: 0,
+            broken: 0,
             traced_until_ns,
         })
     }
@@ -155,7 +161,9 @@ impl Session {
 
     /// Closes the engine and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
-        let Session { config, engine, rules, problems, has_lines, .. } = self;
+        let has_lines = self.lines > 0;
+        let Session { config, mut engine, rules, problems, malformed, broken, .. } = self;
+        engine.stages.exit.outlet.unread(malformed, problems.len() as u64 + broken);
         let finished = engine.finish();
         if !config.quiet {
             let said = finished.kept.said.iter().chain(&finished.inventory.said);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flate2::write::GzEncoder;
+use http_trace_testkit::files::gzip;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::command::{http_trace, ran, records, run};
@@ -257,9 +257,7 @@ fn what_does_not_begin_with_lines_is_named_once() {
 fn compressed_logs_are_read_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let log = access_log();
-    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(log.as_bytes()).unwrap();
-    let gzip = gzip.finish().unwrap();
+    let gzip = gzip(log.as_bytes());
     let zstd = compress_to_vec(log.as_bytes(), CompressionLevel::Fastest);
     for (name, bytes, status) in [
         ("access.log.1", log.as_bytes(), 0),
@@ -280,8 +278,9 @@ fn compressed_logs_are_read_and_reported() {
         assert_eq!(detected.status, status, "{name}: {}", detected.err);
         let reported = run(&["report", file, "--as", "json"]);
         assert_eq!(reported.status, status, "{name}: {}", reported.err);
-        let events = serde_json::from_str::<serde_json::Value>(&reported.out).unwrap();
-        let events = events["events"].as_u64().unwrap();
+        let report = serde_json::from_str::<serde_json::Value>(&reported.out).unwrap();
+        assert_eq!(report["unread"], serde_json::json!({"lines": 0, "files": status}), "{name}");
+        let events = report["events"].as_u64().unwrap();
         assert_eq!(events, events_of(&out).lines().count() as u64, "{name}");
         match status {
             0 => assert_eq!(events, u64::from(ERRORS), "{name}"),
