@@ -108,8 +108,14 @@ impl<R: BufRead> Recorded<R> {
             any = true;
             let end = memchr::memchr(b'\n', chunk);
             let taken = end.unwrap_or(chunk.len());
-            if self.buffer.len() + taken <= MAX_LINE {
-                self.buffer.extend_from_slice(&chunk[..taken]);
+            let mut part = &chunk[..taken];
+            if self.buffer.is_empty() {
+                // A file that was cut while its writer went on begins with a hole.
+                let zeros = part.iter().take_while(|byte| **byte == 0).count();
+                part = &part[zeros..];
+            }
+            if self.buffer.len() + part.len() <= MAX_LINE {
+                self.buffer.extend_from_slice(part);
             } else {
                 whole = false;
             }
@@ -121,22 +127,30 @@ impl<R: BufRead> Recorded<R> {
     }
 
     fn parse(&mut self) -> Result<Line, String> {
-        let line = self.buffer.trim_ascii_end();
+        // The last cells of a row may be empty.
+        let line = self.buffer.strip_suffix(b"\r").unwrap_or(&self.buffer);
         match line.first() {
-            None => Ok(Line::Other),
             Some(b'{') => object(line),
             Some(b'#') => {
                 zeek::comment(line, &mut self.tsv)?;
                 Ok(Line::Other)
             }
-            Some(_) => match &self.tsv {
-                Some(columns) => columns.event(line),
-                None => match syslog::message(line) {
-                    Some(message @ [b'{', ..]) => object(message),
-                    message => combined::event(message.unwrap_or(line)),
-                },
+            _ if line.trim_ascii().is_empty() => Ok(Line::Other),
+            _ => match &self.tsv {
+                // Without #close, other lines may follow its rows.
+                Some(columns) => columns.event(line).or_else(|why| text(line).map_err(|_| why)),
+                None => text(line),
             },
         }
+    }
+}
+
+/// Parses a line of an access log, or one behind a syslog header.
+fn text(line: &[u8]) -> Result<Line, String> {
+    let line = line.trim_ascii_end();
+    match syslog::message(line) {
+        Some(message @ [b'{', ..]) => object(message),
+        message => combined::event(message.unwrap_or(line)),
     }
 }
 
@@ -149,16 +163,23 @@ fn object(line: &[u8]) -> Result<Line, String> {
             Err(_) => return Err(error.to_string()),
         },
     };
-    match () {
+    let line = match () {
         () if zeek::is_one(&value) => zeek::json(&value),
         () if suricata::is_one(&value) => suricata::event(&value),
         () if value.pointer("/event/kind").is_some() => own::event(&value),
-        () if access_json::is_one(&value) => access_json::event(&value, repaired),
+        () if access_json::is_message(&value) => Ok(Line::Other),
         () => {
             Err("unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
              (Suricata), or remote_addr, status and a time (JSON access logs)"
                 .to_owned())
         }
+    };
+    match line {
+        // The names that tell other writers' records may be those of its members.
+        Ok(Line::Other) | Err(_) if access_json::is_one(&value) => {
+            access_json::event(&value, repaired)
+        }
+        line => line,
     }
 }
 

@@ -86,7 +86,7 @@ impl Secrets {
     /// The user of Basic authentication for display: a key in place of a name is a secret.
     pub fn user(&self, user: Vec<u8>) -> Vec<u8> {
         match shapes::is_key(&user) {
-            true => redacted(user.len()),
+            true => redacted(&user),
             false => self.clean(&user, &Context::TEXT).unwrap_or(user),
         }
     }
@@ -191,7 +191,7 @@ impl Secrets {
                             && shapes::is_opaque(value)
                             && !names::is_identifier(name) =>
                     {
-                        Some(redacted(value.len()))
+                        Some(redacted(value))
                     }
                     false => of(Context::of_header(name)),
                 }
@@ -222,7 +222,7 @@ impl Secrets {
             }
             let is_opaque = !is_known && !line.secret && shapes::is_opaque(header.value);
             if is_opaque && !line.identifier {
-                return Some(redacted(header.value.len()));
+                return Some(redacted(header.value));
             }
             let changed = self.value_of(header.name, line, header.value);
             if may_be_clean && !is_opaque && changed.is_none() {
@@ -248,7 +248,7 @@ impl Secrets {
         }
         let cookie = name.eq_ignore_ascii_case(b"cookie");
         if !cookie && !name.eq_ignore_ascii_case(b"set-cookie") {
-            return Some(redacted(value.len()));
+            return Some(redacted(value));
         }
         let mut out = Vec::with_capacity(value.len() + 32);
         cookies(value, cookie, &mut out);
@@ -346,7 +346,7 @@ fn replace(bytes: &mut Bytes, clean: impl FnOnce(&[u8]) -> Option<Vec<u8>>) {
     }
 }
 
-/// Replaces each range of the text (in any order); overlapping ranges are merged.
+/// Replaces each range of the text (in any order) except within marks; overlapping ranges are merged.
 fn apply(text: &[u8], mut cuts: Vec<(usize, usize)>) -> Option<Vec<u8>> {
     if cuts.is_empty() {
         return None;
@@ -359,27 +359,61 @@ fn apply(text: &[u8], mut cuts: Vec<(usize, usize)>) -> Option<Vec<u8>> {
         }
         overlap
     });
+    let marks = marks(text);
+    let is_in_mark = |&(from, to): &(usize, usize)| {
+        let after = marks.partition_point(|mark| mark.0 <= from);
+        after.checked_sub(1).is_some_and(|at| to <= marks[at].1)
+    };
+    cuts.retain(|cut| !is_in_mark(cut));
+    if cuts.is_empty() {
+        return None;
+    }
     let mut out = Vec::with_capacity(text.len() + cuts.len() * 24);
     let mut done = 0;
     for (from, to) in cuts {
         out.extend_from_slice(&text[done..from]);
-        put_redacted(&mut out, to - from);
+        put_redacted(&mut out, &text[from..to]);
         done = to;
     }
     out.extend_from_slice(&text[done..]);
     Some(out)
 }
 
-fn redacted(len: usize) -> Vec<u8> {
+/// What stands in the place of a secret.
+const MARK: [&[u8]; 2] = ["‹redacted:".as_bytes(), " bytes›".as_bytes()];
+
+/// Most digits in a mark: a client may send one, but not a number that is a secret itself.
+const MOST_DIGITS: usize = 8;
+
+/// The length of the mark that a text begins with.
+fn mark(text: &[u8]) -> Option<usize> {
+    let rest = text.strip_prefix(MARK[0])?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let is_one = (1..=MOST_DIGITS).contains(&digits) && rest[digits..].starts_with(MARK[1]);
+    is_one.then_some(MARK[0].len() + digits + MARK[1].len())
+}
+
+/// The ranges of marks, in order: events that were recorded hold them.
+fn marks(text: &[u8]) -> Vec<(usize, usize)> {
+    let begins = memchr::memmem::find_iter(text, MARK[0]);
+    begins.filter_map(|at| Some((at, at + mark(&text[at..])?))).collect()
+}
+
+fn redacted(secret: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    put_redacted(&mut out, len);
+    put_redacted(&mut out, secret);
     out
 }
 
-fn put_redacted(out: &mut Vec<u8>, len: usize) {
-    out.extend_from_slice("‹redacted:".as_bytes());
-    out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
-    out.extend_from_slice(" bytes›".as_bytes());
+/// Appends a mark with the length of the secret, which may be a mark already.
+fn put_redacted(out: &mut Vec<u8>, secret: &[u8]) {
+    if mark(secret) == Some(secret.len()) {
+        out.extend_from_slice(secret);
+        return;
+    }
+    out.extend_from_slice(MARK[0]);
+    out.extend_from_slice(itoa::Buffer::new().format(secret.len()).as_bytes());
+    out.extend_from_slice(MARK[1]);
 }
 
 /// Replaces the values of `a=1; b=2`. With `all` false (Set-Cookie) only the first, since the others are
@@ -403,7 +437,7 @@ fn cookies(text: &[u8], all: bool, out: &mut Vec<u8>) {
         let name = memchr::memchr(b'=', pair).map_or(blanks, |at| at + 1);
         out.extend_from_slice(&pair[..name]);
         if pair.len() > name {
-            put_redacted(out, pair.len() - name);
+            put_redacted(out, &pair[name..]);
         }
     }
 }

@@ -18,8 +18,6 @@
 //! - [`inventory`]: the report of the inventory kept by earlier runs.
 //! - [`rules`], `hits`: commands about rules. [`bans`]: those about bans.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 pub mod bans;
@@ -50,7 +48,7 @@ mod stop;
 use self::exit::cannot_start;
 pub use self::exit::{Ended, say};
 pub use self::stop::Stop;
-use crate::capture::magic::{self, Kind};
+use crate::capture::input::Input;
 use crate::config::{Config, Source};
 
 /// Checks for problems that can be found before anything is opened; prints warnings.
@@ -77,10 +75,9 @@ pub fn check_rules(config: &Config) -> Result<(), Ended> {
 /// # Errors
 /// If both kinds are present.
 pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
+    // What a pipe holds can be read only once.
     let is_capture = |path: &&PathBuf| {
-        let mut first = [0; magic::LEN];
-        let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
-        path.is_dir() || read.is_ok() && !matches!(Kind::of(first), Kind::Text | Kind::Unknown)
+        path.is_dir() || path.is_file() && Input::Named((*path).clone()).kind().is_capture()
     };
     match files.iter().filter(is_capture).count() {
         0 => Ok(false),

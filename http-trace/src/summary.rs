@@ -260,7 +260,7 @@ impl Written {
         line.push_str("; ");
         line.push_str(match &unreadable {
             Some(unreadable) => unreadable,
-            None if seen.is_empty && seen.is_cut => "none of it gave an event",
+            None if seen.is_empty && (seen.is_cut || seen.has_lines) => "none of it gave an event",
             None if seen.is_empty => "there was nothing to read",
             None if seen.is_cut => "the rest was readable",
             None => "everything was readable",
@@ -281,6 +281,8 @@ pub struct Seen<'a> {
     pub is_cut: bool,
     /// Whether nothing came.
     pub is_empty: bool,
+    /// Whether recorded lines were read, be they events or not.
+    pub has_lines: bool,
 }
 
 /// Advice for losses that occur if the CPUs were busy with other work.
@@ -434,6 +436,11 @@ mod tests {
                 "nothing was lost; not all of the input was read; the rest was readable",
             ),
             (Seen { is_empty: true, ..whole }, "nothing was lost; there was nothing to read"),
+            (
+                Seen { has_lines: true, is_empty: true, ..whole },
+                "nothing was lost; none of it gave an event",
+            ),
+            (Seen { has_lines: true, ..whole }, "nothing was lost; everything was readable"),
             (
                 Seen { is_cut: true, is_empty: true, ..whole },
                 "nothing was lost; not all of the input was read; none of it gave an event",

@@ -265,6 +265,8 @@ pub struct HttpEvent {
     pub server_process: Option<Arc<Process>>,
     /// Ids of the rules that counted this response, in that order; filled in by detection.
     pub rules: Names,
+    /// User of Basic authentication, where a recording names it without the credentials.
+    pub user: Option<Box<[u8]>>,
 }
 
 /// A list of names that events can share: cheap to clone, and allocates nothing if empty.
@@ -341,6 +343,7 @@ impl HttpEvent {
             client_process: None,
             server_process: None,
             rules: Names(None),
+            user: None,
         }
     }
 
@@ -482,7 +485,8 @@ pub enum Output {
     Loss(Loss),
 }
 
-/// [`fields::basic_user`] of the request.
+/// [`fields::basic_user`] of the request, or the user that a recording names.
 pub fn basic_user(event: &HttpEvent) -> Option<Vec<u8>> {
-    fields::basic_user(&event.request.as_ref()?.headers)
+    let user = fields::basic_user(&event.request.as_ref()?.headers);
+    user.or_else(|| event.user.as_deref().map(<[u8]>::to_vec))
 }

@@ -111,10 +111,22 @@ mod tests {
     }
 
     #[test]
+    fn input_that_was_not_read_is_told() {
+        let mut inventory = Inventory::new(Options::default());
+        let text = |inventory: &Inventory| Form::Table.write(&inventory.report(), None);
+        assert!(!text(&inventory).contains("not read "));
+        inventory.unread(1_204, 2);
+        let text = text(&inventory);
+        for expected in ["not read        1,204 malformed lines", "not read        2 files"] {
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn what_was_not_readable_is_told_within_bounds() {
         let mut inventory = Inventory::new(Options::default());
         let text = |inventory: &Inventory| Form::Table.write(&inventory.report(), None);
-        assert!(text(&inventory).contains("not readable nothing"));
+        assert!(text(&inventory).contains("other protocols nothing"));
         for port in 1..=200 {
             inventory.unreadable("TLS", port, u64::from(port == 7) * 1000 + 1);
         }

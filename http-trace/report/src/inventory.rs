@@ -62,6 +62,7 @@ pub struct Inventory {
     pub(crate) endpoints: usize,
     /// How many more distinct clients may be tracked.
     pub(crate) room: usize,
+    unread: Unread,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +85,7 @@ impl Inventory {
             total: Total::default(),
             endpoints: 0,
             room: CLIENTS_OF_ALL,
+            unread: Unread::default(),
         }
     }
 
@@ -213,6 +215,11 @@ impl Inventory {
         self.total.unreadable(&format!("{protocol}:{port}"), count);
     }
 
+    /// Sets what of this run's input could not be read: malformed lines of logs, and files.
+    pub fn unread(&mut self, lines: u64, files: u64) {
+        self.unread = Unread { lines, files };
+    }
+
     /// Builds the report.
     pub fn report(&self) -> Report {
         let Total { timeline, clients, lost, unreadable, times_ns, left_out } = self.total.clone();
@@ -258,6 +265,7 @@ impl Inventory {
             clients: clients.shown(),
             lost,
             unreadable,
+            unread: self.unread,
             services,
             endpoints,
             broken_links: links,
@@ -315,6 +323,15 @@ fn time(ns: u64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
+/// Input that could not be read.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Unread {
+    /// Malformed lines of logs.
+    pub lines: u64,
+    /// Files, of which some may have been read in part.
+    pub files: u64,
+}
+
 /// The inventory of a site.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -332,6 +349,8 @@ pub struct Report {
     pub lost: u64,
     /// Connections that are not readable, by `PROTOCOL:PORT`.
     pub unreadable: BTreeMap<String, u64>,
+    /// What of the input could not be read.
+    pub unread: Unread,
     /// Services, sorted by number of events, descending.
     pub services: Vec<Row>,
     /// Endpoints, in the same order.

@@ -139,8 +139,15 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("endpoints", report.endpoints.len().to_string()),
         ("alerts", report.alerts.len().to_string()),
         ("lost", lost),
-        ("not readable", unreadable),
+        ("other protocols", unreadable),
     ];
+    for (what, count) in
+        [("malformed lines", report.unread.lines), ("files, or parts of them", report.unread.files)]
+    {
+        if count > 0 {
+            facts.push(("not read", format!("{} {what}", grouped(count))));
+        }
+    }
     for (what, count) in [
         ("events of more services", left_out.services),
         ("events of more endpoints", left_out.endpoints),
@@ -259,7 +266,7 @@ const SPARED: [&str; 8] = ["first", "last", "clients", "bytes", "p50", "p99", "p
 pub fn text(report: &Report, width: Option<usize>) -> String {
     let mut out = String::new();
     for (name, value) in facts(report) {
-        line(&mut out, &format!("{name:<12} {value}"));
+        line(&mut out, &format!("{name:<15} {value}"));
     }
     for mut table in tables(report) {
         for name in &SPARED[..2] {

@@ -63,6 +63,16 @@ impl Input {
         Buffer::decompressing(Box::new(Counted { reader, read }))
     }
 
+    /// The kind of its content, decompressed; unknown if it is short or cannot be read.
+    pub fn kind(&self) -> Kind {
+        let first = || {
+            let mut buffer = self.open(&Arc::default()).ok()?;
+            buffer.fill(magic::LEN).ok()?;
+            buffer.available().first_chunk().copied()
+        };
+        first().map_or(Kind::Unknown, Kind::of)
+    }
+
     /// Bytes of it, as they are stored, if it is a regular file.
     pub fn size(&self) -> Option<u64> {
         match self {

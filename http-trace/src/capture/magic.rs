@@ -60,6 +60,12 @@ impl Kind {
         }
     }
 
+    /// Whether it is a capture, read or not.
+    pub fn is_capture(self) -> bool {
+        use Kind::{BluetoothSnoop, ModifiedPcapBigEndian, Pcap, PcapNg, Snoop};
+        matches!(self, Pcap | ModifiedPcapBigEndian | PcapNg | Snoop | BluetoothSnoop)
+    }
+
     /// Whether [`super::Frames`] reads it, after decompression if necessary.
     pub fn is_read(self) -> bool {
         matches!(self, Kind::Pcap | Kind::PcapNg | Kind::Gzip | Kind::Zstd)

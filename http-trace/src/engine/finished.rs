@@ -120,14 +120,15 @@ impl Finished {
     }
 
     /// The last line: whether anything was lost and what was not readable. `is_cut` says that some of the input was
-    /// not read.
-    pub fn verdict(&self, is_cut: bool) -> String {
+    /// not read, `has_lines` that recorded lines were.
+    pub fn verdict(&self, is_cut: bool, has_lines: bool) -> String {
         let stats = &self.stats;
         self.written.verdict(&Seen {
             unreadable: &of_unreadable(stats),
             gaps: stats.holes,
             gap_bytes: stats.hole_bytes,
             is_cut,
+            has_lines,
             is_empty: self.written.is_empty() && stats.flows == 0 && self.outside == 0,
         })
     }

@@ -48,13 +48,26 @@ const STATUS: &[&str] = &["status", "status_code", "response_code", "response", 
 const TIME: &[&str] =
     &["time_iso8601", "msec", "time_local", "@timestamp", "timestamp", "time", "ts", "date"];
 
-/// Whether a JSON record is from an access log.
-pub(super) fn is_one(object: &Value) -> bool {
-    let within =
-        |object: &Value, names: &[&str]| names.iter().any(|name| object.get(name).is_some());
+fn has_any(object: &Value, names: &[&str]) -> bool {
+    names.iter().any(|name| object.get(name).is_some())
+}
+
+fn has_address(object: &Value) -> bool {
     let request = object.get("request").filter(|request| request.is_object());
-    let address = within(object, ADDRESS) || request.is_some_and(|r| within(r, ADDRESS));
-    address && within(object, STATUS) && within(object, TIME)
+    has_any(object, ADDRESS) || request.is_some_and(|request| has_any(request, ADDRESS))
+}
+
+/// Whether a JSON record is from an access log. Some logs of Zeek have columns of these names.
+pub(super) fn is_one(object: &Value) -> bool {
+    let of_zeek = object.get("id.orig_h").is_some();
+    has_address(object) && has_any(object, STATUS) && has_any(object, TIME) && !of_zeek
+}
+
+/// Whether a JSON record is a message of a server (Caddy, Traefik) that logs requests likewise.
+pub(super) fn is_message(object: &Value) -> bool {
+    let is_text = |name: &str| object.get(name).is_some_and(Value::is_string);
+    let is_said = is_text("level") && ["msg", "message"].into_iter().any(is_text);
+    is_said && !has_address(object) && !has_any(object, STATUS)
 }
 
 /// Parses a record; `repaired` means that bytes which JSON cannot contain were written as `\xNN`.
@@ -103,6 +116,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     };
     if let (Some(method), Some(target)) = (method, target) {
         let mut head = request(&method, &target, version, &[]);
+        let mut named = vec!["version", "referrer"];
         for (name, keys) in [
             ("host", &["http_host", "host", "server_name", "vhost", "RequestHost"][..]),
             ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
@@ -111,6 +125,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         ] {
             if let Some(value) = record.get(keys) {
                 head.headers.push(name.as_bytes(), &value);
+                named.push(name);
             }
         }
         // nginx variables of other header fields.
@@ -118,8 +133,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
             let Some(name) = key.strip_prefix("http_").map(|name| name.replace('_', "-")) else {
                 continue;
             };
-            if !["version", "referrer"].contains(&&*name)
-                && head.headers.first(&name).is_none()
+            if !named.contains(&&*name)
                 && let Some(value) = record.get(&[key])
             {
                 head.headers.push(name.as_bytes(), &value);

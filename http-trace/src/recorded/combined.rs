@@ -2,7 +2,7 @@
 //! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT" ["X-FORWARDED-FOR"]`,
 //! where the last is that of nginx's example of a `log_format`.
 
-use super::parts::{Line, address, is_forwarded, missing, request, response, status};
+use super::parts::{Line, address, hex, is_forwarded, missing, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
@@ -143,7 +143,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Parses `"…" rest`, undoing `\"`, `\\` and `\xHH`, as written by both servers.
+/// Parses `"…" rest`, undoing `\"`, `\\` and `\xHH`, as written by both servers, and the letters of Apache.
 fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut text = text.strip_prefix(b"\"")?;
     let mut out = Vec::new();
@@ -165,15 +165,14 @@ fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 /// The byte encoded after a backslash, and the rest.
 fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     let (&next, after) = text.split_first()?;
-    let hex = (next == b'x')
-        .then(|| std::str::from_utf8(after.get(..2)?).ok())
-        .flatten()
-        .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    Some(match (hex, next) {
+    let byte = after.get(..2).and_then(hex).filter(|_| next == b'x');
+    Some(match (byte, next) {
         (Some(byte), _) => (byte, &after[2..]),
         (None, b'n') => (b'\n', after),
         (None, b't') => (b'\t', after),
         (None, b'r') => (b'\r', after),
+        (None, b'v') => (0x0b, after),
+        (None, b'b') => (0x08, after),
         (None, other) => (other, after),
     })
 }

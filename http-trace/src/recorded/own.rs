@@ -16,10 +16,11 @@ pub(super) fn event(record: &Json) -> Result<Line, String> {
         _ => return Ok(Line::Other),
     }
     let mut draft = Draft::default();
+    let mut members = Members { record, parent: "", object: Some(record) };
     for field in EVENT.iter().copied().flatten() {
         let Some(read) = field.read else { continue };
         let name = field.about.name;
-        match at(record, name) {
+        match members.get(&field.about) {
             Some(json) => match value(json, field.about.kind) {
                 Some(value) => read(&mut draft, value),
                 None if field.about.strict => return Err(format!("malformed {name}")),
@@ -36,9 +37,28 @@ pub(super) fn event(record: &Json) -> Result<Line, String> {
     Ok(Line::Event(Box::new(event)))
 }
 
-/// The member with a dotted name.
+/// Finds members of a record. Neighbours in the table are mostly members of one object, which is found once.
+struct Members<'a> {
+    record: &'a Json,
+    /// Name of the object found last, and the object.
+    parent: &'static str,
+    object: Option<&'a Json>,
+}
+
+impl<'a> Members<'a> {
+    fn get(&mut self, about: &About) -> Option<&'a Json> {
+        let (parent, name) = about.parts();
+        if parent != self.parent {
+            (self.parent, self.object) = (parent, at(self.record, parent));
+        }
+        self.object?.get(name)
+    }
+}
+
+/// The member with a dotted name; the record itself for an empty one.
 fn at<'a>(record: &'a Json, name: &str) -> Option<&'a Json> {
-    name.split('.').try_fold(record, |object, name| object.get(name))
+    let mut names = name.split('.').filter(|name| !name.is_empty());
+    names.try_fold(record, |object, name| object.get(name))
 }
 
 /// Converts a value of this kind; `None` for a value of another kind.

@@ -9,7 +9,9 @@ use http_trace_model::head::Headers;
 
 /// Whether a JSON record of any kind is Suricata's.
 pub(super) fn is_one(record: &Value) -> bool {
+    let names = ["src_ip", "flow_id", "timestamp"];
     record.get("event_type").is_some_and(Value::is_string)
+        && names.iter().any(|name| record.get(name).is_some())
 }
 
 /// Parses a transaction.

@@ -1,12 +1,9 @@
 //! Each format as its writer produces it, and lines that are no format.
 
+mod own;
+mod zeek;
+
 use super::*;
-use crate::sink::Style;
-use crate::sink::json::Json;
-use crate::sink::{Entry, Render};
-use bytes::Bytes;
-use http_trace_model::event::{Endpoint, Missing, NoResponse};
-use http_trace_model::testing;
 
 fn read(text: &[u8]) -> Vec<Result<HttpEvent, String>> {
     Recorded::new(text).map(|event| event.map_err(|e| e.to_string())).collect()
@@ -36,119 +33,11 @@ fn shown(event: &HttpEvent) -> Vec<String> {
 }
 
 #[test]
-fn our_own_json_comes_back() {
-    let mut json = Json::new(&Style::default());
-    let mut proxied = testing::event();
-    proxied.forwarded = Some(http_trace_model::event::Forwarded {
-        ip: "203.0.113.9".parse().expect("an address"),
-        port: None,
-    });
-    let mut posted = testing::event();
-    posted.request_body_bytes = Some(30);
-    let mut unanswered = testing::event();
-    (unanswered.response, unanswered.no_response) = (None, Some(NoResponse::Timeout));
-    (unanswered.body_bytes, unanswered.response_bytes) = (None, None);
-    unanswered.given_up_ns = unanswered.response_end_ns;
-    unanswered.response_start_ns = None;
-    unanswered.head_end_ns = None;
-    unanswered.response_end_ns = None;
-    let mut open = testing::event();
-    (open.complete, open.missing) = (false, vec![Missing::Request, Missing::End]);
-    (open.request, open.request_body_bytes) = (None, None);
-    open.flags = vec!["bare_lf", "still_open"];
-    open.interfaces = ["eth0", "eth1"].map(Into::into).into_iter().collect();
-    let mut other_version = testing::event();
-    if let Some(request) = &mut other_version.request {
-        request.version = Some(Bytes::from_static(b"RTSP/1.0"));
-    }
-    let mut logged = testing::event();
-    (logged.server, logged.client.port) = (Endpoint::NOBODY, 0);
-    let mut anonymous = logged.clone();
-    anonymous.client = Endpoint::NOBODY;
-    for event in
-        [testing::event(), logged, anonymous, proxied, posted, unanswered, open, other_version]
-    {
-        let mut line = Vec::new();
-        json.event(&Entry { event: &event, user: None }, &mut line);
-        let back = one(&line);
-        assert_eq!(shown(&back), shown(&event));
-        assert_eq!((back.client, back.server), (event.client, event.server));
-        assert_eq!(back.id, event.id);
-        assert_eq!(back.request_bytes(), event.request_bytes());
-        assert_eq!(back.ttfb_ns(), event.ttfb_ns());
-        assert!(event.duration_ns().is_some());
-        assert_eq!(back.duration_ns(), event.duration_ns());
-        assert_eq!(back.no_response, event.no_response);
-        assert_eq!(back.missing, event.missing);
-        assert_eq!(back.flags, event.flags);
-        assert_eq!(back.interfaces, event.interfaces);
-        let version = |e: &HttpEvent| e.request.as_ref().and_then(|r| r.version.clone());
-        assert_eq!(version(&back), version(&event));
-        let count = |e: &HttpEvent| e.response.as_ref().map(|r| r.headers.len());
-        assert_eq!(count(&back), count(&event));
-    }
-}
-
-#[test]
-fn bytes_that_are_no_text_come_back_as_they_were() {
-    let wire: [&[u8]; 5] =
-        [br"\x16x03", b"/caf\xe9 \x16\x03", br"C:\x5c", b"\\\xff", "\u{202e}\u{e9}".as_bytes()];
-    let mut json = Json::new(&Style::default());
-    for bytes in wire {
-        let mut event = testing::event();
-        let copy = Bytes::copy_from_slice(bytes);
-        let request = event.request.as_mut().expect("a request");
-        (request.method, request.target) = (copy.clone(), copy.clone());
-        request.headers.push(b"x-bytes", bytes);
-        let response = event.response.as_mut().expect("a response");
-        response.reason = copy.clone();
-        event.body_snippet = Some(copy.clone());
-        let mut line = Vec::new();
-        let entry = Entry { event: &event, user: None };
-        json.event(&entry, &mut line);
-        let back = one(&line);
-        let (request, response) = (back.request.expect("one"), back.response.expect("one"));
-        assert_eq!(request.method, bytes);
-        assert_eq!(request.target, bytes);
-        assert_eq!(request.headers.first("x-bytes"), Some(bytes));
-        assert_eq!(response.reason, bytes);
-        assert_eq!(back.body_snippet.as_deref(), Some(bytes));
-    }
-}
-
-#[test]
 fn alerts_and_losses_are_no_events() {
     assert!(
         read(b"{\"event\":{\"kind\":\"alert\"}}\n{\"event\":{\"kind\":\"pipeline_error\"}}\n\n")
             .is_empty()
     );
-}
-
-#[test]
-fn zeek_as_json_and_as_tsv() {
-    let expected = [
-        "1605853207123456000",
-        "10.0.0.1",
-        "10.0.0.2:8080",
-        "GET /a?b=1",
-        "404",
-        "162",
-        "h.example",
-        "curl/8",
-        "-",
-    ];
-    let json = br#"{"_path":"http","ts":1605853207.123456,"uid":"C1","id.orig_h":"10.0.0.1","id.orig_p":4711,"id.resp_h":"10.0.0.2","id.resp_p":8080,"trans_depth":3,"method":"GET","host":"h.example","uri":"/a?b=1","version":"1.1","user_agent":"curl/8","request_body_len":0,"response_body_len":162,"status_code":404,"status_msg":"Not Found","tags":[]}
-{"_path":"conn","ts":1605853207.1,"id.orig_h":"10.0.0.1"}
-"#;
-    let event = one(json);
-    assert_eq!(shown(&event), expected);
-    assert_eq!(event.ordinal, 3);
-    let tsv = b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\thttp\n\
-        #fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tmethod\thost\turi\treferrer\tuser_agent\tresponse_body_len\tstatus_code\n\
-        #types\ttime\taddr\tport\taddr\tport\tstring\tstring\tstring\tstring\tstring\tcount\tcount\n\
-        1605853207.123456\t10.0.0.1\t4711\t10.0.0.2\t8080\tGET\th.example\t/a?b=1\t-\tcurl/8\t162\t404\n\
-        #close\t2020-11-20-06-40-07\n";
-    assert_eq!(shown(&one(tsv)), expected);
 }
 
 #[test]
@@ -210,6 +99,39 @@ fn a_version_is_what_was_logged_or_absent() {
     }
 }
 
+/// Two digits follow `\x`; a sign is none. The letters are those of Apache.
+#[test]
+fn escapes_of_access_logs_are_undone() {
+    for (escaped, expected) in [
+        (r"\x0f\xF0", &b"\x0f\xf0"[..]),
+        (r"\x+f", b"x+f"),
+        (r"\x1", b"x1"),
+        (r"\n\t\r\v\b", b"\n\t\r\x0b\x08"),
+        (r#"\"\\"#, b"\"\\"),
+    ] {
+        let line = format!(
+            r#"10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 1 "-" "{escaped}""#
+        );
+        let request = one(line.as_bytes()).request.expect("a request");
+        assert_eq!(request.headers.first("user-agent"), Some(expected), "{escaped}");
+    }
+}
+
+/// `copytruncate` of logrotate cuts a file that its writer may go on to write at its old place.
+#[test]
+fn zeros_before_a_line_are_no_part_of_it() {
+    let line = "10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 200 1\r\n";
+    for zeros in [1, 3, MAX_LINE + 7] {
+        let text = ["\0".repeat(zeros).as_str(), line, line, "\0\0\n"].concat();
+        for capacity in [1, 1 << 16] {
+            let input = io::BufReader::with_capacity(capacity, text.as_bytes());
+            let mut recorded = Recorded::new(input);
+            assert_eq!(recorded.by_ref().filter(Result::is_ok).count(), 2, "{zeros}");
+            assert_eq!((recorded.lines(), recorded.others()), (3, 0), "{zeros}");
+        }
+    }
+}
+
 /// The last field of nginx's example of a format.
 #[test]
 fn a_proxy_that_names_its_clients_at_the_end_of_the_line_is_understood() {
@@ -250,6 +172,60 @@ fn json_of_traefik_and_caddy_is_read() {
         assert_eq!(shown[0], time);
         assert_eq!(shown[1..], line);
     }
+}
+
+#[test]
+fn members_of_any_name_hide_no_line_of_an_access_log() {
+    let log = r#""remote_addr":"192.0.2.7","status":200,"time_iso8601":"2026-01-01T00:00:00Z","request":"GET /e HTTP/1.1""#;
+    for more in [
+        r#""event_type":"request""#,
+        r#""event_type":"request","timestamp":"2026-01-01T00:00:00Z""#,
+        r#""event_type":"http","http":{},"timestamp":"2026-01-01T00:00:00Z""#,
+        r#""_path":"/e""#,
+        r#""_path":"http""#,
+        r#""event":{"kind":"request"}"#,
+        r#""event":{"kind":"event"}"#,
+        r#""level":"info","msg":"request""#,
+    ] {
+        let event = one(format!("{{{log},{more}}}").as_bytes());
+        assert_eq!(event.request.expect("a request").target, "/e", "{more}");
+    }
+}
+
+#[test]
+fn other_records_are_counted_and_malformed_ones_are_named() {
+    for (line, is_other) in [
+        (r#"{"event":{"kind":"alert"}}"#, true),
+        (r#"{"event_type":"stats","timestamp":"2026-01-01T00:00:00Z"}"#, true),
+        (r#"{"event_type":"flow","flow_id":7}"#, true),
+        (r#"{"event_type":"request"}"#, false),
+        (
+            r#"{"_path":"ssh","ts":1.5,"id.orig_h":"192.0.2.7","status":"failure","client":"a"}"#,
+            true,
+        ),
+        (r#"{"level":"info","ts":1629470295.02,"msg":"serving initial configuration"}"#, true),
+        (r#"{"level":"info","time":"2026-01-01T00:00:00Z","message":"Traefik version 3"}"#, true),
+        (r#"{"level":"info","msg":"request","status":200}"#, false),
+        (r#"{"level":"info","msg":"request","request":{"remote_ip":"192.0.2.7"}}"#, false),
+        (r#"{"msg":"request"}"#, false),
+    ] {
+        let mut recorded = Recorded::new(line.as_bytes());
+        assert_eq!(recorded.by_ref().count(), usize::from(!is_other), "{line}");
+        assert_eq!(recorded.others(), u64::from(is_other), "{line}");
+    }
+}
+
+/// Of tens of thousands, as many as a line can hold.
+#[test]
+fn many_header_fields_take_time_linear_in_their_number() {
+    let fields: String = (0..50_000).map(|nth| format!(",\"http_x{nth}\":\"v\"")).collect();
+    let line = format!(
+        r#"{{"remote_addr":"192.0.2.7","status":200,"msec":1.5,"request":"GET / HTTP/1.1","http_host":"a"{fields}}}"#
+    );
+    assert!(line.len() <= MAX_LINE);
+    let started = std::time::Instant::now();
+    assert_eq!(one(line.as_bytes()).request.expect("a request").headers.len(), 50_001);
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
 }
 
 /// Four requests as written by nginx 1.22 in every supported form. Data from the client must neither hide its
@@ -412,35 +388,6 @@ fn a_name_that_the_client_chose_hides_no_line() {
 }
 
 #[test]
-fn our_own_json_that_is_malformed_says_what() {
-    let record = |stamp: &str, ip: &str, status: &str| {
-        format!(
-            r#"{{"@timestamp":{stamp},"event":{{"kind":"event"}},"source":{{"ip":{ip}}},"destination":{{"ip":"10.0.0.2"}},"http":{{"response":{{"status_code":{status}}}}}}}"#
-        )
-    };
-    let (stamp, ip) = (r#""2020-11-20T06:20:07Z""#, r#""10.0.0.1""#);
-    for (line, expected) in [
-        (record(stamp, ip, "200"), None),
-        (format!("\u{feff}{}", record(stamp, ip, "200")), None),
-        (record(stamp, ip, "99999"), Some("malformed http.response.status_code")),
-        (record(stamp, ip, "99"), Some("malformed http.response.status_code")),
-        (record(stamp, ip, "\"200\""), Some("malformed http.response.status_code")),
-        (record("\"yesterday\"", ip, "200"), Some("malformed @timestamp")),
-        (record("5", ip, "200"), Some("malformed @timestamp")),
-        (record(stamp, "\"10.0.0.300\"", "200"), Some("malformed source.ip")),
-        (record(stamp, "7", "200"), Some("malformed source.ip")),
-    ] {
-        let mut all = read(line.as_bytes());
-        let got = all.remove(0).map(|e| e.response.map(|r| r.status));
-        let expected = match expected {
-            Some(why) => Err(format!("line 1: {why}")),
-            None => Ok(Some(200)),
-        };
-        assert_eq!(got, expected, "{line}");
-    }
-}
-
-#[test]
 fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
     let good = "10.0.0.1 - - [20/Nov/2020:06:40:07 +0000] \"GET / HTTP/1.1\" 200 1";
     let long = "x".repeat(MAX_LINE + 1);
@@ -470,12 +417,4 @@ proptest::proptest! {
         let text = [begins[begin], &bytes].concat();
         let _ = read(&text);
     }
-}
-
-#[test]
-fn bytes_in_zeeks_json_are_those_in_its_tsv() {
-    let json = br#"{"ts":1.5,"id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.80","id.resp_p":80,"method":"GET","host":"a","uri":"/\\xff\\x5c","status_code":200}"#;
-    let event = one(json);
-    let request = event.request.as_ref().expect("a request");
-    assert_eq!(&request.target[..], b"/\xff\\");
 }

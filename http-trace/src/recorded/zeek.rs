@@ -2,19 +2,44 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, missing, request, response, seconds, status, time};
+use super::parts::{Line, address, hex, missing, request, response, seconds, status, time};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
+use http_trace_model::field::draft::basic;
 use http_trace_model::head::ResponseHead;
+
+/// Header fields that `proxied` may hold.
+const OF_PROXIES: [&str; 8] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-from",
+    "x-real-ip",
+    "client-ip",
+    "via",
+    "xroxy-connection",
+    "proxy-connection",
+];
 
 /// Whether a JSON record of any log is Zeek's.
 pub(super) fn is_one(record: &Value) -> bool {
     record.get("_path").is_some() || record.get("id.orig_h").is_some()
 }
 
+/// Whether a log is of HTTP: http.log, or what a filter names otherwise. sip.log has columns of the same names.
+fn is_http(path: Option<&str>, has: impl Fn(&str) -> bool) -> bool {
+    match path {
+        Some("http") => true,
+        Some("sip") => false,
+        _ if ["call_id", "request_path", "response_path"].into_iter().any(&has) => false,
+        Some(_) => ["method", "uri", "status_code"].into_iter().all(has),
+        None => true,
+    }
+}
+
 /// Parses a record in JSON.
 pub(super) fn json(record: &Value) -> Result<Line, String> {
-    if record.get("_path").is_some_and(|path| path != "http") {
+    let path = record.get("_path").map(|path| path.as_str().unwrap_or_default());
+    if !is_http(path, |name| record.get(name).is_some()) || path.is_none() && is_sip(record) {
         return Ok(Line::Other);
     }
     // Numbers are kept as text: a time has more digits than a float can hold.
@@ -25,17 +50,31 @@ pub(super) fn json(record: &Value) -> Result<Line, String> {
         _ => None,
     };
     // Zeek writes bytes that are not UTF-8 as \xNN, here as in TSV.
-    event(&|name| Some(unescaped(&text(name)?).into_owned()))
+    let bytes = |text: &str| unescaped(text).into_owned();
+    let proxied = record.get("proxied").and_then(Value::as_array).into_iter().flatten();
+    let proxied: Vec<_> = proxied.filter_map(Value::as_str).map(bytes).collect();
+    event(&|name| Some(bytes(&text(name)?)), &proxied)
+}
+
+/// Whether a record of a log without a name is one of sip.log, whose columns may be left out. HTTP has a version or a
+/// host, whatever its client asks for.
+fn is_sip(record: &Value) -> bool {
+    let of_http = ["version", "host"].into_iter().any(|name| record.get(name).is_some());
+    let uri = record.get("uri").and_then(Value::as_str).unwrap_or_default();
+    let scheme = uri.split(':').next().unwrap_or_default();
+    !of_http && ["sip", "sips"].iter().any(|sip| scheme.eq_ignore_ascii_case(sip))
 }
 
 /// Contents of the `#` lines of TSV.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     separator: u8,
+    /// Between the members of a set.
+    set_separator: u8,
     unset: Vec<u8>,
     empty: Vec<u8>,
+    path: Option<String>,
     fields: Vec<String>,
-    http: bool,
 }
 
 /// Processes a `#` line.
@@ -43,29 +82,32 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
     let text = String::from_utf8_lossy(line);
     if let Some(separator) = text.strip_prefix("#separator ") {
         let byte = match separator.trim().strip_prefix("\\x") {
-            Some(hex) => {
-                u8::from_str_radix(hex, 16).map_err(|_| "missing #separator".to_owned())?
-            }
+            Some(digits) => hex(digits.as_bytes()).ok_or("missing #separator")?,
             None => *separator.as_bytes().first().ok_or("missing #separator")?,
         };
         *columns = Some(Columns {
             separator: byte,
+            set_separator: b',',
             unset: b"-".to_vec(),
             empty: b"(empty)".to_vec(),
+            path: None,
             fields: Vec::new(),
-            http: true,
         });
         return Ok(());
     }
-    let Some(columns) = columns else {
+    let Some(known) = columns else {
         return Ok(());
     };
-    let mut words = text.split(char::from(columns.separator));
+    let mut words = text.split(char::from(known.separator));
     match words.next() {
-        Some("#unset_field") => columns.unset = words.next().unwrap_or("-").into(),
-        Some("#empty_field") => columns.empty = words.next().unwrap_or("(empty)").into(),
-        Some("#path") => columns.http = words.next() == Some("http"),
-        Some("#fields") => columns.fields = words.map(str::to_owned).collect(),
+        Some("#set_separator") => {
+            known.set_separator = words.next().and_then(|w| w.bytes().next()).unwrap_or(b',');
+        }
+        Some("#unset_field") => known.unset = words.next().unwrap_or("-").into(),
+        Some("#empty_field") => known.empty = words.next().unwrap_or("(empty)").into(),
+        Some("#path") => known.path = words.next().map(str::to_owned),
+        Some("#fields") => known.fields = words.map(str::to_owned).collect(),
+        Some("#close") => *columns = None,
         _ => {}
     }
     Ok(())
@@ -74,22 +116,23 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
 impl Columns {
     /// Parses a line of TSV.
     pub(super) fn event(&self, line: &[u8]) -> Result<Line, String> {
-        if !self.http {
-            return Ok(Line::Other);
-        }
         let values: Vec<&[u8]> = line.split(|b| *b == self.separator).collect();
         let (got, want) = (values.len(), self.fields.len());
         if got != want {
-            return Err(format!("{got} columns of {want} in a Zeek http.log record"));
+            return Err(format!("{got} columns of {want} in a record of a Zeek log"));
         }
-        event(&|name| {
+        if !is_http(self.path.as_deref(), |name| self.fields.iter().any(|field| field == name)) {
+            return Ok(Line::Other);
+        }
+        let cell = |name: &str| {
             let at = self.fields.iter().position(|field| field == name)?;
-            let value = values.get(at).filter(|v| **v != self.unset)?;
-            match **value == self.empty {
-                true => Some(Vec::new()),
-                false => Some(unescape(value)),
-            }
-        })
+            let value = *values.get(at).filter(|v| **v != self.unset)?;
+            Some(if value == self.empty { b"" } else { value })
+        };
+        // Separators within a member are escaped.
+        let proxied = cell("proxied").unwrap_or_default().split(|b| *b == self.set_separator);
+        let proxied: Vec<_> = proxied.map(unescape).collect();
+        event(&|name| cell(name).map(unescape), &proxied)
     }
 }
 
@@ -98,18 +141,16 @@ fn unescape(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     let mut at = 0;
     while let Some(&byte) = value.get(at) {
-        let hex = (byte == b'\\' && value.get(at + 1) == Some(&b'x'))
-            .then(|| std::str::from_utf8(value.get(at + 2..at + 4)?).ok())
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(hex.unwrap_or(byte));
-        at += if hex.is_some() { 4 } else { 1 };
+        let is_escape = byte == b'\\' && value.get(at + 1) == Some(&b'x');
+        let escaped = value.get(at + 2..at + 4).and_then(hex).filter(|_| is_escape);
+        out.push(escaped.unwrap_or(byte));
+        at += if escaped.is_some() { 4 } else { 1 };
     }
     out
 }
 
-/// Builds an event from the fields of the log.
-fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
+/// Builds an event from the fields of the log, of which `proxied` is a set.
+fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>, proxied: &[Vec<u8>]) -> Result<Line, String> {
     let text = |name: &str| field(name).and_then(|value| String::from_utf8(value).ok());
     let number = |name: &str| text(name).and_then(|text| text.parse::<u64>().ok());
     let end = |ip: &str, port: &str| {
@@ -130,14 +171,27 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
     event.ordinal = number("trans_depth").map_or(1, |n| n.min(u32::MAX.into()) as u32);
     let version = text("version").unwrap_or_default();
     if let Some(method) = field("method") {
-        let (host, referrer, agent) = (field("host"), field("referrer"), field("user_agent"));
-        let fields = [
-            ("host", host.as_deref()),
-            ("referer", referrer.as_deref()),
-            ("user-agent", agent.as_deref()),
-        ];
         let target = field("uri").unwrap_or_default();
-        event.request = Some(request(&method, &target, &version, &fields));
+        let mut head = request(&method, &target, &version, &[]);
+        // The log may lack the password; a user name shows that credentials were sent.
+        let user = field("username").filter(|user| !user.is_empty());
+        for (name, value) in [
+            ("host", field("host")),
+            ("referer", field("referrer")),
+            ("user-agent", field("user_agent")),
+            ("origin", field("origin")),
+            ("authorization", user.map(|user| basic(&user).to_vec())),
+        ] {
+            if let Some(value) = value {
+                head.headers.push(name.as_bytes(), &value);
+            }
+        }
+        for line in proxied {
+            if let Some((name, value)) = of_proxy(line) {
+                head.headers.push(name.as_bytes(), value);
+            }
+        }
+        event.request = Some(head);
         event.request_start_ns = Some(time_ns);
         event.request_body_bytes = number("request_body_len");
     }
@@ -157,4 +211,12 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Line, String> {
         true => Line::Other,
         false => Line::Event(Box::new(event)),
     })
+}
+
+/// Parses `X-FORWARDED-FOR -> 192.0.2.7`.
+fn of_proxy(line: &[u8]) -> Option<(&'static str, &[u8])> {
+    const ARROW: &[u8] = b" -> ";
+    let at = memchr::memmem::find(line, ARROW)?;
+    let name = OF_PROXIES.iter().find(|name| line[..at].eq_ignore_ascii_case(name.as_bytes()))?;
+    Some((name, &line[at + ARROW.len()..]))
 }

@@ -33,11 +33,11 @@ impl Secrets {
             let is_secret = self.within.mean_secret(without_dashes(option));
             let is_user = USER_AND_PASSWORD.contains(&option) && word.contains(&b':');
             if is_secret || is_user {
-                return redacted(word.len());
+                return redacted(word);
             }
         }
         if of_p && word.len() > 2 && word.starts_with(b"-p") {
-            return [b"-p", &redacted(word.len() - 2)[..]].concat();
+            return [b"-p", &redacted(&word[2..])[..]].concat();
         }
         for separator in [b'=', b':'] {
             let Some(at) = word.iter().position(|byte| *byte == separator) else {
@@ -48,7 +48,7 @@ impl Secrets {
             let name = without_dashes(name);
             let names = [&self.within, &self.headers];
             if !value.is_empty() && names.iter().any(|names| names.mean_secret(name)) {
-                return [&word[..name_end], &redacted(value.len())[..]].concat();
+                return [&word[..name_end], &redacted(value)[..]].concat();
             }
         }
         let clean = self.clean(word, &Context::TEXT);

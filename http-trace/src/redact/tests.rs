@@ -14,6 +14,34 @@ fn value(name: &str, text: &str) -> String {
 
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
 
+/// Recorded events hold marks, and clients may send what looks like one.
+#[test]
+fn marks_stay_and_hide_nothing_beside_them() {
+    for (name, text, expected) in [
+        ("Authorization", "‹redacted:10 bytes›", "‹redacted:10 bytes›"),
+        ("Authorization", "‹redacted:10 bytes›x", "‹redacted:24 bytes›"),
+        ("Authorization", "x‹redacted:10 bytes›", "‹redacted:24 bytes›"),
+        ("Authorization", "‹redacted:1 bytes›‹redacted:2 bytes›", "‹redacted:44 bytes›"),
+        ("Authorization", "‹redacted: bytes›", "‹redacted:21 bytes›"),
+        ("Authorization", "‹redacted:x bytes›", "‹redacted:22 bytes›"),
+        ("Authorization", "‹redacted:123456789 bytes›", "‹redacted:30 bytes›"),
+        ("Cookie", "a=‹redacted:3 bytes›; b=c", "a=‹redacted:3 bytes›; b=‹redacted:1 bytes›"),
+        ("Cookie", "a=‹redacted:3 bytes›c", "a=‹redacted:23 bytes›"),
+        ("Location", "/?token=‹redacted:3 bytes›", "unchanged"),
+        (
+            "Location",
+            "/?token=‹redacted:3 bytes›&sig=d",
+            "/?token=‹redacted:3 bytes›&sig=‹redacted:1 bytes›",
+        ),
+        ("Location", "/?token=‹redacted:3 bytes›c", "/?token=‹redacted:23 bytes›"),
+        ("Location", "/?token=c‹redacted:3 bytes›", "/?token=‹redacted:23 bytes›"),
+        ("Location", "http://‹redacted:3 bytes›@h/", "unchanged"),
+        ("Location", "http://‹redacted:3 bytes›:p@h/", "http://‹redacted:24 bytes›@h/"),
+    ] {
+        assert_eq!(value(name, text), expected, "{name}: {text}");
+    }
+}
+
 #[test]
 fn header_values() {
     let bearer = format!("Bearer {JWT}");

@@ -1,8 +1,7 @@
 //! `http-trace detect`: runs rules over recorded events from files or standard input, through the stages that
 //! a live run has after pairing. Event time is the recording's.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +10,7 @@ use super::pipe::{self, Left, Shared};
 use super::session::{Session, reading, started};
 use super::stop::Stop;
 use crate::capture::error::shown;
+use crate::capture::input::{self as capture, Buffer};
 use crate::capture::magic::Kind;
 use crate::config::Config;
 use crate::recorded::{Error, Recorded};
@@ -39,10 +39,12 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     let (session, ended) = pipe::drive(session, blocks, move |shared| {
         read(&paths, shared, &stop_too, &of_reader);
     });
-    let Some(session) = session else {
+    let Some(mut session) = session else {
         return Ok(Ended::Lossy);
     };
     let read_so_far = lock(&read_so_far);
+    (session.lines, session.malformed) = (read_so_far.lines, read_so_far.not_understood);
+    session.broken = read_so_far.bad - read_so_far.not_understood;
     let reading = match ended {
         // Following a log always ends with a signal, which only matters to a gate.
         _ if stop.is_requested() && (!blocks || config.fail_on_alert.is_some()) => {
@@ -109,7 +111,7 @@ fn drain(
 /// A file, and its next event.
 struct Input {
     name: String,
-    events: Recorded<Box<dyn BufRead>>,
+    events: Recorded<Buffer>,
     next: Option<Box<HttpEvent>>,
 }
 
@@ -117,22 +119,22 @@ impl Input {
     /// `None`, with the problem recorded, if it cannot be read.
     fn open(path: &Path, shared: &Mutex<Shared>) -> Option<Input> {
         let name = path.display().to_string();
-        let mut input: Box<dyn BufRead> = if path.as_os_str() == "-" {
-            Box::new(io::stdin().lock())
-        } else {
-            let opened = match path.is_dir() {
-                true => Err(io::Error::other("it is a folder: name the files in it")),
-                false => File::open(path),
-            };
-            match opened {
-                Ok(file) => Box::new(BufReader::with_capacity(1 << 16, file)),
-                Err(error) => {
-                    problem(shared, format!("{name}: {error}"));
-                    return None;
-                }
+        let opened = match path.as_os_str() == "-" {
+            true => capture::Input::Stdin,
+            false => capture::Input::Named(path.to_owned()),
+        };
+        let opened = match path.is_dir() {
+            true => Err(format!("{name}: it is a folder: name the files in it")),
+            false => opened.open(&Arc::default()).map_err(|why| format!("{} {why}", shown(&name))),
+        };
+        let mut input = match opened {
+            Ok(input) => input,
+            Err(why) => {
+                problem(shared, why);
+                return None;
             }
         };
-        if let Some(what) = no_lines(&mut *input) {
+        if let Some(what) = no_lines(&mut input) {
             problem(shared, format!("{} {what}", shown(&name)));
             return None;
         }
@@ -174,18 +176,17 @@ fn problem(shared: &Mutex<Shared>, what: String) {
 
 /// What a file that is not text is, and how to read it; otherwise every line would be an error. Waits for the
 /// first bytes, as reading a line does; read errors are reported there.
-fn no_lines(input: &mut dyn BufRead) -> Option<&'static str> {
+fn no_lines(input: &mut Buffer) -> Option<&'static str> {
     let first = input.fill_buf().ok()?.first_chunk()?;
     match Kind::of(*first) {
         Kind::Pcap | Kind::ModifiedPcapBigEndian | Kind::PcapNg => {
             Some("is a capture: `http-trace -r FILE` reads it")
         }
-        Kind::Gzip => Some("is compressed with gzip: `zcat FILE | http-trace detect`"),
-        Kind::Zstd => Some("is compressed with zstd: `zstdcat FILE | http-trace detect`"),
-        Kind::Bzip2 => Some("is compressed with bzip2: `bzcat FILE | http-trace detect`"),
-        Kind::Xz => Some("is compressed with xz: `xzcat FILE | http-trace detect`"),
-        Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect`"),
-        Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect`"),
+        Kind::Gzip | Kind::Zstd => Some("is compressed twice: decompress it once first"),
+        Kind::Bzip2 => Some("is compressed with bzip2: `bzcat FILE | http-trace detect -`"),
+        Kind::Xz => Some("is compressed with xz: `xzcat FILE | http-trace detect -`"),
+        Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect -`"),
+        Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect -`"),
         Kind::Elf => Some(
             "is a program; want a text file: http-trace's json, http.log, eve.json or an \
                   access log",

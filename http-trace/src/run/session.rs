@@ -34,6 +34,12 @@ pub struct Session {
     rules: Rules,
     changes: Option<Changes>,
     problems: Vec<String>,
+    /// Recorded lines that were read, be they events or not.
+    pub lines: u64,
+    /// Those of them that were malformed.
+    pub malformed: u64,
+    /// Logs that broke off.
+    pub broken: u64,
     /// Until when earlier runs with this `--state` have traced, Unix ns.
     traced_until_ns: Option<u64>,
 }
@@ -97,6 +103,9 @@ impl Session {
             rules,
             changes,
             problems: Vec::new(),
+            lines: 0,
+            malformed: 0,
+            broken: 0,
             traced_until_ns,
         })
     }
@@ -152,7 +161,9 @@ impl Session {
 
     /// Closes the engine and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
-        let Session { config, engine, rules, problems, .. } = self;
+        let has_lines = self.lines > 0;
+        let Session { config, mut engine, rules, problems, malformed, broken, .. } = self;
+        engine.stages.exit.outlet.unread(malformed, problems.len() as u64 + broken);
         let finished = engine.finish();
         if !config.quiet {
             let said = finished.kept.said.iter().chain(&finished.inventory.said);
@@ -177,7 +188,7 @@ impl Session {
             say("stopped, as nobody reads the output any more");
         }
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
-            say(&finished.verdict(is_cut));
+            say(&finished.verdict(is_cut, has_lines));
         }
         let problems = reading != Reading::Whole || rules.is_faulty() || !problems.is_empty();
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;

@@ -316,6 +316,13 @@ impl Outlet {
         }
     }
 
+    /// Tells the outputs, before they are closed, what of the input was not read: malformed lines and files.
+    pub fn unread(&mut self, lines: u64, files: u64) {
+        for one in &mut self.outputs {
+            one.render.unread(lines, files);
+        }
+    }
+
     /// Whether the requested number of events is written.
     pub fn is_full(&self) -> bool {
         self.left == Some(0)

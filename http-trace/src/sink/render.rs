@@ -47,6 +47,9 @@ pub trait Render: std::fmt::Debug + Send {
     fn loss(&mut self, _loss: &Loss, _out: &mut Vec<u8>) {}
     /// At the end: connections that were not readable, as protocol, port and count.
     fn unreadable(&mut self, _items: &[(&str, u16, u64)]) {}
+
+    /// At the end: malformed lines of logs, and files, that were not read.
+    fn unread(&mut self, _lines: u64, _files: u64) {}
     /// When [`Render::tick`] is due even without events (Unix ns).
     fn due_ns(&self) -> Option<u64> {
         None

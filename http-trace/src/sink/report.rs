@@ -61,6 +61,10 @@ impl Render for Report {
         }
     }
 
+    fn unread(&mut self, lines: u64, files: u64) {
+        self.inventory.unread(lines, files);
+    }
+
     fn tail(&self) -> Vec<u8> {
         let report = self.inventory.report();
         self.form.write(&report, self.width).into_bytes()

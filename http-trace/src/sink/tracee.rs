@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use serde_json::{Value as Json, json};
 
@@ -90,7 +89,8 @@ impl Tracee {
             record[name] = 0.into();
         }
         // Writing to a vector cannot fail.
-        let _ = writeln!(out, "{record}");
+        let _ = serde_json::to_writer(&mut *out, &record);
+        out.push(b'\n');
     }
 }
 

@@ -2,7 +2,6 @@
 //! encoding (zero and empty values are omitted, 64-bit numbers are strings). Must not write alerts or losses.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use serde_json::{Value as Json, json};
 
@@ -40,7 +39,8 @@ impl TraceeV1 {
             ],
         }));
         // Writing to a vector cannot fail.
-        let _ = writeln!(out, "{record}");
+        let _ = serde_json::to_writer(&mut *out, &record);
+        out.push(b'\n');
     }
 }
 

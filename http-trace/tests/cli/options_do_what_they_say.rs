@@ -128,10 +128,14 @@ fn the_last_line_says_what_was_not_readable_and_not_read() {
     std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     let cut = cut.to_str().unwrap();
     let tls = NGINX.replace("nginx", "tls");
+    let losses = folder.path().join("losses.jsonl");
+    std::fs::write(&losses, "{\"event\":{\"kind\":\"pipeline_error\"}}\n").unwrap();
+    let losses = losses.to_str().unwrap();
     for (options, expected) in [
         (&["-r", &tls][..], "nothing was lost; not readable: 1 TLS on :443"),
         (&["-r", cut], "; not all of the input was read; the rest was readable"),
         (&["-r", NGINX, "-o", "json:/dev/full"], "lost: what could not be written or delivered"),
+        (&["detect", losses], "nothing was lost; none of it gave an event"),
         (&["detect", "/dev/null"], "nothing was lost; there was nothing to read"),
     ] {
         let ran = run(options);

@@ -91,7 +91,7 @@ fn reports_say_what_was_not_readable() {
     let state = folder.path().join("state").to_str().unwrap().to_owned();
     let tls = NGINX.replace("nginx", "tls");
     let once = run(&["report", &tls]);
-    for expected in ["lost         nothing", "not readable 1 TLS on :443"] {
+    for expected in ["lost            nothing", "other protocols 1 TLS on :443"] {
         assert!(once.out.contains(expected), "{}", once.out);
     }
     for file in [&tls, NGINX, &tls] {

@@ -7,6 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use http_trace_testkit::files::gzip;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
 use crate::command::{http_trace, ran, records, run};
 use crate::errors::{alerts, capture_of_errors};
 
@@ -199,7 +202,7 @@ fn what_cannot_be_read_is_named_and_the_rest_counts() {
     let ran = run(&["detect", "/nonexistent.log", file.to_str().unwrap(), "-o", "json"]);
     assert_eq!(ran.status, 1, "{}", ran.err);
     assert_eq!(spikes(&ran.out), 1);
-    assert!(ran.err.contains("/nonexistent.log: "), "{}", ran.err);
+    assert!(ran.err.contains("/nonexistent.log cannot be opened: "), "{}", ran.err);
     assert!(ran.err.contains("access.log: line 1: "), "{}", ran.err);
     for said in [
         "351 lines read: 350 events, 1 malformed\n",
@@ -234,7 +237,6 @@ fn what_does_not_begin_with_lines_is_named_once() {
     for (name, begin, expected) in [
         ("day.pcap", &b"\xd4\xc3\xb2\xa1\n\n\nx"[..], "day.pcap is a capture: `http-trace -r"),
         ("day.pcapng", b"\n\r\r\n\0\0\n", "day.pcapng is a capture: `http-trace -r"),
-        ("access.log.gz", b"\x1f\x8b\x08\0\n\n", "access.log.gz is compressed with gzip: `zcat"),
         (
             "access.log.lz4",
             b"\x04\x22\x4d\x18\n\n\n",
@@ -247,6 +249,43 @@ fn what_does_not_begin_with_lines_is_named_once() {
         assert_eq!(ran.status, 1, "{}", ran.err);
         assert!(ran.err.contains(expected), "{}", ran.err);
         assert!(!ran.err.contains("line 1"), "{}", ran.err);
+    }
+}
+
+/// Rotated logs are compressed; what a name says does not count.
+#[test]
+fn compressed_logs_are_read_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = access_log();
+    let gzip = gzip(log.as_bytes());
+    let zstd = compress_to_vec(log.as_bytes(), CompressionLevel::Fastest);
+    for (name, bytes, status) in [
+        ("access.log.1", log.as_bytes(), 0),
+        ("access.log.2.gz", &gzip, 0),
+        ("access.log.3", &zstd, 0),
+        ("access.log.4.gz", &gzip[..gzip.len() / 2], 1),
+    ] {
+        let file = folder.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        let file = file.to_str().unwrap();
+        let from_stdin = http_trace(&["detect", "-", "--events", "-o", "json"])
+            .stdin(Stdio::from(File::open(file).unwrap()))
+            .output()
+            .unwrap();
+        let out = String::from_utf8(from_stdin.stdout).unwrap();
+        let detected = run(&["detect", file, "--events", "-o", "json"]);
+        assert_eq!(detected.out, out, "{name}");
+        assert_eq!(detected.status, status, "{name}: {}", detected.err);
+        let reported = run(&["report", file, "--as", "json"]);
+        assert_eq!(reported.status, status, "{name}: {}", reported.err);
+        let report = serde_json::from_str::<serde_json::Value>(&reported.out).unwrap();
+        assert_eq!(report["unread"], serde_json::json!({"lines": 0, "files": status}), "{name}");
+        let events = report["events"].as_u64().unwrap();
+        assert_eq!(events, events_of(&out).lines().count() as u64, "{name}");
+        match status {
+            0 => assert_eq!(events, u64::from(ERRORS), "{name}"),
+            _ => assert!(events > 0 && events < u64::from(ERRORS), "{name}: {events}"),
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Draft {
         self.event.forwarded = self.forwarded_ip.map(|ip| Forwarded { ip, port: self.client_port });
         self.set_times(time_ns);
         self.event.request = self.request();
+        self.event.user = self.user.take().map(|user| Box::from(&user[..]));
         self.event.response = self.status.map(|status| ResponseHead {
             content_length: self.content_length,
             first_byte_ns: time_ns,
@@ -192,8 +193,13 @@ impl Draft {
         let mut values = values.into_iter();
         let (_version, status) = (values.next()?, values.next()??);
         let (reason, headers) = (values.next()?, values.next()?);
+        let (content_length, at) = (values.next()?, values.next()?);
         let headers = headers.map(Value::into_headers).unwrap_or_default();
-        Some(self.response(status.number()?, reason.and_then(Value::into_bytes), headers))
+        Some(ResponseHead {
+            content_length: content_length.and_then(|length| length.number()),
+            first_byte_ns: at.and_then(|at| at.time()).unwrap_or(self.event.time_ns),
+            ..self.response(status.number()?, reason.and_then(Value::into_bytes), headers)
+        })
     }
 }
 

@@ -88,7 +88,8 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("http_trace.ttlb_ns", NUMBER, "clock of the capture", "Time from the last byte of the request to the last byte of the response, in ns.")
         .get(|v| v.record.ttlb_ns().map(Value::Number)),
     field("http_trace.body_end", Kind::OneOf(&BodyEnd::NAMES), "message framing", "How the body ended, once it has (RFC 9112 section 6.3).")
-        .get(|v| v.record.body_end.map(|end| Value::word(end.name()))),
+        .get(|v| v.record.body_end.map(|end| Value::word(end.name())))
+        .read(|d, v| d.event.body_end = v.bytes().and_then(BodyEnd::named)),
     field("http_trace.transaction", Kind::Pattern(r"^\d+\.\d+$"), "counter", "Numbers of the connection in this run and of the transaction in it.")
         .always()
         .get(|v| Some(Value::Dotted(v.record.connection, v.record.ordinal.into())))
@@ -149,7 +150,8 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         }),
     field("http_trace.packet_len", NUMBER, "capture", "Length on the wire of the frame that held the response's first byte.")
         .always()
-        .get(|v| Some(Value::Number(v.record.packet_len.into()))),
+        .get(|v| Some(Value::Number(v.record.packet_len.into())))
+        .read(|d, v| d.event.packet_len = v.number().and_then(|n| n.try_into().ok()).unwrap_or(0)),
     field("http_trace.cgroup_id", NUMBER, "hook", "Id of the cgroup on this host that sent or received the response.")
         .get(|v| v.record.cgroup_id.map(Value::Number))
         .read(|d, v| d.event.cgroup_id = v.number()),
