@@ -34,7 +34,6 @@ pub fn method(sent: &[u8]) -> &'static str {
     known.copied().unwrap_or(OTHER)
 }
 
-/// Metrics of a run.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Responses by server port, status code and answering workload.

@@ -44,7 +44,6 @@ impl<T> Default for Top<T> {
 }
 
 impl<T: Clone + PartialEq> Top<T> {
-    /// Counts a value.
     fn see<V: ?Sized + PartialEq + ToOwned<Owned = T>>(&mut self, value: &V)
     where
         T: Borrow<V>,
@@ -101,7 +100,6 @@ impl<T: Clone + PartialEq> Top<T> {
 pub struct Sample {
     /// Time of the response, Unix ns.
     pub time_ns: u64,
-    /// Method.
     pub method: Vec<u8>,
     /// Target, cut to 256 bytes.
     pub target: Vec<u8>,
@@ -122,13 +120,9 @@ pub struct Evidence {
     pub events: u64,
     /// Statuses with their counts; 0 is no response.
     pub statuses: Vec<(u16, u64)>,
-    /// Paths.
     pub paths: Top<Vec<u8>>,
-    /// Servers.
     pub servers: Top<IpAddr>,
-    /// Requested hosts.
     pub hosts: Top<Vec<u8>>,
-    /// User agents.
     pub user_agents: Top<Vec<u8>>,
     /// Clients, for rules that group by something else.
     pub clients: Top<IpAddr>,

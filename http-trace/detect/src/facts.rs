@@ -266,7 +266,6 @@ impl Builder {
 }
 
 impl Plan {
-    /// Adds the group of a test.
     pub fn add(&mut self, facts: &Facts, id: TestId) {
         match facts.groups[id.group].source {
             Source::Line { response, known, .. } => {

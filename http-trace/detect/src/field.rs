@@ -6,7 +6,6 @@ use http_trace_model::field::{About, RuleField, rule_fields};
 
 macro_rules! fields {
     ($($name:literal $variant:ident,)+) => {
-        /// A field of an event.
         #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(into = "String", try_from = "String")]
         pub enum Field {

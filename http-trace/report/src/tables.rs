@@ -10,10 +10,8 @@ use http_trace_model::shown::{grouped, latency, size};
 /// Maximum number of rows in a table that shows the top of a list.
 const TOP: usize = 20;
 
-/// A table of the report.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Heading.
     pub title: &'static str,
     /// What the rows show, and what was left out.
     pub note: String,
@@ -327,7 +325,6 @@ fn cut(cell: &str, widest: usize) -> String {
     }
 }
 
-/// Renders a report as Markdown.
 pub fn markdown(report: &Report) -> String {
     let mut out = String::from("# HTTP inventory\n\n");
     for (name, value) in facts(report) {

@@ -25,13 +25,11 @@ const MAX_NAMES: usize = 1 << 16;
 /// Maximum number of problems kept for the summary.
 const MAX_PROBLEMS: usize = 1000;
 
-/// One captured frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     /// Capture time in Unix ns, as in the file: it may go backwards. Frames without a time (simple packet
     /// blocks) get that of the previous frame in the file.
     pub time_ns: u64,
-    /// Link type of the data.
     pub link: LinkType,
     /// Number of the interface for [`Frames::interface_name`]; 0 if there were too many.
     pub interface: u32,
@@ -337,7 +335,6 @@ impl Frames {
         if self.advance() { self.current() } else { None }
     }
 
-    /// The file of the current frame.
     pub fn current_file(&self) -> Option<Arc<str>> {
         Some(self.slots.get(self.current?)?.file.clone())
     }

@@ -64,7 +64,6 @@ struct Known {
 /// A pod and its containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The pod.
     pub pod: Pod,
     /// Containers that have been started.
     pub containers: Vec<Container>,

@@ -91,7 +91,6 @@ impl Proc {
         Some(text(&words).into())
     }
 
-    /// Names the container of a workload.
     fn name(&mut self, mut workload: Workload) -> Workload {
         let Some(container) = &workload.container else {
             return workload;

@@ -20,9 +20,7 @@ pub struct Question(pub Sender);
 /// Result of a lookup.
 #[derive(Debug)]
 pub struct Answer {
-    /// The sender in question.
     pub sender: Sender,
-    /// What was found.
     pub found: Found,
     /// Start time of the process (CLOCK_BOOTTIME, ns, rounded down), or 0 if it is gone.
     pub began_ns: u64,
@@ -35,7 +33,6 @@ pub struct Answer {
 pub enum Found {
     /// A process; if it is gone, as noted, with the workload of its cgroup.
     Process {
-        /// The process.
         process: Box<Process>,
         /// Whether all processes of its v2 cgroup have its workload.
         is_of_cgroup: bool,
@@ -55,9 +52,6 @@ pub struct Source {
 
 impl Source {
     /// Starts a thread that answers with this function.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start(
         mut look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static,
     ) -> io::Result<Self> {

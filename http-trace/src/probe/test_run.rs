@@ -43,9 +43,6 @@ impl std::fmt::Debug for RingDebug {
 
 impl TestRun {
     /// Loads a program of a hook by its name in the object.
-    ///
-    /// # Errors
-    /// [`StartError`]
     pub fn new(settings: &Settings, hook: Hook, program: &'static str) -> Result<Self, StartError> {
         let mut ebpf = load(settings, &[hook])?;
         load_program(&mut ebpf, program)?;
@@ -71,22 +68,15 @@ impl TestRun {
     }
 
     /// The average time of a run over a frame, repeated `repeat` times.
-    ///
-    /// # Errors
-    /// Those of [`TestRun::push`].
     pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
         self.run(frame, repeat)
     }
 
-    /// The value of a counter.
     pub fn counter(&self, counter: Counter) -> u64 {
         self.counters.get(counter)
     }
 
     /// Deletes all connections and handshakes.
-    ///
-    /// # Errors
-    /// If a table cannot be read.
     pub fn forget(&mut self) -> Result<(), StartError> {
         let keys: Vec<KeyWords> = self.flows.keys().collect::<Result<_, _>>()?;
         for key in keys {

@@ -12,7 +12,6 @@ pub(super) fn is_one(record: &Value) -> bool {
     record.get("_path").is_some() || record.get("id.orig_h").is_some()
 }
 
-/// Parses a record in JSON.
 pub(super) fn json(record: &Value) -> Result<Line, String> {
     if record.get("_path").is_some_and(|path| path != "http") {
         return Ok(Line::Other);

@@ -102,7 +102,6 @@ impl Context {
         }
     }
 
-    /// The context of a request target.
     pub fn of_target(method: &[u8]) -> Context {
         match method {
             b"CONNECT" => Context::AUTHORITY,

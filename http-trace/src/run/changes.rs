@@ -25,9 +25,6 @@ pub struct Changes {
 
 impl Changes {
     /// Watches the files that these settings were read from.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn watch(config: &Config) -> io::Result<Self> {
         let changes =
             Changes { changed: Arc::default(), files: Arc::new(Mutex::new(config.read_again())) };

@@ -9,7 +9,7 @@ use terminal_size::terminal_size_of;
 use crate::text::columns::wrapped;
 use crate::text::lines_for_terminal;
 
-/// How a run ended.
+/// How a run ended. As an error: the cause has been printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Everything was written.
@@ -36,7 +36,6 @@ pub enum Reading {
 }
 
 impl Ended {
-    /// The exit status.
     pub const fn status(self) -> u8 {
         match self {
             Ended::Done => 0,

@@ -25,14 +25,12 @@ const ENTITIES: usize = 5;
 /// The longest name in the table, in characters.
 const NAME: usize = 48;
 
-/// What to show.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// Only this rule.
     pub rule: Option<&'a str>,
     /// Days in the table.
     pub days: u32,
-    /// Output format.
     pub format: HitsFormat,
     /// Values to redact, unless redaction is off.
     pub secrets: Option<&'a Secrets>,

@@ -23,9 +23,6 @@ use http_trace_model::shown::grouped;
 const NAMED_LINES: u64 = 10;
 
 /// Reads `paths`; `-` or an empty list is standard input.
-///
-/// # Errors
-/// The exit status, if it cannot start; the cause has been printed.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
     let session = Session::of_files(config, stop)?;
     let standard_input = [PathBuf::from("-")];

@@ -45,9 +45,6 @@ struct Outcome {
 }
 
 /// Reads captures until their end, an output limit, or `stop`.
-///
-/// # Errors
-/// The exit status, if it cannot start; the cause has been printed.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
     let session = Session::of_files(config, stop)?;
     started(config, &reading(paths));

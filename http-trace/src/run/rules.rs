@@ -17,9 +17,6 @@ use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
 use http_trace_detect::{builtin, load};
 
 /// Runs the command; standard output is appended to `out`.
-///
-/// # Errors
-/// A message about why it cannot start.
 pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
     Ok(match command {
         Rules::List { paths, rules, no_builtin_rules } => {

@@ -26,7 +26,6 @@ use http_trace_model::shown::span;
 
 /// A run in progress; see the module.
 pub struct Session {
-    /// The settings.
     pub config: Config,
     /// Processes records and events.
     pub engine: Engine,
@@ -48,9 +47,6 @@ pub struct Ready {
 
 impl Ready {
     /// Loads the rules.
-    ///
-    /// # Errors
-    /// The exit status; the cause has been printed.
     pub fn new(config: &Config) -> Result<Self, Ended> {
         let (rules, set) = Rules::begin(config)?;
         let detector = Detector::new(set, detection(config));
@@ -60,9 +56,6 @@ impl Ready {
 
 impl Session {
     /// Opens the outputs and restores the file of `--state`.
-    ///
-    /// # Errors
-    /// The exit status; the cause has been printed.
     pub fn open(
         config: &Config,
         stop: &Stop,
@@ -102,9 +95,6 @@ impl Session {
     }
 
     /// [`Session::open`] for files, which can wait for a slow output.
-    ///
-    /// # Errors
-    /// The exit status; the cause has been printed.
     pub fn of_files(config: &Config, stop: &Stop) -> Result<Self, Ended> {
         let (ready, own) = (Ready::new(config)?, OwnSockets::default());
         Session::open(config, stop, ready, WhenFull::Wait, &own)

@@ -51,7 +51,6 @@ const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<R
     Field::new(About::new(name, kind, "", meaning))
 }
 
-/// All fields of a row.
 pub const SUMMARY: &[Field<Row>] = &[
     field("@timestamp", Kind::Time, "End of the interval.")
         .always()

@@ -46,7 +46,6 @@ const TRIES: u32 = 6;
 /// Result of a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// Delivered alerts.
     pub delivered: u64,
     /// Undelivered alerts: the queue was full, the destination failed permanently, or the run ended.
     pub lost: u64,

@@ -46,9 +46,7 @@ pub enum Next {
 pub struct Outputs {
     /// One per `--output`; empty: the default for standard output.
     pub specs: Vec<OutputSpec>,
-    /// Response headers.
     pub headers: HeaderChoice,
-    /// Request headers.
     pub request_headers: HeaderChoice,
     /// Colours of `pretty`.
     pub color: Color,
@@ -110,9 +108,6 @@ struct One {
 
 impl Outlet {
     /// Opens files and starts writers. `own` excludes the outputs' own connections from the trace.
-    ///
-    /// # Errors
-    /// A file that cannot be created.
     pub fn open(
         wanted: &Outputs,
         when_full: WhenFull,

@@ -66,7 +66,6 @@ pub struct Pretty {
 }
 
 impl Pretty {
-    /// Uses the style.
     pub fn new(style: &choice::Style) -> Self {
         Pretty {
             headers: style.headers.clone(),

@@ -101,7 +101,6 @@ enum Waits {
     Not,
     /// A full block, or the end of the interval.
     Company,
-    /// Any bytes.
     Bytes,
 }
 
@@ -146,9 +145,6 @@ impl Shared {
 
 impl Writer {
     /// Starts the thread. `name` names the destination in errors; `limit` is the maximum of bytes in memory.
-    ///
-    /// # Errors
-    /// If the thread cannot be created.
     pub fn start(
         destination: Box<dyn Write + Send>,
         name: String,

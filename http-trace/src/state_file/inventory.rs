@@ -23,7 +23,6 @@ use http_trace_report::{Inventory, Options};
 /// Maximum number of rows queued while the database cannot be written.
 const WAITING: usize = 200_000;
 
-/// Path of the inventory for this `--state`.
 pub fn path(state: &Path) -> PathBuf {
     let path = taken::with_suffix(&taken::resolved(state), ".inventory.db");
     // SQLite is opened without following symlinks, so folders must be resolved too.
@@ -35,9 +34,6 @@ pub fn path(state: &Path) -> PathBuf {
 }
 
 /// Reads the whole inventory for a report; `None` if there is none.
-///
-/// # Errors
-/// Why it cannot be read.
 pub fn read(path: &Path, options: Options) -> Result<Option<Inventory>, String> {
     let Some(database) = Database::read(path).map_err(|why| why.to_string())? else {
         return Ok(None);
@@ -91,9 +87,6 @@ struct Thread {
 
 impl InventoryKeeper {
     /// Opens or creates the database; an unusable one is moved aside. Also returns a message about that.
-    ///
-    /// # Errors
-    /// Why nothing is kept.
     pub fn open(path: PathBuf, asked: Asked) -> Result<(Self, Option<String>), String> {
         let mut inventory = Inventory::new(Options {
             endpoints: asked.endpoints.clone(),
@@ -161,7 +154,6 @@ impl InventoryKeeper {
         self.is_changed = true;
     }
 
-    /// Counts a loss.
     pub fn loss(&mut self, loss: &Loss) {
         self.inventory.loss(loss);
         self.is_changed = true;

@@ -23,7 +23,6 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 pub enum Place {
     /// Folder of this pod's service account, and URL of the server.
     ServiceAccount(PathBuf, String),
-    /// A kubeconfig file.
     File(PathBuf),
 }
 
@@ -33,7 +32,6 @@ pub struct Access {
     pub server: String,
     /// CA and client certificate.
     pub tls: TlsConfig,
-    /// Bearer token.
     pub token: Option<String>,
 }
 
@@ -63,9 +61,6 @@ impl Place {
     }
 
     /// Reads the current credentials.
-    ///
-    /// # Errors
-    /// A message.
     pub fn read(&self) -> Result<Access, String> {
         match self {
             Place::ServiceAccount(folder, server) => Ok(Access {

@@ -28,7 +28,6 @@ const LARGEST_OBJECT: u64 = 4 << 20;
 /// Bytes read of an error response.
 const LARGEST_ERROR: u64 = 64 << 10;
 
-/// What to watch.
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// The API server.
@@ -52,7 +51,6 @@ pub struct Times {
     pub silence: Duration,
     /// Pause before the second attempt; doubled for each further one.
     pub first_pause: Duration,
-    /// Longest pause.
     pub longest_pause: Duration,
 }
 
@@ -101,9 +99,6 @@ struct Status {
 
 impl Watch {
     /// Starts watching. A failure is reported once until it works again.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start(
         self,
         directory: Arc<Directory>,

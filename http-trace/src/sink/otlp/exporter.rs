@@ -94,7 +94,6 @@ impl Collector {
 /// Why a collector did not accept a request.
 #[derive(Debug)]
 pub struct Failure {
-    /// Message.
     pub why: String,
     /// Delay before a retry, if one makes sense; zero: the exporter chooses it.
     pub again: Option<Duration>,
@@ -283,7 +282,6 @@ impl Exporter {
     }
 }
 
-/// Records of one signal.
 #[derive(Default)]
 struct Records {
     bytes: Vec<u8>,

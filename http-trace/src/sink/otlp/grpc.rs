@@ -24,7 +24,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// gRPC transport.
 pub struct Grpc {
     client: Client,
     gzip: bool,

@@ -60,7 +60,6 @@ pub fn decoded(text: &str) -> Vec<u8> {
     out
 }
 
-/// Compresses with gzip.
 pub fn gzip(request: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(request.len() / 4), Compression::fast());
     // Writing to a vector cannot fail.
