@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http_trace_common::sender::Sender;
 use http_trace_model::process::{Process, Workload};
 
 use crate::priority;
+use crate::sync::unix_ns;
 
 /// Maximum number of queued questions, and of answers.
 const WAITING: usize = 64;
@@ -59,7 +60,7 @@ impl Source {
         let (answer, answers) = sync_channel(WAITING);
         let work = move || {
             for Question(sender) in asked {
-                let asked_ns = now_ns();
+                let asked_ns = unix_ns().unwrap_or(0);
                 let (began_ns, found) = look(&sender);
                 let told = answer.send(Answer { sender, found, began_ns, asked_ns });
                 if told.is_err() {
@@ -98,9 +99,4 @@ pub fn noted(sender: &Sender, workload: Workload) -> Process {
         workload,
         ..Process::default()
     }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_nanos() as u64)
 }

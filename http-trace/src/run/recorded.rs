@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::exit::{Ended, Reading, say};
 use super::pipe::{self, Left, Shared};
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
 use crate::summary::counted;
+use crate::sync::lock;
 use http_trace_model::event::HttpEvent;
 use http_trace_model::shown::grouped;
 
@@ -52,10 +53,6 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     Ok(session.finish(vec![read_so_far.line()], reading))
 }
 
-fn lock(read_so_far: &Mutex<Read>) -> MutexGuard<'_, Read> {
-    read_so_far.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Reads files together, in time order, so that neither the order of their names nor two servers with a log each hide
 /// what a client did; one after the other where reading may block.
 fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mutex<Read>) {
@@ -86,7 +83,7 @@ fn drain(
         && let Some(event) = file.next.take()
     {
         let time_ns = event.time_ns;
-        let mut shared = pipe::lock(shared);
+        let mut shared = lock(shared);
         let Some(session) = shared.session.as_mut() else {
             return false;
         };
@@ -164,7 +161,7 @@ impl Input {
 
 /// Records a file that cannot be read.
 fn problem(shared: &Mutex<Shared>, what: String) {
-    if let Some(session) = pipe::lock(shared).session.as_mut() {
+    if let Some(session) = lock(shared).session.as_mut() {
         session.problem(what);
     }
 }

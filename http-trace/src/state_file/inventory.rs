@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::database::{Bounds, Database, move_aside};
 use super::{Kept, taken};
 use crate::priority;
+use crate::sync::unix_ns;
 use crate::text::Escaped;
 use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
@@ -296,8 +297,7 @@ impl Writer {
             Some(database) => database,
             none => none.insert(Database::open(&self.path).map_err(words)?),
         };
-        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let today = today.map_or(u32::MAX, |since| day(since.as_nanos() as u64));
+        let today = unix_ns().map_or(u32::MAX, day);
         let Err(why) = database.add(&self.waiting, self.bounds, today) else {
             self.waiting.clear();
             return Ok(None);
