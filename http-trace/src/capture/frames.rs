@@ -60,7 +60,6 @@ enum Format {
 }
 
 /// An open capture, positioned at a packet.
-#[derive(Debug)]
 struct Source {
     buffer: Buffer,
     format: Format,
@@ -73,7 +72,6 @@ struct Source {
 }
 
 /// A capture in the merge, opened when the merge reaches its first frame.
-#[derive(Debug)]
 struct Slot {
     input: Input,
     file: Arc<str>,
@@ -83,7 +81,6 @@ struct Slot {
     read: Arc<AtomicU64>,
 }
 
-#[derive(Debug)]
 enum State {
     /// Not opened yet, or opened briefly to read its first time.
     Waiting,
@@ -92,7 +89,6 @@ enum State {
 }
 
 /// The frames of captures in time order; see the module.
-#[derive(Debug)]
 pub struct Frames {
     slots: Vec<Slot>,
     /// Next times of the slots, earliest first, ties in the order given.

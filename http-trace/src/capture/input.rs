@@ -151,15 +151,6 @@ pub struct Buffer {
     offset: u64,
 }
 
-impl std::fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Buffer")
-            .field("offset", &self.offset)
-            .field("available", &(self.end - self.start))
-            .finish_non_exhaustive()
-    }
-}
-
 impl Buffer {
     /// Reads uncompressed bytes.
     pub fn new(reader: Box<dyn Read + Send>) -> Self {

@@ -68,7 +68,6 @@ impl ReplayCounts {
 }
 
 /// The records of captures.
-#[derive(Debug)]
 pub struct Replay {
     /// The frames, with their problems, interfaces and files.
     pub frames: Frames,

@@ -118,7 +118,6 @@ pub enum StartError {
 }
 
 /// The loaded programs. Dropping it unloads them.
-#[derive(Debug)]
 pub struct Probe {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
