@@ -38,7 +38,6 @@ pub struct Conversation {
     pub undisturbed: bool,
 }
 
-/// Port of the server.
 const SERVER_PORT: u16 = 80;
 
 /// Limit of segments per input.

@@ -37,9 +37,6 @@ use http_trace_model::endpoint::{Endpoints, Templates};
 
 impl Config {
     /// Combines the environment, the file and the typed options (by key).
-    ///
-    /// # Errors
-    /// The first error, as text.
     pub fn load(
         typed: Vec<(&'static str, Vec<String>)>,
         file: Option<&Path>,
@@ -126,9 +123,6 @@ impl Config {
 
     /// Re-reads the environment and the file; settings that need a restart keep their value. Also returns the
     /// names of the settings that were applied, and of those that need a restart.
-    ///
-    /// # Errors
-    /// The first error in the new settings, as text.
     pub fn again(&self) -> Result<(Self, [Vec<&'static str>; 2]), Error> {
         let (variables, _) = layers::environment(KEYS, std::env::vars_os());
         let now = self.layers.again(&|name| variables.get(name).cloned())?;

@@ -88,9 +88,6 @@ impl Choices {
 
 impl Engine {
     /// Opens the outputs.
-    ///
-    /// # Errors
-    /// An output that cannot be opened.
     pub fn open(
         config: &Config,
         detector: Detector,
@@ -189,9 +186,6 @@ impl Engine {
 
     /// Restores what earlier runs have counted until `now_ns` (Unix ns; `u64::MAX` for recordings, which have
     /// their own time).
-    ///
-    /// # Errors
-    /// Bytes that are not a usable snapshot.
     pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
         self.stages.detector.restore_at(state, now_ns)
     }
@@ -370,13 +364,11 @@ fn add_fragment_losses(pipeline: &mut Pipeline, shipped: &mut Shipped) {
     }
 }
 
-/// The metrics of `--listen`.
 fn metrics(config: &Config) -> Metrics {
     let templates = config.metric_templates.then(|| config.endpoints().templates);
     Metrics::new(templates.map(EndpointCounts::new))
 }
 
-/// The outputs of a run.
 fn outputs(config: &Config) -> Outputs {
     Outputs {
         specs: config.output.clone(),

@@ -50,7 +50,6 @@ pub struct Answer {
     pub why: String,
     /// `google.rpc.Status`, base64-encoded.
     pub details: Option<String>,
-    /// Response message.
     pub message: Bytes,
 }
 

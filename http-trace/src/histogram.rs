@@ -4,7 +4,6 @@
 pub const BOUNDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// A histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     /// Count per bucket; the last is unbounded.
@@ -22,7 +21,6 @@ impl Histogram {
         self.sum_ns += u128::from(ns);
     }
 
-    /// Total count.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

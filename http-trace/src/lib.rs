@@ -4,6 +4,7 @@
 //! Each module imports only from those above it in this list and from the crates to its left
 //! (`http-trace-model`, `-engine`, `-detect`); I/O happens only where noted.
 //!
+//! - [`sync`] locks and waits, and reads the host's clock.
 //! - [`text`] writes bytes from the network as text, and reads them back.
 //! - [`capture`] reads captures and turns their frames into records.
 //! - [`recorded`] reads recorded events (our json, Zeek's http.log, Suricata's eve.json, access logs).
@@ -57,4 +58,5 @@ pub mod sink;
 pub mod stages;
 pub mod state_file;
 pub mod summary;
+mod sync;
 pub mod text;

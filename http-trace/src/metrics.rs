@@ -34,12 +34,10 @@ pub fn method(sent: &[u8]) -> &'static str {
     known.copied().unwrap_or(OTHER)
 }
 
-/// Metrics of a run.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Responses by server port, status code and answering workload.
-    responses: Series<Option<(u16, u16, Place)>, u64>,
-    workloads: Workloads,
+    responses: Series<Option<(u16, u16, Option<Workload>)>, u64>,
     /// Requests without a response.
     unanswered: BTreeMap<&'static str, u64>,
     /// By method and status code: duration of exchanges, and time to first byte.
@@ -49,82 +47,13 @@ pub struct Metrics {
     pub endpoints: Option<EndpointCounts>,
 }
 
-/// A workload in [`Workloads`]; the first two stand for unknown workloads, and for all beyond the limit.
-type Place = u16;
-const UNKNOWN: Place = 0;
-const REST: Place = 1;
+/// Name and Kubernetes namespace.
+type Workload = (Box<str>, Option<Box<str>>);
 
-/// Workloads that have answered, at most [`MOST`], identified by name and Kubernetes namespace.
-#[derive(Debug, Default)]
-struct Workloads {
-    /// By namespace and name, with the time of the last answer (Unix ns).
-    places: HashMap<Box<str>, HashMap<Box<str>, (Place, u64)>>,
-    /// Numbers that are free for reuse.
-    free: Vec<Place>,
-    next: Place,
-}
-
-impl Workloads {
-    fn place(&mut self, process: Option<&Process>, now_ns: u64) -> Place {
-        let Some(process) = process else {
-            return UNKNOWN;
-        };
-        let Some(name) = process.workload_name() else {
-            return UNKNOWN;
-        };
-        let pod = process.workload.pod.as_ref();
-        let namespace = pod.and_then(|pod| pod.namespace.as_deref()).unwrap_or("");
-        let known = self.places.get_mut(namespace).and_then(|of| of.get_mut(name));
-        if let Some((place, seen_ns)) = known {
-            *seen_ns = now_ns;
-            return *place;
-        }
-        let Some(place) = self.room() else {
-            return REST;
-        };
-        let of_namespace = self.places.entry(namespace.into()).or_default();
-        of_namespace.insert(name.into(), (place, now_ns));
-        place
-    }
-
-    fn room(&mut self) -> Option<Place> {
-        self.free.pop().or_else(|| {
-            self.next = self.next.max(REST) + 1;
-            let is_room = usize::from(self.next) < MOST;
-            self.next -= Place::from(!is_room);
-            is_room.then_some(self.next)
-        })
-    }
-
-    /// Removes workloads that have not answered for long; their series have expired too.
-    fn expire(&mut self, now_ns: u64) {
-        for of_namespace in self.places.values_mut() {
-            of_namespace.retain(|_, (place, seen_ns)| {
-                let stays = now_ns.saturating_sub(*seen_ns) < EXPIRES_NS;
-                if !stays {
-                    self.free.push(*place);
-                }
-                stays
-            });
-        }
-        self.places.retain(|_, of_namespace| !of_namespace.is_empty());
-    }
-
-    /// The labels of each workload, formatted.
-    fn labels(&self) -> HashMap<Place, String> {
-        let mut labels =
-            HashMap::from([(UNKNOWN, String::new()), (REST, format!(",workload=\"{OTHER}\""))]);
-        for (namespace, of_namespace) in &self.places {
-            for (name, (place, _)) in of_namespace {
-                let mut label = format!(",workload=\"{}\"", escaped(name));
-                if !namespace.is_empty() {
-                    let _ = write!(label, ",namespace=\"{}\"", escaped(namespace));
-                }
-                labels.insert(*place, label);
-            }
-        }
-        labels
-    }
+fn workload(process: &Process) -> Option<Workload> {
+    let name = process.workload_name()?.into();
+    let pod = process.workload.pod.as_ref();
+    Some((name, pod.and_then(|pod| pod.namespace.clone())))
 }
 
 /// Escapes a label value.
@@ -185,7 +114,7 @@ impl<K, V> Default for Series<K, V> {
     }
 }
 
-impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
+impl<K: Eq + Hash + Ord, V: Default> Series<K, V> {
     /// The value with these labels, or the overflow value `others` if there are too many.
     fn of(&mut self, labels: K, others: K, now_ns: u64) -> &mut V {
         let is_full = self.values.len() >= MOST && !self.values.contains_key(&labels);
@@ -196,9 +125,9 @@ impl<K: Copy + Eq + Hash + Ord, V: Default> Series<K, V> {
     }
 
     /// All values that have not expired, sorted by labels.
-    fn sorted(&mut self, now_ns: u64) -> Vec<(K, &V)> {
+    fn sorted(&mut self, now_ns: u64) -> Vec<(&K, &V)> {
         self.values.retain(|_, (_, changed_ns)| now_ns.saturating_sub(*changed_ns) < EXPIRES_NS);
-        let mut all: Vec<(K, &V)> = self.values.iter().map(|(k, (v, _))| (*k, v)).collect();
+        let mut all: Vec<(&K, &V)> = self.values.iter().map(|(k, (v, _))| (k, v)).collect();
         all.sort_unstable_by_key(|(labels, _)| *labels);
         all
     }
@@ -221,8 +150,8 @@ impl Metrics {
             return;
         };
         let port = event.server.known_port().unwrap_or(0);
-        let place = self.workloads.place(event.server_process.as_deref(), now_ns);
-        let labels = Some((port, response.status, place));
+        let workload = event.server_process.as_deref().and_then(workload);
+        let labels = Some((port, response.status, workload));
         *self.responses.of(labels, None, now_ns) += 1;
         let Some(request) = &event.request else {
             return;
@@ -265,21 +194,23 @@ impl Metrics {
             "Responses by server port, status code and, if served by a process of this host, \
              workload.",
         )?;
-        let responses = self.responses.sorted(self.now_ns);
-        self.workloads.expire(self.now_ns);
-        let workloads = self.workloads.labels();
-        for (labels, count) in responses {
-            let (class, code, port, place) = match labels {
-                Some((port, code, place)) => {
-                    (status_class(code), code.to_string(), port.to_string(), place)
-                }
-                None => (OTHER, OTHER.to_owned(), OTHER.to_owned(), UNKNOWN),
-            };
-            let workload = workloads.get(&place).map_or("", |label| label);
-            writeln!(
+        for (labels, count) in self.responses.sorted(self.now_ns) {
+            let labels = labels.as_ref();
+            let (class, code, port) = labels.map_or_else(
+                || (OTHER, OTHER.to_owned(), OTHER.to_owned()),
+                |(port, code, _)| (status_class(*code), code.to_string(), port.to_string()),
+            );
+            write!(
                 out,
-                "http_trace_responses_total{{class=\"{class}\",code=\"{code}\",server_port=\"{port}\"{workload}}} {count}"
+                "http_trace_responses_total{{class=\"{class}\",code=\"{code}\",server_port=\"{port}\""
             )?;
+            if let Some((name, namespace)) = labels.and_then(|(_, _, workload)| workload.as_ref()) {
+                write!(out, ",workload=\"{}\"", escaped(name))?;
+                if let Some(namespace) = namespace {
+                    write!(out, ",namespace=\"{}\"", escaped(namespace))?;
+                }
+            }
+            writeln!(out, "}} {count}")?;
         }
         head(
             out,
@@ -437,7 +368,7 @@ mod tests {
             metrics.event(&of(answer(SECOND), None, &format!("worker-{n}")));
         }
         let text = metrics.text(&Written::default(), &[]);
-        assert!(text.contains(r#"workload="_OTHER""#), "{text}");
+        assert!(text.contains(r#"server_port="_OTHER"} 515"#), "{text}");
         assert!(text.lines().filter(|l| l.starts_with(line)).count() <= MOST + 1);
         // After a day the series are free for others.
         metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "late"));

@@ -70,7 +70,6 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens connections.
 #[derive(Debug)]
 struct Open {
     own: OwnSockets,

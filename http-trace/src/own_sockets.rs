@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// How long an endpoint stays excluded after its socket was closed: packets in flight still belong to it.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// Where exclusions are applied.
-pub trait Table: Send {
+pub trait Table: fmt::Debug + Send {
     /// Excludes an endpoint.
     ///
     /// # Errors
@@ -27,26 +29,20 @@ pub trait Table: Send {
 }
 
 /// All of the agent's own sockets. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OwnSockets(Arc<Mutex<State>>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     table: Option<Box<dyn Table>>,
     /// By local address: number of holders, and when the last one was dropped.
     endpoints: BTreeMap<SocketAddr, Endpoint>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Endpoint {
     holders: usize,
     closed: Option<Instant>,
-}
-
-impl fmt::Debug for OwnSockets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.state().endpoints.keys()).finish()
-    }
 }
 
 impl OwnSockets {
@@ -65,7 +61,7 @@ impl OwnSockets {
             ));
         }
         let local = canonical(local);
-        let mut state = self.state();
+        let mut state = lock(&self.0);
         state.sweep(Instant::now());
         if !state.endpoints.contains_key(&local)
             && let Some(table) = &mut state.table
@@ -105,7 +101,7 @@ impl OwnSockets {
     /// # Errors
     /// If an existing exclusion is refused.
     pub fn set_table(&self, mut table: Box<dyn Table>) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = lock(&self.0);
         for local in state.endpoints.keys() {
             table.add(*local).map_err(|why| refused(*local, &why))?;
         }
@@ -115,11 +111,7 @@ impl OwnSockets {
 
     /// Forgets endpoints whose sockets were closed a while ago. Call it periodically.
     pub fn sweep(&self, now: Instant) {
-        self.state().sweep(now);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).sweep(now);
     }
 }
 
@@ -146,7 +138,7 @@ pub struct Excluded {
 
 impl Drop for Excluded {
     fn drop(&mut self) {
-        let mut state = self.sockets.state();
+        let mut state = lock(&self.sockets.0);
         if let Some(endpoint) = state.endpoints.get_mut(&self.local) {
             endpoint.holders = endpoint.holders.saturating_sub(1);
             if endpoint.holders == 0 {
@@ -212,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Clone, Default)]
+    #[derive(Clone, Debug, Default)]
     struct Fake(Arc<Mutex<BTreeSet<SocketAddr>>>);
 
     impl Table for Fake {
@@ -248,7 +240,7 @@ mod tests {
         own.sweep(Instant::now());
         assert!(has("10.0.0.1:1000"), "bytes may be on their way");
         own.sweep(Instant::now() + LINGER);
-        assert!(!has("10.0.0.1:1000") && own.state().endpoints.is_empty());
+        assert!(!has("10.0.0.1:1000") && lock(&own.0).endpoints.is_empty());
     }
 
     #[test]
@@ -265,6 +257,6 @@ mod tests {
             error.to_string().starts_with("cannot exclude the agent's socket 127.0.0.1:3"),
             "{error}"
         );
-        assert_eq!(own.state().endpoints.len(), 2);
+        assert_eq!(lock(&own.0).endpoints.len(), 2);
     }
 }

@@ -53,9 +53,6 @@ pub const fn raise() -> bool {
 pub const fn ordinary() {}
 
 /// Starts a thread of the agent with its original priority.
-///
-/// # Errors
-/// Those of the system.
 pub fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

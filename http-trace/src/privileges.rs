@@ -18,7 +18,6 @@ use rustix::thread::{
 pub struct Capability {
     /// Name as in capabilities(7).
     pub name: &'static str,
-    /// Its bit.
     pub bit: CapabilitySet,
     /// What does not work without it.
     pub lost: &'static str,
@@ -105,7 +104,6 @@ pub fn lost(missing: CapabilitySet) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// A user to switch to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     id: u32,
@@ -115,9 +113,6 @@ pub struct User {
 
 impl User {
     /// Looks up a user in `/etc/passwd`, by name or number.
-    ///
-    /// # Errors
-    /// A message, if there is no such user.
     pub fn find(name: &str) -> Result<Self, String> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         User::parse(name, &read("/etc/passwd"), &read("/etc/group")).ok_or_else(|| {
@@ -218,9 +213,6 @@ pub fn hand_on() {
 }
 
 /// Drops these capabilities from this thread, and thus from threads that it starts later.
-///
-/// # Errors
-/// Those of the kernel.
 pub fn give_up(these: CapabilitySet) -> io::Result<()> {
     let mut sets = capabilities(None)?;
     sets.effective -= these;

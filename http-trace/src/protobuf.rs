@@ -3,7 +3,6 @@
 /// A parsed field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read<'a> {
-    /// A number.
     Number(u64),
     /// A text or a message.
     Bytes(&'a [u8]),

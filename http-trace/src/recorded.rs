@@ -38,7 +38,6 @@ pub enum Error {
     Line {
         /// Line number, starting at 1.
         line: u64,
-        /// What is wrong.
         why: String,
     },
     /// Reading failed; no events follow.
@@ -46,7 +45,6 @@ pub enum Error {
     Input {
         /// The last line that was read.
         line: u64,
-        /// Error of the system.
         error: io::Error,
     },
 }

@@ -52,9 +52,6 @@ use crate::capture::input::Input;
 use crate::config::{Config, Source};
 
 /// Checks for problems that can be found before anything is opened; prints warnings.
-///
-/// # Errors
-/// The first problem, as text.
 pub fn check(config: &Config) -> Result<(), String> {
     config.warnings.iter().for_each(|line| say(line));
     limits::check(config)?.iter().for_each(|line| say(line));
@@ -63,9 +60,6 @@ pub fn check(config: &Config) -> Result<(), String> {
 }
 
 /// Loads the rules of a run, and prints what is wrong with them and with what the settings say of them.
-///
-/// # Errors
-/// If the run would not start.
 pub fn check_rules(config: &Config) -> Result<(), Ended> {
     loading::Rules::begin(config).map(drop)
 }

@@ -17,7 +17,6 @@ use http_trace_model::event::{Endpoint, HttpEvent};
 /// Limits on the two ends of a connection. Empty lists limit nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Server ports.
     pub ports: Vec<PortRange>,
     /// Networks of clients; `true` marks an excluded one.
     pub clients: Vec<(bool, IpNet)>,

@@ -43,7 +43,6 @@ impl<T> Choice<T> {
             && (self.include.is_empty() || is_unknown || self.include.iter().any(&matches))
     }
 
-    /// Adds a pattern.
     pub fn push(&mut self, excluded: bool, pattern: T) {
         if excluded { &mut self.exclude } else { &mut self.include }.push(pattern);
     }
@@ -52,9 +51,7 @@ impl<T> Choice<T> {
 /// An inclusive range of status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statuses {
-    /// First code.
     pub first: u16,
-    /// Last code.
     pub last: u16,
 }
 
@@ -152,7 +149,6 @@ impl Pattern {
 pub struct HeaderPattern {
     /// Field name in lower case.
     pub name: String,
-    /// Pattern for a single value.
     pub value: Pattern,
 }
 
@@ -161,7 +157,6 @@ pub struct HeaderPattern {
 pub struct Selection {
     /// Write no responses, whatever else is selected.
     pub alerts_only: bool,
-    /// Status codes.
     pub status: Choice<Statuses>,
     /// Methods, in upper case.
     pub method: Choice<String>,
@@ -169,7 +164,6 @@ pub struct Selection {
     pub host: Choice<Pattern>,
     /// Paths without query.
     pub path: Choice<Pattern>,
-    /// User-Agent.
     pub user_agent: Choice<Pattern>,
     /// Headers of request or response.
     pub header: Choice<HeaderPattern>,

@@ -19,7 +19,6 @@ use crate::state_file::inventory::InventoryKeeper;
 use http_trace_detect::{Detected, Detector};
 use http_trace_model::event::{HttpEvent, Loss, Output, basic_user};
 
-/// The stages of a run.
 #[derive(Debug)]
 pub struct Stages {
     /// Limits what is traced.
@@ -196,7 +195,6 @@ impl Exit {
         }
     }
 
-    /// Writes a loss.
     fn loss(&mut self, loss: &Loss) {
         #[cfg(feature = "inventory")]
         if let Some(inventory) = &mut self.inventory {

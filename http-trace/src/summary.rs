@@ -15,9 +15,7 @@ use http_trace_model::shown::{grouped, span};
 pub struct Written {
     /// Events written to some output.
     pub events: u64,
-    /// Events left out by filters.
     pub left_out_by_filters: u64,
-    /// Events not in the sample.
     pub not_sampled: u64,
     /// Events that the run's filters let through and no output takes.
     pub taken_by_none: u64,

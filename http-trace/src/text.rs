@@ -2,11 +2,6 @@
 //! as `\xNN` (two lower-case hexadecimal digits) and loses nothing: a backslash that would read as
 //! the beginning of such an escape is itself written `\x5c`, so that replacing each `\xNN` by its
 //! byte, from left to right, gives back what was on the wire ([`unescaped`]).
-//!
-//! # Layout
-//! - [`columns`] fits text into the columns of a terminal.
-
-pub mod columns;
 
 use std::borrow::Cow;
 use std::fmt;

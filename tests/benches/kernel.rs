@@ -35,12 +35,10 @@ const REPEAT: u32 = 4000;
 /// Turns per kind; the median over the turns is printed.
 const TURNS: usize = 41;
 
-/// One kind of packet.
 struct Kind {
     name: &'static str,
     /// Run once, in order, with a program that keeps state.
     before: Vec<Vec<u8>>,
-    /// The repeated packet.
     packet: Vec<u8>,
     /// Counters that a run must increment, which proves its kind.
     counts: &'static [(Counter, u64)],
@@ -59,7 +57,6 @@ impl Connection {
         Connection(self.0.send(from, payload))
     }
 
-    /// Measures this packet.
     fn measure(
         self,
         name: &'static str,

@@ -26,7 +26,6 @@ use serde_json::Value;
 
 /// Number of pairs of runs with and without the tracer.
 const PAIRS: usize = 5;
-/// Duration of a run.
 const RUN: &str = "4s";
 /// Responses that must all be reported.
 const RESPONSES: u64 = 1_000_000;

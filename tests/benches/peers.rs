@@ -72,7 +72,6 @@ app-layer: {protocols: {http: {enabled: yes, libhtp: {default-config: {personali
 "#;
 const HEADS: &str = "tcp src port 80 and tcp[((tcp[12:1] & 0xf0) >> 2):4] = 0x48545450";
 
-/// An observer.
 struct Observer {
     name: &'static str,
     /// Arguments for a live run, then those for reading the capture `web.pcap`.

@@ -94,7 +94,6 @@ pub struct Outcome {
     pub report: Report,
     /// Lines of stderr.
     pub said: Vec<String>,
-    /// Exit status.
     pub status: ExitStatus,
     /// From its start to the line on stderr that says that it traces.
     pub start: Duration,
@@ -166,7 +165,6 @@ impl Agent {
         self.child.id()
     }
 
-    /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal).context("signal the agent")
     }

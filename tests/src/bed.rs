@@ -160,7 +160,6 @@ pub fn nothing(wrong: Vec<String>) {
 pub struct Bed {
     /// Both namespaces.
     pub pair: Pair,
-    /// The running agent.
     pub agent: Agent,
 }
 

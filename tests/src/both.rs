@@ -30,7 +30,6 @@ pub fn kernel(
     TestRun::new(&settings, hook, framing.program(program)).expect("the program loads")
 }
 
-/// The host's filter.
 pub fn host(framing: Framing, filter: FilterConfig) -> HostFilter {
     match framing {
         Framing::Kernel => HostFilter::new(filter),

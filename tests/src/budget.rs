@@ -12,9 +12,7 @@ use crate::need::program;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// A replayed exchange.
     pub exchange: Costs,
-    /// The kernel programs.
     pub kernel: Kernel,
 }
 
@@ -40,9 +38,6 @@ pub struct Kernel {
 
 impl Budget {
     /// Reads the file.
-    ///
-    /// # Errors
-    /// If it cannot be read.
     pub fn read() -> Result<Self> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("budget.toml");
         let text = std::fs::read_to_string(&file).context("tests/budget.toml")?;
@@ -62,9 +57,6 @@ impl Budget {
 
 impl Costs {
     /// Cost of this command.
-    ///
-    /// # Errors
-    /// If it does not run, or fails.
     pub fn of(command: &Command) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let out = folder.path().join("out");

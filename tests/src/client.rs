@@ -15,9 +15,7 @@ use crate::netns::Namespace;
 pub struct Transfer {
     /// The client's port.
     pub port: u16,
-    /// Method.
     pub method: String,
-    /// The requested URL.
     pub url: String,
     /// Status of the final response; 0 without one.
     pub status: u16,
@@ -91,7 +89,6 @@ pub fn wrk(
 /// One response as a raw client reads it; its body is read and discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Status code.
     pub status: u16,
     /// Body bytes.
     pub body: u64,
@@ -104,7 +101,6 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Connects inside `namespace`.
     pub fn connect(namespace: &Namespace, server: SocketAddr) -> Result<Self> {
         let stream = namespace.enter(|| TcpStream::connect(server))?.context("connect")?;
         Raw::over(stream)
@@ -123,7 +119,6 @@ impl Raw {
         rustix::net::sockopt::set_socket_recv_buffer_size(stream, bytes).context("a buffer")
     }
 
-    /// The local address.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.stream.get_ref().local_addr()?)
     }

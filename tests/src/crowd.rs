@@ -13,12 +13,10 @@ use crate::need::program;
 /// Number of kinds of connections; one in this many is answered in full, with a 204.
 pub const KINDS: u32 = 3;
 
-/// Parameters of a crowd.
 #[derive(Clone, Debug)]
 pub struct Crowd {
     /// Client addresses in the calling thread's namespace; their number is no multiple of [`KINDS`].
     pub from: Vec<Ipv4Addr>,
-    /// Number of connections.
     pub connections: u32,
     /// New connections per second.
     pub per_second: u32,

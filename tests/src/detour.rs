@@ -41,7 +41,6 @@ pub fn lead(namespace: &Namespace, which: &str) -> Result<()> {
     )
 }
 
-/// Ends the detour.
 pub fn end(namespace: &Namespace) -> Result<()> {
     nft(namespace, "delete table ip detour")
 }

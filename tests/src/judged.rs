@@ -23,11 +23,8 @@ use crate::tcp::Timed;
 /// Output of the judge for some frames.
 #[derive(Debug, Default)]
 pub struct Judged {
-    /// Its events.
     pub events: Vec<HttpEvent>,
-    /// Losses it reported.
     pub losses: Vec<Loss>,
-    /// Its counters.
     pub stats: Stats,
 }
 
@@ -139,9 +136,7 @@ pub struct Return {
 }
 
 impl Return {
-    /// At once, as in a replay.
     pub const AT_ONCE: Return = Return { after: Some(0), again: None, stale: false, lie: false };
-    /// Never.
     pub const NEVER: Return = Return { after: None, again: None, stale: false, lie: false };
 }
 
@@ -255,7 +250,6 @@ pub fn same_times(a: &Judged, b: &Judged) -> Result<(), String> {
     Ok(())
 }
 
-/// The events with a response.
 pub fn responses(judged: &Judged) -> Vec<&HttpEvent> {
     judged.events.iter().filter(|event| event.response.is_some()).collect()
 }

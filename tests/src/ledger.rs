@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use crate::nginx::log_lines;
 
-/// A line of the log.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     /// The number in its target.
@@ -32,7 +31,6 @@ struct Connection {
     lines: Vec<Line>,
     /// Index in `lines` by number.
     place: HashMap<u64, usize>,
-    /// Number of events.
     events: usize,
 }
 
@@ -40,7 +38,6 @@ struct Connection {
 #[derive(Debug, Default)]
 pub struct Ledger {
     connections: HashMap<SocketAddr, Connection>,
-    /// Reported losses.
     pub losses: Vec<Told>,
     /// Events that contradict the log, or themselves.
     pub wrong: Vec<String>,
@@ -54,11 +51,9 @@ pub struct Ledger {
 /// A reported loss.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// The counted unit.
     pub unit: String,
     /// The stage and reason.
     pub place: String,
-    /// The count.
     pub count: u64,
     /// Start, Unix ms.
     pub since_ms: u64,

@@ -16,7 +16,6 @@ use crate::netns::{Namespace, Running};
 /// Bytes of `/large.bin`, which nginx sends with sendfile.
 pub const LARGE: usize = 5 << 20;
 
-/// A line of the access log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogLine {
     /// The client's address and port.
@@ -25,11 +24,9 @@ pub struct LogLine {
     pub connection: u64,
     /// Number of the request within its connection, from 1.
     pub number: u64,
-    /// Request method.
     pub method: String,
     /// Request target as sent.
     pub target: String,
-    /// Status code.
     pub status: u16,
     /// Bytes written to the socket, head included; 0 if the client had gone, 1 from a server that does not
     /// count them.
@@ -122,12 +119,10 @@ pub fn start(
     })
 }
 
-/// Reads an access log.
 pub fn read_log(text: &[u8]) -> Result<Vec<LogLine>> {
     log_lines(text).collect()
 }
 
-/// The lines of an access log.
 pub fn log_lines(text: &[u8]) -> impl Iterator<Item = Result<LogLine>> {
     text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(log_line)
 }

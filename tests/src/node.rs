@@ -24,9 +24,7 @@ pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Running> {
 /// One request of a visit, and what must be reported for its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visit {
-    /// Request method.
     pub method: &'static str,
-    /// Request target.
     pub target: &'static str,
     /// Further field lines, each with its CRLF.
     pub fields: &'static str,

@@ -25,7 +25,6 @@ const SERVER: &str = "10.88.2.2";
 pub struct Routed {
     /// Clients run here; the router is at the other end of `eth0`.
     pub client: Namespace,
-    /// The router.
     pub router: Namespace,
     /// Servers run here; the router is at the other end of `eth0`, and there is no other route.
     pub server: Namespace,

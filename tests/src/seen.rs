@@ -25,7 +25,6 @@ pub struct Seen {
     pub version: String,
     /// Status code; `None` without a response.
     pub status: Option<u16>,
-    /// Reason phrase.
     pub reason: String,
     /// Lower-cased name to values, in order within a name.
     pub headers: BTreeMap<String, Vec<String>>,
@@ -35,7 +34,6 @@ pub struct Seen {
     pub complete: bool,
     /// What was not seen.
     pub missing: Vec<String>,
-    /// Flags.
     pub flags: Vec<String>,
     /// The record itself.
     pub json: Value,
@@ -50,7 +48,6 @@ pub struct Report {
     pub unanswered: Vec<Seen>,
     /// Loss records.
     pub losses: Vec<Value>,
-    /// Alerts.
     pub alerts: Vec<Value>,
     /// Number of responses written before each alert.
     pub alerts_after: Vec<usize>,

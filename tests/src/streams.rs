@@ -92,7 +92,6 @@ impl Source {
         }
     }
 
-    /// The result.
     pub fn finish(mut self) -> Judged {
         self.pipeline.finish(&mut |output| self.judged.take(output));
         self.judged.stats = self.pipeline.stats().clone();

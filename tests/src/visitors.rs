@@ -74,7 +74,6 @@ impl Visitors {
     /// Time of the first event: 2026-11-20 09:00:00 UTC.
     pub const TIME_NS: u64 = 1_795_165_200_000_000_000;
 
-    /// Starts from a seed.
     pub const fn new(seed: u64) -> Self {
         Visitors(Chance(seed))
     }

@@ -45,9 +45,7 @@ const FILES: &[(&str, &str)] = &[
     ("deploy/systemd/http-trace.service", "systemd"),
 ];
 
-/// What the check needs.
 const CHECK_PACKAGES: &[&str] = &["iproute2", "procps", "python3", "systemd"];
-/// The folder of the check.
 const CHECK: &str = "xtask/src/dist";
 /// Captures that a program for another architecture reads.
 const CAPTURES: &str = "tests/captures";

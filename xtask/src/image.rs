@@ -137,7 +137,6 @@ fn check_by_cri(archive: &Path, name: &str) -> Result<()> {
     command::run(check.arg(workspace().join(SECCOMP)))
 }
 
-/// The settings of the DaemonSet.
 fn settings() -> Result<String> {
     let base = fs::read_to_string(workspace().join(BASE))?;
     let lines = base.lines().skip_while(|line| !line.ends_with("http-trace.toml: |"));

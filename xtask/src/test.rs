@@ -125,7 +125,6 @@ impl Program {
     }
 }
 
-/// State of a run.
 struct Run {
     /// Command prefix that makes test programs root.
     runner: Option<Vec<String>>,

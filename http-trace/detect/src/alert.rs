@@ -11,7 +11,6 @@ use super::field::Field;
 use super::rule::{Rule, Severity};
 
 http_trace_model::named_enum! {
-    /// State of an alert.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum State {
         /// The condition holds for the first time.
@@ -26,7 +25,6 @@ http_trace_model::named_enum! {
 /// A value from the network, and its field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
-    /// The field.
     pub field: Field,
     /// As text.
     pub value: Vec<u8>,
@@ -37,7 +35,6 @@ pub struct Shown {
 pub enum Piece {
     /// Literal text from the rule.
     Text(String),
-    /// A value.
     Value(Shown),
 }
 
@@ -46,7 +43,6 @@ pub enum Piece {
 pub struct Entity {
     /// Role that the rule gives it.
     pub role: String,
-    /// Its value.
     pub shown: Shown,
 }
 
@@ -81,22 +77,17 @@ http_trace_model::named_enum! {
     }
 }
 
-/// An alert.
 #[derive(Clone, Debug)]
 pub struct Alert {
     /// Id, shared by all states of one alert.
     pub id: u64,
-    /// State.
     pub state: State,
-    /// The rule that raises it.
     pub rule: Arc<Rule>,
     /// The rule's severity, or lower.
     pub severity: Severity,
     /// When this state began, event time, Unix ns.
     pub time_ns: u64,
-    /// The summary, in parts.
     pub summary: Vec<Piece>,
-    /// Entities that it is about.
     pub entities: Vec<Entity>,
     /// Number of events counted.
     pub count: u64,
@@ -145,7 +136,6 @@ pub struct Alert {
 pub struct Ban {
     /// The client's address.
     pub client: IpAddr,
-    /// The decision.
     pub outcome: Outcome,
     /// Duration or remaining duration of the ban, or what it would be, in seconds.
     pub seconds: Option<u64>,
@@ -185,7 +175,6 @@ impl Alert {
 /// The state of an open alert.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Active {
-    /// Id.
     pub id: u64,
     /// When it opened, ns.
     pub opened_ns: u64,
@@ -207,7 +196,6 @@ impl Active {
     /// Value of [`Active::reported`] for an alert that is never reported, because another rule's alert covers it.
     const SILENT: u64 = u64::MAX;
 
-    /// A placeholder for tests.
     #[cfg(test)]
     pub const fn for_test() -> Self {
         Active {

@@ -8,7 +8,6 @@ pub fn none(numbers: usize) -> Bits {
     vec![0; numbers.div_ceil(64)].into()
 }
 
-/// Adds a number to a set.
 pub const fn put(set: &mut [u64], number: usize) {
     set[number / 64] |= 1 << (number % 64);
 }

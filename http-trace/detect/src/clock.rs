@@ -13,7 +13,6 @@ const AHEAD_NS: u64 = 60_000_000_000;
 /// Number of later events that decide on a held one.
 const DECIDE: usize = 16;
 
-/// The clock of detection.
 #[derive(Debug, Default)]
 pub struct Clock {
     live: bool,

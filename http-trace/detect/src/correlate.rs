@@ -16,7 +16,6 @@ const VALUES: usize = 512;
 /// An event to be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Hit<'a> {
-    /// The event.
     pub view: &'a View<'a>,
     /// Time at which it counts, ns.
     pub time_ns: u64,
@@ -52,7 +51,6 @@ pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
 /// Fixed hash for displayed numbers; any key will do.
 static SHOWN: Hashes = Hashes::with_key([0x4164_d839_9f76_7c45, 0xb0c1_1fde_cb91_ce37]);
 
-/// Creates a counter for a correlation.
 pub fn make(correlation: &Correlation, time_ns: u64) -> Counter {
     let bucket = bucket(correlation.window_ns, time_ns);
     let large = match correlation.kind {
@@ -109,9 +107,6 @@ pub const fn is_over(bucket: u32, counter: &Counter) -> bool {
 }
 
 /// Counts an event; `None` if it is not something that the correlation counts.
-///
-/// # Errors
-/// The event is older than the window.
 pub fn count(
     correlation: &Correlation,
     hit: &Hit<'_>,

@@ -21,7 +21,6 @@ pub struct Counter {
     pub incomplete: bool,
     /// The last status, for a status sequence; 0 if there is none.
     pub status: u16,
-    /// The distinct values.
     pub distinct: Distinct,
     /// State that few counters need.
     pub more: Option<Box<More>>,
@@ -37,7 +36,6 @@ pub struct More {
     pub values: VecDeque<(u64, u64)>,
     /// Number of values in a sum, to compute a mean.
     pub addends: Option<Window>,
-    /// Evidence for an alert.
     pub evidence: Option<Box<Evidence>>,
     /// The open alert.
     pub active: Option<Box<Active>>,
@@ -76,7 +74,6 @@ impl Counter {
             && addends(mine) == addends(other)
     }
 
-    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |more| {
             size_of::<More>()

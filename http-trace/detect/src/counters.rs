@@ -22,7 +22,6 @@ const SAMPLE: usize = 8;
 /// Approximate size of an index entry, in bytes.
 const INDEX_BYTES: usize = 6;
 
-/// A key of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Index of the correlation.
@@ -59,7 +58,6 @@ pub struct Turnover {
     pub refused: u64,
 }
 
-/// The table of counters.
 #[derive(Debug)]
 pub struct Counters {
     /// The slot of each key.
@@ -124,14 +122,12 @@ impl Counters {
         self.turnover
     }
 
-    /// The slot of a key.
     pub fn find(&self, key: Key) -> Option<usize> {
         let is_it = |at: &u32| self.slots[*at as usize].key == key;
         let at = self.index.find(key.index_hash(), is_it)?;
         Some(*at as usize)
     }
 
-    /// The counter of a key.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut Counter> {
         let at = self.find(key)?;
         self.slots[at].counter.as_mut()
@@ -201,7 +197,6 @@ impl Counters {
         at
     }
 
-    /// Adds a key to the index.
     fn index(&mut self, key: Key, at: usize) {
         let slots = &self.slots;
         let hash = |at: &u32| slots[*at as usize].key.index_hash();
@@ -256,7 +251,6 @@ impl Counters {
         self.slots.len()
     }
 
-    /// The content of a slot.
     pub fn at(&self, slot: usize) -> Option<(Key, &Counter)> {
         let slot = self.slots.get(slot)?;
         Some((slot.key, slot.counter.as_ref()?))

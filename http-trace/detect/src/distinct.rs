@@ -51,9 +51,6 @@ impl From<Vec<Seen>> for Distinct {
 impl Distinct {
     /// Records a value seen in `bucket`. Counts are exact up to `most` values; `window` counts each value in
     /// the bucket in which it was last seen. Returns whether the value is new in the window.
-    ///
-    /// # Errors
-    /// The bucket has left the window.
     pub fn see(
         &mut self,
         hash: u64,
@@ -143,7 +140,6 @@ impl Distinct {
         self.build_index();
     }
 
-    /// Heap memory, in bytes.
     pub fn heap_bytes(&self) -> usize {
         let seen = if self.seen.spilled() { self.seen.capacity() } else { 0 };
         let index =

@@ -47,7 +47,6 @@ impl<T> Default for Top<T> {
 }
 
 impl<T: Clone + PartialEq> Top<T> {
-    /// Counts a value.
     fn see<V: ?Sized + PartialEq + ToOwned<Owned = T>>(&mut self, value: &V)
     where
         T: Borrow<V>,
@@ -104,7 +103,6 @@ impl<T: Clone + PartialEq> Top<T> {
 pub struct Sample {
     /// Time of the response, Unix ns.
     pub time_ns: u64,
-    /// Method.
     pub method: Vec<u8>,
     /// Target, cut to 256 bytes.
     pub target: Vec<u8>,
@@ -125,13 +123,9 @@ pub struct Evidence {
     pub events: u64,
     /// Statuses with their counts; 0 is no response.
     pub statuses: Vec<(u16, u64)>,
-    /// Paths.
     pub paths: Top<Vec<u8>>,
-    /// Servers.
     pub servers: Top<IpAddr>,
-    /// Requested hosts.
     pub hosts: Top<Vec<u8>>,
-    /// User agents.
     pub user_agents: Top<Vec<u8>>,
     /// Clients, for rules that group by something else.
     pub clients: Top<IpAddr>,

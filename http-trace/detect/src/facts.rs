@@ -9,7 +9,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use smallvec::SmallVec;
 
 use super::bits;
-use super::field::Field;
+use super::field::{Basis, Field};
 use super::matcher::{has_regex, literals_of};
 use super::memo::Memo;
 use super::rule::expr::{Test, TextTest};
@@ -82,15 +82,16 @@ struct Group {
     always: Vec<usize>,
 }
 
-/// What the values of a group depend on.
+/// What the values of a group depend on: the [`Basis`] of its fields, or more.
 #[derive(Debug, PartialEq)]
 enum Source {
-    /// The request's method, target and `Host`.
     Target,
-    /// The same as a whole URL, which few rules test.
     Url,
-    /// The lines of one name, in the response or the request.
-    Line { response: bool, known: Known, name: Box<str> },
+    Line {
+        response: bool,
+        known: Known,
+        name: Box<str>,
+    },
     /// Another field of the event; not cached: numbers are cheaper to test than to look up, and clients are
     /// many.
     Event(Field),
@@ -100,55 +101,12 @@ enum Source {
 
 impl Source {
     fn of(field: &Field) -> Source {
-        let (response, name): (bool, &str) = match field {
-            Field::RequestHeader(name) => (false, name),
-            Field::ResponseHeader(name) => (true, name),
-            Field::UserAgent => (false, "user-agent"),
-            Field::Referrer => (false, "referer"),
-            Field::Cookie => (false, "cookie"),
-            Field::UserName => (false, "authorization"),
-            Field::MimeType => (true, "content-type"),
-            Field::CookieLacks => (true, "set-cookie"),
-            Field::Method
-            | Field::Path
-            | Field::Query
-            | Field::Target
-            | Field::DecodedTarget
-            | Field::Host
-            | Field::Extension
-            | Field::PathId
-            | Field::PathTemplate
-            | Field::FirstSegment
-            | Field::OnlyParameter
-            | Field::FirstParameter
-            | Field::ParametersAfter
-            | Field::LastParameter
-            | Field::ParametersBefore
-            | Field::HostArchive
-            | Field::LabelArchive => return Source::Target,
-            Field::Uri => return Source::Url,
-            // All are named, so that a new field of the target is not taken for one that changes.
-            Field::ClientIp
-            | Field::PeerIp
-            | Field::ClientPort
-            | Field::ServerIp
-            | Field::ServerPort
-            | Field::Version
-            | Field::Status
-            | Field::StatusClass
-            | Field::Reason
-            | Field::NoResponse
-            | Field::Flags
-            | Field::Interfaces
-            | Field::EndpointKnown
-            | Field::ClientKind
-            | Field::SameSite
-            | Field::ForwardedClient
-            | Field::ClientCgroup
-            | Field::ServerCgroup
-            | Field::BodyContent
-            | Field::SniffedType
-            | Field::Plain(_) => return Source::Event(field.clone()),
+        let (response, name) = match field.basis() {
+            Basis::Target => return Source::Target,
+            Basis::Url => return Source::Url,
+            Basis::Event => return Source::Event(field.clone()),
+            Basis::RequestLine(name) => (false, name),
+            Basis::ResponseLine(name) => (true, name),
         };
         Source::Line { response, known: Known::of(name.as_bytes()), name: name.into() }
     }
@@ -195,12 +153,12 @@ impl Source {
 /// Whether a test is evaluated individually, and only when a condition needs it: it depends on more than the
 /// value, or is expensive and seldom needed.
 pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
-    match (Source::of(field), test) {
+    match (field.basis(), test) {
         (_, Test::SameAs(..)) => true,
         // The result for a header line is cached by its value.
-        (Source::Line { .. }, _) => false,
+        (Basis::RequestLine(_) | Basis::ResponseLine(_), _) => false,
         // Numbers of all kinds, mostly of events that other parts of a condition select.
-        (Source::Event(_), _) if matches!(field, Field::Plain(_)) => true,
+        _ if matches!(field, Field::Plain(_)) => true,
         (_, Test::Text(test)) => has_regex(test),
         _ => false,
     }
@@ -266,7 +224,6 @@ impl Builder {
 }
 
 impl Plan {
-    /// Adds the group of a test.
     pub fn add(&mut self, facts: &Facts, id: TestId) {
         match facts.groups[id.group].source {
             Source::Line { response, known, .. } => {
@@ -328,8 +285,7 @@ impl Facts {
     /// Whether the result of an individual test depends only on [`Facts::target`].
     pub fn is_alone_of_target(&self, number: usize) -> bool {
         let (field, test) = &self.alone[number];
-        let source = Source::of(field);
-        !matches!(test, Test::SameAs(..)) && matches!(source, Source::Target | Source::Url)
+        !matches!(test, Test::SameAs(..)) && matches!(field.basis(), Basis::Target | Basis::Url)
     }
 
     /// The bytes that all values derived from the current event's target depend on.

@@ -5,8 +5,7 @@
 use http_trace_model::field::{About, RuleField, rule_fields};
 
 macro_rules! fields {
-    ($($name:literal $variant:ident,)+) => {
-        /// A field of an event.
+    ($($name:literal $variant:ident $basis:ident$(($line:literal))?,)+) => {
         #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(into = "String", try_from = "String")]
         pub enum Field {
@@ -21,55 +20,80 @@ macro_rules! fields {
 
         /// Fields that detection computes or treats specially, by their names in the table.
         const SPECIAL: &[(&str, Field)] = &[$(($name, Field::$variant),)+];
+
+        impl Field {
+            pub const fn basis(&self) -> Basis<'_> {
+                match self {
+                    $(Field::$variant => Basis::$basis$(($line))?,)+
+                    Field::Plain(_) => Basis::Event,
+                    Field::RequestHeader(name) => Basis::RequestLine(name),
+                    Field::ResponseHeader(name) => Basis::ResponseLine(name),
+                }
+            }
+        }
     };
 }
 
-// By their names in the table, which has their meaning.
+/// What the values of a field depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis<'a> {
+    /// The request's method, target and `Host`.
+    Target,
+    /// The same as a whole URL, which few rules test.
+    Url,
+    /// The lines of one name.
+    RequestLine(&'a str),
+    ResponseLine(&'a str),
+    /// More or other than these.
+    Event,
+}
+
+// By their names in the table, which has their meaning, and what they depend on.
 fields! {
-    "client.ip" ClientIp,
-    "source.ip" PeerIp,
-    "source.port" ClientPort,
-    "server.ip" ServerIp,
-    "server.port" ServerPort,
-    "http.request.method" Method,
-    "url.path" Path,
-    "url.query" Query,
-    "url.original" Target,
-    "url.full" Uri,
-    "url.domain" Host,
-    "url.extension" Extension,
-    "http.version" Version,
-    "user_agent.original" UserAgent,
-    "http.request.referrer" Referrer,
-    "http.request.cookie" Cookie,
-    "user.name" UserName,
-    "http.response.status_code" Status,
-    "http_trace.status_class" StatusClass,
-    "http.response.status_phrase" Reason,
-    "http.response.mime_type" MimeType,
-    "http_trace.no_response" NoResponse,
-    "http_trace.flags" Flags,
-    "http_trace.interfaces" Interfaces,
-    "http_trace.path_id" PathId,
-    "http_trace.path_template" PathTemplate,
-    "http_trace.endpoint_known" EndpointKnown,
-    "http_trace.first_segment" FirstSegment,
-    "http_trace.decoded_target" DecodedTarget,
-    "http_trace.only_parameter" OnlyParameter,
-    "http_trace.first_parameter" FirstParameter,
-    "http_trace.parameters_after" ParametersAfter,
-    "http_trace.last_parameter" LastParameter,
-    "http_trace.parameters_before" ParametersBefore,
-    "http_trace.host_archive" HostArchive,
-    "http_trace.label_archive" LabelArchive,
-    "http_trace.client_kind" ClientKind,
-    "http_trace.same_site" SameSite,
-    "http_trace.cookie_lacks" CookieLacks,
-    "http_trace.forwarded_client" ForwardedClient,
-    "http_trace.client_cgroup" ClientCgroup,
-    "http_trace.server_cgroup" ServerCgroup,
-    "http.response.body.content" BodyContent,
-    "http_trace.sniffed_type" SniffedType,
+    "client.ip" ClientIp Event,
+    "source.ip" PeerIp Event,
+    "source.port" ClientPort Event,
+    "server.ip" ServerIp Event,
+    "server.port" ServerPort Event,
+    "http.request.method" Method Target,
+    "url.path" Path Target,
+    "url.query" Query Target,
+    "url.original" Target Target,
+    "url.full" Uri Url,
+    "url.domain" Host Target,
+    "url.extension" Extension Target,
+    "http.version" Version Event,
+    "user_agent.original" UserAgent RequestLine("user-agent"),
+    "http.request.referrer" Referrer RequestLine("referer"),
+    "http.request.cookie" Cookie RequestLine("cookie"),
+    "user.name" UserName RequestLine("authorization"),
+    "http.response.status_code" Status Event,
+    "http_trace.status_class" StatusClass Event,
+    "http.response.status_phrase" Reason Event,
+    "http.response.mime_type" MimeType ResponseLine("content-type"),
+    "http_trace.no_response" NoResponse Event,
+    "http_trace.flags" Flags Event,
+    "http_trace.interfaces" Interfaces Event,
+    "http_trace.path_id" PathId Target,
+    "http_trace.path_template" PathTemplate Target,
+    "http_trace.endpoint_known" EndpointKnown Event,
+    "http_trace.first_segment" FirstSegment Target,
+    "http_trace.decoded_target" DecodedTarget Target,
+    "http_trace.only_parameter" OnlyParameter Target,
+    "http_trace.first_parameter" FirstParameter Target,
+    "http_trace.parameters_after" ParametersAfter Target,
+    "http_trace.last_parameter" LastParameter Target,
+    "http_trace.parameters_before" ParametersBefore Target,
+    "http_trace.host_archive" HostArchive Target,
+    "http_trace.label_archive" LabelArchive Target,
+    "http_trace.client_kind" ClientKind Event,
+    "http_trace.same_site" SameSite Event,
+    "http_trace.cookie_lacks" CookieLacks ResponseLine("set-cookie"),
+    "http_trace.forwarded_client" ForwardedClient Event,
+    "http_trace.client_cgroup" ClientCgroup Event,
+    "http_trace.server_cgroup" ServerCgroup Event,
+    "http.response.body.content" BodyContent Event,
+    "http_trace.sniffed_type" SniffedType Event,
 }
 
 /// Wrong names and the fields they stand for, where the nearest name by spelling would be another.

@@ -20,12 +20,10 @@ impl Default for Hashes {
 }
 
 impl Hashes {
-    /// With this key.
     pub const fn with_key(key: [u64; 2]) -> Self {
         Hashes { key }
     }
 
-    /// The key.
     pub const fn key(&self) -> [u64; 2] {
         self.key
     }

@@ -39,7 +39,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds a hit.
     fn add(&mut self, time_ns: u64) {
         if self.count == 0 || time_ns < self.first_ns {
             self.first_ns = time_ns;
@@ -70,7 +69,6 @@ pub struct OfEntity {
     pub tally: Tally,
 }
 
-/// The hits of a rule.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OfRule {
     /// The rule's id.

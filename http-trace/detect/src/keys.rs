@@ -108,7 +108,6 @@ impl Keys {
         self.begin();
     }
 
-    /// The hash function.
     pub const fn hashes(&self) -> &Hashes {
         &self.parts.hashes
     }

@@ -96,7 +96,6 @@ impl Glob {
 }
 
 impl TextTest {
-    /// Whether a text passes.
     pub fn passes(&self, text: &[u8]) -> bool {
         match self {
             TextTest::Equals(literal) => literal.eq(text),

@@ -60,12 +60,10 @@ impl Severity {
         Severity([0, 2, 5, 7, 9][level as usize])
     }
 
-    /// The number.
     pub const fn score(self) -> u8 {
         self.0
     }
 
-    /// The level of this severity.
     pub const fn level(self) -> Level {
         match self.0 {
             0 => Level::Informational,
@@ -82,7 +80,6 @@ impl Severity {
 pub enum Origin {
     /// A built-in rule file, by name.
     BuiltIn(&'static str),
-    /// A file.
     File(PathBuf),
 }
 
@@ -113,13 +110,9 @@ pub struct Rule {
     pub id: Arc<str>,
     /// The `id` in the file, if it differs from the name; other rules may refer to either.
     pub uuid: Option<String>,
-    /// Title.
     pub title: String,
-    /// Description.
     pub description: String,
-    /// References.
     pub references: Vec<String>,
-    /// Severity.
     pub severity: Severity,
     /// Category, such as `Discovery`.
     pub category: Option<String>,
@@ -129,7 +122,6 @@ pub struct Rule {
     pub threat: Threat,
     /// Entity roles and the fields that hold them.
     pub entities: Vec<(String, Field)>,
-    /// Summary of an alert.
     pub summary: Option<Vec<Part>>,
     /// Minimum time between updates of an alert, in ns.
     pub suppress_ns: u64,
@@ -157,14 +149,12 @@ pub struct Rule {
 pub struct Detection {
     /// Index in [`RuleSet::rules`].
     pub rule: usize,
-    /// Its condition.
     pub expr: Expr,
 }
 
 /// What a correlation counts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// Events.
     EventCount,
     /// Distinct values of fields.
     ValueCount(Vec<Field>),
@@ -172,7 +162,6 @@ pub enum Kind {
     Temporal(Option<Seen>),
     /// All inputs in the given order, within the window.
     TemporalOrdered,
-    /// The sum of a field's values.
     ValueSum(Field),
     /// The mean of a field's values.
     ValueAvg(Field),
@@ -200,7 +189,6 @@ impl Kind {
 pub enum Seen {
     /// This input was seen.
     Input(usize),
-    /// All hold.
     All(Vec<Seen>),
     /// At least this many hold.
     AtLeast(usize, Vec<Seen>),
@@ -222,7 +210,6 @@ impl Seen {
     }
 }
 
-/// An input of a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Events that a detection matches, by index in [`RuleSet::detections`].
@@ -245,11 +232,8 @@ pub struct Group {
 pub struct Correlation {
     /// Index in [`RuleSet::rules`].
     pub rule: usize,
-    /// What is counted.
     pub kind: Kind,
-    /// Inputs.
     pub inputs: Vec<Input>,
-    /// Fields to group by.
     pub group_by: Vec<Group>,
     /// Window in ns.
     pub window_ns: u64,
@@ -288,12 +272,10 @@ impl Correlation {
     }
 }
 
-/// All rules.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     /// Identities and descriptions.
     pub rules: Vec<Arc<Rule>>,
-    /// Detections.
     pub detections: Vec<Detection>,
     /// Correlations; each comes after those that it takes as inputs.
     pub correlations: Vec<Correlation>,
@@ -337,7 +319,6 @@ impl RuleSet {
             .map(|(_, id)| id)
     }
 
-    /// Adds a rule.
     pub(super) fn add(&mut self, rule: Rule) {
         for id in [Some(rule.id.to_string()), rule.uuid.clone()].into_iter().flatten() {
             self.by_id.entry(id).or_insert(self.rules.len());

@@ -70,23 +70,18 @@ pub(super) struct Content {
 /// The hits of a snapshot, and its time.
 #[derive(Debug)]
 pub struct Seen {
-    /// The hits.
     pub hits: Hits,
     /// Time of the last event or tick, event time, Unix ns.
     pub now_ns: u64,
 }
 
 /// Reads only the hits of a snapshot.
-///
-/// # Errors
-/// The bytes are damaged or not a snapshot.
 pub fn hits(bytes: &[u8]) -> Result<Seen, BadSnapshot> {
     let taken = postcard::take_from_bytes::<(Hits, Context)>(open(bytes)?);
     let ((hits, context), _) = taken.map_err(damaged)?;
     Ok(Seen { hits, now_ns: context.now_ns })
 }
 
-/// Decodes a payload.
 pub(super) fn decode(payload: &[u8]) -> Result<Content, BadSnapshot> {
     postcard::from_bytes(payload).map_err(damaged)
 }
@@ -111,9 +106,6 @@ pub fn header<'a>(payload: impl Iterator<Item = &'a [u8]>) -> [u8; HEADER] {
 }
 
 /// Checks a snapshot, and returns its payload.
-///
-/// # Errors
-/// The bytes are not a complete snapshot of this version.
 pub fn open(bytes: &[u8]) -> Result<&[u8], BadSnapshot> {
     let damaged = |why: &str| BadSnapshot::Damaged(why.to_owned());
     let rest = bytes.strip_prefix(&MAGIC).ok_or(BadSnapshot::NotOurs)?;
@@ -143,7 +135,6 @@ pub(super) struct Worth {
     pub halfway: bool,
     /// Approximate time of the last counted event, ns.
     pub last_ns: u64,
-    /// Its count.
     pub count: u64,
 }
 

@@ -10,11 +10,8 @@ pub enum Part {
     Text(String),
     /// The value of a field; for a server field, of the server with most of the counted events.
     Field(Field),
-    /// The count.
     Count,
-    /// The distinct count.
     Distinct,
-    /// The window.
     Window,
 }
 

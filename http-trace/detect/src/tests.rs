@@ -27,7 +27,6 @@ const S: u64 = 1_000_000_000;
 /// A time at the start of a bucket of every window used here.
 const BEGIN: u64 = 1_795_156_800 * S;
 
-/// A response to a client at a given time.
 pub(super) fn response(client: &str, status: u16, path: &str, time_ns: u64) -> HttpEvent {
     let request = format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n");
     let mut event = testing::event_of(

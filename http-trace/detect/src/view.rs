@@ -63,7 +63,6 @@ impl ViewContext {
 /// An event with lazily computed values.
 #[derive(Debug)]
 pub struct View<'a> {
-    /// The event.
     pub event: &'a HttpEvent,
     target: OnceCell<Target<'a>>,
     path_id: OnceCell<Option<&'a [u8]>>,

@@ -111,9 +111,6 @@ impl Window {
     }
 
     /// Adds `count` at `bucket`, advancing time if it is ahead.
-    ///
-    /// # Errors
-    /// The bucket has left the window.
     pub fn add(&mut self, bucket: u32, count: u64) -> Result<(), TooLate> {
         self.advance(bucket);
         if self.is_past(bucket) {
@@ -154,7 +151,6 @@ impl Window {
         )
     }
 
-    /// Heap memory, in bytes.
     pub const fn heap_bytes(&self) -> usize {
         match &self.cells {
             Cells::Small(_) => 0,

@@ -70,7 +70,6 @@ impl Doing {
 pub struct Entry {
     /// The connection's key.
     pub key: FlowKey,
-    /// Its activity.
     pub doing: Doing,
     /// Time of its last segment, in any unit.
     pub last_seen: u64,

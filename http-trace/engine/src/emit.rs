@@ -48,7 +48,6 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The number for a new connection.
     pub fn new_connection(&mut self, stats: &mut Stats) -> u64 {
         stats.flows += 1;
         self.connections += 1;

@@ -32,7 +32,6 @@ pub const PATIENCE_NS: u64 = 30_000_000_000;
 /// Counters of fragments and packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FragmentCounts {
-    /// Fragments seen.
     pub fragments: u64,
     /// Packets that were completed.
     pub reassembled: u64,
@@ -66,7 +65,6 @@ pub struct Seen<'a> {
 /// A completed packet.
 #[derive(Debug)]
 pub struct Whole {
-    /// Its addresses.
     pub id: FragmentId,
     /// Protocol of its payload, from the fragment at offset 0.
     pub protocol: u8,
@@ -74,7 +72,6 @@ pub struct Whole {
     pub encap: Encap,
     /// Whether one of its fragments was known to begin a stream.
     pub stream_begins: bool,
-    /// The payload.
     pub payload: Vec<u8>,
 }
 

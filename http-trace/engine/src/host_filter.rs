@@ -310,7 +310,6 @@ impl HostFilter {
         self.tables.handed_back.insert(key, handed);
     }
 
-    /// The value of a counter.
     pub fn counter(&self, counter: Counter) -> u64 {
         self.tables.counters[counter as usize]
     }

@@ -116,7 +116,6 @@ type Place = (u32, u32);
 pub struct Original {
     /// Slot of the connection that was seen first.
     pub id: Id,
-    /// Its number.
     pub number: u64,
     /// Its directions are swapped relative to the copy's.
     pub flipped: bool,

@@ -142,7 +142,6 @@ pub struct CapturePoint {
 }
 
 impl CapturePoint {
-    /// From a record.
     pub fn of(header: &RecordHeader) -> Self {
         CapturePoint {
             hook: Hook::from_number(header.hook).unwrap_or(Hook::Capture),

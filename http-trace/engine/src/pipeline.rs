@@ -116,7 +116,6 @@ struct Cpu {
 }
 
 impl Pipeline {
-    /// An empty pipeline.
     pub fn new(config: PipelineConfig) -> Self {
         Pipeline {
             table: Table::new(),

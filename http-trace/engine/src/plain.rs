@@ -70,7 +70,6 @@ impl PlainStream {
         self.work(env, |protocol, cx| protocol.tick(cx, &witness));
     }
 
-    /// Closes the stream.
     pub fn close(&mut self, env: &mut Env<'_>, end: End) {
         if let Some(protocol) = &mut self.busy {
             let witness = witness(NoResponse::Closed, env.now_ns);

@@ -126,7 +126,6 @@ impl Cx<'_> {
         self.losses.add(place, LossUnit::Bytes, count, now, now);
     }
 
-    /// Yields an exchange.
     pub fn exchange(&mut self, mut exchange: Exchange) {
         if std::mem::take(&mut self.link.disputed) {
             exchange.oddities.push(oddity::DISPUTED_SEGMENT);
@@ -188,7 +187,6 @@ pub(crate) struct HeadSeen<'a> {
     pub len: u64,
 }
 
-/// Kind of a message head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadKind {
     Request,

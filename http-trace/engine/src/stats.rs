@@ -92,7 +92,6 @@ const MAX_PORTS: usize = 256;
 /// Everything counted since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Records processed.
     pub records: u64,
     /// Payload bytes in them.
     pub bytes: u64,

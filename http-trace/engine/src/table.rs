@@ -106,7 +106,6 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.lists[list as usize].len
     }
 
-    /// The connection with this key.
     pub fn find(&self, key: &K) -> Option<Id> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
@@ -142,7 +141,6 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         Id(at)
     }
 
-    /// Removes a connection.
     pub fn remove(&mut self, id: Id) -> Option<(K, V)> {
         let at = id.0;
         let slot = self.slots.get_mut(at as usize)?;

@@ -28,7 +28,6 @@ impl Templates {
         self.own.iter().any(|own| own.iter().map(Vec::as_slice).eq(split(template)))
     }
 
-    /// The template of a path.
     pub fn of<'a>(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
         let fits = |own: &&Vec<Vec<u8>>| {
             let mut segments = split(path);
@@ -212,7 +211,6 @@ impl KnownEndpoints {
 /// How a run names endpoints and recognises known ones.
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
-    /// The path templates.
     pub templates: Templates,
     /// The list of known endpoints, if there is one.
     pub known: Option<Arc<KnownEndpoints>>,

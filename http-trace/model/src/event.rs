@@ -30,7 +30,6 @@ impl Endpoint {
         Some(self.ip).filter(|ip| !ip.is_unspecified())
     }
 
-    /// The port, if known.
     pub fn known_port(self) -> Option<u16> {
         Some(self.port).filter(|port| *port != 0)
     }
@@ -440,7 +439,6 @@ pub const fn status_class(status: u16) -> &'static str {
 pub struct Loss {
     /// How much.
     pub count: u64,
-    /// Of what.
     pub unit: LossUnit,
     /// Stage and reason, e.g. `ring_full`, `reassembly`, `unsure_dropped`.
     pub place: &'static str,

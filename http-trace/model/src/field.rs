@@ -58,7 +58,6 @@ impl RuleField {
         fields.find(|field| field.about().rules.contains(&name))
     }
 
-    /// Its description.
     pub const fn about(self) -> &'static About {
         &self.0.about
     }

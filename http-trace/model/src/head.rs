@@ -323,7 +323,6 @@ impl Headers {
     }
 }
 
-/// A decoded request head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// Method as sent.
@@ -340,7 +339,6 @@ pub struct RequestHead {
     pub wire_len: u64,
 }
 
-/// A decoded response head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// The digit after `HTTP/1.`.

@@ -70,33 +70,19 @@ pub struct Known(u8);
 impl Known {
     /// A name without a number.
     pub const NONE: Known = Known(0);
-    /// `Authorization`
     pub const AUTHORIZATION: Known = Known::named("authorization");
-    /// `Content-Length`
     pub const CONTENT_LENGTH: Known = Known::named("content-length");
-    /// `Content-Type`
     pub const CONTENT_TYPE: Known = Known::named("content-type");
-    /// `Cookie`
     pub const COOKIE: Known = Known::named("cookie");
-    /// `Date`
     pub const DATE: Known = Known::named("date");
-    /// `Forwarded`
     pub const FORWARDED: Known = Known::named("forwarded");
-    /// `Host`
     pub const HOST: Known = Known::named("host");
-    /// `Referer`
     pub const REFERER: Known = Known::named("referer");
-    /// `Set-Cookie`
     pub const SET_COOKIE: Known = Known::named("set-cookie");
-    /// `traceparent`
     pub const TRACEPARENT: Known = Known::named("traceparent");
-    /// `Transfer-Encoding`
     pub const TRANSFER_ENCODING: Known = Known::named("transfer-encoding");
-    /// `User-Agent`
     pub const USER_AGENT: Known = Known::named("user-agent");
-    /// `X-Forwarded-For`
     pub const X_FORWARDED_FOR: Known = Known::named("x-forwarded-for");
-    /// `X-Real-IP`
     pub const X_REAL_IP: Known = Known::named("x-real-ip");
     /// Count of numbers, including [`Known::NONE`].
     pub const COUNT: usize = NAMES.len() + 1;

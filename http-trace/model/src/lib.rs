@@ -11,10 +11,11 @@
 //! - [`field`] is the table of all fields: the source of names, types and values for writers,
 //!   readers, rules and documentation.
 //! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`]
-//!   formats numbers for people.
+//!   formats numbers for people, [`columns`] aligns and cuts text.
 //! - [`named`] defines enumerations whose variants have names.
 #![forbid(unsafe_code)]
 
+pub mod columns;
 pub mod community;
 pub mod endpoint;
 pub mod event;

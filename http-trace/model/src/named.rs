@@ -14,10 +14,8 @@ macro_rules! named_enum {
             /// All names, in the order of [`Self::ALL`].
             pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
 
-            /// All variants.
             pub const ALL: [Self; Self::NAMES.len()] = [$(Self::$variant),+];
 
-            /// Its name.
             pub const fn name(self) -> &'static str {
                 Self::NAMES[self as usize]
             }

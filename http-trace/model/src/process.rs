@@ -15,7 +15,6 @@ pub struct Process {
     pub user_id: Option<u32>,
     /// User name on this host; absent for a process in a container, which has its own user names.
     pub user_name: Option<Box<str>>,
-    /// The workload it belongs to.
     pub workload: Workload,
 }
 
@@ -38,9 +37,7 @@ impl Process {
 pub struct Workload {
     /// The systemd service, without `.service`.
     pub service: Option<Box<str>>,
-    /// The container.
     pub container: Option<Container>,
-    /// The Kubernetes pod.
     pub pod: Option<Pod>,
 }
 
@@ -53,7 +50,6 @@ impl Workload {
     }
 }
 
-/// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// Id as the runtime gives it: 64 hexadecimal digits, or a name.
@@ -67,18 +63,13 @@ pub struct Container {
     pub image: Option<Box<str>>,
 }
 
-/// A Kubernetes pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// UID.
     pub uid: Box<str>,
-    /// Name.
     pub name: Option<Box<str>>,
-    /// Namespace.
     pub namespace: Option<Box<str>>,
     /// The controller that owns it.
     pub owner: Option<Owner>,
-    /// Node it runs on.
     pub node: Option<Box<str>>,
     /// Selected labels, as `key=value`.
     pub labels: Vec<Box<str>>,
@@ -93,11 +84,9 @@ impl Pod {
     }
 }
 
-/// The owner of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// `Deployment`, `StatefulSet` and so on.
     pub kind: Box<str>,
-    /// Name.
     pub name: Box<str>,
 }

@@ -64,7 +64,6 @@ fn fields(text: &str) -> Headers {
     headers(&lines)
 }
 
-/// Parses the text of a request head.
 pub fn request(text: &str) -> RequestHead {
     let (line, rest) = text.split_once("\r\n").expect("a request line");
     let (method, rest_of_line) = line.split_once(' ').expect("a method");
@@ -79,7 +78,6 @@ pub fn request(text: &str) -> RequestHead {
     }
 }
 
-/// Parses the text of a response head.
 pub fn response(text: &str) -> ResponseHead {
     let (line, rest) = text.split_once("\r\n").expect("a status line");
     let mut parts = line.splitn(3, ' ');

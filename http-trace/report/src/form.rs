@@ -9,7 +9,6 @@ use crate::tables::{allow_list, markdown, text};
 pub enum Form {
     /// Text tables for a terminal.
     Table,
-    /// Markdown.
     Markdown,
     /// A single JSON object.
     Json,

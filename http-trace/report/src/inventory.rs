@@ -28,7 +28,6 @@ const ALERTS: usize = 1000;
 /// Template under which endpoints beyond the bound are counted.
 pub const OTHER: &str = "other";
 
-/// Options of a report.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Names endpoints; if it has a list of known endpoints, others are reported as unknown.
@@ -89,7 +88,6 @@ impl Inventory {
         }
     }
 
-    /// Adds an event.
     pub fn event(&mut self, event: &HttpEvent) {
         let status = event.response.as_ref().map_or(0, |response| response.status);
         self.total.add(event, status, &mut self.room);
@@ -205,7 +203,6 @@ impl Inventory {
         self.alerts.insert(id, Some(row));
     }
 
-    /// Counts a loss.
     pub fn loss(&mut self, loss: &Loss) {
         self.total.lost = self.total.lost.saturating_add(loss.count);
     }
@@ -220,7 +217,6 @@ impl Inventory {
         self.unread = Unread { lines, files };
     }
 
-    /// Builds the report.
     pub fn report(&self) -> Report {
         let Total { timeline, clients, lost, unreadable, times_ns, left_out } = self.total.clone();
         let last_ns = times_ns.map_or(0, |(_, last)| last);
@@ -355,7 +351,6 @@ pub struct Report {
     pub services: Vec<Row>,
     /// Endpoints, in the same order.
     pub endpoints: Vec<Row>,
-    /// Broken links.
     pub broken_links: Vec<LinkRow>,
     /// Alerts in their last state, highest severity first.
     pub alerts: Vec<AlertRow>,
@@ -442,30 +437,24 @@ impl Row {
     }
 }
 
-/// A broken link.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Link {
-    /// Service that it leads to.
     pub service: String,
-    /// Path that it leads to.
     pub path: String,
     /// Page that has the link, from Referer.
     pub referrer: String,
-    /// Status of the response.
     pub status: u16,
 }
 
 /// A broken link and its count.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkRow {
-    /// The link.
     #[serde(flatten)]
     pub link: Link,
     /// Number of requests through it.
     pub count: u64,
 }
 
-/// An alert.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AlertRow {
     /// `informational` … `critical`
@@ -473,7 +462,6 @@ pub struct AlertRow {
     pub level: LevelName,
     /// 0 to 10.
     pub severity: u8,
-    /// Rule that raised it.
     pub rule: String,
     /// Text of the alert.
     pub summary: String,

@@ -16,7 +16,6 @@ http_trace_model::named_enum! {
     pub enum Kind {
         /// The whole site on one day.
         Total = "total",
-        /// A service.
         Service = "service",
         /// An endpoint, identified by method and template.
         Endpoint = "endpoint",
@@ -32,7 +31,6 @@ http_trace_model::named_enum! {
 pub struct Key {
     /// Days since 1970-01-01.
     pub day: u32,
-    /// Subject.
     pub kind: Kind,
     /// Service, for a service, an endpoint or a link.
     pub service: String,
@@ -86,7 +84,6 @@ impl Value {
         })
     }
 
-    /// Serialises to JSON.
     pub fn json(&self) -> String {
         // Serialising these types cannot fail.
         serde_json::to_string(self).unwrap_or_default()

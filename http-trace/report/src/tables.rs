@@ -2,18 +2,18 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
+use std::iter;
 
 use crate::inventory::{AlertRow, LinkRow, Report, Row};
+use http_trace_model::columns::{aligned, columns, cut};
 use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::shown::{grouped, latency, size};
 
 /// Maximum number of rows in a table that shows the top of a list.
 const TOP: usize = 20;
 
-/// A table of the report.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Heading.
     pub title: &'static str,
     /// What the rows show, and what was left out.
     pub note: String,
@@ -266,52 +266,36 @@ const SPARED: [&str; 8] = ["first", "last", "clients", "bytes", "p50", "p99", "p
 pub fn text(report: &Report, width: Option<usize>) -> String {
     let mut out = String::new();
     for (name, value) in facts(report) {
-        line(&mut out, &format!("{name:<15} {value}"));
+        let _ = writeln!(out, "{name:<15} {value}");
     }
     for mut table in tables(report) {
         for name in &SPARED[..2] {
             spare(&mut table, name);
         }
         let mut widest = WIDEST;
-        if let Some(room) = width {
-            for name in &SPARED[2..] {
-                if widths(&table, widest).iter().sum::<usize>() > room {
-                    spare(&mut table, name);
-                }
-            }
-            while widest > NARROWEST && widths(&table, widest).iter().sum::<usize>() > room {
-                widest -= 1;
+        let is_too_wide = |table: &Table, widest| {
+            let too_wide = |room| lines(table, widest).iter().any(|line| columns(line) > room);
+            width.is_some_and(too_wide)
+        };
+        for name in &SPARED[2..] {
+            if is_too_wide(&table, widest) {
+                spare(&mut table, name);
             }
         }
-        let widths = widths(&table, widest);
+        while widest > NARROWEST && is_too_wide(&table, widest) {
+            widest -= 1;
+        }
         let _ = writeln!(out, "\n{}\n{}", table.title.to_uppercase(), table.note);
-        let heads: Vec<String> = table.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        for row in [&heads].into_iter().chain(&table.rows) {
-            let cells = row.iter().zip(&widths).zip(&table.columns);
-            let cells = cells.map(|((cell, width), (_, right))| {
-                let (cell, width) = (cut(cell, widest), width - GAP);
-                match right {
-                    true => format!("{cell:>width$}"),
-                    false => format!("{cell:<width$}"),
-                }
-            });
-            line(&mut out, &cells.collect::<Vec<_>>().join("  "));
-        }
+        lines(&table, widest).iter().for_each(|line| out.extend([line, "\n"]));
     }
     out
 }
 
-/// Spaces between columns.
-const GAP: usize = 2;
-
-/// Width of each column, including the gap after it.
-fn widths(table: &Table, widest: usize) -> Vec<usize> {
-    let width = |at: usize| {
-        let cells = table.rows.iter().filter_map(|row| row.get(at));
-        let cells = cells.map(|cell| cell.chars().count().min(widest));
-        cells.chain([table.columns[at].0.len()]).max().unwrap_or(0) + GAP
-    };
-    (0..table.columns.len()).map(width).collect()
+fn lines(table: &Table, widest: usize) -> Vec<String> {
+    let heads = table.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let cells = |row: &Vec<String>| row.iter().map(|cell| cut(cell, widest)).collect();
+    let rows: Vec<_> = iter::once(heads).chain(table.rows.iter().map(cells)).collect();
+    aligned(&rows, |at| table.columns[at].1)
 }
 
 /// Removes a column.
@@ -322,19 +306,6 @@ fn spare(table: &mut Table, name: &str) {
     }
 }
 
-fn line(out: &mut String, text: &str) {
-    out.push_str(text.trim_end());
-    out.push('\n');
-}
-
-fn cut(cell: &str, widest: usize) -> String {
-    match cell.chars().count() > widest {
-        true => cell.chars().take(widest - 1).chain(['…']).collect(),
-        false => cell.to_owned(),
-    }
-}
-
-/// Renders a report as Markdown.
 pub fn markdown(report: &Report) -> String {
     let mut out = String::from("# HTTP inventory\n\n");
     for (name, value) in facts(report) {

@@ -46,9 +46,7 @@ pub struct Tally {
     pub times: Times,
     /// Total bytes of all bodies.
     pub bytes: u64,
-    /// Number of bodies.
     pub bodies: u64,
-    /// Distinct clients.
     pub clients: Clients,
 }
 
@@ -146,7 +144,6 @@ const LONGEST_UNREADABLE: usize = 32;
 pub struct Total {
     /// Events over time.
     pub timeline: Timeline,
-    /// Distinct clients.
     pub clients: Clients,
     /// Sum of the counts of all losses.
     pub lost: u64,
@@ -159,7 +156,6 @@ pub struct Total {
 }
 
 impl Total {
-    /// Counts an event.
     pub fn add(&mut self, event: &HttpEvent, status: u16, room: &mut usize) {
         self.clients.add(event.client_ip(), room);
         self.came(event.time_ns, event.time_ns);

@@ -19,7 +19,6 @@ pub struct Times {
 }
 
 impl Times {
-    /// Adds a duration in ns.
     pub fn add(&mut self, ns: u64) {
         self.add_to(bucket(ns / 1000), 1);
     }

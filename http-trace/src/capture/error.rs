@@ -36,7 +36,6 @@ pub enum Problem {
     Damaged {
         /// Start of the invalid part.
         offset: u64,
-        /// What is wrong with it.
         what: String,
     },
     /// An error of the operating system or the decompressor.
@@ -44,7 +43,6 @@ pub enum Problem {
     Read {
         /// Number of (decompressed) bytes read so far.
         offset: u64,
-        /// The cause.
         source: io::Error,
     },
     /// A pcapng packet refers to an interface that its section does not describe. It was left out.
@@ -52,10 +50,8 @@ pub enum Problem {
     UnknownInterface {
         /// Start of the packet's block.
         offset: u64,
-        /// Number of the interface.
         interface: u32,
     },
-    /// Packets of an unsupported link type. They were left out.
     #[error(
         "has packets of the unsupported link type {number} ({name}); they were left out (capture \
          on another interface, or convert them to Ethernet or raw IP)"
@@ -74,7 +70,6 @@ pub enum Problem {
 pub struct CaptureError {
     /// The path as given or found; `-` for standard input.
     pub file: String,
-    /// What is wrong.
     #[source]
     pub problem: Problem,
 }

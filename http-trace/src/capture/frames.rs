@@ -25,13 +25,11 @@ const MAX_NAMES: usize = 1 << 16;
 /// Maximum number of problems kept for the summary.
 const MAX_PROBLEMS: usize = 1000;
 
-/// One captured frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     /// Capture time in Unix ns, as in the file: it may go backwards. Frames without a time (simple packet
     /// blocks) get that of the previous frame in the file.
     pub time_ns: u64,
-    /// Link type of the data.
     pub link: LinkType,
     /// Number of the interface for [`Frames::interface_name`]; 0 if there were too many.
     pub interface: u32,
@@ -62,7 +60,6 @@ enum Format {
 }
 
 /// An open capture, positioned at a packet.
-#[derive(Debug)]
 struct Source {
     buffer: Buffer,
     format: Format,
@@ -75,7 +72,6 @@ struct Source {
 }
 
 /// A capture in the merge, opened when the merge reaches its first frame.
-#[derive(Debug)]
 struct Slot {
     input: Input,
     file: Arc<str>,
@@ -85,7 +81,6 @@ struct Slot {
     read: Arc<AtomicU64>,
 }
 
-#[derive(Debug)]
 enum State {
     /// Not opened yet, or opened briefly to read its first time.
     Waiting,
@@ -94,7 +89,6 @@ enum State {
 }
 
 /// The frames of captures in time order; see the module.
-#[derive(Debug)]
 pub struct Frames {
     slots: Vec<Slot>,
     /// Next times of the slots, earliest first, ties in the order given.
@@ -337,7 +331,6 @@ impl Frames {
         if self.advance() { self.current() } else { None }
     }
 
-    /// The file of the current frame.
     pub fn current_file(&self) -> Option<Arc<str>> {
         Some(self.slots.get(self.current?)?.file.clone())
     }

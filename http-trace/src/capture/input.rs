@@ -26,7 +26,6 @@ pub const MAX_BLOCK: usize = 4 << 20;
 /// Read size.
 const CHUNK: usize = 64 << 10;
 
-/// An input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
     /// Standard input.
@@ -38,7 +37,6 @@ pub enum Input {
 }
 
 impl Input {
-    /// Name in messages.
     pub fn name(&self) -> String {
         match self {
             Input::Stdin => "-".to_owned(),
@@ -163,15 +161,6 @@ pub struct Buffer {
     offset: u64,
 }
 
-impl std::fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Buffer")
-            .field("offset", &self.offset)
-            .field("available", &(self.end - self.start))
-            .finish_non_exhaustive()
-    }
-}
-
 impl Buffer {
     /// Reads uncompressed bytes.
     pub fn new(reader: Box<dyn Read + Send>) -> Self {
@@ -179,9 +168,6 @@ impl Buffer {
     }
 
     /// Reads bytes that may be compressed with gzip (also several members) or zstd.
-    ///
-    /// # Errors
-    /// [`Problem::Read`] if the first bytes cannot be read.
     pub fn decompressing(reader: Box<dyn Read + Send>) -> Result<Self, Problem> {
         let failed = |source| Problem::Read { offset: 0, source };
         let mut plain = Buffer::new(reader);
@@ -243,9 +229,6 @@ impl Buffer {
     }
 
     /// Reads and discards `n` bytes without buffering them; returns how many there were.
-    ///
-    /// # Errors
-    /// Those of the reader.
     pub fn skip(&mut self, n: u64) -> io::Result<u64> {
         let mut left = n;
         while left > 0 {

@@ -4,7 +4,6 @@
 /// Number of bytes needed.
 pub const LEN: usize = 4;
 
-/// Kinds of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Classic pcap in either byte order, in µs or ns, and its modified variant in little-endian order.
@@ -17,17 +16,13 @@ pub enum Kind {
     Gzip,
     /// Zstandard: a frame, or one of the sixteen kinds of skippable frames (RFC 8878 §3.1).
     Zstd,
-    /// bzip2.
     Bzip2,
-    /// xz.
     Xz,
     /// LZ4 frame format.
     Lz4,
     /// Solaris snoop (RFC 1761).
     Snoop,
-    /// Bluetooth snoop.
     BluetoothSnoop,
-    /// A zip archive.
     Zip,
     /// A Linux executable.
     Elf,

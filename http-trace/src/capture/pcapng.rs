@@ -36,7 +36,6 @@ pub struct PcapNg {
     pub unknown_interface: Option<Problem>,
 }
 
-/// One interface of a section.
 #[derive(Clone, Debug)]
 pub struct Interface {
     /// `if_name`, if present and not empty.

@@ -23,7 +23,6 @@ const MAX_REFUSED_LINKS: usize = 1000;
 /// Maximum number of encapsulations that are assigned a number.
 const MAX_ENCAPS: usize = 1 << 16;
 
-/// Options of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayOptions {
     /// Drop packets with a wrong IPv4 or TCP checksum.
@@ -33,7 +32,6 @@ pub struct ReplayOptions {
 /// Counts of frames, for the summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCounts {
-    /// Frames read.
     pub frames: u64,
     /// Captured bytes of the frames.
     pub frame_bytes: u64,
@@ -70,7 +68,6 @@ impl ReplayCounts {
 }
 
 /// The records of captures.
-#[derive(Debug)]
 pub struct Replay {
     /// The frames, with their problems, interfaces and files.
     pub frames: Frames,

@@ -144,9 +144,6 @@ fn examples<'a>(words: &'a [String]) -> impl Iterator<Item = (&'static str, &'st
 }
 
 /// Writes the manual page (roff) of `command`, whose path is `words`.
-///
-/// # Errors
-/// Write errors of `out`.
 pub fn page(command: clap::Command, words: &[String], out: &mut dyn Write) -> io::Result<()> {
     let has_options = words.is_empty() || *words == ["detect"];
     let has_commands = command.has_subcommands();

@@ -4,7 +4,6 @@
 /// How the text of a setting is split into values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One value.
     One,
     /// Comma-separated values.
     List,
@@ -39,7 +38,6 @@ pub mod runs {
     pub const RECORDED: u8 = 4;
 }
 
-/// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Key in the file; the long option is `--name`.
@@ -48,7 +46,6 @@ pub struct Key {
     pub shape: Shape,
     /// How it appears on the command line.
     pub form: Form,
-    /// Letter of the short option.
     pub short: Option<char>,
     /// Placeholder of the value in help.
     pub value: &'static str,

@@ -169,9 +169,6 @@ impl Layers {
     }
 
     /// Gathers again, re-reading the file.
-    ///
-    /// # Errors
-    /// As for [`Layers::gather`].
     pub fn again(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         Self::gather(self.keys, self.typed.clone(), environment, self.file.as_deref())
     }

@@ -152,7 +152,6 @@ pub(super) fn known_endpoints(path: &str) -> Result<Arc<KnownEndpoints>, String>
     endpoints.map(Arc::new)
 }
 
-/// A path template.
 pub(super) fn template(text: &str) -> Result<String, &'static str> {
     match text.starts_with('/') {
         true => Ok(text.to_owned()),

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-/// Which API server to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiServer {
     /// The cluster's, in a pod with a service account; otherwise none.
     OfPod,
     /// The one in this kubeconfig file.
     Of(PathBuf),
-    /// None.
     Off,
 }
 
@@ -27,14 +25,11 @@ impl ApiServer {
     }
 }
 
-/// Which CRI socket to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CriSocket {
     /// The first usual path of a runtime that exists.
     Usual,
-    /// This one.
     At(PathBuf),
-    /// None.
     Off,
 }
 

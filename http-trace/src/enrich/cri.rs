@@ -53,9 +53,6 @@ pub struct Cri {
 impl Cri {
     /// Starts querying this socket and adding the results to the directory. The first failure is reported,
     /// later ones are not.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start(
         socket: CriSocket,
         directory: Arc<Directory>,
@@ -148,9 +145,6 @@ impl Worker {
 }
 
 /// Queries a container; `None` if the runtime does not know it.
-///
-/// # Errors
-/// Those of [`grpc::call`].
 pub fn ask(socket: &Path, id: &str, deadline: Instant) -> io::Result<Option<Named>> {
     let mut message = vec![0x0a, id.len().min(127) as u8];
     message.extend_from_slice(&id.as_bytes()[..id.len().min(127)]);

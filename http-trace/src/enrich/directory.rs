@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
+use crate::sync::{lock, wait_while};
 use http_trace_model::process::{Container, Pod, Workload};
 
 /// Maximum number of remembered containers, and of pods.
@@ -64,7 +65,6 @@ struct Known {
 /// A pod and its containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The pod.
     pub pod: Pod,
     /// Containers that have been started.
     pub containers: Vec<Container>,
@@ -76,10 +76,6 @@ impl Directory {
         self.generation.load(Ordering::Acquire)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn change(&self) {
         self.generation.fetch_add(1, Ordering::Release);
         self.changed.notify_all();
@@ -87,7 +83,7 @@ impl Directory {
 
     /// Adds a container reported by its runtime.
     pub fn add_container(&self, named: Named) {
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         if known.containers.len() >= MOST {
             known.containers.clear();
         }
@@ -98,21 +94,12 @@ impl Directory {
 
     /// Waits until a container is known; returns whether it is.
     pub fn wait_for(&self, id: &str, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        let mut known = self.known();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if known.has(id) || left.is_zero() {
-                return known.has(id);
-            }
-            let waited = self.changed.wait_timeout(known, left);
-            known = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        wait_while(&self.changed, lock(&self.known), time, |known| !known.has(id)).has(id)
     }
 
     /// Replaces all pods.
     pub fn set_pods(&self, pods: Vec<Members>) {
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         let before = std::mem::take(&mut known.pods);
         known.pod_of.clear();
         for members in pods.into_iter().take(MOST) {
@@ -125,7 +112,7 @@ impl Directory {
 
     /// Adds or replaces a pod.
     pub fn set_pod(&self, members: Members) {
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         let before = known.pods.get(&members.pod.uid);
         if before == Some(&members) || before.is_none() && known.pods.len() >= MOST {
             return;
@@ -137,7 +124,7 @@ impl Directory {
 
     /// Removes a pod. Processes already named after it keep the name.
     pub fn remove_pod(&self, uid: &str) {
-        self.known().remove(uid);
+        lock(&self.known).remove(uid);
     }
 
     /// Fills in what is known about a workload now. Labels may change later, names do not.
@@ -145,7 +132,7 @@ impl Directory {
         if workload.container.is_none() && workload.pod.is_none() {
             return;
         }
-        let known = self.known();
+        let known = lock(&self.known);
         if let Some(id) = workload.container.as_ref().map(|of| of.id.clone()) {
             if let Some(named) = known.containers.get(&id) {
                 named.complete(workload);

@@ -1,7 +1,6 @@
 //! *I/O*: looks up processes in /proc, and workloads in the cgroup tree. Knows nothing about events.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::DirEntryExt as _;
@@ -32,7 +31,6 @@ const LONGEST_COMMAND: u64 = 4096;
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// Process information of this host.
-#[derive(Debug)]
 pub struct Proc {
     is_of_kernel: bool,
     tick_ns: u64,
@@ -45,12 +43,6 @@ pub struct Proc {
 
 /// Formats the arguments of a command line.
 pub struct CommandLines(pub Box<dyn Fn(&[&[u8]]) -> String + Send>);
-
-impl fmt::Debug for CommandLines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CommandLines")
-    }
-}
 
 impl Proc {
     /// Reads the state of this host. With `cri`, containers of pods that no file names are queried; with
@@ -91,7 +83,6 @@ impl Proc {
         Some(text(&words).into())
     }
 
-    /// Names the container of a workload.
     fn name(&mut self, mut workload: Workload) -> Workload {
         let Some(container) = &workload.container else {
             return workload;

@@ -38,13 +38,11 @@ pub struct SentBy {
     pub since_ns: u64,
 }
 
-/// Source of senders.
 pub trait SocketSenders: Send + std::fmt::Debug {
     /// The sender on the socket with this cookie.
     fn sender(&self, cookie: u64) -> Option<SentBy>;
 }
 
-/// Attribution counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttributionCounts {
     /// Ends of events that are sockets of this host.
@@ -59,7 +57,6 @@ pub struct AttributionCounts {
     pub pods_unnamed: u64,
 }
 
-/// The attribution stage.
 #[derive(Debug)]
 pub struct Attribution {
     senders: Box<dyn SocketSenders>,
@@ -73,7 +70,6 @@ pub struct Attribution {
     /// Processes with a pending lookup.
     asked: HashSet<u32, RandomState>,
     patience: Patience,
-    /// Attribution counters.
     pub counts: AttributionCounts,
 }
 

@@ -17,7 +17,6 @@ pub const CONFLICT: &str = "forwarded_conflict";
 /// Maximum length of a chain; of a longer one the right end is used.
 const MOST_HOPS: usize = 64;
 
-/// The trusted proxies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
     networks: Vec<IpNet>,

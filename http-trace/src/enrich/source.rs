@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http_trace_common::sender::Sender;
 use http_trace_model::process::{Process, Workload};
 
 use crate::priority;
+use crate::sync::unix_ns;
 
 /// Maximum number of queued questions, and of answers.
 const WAITING: usize = 64;
@@ -20,9 +21,7 @@ pub struct Question(pub Sender);
 /// Result of a lookup.
 #[derive(Debug)]
 pub struct Answer {
-    /// The sender in question.
     pub sender: Sender,
-    /// What was found.
     pub found: Found,
     /// Start time of the process (CLOCK_BOOTTIME, ns, rounded down), or 0 if it is gone.
     pub began_ns: u64,
@@ -35,7 +34,6 @@ pub struct Answer {
 pub enum Found {
     /// A process; if it is gone, as noted, with the workload of its cgroup.
     Process {
-        /// The process.
         process: Box<Process>,
         /// Whether all processes of its v2 cgroup have its workload.
         is_of_cgroup: bool,
@@ -55,9 +53,6 @@ pub struct Source {
 
 impl Source {
     /// Starts a thread that answers with this function.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start(
         mut look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static,
     ) -> io::Result<Self> {
@@ -65,7 +60,7 @@ impl Source {
         let (answer, answers) = sync_channel(WAITING);
         let work = move || {
             for Question(sender) in asked {
-                let asked_ns = now_ns();
+                let asked_ns = unix_ns().unwrap_or(0);
                 let (began_ns, found) = look(&sender);
                 let told = answer.send(Answer { sender, found, began_ns, asked_ns });
                 if told.is_err() {
@@ -104,9 +99,4 @@ pub fn noted(sender: &Sender, workload: Workload) -> Process {
         workload,
         ..Process::default()
     }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_nanos() as u64)
 }

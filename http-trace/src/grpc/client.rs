@@ -22,12 +22,10 @@ use crate::own_sockets::{Excluded, OwnSockets};
 /// How long an idle connection is polled before use, to handle a close or a ping by its peer.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The server to call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Host name or address, without brackets.
     pub host: String,
-    /// The port.
     pub port: u16,
     /// Whether to use TLS.
     pub tls: bool,
@@ -44,7 +42,6 @@ impl Server {
     }
 }
 
-/// A client of one server.
 pub struct Client {
     server: Server,
     own: OwnSockets,

@@ -14,7 +14,6 @@ use http_trace_model::target::Target;
 /// Maximum length of a template used as a label, in bytes.
 const LONGEST: usize = 256;
 
-/// Counts by endpoint.
 #[derive(Debug)]
 pub struct EndpointCounts {
     templates: Templates,

@@ -30,7 +30,6 @@ use crate::enrich::cgroup;
 
 /// Minimum time between two moves of a program (ns), in case another program wants the same place.
 const MOVE_EVERY_NS: u64 = 1_000_000_000;
-/// Name of the XDP program.
 const XDP_PROGRAM: &str = "http_trace_xdp";
 /// ETH_P_ALL (linux/if_ether.h).
 const ETH_P_ALL: u16 = 3;
@@ -38,7 +37,6 @@ const ETH_P_ALL: u16 = 3;
 /// Why a program cannot be attached. Each error names the place and a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The kernel refuses to attach it.
@@ -86,7 +84,6 @@ pub struct Attached {
     cgroup: Option<AtCgroup>,
 }
 
-/// Links on one interface.
 #[derive(Debug, Default)]
 struct OnInterface {
     tc: Vec<(Placed, Watch)>,
@@ -156,9 +153,6 @@ impl Attached {
     }
 
     /// Attaches the host-wide hooks: packet socket and root cgroup.
-    ///
-    /// # Errors
-    /// [`AttachError`]
     pub fn host(&mut self, ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), AttachError> {
         if hooks.contains(&Hook::SocketFilter) {
             self.packet_socket = Some(packet_socket(ebpf, self.framing)?);

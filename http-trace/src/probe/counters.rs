@@ -12,13 +12,6 @@ pub struct Counters {
     losses: FilterLosses,
 }
 
-impl std::fmt::Debug for Counters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counts = Counter::ALL.iter().map(|c| (c.name(), self.get(*c))).filter(|(_, n)| *n > 0);
-        f.debug_map().entries(counts).finish()
-    }
-}
-
 impl Counters {
     /// Takes the map `COUNTERS`; losses are counted from now on.
     pub fn new(map: PerCpuArray<MapData, u64>, now_ns: u64) -> Self {

@@ -16,7 +16,6 @@ use super::sys::read_batch;
 type FlowWords = [u64; size_of::<Flow>() / 8];
 /// A [`http_trace_common::flow::FlowKey`] as words.
 type KeyWords = [u32; 10];
-/// A hand-back as words.
 type HandBackWords = [u64; size_of::<HandBack>() / 8];
 
 /// Idle timeout of a connection in seconds. Longer than the default keep-alive timeout of servers (nginx 75
@@ -133,7 +132,6 @@ impl Flows {
         }
     }
 
-    /// Capacity of the table.
     pub const fn capacity(&self) -> usize {
         self.capacity
     }

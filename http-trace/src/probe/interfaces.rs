@@ -14,7 +14,6 @@ use super::netlink::{self, attributes, messages, number};
 /// First header of a device's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkLayer {
-    /// An Ethernet header.
     Ethernet,
     /// The IP header (tun, wireguard, ipip).
     Ip,
@@ -22,7 +21,6 @@ pub enum LinkLayer {
     Other(u16),
 }
 
-/// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Current name.
@@ -100,9 +98,6 @@ const IFINFO: usize = 16;
 
 impl Interfaces {
     /// Subscribes to changes before listing all interfaces, so that none is missed.
-    ///
-    /// # Errors
-    /// If netlink refuses.
     pub fn open() -> io::Result<Self> {
         let mut interfaces = Interfaces {
             socket: netlink::open(RTMGRP_LINK | RTMGRP_TC)?,

@@ -93,7 +93,6 @@ pub enum LoadError {
          it with `cargo xtask build --release`"
     )]
     NoObject,
-    /// Capabilities are missing.
     #[error(
         "live tracing needs {missing}: run as root, or run `setcap \
          cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep` on the binary"
@@ -157,9 +156,6 @@ pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
 }
 
 /// [`load`] with another object than this build's, so that two can be measured in one run.
-///
-/// # Errors
-/// Those of [`load`].
 pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
     if object.is_empty() {
         return Err(LoadError::NoObject);
@@ -181,9 +177,6 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
 
 /// Chooses who does framing on this kernel, by verifying the programs of these hooks, which stay loaded. If
 /// it is the host and that was not requested, also returns why.
-///
-/// # Errors
-/// [`LoadError`] if neither works.
 pub fn choose_framing(
     ebpf: &mut Ebpf,
     hooks: &[Hook],
@@ -282,9 +275,6 @@ pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
 }
 
 /// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
-///
-/// # Errors
-/// Those of [`load_program`], for the first that fails.
 pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), LoadError> {
     let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
     std::thread::scope(|scope| {

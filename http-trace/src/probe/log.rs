@@ -1,7 +1,5 @@
 //! Log lines of the programs, from the buffer of aya-log. Losses are reported by [`super::counters`] instead.
 
-use std::fmt;
-
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Level, Log, Metadata, Record};
@@ -25,12 +23,6 @@ impl ProgramLog {
     /// Passes on pending lines.
     pub fn hand_on(&mut self) {
         self.0.flush();
-    }
-}
-
-impl fmt::Debug for ProgramLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProgramLog").finish_non_exhaustive()
     }
 }
 

@@ -75,9 +75,7 @@ const MOST_HIDDEN: usize = 64;
 /// What to trace, with which resources.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Hooks to attach.
     pub hooks: Vec<Hook>,
-    /// Interfaces to trace.
     pub interfaces: Wanted,
     /// How TC programs are attached.
     pub tc_mode: TcMode,
@@ -109,7 +107,6 @@ pub enum StartError {
     /// A map of the object is not what this build expects.
     #[error("the eBPF object does not match this binary ({0}): rebuild both")]
     Map(#[from] MapError),
-    /// The ring buffer cannot be mapped.
     #[error(
         "cannot map the ring buffer ({0}): raise the memory limit (ulimit -v), or lower \
          HTTP_TRACE_RING_SIZE"
@@ -121,7 +118,6 @@ pub enum StartError {
 }
 
 /// The loaded programs. Dropping it unloads them.
-#[derive(Debug)]
 pub struct Probe {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
@@ -148,7 +144,6 @@ pub struct Probe {
     /// Senders on sockets, if requested.
     pub senders: Option<Result<Senders, NoSenders>>,
     log: Option<ProgramLog>,
-    /// Counters of the programs.
     pub counters: Counters,
     /// The table of connections in the kernel.
     pub flows: Flows,
@@ -319,9 +314,6 @@ impl Probe {
     }
 
     /// Follows interfaces that were added, removed or renamed; `None` if none were. Never blocks.
-    ///
-    /// # Errors
-    /// If netlink fails.
     pub fn update_interfaces(&mut self) -> io::Result<Option<Vec<Notice>>> {
         let is_first = !std::mem::replace(&mut self.follows, true);
         let changed = self.interfaces.update();
@@ -412,7 +404,6 @@ impl Probe {
         self.ring.malformed()
     }
 
-    /// Names of the traced interfaces.
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
         // With the cgroup hook alone nothing is attached to interfaces.
         let everywhere = self.attached.indexes().is_empty();

@@ -23,9 +23,6 @@ pub const HEADER: usize = 16;
 pub const BUFFER: usize = 64 << 10;
 
 /// Opens a non-blocking socket subscribed to these groups (RTMGRP_*).
-///
-/// # Errors
-/// If netlink refuses.
 pub fn open(groups: u32) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
@@ -35,9 +32,6 @@ pub fn open(groups: u32) -> io::Result<OwnedFd> {
 
 /// Requests a list and waits for all of it; calls `each` with the type and body of each message, including
 /// notifications of the socket's groups.
-///
-/// # Errors
-/// If netlink fails, refuses, or does not answer.
 pub fn list(
     socket: &OwnedFd,
     kind: u16,

@@ -10,7 +10,7 @@ use crate::own_sockets::Table;
 /// An address as two words, and a port, in the layout of the programs' lookup.
 pub type OwnWords = [u64; 3];
 
-/// The map `OWN`.
+#[derive(Debug)]
 pub struct OwnMap(pub HashMap<MapData, OwnWords, u32>);
 
 impl Table for OwnMap {

@@ -40,12 +40,6 @@ pub struct Ring {
     malformed: u64,
 }
 
-impl std::fmt::Debug for Ring {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").field("is_asleep", &self.is_asleep).finish_non_exhaustive()
-    }
-}
-
 impl Ring {
     /// Takes the maps `EVENTS` and `ASLEEP`; `own_netns` is the id of the agent's network namespace in
     /// records.

@@ -27,12 +27,7 @@ pub enum NoSenders {
         "processes are not named: this kernel does not let eBPF programs see senders \
          ({tracepoint}; {function}); that needs Linux 6.16, or 5.12 with function tracing, and BTF"
     )]
-    Refused {
-        /// Error at the tracepoint.
-        tracepoint: Box<ProgramError>,
-        /// Error at the function.
-        function: Box<ProgramError>,
-    },
+    Refused { tracepoint: Box<ProgramError>, function: Box<ProgramError> },
     /// The kernel's BTF, which describes the arguments of the programs, is missing.
     #[error("processes are not named: cannot read /sys/kernel/btf/vmlinux ({0})")]
     Btf(#[from] aya::BtfError),
@@ -50,9 +45,6 @@ pub struct Senders {
 
 impl Senders {
     /// Starts noting senders, as long as `ebpf` lives.
-    ///
-    /// # Errors
-    /// A message of one line.
     pub fn start(ebpf: &mut Ebpf, map: MapData, clock: Clock) -> Result<Self, NoSenders> {
         let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS)?;
         let btf = Btf::from_sys_fs()?;

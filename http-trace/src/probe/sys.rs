@@ -81,7 +81,6 @@ pub enum HookType {
     CgroupEgress = 1,
     /// TCX ingress; the target is an interface index.
     TcxIngress = 46,
-    /// TCX egress.
     TcxEgress = 47,
 }
 
@@ -153,9 +152,6 @@ struct Batch {
 /// Reads entries of a hash map into `keys` and `values`, whose element sizes must match the map, starting at
 /// `place`, which it advances; `None` means the start before the call, and the end after it. Returns the
 /// number of entries.
-///
-/// # Errors
-/// If the kernel refuses.
 pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
     map: impl AsFd,
     place: &mut Option<u32>,

@@ -90,7 +90,6 @@ pub struct Placed {
     index: u32,
     side: Side,
     name: &'static str,
-    /// Id of the program.
     program: u32,
     /// At clsact: preference and handle.
     filter: Option<(u16, u32)>,
@@ -135,9 +134,6 @@ fn is_marked(index: u32, side: Side, program: u32) -> bool {
 }
 
 /// Whether there are filters of ours at clsact that no running http-trace holds.
-///
-/// # Errors
-/// If the kernel does not list them.
 pub fn has_left(index: u32, side: Side) -> io::Result<bool> {
     let of_none =
         |f: &Filter| is_ours(&f.name) && f.program.is_some_and(|id| !is_marked(index, side, id));
@@ -145,9 +141,6 @@ pub fn has_left(index: u32, side: Side) -> io::Result<bool> {
 }
 
 /// Attaches a loaded program first at TC: at TCX or at clsact.
-///
-/// # Errors
-/// If the kernel refuses.
 pub fn place(
     ebpf: &mut Ebpf,
     name: &'static str,
@@ -225,9 +218,6 @@ impl Placed {
     }
 
     /// Determines its current position.
-    ///
-    /// # Errors
-    /// If the kernel does not list the programs.
     pub fn standing(&mut self) -> io::Result<Standing> {
         let at_tcx = programs_at(self.index, self.side.tcx());
         let Some(place) = self.filter else {
@@ -353,9 +343,6 @@ fn our_programs() -> impl Iterator<Item = &'static str> {
 }
 
 /// Deletes filters of ours that a killed agent left at clsact.
-///
-/// # Errors
-/// If the kernel refuses.
 pub fn remove_left(interface: &str, side: Side) -> Result<(), TcError> {
     for name in our_programs() {
         match qdisc_detach_program(interface, side.place(), name) {

@@ -23,33 +23,21 @@ type FlowWords = [u64; size_of::<Flow>() / 8];
 type SynWords = [u32; size_of::<Syn>() / 4];
 
 /// A loaded program that is attached nowhere.
-#[derive(Debug)]
 pub struct TestRun {
     ebpf: Ebpf,
     program: &'static str,
-    ring: RingDebug,
+    ring: RingBuf<MapData>,
     counters: Counters,
     flows: HashMap<MapData, KeyWords, FlowWords>,
     syns: HashMap<MapData, KeyWords, SynWords>,
 }
 
-struct RingDebug(RingBuf<MapData>);
-
-impl std::fmt::Debug for RingDebug {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RingBuf")
-    }
-}
-
 impl TestRun {
     /// Loads a program of a hook by its name in the object.
-    ///
-    /// # Errors
-    /// [`StartError`]
     pub fn new(settings: &Settings, hook: Hook, program: &'static str) -> Result<Self, StartError> {
         let mut ebpf = load(settings, &[hook])?;
         load_program(&mut ebpf, program)?;
-        let ring = RingDebug(RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?);
+        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
         let counters = Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, 0);
         let flows = HashMap::try_from(take(&mut ebpf, "FLOWS")?)?;
         let syns = HashMap::try_from(take(&mut ebpf, "SYNS")?)?;
@@ -62,7 +50,7 @@ impl TestRun {
     /// If the kernel rejects the frame (too short, or a page and more).
     pub fn push(&mut self, frame: &[u8], mut to: impl FnMut(Record<'_>)) -> Result<(), LoadError> {
         self.run(frame, 1)?;
-        while let Some(item) = self.ring.0.next() {
+        while let Some(item) = self.ring.next() {
             if let Ok(record) = Record::parse(&item) {
                 to(record);
             }
@@ -71,22 +59,15 @@ impl TestRun {
     }
 
     /// The average time of a run over a frame, repeated `repeat` times.
-    ///
-    /// # Errors
-    /// Those of [`TestRun::push`].
     pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
         self.run(frame, repeat)
     }
 
-    /// The value of a counter.
     pub fn counter(&self, counter: Counter) -> u64 {
         self.counters.get(counter)
     }
 
     /// Deletes all connections and handshakes.
-    ///
-    /// # Errors
-    /// If a table cannot be read.
     pub fn forget(&mut self) -> Result<(), StartError> {
         let keys: Vec<KeyWords> = self.flows.keys().collect::<Result<_, _>>()?;
         for key in keys {

@@ -14,9 +14,6 @@ use crate::config::TcMode;
 
 /// Loads the programs of a hook, attaches them to lo in a new network namespace, and detaches them. Returns
 /// how they were attached. The cgroup hook is briefly attached to the host's root cgroup.
-///
-/// # Errors
-/// A message.
 pub fn try_hook(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     thread::scope(|scope| {
         let trial = scope.spawn(|| in_own_namespace(hook, tc_mode));
@@ -51,18 +48,12 @@ fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
 }
 
 /// Whether this process may load programs at all, whatever the hook.
-///
-/// # Errors
-/// A message.
 pub fn may_load() -> Result<(), String> {
     let asked = is_helper_supported(ProgramType::SocketFilter, BpfHelper::BPF_FUNC_skb_load_bytes);
     asked.map(drop).map_err(|error| error.to_string())
 }
 
 /// Interfaces with filters of ours at clsact that no running http-trace holds; `clean` deletes these filters.
-///
-/// # Errors
-/// A message.
 pub fn leftovers(clean: bool) -> Result<Vec<String>, String> {
     let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
     let mut left = Vec::new();

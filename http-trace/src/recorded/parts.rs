@@ -8,7 +8,6 @@ use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::field::draft::minor_version;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
-/// Contents of a line.
 #[derive(Debug)]
 pub(super) enum Line {
     Event(Box<HttpEvent>),

@@ -36,7 +36,6 @@ fn is_http(path: Option<&str>, has: impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// Parses a record in JSON.
 pub(super) fn json(record: &Value) -> Result<Line, String> {
     let path = record.get("_path").map(|path| path.as_str().unwrap_or_default());
     if !is_http(path, |name| record.get(name).is_some()) || path.is_none() && is_sip(record) {

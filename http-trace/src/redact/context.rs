@@ -102,7 +102,6 @@ impl Context {
         }
     }
 
-    /// The context of a request target.
     pub fn of_target(method: &[u8]) -> Context {
         match method {
             b"CONNECT" => Context::AUTHORITY,
@@ -110,8 +109,9 @@ impl Context {
         }
     }
 
-    /// The context of a text that evidence or hits may have truncated to their maximum length.
+    /// The context of a text that evidence or hits may have truncated to their maximum length, too.
     pub const fn kept(self, text: &[u8]) -> Context {
-        Context { cut: text.len() == hits::TEXT || text.len() >= evidence::TEXT, ..self }
+        let cut = self.cut || text.len() == hits::TEXT || text.len() >= evidence::TEXT;
+        Context { cut, ..self }
     }
 }

@@ -15,7 +15,6 @@ impl Marks {
     pub(super) const ESCAPE: Marks = Marks(1 << 4);
     pub(super) const LESS: Marks = Marks(1 << 5);
 
-    /// The marks of a text.
     pub(super) fn of(text: &[u8]) -> Marks {
         Marks(text.iter().fold(0, |all, b| all | OF_BYTE[usize::from(*b)]))
     }

@@ -8,7 +8,6 @@ enum Rule {
     End,
     /// Last word, or whole name: matches `DB_PASS` and `dbPass`, not `compass`.
     Word,
-    /// Whole name.
     Whole,
     /// Suffix, for header fields only.
     Field,
@@ -18,7 +17,6 @@ enum Rule {
     Personal,
 }
 
-/// The table of names.
 const NAMES: &[(Rule, &str)] = &[
     // Nonces of RFC 6455, cache tags, `Access-Control-Allow-Credentials`; keys of other kinds.
     (
@@ -88,7 +86,6 @@ const LONGEST: usize = 96;
 /// What the names apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
-    /// Header fields.
     Fields,
     /// Names within any text.
     Texts,

@@ -19,7 +19,6 @@ pub(super) struct Recent<T> {
 }
 
 impl<T: Copy> Recent<T> {
-    /// Empty.
     pub(super) const fn new(lengths: RangeInclusive<usize>) -> Self {
         Recent { lengths, slots: Vec::new() }
     }
@@ -35,7 +34,6 @@ impl<T: Copy> Recent<T> {
             .find_map(|(known, what)| (known == text).then_some(*what))
     }
 
-    /// Adds a text.
     pub(super) fn add(&mut self, text: &[u8], what: T) {
         if !self.lengths.contains(&text.len()) {
             return;

@@ -20,7 +20,7 @@ fn variants() -> impl Iterator<Item = Variant<'static>> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| {
         let (place, text) = line.split_once('\t').expect("a tab");
-        let text = text.replace('␤', "\n");
+        let text = text.replace('␤', "\n").replace('␍', "\r").replace('␋', "\u{b}");
         let (mut expected, mut secrets) = (String::new(), Vec::new());
         let mut rest = &text[..];
         while let Some((shown, marked)) = rest.split_once('«') {

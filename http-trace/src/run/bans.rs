@@ -12,9 +12,6 @@ use crate::config::Config;
 use http_trace_model::shown::span;
 
 /// Runs the command; its output is appended to `out`.
-///
-/// # Errors
-/// A message about the set.
 pub fn run(command: &Bans, out: &mut String) -> Result<Ended, String> {
     match command {
         Bans::List { place, json } => list(place, *json, out),

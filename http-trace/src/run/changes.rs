@@ -5,12 +5,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{fs, io, thread};
 
 use crate::config::Config;
 use crate::priority;
+use crate::sync::lock;
 use http_trace_detect::load;
 
 /// Interval between checks.
@@ -25,14 +26,11 @@ pub struct Changes {
 
 impl Changes {
     /// Watches the files that these settings were read from.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn watch(config: &Config) -> io::Result<Self> {
         let changes =
             Changes { changed: Arc::default(), files: Arc::new(Mutex::new(config.read_again())) };
         let (changed, files) = (changes.changed.clone(), changes.files.clone());
-        let now = move || stamp(&files.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = move || stamp(&lock(&files));
         let mut seen = Seen::new(now());
         priority::spawn("config", move || {
             // Until the event loop has dropped its handle.
@@ -53,7 +51,7 @@ impl Changes {
 
     /// The settings were loaded and may name other files now.
     pub fn loaded(&self, config: &Config) {
-        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = config.read_again();
+        *lock(&self.files) = config.read_again();
     }
 }
 

@@ -4,9 +4,6 @@
 use crate::config::Config;
 
 /// Drops all capabilities: reading files needs none.
-///
-/// # Errors
-/// A message.
 pub fn reading(config: &Config) -> Result<(), String> {
     #[cfg(target_os = "linux")]
     confine(config, crate::privileges::CapabilitySet::empty())?;
@@ -15,9 +12,6 @@ pub fn reading(config: &Config) -> Result<(), String> {
 }
 
 /// Looks up the configured user.
-///
-/// # Errors
-/// A message, if the user does not exist.
 pub fn user(config: &Config) -> Result<(), String> {
     #[cfg(target_os = "linux")]
     config.user.as_deref().map(crate::privileges::User::find).transpose()?;
@@ -43,9 +37,6 @@ mod linux {
 
     /// Switches to the configured user and keeps only the capabilities in `keep`. If the process stays root,
     /// it also keeps CAP_DAC_OVERRIDE when a file of the run belongs to somebody else.
-    ///
-    /// # Errors
-    /// A message.
     pub fn confine(config: &Config, mut keep: CapabilitySet) -> Result<(), String> {
         let user = config.user.as_deref().map(User::find).transpose()?;
         let mut because = String::new();

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use terminal_size::terminal_size_of;
 
-use crate::text::columns::wrapped;
 use crate::text::lines_for_terminal;
+use http_trace_model::columns::wrapped;
 
-/// How a run ended.
+/// How a run ended. As an error: the cause has been printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Everything was written.
@@ -36,7 +36,6 @@ pub enum Reading {
 }
 
 impl Ended {
-    /// The exit status.
     pub const fn status(self) -> u8 {
         match self {
             Ended::Done => 0,
@@ -88,7 +87,7 @@ fn shown(line: &str, width: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::columns::columns;
+    use http_trace_model::columns::columns;
 
     #[test]
     fn lines_break_between_words_on_a_terminal_alone() {

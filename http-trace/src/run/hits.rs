@@ -10,12 +10,12 @@ use crate::cli::HitsFormat;
 use crate::redact::Secrets;
 use crate::sink::time::rfc3339;
 use crate::state_file::taken;
-use crate::text::columns::wrapped;
 use crate::text::{Escaped, terminal};
 use http_trace_detect::alert::Shown;
 use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
 use http_trace_detect::snapshot::{Seen, hits};
+use http_trace_model::columns::{aligned, cut, wrapped};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -25,14 +25,12 @@ const ENTITIES: usize = 5;
 /// The longest name in the table, in characters.
 const NAME: usize = 48;
 
-/// What to show.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// Only this rule.
     pub rule: Option<&'a str>,
     /// Days in the table.
     pub days: u32,
-    /// Output format.
     pub format: HitsFormat,
     /// Values to redact, unless redaction is off.
     pub secrets: Option<&'a Secrets>,
@@ -155,10 +153,10 @@ fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
     for of in &hit {
         let mut name = String::new();
         terminal(&mut name, of.id.as_bytes());
-        rows.push(row(name, &of.tally, &days));
+        rows.push(row(&name, &of.tally, &days));
         let most = asked.rule.map_or(ENTITIES, |_| usize::MAX);
         for (values, tally) in entities(of, asked.secrets).into_iter().take(most) {
-            rows.push(row(format!("  {}", entity(&values)), tally, &days));
+            rows.push(row(&format!("  {}", entity(&values)), tally, &days));
         }
         more.push((rows.len(), of.entities.len().saturating_sub(most)));
     }
@@ -185,11 +183,8 @@ fn header(days: &[u32]) -> Vec<String> {
     cells
 }
 
-fn row(mut name: String, tally: &Tally, days: &[u32]) -> Vec<String> {
-    if name.chars().count() > NAME {
-        name = name.chars().take(NAME - 1).chain(['…']).collect();
-    }
-    let mut cells = vec![name];
+fn row(name: &str, tally: &Tally, days: &[u32]) -> Vec<String> {
+    let mut cells = vec![cut(name, NAME)];
     for day in days {
         let hits = tally.days.get(day);
         cells.push(hits.map_or_else(|| "·".to_owned(), u64::to_string));
@@ -230,23 +225,11 @@ fn entity(values: &[(Field, Vec<u8>)]) -> String {
     text
 }
 
-/// The first column left-aligned, numbers right-aligned, the last as it is.
+/// `more`: entities that are not shown, by the number of rows before them.
 fn write_rows(rows: &[Vec<String>], more: &[(usize, usize)], out: &mut String) {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for (number, row) in (1..).zip(rows) {
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            match column {
-                0 => out.push_str(&format!("{cell:<width$}")),
-                last if last + 1 == columns => out.push_str(&format!("  {cell}")),
-                _ => out.push_str(&format!("  {cell:>width$}")),
-            }
-        }
-        out.push('\n');
+    let last = rows[0].len() - 1;
+    for (number, line) in (1..).zip(aligned(rows, |at| at > 0 && at < last)) {
+        out.extend([&line, "\n"]);
         for (_, more) in more.iter().filter(|(after, more)| *after == number && *more > 0) {
             out.push_str(&format!("  … {more} more: --rule ID shows all of a rule\n"));
         }

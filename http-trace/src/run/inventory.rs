@@ -12,9 +12,6 @@ use crate::text::{Escaped, lines_for_terminal};
 use http_trace_report::{Form, Options};
 
 /// Writes the report in the format and to the place of the last `--output report`.
-///
-/// # Errors
-/// A message about why there is no report.
 pub fn run(config: &Config) -> Result<Ended, String> {
     super::check(config)?;
     let output = config.output.iter().rev().find(|of| of.format == Format::REPORT);

@@ -7,12 +7,13 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
+use crate::sync::{lock, wait_for};
 
 /// Maximum concurrent connections: a further one closes the oldest, so that a probe is answered at once.
 const MOST: usize = 32;
@@ -83,7 +84,7 @@ impl Listener {
 
     /// Called by the loop: sends all waiting clients the same text, which is built once.
     pub fn answer(&self, text: impl FnOnce() -> String) {
-        *self.health.alive.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *lock(&self.health.alive) = Instant::now();
         let waiting: Vec<_> = self.questions.try_iter().collect();
         if waiting.is_empty() {
             return;
@@ -98,8 +99,7 @@ impl Listener {
 
 impl Health {
     fn is_alive(&self) -> bool {
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        alive.elapsed() < ALIVE
+        lock(&self.alive).elapsed() < ALIVE
     }
 }
 
@@ -117,18 +117,13 @@ struct Served {
 }
 
 impl Connections {
-    fn state(&self) -> MutexGuard<'_, Served> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds a connection, for which the oldest one beyond [`MOST`] is closed. Waits while all are new, or while
     /// there are too many threads.
     fn add(self: &Arc<Self>, stream: TcpStream) -> Place {
         let stream = Arc::new(stream);
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         while state.threads >= MOST_THREADS || state.is_full_of_new() {
-            let waited = self.ended.wait_timeout(state, GRACE);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_for(&self.ended, state, GRACE);
         }
         if state.open.len() >= MOST
             && let Some((_, oldest)) = state.open.pop_front()
@@ -157,7 +152,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.connections.state();
+        let mut state = lock(&self.connections.state);
         state.threads -= 1;
         state.open.retain(|(_, open)| !Arc::ptr_eq(open, &self.stream));
         self.connections.ended.notify_one();

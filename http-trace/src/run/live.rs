@@ -60,9 +60,6 @@ const NOTHING_READABLE: Duration = Duration::from_secs(5);
 const NAMED_INTERFACES: usize = 8;
 
 /// Traces until `stop`, `--duration`, or an output limit.
-///
-/// # Errors
-/// The exit status, if it cannot start; the cause has been printed.
 pub fn run(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

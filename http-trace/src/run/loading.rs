@@ -47,7 +47,6 @@ struct File {
     errors: usize,
 }
 
-/// The outcome of loading.
 #[derive(Debug, Default)]
 struct Loaded {
     known: Known,

@@ -2,11 +2,12 @@
 //! the next byte. Knows nothing about what is read.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use super::session::Session;
 use crate::sink::outlet::Next;
+use crate::sync::{lock, unix_ns};
 
 /// How long a pipe may be silent before the host clock advances its event time.
 const SILENCE: Duration = Duration::from_millis(100);
@@ -36,8 +37,7 @@ impl Shared {
         if !self.blocks {
             return;
         }
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ns = since.map_or(0, |since| since.as_nanos() as u64);
+        let now_ns = unix_ns().unwrap_or(0);
         self.last = (time_ns.abs_diff(now_ns) <= NOW_NS).then(|| (time_ns, Instant::now()));
     }
 }
@@ -54,11 +54,6 @@ pub enum Left {
 /// Whether reads of this path may block: standard input, a FIFO, a device.
 pub fn may_block(path: &Path) -> bool {
     path.as_os_str() == "-" || path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
-}
-
-/// Locks the session briefly.
-pub fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `read`, on a separate thread if it `blocks`; returns the session and the result of `read`.
@@ -121,8 +116,7 @@ mod tests {
 
     #[test]
     fn only_what_is_written_now_goes_on_with_the_clock() {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ns = since.map_or(0, |since| since.as_nanos()) as u64;
+        let now_ns = unix_ns().expect("after 1970");
         let goes_on = |blocks, time_ns| {
             let mut shared = Shared { session: None, blocks, last: None };
             shared.came(now_ns);

@@ -10,7 +10,7 @@ use super::exit::clear_line;
 use crate::capture::Replay;
 use crate::config::Config;
 use crate::sink::Place;
-use crate::text::columns::cut;
+use http_trace_model::columns::cut;
 
 /// Update interval, and the delay before the first one: most captures are read sooner.
 const EVERY: Duration = Duration::from_millis(250);

@@ -3,7 +3,7 @@
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::exit::{Ended, Reading, say};
 use super::pipe::{self, Left, Shared};
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
 use crate::summary::counted;
+use crate::sync::lock;
 use http_trace_model::event::HttpEvent;
 use http_trace_model::shown::grouped;
 
@@ -23,9 +24,6 @@ use http_trace_model::shown::grouped;
 const NAMED_LINES: u64 = 10;
 
 /// Reads `paths`; `-` or an empty list is standard input.
-///
-/// # Errors
-/// The exit status, if it cannot start; the cause has been printed.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
     let session = Session::of_files(config, stop)?;
     let standard_input = [PathBuf::from("-")];
@@ -55,10 +53,6 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
         _ => Reading::Whole,
     };
     Ok(session.finish(vec![read_so_far.line()], reading))
-}
-
-fn lock(read_so_far: &Mutex<Read>) -> MutexGuard<'_, Read> {
-    read_so_far.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads files together, in time order, so that neither the order of their names nor two servers with a log each hide
@@ -91,7 +85,7 @@ fn drain(
         && let Some(event) = file.next.take()
     {
         let time_ns = event.time_ns;
-        let mut shared = pipe::lock(shared);
+        let mut shared = lock(shared);
         let Some(session) = shared.session.as_mut() else {
             return false;
         };
@@ -169,7 +163,7 @@ impl Input {
 
 /// Records a file that cannot be read.
 fn problem(shared: &Mutex<Shared>, what: String) {
-    if let Some(session) = pipe::lock(shared).session.as_mut() {
+    if let Some(session) = lock(shared).session.as_mut() {
         session.problem(what);
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::sink::outlet::Next;
 use crate::summary::{counted, damaged};
+use crate::sync::lock;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
@@ -45,9 +46,6 @@ struct Outcome {
 }
 
 /// Reads captures until their end, an output limit, or `stop`.
-///
-/// # Errors
-/// The exit status, if it cannot start; the cause has been printed.
 pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, Ended> {
     let session = Session::of_files(config, stop)?;
     started(config, &reading(paths));
@@ -98,7 +96,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         if config.duration.is_some_and(|most| u128::from(run_ns) >= most.as_nanos()) {
             break;
         }
-        let mut shared = pipe::lock(shared);
+        let mut shared = lock(shared);
         let Some(session) = shared.session.as_mut() else {
             break;
         };
@@ -129,7 +127,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         }
     }
-    if let Some(session) = pipe::lock(shared).session.as_mut() {
+    if let Some(session) = lock(shared).session.as_mut() {
         if let (Some(filter), Some(lost)) = (&filter, &mut lost) {
             report_losses(lost, filter, &mut session.engine);
         }

@@ -15,11 +15,9 @@ use http_trace_detect::diagnose::Fault;
 use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
 use http_trace_detect::{builtin, load};
+use http_trace_model::columns::aligned;
 
 /// Runs the command; standard output is appended to `out`.
-///
-/// # Errors
-/// A message about why it cannot start.
 pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
     Ok(match command {
         Rules::List { paths, rules, no_builtin_rules } => {
@@ -141,22 +139,13 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
 }
 
 fn list(rules: &RuleSet, out: &mut String) {
-    let widest = rules.rules.iter().map(|rule| rule.id.len()).max();
-    let width = widest.unwrap_or(0).min(40);
-    let alerting = rules.correlations.iter().filter(|c| c.alerts);
-    let widest = alerting.map(|c| condition(c).chars().count()).max();
-    let of_condition = widest.unwrap_or(0).min(60);
-    for correlation in rules.correlations.iter().filter(|c| c.alerts) {
+    let row = |correlation: &Correlation| {
         let rule = &rules.rules[correlation.rule];
-        let _ = writeln!(
-            out,
-            "{:width$}  {:13}  {:of_condition$}  {}",
-            rule.id,
-            rule.severity.level().name(),
-            condition(correlation),
-            rule.title
-        );
-    }
+        let level = rule.severity.level().name().to_owned();
+        vec![rule.id.to_string(), level, condition(correlation), rule.title.clone()]
+    };
+    let rows: Vec<_> = rules.correlations.iter().filter(|c| c.alerts).map(row).collect();
+    aligned(&rows, |_| false).iter().for_each(|line| out.extend([line, "\n"]));
 }
 
 /// Formats `30 distinct cs-uri-stem / 10m`.

@@ -2,7 +2,6 @@
 //! from.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use super::changes::Changes;
 use super::exit::{Ended, Reading, cannot_start, say};
@@ -19,6 +18,7 @@ use crate::state_file::Keeper;
 use crate::state_file::inventory::{self, InventoryKeeper};
 use crate::state_file::taken::Taken;
 use crate::summary::counted;
+use crate::sync::unix_ns;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Restored};
 use http_trace_model::event::{Loss, LossUnit, NOT_RUNNING};
@@ -26,7 +26,6 @@ use http_trace_model::shown::span;
 
 /// A run in progress; see the module.
 pub struct Session {
-    /// The settings.
     pub config: Config,
     /// Processes records and events.
     pub engine: Engine,
@@ -54,9 +53,6 @@ pub struct Ready {
 
 impl Ready {
     /// Loads the rules.
-    ///
-    /// # Errors
-    /// The exit status; the cause has been printed.
     pub fn new(config: &Config) -> Result<Self, Ended> {
         let (rules, set) = Rules::begin(config)?;
         let detector = Detector::new(set, detection(config));
@@ -66,9 +62,6 @@ impl Ready {
 
 impl Session {
     /// Opens the outputs and restores the file of `--state`.
-    ///
-    /// # Errors
-    /// The exit status; the cause has been printed.
     pub fn open(
         config: &Config,
         stop: &Stop,
@@ -111,9 +104,6 @@ impl Session {
     }
 
     /// [`Session::open`] for files, which can wait for a slow output.
-    ///
-    /// # Errors
-    /// The exit status; the cause has been printed.
     pub fn of_files(config: &Config, stop: &Stop) -> Result<Self, Ended> {
         let (ready, own) = (Ready::new(config)?, OwnSockets::default());
         Session::open(config, stop, ready, WhenFull::Wait, &own)
@@ -288,11 +278,13 @@ fn restore(config: &Config, engine: &mut Engine) -> Result<Option<u64>, String> 
         return Ok(None);
     };
     let name = path.display();
+    let is_live = matches!(config.source, Source::Live);
+    let now_ns = unix_ns().filter(|_| is_live).unwrap_or(u64::MAX);
     let (taken, read) = Taken::take(path);
     let restored = match read {
         // Created by an earlier run but never written.
         Ok(bytes) if bytes.as_ref().is_none_or(Vec::is_empty) => Ok(None),
-        Ok(bytes) => match engine.restore(&bytes.unwrap_or_default(), now_ns(config)) {
+        Ok(bytes) => match engine.restore(&bytes.unwrap_or_default(), now_ns) {
             Err(BadSnapshot::NotOurs) => {
                 return Err(format!(
                     "no state is kept in {name}: {}; name another file or remove this one",
@@ -354,15 +346,6 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
             engine.note_unsaved();
         }
     }
-}
-
-/// The host clock (Unix ns), where event time follows it.
-fn now_ns(config: &Config) -> u64 {
-    if !matches!(config.source, Source::Live) {
-        return u64::MAX;
-    }
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(u64::MAX, |since| since.as_nanos() as u64)
 }
 
 fn went_on(name: &str, restored: Restored) -> String {

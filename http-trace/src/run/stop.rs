@@ -38,9 +38,6 @@ impl Stop {
 
     /// Stops on SIGINT and SIGTERM; after [`Stop::watch`], a second signal ends the process at once. SIGHUP
     /// requests a reload, or a stop if the terminal is gone; SIGUSR1 and SIGUSR2 do nothing.
-    ///
-    /// # Errors
-    /// If a handler cannot be installed.
     pub fn on_signals(&mut self) -> std::io::Result<()> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
         let (signals, tell) = UnixStream::pair()?;

@@ -24,7 +24,6 @@ Any header field may be named too: `request.header.NAME`, `http.request.header.N
 `http.request.headers.NAME`, and the same with `response`.
 ";
 
-/// The contents of the page.
 pub fn page() -> String {
     let mut out = HEAD.to_owned();
     let events = EVENT.iter().copied().flatten().map(|field| &field.about);

@@ -10,7 +10,6 @@ use super::{Choice, HeaderPattern, Pattern, Sample, Selection, Statuses};
 /// A filter that an output can name.
 #[derive(Debug)]
 pub struct Filter {
-    /// Name of the filter.
     pub name: &'static str,
     /// Parses and adds a list of values; the error says what was expected.
     pub add: fn(&mut Selection, &str) -> Result<(), String>,
@@ -22,7 +21,6 @@ impl Filter {
     }
 }
 
-/// All filters.
 pub const FILTERS: &[Filter] = &[
     Filter::new("status", |of, text| each(&mut of.status, text, Statuses::parse)),
     Filter::new("method", |of, text| each(&mut of.method, text, method)),

@@ -13,9 +13,7 @@ pub const LEAST_EVERY_NS: u64 = 1_000_000_000;
 /// Which header fields are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChoice {
-    /// All of them.
     All,
-    /// None of them.
     None,
     /// These names, in lower case, sorted.
     Names(Vec<String>),
@@ -53,7 +51,6 @@ http_trace_model::named_enum! {
 }
 
 impl Signal {
-    /// Sent by default.
     pub const DEFAULT: [Signal; 2] = [Signal::Logs, Signal::Spans];
 }
 
@@ -64,9 +61,7 @@ pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -75,7 +70,6 @@ pub enum Color {
 pub struct Style {
     /// Header fields of responses.
     pub headers: HeaderChoice,
-    /// Header fields of requests.
     pub request_headers: HeaderChoice,
     /// Fields of events in JSON; `None`: all.
     pub fields: Option<Fields>,
@@ -89,7 +83,6 @@ pub struct Style {
     pub color: bool,
     /// The time zone of `pretty`; `None`: UTC.
     pub zone: Option<jiff::tz::TimeZone>,
-    /// Contents of a report.
     pub report: ReportSpec,
     /// How paths are grouped into endpoints.
     pub endpoints: Endpoints,

@@ -15,6 +15,7 @@ use crate::histogram::{BOUNDS, Histogram};
 use crate::summary::counted;
 use crate::text::Escaped;
 use http_trace_detect::alert::Alert;
+use http_trace_model::columns::{columns, cut_front, padded};
 use http_trace_model::constant;
 use http_trace_model::event::{HttpEvent, Loss, NoResponse};
 use http_trace_model::field::event::ECS_VERSION;
@@ -51,7 +52,6 @@ const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<R
     Field::new(About::new(name, kind, "", meaning))
 }
 
-/// All fields of a row.
 pub const SUMMARY: &[Field<Row>] = &[
     field("@timestamp", Kind::Time, "End of the interval.")
         .always()
@@ -321,14 +321,10 @@ impl Render for Counts {
 const OTHERS: usize = 61;
 
 /// The rows as a table of this width. Long services are cut at the front, because the port is at the end.
-fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
+fn table(time: &str, took_ns: u64, rows: &[Row], room: usize) -> String {
     let services: Vec<String> = rows.iter().map(service).collect();
-    let width = services
-        .iter()
-        .map(|s| s.chars().count())
-        .max()
-        .unwrap_or(0)
-        .clamp(7, columns.saturating_sub(OTHERS).clamp(7, 60));
+    let widest = services.iter().map(|service| columns(service)).max().unwrap_or(0);
+    let width = widest.clamp(7, room.saturating_sub(OTHERS).clamp(7, 60));
     let all: u64 = rows.iter().map(|row| row.count).sum();
     let seconds = took_ns as f64 / 1e9;
     let mut out = format!("{time}  {} in {}\n", counted(all, "event"), span(seconds.ceil() as u64));
@@ -338,12 +334,8 @@ fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
         "  {:width$} {:11} {:>9} {:>7} {:>8} {:>8} {:>10}",
         "service", "status", "events", "per s", "p50", "p99", "bodies"
     );
-    for (row, mut service) in rows.iter().zip(services) {
-        let length = service.chars().count();
-        if length > width {
-            let end = service.chars().skip(length - (width - 1));
-            service = std::iter::once('…').chain(end).collect();
-        }
+    for (row, service) in rows.iter().zip(services) {
+        let service = padded(cut_front(&service, width), width);
         let status = match (row.status, row.no_response) {
             (Some(status), _) => status.to_string(),
             (None, why) => why.map_or("-", NoResponse::name).to_owned(),
@@ -351,7 +343,7 @@ fn table(time: &str, took_ns: u64, rows: &[Row], columns: usize) -> String {
         let rate = if seconds > 0.0 { row.count as f64 / seconds } else { 0.0 };
         let _ = writeln!(
             out,
-            "  {service:width$} {status:11} {:>9} {rate:>7.1} {:>8} {:>8} {:>10}",
+            "  {service} {status:11} {:>9} {rate:>7.1} {:>8} {:>8} {:>10}",
             grouped(row.count),
             bound(&row.ttfb, 0.5),
             bound(&row.ttfb, 0.99),

@@ -15,8 +15,8 @@ mod webhook;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
@@ -25,6 +25,7 @@ use super::failing::{Failing, News};
 use super::log_file::{Before, LogFile};
 use crate::own_sockets::OwnSockets;
 use crate::priority;
+use crate::sync::{self, lock, wait_while};
 
 /// Maximum number of queued alerts per destination.
 const MOST_WAITING: usize = 1024;
@@ -46,7 +47,6 @@ const TRIES: u32 = 6;
 /// Result of a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// Delivered alerts.
     pub delivered: u64,
     /// Undelivered alerts: the queue was full, the destination failed permanently, or the run ended.
     pub lost: u64,
@@ -77,12 +77,6 @@ struct Queue {
     ended: bool,
     failing: Failing,
     told: Delivered,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Delivery {
@@ -136,7 +130,7 @@ impl Delivery {
 
     /// Queues an alert without blocking.
     pub fn send(&self, notice: Notice) {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         if state.waiting.len() >= MOST_WAITING || state.ended {
             state.told.lost += 1;
             return;
@@ -147,12 +141,12 @@ impl Delivery {
 
     /// A change of state that was not reported yet.
     pub fn news(&self) -> Option<News> {
-        self.shared.lock().failing.news()
+        lock(&self.shared.state).failing.news()
     }
 
     /// Undelivered alerts so far.
     pub fn lost(&self) -> u64 {
-        self.shared.lock().told.lost
+        lock(&self.shared.state).told.lost
     }
 
     /// Delivers queued alerts for at most 30 s (programs) or 5 s (others), and returns the result.
@@ -162,18 +156,10 @@ impl Delivery {
     }
 
     fn close_within(self, wait: Duration) -> Delivered {
-        let deadline = Instant::now() + wait;
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.changed.notify_all();
-        while !state.ended {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let woken = self.shared.changed.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let state = wait_while(&self.shared.changed, state, wait, |state| !state.ended);
         let left = state.waiting.len() as u64 + u64::from(state.busy);
         let mut told = state.told.clone();
         told.lost += left;
@@ -183,15 +169,14 @@ impl Delivery {
 
 /// The thread: delivers one alert after the other, and retries after temporary failures.
 fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
-    let mut state = shared.lock();
+    let mut state = lock(&shared.state);
     let mut last_retries = LAST_RETRIES;
     loop {
         let Some(notice) = state.waiting.pop_front() else {
             if state.closing {
                 break;
             }
-            let woken = shared.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
+            state = sync::wait(&shared.changed, state);
             continue;
         };
         state.busy = true;
@@ -199,7 +184,7 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
         for attempt in 1..=TRIES {
             drop(state);
             let result = carrier.carry(&notice);
-            state = shared.lock();
+            state = lock(&shared.state);
             let Err(failure) = result else {
                 state.told.delivered += 1;
                 state.failing.set(None);
@@ -218,11 +203,7 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
             }
             // The end of the run shortens the pause.
             let was_closing = state.closing;
-            let (woken, _) = shared
-                .changed
-                .wait_timeout_while(state, pause, |state| state.closing == was_closing)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = woken;
+            state = wait_while(&shared.changed, state, pause, |state| state.closing == was_closing);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         state.busy = false;

@@ -28,15 +28,11 @@ pub const COMPACT: &[&str] = &[
     "http_trace.rules",
 ];
 
-/// Names of fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields(Vec<&'static str>);
 
 impl Fields {
     /// Parses a comma-separated list of field names, globs and `compact`.
-    ///
-    /// # Errors
-    /// A message about a name that matches no field.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut chosen = ALWAYS.to_vec();
         for word in text.split(',').map(str::trim) {

@@ -16,7 +16,6 @@ use super::tracee::Tracee;
 use super::tracee_v1::TraceeV1;
 use super::zeek::{self, ZeekTsv};
 
-/// A format.
 #[derive(Clone, Copy)]
 pub struct Format {
     /// Name in `--output`.
@@ -42,7 +41,6 @@ impl Format {
     /// Counts of events per interval.
     pub const SUMMARY: Format = Format::new("summary", false, |style| Box::new(Counts::new(style)));
 
-    /// All formats.
     pub const ALL: &[Format] = &[
         Format::JSON,
         Format::PRETTY,

@@ -69,7 +69,6 @@ impl Rotation {
     }
 }
 
-/// A file at a path.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
@@ -101,9 +100,6 @@ pub struct LogFile {
 
 impl LogFile {
     /// Opens or creates the file.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub fn open(path: &Path, before: Before, mode: Option<u32>) -> io::Result<Self> {
         let until = Instant::now() + READER;
         let file = loop {
@@ -226,9 +222,6 @@ impl LogFile {
     }
 
     /// Sets the header of each new file and of each reader of a pipe.
-    ///
-    /// # Errors
-    /// Those of the system.
     pub fn headed(mut self, head: Vec<u8>) -> io::Result<Self> {
         let metadata = self.file.as_ref().map(File::metadata).transpose()?;
         let is_begun = metadata.is_some_and(|metadata| metadata.is_file() && metadata.len() > 0);

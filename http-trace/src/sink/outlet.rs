@@ -4,7 +4,6 @@
 mod news;
 
 use std::io::{self, IsTerminal, Write};
-use std::time::SystemTime;
 
 use self::news::{Behind, UNDELIVERED};
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
@@ -20,6 +19,7 @@ use super::writer::{Broken, Pace, WhenFull, Writer};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::summary::{ByOutput, Written};
+use crate::sync::unix_ns;
 use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
@@ -46,9 +46,7 @@ pub enum Next {
 pub struct Outputs {
     /// One per `--output`; empty: the default for standard output.
     pub specs: Vec<OutputSpec>,
-    /// Response headers.
     pub headers: HeaderChoice,
-    /// Request headers.
     pub request_headers: HeaderChoice,
     /// Colours of `pretty`.
     pub color: Color,
@@ -110,9 +108,6 @@ struct One {
 
 impl Outlet {
     /// Opens files and starts writers. `own` excludes the outputs' own connections from the trace.
-    ///
-    /// # Errors
-    /// A file that cannot be created.
     pub fn open(
         wanted: &Outputs,
         when_full: WhenFull,
@@ -542,7 +537,6 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
             terminal && choice != anstream::ColorChoice::Never
         }
     };
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     // Some terminals do not know their size.
     let columns = || terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into());
     Style {
@@ -557,7 +551,7 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,
         color,
-        start_ns: since_1970.map_or(0, |since| since.as_nanos() as u64),
+        start_ns: unix_ns().unwrap_or(0),
         width: terminal.then(columns),
     }
 }

@@ -13,9 +13,9 @@ use super::render::{Entry, Render};
 use super::time::clock_ms;
 use crate::summary::counted;
 use crate::text::Escaped;
-use crate::text::columns::{columns, cut, cut_middle, padded, wrapped};
 use http_trace_detect::alert::{Alert, Ban, Outcome, State};
 use http_trace_detect::rule::Level;
+use http_trace_model::columns::{columns, cut, cut_middle, padded, wrapped};
 use http_trace_model::event::{Endpoint, HttpEvent, Loss};
 use http_trace_model::head::{Headers, ResponseHead};
 use http_trace_model::shown::{latency, size, span};
@@ -66,7 +66,6 @@ pub struct Pretty {
 }
 
 impl Pretty {
-    /// Uses the style.
     pub fn new(style: &choice::Style) -> Self {
         Pretty {
             headers: style.headers.clone(),

@@ -8,7 +8,6 @@ use http_trace_model::target::Target;
 /// A redacted event, with values that were extracted before redaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// The event.
     pub event: &'a HttpEvent,
     /// User of Basic authentication.
     pub user: Option<&'a [u8]>,
@@ -27,7 +26,6 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A format.
 pub trait Render: std::fmt::Debug + Send {
     /// Header of a file, as whole lines.
     fn head(&self) -> Vec<u8> {

@@ -19,14 +19,10 @@ use super::report::ReportSpec;
 use crate::select::Selection;
 use crate::select::filters::{FILTERS, nanoseconds};
 
-/// One `--output`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSpec {
-    /// Format.
     pub format: Format,
-    /// Destination.
     pub place: Place,
-    /// Which alerts are written.
     pub alerts: Alerts,
     /// Which fields of events are written; `None`: all.
     pub fields: Option<Fields>,
@@ -38,7 +34,6 @@ pub struct OutputSpec {
     pub signals: Vec<Signal>,
     /// Filters of its own, in addition to those of the run.
     pub only: Only,
-    /// Contents of a report.
     pub report: ReportSpec,
     /// Interval of a summary, ns.
     pub every_ns: u64,
@@ -49,14 +44,11 @@ pub struct OutputSpec {
 pub enum Place {
     /// Standard output.
     Stdout,
-    /// A file.
     File(PathBuf),
-    /// An OpenTelemetry collector.
     Collector(Collector),
 }
 
 impl Place {
-    /// The file, if it is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Place::File(path) => Some(path),
@@ -78,7 +70,6 @@ impl fmt::Display for Place {
 /// Filters of one output. Equal if their text is.
 #[derive(Clone, Debug, Default)]
 pub struct Only {
-    /// The filters.
     pub selection: Selection,
     /// Their text.
     given: Vec<(&'static str, String)>,
@@ -105,7 +96,6 @@ impl Eq for Only {}
 pub enum Alerts {
     /// This level and above.
     From(Level),
-    /// None.
     None,
 }
 
@@ -116,14 +106,12 @@ impl Alerts {
     }
 }
 
-/// An option of one output.
 struct OutputOption {
     name: &'static str,
     /// Parses the value, a list if it contains commas; the error says what was expected.
     set: fn(&mut OutputSpec, &str) -> Result<(), String>,
 }
 
-/// All options.
 const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "alerts",

@@ -110,7 +110,6 @@ pub(super) struct Message<'a> {
     pub metadata: Json,
     /// Name of the argument that contains the head.
     pub argument: &'static str,
-    /// Its type.
     pub r#type: &'static str,
     /// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
     pub value: Json,

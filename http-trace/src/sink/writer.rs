@@ -8,12 +8,13 @@
 //! the interval is shorter while there are few bytes. [`Pace`] lists the alternatives.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::failing::{Failing, News};
 use crate::priority;
+use crate::sync::{self, lock, wait_for, wait_while};
 
 /// Bytes that are written without waiting for more; at most the queue's limit.
 pub const BLOCK: usize = 256 << 10;
@@ -101,7 +102,6 @@ enum Waits {
     Not,
     /// A full block, or the end of the interval.
     Company,
-    /// Any bytes.
     Bytes,
 }
 
@@ -120,35 +120,20 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until a failed write is due for its retry; false once the queue is closed.
     fn wait_after(&self, error: &io::Error) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.closing {
             return false;
         }
         state.failing.set(Some(error.to_string()));
-        let until = Instant::now() + RETRY;
-        while !state.closing {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.bytes.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        drop(wait_while(&self.bytes, state, RETRY, |state| !state.closing));
         true
     }
 }
 
 impl Writer {
     /// Starts the thread. `name` names the destination in errors; `limit` is the maximum of bytes in memory.
-    ///
-    /// # Errors
-    /// If the thread cannot be created.
     pub fn start(
         destination: Box<dyn Write + Send>,
         name: String,
@@ -177,13 +162,13 @@ impl Writer {
     /// # Errors
     /// If writing stopped for good.
     pub fn write(&self, events: u64, render: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Broken> {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         while state.pending.len() >= self.limit && state.broken.is_none() {
             if self.when_full == WhenFull::Drop {
                 return Ok(false);
             }
             state.full = true;
-            state = self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = sync::wait(&self.shared.room, state);
         }
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
@@ -215,12 +200,12 @@ impl Writer {
         if self.when_full == WhenFull::Wait {
             return None;
         }
-        self.shared.lock().failing.news()
+        lock(&self.shared.state).failing.news()
     }
 
     /// Events that were accepted and may not have been written.
     pub fn unwritten(&self) -> u64 {
-        self.shared.lock().events.iter().sum()
+        lock(&self.shared.state).events.iter().sum()
     }
 
     /// Writes what is pending. Returns how many events were not written: at the end of a live run, a stuck reader is
@@ -229,24 +214,16 @@ impl Writer {
     /// # Errors
     /// As [`Writer::write`], with the number of events that were accepted and not written.
     pub fn close(mut self) -> Result<u64, (Broken, u64)> {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.bytes.notify_one();
-        let deadline = Instant::now() + LAST_WAIT;
-        while !state.ended {
-            state = match self.when_full {
-                WhenFull::Wait => {
-                    self.shared.room.wait(state).unwrap_or_else(PoisonError::into_inner)
-                }
-                WhenFull::Drop => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Ok(state.events.iter().sum());
-                    }
-                    let waited = self.shared.room.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+        let longest = match self.when_full {
+            WhenFull::Wait => Duration::MAX,
+            WhenFull::Drop => LAST_WAIT,
+        };
+        let mut state = wait_while(&self.shared.room, state, longest, |state| !state.ended);
+        if !state.ended {
+            return Ok(state.events.iter().sum());
         }
         let broken = state.broken.take();
         let unwritten = state.events.iter().sum();
@@ -272,7 +249,7 @@ fn empty(
     let (mut window, mut bytes) = (Instant::now(), 0);
     let mut interval = if pace == Pace::Batches { BATCH } else { BRIEF };
     loop {
-        let mut state = shared.lock();
+        let mut state = lock(&shared.state);
         loop {
             if state.closing
                 || (!state.pending.is_empty()
@@ -283,18 +260,14 @@ fn empty(
             let waited = last.map_or(interval, |l| l.elapsed());
             if waited < interval {
                 state.waits = Waits::Company;
-                state = shared
-                    .bytes
-                    .wait_timeout(state, interval - waited)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                state = wait_for(&shared.bytes, state, interval - waited);
                 continue;
             }
             if !state.pending.is_empty() {
                 break;
             }
             state.waits = Waits::Bytes;
-            state = shared.bytes.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = sync::wait(&shared.bytes, state);
         }
         state.waits = Waits::Not;
         let full = std::mem::take(&mut state.full);
@@ -326,7 +299,7 @@ fn empty(
         if block.capacity() > KEEP {
             block = Vec::new();
         }
-        let mut state = shared.lock();
+        let mut state = lock(&shared.state);
         if result.is_ok() {
             state.events[1] = 0;
             state.failing.set(None);

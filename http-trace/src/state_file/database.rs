@@ -19,7 +19,6 @@ use super::taken::{self, Unusable};
 
 /// The SQLite application id: `HtTr`.
 const APPLICATION: u32 = u32::from_be_bytes(*b"HtTr");
-/// Version of the table.
 const VERSION: u32 = 1;
 /// Times are in Unix ns; `value` is JSON.
 const TABLE: &str = "CREATE TABLE kept (day INTEGER NOT NULL, kind TEXT NOT NULL, service TEXT NOT NULL, \
@@ -44,7 +43,6 @@ pub enum Useless {
     /// Another version.
     #[error("it has version {0}, this http-trace reads version {VERSION}")]
     Version(u32),
-    /// An error of SQLite.
     #[error("{0}")]
     Sql(#[from] Error),
     /// Another table definition.
@@ -77,7 +75,6 @@ pub struct Bounds {
     pub bytes: i64,
 }
 
-/// An open database.
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
@@ -85,9 +82,6 @@ pub struct Database {
 
 impl Database {
     /// Opens or creates the database for writing.
-    ///
-    /// # Errors
-    /// Why it cannot be used.
     pub fn open(path: &Path) -> Result<Self, Useless> {
         match taken::open_trusted(path)? {
             Some(mut file) if !is_empty(&file) => is_ours(&mut file)?,
@@ -97,9 +91,6 @@ impl Database {
     }
 
     /// Opens a database for reading, whoever owns it; `None` if there is none.
-    ///
-    /// # Errors
-    /// Why it cannot be used.
     pub fn read(path: &Path) -> Result<Option<Self>, Useless> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -137,9 +128,6 @@ impl Database {
     }
 
     /// Services and endpoints, with their first and last event.
-    ///
-    /// # Errors
-    /// Those of SQLite.
     pub fn known(&self, mut each: impl FnMut(Key, u64, u64)) -> Result<(), Error> {
         let mut rows = self.connection.prepare(
             "SELECT max(day), kind, service, method, path, referrer, min(first_ns), max(last_ns) FROM kept \
@@ -155,9 +143,6 @@ impl Database {
     }
 
     /// All rows, by day.
-    ///
-    /// # Errors
-    /// Those of SQLite.
     pub fn all(&self, mut each: impl FnMut(Key, Value)) -> Result<(), Error> {
         let mut rows = self.connection.prepare(
             "SELECT day, kind, service, method, path, referrer, value FROM kept ORDER BY day",
@@ -313,9 +298,6 @@ fn journal(path: &Path) -> PathBuf {
 }
 
 /// Moves a database and its journal aside; returns the new path.
-///
-/// # Errors
-/// Those of the file system.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = taken::move_aside(path)?;
     match fs::rename(journal(path), journal(&aside)) {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::database::{Bounds, Database, move_aside};
 use super::{Kept, taken};
 use crate::priority;
+use crate::sync::unix_ns;
 use crate::text::Escaped;
 use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
@@ -23,7 +24,6 @@ use http_trace_report::{Inventory, Options};
 /// Maximum number of rows queued while the database cannot be written.
 const WAITING: usize = 200_000;
 
-/// Path of the inventory for this `--state`.
 pub fn path(state: &Path) -> PathBuf {
     let path = taken::with_suffix(&taken::resolved(state), ".inventory.db");
     // SQLite is opened without following symlinks, so folders must be resolved too.
@@ -35,9 +35,6 @@ pub fn path(state: &Path) -> PathBuf {
 }
 
 /// Reads the whole inventory for a report; `None` if there is none.
-///
-/// # Errors
-/// Why it cannot be read.
 pub fn read(path: &Path, options: Options) -> Result<Option<Inventory>, String> {
     let Some(database) = Database::read(path).map_err(|why| why.to_string())? else {
         return Ok(None);
@@ -91,9 +88,6 @@ struct Thread {
 
 impl InventoryKeeper {
     /// Opens or creates the database; an unusable one is moved aside. Also returns a message about that.
-    ///
-    /// # Errors
-    /// Why nothing is kept.
     pub fn open(path: PathBuf, asked: Asked) -> Result<(Self, Option<String>), String> {
         let mut inventory = Inventory::new(Options {
             endpoints: asked.endpoints.clone(),
@@ -161,7 +155,6 @@ impl InventoryKeeper {
         self.is_changed = true;
     }
 
-    /// Counts a loss.
     pub fn loss(&mut self, loss: &Loss) {
         self.inventory.loss(loss);
         self.is_changed = true;
@@ -304,8 +297,7 @@ impl Writer {
             Some(database) => database,
             none => none.insert(Database::open(&self.path).map_err(words)?),
         };
-        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let today = today.map_or(u32::MAX, |since| day(since.as_nanos() as u64));
+        let today = unix_ns().map_or(u32::MAX, day);
         let Err(why) = database.add(&self.waiting, self.bounds, today) else {
             self.waiting.clear();
             return Ok(None);

@@ -111,9 +111,6 @@ pub struct Taken {
 impl Taken {
     /// Locks the file, if it exists, and reads it. If it cannot be used, the error says why; a returned value
     /// can then move it aside.
-    ///
-    /// # Errors
-    /// Why the file cannot be used.
     pub fn take(path: &Path) -> (Option<Taken>, Result<Option<Vec<u8>>, Unusable>) {
         // Replace the target of a symlink, not the link.
         let path = resolved(path);
@@ -156,7 +153,6 @@ impl Taken {
         read.is_ok() && first == MAGIC
     }
 
-    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -176,9 +172,6 @@ impl Taken {
     }
 
     /// Replaces the contents of the file atomically, with permissions for its owner only.
-    ///
-    /// # Errors
-    /// Those of the file system.
     pub fn replace<'a>(&mut self, content: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
         if self.lock.is_none() && fs::symlink_metadata(&self.path).is_ok() {
             // The file did not exist when this run started.
@@ -249,9 +242,6 @@ fn of_ours(path: &Path) -> Result<Metadata, Unusable> {
 }
 
 /// Opens an existing file beside the state, if it is no symlink and nobody else can have written it.
-///
-/// # Errors
-/// Why the file cannot be used.
 pub fn open_trusted(path: &Path) -> Result<Option<File>, Unusable> {
     let ours = of_ours(path)?;
     match fs::symlink_metadata(path) {
@@ -265,9 +255,6 @@ pub fn open_trusted(path: &Path) -> Result<Option<File>, Unusable> {
 
 /// Creates a file with permissions for its owner only, replacing one that a killed run left. Never follows a
 /// symlink.
-///
-/// # Errors
-/// Those of the file system.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -47,7 +47,6 @@ fn admitted(ran: &Ran) -> Vec<Value> {
     records
 }
 
-/// Reads a capture.
 fn read(capture: &tempfile::NamedTempFile, arguments: &[&str]) -> Ran {
     let path = capture.path().to_str().unwrap();
     run(&[&["-r", path], arguments].concat())

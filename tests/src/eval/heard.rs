@@ -12,7 +12,6 @@ use crate::seen::{Report, Seen};
 /// Results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    /// Responses.
     pub responses: usize,
     /// Requests without a response.
     pub unanswered: usize,
@@ -104,7 +103,6 @@ impl Heard {
         Ok(heard)
     }
 
-    /// The first alert of a rule.
     pub fn first(&self, rule: &str) -> Option<&Alert> {
         self.alerts.iter().find(|alert| alert.rule == rule)
     }

@@ -40,7 +40,6 @@ pub enum Load<'a> {
 /// What runs in the server's namespace.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Host<'a> {
-    /// Options for the agent.
     pub options: &'a [String],
     /// A server beside the site, and the port it listens on.
     pub server: Option<(&'a [String], u16)>,

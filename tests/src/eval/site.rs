@@ -128,7 +128,6 @@ fn server(folder: &Path) -> String {
     )
 }
 
-/// Writes the pages.
 fn write_pages(www: &Path) -> Result<()> {
     let write = |name: &str, text: &str| -> Result<()> {
         let file = www.join(name);

@@ -15,19 +15,16 @@ pub struct Table {
     pub within_requests: usize,
     /// Seconds within which an attack with fewer requests must be caught.
     pub within_seconds: f64,
-    /// Tools that attack.
     pub attack: Vec<Attack>,
     /// Loads that do not.
     pub benign: Vec<Benign>,
 }
 
-/// A tool that attacks.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attack {
     /// Its name, unique.
     pub name: String,
-    /// The Debian package that has it.
     pub package: Option<String>,
     /// Other packages it needs.
     #[serde(default)]
@@ -74,7 +71,6 @@ pub struct Attack {
 pub struct Benign {
     /// Its name, unique.
     pub name: String,
-    /// The Debian package that has it.
     pub package: Option<String>,
     /// Other packages it needs.
     #[serde(default)]
@@ -87,10 +83,8 @@ pub struct Benign {
     /// A server beside the site, program and arguments, that listens on `server_port`.
     #[serde(default)]
     pub server: Vec<String>,
-    /// Port of that server.
     #[serde(default)]
     pub server_port: u16,
-    /// What it does.
     #[serde(default)]
     pub what: String,
     /// Program and arguments, or
@@ -98,7 +92,6 @@ pub struct Benign {
     pub command: Vec<String>,
     /// the clients of this name in [`super::scenes`].
     pub scene: Option<String>,
-    /// Options for the agent.
     #[serde(default)]
     pub options: Vec<String>,
     /// Rules above informational that may fire: a true spike.

@@ -75,17 +75,11 @@ pub fn pod(uid: &str, name: &str, node: &str, containers: &[(&str, &str)]) -> St
 
 impl ApiServer {
     /// Starts a server; its threads end with the process.
-    ///
-    /// # Errors
-    /// If there is no free port.
     pub fn start() -> io::Result<Self> {
         Self::listen(TcpListener::bind("127.0.0.1:0")?)
     }
 
     /// Starts a server on this listener.
-    ///
-    /// # Errors
-    /// Those of the socket.
     pub fn listen(listener: TcpListener) -> io::Result<Self> {
         let state = State {
             mode: Mode::Works,
@@ -111,7 +105,6 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

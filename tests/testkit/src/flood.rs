@@ -9,7 +9,6 @@ use crate::scene::{Scene, Side};
 use crate::scenes;
 use crate::tcp::{Layout, Path, Segment, segments};
 
-/// Kinds of floods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flood {
     /// SYNs of separate connections, without answers.

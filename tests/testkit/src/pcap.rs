@@ -21,7 +21,6 @@ impl From<LinkType> for u32 {
     }
 }
 
-/// A writer of captures.
 #[derive(Debug)]
 pub struct PcapWriter<W: Write> {
     out: W,

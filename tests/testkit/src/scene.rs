@@ -34,7 +34,6 @@ impl Side {
     }
 }
 
-/// One step of a scene.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// Writes the bytes at once.
@@ -45,7 +44,6 @@ pub enum Step {
     Pause(Duration),
     /// Closes its sending direction (FIN).
     Close(Side),
-    /// Resets the connection.
     Reset(Side),
 }
 
@@ -96,7 +94,6 @@ pub struct Transaction {
 pub struct Scene {
     /// Unique among the scenes of a table; also the stem of its capture's file name.
     pub name: &'static str,
-    /// The steps.
     pub steps: Vec<Step>,
     /// Every response, in order.
     pub truth: Vec<Transaction>,

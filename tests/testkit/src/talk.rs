@@ -67,7 +67,6 @@ impl Talk {
         self
     }
 
-    /// One side resets the connection.
     pub fn reset(mut self, from: Side) -> Self {
         let mut segment = self.segment(from, b"");
         segment.rst = true;
@@ -92,7 +91,6 @@ impl Talk {
         self.segments.push(segment);
     }
 
-    /// The segments as frames.
     pub fn frames(&self) -> Vec<Vec<u8>> {
         self.timed().into_iter().map(|(_, frame)| frame).collect()
     }

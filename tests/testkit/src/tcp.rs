@@ -21,13 +21,9 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgement number; 0 on the first SYN.
     pub ack: u32,
-    /// SYN.
     pub syn: bool,
-    /// FIN.
     pub fin: bool,
-    /// RST.
     pub rst: bool,
-    /// Payload.
     pub payload: Vec<u8>,
 }
 
@@ -309,7 +305,6 @@ fn open_fast(segments: &mut Vec<Segment>) {
 /// A frame and its time, Unix ns.
 pub type Timed = (u64, Vec<u8>);
 
-/// The frames of segments, as in a capture.
 pub fn frames(path: &Path, segments: &[Segment]) -> Vec<Timed> {
     segments.iter().map(|segment| (segment.time_ns, path.frame(segment))).collect()
 }

@@ -55,7 +55,6 @@ pub fn scene(connection: usize) -> Scene {
     Scene { name: "same_tuple", steps, truth: (0..REQUESTS).map(truth).collect() }
 }
 
-/// The VLAN of each connection.
 pub const VLANS: [u16; 2] = [10, 20];
 
 /// Frames of both connections, in VLANs of one trunk, with these initial sequence numbers; `copy` says where
@@ -67,7 +66,6 @@ pub fn in_two_vlans(isn: [[u32; 2]; 2], copy: Option<Copied>) -> Vec<Timed> {
     all
 }
 
-/// The frames of one connection.
 pub fn in_its_vlan(connection: usize, isn: [u32; 2], copy: Option<Copied>) -> Vec<Timed> {
     let layout = Layout {
         isn,

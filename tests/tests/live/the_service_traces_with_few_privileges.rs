@@ -26,7 +26,6 @@ const LISTEN: &str = "127.0.0.1:9464";
 /// `nobody`.
 const USER: u32 = 65534;
 
-/// The values of a key of the unit.
 fn of_unit(key: &str) -> Vec<&'static str> {
     let line = UNIT.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     line.expect("a key of the unit").split(' ').collect()

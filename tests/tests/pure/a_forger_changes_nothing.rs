@@ -211,9 +211,7 @@ fn while_both_ends_go_on() {
 /// Why a receiver refuses a segment with payload, and whether an observer can see that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
-    /// It has no ACK.
     WithoutAck,
-    /// Its checksum is wrong.
     WrongSum,
     /// For a reason that only the receiver knows.
     Unseen,

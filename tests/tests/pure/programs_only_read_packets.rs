@@ -147,7 +147,6 @@ const ATOMIC: [u8; 2] = [0xdb, 0xc3];
 /// A function of the object: its section, offset and length.
 type Place = (usize, u64, u64);
 
-/// Names of the functions of the object.
 fn functions(object: &object::File<'_>) -> BTreeMap<Place, String> {
     object
         .symbols()

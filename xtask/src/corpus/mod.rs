@@ -19,7 +19,6 @@ use serde_json::Value;
 use crate::command::{self, cargo, workspace};
 use score::Score;
 
-/// Options of the chore.
 #[derive(Debug, Args)]
 pub struct Options {
     /// The folder; default: $HTTP_TRACE_CORPUS, or ../shared/corpus beside the workspace.

@@ -94,7 +94,6 @@ impl fmt::Display for Score {
 /// A capture's counts, and each difference as a line.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The counts.
     pub score: Score,
     /// Missing, invented and different responses, a line each.
     pub differences: Vec<String>,

@@ -50,10 +50,8 @@ const FOREIGN: &[Foreign] = &[Foreign {
 pub struct Target(Option<&'static Foreign>);
 
 impl Target {
-    /// This machine.
     pub const THIS: Self = Self(None);
 
-    /// The target of this triple.
     pub fn named(triple: &str) -> Result<Self> {
         if triple == HOST {
             return Ok(Self::THIS);

@@ -19,7 +19,6 @@ use syn::{
 /// Reads a source file; `None` if there is none.
 pub type Read<'a> = dyn Fn(&Path) -> Option<String> + 'a;
 
-/// One file of a crate.
 pub struct SourceFile {
     pub path: PathBuf,
     pub lines: usize,

@@ -11,7 +11,6 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 
 use crate::field::Field;
 
-/// A condition.
 #[derive(Debug)]
 pub enum Expr {
     /// Always true or always false.
@@ -22,7 +21,6 @@ pub enum Expr {
     AtLeast(usize, Box<[Expr]>),
     /// The part does not hold.
     Not(Box<Expr>),
-    /// A test of a field.
     Item(Field, Test),
     /// A text anywhere in the event.
     Keyword(TextTest),
@@ -37,7 +35,6 @@ pub enum Test {
     Absent,
     /// The event lacks the field.
     Missing,
-    /// A test of the value as text.
     Text(TextTest),
     /// A numeric comparison with the value.
     Number(Comparison, f64),
@@ -52,30 +49,19 @@ pub enum Test {
 pub enum Relation {
     /// The same text.
     Equals(bool),
-    /// Starts with it.
     Starts(bool),
-    /// Ends with it.
     Ends(bool),
-    /// Contains it.
     Contains(bool),
-    /// A numeric comparison.
     Number(Comparison),
 }
 
-/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// `=`
     Eq,
-    /// `≠`
     Ne,
-    /// `>`
     Gt,
-    /// `≥`
     Gte,
-    /// `<`
     Lt,
-    /// `≤`
     Lte,
 }
 
@@ -96,13 +82,9 @@ impl Comparison {
 /// A test of text. Literals with `fold` set are in lower case.
 #[derive(Debug, PartialEq)]
 pub enum TextTest {
-    /// Equals the literal.
     Equals(Literal),
-    /// Starts with it.
     Starts(Literal),
-    /// Ends with it.
     Ends(Literal),
-    /// Contains it.
     Contains(Literal),
     /// Any of these tests passes.
     AnyOf(Box<[TextTest]>),

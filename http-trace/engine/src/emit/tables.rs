@@ -16,7 +16,6 @@ pub struct Interfaces {
 }
 
 impl Interfaces {
-    /// Sets the name of an index.
     pub fn set(&mut self, index: u32, name: &str) {
         self.names.insert(index, name.into());
         self.last = Default::default();
@@ -40,7 +39,6 @@ impl Interfaces {
     }
 }
 
-/// A set of ports.
 #[derive(Debug)]
 pub struct Ports(Box<[u64; 1024]>);
 
@@ -51,7 +49,6 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// Adds a port.
     pub fn insert(&mut self, port: u16) {
         self.0[usize::from(port >> 6)] |= 1 << (port & 63);
     }

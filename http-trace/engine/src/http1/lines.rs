@@ -100,7 +100,6 @@ impl Http1 {
 enum Due {
     /// At the first byte of its stream.
     First,
-    /// After a request.
     AfterRequest,
 }
 

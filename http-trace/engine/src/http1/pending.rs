@@ -108,7 +108,6 @@ impl Pending {
         }
     }
 
-    /// Adds the names of its oddities.
     pub fn add_oddities(&self, names: &mut Vec<&'static str>) {
         if self.malformed {
             names.push(oddity::MALFORMED_REQUEST);

@@ -81,7 +81,6 @@ impl Pipeline {
         self.at(id, time_ns, out, |stream, env| stream.skip(env, d, n));
     }
 
-    /// Closes a stream.
     pub fn close_stream(&mut self, id: StreamId, time_ns: u64, out: &mut impl FnMut(Output)) {
         if let Some(id) = self.streams.find(&id) {
             let out: &mut dyn FnMut(Output) = out;

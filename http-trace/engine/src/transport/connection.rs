@@ -35,7 +35,6 @@ const MAX_HAND_BACKS: usize = 1024;
 /// Limit of [`Active`]s kept for the next connections, so that an exchange allocates none.
 const MAX_SPARE: usize = 64;
 
-/// A connection in the table.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Number of the connection in this run, from 1.

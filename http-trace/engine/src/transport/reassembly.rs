@@ -10,7 +10,6 @@ use bytes::Bytes;
 /// Overhead of a buffered piece, in bytes: tree node, metadata, allocation.
 pub const PIECE_OVERHEAD: usize = 192;
 
-/// Content of a piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Payload.
@@ -28,7 +27,6 @@ impl Content {
         }
     }
 
-    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -89,7 +87,6 @@ impl<M: Copy> Buffer<M> {
         self.pieces.is_empty()
     }
 
-    /// The first piece.
     pub fn first(&self) -> Option<&Piece<M>> {
         self.pieces.first_key_value().map(|(_, piece)| piece)
     }

@@ -166,7 +166,6 @@ impl Late {
     }
 }
 
-/// As [`ok`], in chunks.
 fn ok_chunked(body: usize) -> Vec<u8> {
     let mut out = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..body / 8192 {

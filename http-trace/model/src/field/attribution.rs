@@ -291,18 +291,13 @@ macro_rules! end {
 pub const RUNTIMES: [&str; 6] =
     ["docker", "containerd", "cri-o", "podman", "lxc", "systemd-nspawn"];
 
-/// Fields of the server's process.
 pub(super) const SERVER: &[Field<HttpEvent>] = end!("", server_process);
 
-/// Fields of the client's process.
 pub(super) const CLIENT: &[Field<HttpEvent>] = end!("http_trace.client.", client_process);
 
-/// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The server.
     Server,
-    /// The client.
     Client,
 }
 

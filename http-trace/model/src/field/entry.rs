@@ -15,7 +15,6 @@ pub type Read = fn(&mut Draft, Value<'static>);
 /// An entry of a field table.
 #[derive(Debug)]
 pub struct Field<R: 'static> {
-    /// Description.
     pub about: About,
     /// Getter; `None` for objects that exist only because of their members, and for fields
     /// that detection computes.
@@ -83,7 +82,6 @@ impl<R> Field<R> {
 /// A record, and other data that its fields are taken from.
 #[derive(Debug)]
 pub struct View<'a, R> {
-    /// The record.
     pub record: &'a R,
     /// Of an event: its parsed target.
     pub target: Target<'a>,

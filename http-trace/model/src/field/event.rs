@@ -12,7 +12,6 @@ use crate::known::Known;
 /// Version of the Elastic Common Schema that names follow.
 pub const ECS_VERSION: &str = "8.17.0";
 
-/// All fields of an event.
 pub const EVENT: &[&[Field<HttpEvent>]] = &[ENVELOPE, PEERS, HTTP, SERVER, OWN, CLIENT];
 
 /// A new entry.

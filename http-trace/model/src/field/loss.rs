@@ -11,7 +11,6 @@ const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<L
     Field::new(About::new(name, kind, "", meaning)).always()
 }
 
-/// All fields of a loss.
 pub const LOSS: &[Field<Loss>] = &[
     field("@timestamp", Kind::Time, "End of the interval in which the loss happened.")
         .get(|v| Some(Value::Time(v.record.until_ns))),

@@ -43,7 +43,6 @@ const OUTER: &[About] = &[
     About::new("server.ip", Kind::Ip, "outer IP header", "").always(),
 ];
 
-/// The fields.
 pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("observer", OBJECT, "", "").always(),
     field("observer.hostname", Kind::Text, "agent", "Name of the tracing host.")

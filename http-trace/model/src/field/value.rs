@@ -25,7 +25,6 @@ pub enum Kind {
     Tags(&'static [&'static [&'static str]]),
     /// A whole number in this range; `u64::MAX` means no limit.
     Number(u64, u64),
-    /// A TCP port.
     Port,
     /// `true` or `false`.
     Bool,
@@ -56,7 +55,6 @@ pub enum Kind {
 impl Kind {
     /// Any whole number.
     pub const NUMBER: Kind = Kind::Number(0, u64::MAX);
-    /// A status code.
     pub const STATUS: Kind = Kind::Number(100, 999);
 
     /// Whether values are numbers, which rules compare numerically.
@@ -75,7 +73,6 @@ impl Kind {
 pub struct About {
     /// Name in our JSON; dots separate objects.
     pub name: &'static str,
-    /// Type.
     pub kind: Kind,
     /// Where its value comes from.
     pub source: &'static str,
@@ -136,13 +133,10 @@ pub enum Value<'a> {
     Made(Vec<u8>),
     /// Bytes from the wire, shown in lower case.
     Lower(&'a [u8]),
-    /// A number.
     Number(u64),
     /// Two numbers shown with a dot between them.
     Dotted(u64, u64),
-    /// A Boolean.
     Bool(bool),
-    /// An address.
     Ip(IpAddr),
     /// Time in Unix ns.
     Time(u64),
@@ -152,9 +146,7 @@ pub enum Value<'a> {
     Id(u64),
     /// Some of our words.
     Words(&'a [&'static str]),
-    /// Names.
     Names(&'a [Arc<str>]),
-    /// A list of values.
     List(Vec<Value<'a>>),
     /// An object: values of the members of its [`Kind::Rows`], in the same order.
     Row(&'static [About], Vec<Option<Value<'a>>>),
@@ -188,7 +180,6 @@ impl<'a> Value<'a> {
         Value::Headers(headers)
     }
 
-    /// The number, if it is one.
     pub const fn number(&self) -> Option<u64> {
         match self {
             Value::Number(number) => Some(*number),
@@ -196,7 +187,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The port, if it is one.
     pub fn port(&self) -> Option<u16> {
         self.number()?.try_into().ok()
     }

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use yaml_serde::Value;
 
 use crate::enrich::choice::ApiServer;
 
@@ -23,7 +24,6 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 pub enum Place {
     /// Folder of this pod's service account, and URL of the server.
     ServiceAccount(PathBuf, String),
-    /// A kubeconfig file.
     File(PathBuf),
 }
 
@@ -33,7 +33,6 @@ pub struct Access {
     pub server: String,
     /// CA and client certificate.
     pub tls: TlsConfig,
-    /// Bearer token.
     pub token: Option<String>,
 }
 
@@ -63,9 +62,6 @@ impl Place {
     }
 
     /// Reads the current credentials.
-    ///
-    /// # Errors
-    /// A message.
     pub fn read(&self) -> Result<Access, String> {
         match self {
             Place::ServiceAccount(folder, server) => Ok(Access {
@@ -96,7 +92,7 @@ fn text(path: &Path) -> Result<String, String> {
 
 fn tls(
     authority: Option<&[u8]>,
-    client: Option<(&[u8], &[u8])>,
+    client: Option<(Vec<u8>, Vec<u8>)>,
     insecure: bool,
 ) -> Result<TlsConfig, String> {
     let roots = match authority {
@@ -105,8 +101,8 @@ fn tls(
     };
     let client = match client {
         Some((chain, key)) => {
-            let key = PrivateKey::from_pem(key).map_err(|error| format!("client key: {error}"))?;
-            Some(ClientCert::new_with_certs(&certificates(chain)?, key))
+            let key = PrivateKey::from_pem(&key).map_err(|error| format!("client key: {error}"))?;
+            Some(ClientCert::new_with_certs(&certificates(&chain)?, key))
         }
         None => None,
     };
@@ -134,112 +130,79 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
 #[serde(default, rename_all = "kebab-case")]
 struct Kubeconfig {
     current_context: String,
-    contexts: Vec<NamedContext>,
-    clusters: Vec<NamedCluster>,
-    users: Vec<NamedUser>,
+    contexts: Vec<Named>,
+    clusters: Vec<Named>,
+    users: Vec<Named>,
 }
 
 #[derive(Deserialize)]
-struct NamedContext {
+struct Named {
     name: String,
-    context: Context,
+    #[serde(default, alias = "context", alias = "cluster", alias = "user")]
+    members: Members,
 }
 
-#[derive(Deserialize)]
-struct Context {
-    cluster: String,
-    #[serde(default)]
-    user: String,
+type Members = BTreeMap<String, Value>;
+
+fn named<'a>(list: &'a [Named], name: &str) -> Option<&'a Members> {
+    list.iter().find(|one| one.name == name).map(|one| &one.members)
 }
 
-#[derive(Deserialize)]
-struct NamedCluster {
-    name: String,
-    cluster: Cluster,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Cluster {
-    server: String,
-    #[serde(default)]
-    insecure_skip_tls_verify: bool,
-    certificate_authority: Option<PathBuf>,
-    certificate_authority_data: Option<String>,
-    #[serde(flatten)]
-    others: BTreeMap<String, yaml_serde::Value>,
-}
-
-#[derive(Deserialize)]
-struct NamedUser {
-    name: String,
-    #[serde(default)]
-    user: User,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct User {
-    token: Option<String>,
-    #[serde(rename = "tokenFile")]
-    token_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_certificate_data: Option<String>,
-    client_key: Option<PathBuf>,
-    client_key_data: Option<String>,
-    #[serde(flatten)]
-    others: BTreeMap<String, yaml_serde::Value>,
+fn member<'a>(of: &'a Members, name: &str) -> Result<Option<&'a str>, String> {
+    match of.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("invalid kubeconfig: '{name}' is no text")),
+    }
 }
 
 impl Kubeconfig {
-    fn access(self, folder: &Path) -> Result<Access, String> {
+    fn access(&self, folder: &Path) -> Result<Access, String> {
         let name = &self.current_context;
-        let context = self.contexts.iter().find(|one| one.name == *name);
-        let context = &context.ok_or(format!("no context '{name}'"))?.context;
-        let of = |one: &&NamedCluster| one.name == context.cluster;
-        let cluster = self.clusters.iter().find(of);
-        let cluster = cluster.ok_or(format!("no cluster '{}'", context.cluster))?;
-        let cluster = &cluster.cluster;
-        let user = self.users.into_iter().find(|one| one.name == context.user);
-        let user = user.map(|one| one.user).unwrap_or_default();
+        let context = named(&self.contexts, name).ok_or(format!("no context '{name}'"))?;
+        let name = member(context, "cluster")?.unwrap_or_default();
+        let cluster = named(&self.clusters, name).ok_or(format!("no cluster '{name}'"))?;
         // Left out in silence, these would lead to another server or another user.
-        for member in ["exec", "auth-provider", "username", "password", "as"] {
-            if user.others.contains_key(member) {
-                return Err(format!(
-                    "'{member}' of user '{}' is not supported; want a token or a certificate",
-                    context.user
-                ));
-            }
-        }
         for member in ["tls-server-name", "proxy-url"] {
-            if cluster.others.contains_key(member) {
-                let name = &context.cluster;
+            if cluster.contains_key(member) {
                 return Err(format!("'{member}' of cluster '{name}' is not supported"));
             }
         }
-        let either = |data: &Option<String>, file: &Option<PathBuf>| match (data, file) {
-            (Some(data), _) => {
+        let name = member(context, "user")?.unwrap_or_default();
+        let nobody = Members::new();
+        let user = named(&self.users, name).unwrap_or(&nobody);
+        for member in ["exec", "auth-provider", "username", "password", "as"] {
+            if user.contains_key(member) {
+                return Err(format!(
+                    "'{member}' of user '{name}' is not supported; want a token or a certificate"
+                ));
+            }
+        }
+        let either = |of: &Members, name: &str| match member(of, &format!("{name}-data"))? {
+            Some(data) => {
                 STANDARD.decode(data.trim()).map(Some).map_err(|error| format!("base64: {error}"))
             }
-            (None, Some(path)) => bytes(&folder.join(path)).map(Some),
-            (None, None) => Ok(None),
+            None => member(of, name)?.map(|path| bytes(&folder.join(path))).transpose(),
         };
-        let authority =
-            either(&cluster.certificate_authority_data, &cluster.certificate_authority)?;
-        let chain = either(&user.client_certificate_data, &user.client_certificate)?;
-        let key = either(&user.client_key_data, &user.client_key)?;
-        let client = match (&chain, &key) {
-            (Some(chain), Some(key)) => Some((&chain[..], &key[..])),
-            _ => None,
-        };
+        let authority = either(cluster, "certificate-authority")?;
+        let chain = either(user, "client-certificate")?;
+        let client = chain.zip(either(user, "client-key")?);
         // A file is read each time, as its token is replaced before it expires.
-        let token = match &user.token_file {
+        let token = match member(user, "tokenFile")? {
             Some(path) => Some(text(&folder.join(path))?),
-            None => user.token,
+            None => member(user, "token")?.map(str::to_owned),
+        };
+        let server = member(cluster, "server")?.ok_or("invalid kubeconfig: no 'server'")?;
+        const INSECURE: &str = "insecure-skip-tls-verify";
+        let insecure = match cluster.get(INSECURE) {
+            None => false,
+            Some(value) => {
+                value.as_bool().ok_or(format!("invalid kubeconfig: '{INSECURE}' is no Boolean"))?
+            }
         };
         Ok(Access {
-            server: cluster.server.trim_end_matches('/').to_owned(),
-            tls: tls(authority.as_deref(), client, cluster.insecure_skip_tls_verify)?,
+            server: server.trim_end_matches('/').to_owned(),
+            tls: tls(authority.as_deref(), client, insecure)?,
             token,
         })
     }
@@ -292,6 +255,9 @@ users:
             ("server:", "certificate-authority-data: 'YQ==', server:", "no certificate found"),
             ("server:", "certificate-authority: missing, server:", "missing: No such file"),
             ("clusters:", "clusters: 7 #", "invalid kubeconfig"),
+            ("token: sesame", "token: 7", "invalid kubeconfig: 'token' is no text"),
+            ("server: 'https://10.0.0.1:6443/'", "x: y", "invalid kubeconfig: no 'server'"),
+            ("server:", "insecure-skip-tls-verify: 1, server:", "is no Boolean"),
             (FILE, "\u{0}", "invalid kubeconfig"),
         ] {
             let error = read(&FILE.replace(from, to)).expect_err(to);

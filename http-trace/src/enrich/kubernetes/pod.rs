@@ -15,7 +15,6 @@ const TEMPLATE_HASH: &str = "pod-template-hash";
 /// Labels that name a pod's service, in the order of OpenTelemetry's semantic conventions.
 const SERVICE: [&str; 2] = ["app.kubernetes.io/instance", "app.kubernetes.io/name"];
 
-/// A list of pods.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct List {
@@ -23,7 +22,6 @@ pub struct List {
     pub(super) items: Option<Vec<Object>>,
 }
 
-/// A pod.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Object {

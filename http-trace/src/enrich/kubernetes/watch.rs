@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use ureq::Body;
 use ureq::http::Response;
@@ -21,6 +22,9 @@ use crate::own_client;
 use crate::own_sockets::OwnSockets;
 use crate::priority;
 
+/// What is encoded in a query value.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
 /// Largest list: 1,000 pods of 64 KB.
 const LARGEST_LIST: u64 = 64 << 20;
 /// Largest object: etcd accepts up to 1.5 MiB.
@@ -28,7 +32,6 @@ const LARGEST_OBJECT: u64 = 4 << 20;
 /// Bytes read of an error response.
 const LARGEST_ERROR: u64 = 64 << 10;
 
-/// What to watch.
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// The API server.
@@ -52,7 +55,6 @@ pub struct Times {
     pub silence: Duration,
     /// Pause before the second attempt; doubled for each further one.
     pub first_pause: Duration,
-    /// Longest pause.
     pub longest_pause: Duration,
 }
 
@@ -101,9 +103,6 @@ struct Status {
 
 impl Watch {
     /// Starts watching. A failure is reported once until it works again.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
     pub fn start(
         self,
         directory: Arc<Directory>,
@@ -187,7 +186,7 @@ impl Follower {
             .timeout_recv_response(Some(times.answer))
             .timeout_per_read(Some(silence))
             .build();
-        let node = percent(&self.watch.node);
+        let node = utf8_percent_encode(&self.watch.node, QUERY_VALUE);
         let url =
             format!("{}/api/v1/pods?fieldSelector=spec.nodeName%3D{node}&{query}", access.server);
         let mut request = own_client::agent(config, self.own.clone())
@@ -237,7 +236,7 @@ impl Follower {
         let query = format!(
             "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
             times.watch.as_secs(),
-            percent(version)
+            utf8_percent_encode(version, QUERY_VALUE)
         );
         let answer = match self.get(&query, times.silence) {
             Ok(answer) => answer,
@@ -305,17 +304,6 @@ impl Follower {
 fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     0.5 + (random >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// Percent-encodes a query value.
-fn percent(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }
 
 #[cfg(test)]

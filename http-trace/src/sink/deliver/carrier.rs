@@ -5,9 +5,7 @@
 pub struct Notice {
     /// The record as `json` writes it, with a line feed.
     pub line: Vec<u8>,
-    /// The summary.
     pub message: String,
-    /// Id of the rule.
     pub rule: String,
     /// 0 (informational) to 10 (critical).
     pub severity: u8,

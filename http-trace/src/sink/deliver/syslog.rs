@@ -69,9 +69,6 @@ impl Syslog {
 }
 
 /// Connects to the daemon at a path.
-///
-/// # Errors
-/// Those of the system, with the path.
 fn local(path: &Path) -> std::io::Result<std::os::unix::net::UnixDatagram> {
     let socket = std::os::unix::net::UnixDatagram::unbound()?;
     socket.connect(path).map_err(|error| {

@@ -87,7 +87,7 @@ fn failures_are_told_while_it_runs() {
 fn the_end_of_a_run_allows_another_attempt() {
     // All at once: the thread ends when nothing waits.
     let closed = |delivery: Delivery, count| {
-        let mut state = delivery.shared.lock();
+        let mut state = lock(&delivery.shared.state);
         state.closing = true;
         state.waiting.extend((0..count).map(|_| notice("last")));
         delivery.shared.changed.notify_all();

@@ -38,7 +38,6 @@ const SAMPLE: &[About] = &[
 ];
 const MOST_SEEN: Kind = Kind::Rows(COUNTED, 0, 8);
 
-/// All fields of an alert.
 pub const ALERT: &[Field<Alert>] = &[
     field("@timestamp", Kind::Time, "When the state of the alert began.")
         .always()

@@ -31,7 +31,6 @@ struct Step<R: 'static> {
     of_run: Option<OnceCell<Box<[u8]>>>,
 }
 
-/// An object in the record.
 #[derive(Debug)]
 struct Object {
     name: &'static str,
@@ -69,7 +68,6 @@ impl<R> Plan<R> {
         Plan { steps, turns: vec![OnceCell::new(); objects.len() * objects.len()], objects }
     }
 
-    /// All steps.
     pub const fn all(&self) -> Range<usize> {
         0..self.steps.len()
     }

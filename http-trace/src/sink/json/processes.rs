@@ -27,7 +27,6 @@ struct Slot {
 /// State after the fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Left {
-    /// The object that is open.
     pub open: usize,
     /// Whether any byte was written as `\xNN`.
     pub escaped: bool,

@@ -11,9 +11,7 @@ use http_trace_model::field::{About, Kind, Value};
 /// Which header fields are written.
 #[derive(Clone, Debug)]
 pub struct Choices {
-    /// Fields of responses.
     pub response: HeaderChoice,
-    /// Fields of requests.
     pub request: HeaderChoice,
     /// As a list of objects with `name` and `value`.
     pub pairs: bool,

@@ -225,7 +225,6 @@ pub fn table<R>(
     }
 }
 
-/// Appends one attribute.
 pub fn attribute(out: &mut Vec<u8>, number: u32, name: &str, value: &Value<'_>) {
     if *value != Value::Open {
         key_value(out, number, name, |out| any_value(out, value));

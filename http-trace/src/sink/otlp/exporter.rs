@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::wire;
@@ -15,6 +15,7 @@ use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
 use crate::sink::deliver::is_url;
 use crate::sink::writer::WhenFull;
+use crate::sync::lock;
 
 /// Maximum bytes and records per request; collectors accept 4 MiB by default.
 const MOST_BYTES: usize = 1 << 20;
@@ -94,7 +95,6 @@ impl Collector {
 /// Why a collector did not accept a request.
 #[derive(Debug)]
 pub struct Failure {
-    /// Message.
     pub why: String,
     /// Delay before a retry, if one makes sense; zero: the exporter chooses it.
     pub again: Option<Duration>,
@@ -166,8 +166,7 @@ struct Inner {
 
 impl State {
     fn refuse(&self, records: u64, why: &str) {
-        let mut last = self.0.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.clone_into(&mut last);
+        why.clone_into(&mut lock(&self.0.why));
         self.0.refused.fetch_add(records, Ordering::Relaxed);
     }
 
@@ -178,8 +177,7 @@ impl State {
 
     /// Its message about the last of them.
     pub fn why(&self) -> String {
-        let why = self.0.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.clone()
+        lock(&self.0.why).clone()
     }
 
     /// Announces the end of the run: a retry is due at once, and no later one.
@@ -283,7 +281,6 @@ impl Exporter {
     }
 }
 
-/// Records of one signal.
 #[derive(Default)]
 struct Records {
     bytes: Vec<u8>,

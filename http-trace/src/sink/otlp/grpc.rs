@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
+use percent_encoding::percent_decode_str;
 
 use super::exporter::{Failure, Partial, Transport};
-use super::request::{PATIENCE, decoded, gzip, headers};
+use super::request::{PATIENCE, gzip, headers};
 use crate::grpc::client::{Client, Server};
 use crate::grpc::{Answer, code};
 use crate::own_sockets::OwnSockets;
@@ -24,7 +25,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// gRPC transport.
 pub struct Grpc {
     client: Client,
     gzip: bool,
@@ -97,8 +97,8 @@ fn failure(answer: &Answer) -> Failure {
         code::RESOURCE_EXHAUSTED => delay,
         _ => None,
     };
-    let why = decoded(&answer.why);
-    let why = String::from_utf8_lossy(&why[..why.len().min(200)]).into_owned();
+    let why: Vec<u8> = percent_decode_str(&answer.why).take(200).collect();
+    let why = String::from_utf8_lossy(&why);
     Failure { why: format!("answered status {} ({why})", answer.code), again }
 }
 

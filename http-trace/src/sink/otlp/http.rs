@@ -13,7 +13,6 @@ use crate::own_client;
 use crate::own_sockets::OwnSockets;
 use crate::sink::choice::Signal;
 
-/// HTTP transport.
 pub struct Http {
     agent: Agent,
     url: String,

@@ -77,7 +77,6 @@ impl Numbers {
         }
     }
 
-    /// Counts an event.
     pub fn event(&mut self, view: &View<'_, HttpEvent>) {
         let event = view.record;
         let begin_ns = event.request_start_ns.unwrap_or(event.time_ns);

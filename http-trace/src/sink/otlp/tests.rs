@@ -14,7 +14,6 @@ use crate::sink::writer::WhenFull;
 use http_trace_model::event::LossUnit;
 use http_trace_model::testing;
 
-/// The content of the frames of a signal.
 fn frames(mut out: &[u8], signal: Signal) -> Vec<&[u8]> {
     let mut all = Vec::new();
     while let Some((head, rest)) = out.split_first_chunk::<FRAME_HEAD>() {

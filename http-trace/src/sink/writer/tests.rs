@@ -113,7 +113,7 @@ struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut disk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut disk = lock(&self.0);
         let room = disk.0.saturating_sub(disk.1.len()).min(bytes.len());
         if room == 0 {
             return Err(io::ErrorKind::StorageFull.into());

@@ -26,7 +26,6 @@ pub fn named(name: &str) -> Scene {
     found.unwrap_or_else(|| panic!("no scene is called {name}"))
 }
 
-/// Builder of a scene.
 struct Script(Scene);
 
 impl Script {
@@ -91,7 +90,6 @@ impl Script {
         self.step(Step::Close(Side::Server)).step(Step::Close(Side::Client)).0
     }
 
-    /// The server resets the connection.
     fn server_resets(self) -> Scene {
         self.step(Step::Reset(Side::Server)).0
     }

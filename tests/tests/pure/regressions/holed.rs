@@ -7,7 +7,6 @@ fn switch(n: usize) -> Step {
     Step::server(format!("HTTP/1.1 101 OK\r\n{NUMBER}: {n}\r\n\r\n").into_bytes())
 }
 
-/// The transaction of a [`switch`].
 fn switched(n: usize) -> Transaction {
     Transaction::new("GET", &format!("/{n}/"), 101, "OK")
         .header(NUMBER, n.to_string())
@@ -22,13 +21,11 @@ fn two_at_once() -> Found {
     )
 }
 
-/// Neither the SYN nor the first of two requests was seen.
 #[test]
 fn r012_neither_the_syn_nor_the_first_of_two_requests_was_seen() {
     two_at_once().seen(&[1, 2, 4]).check(is_honest);
 }
 
-/// A late first request, and a response whose beginning is lost.
 #[test]
 fn r013_a_late_first_request_and_a_response_whose_beginning_is_lost() {
     Found::new(
@@ -40,7 +37,6 @@ fn r013_a_late_first_request_and_a_response_whose_beginning_is_lost() {
     .check(is_honest);
 }
 
-/// A copy of the beginning after a late SYN-ACK and a gap.
 #[test]
 fn r014_a_copy_of_the_beginning_after_a_late_syn_ack_and_a_hole() {
     Found::new(
@@ -52,7 +48,6 @@ fn r014_a_copy_of_the_beginning_after_a_late_syn_ack_and_a_hole() {
     .check(is_honest);
 }
 
-/// No payload was seen at all.
 #[test]
 fn r015_no_payload_was_seen_at_all() {
     Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
@@ -70,7 +65,6 @@ fn r016_of_a_request_no_more_was_seen_than_the_place_after_it() {
         .check(is_honest);
 }
 
-/// Half of the first request and the 1xx that answered it are lost.
 #[test]
 fn r017_half_of_the_first_request_and_the_1xx_that_answered_it_are_lost() {
     Found::new(
@@ -99,7 +93,6 @@ fn r017_half_of_the_first_request_and_the_1xx_that_answered_it_are_lost() {
     .check(is_honest);
 }
 
-/// Two requests were not seen, and the first was answered before the third.
 #[test]
 fn r018_two_requests_were_not_seen_and_the_first_was_answered_before_the_third() {
     Found::new(
@@ -118,7 +111,6 @@ fn r018_two_requests_were_not_seen_and_the_first_was_answered_before_the_third()
     .check(is_honest);
 }
 
-/// A SYN is seen after its connection, and then a copy of the response.
 #[test]
 fn r019_a_syn_is_seen_after_its_connection_and_then_a_copy_of_the_response() {
     Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
@@ -127,7 +119,6 @@ fn r019_a_syn_is_seen_after_its_connection_and_then_a_copy_of_the_response() {
         .check(is_honest);
 }
 
-/// A request cut in its method, after an answer to one that was not seen.
 #[test]
 fn r020_a_request_cut_in_its_method_after_an_answer_to_one_that_was_not_seen() {
     Found::new(
@@ -153,7 +144,6 @@ fn r020_a_request_cut_in_its_method_after_an_answer_to_one_that_was_not_seen() {
     .check(is_honest);
 }
 
-/// A first request is copied after a tunnel's close, and so is the answer.
 #[test]
 fn r021_a_first_request_is_copied_after_a_tunnel_s_close_and_so_is_the_answer() {
     Found::new(
@@ -170,7 +160,6 @@ fn r021_a_first_request_is_copied_after_a_tunnel_s_close_and_so_is_the_answer() 
     .check(is_honest);
 }
 
-/// The second request, and the first answer again, after both FINs.
 #[test]
 fn r022_the_second_request_and_the_first_answer_again_after_both_fins() {
     Found::new(
@@ -203,7 +192,6 @@ fn r023_part_of_a_head_is_lost_whose_answer_makes_a_tunnel() {
     .check(is_honest);
 }
 
-/// The request is seen after the RST, and then the response again.
 #[test]
 fn r024_the_request_is_seen_after_the_rst_and_then_the_response_again() {
     Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
@@ -212,7 +200,6 @@ fn r024_the_request_is_seen_after_the_rst_and_then_the_response_again() {
         .check(is_honest);
 }
 
-/// The end of a body and the request of a tunnel are lost.
 #[test]
 fn r025_the_end_of_a_body_and_the_request_of_a_tunnel_are_lost() {
     Found::new(
@@ -231,7 +218,6 @@ fn r025_the_end_of_a_body_and_the_request_of_a_tunnel_are_lost() {
     .check(is_honest);
 }
 
-/// The first request was not seen, and its answer is late.
 #[test]
 fn r026_the_first_request_was_not_seen_and_its_answer_is_late() {
     Found::new(
@@ -286,7 +272,6 @@ fn r027_an_answer_that_had_not_received_what_seemed_to_be_its_turn() {
     .check(is_honest);
 }
 
-/// No handshake, and requests cut in their lines.
 #[test]
 fn r028_no_handshake_and_requests_cut_in_their_lines() {
     Found::new(
@@ -298,7 +283,6 @@ fn r028_no_handshake_and_requests_cut_in_their_lines() {
     .check(is_honest);
 }
 
-/// No handshake: a first request cut after a byte, and part of a 1xx lost.
 #[test]
 fn r029_no_handshake_a_first_request_cut_after_a_byte_and_part_of_a_1xx_lost() {
     Found::new(
@@ -324,7 +308,6 @@ fn r029_no_handshake_a_first_request_cut_after_a_byte_and_part_of_a_1xx_lost() {
     .check(is_honest);
 }
 
-/// No handshake: the second of three requests at once begins with a blank line.
 #[test]
 fn r030_no_handshake_the_second_of_three_requests_at_once_begins_with_a_blank_line() {
     Found::new(
@@ -346,7 +329,6 @@ fn r030_no_handshake_the_second_of_three_requests_at_once_begins_with_a_blank_li
     .check(is_honest);
 }
 
-/// No handshake's answer: a tunnel's request cut after a byte.
 #[test]
 fn r031_no_handshake_s_answer_a_tunnel_s_request_cut_after_a_byte() {
     Found::new(
@@ -375,19 +357,16 @@ fn r031_no_handshake_s_answer_a_tunnel_s_request_cut_after_a_byte() {
     .check(is_honest);
 }
 
-/// The SYN, with which the first of two requests came, was not seen.
 #[test]
 fn r032_the_syn_was_not_seen_with_which_the_first_of_two_requests_came() {
     two_at_once().fast_open().cuts(&[40]).seen(&[1, 2]).check(is_honest);
 }
 
-/// No SYN-ACK was seen, and the first of two requests came with the SYN.
 #[test]
 fn r033_no_syn_ack_was_seen_and_the_first_of_two_requests_came_with_the_syn() {
     two_at_once().fast_open().cuts(&[40]).seen(&[0, 2]).check(is_honest);
 }
 
-/// No handshake: the first request was not seen, and part of a 1xx is lost.
 #[test]
 fn r034_no_handshake_the_first_request_was_not_seen_and_part_of_a_1xx_is_lost() {
     Found::new(
@@ -409,7 +388,6 @@ fn r035_a_whole_exchange_is_seen_the_wrong_way_round_after_its_rst() {
         .check(is_honest);
 }
 
-/// The tail of a request is seen after the RST, and then the response again.
 #[test]
 fn r036_the_tail_of_a_request_is_seen_after_the_rst_and_then_the_response_again() {
     Found::new(vec![get(0), ok(0, b""), Step::Reset(Side::Server)], vec![answered("GET", 0, 0)])
@@ -418,7 +396,6 @@ fn r036_the_tail_of_a_request_is_seen_after_the_rst_and_then_the_response_again(
         .check(is_honest);
 }
 
-/// The beginning is seen after what follows it, and its first response too.
 #[test]
 fn r037_the_beginning_is_seen_after_what_it_begins_and_its_first_response_too() {
     Found::new(
@@ -429,7 +406,6 @@ fn r037_the_beginning_is_seen_after_what_it_begins_and_its_first_response_too() 
     .check(is_honest);
 }
 
-/// The second request, then the SYN-ACK and the first.
 #[test]
 fn r038_the_second_request_then_the_syn_ack_and_the_first() {
     Found::new(
@@ -441,7 +417,6 @@ fn r038_the_second_request_then_the_syn_ack_and_the_first() {
     .check(is_honest);
 }
 
-/// A tunnel's request is seen after its FIN.
 #[test]
 fn r039_a_tunnel_s_request_is_seen_after_its_fin() {
     Found::new(
@@ -458,7 +433,6 @@ fn r039_a_tunnel_s_request_is_seen_after_its_fin() {
     .check(is_honest);
 }
 
-/// The handshake comes after the response that it precedes, and a copy of that.
 #[test]
 fn r040_the_handshake_comes_after_the_response_that_it_precedes_and_a_copy_of_that() {
     Found::new(

@@ -4,7 +4,6 @@ use http_trace_tests::judged::{Return, filtered_late, same};
 
 use super::*;
 
-/// A FIN overtakes the answer to data on the SYN.
 #[test]
 fn r001_a_fin_overtakes_the_answer_to_what_came_with_the_syn() {
     Found::new(closed(vec![get(0), ok(0, b"")]), vec![answered("GET", 0, 0)])
@@ -28,7 +27,6 @@ fn r002_a_body_that_was_skipped_before_a_hole_is_told() {
     .check(is_truth);
 }
 
-/// A FIN overtakes the body that it ends.
 #[test]
 fn r003_a_fin_overtakes_the_body_that_it_ends() {
     let until_close = Transaction::new("GET", "/0/", 200, "OK").header(NUMBER, "0");
@@ -44,7 +42,6 @@ fn r003_a_fin_overtakes_the_body_that_it_ends() {
     .check(is_truth);
 }
 
-/// A body like a response while the filter does not know the order.
 #[test]
 fn r004_a_body_like_a_response_while_the_filter_does_not_know_the_order() {
     let lookalike = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nh";
@@ -57,7 +54,6 @@ fn r004_a_body_like_a_response_while_the_filter_does_not_know_the_order() {
     .check(is_truth);
 }
 
-/// A copy after the close of a connection whose SYN-ACK came late.
 #[test]
 fn r005_a_copy_after_the_close_of_a_connection_whose_syn_ack_came_late() {
     Found::new(closed(vec![get(0), ok(0, b"")]), vec![answered("GET", 0, 0)])

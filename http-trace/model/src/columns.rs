@@ -27,23 +27,28 @@ fn width(c: char) -> usize {
 
 /// Cut to `most` columns, with an ellipsis in place of the end.
 pub fn cut(text: &str, most: usize) -> String {
-    if columns(text) <= most {
-        return text.to_owned();
-    }
-    let mut out = beginning(text.chars(), most.saturating_sub(1));
-    out.push('…');
-    out
+    cut_to(text, most, |_| 0)
+}
+
+/// Cut to `most` columns, with an ellipsis in place of the beginning: at the end of an endpoint is its port.
+pub fn cut_front(text: &str, most: usize) -> String {
+    cut_to(text, most, |room| room)
 }
 
 /// Cut to `most` columns, with an ellipsis in place of the middle: both ends of an address tell it from others.
 pub fn cut_middle(text: &str, most: usize) -> String {
+    cut_to(text, most, |room| room / 2)
+}
+
+/// `of_end` are the columns of the end that stay, of those that the ellipsis leaves.
+fn cut_to(text: &str, most: usize, of_end: fn(usize) -> usize) -> String {
     if columns(text) <= most {
         return text.to_owned();
     }
     let room = most.saturating_sub(1);
-    let mut out = beginning(text.chars(), room.div_ceil(2));
+    let mut out = beginning(text.chars(), room - of_end(room));
     out.push('…');
-    let end = beginning(text.chars().rev(), room / 2);
+    let end = beginning(text.chars().rev(), of_end(room));
     out.extend(end.chars().rev());
     out
 }
@@ -62,6 +67,25 @@ pub fn padded(mut text: String, least: usize) -> String {
     let missing = least.saturating_sub(columns(&text));
     text.extend(std::iter::repeat_n(' ', missing));
     text
+}
+
+/// Rows as lines whose cells are as wide as the widest of their column and two blanks apart, without blanks at the
+/// end. The columns that are `right` end with their cells.
+pub fn aligned(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> Vec<String> {
+    let width = |at: usize| rows.iter().map(|row| columns(&row[at])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let mut line = String::new();
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let missing = " ".repeat(width - columns(cell));
+            let gap = if at > 0 { "  " } else { "" };
+            let [before, after] = if right(at) { [&missing, ""] } else { ["", &missing] };
+            line.extend([gap, before, cell, after]);
+        }
+        line.truncate(line.trim_end().len());
+        line
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Broken between words into lines of at most `width` columns: the first has `used` of them before it, the others
@@ -109,9 +133,18 @@ mod tests {
         assert_eq!(cut("/a/b", 4), "/a/b");
         assert_eq!(cut("/a/b/c", 4), "/a/…");
         assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(cut_front("shop.example:80", 8), "…mple:80");
         assert_eq!(cut_middle("2001:db8::1", 20), "2001:db8::1");
         assert_eq!(cut_middle("2001:db8:1:2:3:4:5:6", 12), "2001:d…4:5:6");
         assert_eq!(padded("日".to_owned(), 4), "日  ");
+    }
+
+    #[test]
+    fn cells_line_up() {
+        let rows =
+            [["日", "1", "a"], ["ab…", "1,204", ""]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(aligned(&rows, |at| at == 1), ["日       1  a", "ab…  1,204"]);
+        assert_eq!(aligned(&[], |_| false), [""; 0]);
     }
 
     #[test]
