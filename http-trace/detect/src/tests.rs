@@ -394,7 +394,7 @@ fn counts_over_the_clients_of_a_proxy_count_for_less() {
         assert_eq!((spike.proxy_suspected, spike.severity.score()), (true, level), "{agents}");
         let mut answered = visit(agents, "/?x=../../etc/passwd", 351);
         answered.response = Some(testing::response("HTTP/1.1 200 OK\r\n\r\n"));
-        let (alerts, _) = run(&mut detector, [answered].into_iter());
+        let (alerts, _) = run(&mut detector, [answered]);
         let high = alerts.iter().find(|alert| &*alert.rule.id == "http-attack-answered");
         let high = high.map(|alert| (alert.proxy_suspected, alert.severity.score()));
         assert_eq!(high, Some((true, 7)), "{agents}");

@@ -142,10 +142,10 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("other protocols", unreadable),
     ];
     for (what, count) in
-        [("malformed lines", report.unread.lines), ("files, or parts of them", report.unread.files)]
+        [("malformed lines", report.unread.lines), ("files, whole or in part", report.unread.files)]
     {
         if count > 0 {
-            facts.push(("not read", format!("{} {what}", grouped(count))));
+            facts.push(("not read", format!("{what}: {}", grouped(count))));
         }
     }
     for (what, count) in [
