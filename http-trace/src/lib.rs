@@ -15,14 +15,14 @@
 //! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
 //! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] removes secrets.
 //! - [`ban`] bans the clients of alerts in the firewall (*I/O*).
-//! - [`summary`] formats messages for standard error (prints nothing).
+//! - [`messages`] formats messages for standard error (prints nothing).
 //! - [`histogram`] counts durations, [`metrics`] counts events for Prometheus.
 //! - [`sink`] formats and writes (output files, standard output, and destinations of alerts).
 //! - [`state_file`] keeps counters and the inventory of a site across restarts (*I/O*).
 //! - [`stages`] passes events through all of these, in order.
 //! - [`config`] holds the table of settings and reads them (including the configuration file), [`cli`] the
 //!   commands and options.
-//! - [`engine`] combines the pipeline with the stages.
+//! - [`driver`] combines the pipeline with the stages.
 //! - [`probe`] loads and attaches the eBPF programs and reads their ring buffer.
 //! - [`run`] runs everything from configuration to exit status, [`schema`] generates the output of
 //!   `http-trace schema`.
@@ -33,11 +33,12 @@ pub mod ban;
 pub mod capture;
 pub mod cli;
 pub mod config;
-pub mod engine;
+pub mod driver;
 pub mod enrich;
 #[cfg(any(feature = "grpc", feature = "live"))]
 mod grpc;
 pub mod histogram;
+pub mod messages;
 pub mod metrics;
 #[cfg(any(feature = "webhook", feature = "kubernetes"))]
 mod own_client;
@@ -57,6 +58,5 @@ pub mod select;
 pub mod sink;
 pub mod stages;
 pub mod state_file;
-pub mod summary;
 mod sync;
 pub mod text;

@@ -12,7 +12,7 @@ use std::hash::Hash;
 
 use self::endpoints::EndpointCounts;
 use crate::histogram::Histogram;
-use crate::summary::Written;
+use crate::messages::Written;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
 use http_trace_model::process::Process;
 

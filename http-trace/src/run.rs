@@ -11,7 +11,7 @@
 //! - `listen`: the HTTP server of `--listen`.
 //! - `loading`: rules, loaded at the start and again on SIGHUP.
 //! - `service`: notifications to the service manager.
-//! - `session`: the engine with rules and state, for any source.
+//! - `session`: the driver with rules and state, for any source.
 //! - `pipe`: sources whose reads may block.
 //! - `progress`: progress of reading captures.
 //! - `replay`, `recorded`, `live`: the three sources.

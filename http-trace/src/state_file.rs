@@ -15,8 +15,8 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::messages::counted;
 use crate::priority;
-use crate::summary::counted;
 use http_trace_detect::snapshot::{LeftOut, Snapshot};
 use taken::Taken;
 

@@ -57,7 +57,7 @@
 //! Each module imports only from those above it.
 //! - [`field`] lists the fields of rules; [`bits`] holds sets of numbers; [`decoded`] and [`derived`] compute
 //!   values that are not on the wire.
-//! - [`summary`] is the text template of alerts; [`rule`] is a rule as data; [`rules`] compiles Sigma files
+//! - [`template`] is the text template of alerts; [`rule`] is a rule as data; [`rules`] compiles Sigma files
 //!   to it; [`digest`] bounds the alerts that one client can raise.
 //! - [`view`] gives typed values of an event; [`matcher`] evaluates a condition on it.
 //! - [`memo`] is the match cache: [`facts`] keeps passed tests by value (each test is evaluated once per
@@ -100,7 +100,7 @@ pub mod rule;
 pub mod rules;
 mod sketch;
 pub mod snapshot;
-mod summary;
+mod template;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod view;

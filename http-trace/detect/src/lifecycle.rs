@@ -10,7 +10,7 @@ use crate::digest;
 use crate::evidence::{Evidence, TEXT};
 use crate::field::Field;
 use crate::rule::{Correlation, Input, Kind, Rule};
-use crate::summary::Part;
+use crate::template::Part;
 use crate::view::View;
 use crate::window::bucket_ns;
 

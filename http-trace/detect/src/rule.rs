@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use self::expr::{Comparison, Expr};
 use crate::field::Field;
-use crate::summary::Part;
+use crate::template::Part;
 
 /// The severity of an alert, from 0 to 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

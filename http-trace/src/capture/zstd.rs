@@ -1,4 +1,4 @@
-//! Decodes Zstandard (RFC 8878) in pure Rust, so that the build needs only cargo.
+//! Decodes Zstandard (RFC 8878) without C code.
 //!
 //! The decoder holds back up to a window of data until the frame ends: packets from a pipe are delayed by
 //! that much (2 MiB of capture at `zstd`'s default level). It holds at most [`MAX_WINDOW`] and one block,

@@ -19,13 +19,13 @@ use super::live::{nothing_readable, options, work};
 use super::stop::Stop;
 use crate::cli::Doctor;
 use crate::config::Config;
-use crate::engine::{Engine, detection};
+use crate::driver::{Driver, detection};
 use crate::enrich::runtimes::Runtimes;
+use crate::messages::counted;
 use crate::own_sockets::OwnSockets;
 use crate::privileges::{self, ATTACHING, CapabilitySet};
 use crate::probe::{Notice, Probe, trial};
 use crate::sink::writer::WhenFull;
-use crate::summary::counted;
 
 /// How long traffic is watched without `--duration`.
 const WATCHED: Duration = Duration::from_secs(5);
@@ -278,13 +278,13 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     let hidden = probe.check_hooks(false);
     confine(&config, probe.needs(true))?;
     let detector = Detector::new(Default::default(), detection(&config));
-    let mut engine =
-        Engine::open(&config, detector, WhenFull::Drop, &own).map_err(|e| e.to_string())?;
+    let mut driver =
+        Driver::open(&config, detector, WhenFull::Drop, &own).map_err(|e| e.to_string())?;
     let time = config.duration.unwrap_or(WATCHED);
     let until = Instant::now() + time;
     let mut losses = hidden;
     while Instant::now() < until && !stop.is_requested() {
-        work(&mut probe, &mut engine);
+        work(&mut probe, &mut driver);
         losses.extend(probe.check_hooks(false));
         if !probe.has_more() {
             probe.sleep();
@@ -305,7 +305,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         None => format!(":{port}"),
     };
     let packets = probe.counters.get(Counter::Packets);
-    let stats = engine.stats();
+    let stats = driver.stats();
     report.add(
         "traffic",
         State::Good,
@@ -316,7 +316,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         ),
     );
     let unreadable = stats.unreadable.clone();
-    for (port, responses) in engine.by_port() {
+    for (port, responses) in driver.by_port() {
         let found = format!("{} on {}", counted(responses, "response"), named(port));
         report.add("readable", State::Good, found);
     }
@@ -330,10 +330,10 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         };
         report.add("not readable", State::Limited, format!("{found}{hint}"));
     }
-    if let Some(line) = nothing_readable(&probe, &engine, time) {
+    if let Some(line) = nothing_readable(&probe, &driver, time) {
         report.add("traffic", State::Good, line);
     }
-    engine.finish();
+    driver.finish();
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A live run: passes the probe's records to the engine and drives its timers. Event time is kernel time;
+//! A live run: passes the probe's records to the driver and drives its timers. Event time is kernel time;
 //! while no packets arrive, the host clock advances it.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::service::Service;
 use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice};
-use crate::engine::Engine;
+use crate::driver::Driver;
 #[cfg(not(feature = "kubernetes"))]
 use crate::enrich::choice::ApiServer;
 use crate::enrich::cri::Cri;
@@ -30,6 +30,7 @@ use crate::enrich::proc_fs::{CommandLines, Proc};
 use crate::enrich::process::Attribution;
 use crate::enrich::runtimes::Runtimes;
 use crate::enrich::source::Source;
+use crate::messages::damaged;
 use crate::metrics::Number;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
@@ -40,7 +41,6 @@ use crate::probe::log::Say;
 use crate::probe::{Notice, Options, Probe, trim_heap};
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
-use crate::summary::damaged;
 
 /// How often the hooks are checked, and what else needs no attention at once.
 const UPKEEP_EVERY: Duration = Duration::from_millis(250);
@@ -61,46 +61,165 @@ const NAMED_INTERFACES: usize = 8;
 
 /// Traces until `stop`, `--duration`, or an output limit.
 pub fn run(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| cannot_start(format!("cannot start the async runtime: {error}")))?;
-    runtime.block_on(trace(config, stop))
-}
-
-async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     let own = OwnSockets::default();
     // Excluded as long as this value lives: until the end of the run.
     let excluded = config.own_endpoints.iter().map(|at| own.exclude(*at));
     let _excluded: Vec<Excluded> = excluded.collect::<Result<_, _>>().map_err(cannot_start)?;
-    // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
-    let (ready, loaded) = std::thread::scope(|scope| {
-        let ready = scope.spawn(|| Ready::new(config));
-        let loaded = options(config, own.clone())
-            .and_then(|options| Probe::start(options).map_err(|error| error.to_string()));
-        (ready.join(), loaded)
-    });
-    let ready = ready.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let (mut probe, notices) = loaded.map_err(cannot_start)?;
-    let traces_since_ns = probe.clock.now_ns();
-    let traced = probe.traced_interfaces();
-    if traced.is_empty() {
-        say(&no_interface(config));
-        if !config.interface.iter().any(|glob| glob.contains(['*', '?', '['])) {
-            return Err(Ended::CannotStart);
+    let mut live = Live::start(config, stop, &own)?;
+    live.trace(stop);
+    Ok(live.finish())
+}
+
+/// A run that traces.
+struct Live<'a> {
+    config: &'a Config,
+    probe: Probe,
+    session: Session,
+    listener: Option<Listener>,
+    service: Service,
+    /// When it has been told, or need not be, that nothing is readable: `None`.
+    patient_until: Option<Instant>,
+    next_upkeep: Instant,
+    next_counters: Instant,
+    /// Whether interfaces may have changed; at first, those that are down are new.
+    has_changed: bool,
+}
+
+impl<'a> Live<'a> {
+    /// Attaches the programs, drops privileges, and then opens everything else.
+    fn start(config: &'a Config, stop: &Stop, own: &OwnSockets) -> Result<Self, Ended> {
+        // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
+        let (ready, loaded) = std::thread::scope(|scope| {
+            let ready = scope.spawn(|| Ready::new(config));
+            let loaded = options(config, own.clone())
+                .and_then(|options| Probe::start(options).map_err(|error| error.to_string()));
+            (ready.join(), loaded)
+        });
+        let ready = ready.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (mut probe, notices) = loaded.map_err(cannot_start)?;
+        let traces_since_ns = probe.clock.now_ns();
+        let traced = probe.traced_interfaces();
+        if traced.is_empty() {
+            say(&no_interface(config));
+            if !config.interface.iter().any(|glob| glob.contains(['*', '?', '['])) {
+                return Err(Ended::CannotStart);
+            }
+        }
+        if !priority::raise() && !config.quiet {
+            say(&privileges::lost(CapabilitySet::SYS_NICE));
+        }
+        // Needs CAP_SYS_ADMIN to name other programs, which is dropped below.
+        let hidden_before = probe.check_hooks(false);
+        let has_neighbours = !hidden_before.is_empty()
+            || notices.iter().any(|notice| matches!(notice, Notice::Before(..)));
+        if has_neighbours && !privileges::held().contains(CapabilitySet::SYS_ADMIN) {
+            say(&privileges::lost(CapabilitySet::SYS_ADMIN));
+        }
+        let attribution = reduce(config, &mut probe)?;
+        // Everything else is opened, and every thread started, with reduced privileges.
+        let mut session = Session::open(config, stop, ready, WhenFull::Drop, own)?;
+        if let Some((attribution, directory)) = attribution {
+            follow_pods(config, &directory, own);
+            session.driver.stages.attribution = Some(attribution);
+        }
+        let listen = |at| {
+            let listener = Listener::open(at, own);
+            listener.map_err(|why| cannot_start(format!("cannot listen at {at}: {why}")))
+        };
+        let listener = config.listen.map(listen).transpose()?;
+        say_started(config, &probe, &traced, &notices);
+        for (index, name) in probe.interface_names() {
+            session.driver.pipeline().set_interface(index, name);
+        }
+        add_hidden(hidden_before, &mut session.driver);
+        session.add_gap(traces_since_ns);
+        trim_heap();
+        let now = Instant::now();
+        let service = Service::ready(now);
+        listener.iter().for_each(Listener::ready);
+        Ok(Live {
+            config,
+            probe,
+            session,
+            listener,
+            service,
+            patient_until: (!config.quiet).then(|| now + NOTHING_READABLE),
+            next_upkeep: now + UPKEEP_EVERY,
+            next_counters: now + COUNTERS_EVERY,
+            has_changed: !config.no_hotplug,
+        })
+    }
+
+    fn trace(&mut self, stop: &Stop) {
+        let deadline = self.config.duration.map(|duration| Instant::now() + duration);
+        while !stop.is_requested() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            if work(&mut self.probe, &mut self.session.driver) == Next::Stop {
+                break;
+            }
+            self.session.upkeep();
+            let now = Instant::now();
+            if now >= self.next_upkeep {
+                self.next_upkeep = now + UPKEEP_EVERY;
+                self.upkeep(now);
+            }
+            if std::mem::take(&mut self.has_changed) {
+                follow_interfaces(self.config, &mut self.probe, &mut self.session.driver);
+            }
+            if !self.probe.has_more() {
+                self.has_changed = self.probe.sleep();
+            }
+        }
+        self.service.stopping();
+    }
+
+    /// What needs no attention at once.
+    fn upkeep(&mut self, now: Instant) {
+        let (probe, driver) = (&mut self.probe, &mut self.session.driver);
+        self.service.alive(now);
+        if now >= self.next_counters {
+            self.next_counters = now + COUNTERS_EVERY;
+            add_losses(probe, driver);
+        }
+        if let Some(listener) = &self.listener {
+            listener.answer(|| driver.metrics(&numbers(probe)));
+        }
+        probe.sweep();
+        probe.own.sweep(now);
+        if let Some(line) = driver.reminder(now) {
+            say(&line);
+        }
+        if self.patient_until.is_some_and(|until| now >= until) {
+            self.patient_until = None;
+            nothing_readable(probe, driver, NOTHING_READABLE).iter().for_each(|line| say(line));
+        }
+        probe.hand_on_log();
+        if !self.config.no_hotplug {
+            self.has_changed = true;
+            add_hidden(probe.check_hooks(false), driver);
         }
     }
-    if !priority::raise() && !config.quiet {
-        say(&privileges::lost(CapabilitySet::SYS_NICE));
+
+    /// Detaches. Records still in the ring count, and so do losses up to now.
+    fn finish(mut self) -> Ended {
+        let (probe, driver) = (&mut self.probe, &mut self.session.driver);
+        if !self.config.no_hotplug {
+            add_hidden(probe.check_hooks(true), driver);
+        }
+        add_losses(probe, driver);
+        probe.detach();
+        probe.hand_on_log();
+        while work(probe, driver) == Next::Go && probe.has_more() {}
+        let lines = probe_lines(probe, self.config.verbose > 0);
+        drop(self.probe);
+        self.session.finish(lines, Reading::Whole)
     }
-    // Needs CAP_SYS_ADMIN to name other programs, which is dropped below.
-    let hidden_before = probe.check_hooks(false);
-    let has_neighbours = !hidden_before.is_empty()
-        || notices.iter().any(|notice| matches!(notice, Notice::Before(..)));
-    if has_neighbours && !privileges::held().contains(CapabilitySet::SYS_ADMIN) {
-        say(&privileges::lost(CapabilitySet::SYS_ADMIN));
-    }
-    // Everything else is opened, and every thread started, with reduced privileges.
+}
+
+/// Drops the privileges that are not needed any more, and starts naming processes between two steps of that.
+fn reduce(
+    config: &Config,
+    probe: &mut Probe,
+) -> Result<Option<(Attribution, Arc<Directory>)>, Ended> {
     let mut needs = probe.needs(!config.no_hotplug);
     if config.executables {
         let ptrace = CapabilitySet::SYS_PTRACE;
@@ -113,24 +232,19 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
         // `nft` inherits it from the agent.
         needs |= CapabilitySet::NET_ADMIN;
     }
-    let names = names_containers(config, &probe);
+    let names = names_containers(config, probe);
     confine(config, needs | names).map_err(cannot_start)?;
-    let attribution = attribute(config, &mut probe);
+    let attribution = attribute(config, probe);
     privileges::give_up(names)
         .map_err(|error| cannot_start(format!("cannot drop capabilities: {error}")))?;
-    let mut session = Session::open(config, stop, ready, WhenFull::Drop, &own)?;
-    if let Some((attribution, directory)) = attribution {
-        follow_pods(config, &directory, &own);
-        session.engine.stages.attribution = Some(attribution);
-    }
-    let listen = |at| {
-        let listener = Listener::open(at, &own);
-        listener.map_err(|why| cannot_start(format!("cannot listen at {at}: {why}")))
-    };
-    let listener = config.listen.map(listen).transpose()?;
-    started(config, &start_line(&config.hook, &traced));
+    Ok(attribution)
+}
+
+/// Says what is traced, and how.
+fn say_started(config: &Config, probe: &Probe, traced: &[Arc<str>], notices: &[Notice]) {
+    started(config, &start_line(&config.hook, traced));
     if !traced.is_empty() {
-        for name in unmatched(config, &traced) {
+        for name in unmatched(config, traced) {
             say(&format!(
                 "no interface that is up matches {name}; one that appears later will be traced"
             ));
@@ -142,77 +256,7 @@ async fn trace(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     if probe.framing() == Framing::Host && !config.quiet {
         say(HOST_FRAMING);
     }
-    say_notices(config, &notices, false);
-    for (index, name) in probe.interface_names() {
-        session.engine.pipeline().set_interface(index, name);
-    }
-    add_hidden(hidden_before, &mut session.engine);
-    session.add_gap(traces_since_ns);
-    trim_heap();
-    let mut service = Service::ready(Instant::now());
-    if let Some(listener) = &listener {
-        listener.ready();
-    }
-    let deadline = config.duration.map(|duration| Instant::now() + duration);
-    let mut patient_until = (!config.quiet).then(|| Instant::now() + NOTHING_READABLE);
-    let mut next_upkeep = Instant::now() + UPKEEP_EVERY;
-    let mut next_counters = Instant::now() + COUNTERS_EVERY;
-    // Whether interfaces may have; at first, those that are down are new.
-    let mut has_changed = !config.no_hotplug;
-    while !stop.is_requested() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        if work(&mut probe, &mut session.engine) == Next::Stop {
-            break;
-        }
-        session.upkeep();
-        let now = Instant::now();
-        if now >= next_upkeep {
-            next_upkeep = now + UPKEEP_EVERY;
-            service.alive(now);
-            if now >= next_counters {
-                next_counters = now + COUNTERS_EVERY;
-                add_losses(&mut probe, &mut session.engine);
-            }
-            if let Some(listener) = &listener {
-                listener.answer(|| session.engine.metrics(&numbers(&probe)));
-            }
-            probe.sweep();
-            probe.own.sweep(now);
-            if let Some(line) = session.engine.reminder(now) {
-                say(&line);
-            }
-            if patient_until.is_some_and(|until| now >= until) {
-                patient_until = None;
-                nothing_readable(&probe, &session.engine, NOTHING_READABLE)
-                    .iter()
-                    .for_each(|line| say(line));
-            }
-            probe.hand_on_log();
-            if !config.no_hotplug {
-                has_changed = true;
-                add_hidden(probe.check_hooks(false), &mut session.engine);
-            }
-            // The runtime has little other work, and it runs here.
-            tokio::task::yield_now().await;
-        }
-        if std::mem::take(&mut has_changed) {
-            follow_interfaces(config, &mut probe, &mut session.engine);
-        }
-        if !probe.has_more() {
-            has_changed = probe.sleep();
-        }
-    }
-    service.stopping();
-    // Records still in the ring count, and so do losses up to now.
-    if !config.no_hotplug {
-        add_hidden(probe.check_hooks(true), &mut session.engine);
-    }
-    add_losses(&mut probe, &mut session.engine);
-    probe.detach();
-    probe.hand_on_log();
-    while work(&mut probe, &mut session.engine) == Next::Go && probe.has_more() {}
-    let lines = probe_lines(&probe, config.verbose > 0);
-    drop(probe);
-    Ok(session.finish(lines, Reading::Whole))
+    say_notices(config, notices, false);
 }
 
 /// Capabilities kept only by the thread that names containers, where the agent is not root: the files of
@@ -290,22 +334,22 @@ fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
 }
 
 /// Drains the ring buffer; once it is empty, event time advances to when the drain started.
-pub(super) fn work(probe: &mut Probe, engine: &mut Engine) -> Next {
+pub(super) fn work(probe: &mut Probe, driver: &mut Driver) -> Next {
     let now_ns = probe.clock.now_ns();
     let mut next = Next::Go;
     let frames = probe.framing() == Framing::Kernel;
     probe.drain(|record, filter| {
         if next == Next::Go {
-            next = engine.push(&record);
+            next = driver.push(&record);
         }
-        for (key, handed) in engine.pipeline().take_hand_backs() {
+        for (key, handed) in driver.pipeline().take_hand_backs() {
             if frames {
                 filter.offer(&key, &handed);
             }
         }
     });
     if next == Next::Go && !probe.has_more() {
-        next = engine.tick(now_ns);
+        next = driver.tick(now_ns);
     }
     next
 }
@@ -345,13 +389,13 @@ fn numbers(probe: &Probe) -> Vec<Number> {
     numbers
 }
 
-pub(super) fn nothing_readable(probe: &Probe, engine: &Engine, time: Duration) -> Option<String> {
+pub(super) fn nothing_readable(probe: &Probe, driver: &Driver, time: Duration) -> Option<String> {
     let packets = [Counter::Packets, Counter::Excluded].map(|c| probe.counters.get(c));
     let place = match &*probe.traced_interfaces() {
         [] => "at this hook".to_owned(),
         some => format!("on {}", named(some)),
     };
-    engine.nothing_readable(time.as_secs(), packets, &place)
+    driver.nothing_readable(time.as_secs(), packets, &place)
 }
 
 fn named(interfaces: &[Arc<str>]) -> String {
@@ -359,31 +403,31 @@ fn named(interfaces: &[Arc<str>]) -> String {
     some_of(names, NAMED_INTERFACES)
 }
 
-fn follow_interfaces(config: &Config, probe: &mut Probe, engine: &mut Engine) {
+fn follow_interfaces(config: &Config, probe: &mut Probe, driver: &mut Driver) {
     match probe.update_interfaces() {
         Ok(None) => return,
         Ok(Some(notices)) => say_notices(config, &notices, true),
         Err(error) => say(&format!("cannot watch for new interfaces: {error}")),
     }
     for (index, name) in probe.interface_names() {
-        engine.pipeline().set_interface(index, name);
+        driver.pipeline().set_interface(index, name);
     }
 }
 
 /// Reports packets that other programs hide or have hidden.
-fn add_hidden(losses: Vec<Loss>, engine: &mut Engine) {
+fn add_hidden(losses: Vec<Loss>, driver: &mut Driver) {
     for loss in losses {
         if let Some(detail) = &loss.detail {
             say(&format!("packets may be missing: {detail}"));
         }
-        engine.pipeline().add_loss(&loss);
+        driver.pipeline().add_loss(&loss);
     }
 }
 
-fn add_losses(probe: &mut Probe, engine: &mut Engine) {
+fn add_losses(probe: &mut Probe, driver: &mut Driver) {
     let now_ns = probe.clock.now_ns();
     for loss in probe.counters.losses(now_ns) {
-        engine.pipeline().add_loss(&loss);
+        driver.pipeline().add_loss(&loss);
     }
 }
 

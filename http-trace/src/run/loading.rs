@@ -10,10 +10,10 @@ use std::thread::JoinHandle;
 
 use super::exit::{Ended, cannot_start, say};
 use crate::config::Config;
-use crate::engine::{self, Choices, Engine};
+use crate::driver::{self, Choices, Driver};
+use crate::messages::counted;
 use crate::priority;
 use crate::select::Pattern;
-use crate::summary::counted;
 use http_trace_detect::diagnose::{Diagnostic, Fault};
 use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Origin, RuleSet};
@@ -114,7 +114,7 @@ impl Rules {
 
     /// Reads the settings and the rules again if that was asked for, without waiting for it, and sets to
     /// work what was read; whether it did that now.
-    pub fn work(&mut self, asked: bool, config: &mut Config, engine: &mut Engine) -> bool {
+    pub fn work(&mut self, asked: bool, config: &mut Config, driver: &mut Driver) -> bool {
         let mut loaded_now = false;
         self.asked |= asked;
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
@@ -125,8 +125,8 @@ impl Rules {
                     self.hole_in_gate = self.hole_in_gate.or(loaded.hole_in_gate);
                     *config = again;
                     loaded_now = true;
-                    engine.set(choices);
-                    let reloaded = engine.reload(prepared);
+                    driver.set(choices);
+                    let reloaded = driver.reload(prepared);
                     if !config.quiet {
                         say(&reload_line(reloaded));
                     }
@@ -141,7 +141,7 @@ impl Rules {
                 let (config, said) = settings(config);
                 let (rules, mut loaded) = load(&config, &known);
                 loaded.said.splice(..0, said);
-                let prepared = Prepared::new(rules, engine::detection(&config));
+                let prepared = Prepared::new(rules, driver::detection(&config));
                 let choices = Choices::of(&config);
                 (config, choices, prepared, loaded)
             };

@@ -104,7 +104,7 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
             continue;
         }
         let now_ns = time_ns.saturating_add(silent.as_nanos() as u64).saturating_sub(SLACK_NS);
-        if now_ns > time_ns && session.engine.tick(now_ns) == Next::Stop {
+        if now_ns > time_ns && session.driver.tick(now_ns) == Next::Stop {
             return Err(Left::Blocked);
         }
     }

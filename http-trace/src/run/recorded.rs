@@ -13,9 +13,9 @@ use crate::capture::error::shown;
 use crate::capture::input::{self as capture, Buffer};
 use crate::capture::magic::Kind;
 use crate::config::Config;
+use crate::messages::counted;
 use crate::recorded::{Error, Recorded};
 use crate::sink::outlet::Next;
-use crate::summary::counted;
 use crate::sync::lock;
 use http_trace_model::event::HttpEvent;
 use http_trace_model::shown::grouped;
@@ -91,7 +91,7 @@ fn drain(
         };
         session.upkeep();
         lock(read_so_far).events += 1;
-        let next = session.engine.event(event);
+        let next = session.driver.event(event);
         shared.came(time_ns);
         drop(shared);
         if next == Next::Stop || stop.is_requested() {

@@ -11,9 +11,9 @@ use super::stop::Stop;
 use crate::capture::error::Problem;
 use crate::capture::{Replay, ReplayCounts, ReplayOptions};
 use crate::config::Config;
-use crate::engine::Engine;
+use crate::driver::Driver;
+use crate::messages::{counted, damaged};
 use crate::sink::outlet::Next;
-use crate::summary::{counted, damaged};
 use crate::sync::lock;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
@@ -101,19 +101,19 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         };
         session.upkeep();
-        let engine = &mut session.engine;
-        named.name(header, &replay, engine);
+        let driver = &mut session.driver;
+        named.name(header, &replay, driver);
         let next = match &mut filter {
-            None => engine.push(&record),
+            None => driver.push(&record),
             Some(filter) => {
                 if header.time_ns.saturating_sub(last_forget_ns) > FORGET_EVERY_NS {
                     last_forget_ns = header.time_ns;
                     let now_s = (header.time_ns / 1_000_000_000) as u32;
                     filter.forget_idle(now_s.saturating_sub(FILTER_IDLE_S));
                     let lost = lost.get_or_insert(FilterLosses::since(begin_ns));
-                    report_losses(lost, filter, engine);
+                    report_losses(lost, filter, driver);
                 }
-                through_filter(filter, &record, engine)
+                through_filter(filter, &record, driver)
             }
         };
         let time_ns = header.time_ns;
@@ -129,7 +129,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     }
     if let Some(session) = lock(shared).session.as_mut() {
         if let (Some(filter), Some(lost)) = (&filter, &mut lost) {
-            report_losses(lost, filter, &mut session.engine);
+            report_losses(lost, filter, &mut session.driver);
         }
         keep_problems(&mut replay, session, &mut outcome);
     }
@@ -140,10 +140,10 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
 }
 
 /// Reports losses counted by the filter, as live runs do for the eBPF programs.
-fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, engine: &mut Engine) {
-    let now_ns = engine.pipeline().now_ns();
+fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, driver: &mut Driver) {
+    let now_ns = driver.pipeline().now_ns();
     for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
-        engine.pipeline().add_loss(&loss);
+        driver.pipeline().add_loss(&loss);
     }
 }
 
@@ -156,18 +156,18 @@ struct Named {
 
 impl Named {
     /// Registers the names of the record's interface and encapsulation when they first occur.
-    fn name(&mut self, header: &RecordHeader, replay: &Replay, engine: &mut Engine) {
+    fn name(&mut self, header: &RecordHeader, replay: &Replay, driver: &mut Driver) {
         let interface = header.interfaces[0];
         if is_new(&mut self.interfaces, interface)
             && let Some(name) = replay.frames.interface_name(interface)
         {
-            engine.pipeline().set_interface(interface, name);
+            driver.pipeline().set_interface(interface, name);
         }
         let encap = header.encap;
         if is_new(&mut self.encaps, encap)
             && let Some(layers) = replay.encap(encap)
         {
-            engine.pipeline().set_encap(encap, layers);
+            driver.pipeline().set_encap(encap, layers);
         }
     }
 }
@@ -184,17 +184,17 @@ fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
     known.get_mut(at).is_some_and(|k| !std::mem::replace(k, true))
 }
 
-/// Passes a segment through the filter, and what it ships to the engine.
-fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Engine) -> Next {
+/// Passes a segment through the filter, and what it ships to the driver.
+fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Driver) -> Next {
     let header = record.header;
-    if !engine.stages.admits(header) {
+    if !driver.stages.admits(header) {
         return Next::Go;
     }
     // Segments that the filter drops still advance time, as the clock does live. A single time far ahead is
     // left to the pipeline, which accepts it only when others agree.
-    let now_ns = engine.pipeline().now_ns();
+    let now_ns = driver.pipeline().now_ns();
     if (1..MOMENT_NS).contains(&header.time_ns.saturating_sub(now_ns)) {
-        engine.tick(header.time_ns);
+        driver.tick(header.time_ns);
     }
     let context = Context {
         hook: Hook::Capture,
@@ -208,11 +208,11 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, engine: &mut Eng
         // The filter, as in the kernel, knows nothing about tunnels.
         let shipped_header = RecordHeader { encap: header.encap, ..*shipped.header };
         let shipped = Record { header: &shipped_header, ..shipped };
-        if engine.push(&shipped) == Next::Stop {
+        if driver.push(&shipped) == Next::Stop {
             next = Next::Stop;
         }
     });
-    for (key, handed) in engine.pipeline().take_hand_backs() {
+    for (key, handed) in driver.pipeline().take_hand_backs() {
         filter.hand_back(key, handed);
     }
     next

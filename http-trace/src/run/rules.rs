@@ -133,7 +133,7 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     let _ = writeln!(
         out,
         "{} {verb}, {refused} rejected, {warnings} with warnings",
-        crate::summary::counted(good, "rule")
+        crate::messages::counted(good, "rule")
     );
     ended(readable && errors(&parsed) == 0 && empty.is_empty())
 }

@@ -1,4 +1,4 @@
-//! A run between start and end: the engine with its rules and state. Knows nothing about where events come
+//! A run between start and end: the driver with its rules and state. Knows nothing about where events come
 //! from.
 
 use std::path::PathBuf;
@@ -10,14 +10,14 @@ use super::stop::Stop;
 use crate::ban::{Bans, Plan};
 use crate::capture::error::shown;
 use crate::config::{Config, Source};
-use crate::engine::{Engine, detection};
+use crate::driver::{Driver, detection};
+use crate::messages::counted;
 use crate::own_sockets::OwnSockets;
 use crate::sink::writer::WhenFull;
 use crate::state_file::Keeper;
 #[cfg(feature = "inventory")]
 use crate::state_file::inventory::{self, InventoryKeeper};
 use crate::state_file::taken::Taken;
-use crate::summary::counted;
 use crate::sync::unix_ns;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Restored};
@@ -28,7 +28,7 @@ use http_trace_model::shown::span;
 pub struct Session {
     pub config: Config,
     /// Processes records and events.
-    pub engine: Engine,
+    pub driver: Driver,
     stop: Stop,
     rules: Rules,
     changes: Option<Changes>,
@@ -71,7 +71,7 @@ impl Session {
     ) -> Result<Self, Ended> {
         stop.watch();
         let Ready { rules, detector } = ready;
-        let mut engine = Engine::open(config, detector, when_full, own).map_err(cannot_start)?;
+        let mut driver = Driver::open(config, detector, when_full, own).map_err(cannot_start)?;
         if let Some(plan) = config.ban_plan() {
             let live = config.source == Source::Live;
             let line = bans_line(&plan, live);
@@ -80,18 +80,18 @@ impl Session {
             if !config.quiet {
                 say(&line);
             }
-            engine.stages.exit.bans = Some(bans);
+            driver.stages.exit.bans = Some(bans);
         }
-        let traced_until_ns = restore(config, &mut engine).unwrap_or_else(|why| {
+        let traced_until_ns = restore(config, &mut driver).unwrap_or_else(|why| {
             say(&why);
-            engine.note_unsaved();
+            driver.note_unsaved();
             None
         });
         let changes =
             watch(config).map_err(|why| cannot_start(format!("files cannot be watched: {why}")))?;
         Ok(Session {
             config: config.clone(),
-            engine,
+            driver,
             stop: stop.clone(),
             rules,
             changes,
@@ -119,7 +119,7 @@ impl Session {
     #[cfg_attr(not(feature = "live"), expect(dead_code, reason = "what is recorded has no gap"))]
     pub fn add_gap(&mut self, since_ns: u64) {
         if let Some(until_ns) = self.traced_until_ns.filter(|until_ns| *until_ns < since_ns) {
-            self.engine.pipeline().add_loss(&Loss {
+            self.driver.pipeline().add_loss(&Loss {
                 count: 1,
                 unit: LossUnit::Hooks,
                 place: NOT_RUNNING,
@@ -139,22 +139,22 @@ impl Session {
     pub fn upkeep(&mut self) {
         let have_changed = self.changes.as_ref().is_some_and(Changes::any);
         let asked = self.stop.wants_reload() || have_changed;
-        let is_loaded = self.rules.work(asked, &mut self.config, &mut self.engine);
+        let is_loaded = self.rules.work(asked, &mut self.config, &mut self.driver);
         if let Some(changes) = self.changes.as_ref().filter(|_| is_loaded) {
             changes.loaded(&self.config);
         }
-        if let Some(line) = self.engine.keep_state() {
+        if let Some(line) = self.driver.keep_state() {
             say(&line);
         }
-        self.engine.output_news().iter().for_each(|line| say(line));
+        self.driver.output_news().iter().for_each(|line| say(line));
     }
 
-    /// Closes the engine and prints the summary, followed by the source's own `lines`.
+    /// Closes the driver and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
         let has_lines = self.lines > 0;
-        let Session { config, mut engine, rules, problems, malformed, broken, .. } = self;
-        engine.stages.exit.outlet.unread(malformed, problems.len() as u64 + broken);
-        let finished = engine.finish();
+        let Session { config, mut driver, rules, problems, malformed, broken, .. } = self;
+        driver.stages.exit.outlet.unread(malformed, problems.len() as u64 + broken);
+        let finished = driver.finish();
         if !config.quiet {
             let said = finished.kept.said.iter().chain(&finished.inventory.said);
             said.for_each(|line| say(line));
@@ -273,7 +273,7 @@ pub fn started(config: &Config, from: &str) {
 ///
 /// # Errors
 /// Why no state is kept; the file is left alone.
-fn restore(config: &Config, engine: &mut Engine) -> Result<Option<u64>, String> {
+fn restore(config: &Config, driver: &mut Driver) -> Result<Option<u64>, String> {
     let Some(path) = &config.state else {
         return Ok(None);
     };
@@ -284,7 +284,7 @@ fn restore(config: &Config, engine: &mut Engine) -> Result<Option<u64>, String> 
     let restored = match read {
         // Created by an earlier run but never written.
         Ok(bytes) if bytes.as_ref().is_none_or(Vec::is_empty) => Ok(None),
-        Ok(bytes) => match engine.restore(&bytes.unwrap_or_default(), now_ns) {
+        Ok(bytes) => match driver.restore(&bytes.unwrap_or_default(), now_ns) {
             Err(BadSnapshot::NotOurs) => {
                 return Err(format!(
                     "no state is kept in {name}: {}; name another file or remove this one",
@@ -316,15 +316,15 @@ fn restore(config: &Config, engine: &mut Engine) -> Result<Option<u64>, String> 
             say(&format!("{not_used}; moved to {}", aside.display()));
         }
     }
-    engine.keep(Keeper::new(taken, config.state_interval, config.state_size));
+    driver.keep(Keeper::new(taken, config.state_interval, config.state_size));
     #[cfg(feature = "inventory")]
-    keep_inventory(config, path, engine);
+    keep_inventory(config, path, driver);
     Ok(until_ns)
 }
 
 /// Also keeps the inventory, unless the run only tests rules.
 #[cfg(feature = "inventory")]
-fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine) {
+fn keep_inventory(config: &Config, state: &std::path::Path, driver: &mut Driver) {
     if config.tries_rules {
         return;
     }
@@ -339,11 +339,11 @@ fn keep_inventory(config: &Config, state: &std::path::Path, engine: &mut Engine)
     match InventoryKeeper::open(path.clone(), asked) {
         Ok((keeper, said)) => {
             said.iter().for_each(|line| say(line));
-            engine.stages.exit.inventory = Some(keeper);
+            driver.stages.exit.inventory = Some(keeper);
         }
         Err(why) => {
             say(&format!("no inventory is kept in {}: {why}", path.display()));
-            engine.note_unsaved();
+            driver.note_unsaved();
         }
     }
 }

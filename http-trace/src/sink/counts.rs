@@ -12,7 +12,7 @@ use super::json::{ALERT, SHAPE};
 use super::pretty::Pretty;
 use super::render::{Entry, Render};
 use crate::histogram::{BOUNDS, Histogram};
-use crate::summary::counted;
+use crate::messages::counted;
 use crate::text::Escaped;
 use http_trace_detect::alert::Alert;
 use http_trace_model::columns::{columns, cut_front, padded};

@@ -11,7 +11,7 @@ use http_trace_common::walk::{Encap, Layer};
 use super::choice::{self, HeaderChoice};
 use super::render::{Entry, Render};
 use super::time::clock_ms;
-use crate::summary::counted;
+use crate::messages::counted;
 use crate::text::Escaped;
 use http_trace_detect::alert::{Alert, Ban, Outcome, State};
 use http_trace_detect::rule::Level;

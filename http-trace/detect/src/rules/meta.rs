@@ -12,7 +12,7 @@ use super::document::Document;
 use super::names;
 use crate::field::Field;
 use crate::rule::{Level, Rule, Severity, Threat};
-use crate::summary;
+use crate::template;
 use http_trace_model::value;
 
 /// Default time between updates of an alert: one hour.
@@ -99,7 +99,7 @@ impl Description<'_> {
             Some("proxy") => Ok(true),
             _ => Err("want proxy".into()),
         });
-        let summary = keys.read("summary", |v| summary::parse(v.as_str().ok_or("want text")?));
+        let summary = keys.read("summary", |v| template::parse(v.as_str().ok_or("want text")?));
         let roles = keys.read("entities", |v| {
             let roles = Some(roles(v)).filter(|roles| !roles.is_empty());
             roles.ok_or("want field names, or roles with their fields".into())

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use http_trace_model::event::{Loss, LossUnit};
 
 use super::{One, Outlet};
+use crate::messages::counted;
 use crate::sink::deliver::Delivery;
 use crate::sink::failing::News;
-use crate::summary::counted;
 
 /// Least time between two reports, which say how many were lost meanwhile.
 const EVERY: Duration = Duration::from_secs(10);

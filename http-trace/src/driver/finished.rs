@@ -2,13 +2,13 @@
 
 use crate::config::{Config, Source};
 use crate::enrich::process::AttributionCounts;
+use crate::messages::{self, Seen, Written, counted};
 use crate::state_file::Kept;
-use crate::summary::{self, Seen, Written, counted};
 use http_trace_detect::DetectStats;
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::stats::Stats;
 
-/// What remains of an engine at its end.
+/// What remains of a driver at its end.
 #[derive(Debug)]
 pub struct Finished {
     /// What was written, and what was not.
@@ -173,7 +173,7 @@ impl Finished {
 
 /// `not readable: 398 TLS on :443`, if there are such.
 pub(super) fn unreadable(stats: &Stats) -> Option<String> {
-    summary::unreadable(&of_unreadable(stats))
+    messages::unreadable(&of_unreadable(stats))
 }
 
 /// Protocol, port and number of connections that cannot be read.

@@ -15,6 +15,7 @@ use self::finished::{Finished, of_unreadable, unreadable};
 use crate::ban::Bans;
 use crate::config::{Config, Emit, Source};
 use crate::enrich::proxy::Trusted;
+use crate::messages;
 use crate::metrics::endpoints::EndpointCounts;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
@@ -27,7 +28,6 @@ use crate::stages::{Exit, Stages};
 use crate::state_file::Keeper;
 #[cfg(feature = "inventory")]
 use crate::state_file::inventory::InventoryKeeper;
-use crate::summary;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::shipped::{self, Shipped};
@@ -40,7 +40,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 
 /// A pipeline, and the stages that its events pass.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Driver {
     pipeline: Pipeline,
     /// What events pass.
     pub stages: Stages,
@@ -86,7 +86,7 @@ impl Choices {
     }
 }
 
-impl Engine {
+impl Driver {
     /// Opens the outputs.
     pub fn open(
         config: &Config,
@@ -97,7 +97,7 @@ impl Engine {
         let reminder = (!config.quiet && std::io::stderr().is_terminal())
             .then(|| Reminder { next: Instant::now() + REMINDER, last: None });
         let Choices { scope, trusted, selection, secrets } = Choices::of(config);
-        Ok(Engine {
+        Ok(Driver {
             pipeline: Pipeline::new(pipeline_config(config)),
             stages: Stages {
                 scope,
@@ -284,7 +284,7 @@ impl Engine {
     pub fn nothing_readable(&self, seconds: u64, packets: [u64; 2], place: &str) -> Option<String> {
         let stats = self.pipeline.stats();
         let items = of_unreadable(stats);
-        let line = || summary::nothing_readable(seconds, &items, packets, place);
+        let line = || messages::nothing_readable(seconds, &items, packets, place);
         (stats.http_flows == 0).then(line)
     }
 
