@@ -20,8 +20,6 @@ const STATUSES: usize = 16;
 const TOP: usize = 8;
 /// Maximum number of sample requests.
 const SAMPLES: usize = 10;
-/// User agents that show more than one client behind an address.
-const SEVERAL: usize = 3;
 /// Words of the bitmap that counts distinct values: 8,192 bits.
 const WORDS: usize = 128;
 
@@ -239,10 +237,9 @@ impl Evidence {
         }
     }
 
-    /// Whether the events are those of several clients behind one proxy: most name another client, and the user
-    /// agents differ. One program that invents forwarding headers has one user agent, or few.
+    /// Whether the events may be those of several clients behind one proxy: most name another client.
     pub fn is_of_several(&self) -> bool {
-        self.for_others * 2 > self.events && self.user_agents.0.len() >= SEVERAL
+        self.for_others * 2 > self.events
     }
 
     /// Records a distinct value by its hash.

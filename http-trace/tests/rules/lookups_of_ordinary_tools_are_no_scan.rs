@@ -117,11 +117,7 @@ const TOOLS: &[(&str, Lookup)] = &[
     }),
     ("elasticsearch-py/8.12.0", |n| vec![("HEAD", format!("/logs-{n}"), 404)]),
     ("Go-http-client/1.1", |n| {
-        vec![
-            ("GET", format!("/corp/mod{n}?go-get=1"), 404),
-            ("GET", format!("/v1/kv/app/key{n}"), 404),
-            ("GET", format!("/sumdb/sum.golang.org/lookup/corp.example/mod{n}@v1.0.{n}"), 404),
-        ]
+        vec![("GET", format!("/sumdb/sum.golang.org/lookup/corp.example/mod{n}@v1.0.{n}"), 404)]
     }),
     ("git/2.43.0", |n| {
         vec![("GET", format!("/team/app{n}.git/info/refs?service=git-upload-pack"), 404)]
@@ -142,8 +138,7 @@ const TOOLS: &[(&str, Lookup)] = &[
     }),
     ("hex/2.0.6 (elixir/1.16)", |n| vec![("GET", format!("/packages/lib{n}"), 404)]),
     ("Chef Infra Client/18.4", |n| vec![("GET", format!("/organizations/a/nodes/n{n}"), 404)]),
-    ("VLC/3.0.20 LibVLC/3.0.20", |n| vec![("GET", format!("/live/seg-{n}.ts"), 404)]),
-    ("elastic-transport-python/8.13", |n| vec![("GET", format!("/logs/_doc/{n}"), 404)]),
+    ("VLC/3.0.20 LibVLC/3.0.20", |n| vec![("GET", format!("/live/one/seg-1{n:02}.ts"), 404)]),
     ("consul-template/0.37.0", |n| vec![("GET", format!("/v1/kv/app/{n}"), 404)]),
     ("gvfs/1.54.0", |n| {
         let names = [".hidden", ".Trash-1000", ".xdg-volume-info", "autorun.inf"];

@@ -156,10 +156,10 @@ fn a_challenge_is_no_refusal() {
         )));
         event
     };
-    let legs: [(&str, &str, &str, bool); 7] = [
+    let legs: [(&str, &str, &str, bool); 9] = [
         ("GET", "", "Digest realm=\"a\", nonce=\"b\"", false),
         ("GET", "Authorization: NTLM TlRMTVNTUAABAAAA\r\n", "NTLM TlRMTVNTUAACAAAA", false),
-        ("GET", "Authorization: Negotiate YIIa\r\n", "Negotiate oYIb", false),
+        ("GET", "Authorization: Negotiate YIIa\r\n", "Negotiate oYG2MIGzoAMKAQGhCwYJ", false),
         (
             "GET",
             "Authorization: Digest username=\"a\"\r\n",
@@ -168,6 +168,8 @@ fn a_challenge_is_no_refusal() {
         ),
         ("GET", "Authorization: NTLM TlRMTVNTUAADAAAA\r\n", "NTLM", true),
         ("GET", "Authorization: Digest username=\"a\"\r\n", "Digest nonce=\"c\"", true),
+        ("GET", "Authorization: Negotiate YIIa\r\n", "Negotiate oQcwBaADCgEC", true),
+        ("GET", "X-Api-Key: a\r\n", "Key", true),
         ("POST", "", "Form", true),
     ];
     for (method, lines, challenge, is_guess) in legs {
