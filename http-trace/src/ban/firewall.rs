@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::nft::{Element, Set};
 use crate::priority;
+use crate::sync::lock;
 
 /// Maximum number of queued bans, and of bans per batch.
 const WAITING: usize = 4096;
@@ -126,10 +127,6 @@ impl Firewall {
         }
         last
     }
-}
-
-fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread.

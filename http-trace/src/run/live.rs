@@ -77,7 +77,7 @@ struct Live<'a> {
     session: Session,
     listener: Option<Listener>,
     service: Service,
-    /// When it has been told, or need not be, that nothing is readable: `None`.
+    /// When to say that nothing is readable; `None` once that was checked, and with `--quiet`.
     patient_until: Option<Instant>,
     next_upkeep: Instant,
     next_counters: Instant,
