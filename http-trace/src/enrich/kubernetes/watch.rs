@@ -117,6 +117,7 @@ impl Watch {
             was_said: false,
             watch_failed: false,
             version: None,
+            was_empty: false,
         };
         priority::spawn("pods", move || follower.work()).map(drop)
     }
@@ -133,6 +134,8 @@ struct Follower {
     watch_failed: bool,
     /// Resource version to watch from.
     version: Option<String>,
+    /// Whether a node without pods has been reported.
+    was_empty: bool,
 }
 
 impl Follower {
@@ -222,7 +225,13 @@ impl Follower {
         let items = list.items.unwrap_or_default();
         let (node, labels) = (&self.watch.node, &self.watch.labels);
         let of_node = items.iter().filter_map(|pod| pod.members(node, labels));
-        self.directory.set_pods(of_node.collect());
+        let pods: Vec<_> = of_node.collect();
+        if pods.is_empty() && !std::mem::replace(&mut self.was_empty, true) {
+            (self.say)(&format!(
+                "no pod is known on the node `{node}`; if the cluster calls this node otherwise, set node-name"
+            ));
+        }
+        self.directory.set_pods(pods);
         self.version = Some(version);
         if !self.watch_failed {
             self.works();
@@ -406,6 +415,28 @@ mod tests {
             assert_eq!(token.as_deref(), Some("Bearer sesame"));
         }
         assert_eq!(*SAID.lock().expect("not poisoned"), [""; 0]);
+    }
+
+    /// As with a node name that the cluster does not have.
+    #[test]
+    fn a_node_without_pods_is_said_once() {
+        static SAID: Said = Mutex::new(Vec::new());
+        let server = ApiServer::start().expect("a server");
+        server.put("u9", &pod("u9", "of-another-node", "n2", &[]));
+        let (directory, _folder) = start(&server.kubeconfig(), |line| {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        });
+        let until = Instant::now() + Duration::from_secs(20);
+        while SAID.lock().expect("not poisoned").is_empty() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        put(&server, "u1", "web-5d-a");
+        becomes(&directory, "u1", Some("web-5d-a"));
+        server.remove("u1");
+        server.forget();
+        becomes(&directory, "u1", None);
+        let said = SAID.lock().expect("not poisoned").join("\n");
+        assert_eq!(said.matches("no pod is known on the node `n1`").count(), 1, "{said}");
     }
 
     #[test]

@@ -25,8 +25,10 @@ const MOST_RECORDS: usize = 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Time after which a replay gives up on a collector that accepts nothing.
+/// Time after which a replay gives up on a collector that accepts nothing: on one that never did, whose address may be
+/// wrong, sooner.
 const GIVE_UP: Duration = Duration::from_secs(60);
+const NEVER_ANSWERED: Duration = Duration::from_secs(10);
 
 /// Where a collector listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +197,7 @@ pub struct Exporter {
     transport: Box<dyn Transport>,
     resource: Vec<u8>,
     scope: Vec<u8>,
+    /// How long a failed request is retried.
     waits: Option<Duration>,
     state: State,
     /// Signals of the current batch that were sent.
@@ -217,7 +220,7 @@ impl Exporter {
             transport,
             resource,
             scope,
-            waits: (when_full == WhenFull::Wait).then_some(GIVE_UP),
+            waits: (when_full == WhenFull::Wait).then_some(NEVER_ANSWERED),
             state,
             done: [false; Signal::ALL.len()],
             pause: PAUSE,
@@ -263,6 +266,7 @@ impl Exporter {
             }
         }
         (self.failed, self.pause) = (None, PAUSE);
+        self.waits = self.waits.map(|_| GIVE_UP);
         Ok(())
     }
 

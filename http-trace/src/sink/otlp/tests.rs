@@ -168,10 +168,17 @@ impl Transport for Fake {
 fn exporter(
     answers: Vec<Result<Partial, Failure>>,
 ) -> (Exporter, State, Arc<Mutex<Vec<(Signal, usize)>>>) {
+    exporter_that(WhenFull::Drop, answers)
+}
+
+fn exporter_that(
+    when_full: WhenFull,
+    answers: Vec<Result<Partial, Failure>>,
+) -> (Exporter, State, Arc<Mutex<Vec<(Signal, usize)>>>) {
     let got = Arc::new(Mutex::new(Vec::new()));
     let fake = Fake { answers: answers.into(), got: Arc::clone(&got) };
     let state = State::default();
-    let exporter = Exporter::new(Box::new(fake), "h", WhenFull::Drop, state.clone());
+    let exporter = Exporter::new(Box::new(fake), "h", when_full, state.clone());
     (exporter, state, got)
 }
 
@@ -208,6 +215,19 @@ fn a_run_that_ends_does_not_wait_for_the_next_attempt() {
     }
     state.end();
     assert_eq!(exporter.write(&out).expect("back"), out.len());
+}
+
+/// The address may be wrong.
+#[test]
+fn a_replay_waits_less_for_a_collector_that_never_answered() {
+    let out = written(&testing::event(), &Style::default());
+    let away = || failure("away", Some(Duration::from_secs(60)));
+    let (mut exporter, _, _) = exporter_that(WhenFull::Wait, vec![away()]);
+    assert_eq!(exporter.write(&out).expect_err("away").to_string(), "away");
+    let (mut exporter, _, got) =
+        exporter_that(WhenFull::Wait, vec![Ok(Partial::default()), away()]);
+    assert_eq!(exporter.write(&out).expect("waited for"), out.len());
+    assert_eq!(signals(&got), [Signal::Logs, Signal::Spans]);
 }
 
 #[test]
