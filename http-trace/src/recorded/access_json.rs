@@ -10,6 +10,7 @@ use super::parts::{Line, address, missing, request, response, seconds, status, t
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
+use http_trace_model::head::RequestHead;
 
 /// Looks up values by any of several keys.
 struct Record<'a> {
@@ -98,71 +99,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         record.text(&["server_protocol", "protocol", "http_version", "proto", "RequestProtocol"]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
     let version = version.unwrap_or_default();
-    let (method, target) = match line {
-        Some((method, target, _)) => (Some(method.to_vec()), Some(target.to_vec())),
-        None => {
-            let path = record.get(&["uri", "path", "url", "RequestPath"]).map(|mut path| {
-                if let Some(query) =
-                    record.get(&["args", "query_string"]).filter(|_| !path.contains(&b'?'))
-                {
-                    path.push(b'?');
-                    path.extend(query);
-                }
-                path
-            });
-            let method = record.get(&["request_method", "method", "verb", "RequestMethod"]);
-            (method, record.get(&["request_uri"]).or(path))
-        }
-    };
-    if let (Some(method), Some(target)) = (method, target) {
-        let mut head = request(&method, &target, version, &[]);
-        let mut named = vec!["version", "referrer"];
-        for (name, keys) in [
-            ("host", &["http_host", "host", "server_name", "vhost", "RequestHost"][..]),
-            ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
-            ("user-agent", &["http_user_agent", "user_agent", "agent"]),
-            ("x-forwarded-for", &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"]),
-        ] {
-            if let Some(value) = record.get(keys) {
-                head.headers.push(name.as_bytes(), &value);
-                named.push(name);
-            }
-        }
-        // nginx variables of other header fields.
-        for key in object.as_object().into_iter().flatten().map(|(key, _)| key) {
-            let Some(name) = key.strip_prefix("http_").map(|name| name.replace('_', "-")) else {
-                continue;
-            };
-            if !named.contains(&&*name)
-                && let Some(value) = record.get(&[key])
-            {
-                head.headers.push(name.as_bytes(), &value);
-            }
-        }
-        // Header fields under their own names: with a prefix in Traefik, as lists in Caddy.
-        for (key, value) in object.as_object().into_iter().flatten() {
-            if let Some(name) = key.strip_prefix("request_")
-                && name.starts_with(|c: char| c.is_ascii_uppercase())
-                && let Value::String(value) = value
-            {
-                head.headers.push(name.as_bytes(), value.as_bytes());
-            }
-        }
-        let fields = object.pointer("/request/headers").and_then(Value::as_object);
-        for (name, values) in fields.into_iter().flatten() {
-            let values = values.as_array().into_iter().flatten();
-            for value in values.filter_map(Value::as_str) {
-                head.headers.push(name.as_bytes(), value.as_bytes());
-            }
-        }
-        if let Some(user) = record
-            .get(&["remote_user", "user", "user_id", "ClientUsername"])
-            .filter(|_| head.headers.first("authorization").is_none())
-        {
-            head.headers.push(b"authorization", &basic(&user));
-        }
-        event.request = Some(head);
-    }
+    event.request = request_head(&record, line, version);
     let content_type =
         record.get(&["sent_http_content_type", "content_type", "downstream_Content-Type"]);
     let fields = [("content-type", content_type.as_deref())];
@@ -181,6 +118,80 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         event.response_end_ns = Some(time_ns);
     }
     Ok(Line::Event(Box::new(event)))
+}
+
+/// The request, with the header fields that the record has; `line` is its request line.
+fn request_head(
+    record: &Record<'_>,
+    line: Option<(&[u8], &[u8], &str)>,
+    version: &str,
+) -> Option<RequestHead> {
+    let (method, target) = match line {
+        Some((method, target, _)) => (method.to_vec(), target.to_vec()),
+        None => (
+            record.get(&["request_method", "method", "verb", "RequestMethod"])?,
+            record.get(&["request_uri"]).or_else(|| path_and_query(record))?,
+        ),
+    };
+    let mut head = request(&method, &target, version, &[]);
+    let mut named = vec!["version", "referrer"];
+    for (name, keys) in [
+        ("host", &["http_host", "host", "server_name", "vhost", "RequestHost"][..]),
+        ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
+        ("user-agent", &["http_user_agent", "user_agent", "agent"]),
+        ("x-forwarded-for", &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"]),
+    ] {
+        if let Some(value) = record.get(keys) {
+            head.headers.push(name.as_bytes(), &value);
+            named.push(name);
+        }
+    }
+    let members = || record.object.as_object().into_iter().flatten();
+    // nginx variables of other header fields.
+    for (key, _) in members() {
+        let Some(name) = key.strip_prefix("http_").map(|name| name.replace('_', "-")) else {
+            continue;
+        };
+        if !named.contains(&&*name)
+            && let Some(value) = record.get(&[key])
+        {
+            head.headers.push(name.as_bytes(), &value);
+        }
+    }
+    // Header fields under their own names: with a prefix in Traefik, as lists in Caddy.
+    for (key, value) in members() {
+        if let Some(name) = key.strip_prefix("request_")
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+            && let Value::String(value) = value
+        {
+            head.headers.push(name.as_bytes(), value.as_bytes());
+        }
+    }
+    let fields = record.object.pointer("/request/headers").and_then(Value::as_object);
+    for (name, values) in fields.into_iter().flatten() {
+        let values = values.as_array().into_iter().flatten();
+        for value in values.filter_map(Value::as_str) {
+            head.headers.push(name.as_bytes(), value.as_bytes());
+        }
+    }
+    if let Some(user) = record
+        .get(&["remote_user", "user", "user_id", "ClientUsername"])
+        .filter(|_| head.headers.first("authorization").is_none())
+    {
+        head.headers.push(b"authorization", &basic(&user));
+    }
+    Some(head)
+}
+
+fn path_and_query(record: &Record<'_>) -> Option<Vec<u8>> {
+    let mut path = record.get(&["uri", "path", "url", "RequestPath"])?;
+    if !path.contains(&b'?')
+        && let Some(query) = record.get(&["args", "query_string"])
+    {
+        path.push(b'?');
+        path.extend(query);
+    }
+    Some(path)
 }
 
 /// Parses Unix time in seconds, or in milliseconds if it has thirteen digits.

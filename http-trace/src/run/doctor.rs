@@ -238,42 +238,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     config.listen = Some(([127, 0, 0, 1], 0).into());
     let (mut probe, notices) =
         Probe::start(options(&config, own.clone())?).map_err(|error| error.to_string())?;
-    let traced = probe.traced_interfaces();
-    let (state, found) = match traced.join(", ") {
-        none if none.is_empty() => (State::Bad, "none: `ip link` lists them".to_owned()),
-        some => (State::Good, some),
-    };
-    report.add("interfaces", state, found);
-    for name in probe.down_interfaces() {
-        let found = match config.no_hotplug {
-            true => format!("{name} is down, and is not traced when it comes up: --no-hotplug"),
-            false => format!("{name} is down; it is traced once it is up"),
-        };
-        report.add("interfaces", State::Good, found);
-    }
-    for notice in &notices {
-        match notice {
-            Notice::Attached(_) | Notice::Detached(_) => {}
-            Notice::Failed(error) => report.add("interfaces", State::Limited, error.to_string()),
-            Notice::Before(name, who) => {
-                let found = format!(
-                    "{who} at xdp of {name} runs before http-trace and may hide \
-                                     packets"
-                );
-                report.add("neighbours", State::Limited, found);
-            }
-            Notice::Unreadable(name, _) => {
-                let found = format!("{name} is skipped: unsupported link-layer header");
-                report.add("interfaces", State::Limited, found);
-            }
-        }
-    }
-    let (state, found) = match &probe.senders {
-        None => (State::Good, "not named, as configured".to_owned()),
-        Some(Ok(_)) => (State::Good, "named by the process that sends on the socket".to_owned()),
-        Some(Err(why)) => (State::Limited, why.to_string()),
-    };
-    report.add("processes", state, found);
+    attached(&config, &probe, &notices, report);
     let names = listeners();
     let hidden = probe.check_hooks(false);
     confine(&config, probe.needs(true))?;
@@ -300,6 +265,54 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
             }
         }
     }
+    seen(&probe, &driver, &names, report);
+    if let Some(line) = nothing_readable(&probe, &driver, time) {
+        report.add("traffic", State::Good, line);
+    }
+    driver.finish();
+    Ok(())
+}
+
+/// Reports what the programs are attached to, and who names processes.
+fn attached(config: &Config, probe: &Probe, notices: &[Notice], report: &mut Report) {
+    let traced = probe.traced_interfaces();
+    let (state, found) = match traced.join(", ") {
+        none if none.is_empty() => (State::Bad, "none: `ip link` lists them".to_owned()),
+        some => (State::Good, some),
+    };
+    report.add("interfaces", state, found);
+    for name in probe.down_interfaces() {
+        let found = match config.no_hotplug {
+            true => format!("{name} is down, and is not traced when it comes up: --no-hotplug"),
+            false => format!("{name} is down; it is traced once it is up"),
+        };
+        report.add("interfaces", State::Good, found);
+    }
+    for notice in notices {
+        match notice {
+            Notice::Attached(_) | Notice::Detached(_) => {}
+            Notice::Failed(error) => report.add("interfaces", State::Limited, error.to_string()),
+            Notice::Before(name, who) => {
+                let found =
+                    format!("{who} at xdp of {name} runs before http-trace and may hide packets");
+                report.add("neighbours", State::Limited, found);
+            }
+            Notice::Unreadable(name, _) => {
+                let found = format!("{name} is skipped: unsupported link-layer header");
+                report.add("interfaces", State::Limited, found);
+            }
+        }
+    }
+    let (state, found) = match &probe.senders {
+        None => (State::Good, "not named, as configured".to_owned()),
+        Some(Ok(_)) => (State::Good, "named by the process that sends on the socket".to_owned()),
+        Some(Err(why)) => (State::Limited, why.to_string()),
+    };
+    report.add("processes", state, found);
+}
+
+/// Reports the traffic by port, and what of it cannot be read.
+fn seen(probe: &Probe, driver: &Driver, names: &BTreeMap<u16, String>, report: &mut Report) {
     let named = |port: u16| match names.get(&port) {
         Some(name) => format!(":{port} ({name})"),
         None => format!(":{port}"),
@@ -315,12 +328,11 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
             counted(stats.http_flows, "connection")
         ),
     );
-    let unreadable = stats.unreadable.clone();
     for (port, responses) in driver.by_port() {
         let found = format!("{} on {}", counted(responses, "response"), named(port));
         report.add("readable", State::Good, found);
     }
-    for ((kind, port), count) in &unreadable {
+    for ((kind, port), count) in &stats.unreadable {
         let found =
             format!("{} {} on {}", counted(*count, "connection"), kind.name(), named(*port));
         let hint = match kind.name() {
@@ -330,11 +342,6 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
         };
         report.add("not readable", State::Limited, format!("{found}{hint}"));
     }
-    if let Some(line) = nothing_readable(&probe, &driver, time) {
-        report.add("traffic", State::Good, line);
-    }
-    driver.finish();
-    Ok(())
 }
 
 /// Names of listening processes by port, as far as /proc shows them.

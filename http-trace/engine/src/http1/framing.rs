@@ -38,45 +38,8 @@ impl Http1 {
             self.message_ends(cx, d, BodyEnd::None, origin);
             self.halves[d].framer.leave_out_body();
         }
-        if self.halves[d].framer.phase() == Phase::Unsure {
-            let whole = begins_message(bytes, carries_responses(&self.profile, cx.link, d));
-            let resumes = if origin.framed_by_filter() {
-                // The filter followed the stream from its beginning, or was told where a message begins.
-                begins && (whole || may_begin(bytes))
-            } else {
-                begins
-                    && whole
-                    && (status_line(bytes) == Match::No
-                        || self.is_response_proven(cx, d, self.halves[d].next, origin))
-            };
-            if !resumes {
-                if !self.profile.http() && !self.profile.is_unreadable() && !bytes.is_empty() {
-                    self.profile.not_readable(cx, unreadable(bytes));
-                }
-                self.profile.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
-                self.halves[d].next += bytes.len() as u64;
-                self.halves[d].passed_ack = origin.ack.number();
-                self.halves[d].passed_head |= ends_as_heads_do(bytes);
-                if cx.link.is_client(d) {
-                    let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
-                    if order.begins_unknown() && self.profile.framed(1 - d) {
-                        // The server had answered before: bytes that are not understood may be a request.
-                        order.requests_lost(next);
-                    }
-                    order.gap_goes_on(next);
-                }
-                return;
-            }
-            self.halves[d].framer.restart();
-            self.halves[d].lost = false;
-            let passed_head = std::mem::take(&mut self.halves[d].passed_head);
-            if passed_head && self.exchanges.order.begins_unknown() && !is_response(bytes) {
-                // The end of a request's head passed: the next request is not the first.
-                self.exchanges.order.requests_lost(self.halves[d].next);
-            }
-            if self.profile.framed(d) {
-                cx.stats.resynchronised += 1;
-            }
+        if self.halves[d].framer.phase() == Phase::Unsure && !self.resumes(cx, d, chunk) {
+            return;
         }
         let mut at = 0;
         // Where the current head begins in `bytes`.
@@ -156,6 +119,55 @@ impl Http1 {
             let room = cx.config.head_bytes.saturating_sub(half.head.len());
             let rest = bytes.get(head_from..).unwrap_or_default();
             half.head.extend_from_slice(rest.get(..room).unwrap_or(rest));
+        }
+    }
+
+    /// Whether the framing of direction `d`, which was lost, resumes with this segment; its bytes are passed over if not.
+    fn resumes(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>) -> bool {
+        let &Chunk { bytes, begins, origin } = chunk;
+        let whole = begins_message(bytes, carries_responses(&self.profile, cx.link, d));
+        let resumes = if origin.framed_by_filter() {
+            // The filter followed the stream from its beginning, or was told where a message begins.
+            begins && (whole || may_begin(bytes))
+        } else {
+            begins
+                && whole
+                && (status_line(bytes) == Match::No
+                    || self.is_response_proven(cx, d, self.halves[d].next, origin))
+        };
+        if !resumes {
+            self.pass_unframed(cx, d, bytes, origin);
+            return false;
+        }
+        self.halves[d].framer.restart();
+        self.halves[d].lost = false;
+        let passed_head = std::mem::take(&mut self.halves[d].passed_head);
+        if passed_head && self.exchanges.order.begins_unknown() && !is_response(bytes) {
+            // The end of a request's head passed: the next request is not the first.
+            self.exchanges.order.requests_lost(self.halves[d].next);
+        }
+        if self.profile.framed(d) {
+            cx.stats.resynchronised += 1;
+        }
+        true
+    }
+
+    /// Passes over bytes of direction `d` that no framing explains.
+    fn pass_unframed(&mut self, cx: &mut Cx<'_>, d: usize, bytes: &[u8], origin: &Origin) {
+        if !self.profile.http() && !self.profile.is_unreadable() && !bytes.is_empty() {
+            self.profile.not_readable(cx, unreadable(bytes));
+        }
+        self.profile.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
+        self.halves[d].next += bytes.len() as u64;
+        self.halves[d].passed_ack = origin.ack.number();
+        self.halves[d].passed_head |= ends_as_heads_do(bytes);
+        if cx.link.is_client(d) {
+            let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
+            if order.begins_unknown() && self.profile.framed(1 - d) {
+                // The server had answered before: bytes that are not understood may be a request.
+                order.requests_lost(next);
+            }
+            order.gap_goes_on(next);
         }
     }
 
