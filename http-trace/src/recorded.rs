@@ -43,7 +43,7 @@ pub enum Error {
     /// Reading failed; no events follow.
     #[error("line {line}: {error}")]
     Input {
-        /// The last line that was read.
+        /// The line that was being read.
         line: u64,
         error: io::Error,
     },
@@ -191,7 +191,7 @@ impl<R: BufRead> Iterator for Recorded<R> {
                 Ok(None) => break,
                 Err(error) => {
                     self.over = true;
-                    let line = self.line;
+                    let line = self.line + 1;
                     return Some(Err(Error::Input { line, error }));
                 }
             };

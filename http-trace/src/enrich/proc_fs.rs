@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::DirEntryExt as _;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
 use http_trace_common::sender::Sender;
 use http_trace_model::process::{Process, Workload};
@@ -34,7 +35,7 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 pub struct Proc {
     is_of_kernel: bool,
     tick_ns: u64,
-    users: HashMap<u32, Box<str>>,
+    users: Users,
     cgroups: Cgroups,
     runtimes: Runtimes,
     cri: Option<Cri>,
@@ -56,15 +57,11 @@ impl Proc {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let is_contained =
             !is_first("cgroup", FIRST_CGROUPS) || cgroup::workload(&own).container.is_some();
-        let users_of_host = match is_contained {
-            true => String::new(),
-            false => fs::read_to_string("/etc/passwd").unwrap_or_default(),
-        };
         let ticks = rustix::param::clock_ticks_per_second().max(1);
         Proc {
             is_of_kernel: is_first("pid", FIRST_NAMESPACE),
             tick_ns: 1_000_000_000 / ticks,
-            users: users(&users_of_host),
+            users: Users::of((!is_contained).then(|| "/etc/passwd".into())),
             cgroups: Cgroups::default(),
             runtimes: Runtimes::of_this_host(),
             cri,
@@ -140,7 +137,7 @@ impl Proc {
             executable: is_same.then(|| executable(pid)).flatten(),
             command_line: is_same.then(|| self.command_line(pid)).flatten(),
             user_id: Some(user),
-            user_name: self.users.get(&user).filter(|_| !is_contained).cloned(),
+            user_name: if is_contained { None } else { self.users.name(user) },
             workload,
         };
         let found = Found::Process { process: Box::new(process), is_of_cgroup };
@@ -225,8 +222,41 @@ fn parse_stat(stat: &[u8]) -> Option<(Box<str>, u64, u64)> {
     Some((name.into(), number(6)?, number(19)?))
 }
 
-/// User names by uid, from passwd(5).
-fn users(passwd: &str) -> HashMap<u32, Box<str>> {
+/// User names by uid, from passwd(5); a file that is not there has none.
+#[derive(Default)]
+struct Users {
+    path: Option<PathBuf>,
+    modified: Option<SystemTime>,
+    names: HashMap<u32, Box<str>>,
+}
+
+impl Users {
+    fn of(path: Option<PathBuf>) -> Self {
+        let mut users = Users { path, ..Users::default() };
+        users.read_again();
+        users
+    }
+
+    /// The name of a user, who may have been added since the file was read.
+    fn name(&mut self, uid: u32) -> Option<Box<str>> {
+        if !self.names.contains_key(&uid) {
+            self.read_again();
+        }
+        self.names.get(&uid).cloned()
+    }
+
+    /// Reads the file if it has changed.
+    fn read_again(&mut self) {
+        let Some(path) = &self.path else { return };
+        let modified = fs::metadata(path).and_then(|of| of.modified()).ok();
+        if modified != self.modified {
+            self.modified = modified;
+            self.names = names(&fs::read_to_string(path).unwrap_or_default());
+        }
+    }
+}
+
+fn names(passwd: &str) -> HashMap<u32, Box<str>> {
     let entry = |line: &str| {
         let mut fields = line.split(':');
         let (name, id) = (fields.next()?, fields.nth(1)?);
@@ -254,10 +284,28 @@ mod tests {
 
     #[test]
     fn a_user_has_the_first_name_of_its_number() {
-        let users = users("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbad\nweb:x:33:33::/:\nx:y:z\n");
-        assert_eq!(users.get(&0).map(|name| &**name), Some("root"));
-        assert_eq!(users.get(&33).map(|name| &**name), Some("web"));
-        assert_eq!(users.len(), 2);
+        let names = names("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:\nbad\nweb:x:33:33::/:\nx:y:z\n");
+        assert_eq!(names.get(&0).map(|name| &**name), Some("root"));
+        assert_eq!(names.get(&33).map(|name| &**name), Some("web"));
+        assert_eq!(names.len(), 2);
+    }
+
+    #[test]
+    fn users_added_later_are_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("passwd");
+        let write = |text: &str, seconds: u64| {
+            fs::write(&path, text).expect("written");
+            let file = fs::File::options().write(true).open(&path).expect("a file");
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            file.set_modified(at).expect("set");
+        };
+        write("root:x:0:0::/:\n", 1_000);
+        let mut users = Users::of(Some(path.clone()));
+        assert_eq!((users.name(0).as_deref(), users.name(33)), (Some("root"), None));
+        write("root:x:0:0::/:\nweb:x:33:33::/:\n", 2_000);
+        assert_eq!(users.name(33).as_deref(), Some("web"));
+        assert_eq!(Users::of(None).name(0), None);
     }
 
     fn joined(words: &[&[u8]]) -> String {
