@@ -1,6 +1,9 @@
 //! Access logs in combined or common format, as written by Apache and nginx:
-//! `[VHOST[:PORT]] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT" ["X-FORWARDED-FOR"]`,
-//! where the last is that of nginx's example of a `log_format`.
+//! `[VHOST[:PORT]] [X-FORWARDED-FOR] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"
+//! ["X-FORWARDED-FOR"]`, where the last is that of nginx's example of a `log_format`, and the first is logged before or
+//! instead of the address behind a load balancer.
+
+use std::net::IpAddr;
 
 use super::parts::{Line, address, hex, is_forwarded, missing, request, response, status};
 use http_trace_model::event::{Endpoint, HttpEvent};
@@ -16,19 +19,9 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
              access log"
         )
     };
-    let (mut vhost, host, mut rest) = match split(line) {
-        (vhost, after) if is_address(split(after).0) => {
-            let (host, rest) = split(after);
-            (Some(vhost), host, rest)
-        }
-        (host, rest) => (None, host, rest),
-    };
-    let host = std::str::from_utf8(host).map_err(|_| wrong("missing address"))?;
-    let Some(ip) = address(host) else {
-        return Err(wrong("missing client address at the start"));
-    };
-    rest = split(rest).1;
-    vhost = vhost.filter(|vhost| *vhost != b"-");
+    let Origin { vhost, forwarded: before, ip, rest } =
+        origin(line).ok_or_else(|| wrong("missing client address at the start"))?;
+    let rest = split(rest).1;
     let (user, time_ns, rest) = before_time(rest)
         .ok_or_else(|| wrong("missing time, such as [10/Oct/2000:13:55:36 -0700]"))?;
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("missing \"request\""))?;
@@ -44,7 +37,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let (referer, rest) = quoted(rest).unwrap_or_default();
     let (agent, rest) = quoted(rest).unwrap_or_default();
     let forwarded = quoted(rest).map(|(value, _)| value);
-    let forwarded = forwarded.filter(|value| is_forwarded(value));
+    let forwarded = before.or(forwarded.filter(|value| is_forwarded(value)));
 
     let client = Endpoint { ip, port: 0 };
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
@@ -78,8 +71,59 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
     (word, after.strip_prefix(b" ").unwrap_or(after))
 }
 
-fn is_address(word: &[u8]) -> bool {
-    std::str::from_utf8(word).is_ok_and(|word| address(word).is_some())
+/// What a line has before the name of the user.
+struct Origin<'a> {
+    vhost: Option<&'a [u8]>,
+    /// X-Forwarded-For without its last address if no other follows: the load balancer wrote that one.
+    forwarded: Option<Vec<u8>>,
+    ip: IpAddr,
+    rest: &'a [u8],
+}
+
+fn origin(line: &[u8]) -> Option<Origin<'_>> {
+    let (first, after) = split(line);
+    let (mut vhost, (mut list, is_joined, rest)) = match addresses(line) {
+        (list, ..) if list.is_empty() => (Some(first), addresses(after)),
+        found => (None, found),
+    };
+    let ip = list.pop()?;
+    // A name may be an address, too; load balancers have private ones.
+    let is_name = |of: &IpAddr| !is_joined && !(is_private(ip) && !is_private(*of));
+    let is_vhost = vhost.is_none() && list.len() == 1 && list.iter().all(is_name);
+    if is_vhost {
+        vhost = Some(first);
+        list.clear();
+    }
+    let forwarded = list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Some(Origin {
+        vhost: vhost.filter(|vhost| *vhost != b"-"),
+        forwarded: (!list.is_empty()).then_some(forwarded.into_bytes()),
+        ip,
+        rest,
+    })
+}
+
+/// The addresses at the start of a text, whether commas join them, and what follows.
+fn addresses(mut text: &[u8]) -> (Vec<IpAddr>, bool, &[u8]) {
+    let (mut list, mut is_joined) = (Vec::new(), false);
+    loop {
+        let (word, after) = split(text);
+        let bare = word.strip_suffix(b",").unwrap_or(word);
+        let Some(ip) = std::str::from_utf8(bare).ok().and_then(address) else {
+            return (list, is_joined, text);
+        };
+        list.push(ip);
+        is_joined |= bare.len() < word.len();
+        text = after;
+    }
+}
+
+/// Whether an address is of a private network (RFC 1918, RFC 4193) or of this host.
+const fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+    }
 }
 
 /// Splits `METHOD TARGET HTTP/1.1`, or `METHOD TARGET` with an empty version, as servers answer it, too (HTTP/0.9). Targets

@@ -326,6 +326,47 @@ fn a_virtual_host_before_the_client_is_the_host() {
     }
 }
 
+/// `%{X-Forwarded-For}i %h` and, in place of the address, `%{X-Forwarded-For}i`: formats that are in use behind load
+/// balancers.
+#[test]
+fn a_list_of_clients_before_the_address_is_understood() {
+    for (start, source, forwarded, host) in [
+        ("203.0.113.7 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7"), None),
+        (
+            "203.0.113.7, 198.51.100.4 10.0.0.1 - -",
+            "10.0.0.1",
+            Some("203.0.113.7, 198.51.100.4"),
+            None,
+        ),
+        ("2001:db8::7, 10.0.0.9 fd00::1 - -", "fd00::1", Some("2001:db8::7, 10.0.0.9"), None),
+        ("- 10.0.0.1 - -", "10.0.0.1", None, None),
+        ("203.0.113.7, 10.0.0.1 - bob smith", "10.0.0.1", Some("203.0.113.7"), None),
+        ("203.0.113.7, 10.0.0.2, 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7, 10.0.0.2"), None),
+        (
+            "www.example.org:443 203.0.113.7, 10.0.0.1 - -",
+            "10.0.0.1",
+            Some("203.0.113.7"),
+            Some("www.example.org:443"),
+        ),
+        (
+            "www.example.org 203.0.113.7 198.51.100.4 - -",
+            "198.51.100.4",
+            Some("203.0.113.7"),
+            Some("www.example.org"),
+        ),
+        ("203.0.113.7 198.51.100.4 - -", "198.51.100.4", None, Some("203.0.113.7")),
+    ] {
+        let line = format!(
+            "{start} [23/Nov/2026:09:52:56 +0000] \"GET / HTTP/1.1\" 404 397 \"-\" \"curl\" \"-\""
+        );
+        let event = one(line.as_bytes());
+        assert_eq!(event.client.ip.to_string(), source, "{start}");
+        let headers = event.request.expect("a request").headers;
+        assert_eq!(headers.first("x-forwarded-for"), forwarded.map(str::as_bytes), "{start}");
+        assert_eq!(headers.first("host"), host.map(str::as_bytes), "{start}");
+    }
+}
+
 /// Lines written by Suricata 7.0.10, shortened.
 #[test]
 fn suricatas_records_of_http() {
