@@ -6,6 +6,9 @@
 //! The only trace of TCP is an [`Ack`] beside the bytes; a transport without acknowledgements gives the
 //! position up to which the sender had read.
 //!
+//! What a connection has twice is a pair, indexed by direction: `d` is 0 for [`Direction::FromA`] and 1 for
+//! [`Direction::FromB`], and `1 - d` is the opposite.
+//!
 //! # Layout
 //! - [`body`]: the first bytes of a body.
 //! - [`exchange`]: the results of a protocol.
