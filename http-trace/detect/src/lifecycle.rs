@@ -81,7 +81,7 @@ impl<'a> Subject<'a> {
             Kind::EventCount | Kind::Digest => counted.value,
             _ => of_others.unwrap_or(events).max(events),
         };
-        let summary = self.summary(hit.view, evidence, count, counted);
+        let summary = self.summary(hit, evidence, count, counted);
         let entities = self.entities(hit.view, evidence);
         let id = identity(&self.rule.id, &entities, hit.time_ns);
         let active = more.active.get_or_insert_with(|| {
@@ -133,6 +133,10 @@ impl<'a> Subject<'a> {
                 _ => evidence.distinct().max(threshold),
             }
         });
+        let span_ns = match state {
+            State::Opened => 0,
+            _ => evidence.last_ns.saturating_sub(evidence.first_ns),
+        };
         let mut servers = evidence.servers.sorted();
         servers.retain(|(ip, _)| !ip.is_unspecified());
         Some(Alert {
@@ -141,7 +145,7 @@ impl<'a> Subject<'a> {
             rule: Arc::clone(self.rule),
             severity: self.rule.severity,
             time_ns,
-            summary: self.renumbered(&active.summary, count, distinct),
+            summary: self.renumbered(&active.summary, count, distinct, span_ns),
             entities: active.entities.clone(),
             count,
             distinct,
@@ -225,13 +229,13 @@ impl<'a> Subject<'a> {
 
     fn summary(
         &self,
-        view: &View<'_>,
+        hit: &Hit<'_>,
         evidence: &Evidence,
         count: u64,
         counted: &Counted,
     ) -> Vec<Piece> {
         let Some(template) = self.template() else {
-            return self.title(view, evidence);
+            return self.title(hit.view, evidence);
         };
         let number = |n: u64| Piece::Text(n.to_string());
         template
@@ -241,7 +245,8 @@ impl<'a> Subject<'a> {
                 Part::Count => number(count),
                 Part::Distinct => number(counted.value),
                 Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
-                Part::Field(field) => match shown(field, view, evidence) {
+                Part::Match => Piece::Text(self.matched(hit).to_owned()),
+                Part::Field(field) => match shown(field, hit.view, evidence) {
                     Some(shown) => Piece::Value(shown),
                     // An access log does not name its server.
                     None if *field == Field::ServerIp => Piece::Text("the server".to_owned()),
@@ -251,13 +256,29 @@ impl<'a> Subject<'a> {
             .collect()
     }
 
-    /// The summary with the numbers of now: time passes between the event that it was written at and the end.
-    fn renumbered(&self, summary: &[Piece], count: u64, distinct: Option<u64>) -> Vec<Piece> {
+    /// Title of the first rule that the event matched; a digest counts alerts of any.
+    fn matched(&self, hit: &Hit<'_>) -> &str {
+        let titles = self.rule.input_titles.iter().filter(|_| !self.is_digest());
+        let mut titles = titles.skip(hit.inputs.trailing_zeros() as usize);
+        titles.next().unwrap_or(&self.rule.title)
+    }
+
+    /// The summary with the numbers of now: time passes between the event that it was written at and the end. The count
+    /// of an alert that has been open for longer than the window is of all that time, `span_ns`.
+    fn renumbered(
+        &self,
+        summary: &[Piece],
+        count: u64,
+        distinct: Option<u64>,
+        span_ns: u64,
+    ) -> Vec<Piece> {
+        let window_ns = self.correlation.window_ns;
         let template = self.template().unwrap_or_default().iter().map(Some);
         let parts = template.chain(std::iter::repeat(None));
         let renumber = |(piece, part): (&Piece, Option<&Part>)| match (part, distinct) {
             (Some(Part::Count), _) => Piece::Text(count.to_string()),
             (Some(Part::Distinct), Some(distinct)) => Piece::Text(distinct.to_string()),
+            (Some(Part::Window), _) if span_ns > window_ns => Piece::Text(span_text(span_ns)),
             _ => piece.clone(),
         };
         summary.iter().zip(parts).map(renumber).collect()
@@ -362,6 +383,16 @@ pub fn window_text(window_ns: u64) -> String {
         s if s > 0 && s.is_multiple_of(3600) => format!("{}h", s / 3600),
         s if s > 0 && s.is_multiple_of(60) => format!("{}m", s / 60),
         s => format!("{s}s"),
+    }
+}
+
+/// A span of time, rounded up: to minutes below two hours, to hours below two days.
+fn span_text(span_ns: u64) -> String {
+    let minutes = span_ns.div_ceil(60_000_000_000);
+    match minutes {
+        0..120 => format!("{minutes}m"),
+        120..2880 => format!("{}h", minutes.div_ceil(60)),
+        _ => format!("{}d", minutes.div_ceil(1440)),
     }
 }
 

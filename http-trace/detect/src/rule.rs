@@ -123,6 +123,8 @@ pub struct Rule {
     /// Entity roles and the fields that hold them.
     pub entities: Vec<(String, Field)>,
     pub summary: Option<Vec<Part>>,
+    /// Titles of the rules that it counts, by input of its correlation.
+    pub input_titles: Vec<String>,
     /// Minimum time between updates of an alert, in ns.
     pub suppress_ns: u64,
     /// Maximum alerts that one client may raise on one server within the window or the suppression period,

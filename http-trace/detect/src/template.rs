@@ -13,12 +13,14 @@ pub enum Part {
     Count,
     Distinct,
     Window,
+    /// Title of the rule that the event matched, of those that the correlation counts.
+    Match,
 }
 
 /// Parses a text such as `High number of errors from {{c-ip}}`.
 ///
 /// # Errors
-/// An unclosed placeholder, or a name that is neither a field nor `count`, `distinct` or `window`.
+/// An unclosed placeholder, or a name that is neither a field nor `count`, `distinct`, `window` or `match`.
 pub fn parse(text: &str) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -33,6 +35,7 @@ pub fn parse(text: &str) -> Result<Vec<Part>, String> {
             "count" => Part::Count,
             "distinct" => Part::Distinct,
             "window" => Part::Window,
+            "match" => Part::Match,
             name => {
                 Part::Field(Field::named(name).ok_or_else(|| format!("unknown field '{name}'"))?)
             }

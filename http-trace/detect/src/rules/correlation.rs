@@ -29,10 +29,12 @@ pub(super) fn resolve<'a>(
     let (mut fed, mut silent) = (HashSet::new(), HashSet::new());
     let (order, circular) = order(pending);
     for (document, rule) in order.into_iter().map(|at| &pending[at]) {
-        let (meta, mut findings) = Description::from(rule).read(*document);
+        let (mut meta, mut findings) = Description::from(rule).read(*document);
         findings.extend(building.taken(&meta));
         findings.extend(Written::read(*document).unknown_keys());
         let correlation = correlation(rule, building, &mut findings);
+        let titles = correlation.inputs.iter().filter_map(|input| title(&building.rules, *input));
+        meta.input_titles = titles.map(str::to_owned).collect();
         // The inputs of a faulty or disabled rule raise no alerts either.
         for input in &correlation.inputs {
             match input {
@@ -158,6 +160,14 @@ fn input(rules: &RuleSet, number: usize) -> Option<Input> {
     let correlation = rules.correlations.binary_search_by_key(&number, |c| c.rule);
     let correlation = || correlation.ok().map(Input::Correlation);
     detection.ok().map(Input::Detection).or_else(correlation)
+}
+
+fn title(rules: &RuleSet, input: Input) -> Option<&str> {
+    let rule = match input {
+        Input::Detection(at) => rules.detections.get(at)?.rule,
+        Input::Correlation(at) => rules.correlations.get(at)?.rule,
+    };
+    Some(&rules.rules.get(rule)?.title)
 }
 
 const fn is_temporal(kind: &Kind) -> bool {

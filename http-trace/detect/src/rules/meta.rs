@@ -128,6 +128,7 @@ impl Description<'_> {
             threat: threat(self.tags),
             entities,
             summary,
+            input_titles: Vec::new(),
             suppress_ns: suppress_ns.unwrap_or(SUPPRESS_NS),
             alert_limit: alert_limit.unwrap_or(ALERT_LIMIT),
             group_limit,

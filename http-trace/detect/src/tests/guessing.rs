@@ -65,6 +65,7 @@ fn the_twentieth_guess_is_told_and_the_nineteenth_is_not() {
         path: "/xmlrpc.php",
         kind: "text/xml",
         fields: "Content-Type: text/xml; charset=UTF-8\r\n",
+        answer: 403,
         ..FAILED
     };
     for (name, guess) in [

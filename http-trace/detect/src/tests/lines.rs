@@ -87,7 +87,12 @@ fn every_threshold_is_the_one_that_is_documented() {
     let traversal = |i: u64| Visit::new(404, format!("/view?n={i}&f=%2Fetc%2Fpasswd"));
     let sql = |i: u64| Visit::new(200, format!("/item?id={i}'+or+1=1"));
     let late = |_: u64| Visit::new(429, "/");
-    let refused = |i: u64| post(if i.is_multiple_of(2) { 401 } else { 403 });
+    let refused = |i: u64| match i % 3 {
+        0 => post(401),
+        1 => Visit { method: "POST", ..Visit::new(403, "/login") },
+        _ => Visit { method: "POST", ..Visit::new(422, "/api/2fa/verify") },
+    };
+    let forbidden = |_: u64| post(403);
     let unauthorised = |_: u64| with(Visit::new(401, "/"), BASIC);
     let no_credentials = |_: u64| Visit::new(401, "/");
     type Of<'a> = &'a dyn Fn(u64) -> Visit;
@@ -97,6 +102,7 @@ fn every_threshold_is_the_one_that_is_documented() {
         ("http-slow-scan", 2, 60, 1_400_000, &missing, None),
         ("http-wordlist-fuzzing", 7, 501, 1_100, &many_words, Some(&few_words)),
         ("http-brute-force", 5, 20, 14_000, &refused, Some(&no_credentials)),
+        ("http-brute-force-slow", 2, 100, 210_000, &refused, Some(&forbidden)),
         ("http-credential-abuse", 7, 50, 5_800, &unauthorised, Some(&no_credentials)),
         ("http-id-enumeration", 5, 20, 29_000, &not_there, None),
         ("http-bucket-enumeration-host", 5, 20, 29_000, &bucket_host, None),
