@@ -29,6 +29,8 @@ counters! {
     NotTcp = "not_tcp",
     /// Packets whose headers contradict the length of the frame.
     MalformedPacket = "malformed_packet",
+    /// IPv6 packets with more extension headers than are followed.
+    TooManyHeaders = "too_many_headers",
     /// Packets that were looked into as tunnels (`--decap`).
     Decapsulated = "decapsulated",
     /// IP fragments shipped, for the host to reassemble.

@@ -183,7 +183,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
                 count_kind(&packet, link, hook);
             }
             // The socket filter has no room for it.
-            if FRAMES && hook != Hook::SocketFilter && is_settled(&packet, &segment, egress) {
+            if FRAMES && hook != Hook::SocketFilter && is_settled(&packet, &segment, hook, egress) {
                 return;
             }
             let Some(slot) = Claimed::new::<FRAMES>() else {
@@ -243,7 +243,7 @@ fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egre
 /// Settles a segment whose first byte begins no message, if that needs no working memory: of a connection that is not
 /// followed, like most packets that are not HTTP/1.x, or inside a body.
 #[inline(always)]
-fn is_settled(packet: &impl Packet, segment: &Segment, egress: bool) -> bool {
+fn is_settled(packet: &impl Packet, segment: &Segment, hook: Hook, egress: bool) -> bool {
     let first: Option<u32> = packet.read_as(segment.payload_offset);
     if first.is_none_or(|word| !filter::may_settle(config(), segment, word as u8)) {
         return false;
@@ -254,7 +254,7 @@ fn is_settled(packet: &impl Packet, segment: &Segment, egress: bool) -> bool {
         count(Counter::NotHttp, 1);
         return true;
     }
-    let place = packet.ifindex() << 1 | u32::from(egress);
+    let place = filter::place(packet.ifindex(), hook, egress);
     let at = (segment.direction as u64) << 32 | u64::from(place);
     let len = segment.payload_len;
     if verified_skip_inside(flow, segment.payload_seq(), len, at) == 0 {

@@ -90,7 +90,7 @@ pub(super) fn admit<E: Env>(
     own.next = seq;
     own.reported = seq;
     own.flags = side_flag::KNOWN;
-    own.place = context.interface << 1 | u32::from(context.egress);
+    own.place = context.place();
     if continues {
         let previous = s.syn.previous(segment.direction.opposite());
         let other = other_side(s);

@@ -122,6 +122,26 @@ pub struct Context {
     pub hook: Hook,
 }
 
+impl Context {
+    /// Where it was seen.
+    #[inline(always)]
+    pub const fn place(&self) -> u32 {
+        place(self.interface, self.hook, self.egress)
+    }
+}
+
+/// A hook of an interface, in one direction: [`super::state::Side::place`]. The number of an interface is below 2^28.
+#[inline(always)]
+pub const fn place(interface: u32, hook: Hook, egress: bool) -> u32 {
+    interface << 4 | (hook as u32) << 1 | egress as u32
+}
+
+/// The interface of a [`place`].
+#[inline(always)]
+pub(super) const fn interface_of(place: u32) -> u32 {
+    place >> 4
+}
+
 /// The bytes of a block as the framer reads them; every index is masked.
 pub(crate) struct View<'a, E> {
     block: &'a Block,

@@ -3,6 +3,7 @@
 //! table.
 
 use super::{
+    env::interface_of,
     segment::may_begin,
     state::{Flow, Side, side_flag},
 };
@@ -44,7 +45,7 @@ pub struct Inside {
 pub fn skip_inside(flow: &mut Flow, segment: &Inside, now_s: u32) -> bool {
     const CLOSED: u16 = side_flag::FIN | side_flag::RST;
     let closed = (flow.sides[0].flags | flow.sides[1].flags) & CLOSED != 0;
-    let other_interface = flow.interfaces[0] != segment.place >> 1;
+    let other_interface = flow.interfaces[0] != interface_of(segment.place);
     if closed || other_interface || flow.syn_pending != 0 || flow.wanted != 0 {
         return false;
     }

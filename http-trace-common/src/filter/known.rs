@@ -59,7 +59,7 @@ pub(super) fn known_flow<E: Env>(
         s.flow.queue.set_unknown();
         env.count(Counter::BecameUnsure, 1);
     }
-    let place = context.interface << 1 | u32::from(context.egress);
+    let place = context.place();
     let own = side(s);
     let ahead = seq_distance(own.next, seq);
     if ahead >= 0 {

@@ -30,7 +30,7 @@ mod syn;
 mod unverified;
 
 pub use admit::ends_request_line;
-pub use env::{Claim, Context, Env, Verified, find_lf, match_suffix};
+pub use env::{Claim, Context, Env, Verified, find_lf, match_suffix, place};
 pub use first::{First, classify};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
 pub use frame::{frame_step, take_body};

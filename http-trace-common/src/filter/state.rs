@@ -46,7 +46,7 @@ pub struct Side {
     pub retransmissions: u16,
     /// Bits of [`side_flag`].
     pub flags: u16,
-    /// Where its bytes are first seen: the interface, and whether they leave by it. A copy at the same
+    /// Where its bytes are first seen: the interface, the hook, and whether they leave by it. A copy at the same
     /// place is a retransmission; elsewhere it is the same packet on its way.
     pub place: u32,
 }

@@ -227,7 +227,16 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
             }
         }
         if next != ip_proto::TCP {
-            return Err(Skip::NotTcp);
+            // Whatever follows, no sender has a use for so many.
+            let more = matches!(
+                next,
+                ip_proto::HOP_BY_HOP
+                    | ip_proto::ROUTING
+                    | ip_proto::DESTINATION
+                    | ip_proto::AH
+                    | ip_proto::FRAGMENT
+            );
+            return Err(if more { Skip::TooDeep } else { Skip::NotTcp });
         }
     }
     tcp(bytes, at, end, h.src, h.dst, netns)

@@ -114,7 +114,8 @@ impl Skip {
         match self {
             Skip::NotIp | Skip::NotTcp | Skip::Encrypted | Skip::LinkType => Counter::NotTcp,
             Skip::Fragment | Skip::Cut => Counter::Fragment,
-            Skip::Malformed | Skip::BadChecksum | Skip::TooDeep => Counter::MalformedPacket,
+            Skip::Malformed | Skip::BadChecksum => Counter::MalformedPacket,
+            Skip::TooDeep => Counter::TooManyHeaders,
         }
     }
 

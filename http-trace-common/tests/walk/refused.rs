@@ -1,5 +1,6 @@
 //! Frames that hold no TCP segment, and why.
 
+use http_trace_common::counter::Counter;
 use http_trace_common::walk::{self, LinkType, Skip, WalkOptions};
 
 use crate::build::*;
@@ -69,4 +70,28 @@ fn a_fragment_as_long_as_a_number_goes_is_malformed() {
         let found = walk::frame(&piece, wire_len, LinkType::RAW, WalkOptions::default());
         assert_eq!(found.map(|_| ()), Err(Skip::Malformed), "{wire_len}");
     }
+}
+
+/// Of extension headers the hooks follow a few. More hide a segment, which is not the same as none.
+#[test]
+fn extension_headers_without_end_are_too_deep() {
+    const DESTINATION: u8 = 60;
+    for number in 0..12_u8 {
+        let mut packet = packet_v6();
+        let tcp = packet[6];
+        let padding = |next| [next, 0, 1, 4, 0, 0, 0, 0];
+        for nth in 0..number {
+            let next = if nth == 0 { tcp } else { DESTINATION };
+            packet.splice(40..40, padding(next));
+            packet[6] = DESTINATION;
+        }
+        packet[5] += 8 * number;
+        let frame = ethernet(&packet);
+        let found = walk::ethernet(&frame[..], 0);
+        assert_eq!(found.err(), (number > 6).then_some(Skip::TooDeep), "{number}");
+        let whole =
+            walk::frame(&frame, frame.len() as u32, LinkType::ETHERNET, WalkOptions::default());
+        assert!(whole.is_ok(), "{number}");
+    }
+    assert_eq!(Skip::TooDeep.counter(), Counter::TooManyHeaders);
 }

@@ -193,7 +193,7 @@ impl HostFilter {
             direction: segment.direction as u32,
             seq: segment.payload_seq(),
             len: segment.payload_len,
-            place: context.interface << 1 | u32::from(context.egress),
+            place: context.place(),
             no_write_back: false,
         };
         let now_s = (context.time_ns / 1_000_000_000) as u32;
@@ -275,7 +275,7 @@ impl HostFilter {
             Err(Skip::NotTcp) if self.config.decap & decap::TUNNELS != 0 => {
                 self.look_inside(frame, context, emit);
             }
-            Err(_) => {}
+            Err(skip) => self.tables.add(skip.counter(), 1),
         }
         self.netns = 0;
     }

@@ -11,6 +11,7 @@ const FILTER_LOSSES: &[(Counter, LossUnit)] = &[
     (Counter::RingFullBytes, LossUnit::Bytes),
     (Counter::UnsureDroppedBytes, LossUnit::Bytes),
     (Counter::FragmentDroppedBytes, LossUnit::Bytes),
+    (Counter::TooManyHeaders, LossUnit::Packets),
     (Counter::TableFull, LossUnit::Flows),
     (Counter::ScratchBusy, LossUnit::Records),
     (Counter::LoadFailed, LossUnit::Records),

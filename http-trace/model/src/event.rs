@@ -467,7 +467,7 @@ crate::named_enum! {
         Events = "events",
         /// Connections that were not followed.
         Flows = "flows",
-        /// Fragmented IP packets that were not reassembled.
+        /// IP packets that were not reassembled, or whose headers were not followed to the end.
         Packets = "packets",
         /// Occasions on which a hook may have missed packets.
         Hooks = "hooks",

@@ -297,6 +297,39 @@ fn segments_that_overlap_stay_within_the_budget_of_unsure_sides() {
     assert!(wire.filter.counter(Counter::UnsureDropped) >= 50);
 }
 
+/// Each packet passes two hooks of one interface: nobody sent it twice, and once is enough to ship.
+#[test]
+fn at_a_second_hook_a_packet_is_no_retransmission() {
+    use http_trace_common::record::Hook;
+    let filter = HostFilter::new(FilterConfig::DEFAULT);
+    let mut wire = Wire { filter, seq: [900, 7], time_ns: 1 << 40, records: vec![] };
+    let mut shipped = [0_usize, 0];
+    let mut retransmissions = 0;
+    let body = [0x80; 1400];
+    let sent = [
+        (true, tcp_flag::SYN, &b""[..]),
+        (false, tcp_flag::SYN | tcp_flag::ACK, b""),
+        (true, tcp_flag::ACK, &get("/")),
+        (false, tcp_flag::ACK, b"HTTP/1.1 200 OK\r\nContent-Length: 28000\r\n\r\n"),
+    ];
+    let bodies = std::iter::repeat_n((false, tcp_flag::ACK, &body[..]), 20);
+    for (from_client, flags, payload) in sent.into_iter().chain(bodies) {
+        let (segment, context) = wire.make(from_client, flags, 0, payload);
+        for (hook, shipped) in [Hook::Tc, Hook::Xdp].into_iter().zip(&mut shipped) {
+            let context = Context { hook, ..context };
+            wire.filter.push(payload, &segment, &context, &mut |record| {
+                *shipped += record.bytes.len();
+                retransmissions += u32::from(record.header.retransmissions);
+            });
+        }
+        let seq = &mut wire.seq[usize::from(!from_client)];
+        let of_syn = u32::from(flags & tcp_flag::SYN != 0);
+        *seq = seq.wrapping_add(payload.len() as u32 + of_syn);
+    }
+    assert!(shipped[0] > 0 && shipped[0] < 500, "{shipped:?}");
+    assert_eq!((shipped[1], retransmissions), (0, 0));
+}
+
 #[test]
 fn heads_that_come_again_ship_to_be_compared() {
     let mut wire = Wire::new(FilterConfig::DEFAULT);
