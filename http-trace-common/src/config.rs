@@ -32,6 +32,16 @@ pub struct FilterConfig {
     pub snippet: Snippet,
 }
 
+/// Which interfaces the hooks accept that see all of them, and those of other network namespaces.
+pub mod limit {
+    /// All.
+    pub const NONE: u8 = 0;
+    /// Those of the agent's own network namespace that were named.
+    pub const NAMED: u8 = 1;
+    /// All but those of the agent's own network namespace that were excluded.
+    pub const EXCLUDED: u8 = 2;
+}
+
 /// Bits of [`FilterConfig::decap`].
 pub mod decap {
     /// VXLAN (RFC 7348) on UDP port 4789, or 8472 as in Linux.

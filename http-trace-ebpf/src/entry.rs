@@ -160,12 +160,12 @@ fn look<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress
 #[inline(always)]
 fn follow<P: Packet, const FRAMES: bool>(packet: P, link: Link, hook: Hook, egress: bool) {
     count(Counter::Packets, 1);
-    let everywhere = matches!(hook, Hook::Cgroup | Hook::SocketFilter);
-    if everywhere && !is_wanted_interface(packet.ifindex()) {
-        return count(Counter::Excluded, 1);
-    }
     let config = config();
     let netns = if hook == Hook::Cgroup { packet.netns(config.netns) } else { config.netns };
+    let everywhere = matches!(hook, Hook::Cgroup | Hook::SocketFilter);
+    if everywhere && !is_wanted_interface(packet.ifindex(), netns == config.netns) {
+        return count(Counter::Excluded, 1);
+    }
     let segment = match link {
         Link::Ethernet => walk::ethernet(&packet, netns),
         Link::Ip => walk::ip(&packet, packet.before(), netns),

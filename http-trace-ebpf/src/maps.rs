@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use http_trace_common::{
-    config::FilterConfig,
+    config::{FilterConfig, limit},
     counter::{self, Counter},
     filter::{Flow, HandBack, Syn},
     flow::{Address, FlowKey, words},
@@ -110,14 +110,19 @@ pub fn wakes() -> bool {
 #[map]
 static INTERFACES: HashMap<u32, u8> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
-/// Whether [`INTERFACES`] restricts anything.
+/// What [`INTERFACES`] restricts; a value of [`limit`].
 #[unsafe(no_mangle)]
-static LIMIT_INTERFACES: Global<u8> = Global::new(0);
+static LIMIT_INTERFACES: Global<u8> = Global::new(limit::NONE);
 
-/// Whether an interface is traced.
+/// Whether an interface is traced. Of other network namespaces, whose interfaces have numbers of their own, all are
+/// unless some were named.
 #[inline(always)]
-pub fn is_wanted_interface(index: u32) -> bool {
-    LIMIT_INTERFACES.load() == 0 || INTERFACES.get_ptr(index).is_some()
+pub fn is_wanted_interface(index: u32, is_own_netns: bool) -> bool {
+    match LIMIT_INTERFACES.load() {
+        limit::NONE => true,
+        limit::NAMED if !is_own_netns => false,
+        _ => !is_own_netns || INTERFACES.get_ptr(index).is_some(),
+    }
 }
 
 /// Whether the kernel provides the network namespace at the cgroup hook. If not, the verifier sees

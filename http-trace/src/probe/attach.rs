@@ -142,6 +142,11 @@ impl Attached {
         self.interfaces.contains_key(&index)
     }
 
+    /// The id of our program at XDP of this interface.
+    pub fn xdp_program(&self, index: u32) -> Option<u32> {
+        Some(self.interfaces.get(&index)?.xdp.as_ref()?.program)
+    }
+
     /// Whether anything is attached at XDP.
     pub fn has_xdp(&self) -> bool {
         self.interfaces.values().any(|on| on.xdp.is_some())

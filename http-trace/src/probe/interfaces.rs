@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use http_trace_common::config::limit;
 use rustix::net::{RecvFlags, recv};
 
 use super::netlink::{self, attributes, messages, number};
@@ -55,6 +56,15 @@ impl Wanted {
         };
         let include = if include.is_empty() { None } else { Some(set(include)?) };
         Ok(Wanted { include, exclude: set(exclude)? })
+    }
+
+    /// What the names mean for hooks that see every interface.
+    pub fn limit(&self) -> u8 {
+        match (&self.include, self.is_everything()) {
+            (_, true) => limit::NONE,
+            (Some(_), _) => limit::NAMED,
+            (None, _) => limit::EXCLUDED,
+        }
     }
 
     /// Whether every interface is traced.

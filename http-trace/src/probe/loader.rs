@@ -9,7 +9,8 @@ use aya::{
     programs::{CgroupSkb, Program, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
     sys::{BpfHelper, is_helper_supported, is_map_supported},
 };
-use http_trace_common::{config::FilterConfig, record::Hook, sender::PLACES};
+use http_trace_common::config::{FilterConfig, limit};
+use http_trace_common::{record::Hook, sender::PLACES};
 
 use crate::privileges::{self, CapabilitySet};
 
@@ -58,9 +59,9 @@ pub struct Settings {
     pub syns: u32,
     /// Size of the ring buffer in bytes; rounded up to a power of two of at least 64 KiB.
     pub ring_bytes: u32,
-    /// Whether hooks that are not bound to an interface only accept packets of interfaces in the map
-    /// `INTERFACES`.
-    pub limit_interfaces: bool,
+    /// Which packets hooks accept that are not bound to an interface: a value of
+    /// [`http_trace_common::config::limit`].
+    pub limit_interfaces: u8,
     /// Whether the cgroup hook may call the helper for a packet's network namespace.
     pub cgroup_netns_helper: bool,
     /// Whether senders on sockets are noted.
@@ -76,7 +77,7 @@ impl Default for Settings {
             flows: 65_536,
             syns: 16_384,
             ring_bytes: 16 << 20,
-            limit_interfaces: false,
+            limit_interfaces: limit::NONE,
             cgroup_netns_helper: false,
             senders: false,
             log: false,
@@ -164,7 +165,7 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
     let ring = settings.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
     EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&settings.filter), true)
-        .override_global("LIMIT_INTERFACES", &u8::from(settings.limit_interfaces), true)
+        .override_global("LIMIT_INTERFACES", &settings.limit_interfaces, true)
         .override_global("CGROUP_NETNS", &u8::from(settings.cgroup_netns_helper), true)
         .override_global(aya_log::LEVEL, &log_level(settings), true)
         .map_max_entries("FLOWS", settings.flows.max(1))

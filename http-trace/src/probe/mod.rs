@@ -186,7 +186,7 @@ impl Probe {
         settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
             && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
                 .unwrap_or(false);
-        settings.limit_interfaces = !wanted.is_everything();
+        settings.limit_interfaces = wanted.limit();
         settings.log = say.is_some();
         let mut ebpf = loader::load(&settings, &hooks)?;
         let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
@@ -457,8 +457,11 @@ impl Probe {
                 self.traced.remove(&index);
             } else if self.traced.insert(index) {
                 notices.push(Notice::Attached(interface.name.clone()));
-                // Listed before ours was attached.
-                let others = tc::named(&interface.xdp);
+                // Ours is among them if it was attached before the interface was up.
+                let own = self.attached.xdp_program(index);
+                let others: Vec<u32> =
+                    interface.xdp.iter().copied().filter(|id| Some(*id) != own).collect();
+                let others = tc::named(&others);
                 if !others.is_empty() {
                     let notice = Notice::Before(interface.name.clone(), others.join(" and "));
                     notices.push(notice);

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use http_trace_tests::agent::Agent;
-use http_trace_tests::bed::{UPSTREAM, log_differences, nothing, server_v4};
+use http_trace_tests::bed::{UPSTREAM, log_differences, nothing, own_port, server_v4};
 use http_trace_tests::needs;
-use http_trace_tests::netns::{Namespace, Pair};
+use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::Nginx;
 
 /// Connections of a run, by four concurrent clients, with two requests each.
@@ -133,4 +133,66 @@ fn bridged(made: &[&str]) {
         namespace.ip(command).expect("ip");
     }
     check(&host, &client, &host, ([10, 79, 0, 1], 80).into(), "xdp");
+}
+
+/// At a second hook of the same interface, packets are the ones that the first saw: their bodies do not ship.
+#[test]
+fn a_second_hook_of_an_interface_ships_no_bodies() {
+    needs!("nginx", "curl");
+    for hooks in ["tc,socket-filter", "tc,xdp", "tc,cgroup"] {
+        let pair = Pair::new(1500).expect("a pair");
+        let port = own_port();
+        let _nginx = Nginx::start_at(&pair.server, port, UPSTREAM.into()).expect("nginx");
+        let ports = port.to_string();
+        let options = ["--hook", hooks, "-i", "veth0", "-p", &ports, "-v"];
+        let agent = Agent::start(&pair.client, &options).expect("the agent");
+        let url = format!("http://{}:{port}/large.bin", address::SERVER_V4);
+        let bytes: u64 = (0..20).map(|_| fetch(&pair.client, &url)).sum();
+        std::thread::sleep(Duration::from_millis(500));
+        let outcome = agent.stop().expect("the agent's end");
+        outcome.check_clean();
+        assert_eq!(outcome.report.responses.len(), 20, "{hooks}: {:?}", outcome.said);
+        let shipped = outcome.counter("record_bytes");
+        // Hooks that meet a connection at once ship what they see.
+        assert!(shipped < bytes / 20, "{hooks}: {shipped} bytes of {bytes}");
+    }
+}
+
+/// `-i` names interfaces of the agent's own network namespace, whose numbers others have too.
+#[test]
+fn the_cgroup_hook_takes_no_interface_of_another_namespace_for_a_named_one() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let port = own_port();
+    let _nginx = Nginx::start_at(&pair.client, port, UPSTREAM.into()).expect("nginx");
+    let ports = port.to_string();
+    let url = format!("http://127.0.0.1:{port}/small.txt");
+    for (options, seen) in [(&["-i", "lo"][..], 0), (&["--exclude-interface", "lo"], 1), (&[], 1)] {
+        let options = [&["--hook", "cgroup", "-p", &ports], options].concat();
+        let agent = Agent::start(&pair.server, &options).expect("the agent");
+        fetch(&pair.client, &url);
+        std::thread::sleep(Duration::from_millis(300));
+        let outcome = agent.stop().expect("the agent's end");
+        assert_eq!(outcome.report.responses.len(), seen, "{options:?}: {:?}", outcome.said);
+    }
+}
+
+/// Length of the body.
+fn fetch(namespace: &Namespace, url: &str) -> u64 {
+    let mut command = Command::new("curl");
+    command.args(["--write-out", "%{size_download}"]);
+    command.args([
+        "--silent",
+        "--fail",
+        "--max-time",
+        "20",
+        "--noproxy",
+        "*",
+        "-o",
+        "/dev/null",
+        url,
+    ]);
+    let output = namespace.run(&mut command).expect("curl");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).parse().expect("a number")
 }
