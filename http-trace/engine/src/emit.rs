@@ -19,7 +19,7 @@ pub use self::tables::Interfaces;
 use self::tables::{Attempts, Ports};
 use crate::config::PipelineConfig;
 use crate::encaps::Encaps;
-use crate::names::{Aliases, Kind, Original, Sighting, Sightings};
+use crate::names::{Aliases, Halves, Kind, Original, Sighting, Sightings};
 use crate::origin::{CapturePoint, Origin};
 use crate::protocol::exchange::{Exchange, Outcome, Request};
 use crate::protocol::{HeadKind, HeadSeen, Link, Sink, direction};
@@ -39,6 +39,8 @@ pub(crate) struct Context {
     attempts: Attempts,
     /// Recent heads, to find copies of a connection under another name.
     sightings: Sightings,
+    /// Requests that may be answered under another name.
+    pub halves: Halves,
     /// Connections with several names.
     pub aliases: Aliases,
     /// Number of events so far.
@@ -140,11 +142,24 @@ impl Sink for Emitter<'_> {
             point: CapturePoint::of_segment(&self.key, &head.origin),
             path: head.origin.path,
         };
-        let sightings = &mut self.cx.sightings;
-        if head.kind == HeadKind::Answer {
-            sightings.note(sighting, head.bytes, head.len);
-        } else if let Some(original) = sightings.meet(sighting, head.bytes, head.len) {
-            self.original = Some(original);
+        let (sightings, halves) = (&mut self.cx.sightings, &mut self.cx.halves);
+        let original = match head.kind {
+            HeadKind::Answer => {
+                sightings.note(sighting, head.bytes, head.len);
+                None
+            }
+            HeadKind::Request => {
+                let original = sightings.meet(sighting, head.bytes, head.len);
+                let is_first = link.start(head.d).is_none_or(|start| start == sighting.seq);
+                if original.is_none() && is_first {
+                    halves.note(&sighting);
+                }
+                original
+            }
+            HeadKind::Orphan => sightings.meet(sighting, head.bytes, head.len),
+        };
+        if original.is_some() {
+            self.original = original;
             link.muted = true;
         }
     }

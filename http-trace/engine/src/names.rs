@@ -30,8 +30,12 @@
 //! # Names of one direction
 //! If two translations meet a bridge that calls the IP hooks, responses pass it with only one of them
 //! undone: under a name that never carries a request. They are recognised as copies because the heads of answers
-//! are noted, too. (An agent that sees only that bridge sees requests under one name and responses under another, and
-//! cannot join them; nor if they pass it before they pass where it sees them whole.)
+//! are noted, too.
+//!
+//! Where a host translates the address of its own server (a port that is redirected, a sidecar), requests pass under the
+//! server's name and responses under the one that the client asked for: neither is a copy. [`Halves`] joins them by what
+//! both have: the client's end, the number that the request expects and the response begins with, and the bytes of the
+//! request that the response acknowledges.
 //!
 //! # Which name is the server's
 //! A request passes the server's side last, and its response passes there first. Names are ordered by
@@ -42,7 +46,8 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use hashbrown::HashMap;
-use http_trace_common::flow::{Direction, FlowKey};
+use http_trace_common::flow::{Address, Direction, FlowKey};
+use http_trace_common::record::{Hook, RecordHeader, flag};
 
 use crate::origin::{Ack, CapturePoint};
 use crate::table::Id;
@@ -240,7 +245,7 @@ fn translates(first: &Sighting, second: &Sighting) -> bool {
 }
 
 /// Address and port of the sender and of the receiver.
-fn ends(sighting: &Sighting) -> [(http_trace_common::flow::Address, u16); 2] {
+fn ends(sighting: &Sighting) -> [(Address, u16); 2] {
     [sighting.sender, sighting.sender.opposite()].map(|end| sighting.key.sender(end))
 }
 
@@ -258,6 +263,85 @@ fn original(first: &Sighting, second: &Sighting) -> Original {
         },
         path: first.path,
         kind: first.kind,
+    }
+}
+
+/// Requests that may be answered under another name, at one slot each: a newer one replaces an older one.
+#[derive(Debug, Default)]
+pub struct Halves {
+    slots: Vec<Option<Half>>,
+    hasher: foldhash::quality::RandomState,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    client: (Address, u16),
+    sender: Direction,
+    id: Id,
+    number: u64,
+    seq: u32,
+    /// What it expects of the server.
+    ack: u32,
+    is_live: bool,
+    path: u8,
+    time_ns: u64,
+}
+
+/// Limit on the time from a request to its response under another name.
+const ANSWERED_WITHIN_NS: u64 = 300_000_000_000;
+
+/// Limit on the bytes of a request that its response acknowledges.
+const REQUEST_BYTES: u32 = 1 << 20;
+
+impl Halves {
+    /// Remembers the first request of a connection.
+    pub fn note(&mut self, request: &Sighting) {
+        let Some(ack) = request.ack.number() else {
+            return;
+        };
+        self.slots.resize(SETS, None);
+        let [client, _] = ends(request);
+        let slot = self.slot(client, ack);
+        self.slots[slot] = Some(Half {
+            client,
+            sender: request.sender,
+            id: request.id,
+            number: request.number,
+            seq: request.seq,
+            ack,
+            is_live: request.point.is_live(),
+            path: request.path,
+            time_ns: request.time_ns,
+        });
+    }
+
+    /// The connection of the request that these bytes answer, the first of a connection with this name.
+    pub fn meet(
+        &self,
+        key: &FlowKey,
+        sender: Direction,
+        header: &RecordHeader,
+    ) -> Option<Original> {
+        let client = key.sender(sender.opposite());
+        let half = self.slots.get(self.slot(client, header.seq))?.as_ref()?;
+        let is_one = half.client == client
+            && half.ack == header.seq
+            && header.has(flag::ACK)
+            && (1..=REQUEST_BYTES).contains(&header.ack.wrapping_sub(half.seq))
+            && half.is_live == (header.hook != Hook::Capture as u8)
+            && header.time_ns.abs_diff(half.time_ns) <= ANSWERED_WITHIN_NS;
+        is_one.then_some(Original {
+            id: half.id,
+            number: half.number,
+            flipped: half.sender == sender,
+            nearer_ns: 0,
+            path: half.path,
+            kind: Kind::Response,
+        })
+    }
+
+    fn slot(&self, client: (Address, u16), seq: u32) -> usize {
+        self.hasher.hash_one((client, seq)) as usize % SETS
     }
 }
 

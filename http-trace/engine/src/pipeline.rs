@@ -243,7 +243,11 @@ impl Pipeline {
         }
         let (id, path, d) = match self.find_alias(&key, direction, header) {
             Some(alias) => alias,
-            None => (self.find(key, header, out)?, 0, direction.index()),
+            None => {
+                let id = self.find(key, header, out)?;
+                let joined = self.join(id, &key, direction, header);
+                joined.unwrap_or((id, 0, direction.index()))
+            }
         };
         self.work(id, out, |connection, env| {
             env.path = path;
@@ -305,6 +309,25 @@ impl Pipeline {
         }
         self.shared.events.aliases.remove(key);
         None
+    }
+
+    /// Joins a connection whose first bytes answer a request under another name to that request's connection. Returns
+    /// what [`Pipeline::find_alias`] does.
+    fn join(
+        &mut self,
+        id: Id,
+        key: &FlowKey,
+        direction: Direction,
+        header: &RecordHeader,
+    ) -> Option<(Id, u8, usize)> {
+        let (_, connection) = self.table.get_mut(id)?;
+        if header.len == 0 || connection.tcp.payload() {
+            return None;
+        }
+        let original = self.shared.events.halves.meet(key, direction, header)?;
+        connection.tcp.link.muted = true;
+        self.merge(id, &original);
+        self.find_alias(key, direction, header)
     }
 
     /// Makes a copy's name an alias of its original.

@@ -10,3 +10,4 @@ mod loss;
 mod tcp;
 
 mod talk;
+mod translated;
