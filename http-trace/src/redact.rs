@@ -248,7 +248,10 @@ impl Secrets {
         }
         let cookie = name.eq_ignore_ascii_case(b"cookie");
         if !cookie && !name.eq_ignore_ascii_case(b"set-cookie") {
-            return Some(redacted(value));
+            let scheme = scheme(name, value);
+            let mut out = value[..scheme].to_vec();
+            put_redacted(&mut out, &value[scheme..]);
+            return Some(out);
         }
         let mut out = Vec::with_capacity(value.len() + 32);
         cookies(value, cookie, &mut out);
@@ -328,6 +331,31 @@ impl Secrets {
         if cx.body {
             markup::secrets(text, &is_secret, cuts);
         }
+    }
+}
+
+/// Length of the authentication scheme and the space after it (RFC 9110 §11.4), which rules need of recorded events.
+fn scheme(name: &[u8], value: &[u8]) -> usize {
+    const SCHEMES: [&[u8]; 10] = [
+        b"basic",
+        b"bearer",
+        b"digest",
+        b"negotiate",
+        b"ntlm",
+        b"dpop",
+        b"token",
+        b"hawk",
+        b"aws4-hmac-sha256",
+        b"goog4-rsa-sha256",
+    ];
+    let fields: [&[u8]; 2] = [b"authorization", b"proxy-authorization"];
+    if !fields.iter().any(|field| field.eq_ignore_ascii_case(name)) {
+        return 0;
+    }
+    let end = memchr::memchr(b' ', value).filter(|end| end + 1 < value.len()).unwrap_or(0);
+    match SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(&value[..end])) {
+        true => end + 1,
+        false => 0,
     }
 }
 

@@ -239,7 +239,7 @@ impl Pipeline {
         let header = record.header;
         let (key, direction) = header.key();
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
-            self.forget_closed(&key);
+            self.forget_old(&key, header, out);
         }
         let (id, path, d) = match self.find_alias(&key, direction, header) {
             Some(alias) => alias,
@@ -256,16 +256,19 @@ impl Pipeline {
         Some(id)
     }
 
-    /// Forgets a connection that closed long ago on the same tuple, and seems to be current only because
-    /// event time lags.
-    fn forget_closed(&mut self, key: &FlowKey) {
+    /// Forgets a connection on the same tuple that closed long ago, or fell silent long before this SYN, and seems to be
+    /// current only because event time lags.
+    fn forget_old(&mut self, key: &FlowKey, header: &RecordHeader, out: &mut dyn FnMut(Output)) {
         let Some(id) = self.table.find(key) else {
             return;
         };
         let is_closed = self.table.get(id).is_some_and(|c| c.tcp.closed);
-        let age_ns = self.table.age_ns(id, self.shared.now_ns);
-        if is_closed && age_ns >= self.shared.config.closed_ns {
-            self.remove(id, End::Stopped, &mut |_| {});
+        let is_asked = header.flags & (flag::SYN | flag::ACK) == flag::SYN;
+        let config = &self.shared.config;
+        let longest_ns = if is_closed { config.closed_ns } else { config.idle_ns };
+        let is_old = self.table.age_ns(id, self.shared.now_ns) >= longest_ns;
+        if is_old && (is_closed || is_asked) {
+            self.remove(id, End::Stopped, out);
         }
     }
 

@@ -366,3 +366,17 @@ fn one_direction_alone() {
     client.segs.retain(|seg| seg.from == Side::Client);
     check("requests", &client, &[]);
 }
+
+/// As in captures that programs write, which all begin at the same numbers.
+#[test]
+fn the_same_numbers_long_after_are_another_connection() {
+    let visit = |path: &str, body: &str| Talk::open().c(&get(path)).s(&ok(body));
+    for days in [1, 50] {
+        let mut talk = visit("/1", "hello");
+        for mut seg in visit("/2", "ab").segs {
+            seg.time_ns += days * 86_400_000 * crate::talk::MS;
+            talk.segs.push(seg);
+        }
+        check("later", &talk, &TWO);
+    }
+}

@@ -70,7 +70,7 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
         .always()
         .get(|v| Some(Value::Time(v.record.end_ns().unwrap_or(v.record.time_ns))))
         .read(|d, v| d.end_ns = v.time()),
-    field("event.id", Kind::Id, "tuple, sequence number and time", "The same for the same bytes on the wire.")
+    field("event.id", Kind::Id, "tuple, sequence number and head", "The same for the same bytes on the wire.")
         .always()
         .get(|v| Some(Value::Id(v.record.id)))
         .read(|d, v| {
