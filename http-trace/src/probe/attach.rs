@@ -21,7 +21,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with}
 
 use super::clock;
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, LoadError, is_loaded, load_program, load_programs};
+use super::loader::{Framing, LoadError, is_loaded, load_program, load_programs, program};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
@@ -397,8 +397,7 @@ fn attach_xdp(
         source: source.into(),
         instead: "another XDP program may hold it (`ip link` shows it); use --hook tc",
     };
-    let program: &mut Xdp =
-        ebpf.program_mut(XDP_PROGRAM).ok_or(LoadError::NoObject)?.try_into().map_err(refused)?;
+    let program: &mut Xdp = program(ebpf, XDP_PROGRAM).map_err(refused)?;
     let (id, in_driver) = match program.attach_to_if_index(index, XdpMode::Driver) {
         Ok(id) => (id, true),
         Err(in_driver) => match program.attach_to_if_index(index, XdpMode::Skb) {
@@ -444,11 +443,7 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachErr
     let socket = |protocol| {
         socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)
     };
-    let program: &mut SocketFilter = ebpf
-        .program_mut(name)
-        .ok_or(LoadError::NoObject)?
-        .try_into()
-        .map_err(|error: ProgramError| refused(error.into()))?;
+    let program: &mut SocketFilter = program(ebpf, name).map_err(|error| refused(error.into()))?;
     let all = NonZeroU32::new(u32::from(ETH_P_ALL.to_be())).map(Protocol::from_raw);
     let socket = socket(all).map_err(|error| refused(error.into()))?;
     match program.attach(&socket) {
@@ -482,11 +477,7 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
     let mut one = |name, place, hook| {
         let name = framing.program(name);
         load_program(ebpf, name)?;
-        let program: &mut CgroupSkb = ebpf
-            .program_mut(name)
-            .ok_or(LoadError::NoObject)?
-            .try_into()
-            .map_err(|error: ProgramError| refused(error.into()))?;
+        let program: &mut CgroupSkb = program(ebpf, name).map_err(|error| refused(error.into()))?;
         // Links allow other programs by default; requesting that explicitly returns EINVAL.
         let link = program
             .attach(&folder, place, CgroupAttachMode::Single)

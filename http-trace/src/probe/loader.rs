@@ -258,6 +258,18 @@ fn log_level(settings: &Settings) -> u8 {
     }
 }
 
+/// A program by its name and kind.
+///
+/// # Errors
+/// The object has none of this name, or it is of another kind.
+pub fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, ProgramError>
+where
+    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
+{
+    let missing = || ProgramError::InvalidName { name: name.to_owned() };
+    ebpf.program_mut(name).ok_or_else(missing)?.try_into()
+}
+
 /// Verifies a program, unless already done.
 ///
 /// # Errors

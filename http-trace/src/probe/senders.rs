@@ -10,6 +10,7 @@ use aya::{Btf, Ebpf};
 use http_trace_common::sender::{PLACES, Sender, place_of};
 
 use super::clock::Clock;
+use super::loader::program;
 use super::sys::MappedWords;
 use crate::enrich::process::{SentBy, SocketSenders};
 
@@ -84,21 +85,13 @@ impl SocketSenders for Senders {
 }
 
 fn at_tracepoint(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut BtfTracePoint = named(ebpf, "http_trace_send")?.try_into()?;
+    let program: &mut BtfTracePoint = program(ebpf, "http_trace_send")?;
     program.load(SENDING, btf)?;
     program.attach().map(drop)
 }
 
 fn at_function(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut FEntry = named(ebpf, "http_trace_fsnd")?.try_into()?;
+    let program: &mut FEntry = program(ebpf, "http_trace_fsnd")?;
     program.load(SENDING, btf)?;
     program.attach().map(drop)
-}
-
-fn named<'e>(
-    ebpf: &'e mut Ebpf,
-    name: &str,
-) -> Result<&'e mut aya::programs::Program, ProgramError> {
-    let missing = || ProgramError::InvalidName { name: name.to_owned() };
-    ebpf.program_mut(name).ok_or_else(missing)
 }

@@ -17,7 +17,7 @@ use aya::programs::tc::{
 use aya::programs::{LinkOrder, ProgramError, loaded_programs};
 use http_trace_common::record::Hook;
 
-use super::loader::{Framing, programs_of};
+use super::loader::{Framing, program, programs_of};
 use super::netlink::{self, attributes, number, text};
 use super::sys::{Chain, HookType, programs_at};
 
@@ -148,10 +148,7 @@ pub fn place(
     side: Side,
     tcx: bool,
 ) -> Result<Placed, ProgramError> {
-    let program: &mut SchedClassifier = ebpf
-        .program_mut(name)
-        .ok_or_else(|| ProgramError::InvalidName { name: name.to_owned() })?
-        .try_into()?;
+    let program: &mut SchedClassifier = program(ebpf, name)?;
     let id = program.info()?.id();
     let mut placed = Placed {
         index,
@@ -257,10 +254,7 @@ impl Placed {
     pub fn move_first(&mut self, ebpf: &mut Ebpf, interface: &str) -> Result<(), ProgramError> {
         let tcx = self.filter.is_none();
         if tcx {
-            let program: &mut SchedClassifier = ebpf
-                .program_mut(self.name)
-                .ok_or_else(|| ProgramError::InvalidName { name: self.name.to_owned() })?
-                .try_into()?;
+            let program: &mut SchedClassifier = program(ebpf, self.name)?;
             // TCX accepts a program only once per hook. An attached program stays loaded.
             if program.info()?.id() == self.program {
                 program.unload()?;
