@@ -6,21 +6,24 @@
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{
     CgroupSkb, ProgramError, SchedClassifier, SocketFilter, TestRun as _, TestRunOptions, Xdp,
 };
+use http_trace::probe::StartError;
+use http_trace::probe::counters::Counters;
+use http_trace::probe::loader::{LoadError, Settings, load, load_program};
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::{Flow, Syn};
 use http_trace_common::record::{Hook, Record};
 
-use super::counters::Counters;
-use super::loader::{LoadError, Settings, load, load_program};
-use super::{StartError, take};
-
 type KeyWords = [u32; 10];
 type FlowWords = [u64; size_of::<Flow>() / 8];
 type SynWords = [u32; size_of::<Syn>() / 4];
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
+    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+}
 
 /// A loaded program that is attached nowhere.
 pub struct TestRun {

@@ -13,7 +13,6 @@
 //! - [`log`] passes on log lines of the programs.
 //! - [`flows`] maintains the kernel's tables; `own_map` holds the agent's own sockets.
 //! - [`trial`] tries a hook and finds leftovers of an earlier run.
-//! - [`test_run`] runs a program over frames without attaching it.
 //! - `netlink` reads lists and changes over rtnetlink.
 //! - `sys` holds system calls without a wrapper elsewhere.
 //!
@@ -32,7 +31,6 @@ pub mod ring;
 pub mod senders;
 mod sys;
 mod tc;
-pub mod test_run;
 pub mod trial;
 pub mod watch;
 
@@ -121,7 +119,8 @@ pub enum StartError {
 pub struct Probe {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
-    framing: Framing,
+    /// Who does HTTP/1.x framing.
+    pub framing: Framing,
     /// Why the programs cannot frame.
     why_host: Option<String>,
     wanted: Wanted,
@@ -135,8 +134,8 @@ pub struct Probe {
     traced: BTreeSet<u32>,
     /// When the hooks are next checked (kernel time, ns).
     next_check_ns: u64,
-    /// Where packets were hidden from a hook, and for how long (ns).
-    hidden: BTreeMap<String, u64>,
+    /// Where packets may have been hidden from a hook since the start, and for how long (ns).
+    pub hidden: BTreeMap<String, u64>,
     /// Names by index, including interfaces that are gone: records may still refer to them.
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
@@ -263,7 +262,7 @@ impl Probe {
             to(record, handed_back);
         });
         self.is_quiet &= n == 0;
-        if self.begun >= self.flows.capacity() / 16 {
+        if self.begun >= self.flows.capacity / 16 {
             self.sweep();
         }
         n
@@ -274,11 +273,6 @@ impl Probe {
         if let Some(log) = &mut self.log {
             log.hand_on();
         }
-    }
-
-    /// Who does HTTP/1.x framing.
-    pub const fn framing(&self) -> Framing {
-        self.framing
     }
 
     /// Describes how the programs are attached and who frames.
@@ -377,11 +371,6 @@ impl Probe {
         self.flows.sweep(now_boot_ns, net);
     }
 
-    /// Where packets may have been hidden from a hook since the start, and for how long (ns).
-    pub const fn hidden(&self) -> &BTreeMap<String, u64> {
-        &self.hidden
-    }
-
     /// Indexes and names of all interfaces seen so far.
     pub fn interface_names(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(index, name)| (*index, &**name))
@@ -396,12 +385,12 @@ impl Probe {
 
     /// Whether the last [`Probe::drain`] may have left records in the ring.
     pub const fn has_more(&self) -> bool {
-        self.ring.has_more()
+        self.ring.has_more
     }
 
     /// Number of records with another layout than ours, all dropped.
     pub const fn malformed_records(&self) -> u64 {
-        self.ring.malformed()
+        self.ring.malformed
     }
 
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
