@@ -256,8 +256,7 @@ pub mod testing {
     /// Parses a command line, ignoring environment and file.
     pub fn try_config<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Config, Error> {
         let cli = crate::cli::Cli::try_parse_from(words).expect("parses");
-        let typed = cli.options.typed().to_vec();
-        Config::from_layers(&Layers::gather(KEYS, typed, &|_| None, None)?)
+        Config::from_layers(&Layers::gather(KEYS, cli.options.typed, &|_| None, None)?)
     }
 
     /// The same for a valid command line.

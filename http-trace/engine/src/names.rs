@@ -303,16 +303,6 @@ pub struct Aliases {
 }
 
 impl Aliases {
-    /// Number of aliases.
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// Whether there are no aliases.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
     /// The connection that `key` is an alias of, if any.
     pub fn get(&self, key: &FlowKey) -> Option<Alias> {
         if self.by_key.is_empty() {

@@ -185,7 +185,6 @@ impl Inventory {
             summary: shown(&alert.message()),
             first: time(alert.first_seen_ns),
             last: time(alert.last_seen_ns),
-
             count: alert.count,
             clients: alert.clients.iter().take(3).map(|(ip, _)| ip.to_string()).collect(),
             paths: paths.map(|(path, _)| shown(path)).collect(),
@@ -268,8 +267,6 @@ impl Inventory {
             alerts,
             timeline,
             left_out,
-            knows: self.options.endpoints.known.is_some(),
-            looks_for_unseen: self.options.unseen_ns.is_some(),
         }
     }
 }
@@ -358,12 +355,6 @@ pub struct Report {
     pub timeline: Timeline,
     /// What exceeded a bound.
     pub left_out: LeftOut,
-    /// Whether a list of known endpoints was given.
-    #[serde(skip)]
-    pub knows: bool,
-    /// Whether endpoints without recent events were asked for.
-    #[serde(skip)]
-    pub looks_for_unseen: bool,
 }
 
 /// A service or an endpoint.
