@@ -30,24 +30,18 @@ const PREFERENCES: std::ops::RangeInclusive<u16> = 1..=64;
 /// Number of bytes of a program's name that the kernel keeps.
 const NAME_BYTES: usize = 15;
 
-/// Direction of an interface's packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// Packets that it receives.
-    Ingress,
-    /// Packets that it sends.
-    Egress,
+http_trace_model::named_enum! {
+    /// Direction of an interface's packets, with its name as used by `tc`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Side {
+        /// Packets that it receives.
+        Ingress = "ingress",
+        /// Packets that it sends.
+        Egress = "egress",
+    }
 }
 
 impl Side {
-    /// Name as used by `tc`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Side::Ingress => "ingress",
-            Side::Egress => "egress",
-        }
-    }
-
     const fn place(self) -> TcAttachType {
         match self {
             Side::Ingress => TcAttachType::Ingress,
