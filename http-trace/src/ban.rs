@@ -33,7 +33,6 @@ pub struct Plan {
     pub lasts: Option<Duration>,
     /// Lowest level of alerts that lead to a ban.
     pub level: Level,
-    /// Networks that are never banned.
     pub allow: Vec<IpNet>,
     /// Maximum number of bans in force.
     pub most: usize,

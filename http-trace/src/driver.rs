@@ -127,7 +127,6 @@ impl Driver {
         &mut self.pipeline
     }
 
-    /// Counters of the pipeline.
     pub fn stats(&self) -> &Stats {
         self.pipeline.stats()
     }

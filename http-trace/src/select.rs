@@ -74,7 +74,6 @@ impl Statuses {
         if range.first <= range.last { Ok(range) } else { Err("the smaller code first") }
     }
 
-    /// Whether the range contains a code.
     pub fn contains(self, code: u16) -> bool {
         (self.first..=self.last).contains(&code)
     }

@@ -106,7 +106,6 @@ pub struct Sample {
     pub target: Vec<u8>,
     /// Status; `None` without a response.
     pub status: Option<u16>,
-    /// The server's address.
     pub server: Option<IpAddr>,
 }
 

@@ -71,13 +71,11 @@ pub struct OfEntity {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OfRule {
-    /// The rule's id.
     pub id: String,
     /// The fields that it groups by.
     pub fields: Vec<Field>,
     /// Counts and times over all entities.
     pub tally: Tally,
-    /// Entities with hits.
     pub entities: Vec<OfEntity>,
     #[serde(skip)]
     index: HashMap<u64, usize, foldhash::fast::RandomState>,

@@ -142,7 +142,6 @@ impl Test {
         passes || !any && matches!(self, Test::Absent | Test::Missing)
     }
 
-    /// Whether a single value passes.
     pub fn passes(&self, value: &Value<'_>) -> bool {
         match self {
             Test::Present => true,

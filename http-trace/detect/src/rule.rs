@@ -221,7 +221,6 @@ pub enum Input {
 /// A field to group by, per input if the rule has aliases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Name in the rule.
     pub name: String,
     /// The field for each input, or one for all.
     pub of: Vec<Field>,

@@ -57,7 +57,6 @@ impl Link {
         self.client().unwrap_or(0) & 1
     }
 
-    /// Sets direction `d` as the client's.
     pub const fn set_client(&mut self, d: usize) {
         self.client_plus_1 = (d as u8 & 1) + 1;
     }
@@ -77,7 +76,6 @@ impl Link {
         self.start(d).map(first_position)
     }
 
-    /// Sets the beginning of direction `d`.
     pub const fn set_start(&mut self, d: usize, seq: u32) {
         self.start[d] = seq;
         self.start_known[d] = true;
@@ -101,7 +99,6 @@ impl Link {
     }
 }
 
-/// The direction with index `d`.
 pub(crate) const fn direction(d: usize) -> Direction {
     if d == 0 { Direction::FromA } else { Direction::FromB }
 }

@@ -89,7 +89,6 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.index.len()
     }
 
-    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -144,13 +143,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         Some((key, value))
     }
 
-    /// A connection's key and value.
     pub fn get_mut(&mut self, id: Id) -> Option<(&K, &mut V)> {
         let slot = self.slots.get_mut(id.0 as usize)?;
         Some((&slot.key, slot.value.as_mut()?))
     }
 
-    /// A connection's value.
     pub fn get(&self, id: Id) -> Option<&V> {
         self.slots.get(id.0 as usize)?.value.as_ref()
     }

@@ -31,7 +31,6 @@ pub type InForce = HashMap<IpAddr, Instant>;
 pub struct Order {
     /// Client to ban.
     pub client: IpAddr,
-    /// Duration.
     pub lasts: Duration,
     /// The rule that caused it.
     pub rule: String,

@@ -44,7 +44,6 @@ impl Family {
 /// A banned client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// Its address.
     pub client: IpAddr,
     /// Time left; `None` if the ban does not expire.
     pub left: Option<Duration>,

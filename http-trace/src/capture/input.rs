@@ -216,7 +216,6 @@ impl Buffer {
         }
     }
 
-    /// The available unread bytes.
     pub fn available(&self) -> &[u8] {
         self.data.get(self.start..self.end).unwrap_or_default()
     }

@@ -51,7 +51,6 @@ pub enum AttachError {
         /// Remedy.
         instead: &'static str,
     },
-    /// No cgroup v2 hierarchy is mounted.
     #[error(
         "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run `mount -t \
          cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
@@ -137,17 +136,14 @@ impl Attached {
         tc.any(|(placed, _)| !placed.is_tcx())
     }
 
-    /// Whether anything is attached to an interface.
     pub fn has_interface(&self, index: u32) -> bool {
         self.interfaces.contains_key(&index)
     }
 
-    /// Whether anything is attached at XDP.
     pub fn has_xdp(&self) -> bool {
         self.interfaces.values().any(|on| on.xdp.is_some())
     }
 
-    /// Indexes of interfaces with attachments.
     pub fn indexes(&self) -> Vec<u32> {
         self.interfaces.keys().copied().collect()
     }

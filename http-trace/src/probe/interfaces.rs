@@ -57,12 +57,10 @@ impl Wanted {
         Ok(Wanted { include, exclude: set(exclude)? })
     }
 
-    /// Whether every interface is traced.
     pub fn is_everything(&self) -> bool {
         self.include.is_none() && self.exclude.is_empty()
     }
 
-    /// Whether an interface of this name is traced.
     pub fn contains(&self, name: &str) -> bool {
         self.include.as_ref().is_none_or(|set| set.is_match(name)) && !self.exclude.is_match(name)
     }

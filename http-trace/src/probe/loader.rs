@@ -128,7 +128,6 @@ pub enum LoadError {
     /// Any other error.
     #[error("cannot load the {what}: {source}")]
     Load {
-        /// What cannot be loaded.
         what: String,
         /// aya's error, with the verifier log if there is one.
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -150,11 +150,8 @@ pub struct Probe {
     begun: usize,
     /// Whether no record has come since then, so that no connection was admitted.
     is_quiet: bool,
-    /// The map for hand-backs.
     handed_back: HandedBack,
-    /// The agent's own sockets.
     pub own: OwnSockets,
-    /// The kernel's clock.
     pub clock: Clock,
 }
 

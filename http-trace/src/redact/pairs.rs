@@ -105,7 +105,6 @@ pub(super) fn protocols(
     }
 }
 
-/// Whether a value begins with a quote.
 fn begins_quoted(text: &[u8]) -> bool {
     let blanks = text.iter().take_while(|b| is_blank(b)).count();
     QUOTES.iter().any(|quote| text[blanks..].starts_with(quote))

@@ -41,7 +41,6 @@ type Known = BTreeMap<PathBuf, File>;
 #[derive(Clone, Debug)]
 struct File {
     text: String,
-    /// Ids of the rules that loaded.
     ids: Vec<Arc<str>>,
     /// Number of errors in the file.
     errors: usize,

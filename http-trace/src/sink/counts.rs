@@ -182,7 +182,6 @@ impl Counts {
         }
     }
 
-    /// Builds the key of an event's row.
     fn key_of(&mut self, host: Option<&[u8]>, event: &HttpEvent) {
         let key = &mut self.key;
         key.clear();

@@ -99,7 +99,6 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens or creates the file.
     pub fn open(path: &Path, before: Before, mode: Option<u32>) -> io::Result<Self> {
         let until = Instant::now() + READER;
         let file = loop {

@@ -27,7 +27,6 @@ impl<'a> Building<'a> {
         }
     }
 
-    /// Adds a rule.
     pub fn add(&mut self, document: Document<'a>, rule: Rule) {
         self.documents.push(document);
         self.rules.add(rule);
@@ -46,7 +45,6 @@ impl<'a> Building<'a> {
         (self.disabled)(id)
     }
 
-    /// Whether a rule's id or UUID is disabled.
     pub fn disables(&self, rule: &Rule) -> bool {
         self.is_disabled(&rule.id) || rule.uuid.as_deref().is_some_and(self.disabled)
     }

@@ -46,7 +46,6 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The whole file as one document.
     pub fn whole(source: &'a Source) -> Self {
         Document { origin: &source.origin, text: &source.text, lines_before: 0 }
     }

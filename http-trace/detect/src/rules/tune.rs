@@ -20,9 +20,7 @@ pub struct Allow {
     pub clients: Vec<IpNet>,
     /// User agents; `*` and `?` are wildcards here and below.
     pub user_agents: Vec<String>,
-    /// Paths.
     pub paths: Vec<String>,
-    /// Hosts.
     pub hosts: Vec<String>,
 }
 
@@ -35,7 +33,6 @@ pub struct Override {
     pub percent: Option<u8>,
     /// Window, ns.
     pub window_ns: Option<u64>,
-    /// Severity.
     pub severity: Option<Severity>,
     /// Time between updates of an alert, ns.
     pub suppress_ns: Option<u64>,

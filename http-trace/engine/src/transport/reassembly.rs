@@ -82,7 +82,6 @@ impl<M: Copy> Buffer<M> {
         self.size
     }
 
-    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

@@ -191,7 +191,6 @@ impl<'a> Value<'a> {
         self.number()?.try_into().ok()
     }
 
-    /// The address, if it is one.
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
             Value::Ip(ip) => Some(*ip),
