@@ -25,7 +25,7 @@ use super::layers::{Error, Layers};
 use super::types::{AlsoRedacted, FramingChoice, Source, TcMode};
 use super::values::{self, negatable, path, text};
 use crate::ban::nft::Set;
-use crate::enrich::choice::{ApiServer, CriSocket};
+use crate::enrich::choice::NamesFrom;
 use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
@@ -114,9 +114,9 @@ settings! {
         no_attribution: bool = switch().only(runs::LIVE), boolean;
         /// Name pods from the Kubernetes API server: auto (in a pod with a service account), off, or a
         /// kubeconfig file
-        kubernetes: ApiServer = one("auto|off|FILE").default("auto").only(runs::LIVE), ApiServer::parse;
+        kubernetes: NamesFrom = one("auto|off|FILE").default("auto").only(runs::LIVE), NamesFrom::api_server;
         /// Name containers from the CRI socket if no runtime file names them: auto, off, or a path
-        cri_socket: CriSocket = one("auto|off|PATH").default("auto").only(runs::LIVE), CriSocket::parse;
+        cri_socket: NamesFrom = one("auto|off|PATH").default("auto").only(runs::LIVE), NamesFrom::cri_socket;
         /// Also report the command lines of processes (process.command_line), redacted
         command_line: bool = switch().only(runs::LIVE), boolean;
         /// With -r: run the kernel's filter in front of the judge, as in live runs

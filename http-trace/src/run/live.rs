@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::config::{Config, FramingChoice};
 use crate::driver::Driver;
 #[cfg(not(feature = "kubernetes"))]
-use crate::enrich::choice::ApiServer;
+use crate::enrich::choice::NamesFrom;
 use crate::enrich::cri::Cri;
 use crate::enrich::directory::Directory;
 #[cfg(feature = "kubernetes")]
@@ -328,7 +328,7 @@ fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
 
 #[cfg(not(feature = "kubernetes"))]
 fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
-    if let ApiServer::Of(_) = config.kubernetes {
+    if let NamesFrom::At(_) = config.kubernetes {
         say("pods are not named: this build lacks the feature 'kubernetes'");
     }
 }
