@@ -210,12 +210,10 @@ impl Bans {
         self.news.take()
     }
 
-    /// Counts so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Whether this is a dry run.
     pub const fn is_dry(&self) -> bool {
         self.firewall.is_none()
     }

@@ -87,7 +87,6 @@ impl Choices {
 }
 
 impl Driver {
-    /// Opens the outputs.
     pub fn open(
         config: &Config,
         detector: Detector,

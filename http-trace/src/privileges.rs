@@ -23,7 +23,6 @@ pub struct Capability {
     pub lost: &'static str,
 }
 
-/// All capabilities that are used.
 pub const USED: &[Capability] = &[
     capability("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN, "programs cannot be attached"),
     capability("CAP_NET_RAW", CapabilitySet::NET_RAW, "the hook socket-filter is not available"),

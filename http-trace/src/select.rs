@@ -116,7 +116,6 @@ const fn spread(mut number: u64) -> u64 {
 pub struct Pattern(GlobMatcher);
 
 impl Pattern {
-    /// Compiles a pattern.
     pub fn parse(text: &str, ignore_case: bool) -> Result<Self, String> {
         GlobBuilder::new(text)
             .case_insensitive(ignore_case)
@@ -127,7 +126,6 @@ impl Pattern {
             .map_err(|error| format!("a pattern such as /api/* ({})", error.kind()))
     }
 
-    /// The pattern as given.
     pub fn text(&self) -> &str {
         self.0.glob().glob()
     }
@@ -216,7 +214,6 @@ impl Selection {
         })
     }
 
-    /// Whether it depends on processes.
     pub fn chooses_processes(&self) -> bool {
         let of = [&self.process, &self.container, &self.pod, &self.namespace];
         of.into_iter().any(|of| of.named().next().is_some())

@@ -28,7 +28,6 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Activates rules.
     pub fn new(rules: RuleSet, settings: Settings) -> Self {
         Detector { clock: Clock::new(settings.live), core: Core::new(rules, settings) }
     }

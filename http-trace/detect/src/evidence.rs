@@ -109,7 +109,6 @@ pub struct Sample {
     pub server: Option<IpAddr>,
 }
 
-/// The evidence of one key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evidence {
     /// Time of the first collected event, ns.

@@ -59,7 +59,6 @@ impl Tally {
     }
 }
 
-/// Hits of one entity of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfEntity {
     hash: u64,
@@ -72,7 +71,6 @@ pub struct OfEntity {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OfRule {
     pub id: String,
-    /// The fields that it groups by.
     pub fields: Vec<Field>,
     /// Counts and times over all entities.
     pub tally: Tally,
@@ -83,7 +81,6 @@ pub struct OfRule {
     hand: usize,
 }
 
-/// The hits of all rules.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hits {
     rules: Vec<OfRule>,

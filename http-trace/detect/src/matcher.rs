@@ -194,7 +194,6 @@ fn address(value: &Value<'_>) -> Option<IpAddr> {
 }
 
 impl Expr {
-    /// Whether the event matches.
     pub fn matches(&self, view: &View<'_>) -> bool {
         match self {
             Expr::Constant(yes) => *yes,

@@ -156,7 +156,6 @@ pub struct Detection {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     EventCount,
-    /// Distinct values of fields.
     ValueCount(Vec<Field>),
     /// All inputs within the window, or a condition over them.
     Temporal(Option<Seen>),
@@ -187,12 +186,10 @@ impl Kind {
 /// A condition over the inputs that were seen, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// This input was seen.
     Input(usize),
     All(Vec<Seen>),
     /// At least this many hold.
     AtLeast(usize, Vec<Seen>),
-    /// Does not hold.
     Not(Box<Seen>),
 }
 
@@ -234,7 +231,6 @@ pub struct Correlation {
     pub kind: Kind,
     pub inputs: Vec<Input>,
     pub group_by: Vec<Group>,
-    /// Window in ns.
     pub window_ns: u64,
     /// Comparisons that the count must satisfy.
     pub condition: Vec<(Comparison, u64)>,

@@ -77,9 +77,7 @@ pub enum Kind {
 /// A head that was seen, with what identifies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighting {
-    /// Name of the connection.
     pub key: FlowKey,
-    /// Sender of the head.
     pub sender: Direction,
     /// The connection's slot in the table.
     pub id: Id,

@@ -103,7 +103,6 @@ pub(crate) const fn direction(d: usize) -> Direction {
     if d == 0 { Direction::FromA } else { Direction::FromB }
 }
 
-/// Context of a protocol.
 pub(crate) struct Cx<'a> {
     pub link: &'a mut Link,
     /// Ports of the senders of both directions.
@@ -237,7 +236,6 @@ pub(crate) struct Witness {
 pub(crate) enum Standing {
     Between,
     InMessage,
-    /// Framing is lost.
     Lost,
     /// It is permanently not read.
     Opaque,

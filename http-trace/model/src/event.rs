@@ -48,7 +48,6 @@ crate::named_enum! {
     /// Why a request (or connection attempt) has no response.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum NoResponse {
-        /// The connection was reset.
         Reset = "reset",
         /// The connection was closed with FIN.
         Closed = "closed",
@@ -453,11 +452,9 @@ crate::named_enum! {
     pub enum LossUnit {
         /// Records that did not reach the host, or that an output's destination rejected.
         Records = "records",
-        /// Alerts that were not delivered.
         Alerts = "alerts",
         /// Payload bytes.
         Bytes = "bytes",
-        /// Events that were not written.
         Events = "events",
         /// Connections that were not followed.
         Flows = "flows",
@@ -468,7 +465,6 @@ crate::named_enum! {
     }
 }
 
-/// Output of the pipeline.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// One per response, or per request without one.

@@ -74,7 +74,6 @@ pub(crate) struct Service {
 }
 
 impl Inventory {
-    /// An empty inventory.
     pub fn new(options: Options) -> Self {
         Inventory {
             options,
@@ -454,7 +453,6 @@ pub struct AlertRow {
     /// 0 to 10.
     pub severity: u8,
     pub rule: String,
-    /// Text of the alert.
     pub summary: String,
     /// Time of the first counted event, RFC 3339.
     pub first: String,

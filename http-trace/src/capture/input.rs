@@ -28,7 +28,6 @@ const CHUNK: usize = 64 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
-    /// Standard input.
     Stdin,
     /// A file given by name: it is an error if it is no capture.
     Named(PathBuf),

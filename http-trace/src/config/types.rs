@@ -54,7 +54,6 @@ http_trace_model::named_enum! {
     /// What is redacted in addition to secrets.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum AlsoRedacted {
-        /// Personal data.
         Personal = "personal",
     }
 }

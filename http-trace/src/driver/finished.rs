@@ -11,7 +11,6 @@ use http_trace_engine::stats::Stats;
 /// What remains of a driver at its end.
 #[derive(Debug)]
 pub struct Finished {
-    /// What was written, and what was not.
     pub written: Written,
     pub stats: Stats,
     pub detect: DetectStats,

@@ -39,7 +39,6 @@ pub struct SentBy {
 }
 
 pub trait SocketSenders: Send + std::fmt::Debug {
-    /// The sender on the socket with this cookie.
     fn sender(&self, cookie: u64) -> Option<SentBy>;
 }
 

@@ -39,16 +39,13 @@ const ETH_P_ALL: u16 = 3;
 pub enum AttachError {
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The kernel refuses to attach it.
     #[error("cannot attach {hook} to {place}: {}; {instead}", causes(source.as_ref()))]
     Refused {
         /// Hook name as on the command line.
         hook: &'static str,
         /// Interface or cgroup.
         place: String,
-        /// Error of the kernel.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// Remedy.
         instead: &'static str,
     },
     #[error(
@@ -89,7 +86,6 @@ struct OnInterface {
     xdp: Option<AtXdp>,
 }
 
-/// The XDP attachment of an interface.
 #[derive(Debug)]
 struct AtXdp {
     in_driver: bool,

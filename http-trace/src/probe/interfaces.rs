@@ -23,7 +23,6 @@ pub enum LinkLayer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Current name.
     pub name: Arc<str>,
     /// Whether it is administratively up.
     pub up: bool,

@@ -108,7 +108,6 @@ pub enum LoadError {
         what: &'static str,
         /// The running kernel.
         has: String,
-        /// Remedy.
         instead: &'static str,
     },
     /// The hook has no program that leaves framing to the host.
@@ -125,7 +124,6 @@ pub enum LoadError {
          forbids it; allow bpf(2) there"
     )]
     Refused(io::Error),
-    /// Any other error.
     #[error("cannot load the {what}: {source}")]
     Load {
         what: String,

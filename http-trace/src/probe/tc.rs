@@ -74,7 +74,6 @@ pub enum Standing {
     FirstAgain,
     /// These run before it and may hide packets.
     Behind(Vec<String>),
-    /// It is not attached.
     Gone,
 }
 

@@ -121,7 +121,6 @@ pub(super) struct Pair<'a> {
     /// Position of the `:` or `=`.
     pub(super) at: usize,
     by: u8,
-    /// Whether the name is quoted.
     quoted: bool,
 }
 

@@ -240,7 +240,6 @@ fn reduce(
     Ok(attribution)
 }
 
-/// Says what is traced, and how.
 fn say_started(config: &Config, probe: &Probe, traced: &[Arc<str>], notices: &[Notice]) {
     started(config, &start_line(&config.hook, traced));
     if !traced.is_empty() {

@@ -42,7 +42,6 @@ type Known = BTreeMap<PathBuf, File>;
 struct File {
     text: String,
     ids: Vec<Arc<str>>,
-    /// Number of errors in the file.
     errors: usize,
 }
 

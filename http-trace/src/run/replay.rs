@@ -37,7 +37,6 @@ const MOMENT_NS: u64 = 10_000_000_000;
 struct Outcome {
     /// Whether the reading thread panicked.
     failed: bool,
-    /// Whether a signal interrupted it.
     interrupted: bool,
     /// Captures not opened because too many files were open.
     crowded: u64,

@@ -63,7 +63,6 @@ impl Rotation {
         Some(())
     }
 
-    /// Whether rotation is configured.
     pub const fn is_set(&self) -> bool {
         self.bytes.is_some() || self.age.is_some()
     }

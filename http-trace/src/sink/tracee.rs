@@ -101,7 +101,6 @@ pub(super) struct Message<'a> {
     pub r#type: &'static str,
     /// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
     pub value: Json,
-    /// The sender.
     pub process: Option<&'a Process>,
     pub cgroup_id: u64,
     /// Whether it left this host.

@@ -9,7 +9,6 @@ use crate::rule::{Origin, Rule, RuleSet};
 pub(super) struct Building<'a> {
     pub rules: RuleSet,
     pub diagnostics: Vec<Diagnostic>,
-    /// The document of each rule.
     pub documents: Vec<Document<'a>>,
     /// Built-in rules that are added later, whose ids are taken nevertheless.
     pub reserved: Vec<Rule>,
@@ -80,7 +79,6 @@ impl<'a> Building<'a> {
     }
 }
 
-/// Whether a rule with these findings loads.
 pub(super) fn loads(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.fault != Fault::Error)
 }

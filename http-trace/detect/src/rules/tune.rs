@@ -24,14 +24,12 @@ pub struct Allow {
     pub hosts: Vec<String>,
 }
 
-/// Overrides for one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Override {
     /// Minimum count for an alert.
     pub threshold: Option<u64>,
     /// For a ratio: minimum percentage for an alert.
     pub percent: Option<u8>,
-    /// Window, ns.
     pub window_ns: Option<u64>,
     pub severity: Option<Severity>,
     /// Time between updates of an alert, ns.
@@ -51,7 +49,6 @@ pub struct Tuning {
     pub allow: Allow,
     /// Names of enabled built-in filters ([`builtin::FILTERS`]).
     pub filters: Vec<&'static str>,
-    /// Overrides by rule id.
     pub rules: BTreeMap<String, Override>,
 }
 

@@ -12,7 +12,6 @@ pub const PIECE_OVERHEAD: usize = 192;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Payload.
     Bytes(Bytes),
     /// Length of a declared skip of body, in bytes.
     Skip(u64),

@@ -35,7 +35,6 @@ impl<R> Field<R> {
         self
     }
 
-    /// Sets the reader.
     #[must_use]
     pub const fn read(mut self, read: Read) -> Self {
         self.read = Some(read);
