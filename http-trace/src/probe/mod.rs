@@ -47,16 +47,16 @@ use http_trace_common::record::{Hook, Record, flag};
 use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use attach::{AttachError, Attached};
+use attach::Attached;
 use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
 use interfaces::{Interfaces, Wanted};
-use loader::{Framing, LoadError, Settings};
+use loader::{Framing, ProbeError, Settings};
 use log::ProgramLog;
 use own_map::OwnMap;
 use ring::Ring;
-use senders::{NoSenders, Senders};
+use senders::Senders;
 use watch::Hidden;
 
 pub use sys::trim_heap;
@@ -87,34 +87,6 @@ pub struct Options {
     pub say: Option<log::Say>,
 }
 
-/// Why tracing cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The programs cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The programs cannot be attached.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// Interfaces cannot be listed.
-    #[error("cannot list interfaces over rtnetlink: {0}")]
-    Netlink(io::Error),
-    /// The agent's own sockets cannot be excluded.
-    #[error(transparent)]
-    Own(io::Error),
-    /// A map of the object is not what this build expects.
-    #[error("the eBPF object does not match this binary ({0}): rebuild both")]
-    Map(#[from] MapError),
-    #[error(
-        "cannot map the ring buffer ({0}): raise the memory limit (ulimit -v), or lower \
-         HTTP_TRACE_RING_SIZE"
-    )]
-    Ring(MapError),
-    /// The log buffer of the object is not what this build expects.
-    #[error("cannot read the eBPF object ({0}): rebuild it and this binary")]
-    Log(#[from] aya_log::Error),
-}
-
 /// The loaded programs. Dropping it unloads them.
 pub struct Probe {
     ebpf: Ebpf,
@@ -140,8 +112,8 @@ pub struct Probe {
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
     ring: Ring,
-    /// Senders on sockets, if requested.
-    pub senders: Option<Result<Senders, NoSenders>>,
+    /// Senders on sockets, or why they are unknown, if requested.
+    pub senders: Option<Result<Senders, String>>,
     log: Option<ProgramLog>,
     pub counters: Counters,
     /// The table of connections in the kernel.
@@ -163,7 +135,7 @@ pub enum Notice {
     /// They are no longer attached.
     Detached(Arc<str>),
     /// They cannot be attached; tracing continues elsewhere.
-    Failed(AttachError),
+    Failed(ProbeError),
     /// Another program at its XDP hook may drop or redirect packets before ours see them.
     Before(Arc<str>, String),
     /// The programs cannot read its frames.
@@ -174,8 +146,8 @@ impl Probe {
     /// Loads and attaches everything.
     ///
     /// # Errors
-    /// [`StartError`], each in one line. Later changes and failures of interfaces are [`Notice`]s.
-    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), StartError> {
+    /// Each in one line. Later changes and failures of interfaces are [`Notice`]s.
+    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), ProbeError> {
         let Options { hooks, interfaces: wanted, tc_mode, host_framing, mut settings, own, say } =
             options;
         settings.filter.netns = own_netns();
@@ -186,9 +158,17 @@ impl Probe {
         settings.log = say.is_some();
         let mut ebpf = loader::load(&settings, &hooks)?;
         let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
-        let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
+        let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose().map_err(|error| {
+            let instead = "rebuild it and this binary";
+            ProbeError(format!("cannot read the eBPF object ({error}): {instead}"))
+        })?;
 
-        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(StartError::Ring)?;
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| {
+            ProbeError(format!(
+                "cannot map the ring buffer ({error}): raise the memory limit (ulimit -v), or lower \
+                 HTTP_TRACE_RING_SIZE"
+            ))
+        })?;
         let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
         let ring = Ring::new(events, asleep, settings.filter.netns);
         let clock = Clock::new();
@@ -203,9 +183,11 @@ impl Probe {
         let flows = Flows::new(take(&mut ebpf, "FLOWS")?, settings.flows)?;
         let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
         let table = OwnMap(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
-        own.set_table(Box::new(table)).map_err(StartError::Own)?;
+        own.set_table(Box::new(table)).map_err(|error| ProbeError(error.to_string()))?;
         let limit = HashMap::try_from(take(&mut ebpf, "INTERFACES")?)?;
-        let interfaces = Interfaces::open().map_err(StartError::Netlink)?;
+        let interfaces = Interfaces::open().map_err(|error| {
+            ProbeError(format!("cannot list interfaces over rtnetlink: {error}"))
+        })?;
 
         let mut probe = Probe {
             ebpf,
@@ -243,7 +225,7 @@ impl Probe {
             && let Some(at) = notices.iter().position(|n| matches!(n, Notice::Failed(_)))
             && let Notice::Failed(error) = notices.swap_remove(at)
         {
-            return Err(error.into());
+            return Err(error);
         }
         Ok((probe, notices))
     }
