@@ -33,7 +33,6 @@ pub struct Plan {
     pub lasts: Option<Duration>,
     /// Lowest level of alerts that lead to a ban.
     pub level: Level,
-    /// Networks that are never banned.
     pub allow: Vec<IpNet>,
     /// Maximum number of bans in force.
     pub most: usize,
@@ -211,12 +210,10 @@ impl Bans {
         self.news.take()
     }
 
-    /// Counts so far.
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Whether this is a dry run.
     pub const fn is_dry(&self) -> bool {
         self.firewall.is_none()
     }

@@ -323,18 +323,13 @@ pub enum Rules {
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Typed values by key; options that were not typed are absent.
-    typed: Vec<(&'static str, Vec<String>)>,
+    pub typed: Vec<(&'static str, Vec<String>)>,
     /// Capture paths; they may contain any bytes.
     pub read: Vec<OsString>,
     config: Option<PathBuf>,
 }
 
 impl Options {
-    /// Typed values by key.
-    pub fn typed(&self) -> &[(&'static str, Vec<String>)] {
-        &self.typed
-    }
-
     /// Sets an option as if it had been typed, replacing earlier values.
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.typed.retain(|(typed, _)| *typed != name);

@@ -26,13 +26,14 @@ use http_trace_common::record::Hook;
 pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
-pub use self::types::{AlsoRedacted, Emit, FramingChoice, Source, TcMode};
+pub use self::types::{AlsoRedacted, FramingChoice, Source, TcMode};
 use crate::ban::Plan;
 use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
 use crate::sink::{Format, OutputSpec, Place};
+use http_trace_engine::config::Emit;
 use http_trace_model::endpoint::{Endpoints, Templates};
 
 impl Config {
@@ -255,8 +256,7 @@ pub mod testing {
     /// Parses a command line, ignoring environment and file.
     pub fn try_config<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Config, Error> {
         let cli = crate::cli::Cli::try_parse_from(words).expect("parses");
-        let typed = cli.options.typed().to_vec();
-        Config::from_layers(&Layers::gather(KEYS, typed, &|_| None, None)?)
+        Config::from_layers(&Layers::gather(KEYS, cli.options.typed, &|_| None, None)?)
     }
 
     /// The same for a valid command line.

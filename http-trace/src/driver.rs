@@ -13,7 +13,7 @@ use http_trace_common::record::{Record, flag};
 
 use self::finished::{Finished, of_unreadable, unreadable};
 use crate::ban::Bans;
-use crate::config::{Config, Emit, Source};
+use crate::config::{Config, Source};
 use crate::enrich::proxy::Trusted;
 use crate::messages;
 use crate::metrics::endpoints::EndpointCounts;
@@ -31,7 +31,7 @@ use crate::state_file::inventory::InventoryKeeper;
 use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::shipped::{self, Shipped};
-use http_trace_engine::pipeline::{self, Pipeline, PipelineConfig};
+use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
 use http_trace_engine::stats::{Stats, Unreadable};
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
@@ -87,7 +87,6 @@ impl Choices {
 }
 
 impl Driver {
-    /// Opens the outputs.
     pub fn open(
         config: &Config,
         detector: Detector,
@@ -127,7 +126,6 @@ impl Driver {
         &mut self.pipeline
     }
 
-    /// Counters of the pipeline.
     pub fn stats(&self) -> &Stats {
         self.pipeline.stats()
     }
@@ -387,11 +385,7 @@ fn outputs(config: &Config) -> Outputs {
 
 fn pipeline_config(config: &Config) -> PipelineConfig {
     PipelineConfig {
-        emit: match config.emit {
-            Emit::Auto => pipeline::Emit::Auto,
-            Emit::Head => pipeline::Emit::Head,
-            Emit::End => pipeline::Emit::End,
-        },
+        emit: config.emit,
         flows: config.max_flows as usize,
         heads_bytes: config.heads_memory,
         reorder_bytes: config.reorder_memory,

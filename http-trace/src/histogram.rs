@@ -13,7 +13,6 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts a duration.
     pub fn add(&mut self, ns: u64) {
         let seconds = ns as f64 / 1e9;
         let at = BOUNDS.partition_point(|bound| *bound < seconds);

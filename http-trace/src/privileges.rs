@@ -23,50 +23,41 @@ pub struct Capability {
     pub lost: &'static str,
 }
 
-/// All capabilities that are used.
 pub const USED: &[Capability] = &[
-    Capability {
-        name: "CAP_NET_ADMIN",
-        bit: CapabilitySet::NET_ADMIN,
-        lost: "programs cannot be attached",
-    },
-    Capability {
-        name: "CAP_NET_RAW",
-        bit: CapabilitySet::NET_RAW,
-        lost: "the hook socket-filter is not available",
-    },
-    Capability {
-        name: "CAP_PERFMON",
-        bit: CapabilitySet::PERFMON,
-        lost: "the kernel rejects the programs",
-    },
-    Capability { name: "CAP_BPF", bit: CapabilitySet::BPF, lost: "programs cannot be loaded" },
-    Capability {
-        name: "CAP_SYS_ADMIN",
-        bit: CapabilitySet::SYS_ADMIN,
-        lost: "other programs at a hook are shown by id only",
-    },
-    Capability {
-        name: "CAP_SYS_PTRACE",
-        bit: CapabilitySet::SYS_PTRACE,
-        lost: "--executables cannot read the files of other users' processes",
-    },
-    Capability {
-        name: "CAP_SYS_NICE",
-        bit: CapabilitySet::SYS_NICE,
-        lost: "the reader and writer threads get no priority, so that a busy host loses more",
-    },
-    Capability {
-        name: "CAP_DAC_READ_SEARCH",
-        bit: CapabilitySet::DAC_READ_SEARCH,
-        lost: "containers are shown by id only, because the runtime's files belong to root",
-    },
-    Capability {
-        name: "CAP_DAC_OVERRIDE",
-        bit: CapabilitySet::DAC_OVERRIDE,
-        lost: "files of other users cannot be opened",
-    },
+    capability("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN, "programs cannot be attached"),
+    capability("CAP_NET_RAW", CapabilitySet::NET_RAW, "the hook socket-filter is not available"),
+    capability("CAP_PERFMON", CapabilitySet::PERFMON, "the kernel rejects the programs"),
+    capability("CAP_BPF", CapabilitySet::BPF, "programs cannot be loaded"),
+    capability(
+        "CAP_SYS_ADMIN",
+        CapabilitySet::SYS_ADMIN,
+        "other programs at a hook are shown by id only",
+    ),
+    capability(
+        "CAP_SYS_PTRACE",
+        CapabilitySet::SYS_PTRACE,
+        "--executables cannot read the files of other users' processes",
+    ),
+    capability(
+        "CAP_SYS_NICE",
+        CapabilitySet::SYS_NICE,
+        "the reader and writer threads get no priority, so that a busy host loses more",
+    ),
+    capability(
+        "CAP_DAC_READ_SEARCH",
+        CapabilitySet::DAC_READ_SEARCH,
+        "containers are shown by id only, because the runtime's files belong to root",
+    ),
+    capability(
+        "CAP_DAC_OVERRIDE",
+        CapabilitySet::DAC_OVERRIDE,
+        "files of other users cannot be opened",
+    ),
 ];
+
+const fn capability(name: &'static str, bit: CapabilitySet, lost: &'static str) -> Capability {
+    Capability { name, bit, lost }
+}
 
 /// Capabilities needed to load and attach programs.
 pub const ATTACHING: CapabilitySet =

@@ -75,7 +75,6 @@ impl<R: BufRead> Recorded<R> {
         }
     }
 
-    /// Number of lines read.
     pub const fn lines(&self) -> u64 {
         self.line
     }

@@ -471,8 +471,4 @@ fn cookies(text: &[u8], all: bool, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod hostile;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod variants;

@@ -1,8 +1,5 @@
-//! Generates documentation from the field tables: the JSON Schema (draft 2020-12) of every record that
-//! `-o json` writes, `docs/FIELDS.md`, and the index template for Elasticsearch. Performs no I/O.
-
-mod page;
-mod template;
+//! Generates the JSON Schema (draft 2020-12) of every record that `-o json` writes from the field tables. Performs no
+//! I/O. The tests generate `docs/FIELDS.md` and the index template for Elasticsearch from the same tables.
 
 use std::fmt::Write as _;
 
@@ -11,9 +8,6 @@ use crate::sink::json::ALERT;
 use http_trace_model::field::event::EVENT;
 use http_trace_model::field::loss::LOSS;
 use http_trace_model::field::{About, Kind};
-
-pub use page::page;
-pub use template::template;
 
 /// The schema that `http-trace schema` prints.
 pub fn record() -> String {
@@ -157,6 +151,11 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    mod page;
+    mod template;
+
+    use self::page::page;
+    use self::template::template;
     use super::*;
     use crate::redact::Secrets;
     use crate::sink::Style;

@@ -48,7 +48,6 @@ impl Scope {
         may_be(source, destination) || may_be(destination, source)
     }
 
-    /// Whether a complete event is in scope.
     pub fn admits_event(&self, event: &HttpEvent) -> bool {
         self.is_unlimited()
             || self.admits(event.client, event.server) && within(&self.clients, event.client_ip())

@@ -74,7 +74,6 @@ impl Statuses {
         if range.first <= range.last { Ok(range) } else { Err("the smaller code first") }
     }
 
-    /// Whether the range contains a code.
     pub fn contains(self, code: u16) -> bool {
         (self.first..=self.last).contains(&code)
     }
@@ -117,7 +116,6 @@ const fn spread(mut number: u64) -> u64 {
 pub struct Pattern(GlobMatcher);
 
 impl Pattern {
-    /// Compiles a pattern.
     pub fn parse(text: &str, ignore_case: bool) -> Result<Self, String> {
         GlobBuilder::new(text)
             .case_insensitive(ignore_case)
@@ -128,7 +126,6 @@ impl Pattern {
             .map_err(|error| format!("a pattern such as /api/* ({})", error.kind()))
     }
 
-    /// The pattern as given.
     pub fn text(&self) -> &str {
         self.0.glob().glob()
     }
@@ -217,7 +214,6 @@ impl Selection {
         })
     }
 
-    /// Whether it depends on processes.
     pub fn chooses_processes(&self) -> bool {
         let of = [&self.process, &self.container, &self.pod, &self.namespace];
         of.into_iter().any(|of| of.named().next().is_some())

@@ -38,7 +38,6 @@ pub struct Stages {
 /// The stages after detection, for events and alerts.
 #[derive(Debug)]
 pub struct Exit {
-    /// Selects what is written.
     pub selection: Selection,
     /// Removes secrets; `None` with `--show-secrets`.
     pub secrets: Option<Secrets>,

@@ -2,10 +2,11 @@
 //! BPF_PROG_TEST_RUN runs the kernel's, which needs root.
 
 use http_trace::probe::loader::{Framing, Settings};
-use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::record::Hook;
 use http_trace_engine::host_filter::HostFilter;
+
+use crate::test_run::TestRun;
 
 /// Both filters, the kernel's at TC's ingress.
 ///

@@ -11,7 +11,8 @@
 //! - [`crowd`]: a flood of connections that stay open; [`tcpdump`]: captures of live traffic.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
-//! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's.
+//! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's,
+//!   by [`test_run`].
 //! - [`chance`]: random choices from a seed; [`visitors`]: events as a busy site has them, without a wire.
 //! - [`streams`]: the same conversations as streams without TCP below them.
 //! - [`empty`]: a program that does nothing, to measure others against; [`budget`]: what may cost how much;
@@ -49,6 +50,7 @@ pub mod routed;
 pub mod seen;
 pub mod streams;
 pub mod tcpdump;
+pub mod test_run;
 pub mod visitors;
 pub mod visits;
 

@@ -38,7 +38,6 @@ pub enum Piece {
     Value(Shown),
 }
 
-/// An entity that an alert is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entity {
     /// Role that the rule gives it.
@@ -134,7 +133,6 @@ pub struct Alert {
 /// Decision about banning the client of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// The client's address.
     pub client: IpAddr,
     pub outcome: Outcome,
     /// Duration or remaining duration of the ban, or what it would be, in seconds.

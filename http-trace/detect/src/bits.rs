@@ -18,7 +18,6 @@ pub const fn set_in_byte(set: &mut [u8], number: usize, yes: bool) {
     *byte = *byte & !(1 << (number % 8)) | (yes as u8) << (number % 8);
 }
 
-/// Whether a number is in a set of bytes.
 pub const fn byte_has(set: &[u8], number: usize) -> bool {
     set[number / 8] >> (number % 8) & 1 != 0
 }

@@ -46,7 +46,6 @@ struct OfStatus {
 #[derive(Debug)]
 enum Condition {
     Constant(bool),
-    /// A test of the status only.
     Status(Test),
     Test(TestId),
     /// An individually evaluated test.

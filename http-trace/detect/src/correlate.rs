@@ -28,7 +28,6 @@ pub struct Hit<'a> {
 /// Result of counting an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// Whether the condition holds.
     pub holds: bool,
     /// Value that the condition was evaluated on.
     pub value: u64,

@@ -42,7 +42,6 @@ pub struct More {
 }
 
 impl Counter {
-    /// An empty counter.
     pub fn new(window: Window) -> Self {
         Counter {
             window,

@@ -52,7 +52,6 @@ struct Slot {
 /// Numbers of evicted and refused keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turnover {
-    /// Keys that were evicted.
     pub evicted: u64,
     /// Events whose key was not admitted.
     pub refused: u64,

@@ -12,11 +12,9 @@ mod fed;
 pub(crate) mod persist;
 pub(crate) mod reload;
 
-use std::sync::Arc;
-
 use super::clock::Clock;
 pub use super::lifecycle::window_text;
-use super::rule::{Rule, RuleSet};
+use super::rule::RuleSet;
 use http_trace_model::event::HttpEvent;
 
 use self::core::{Core, SWEEP_TICK};
@@ -30,14 +28,8 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Activates rules.
     pub fn new(rules: RuleSet, settings: Settings) -> Self {
         Detector { clock: Clock::new(settings.live), core: Core::new(rules, settings) }
-    }
-
-    /// The active rules.
-    pub fn rules(&self) -> &[Arc<Rule>] {
-        &self.core.rules
     }
 
     /// Takes an event. It is passed on at once, or, in a capture, if its time is far ahead of all others,

@@ -16,7 +16,6 @@ const INLINE: usize = 4;
 /// Maximum number of values searched without an index.
 const NO_INDEX: usize = 16;
 
-/// A value that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     hash: u64,

@@ -106,11 +106,9 @@ pub struct Sample {
     pub target: Vec<u8>,
     /// Status; `None` without a response.
     pub status: Option<u16>,
-    /// The server's address.
     pub server: Option<IpAddr>,
 }
 
-/// The evidence of one key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evidence {
     /// Time of the first collected event, ns.

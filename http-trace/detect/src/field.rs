@@ -192,7 +192,6 @@ impl Field {
         self.is_number() || matches!(self, Field::RequestHeader(_) | Field::ResponseHeader(_))
     }
 
-    /// Whether the field is a number.
     pub fn is_number(&self) -> bool {
         self.about().is_some_and(|about| about.kind.is_number())
     }

@@ -59,7 +59,6 @@ impl Tally {
     }
 }
 
-/// Hits of one entity of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfEntity {
     hash: u64,
@@ -71,13 +70,10 @@ pub struct OfEntity {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OfRule {
-    /// The rule's id.
     pub id: String,
-    /// The fields that it groups by.
     pub fields: Vec<Field>,
     /// Counts and times over all entities.
     pub tally: Tally,
-    /// Entities with hits.
     pub entities: Vec<OfEntity>,
     #[serde(skip)]
     index: HashMap<u64, usize, foldhash::fast::RandomState>,
@@ -85,7 +81,6 @@ pub struct OfRule {
     hand: usize,
 }
 
-/// The hits of all rules.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hits {
     rules: Vec<OfRule>,

@@ -142,7 +142,6 @@ impl Test {
         passes || !any && matches!(self, Test::Absent | Test::Missing)
     }
 
-    /// Whether a single value passes.
     pub fn passes(&self, value: &Value<'_>) -> bool {
         match self {
             Test::Present => true,
@@ -195,7 +194,6 @@ fn address(value: &Value<'_>) -> Option<IpAddr> {
 }
 
 impl Expr {
-    /// Whether the event matches.
     pub fn matches(&self, view: &View<'_>) -> bool {
         match self {
             Expr::Constant(yes) => *yes,

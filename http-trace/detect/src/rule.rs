@@ -158,7 +158,6 @@ pub struct Detection {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     EventCount,
-    /// Distinct values of fields.
     ValueCount(Vec<Field>),
     /// All inputs within the window, or a condition over them.
     Temporal(Option<Seen>),
@@ -189,12 +188,10 @@ impl Kind {
 /// A condition over the inputs that were seen, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// This input was seen.
     Input(usize),
     All(Vec<Seen>),
     /// At least this many hold.
     AtLeast(usize, Vec<Seen>),
-    /// Does not hold.
     Not(Box<Seen>),
 }
 
@@ -223,7 +220,6 @@ pub enum Input {
 /// A field to group by, per input if the rule has aliases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Name in the rule.
     pub name: String,
     /// The field for each input, or one for all.
     pub of: Vec<Field>,
@@ -237,7 +233,6 @@ pub struct Correlation {
     pub kind: Kind,
     pub inputs: Vec<Input>,
     pub group_by: Vec<Group>,
-    /// Window in ns.
     pub window_ns: u64,
     /// Comparisons that the count must satisfy.
     pub condition: Vec<(Comparison, u64)>,

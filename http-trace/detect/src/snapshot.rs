@@ -36,7 +36,6 @@ pub enum BadSnapshot {
     /// Wrong magic number.
     #[error("it is not a state file of http-trace")]
     NotOurs,
-    /// Another version.
     #[error("it has version {0}, this http-trace reads version {VERSION}")]
     Version(u32),
     /// Truncated or modified.
@@ -75,7 +74,6 @@ pub struct Seen {
     pub now_ns: u64,
 }
 
-/// Reads only the hits of a snapshot.
 pub fn hits(bytes: &[u8]) -> Result<Seen, BadSnapshot> {
     let taken = postcard::take_from_bytes::<(Hits, Context)>(open(bytes)?);
     let ((hits, context), _) = taken.map_err(damaged)?;
@@ -129,7 +127,6 @@ pub fn open(bytes: &[u8]) -> Result<&[u8], BadSnapshot> {
 /// Value of a counter; the most valuable ones are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Worth {
-    /// Whether an alert is open.
     pub open: bool,
     /// Whether half of the threshold is reached.
     pub halfway: bool,

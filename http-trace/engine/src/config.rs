@@ -4,16 +4,18 @@ use std::ops::RangeInclusive;
 
 use http_trace_common::config::Snippet;
 
-/// When a response's event is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Emit {
-    /// At the message's end, but no later than [`PipelineConfig::emit_after_ns`] after its head.
-    #[default]
-    Auto,
-    /// When the head is complete.
-    Head,
-    /// At the message's end, no matter how late.
-    End,
+http_trace_model::named_enum! {
+    /// When a response's event is written.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub enum Emit {
+        /// At the message's end, but no later than [`PipelineConfig::emit_after_ns`] after its head.
+        #[default]
+        Auto = "auto",
+        /// When the head is complete.
+        Head = "head",
+        /// At the message's end, no matter how late.
+        End = "end",
+    }
 }
 
 /// Limits and options of the pipeline. Times are event time, in ns; sizes in bytes.

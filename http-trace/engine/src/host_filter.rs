@@ -40,7 +40,6 @@ pub struct Faults {
     pub scratch_busy_every: u32,
 }
 
-/// The filter with its tables.
 #[derive(Debug)]
 pub struct HostFilter {
     config: FilterConfig,

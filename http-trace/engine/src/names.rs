@@ -82,9 +82,7 @@ pub enum Kind {
 /// A head that was seen, with what identifies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sighting {
-    /// Name of the connection.
     pub key: FlowKey,
-    /// Sender of the head.
     pub sender: Direction,
     /// The connection's slot in the table.
     pub id: Id,
@@ -387,16 +385,6 @@ pub struct Aliases {
 }
 
 impl Aliases {
-    /// Number of aliases.
-    pub fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    /// Whether there are no aliases.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
-    }
-
     /// The connection that `key` is an alias of, if any.
     pub fn get(&self, key: &FlowKey) -> Option<Alias> {
         if self.by_key.is_empty() {

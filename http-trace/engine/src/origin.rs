@@ -26,12 +26,10 @@ pub const fn first_position(seq: u32) -> u64 {
 pub struct Ack(Option<u32>);
 
 impl Ack {
-    /// From an acknowledgement number.
     pub const fn of(number: u32) -> Self {
         Ack(Some(number))
     }
 
-    /// The acknowledgement number, if there is one.
     pub const fn number(self) -> Option<u32> {
         self.0
     }

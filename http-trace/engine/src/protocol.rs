@@ -60,7 +60,6 @@ impl Link {
         self.client().unwrap_or(0) & 1
     }
 
-    /// Sets direction `d` as the client's.
     pub const fn set_client(&mut self, d: usize) {
         self.client_plus_1 = (d as u8 & 1) + 1;
     }
@@ -80,7 +79,6 @@ impl Link {
         self.start(d).map(first_position)
     }
 
-    /// Sets the beginning of direction `d`.
     pub const fn set_start(&mut self, d: usize, seq: u32) {
         self.start[d] = seq;
         self.start_known[d] = true;
@@ -104,12 +102,10 @@ impl Link {
     }
 }
 
-/// The direction with index `d`.
 pub(crate) const fn direction(d: usize) -> Direction {
     if d == 0 { Direction::FromA } else { Direction::FromB }
 }
 
-/// Context of a protocol.
 pub(crate) struct Cx<'a> {
     pub link: &'a mut Link,
     /// Ports of the senders of both directions.
@@ -243,7 +239,6 @@ pub(crate) struct Witness {
 pub(crate) enum Standing {
     Between,
     InMessage,
-    /// Framing is lost.
     Lost,
     /// It is permanently not read.
     Opaque,

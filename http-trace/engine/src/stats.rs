@@ -67,7 +67,6 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// The kind with this number, if there is one.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Unreadable::Tls),
@@ -77,7 +76,6 @@ impl Unreadable {
         }
     }
 
-    /// The name in summaries.
     pub const fn name(self) -> &'static str {
         match self {
             Unreadable::Tls => "TLS",
@@ -238,7 +236,6 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// Takes all unreported losses.
     pub fn take(&mut self) -> impl Iterator<Item = Loss> + use<> {
         std::mem::take(&mut self.0).into_iter().filter(|loss| loss.count > 0)
     }

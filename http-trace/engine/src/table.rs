@@ -35,13 +35,6 @@ const fn coarse(ns: u64) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(u32);
 
-impl Id {
-    /// As an index, for tables parallel to this one.
-    pub const fn index(self) -> u32 {
-        self.0
-    }
-}
-
 #[derive(Debug)]
 struct Slot<K, V> {
     key: K,
@@ -96,14 +89,8 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         self.index.len()
     }
 
-    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
-    }
-
-    /// Number of connections in `list`.
-    pub fn len_of(&self, list: List) -> usize {
-        self.lists[list as usize].len
     }
 
     pub fn find(&self, key: &K) -> Option<Id> {
@@ -156,13 +143,11 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
         Some((key, value))
     }
 
-    /// A connection's key and value.
     pub fn get_mut(&mut self, id: Id) -> Option<(&K, &mut V)> {
         let slot = self.slots.get_mut(id.0 as usize)?;
         Some((&slot.key, slot.value.as_mut()?))
     }
 
-    /// A connection's value.
     pub fn get(&self, id: Id) -> Option<&V> {
         self.slots.get(id.0 as usize)?.value.as_ref()
     }
@@ -283,7 +268,7 @@ mod tests {
         table.touch(fourth, List::Closed, 10);
         assert_eq!(order(&table, List::Idle), [0, 2, 4, 1]);
         assert_eq!(order(&table, List::Closed), [3]);
-        assert_eq!((table.len(), table.len_of(List::Idle)), (5, 4));
+        assert_eq!((table.len(), table.lists[List::Idle as usize].len), (5, 4));
     }
 
     #[test]
@@ -291,7 +276,7 @@ mod tests {
         let mut table = Table::new();
         for round in 0..1000u16 {
             let id = table.insert(key(round), round, List::Busy, 0);
-            assert_eq!(id.index(), u32::from(round % 2));
+            assert_eq!(id.0, u32::from(round % 2));
             if round % 2 == 1 {
                 for port in [round - 1, round] {
                     let id = table.find(&key(port)).expect("inserted");
@@ -303,9 +288,9 @@ mod tests {
                 let (a, b) = (key(60_000), key(60_001));
                 let first = table.insert(a, 0, List::Busy, 0);
                 let second = table.insert(b, 0, List::Busy, 0);
-                assert_eq!(first.index() + second.index(), 1);
-                table.remove(if first.index() == 1 { first } else { second });
-                table.remove(if first.index() == 1 { second } else { first });
+                assert_eq!(first.0 + second.0, 1);
+                table.remove(if first.0 == 1 { first } else { second });
+                table.remove(if first.0 == 1 { second } else { first });
             }
         }
         assert!(table.is_empty());

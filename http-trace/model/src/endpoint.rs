@@ -189,7 +189,6 @@ impl KnownEndpoints {
         is_listable.then(|| format!("{method} {service} {template}"))
     }
 
-    /// Whether an endpoint is in the list.
     pub fn has(&self, method: &str, service: &str, template: &str) -> bool {
         let any = "*";
         [(method, service), (any, service), (method, any), (any, any)].into_iter().any(
@@ -212,7 +211,6 @@ impl KnownEndpoints {
 #[derive(Clone, Debug, Default)]
 pub struct Endpoints {
     pub templates: Templates,
-    /// The list of known endpoints, if there is one.
     pub known: Option<Arc<KnownEndpoints>>,
 }
 

@@ -48,7 +48,6 @@ crate::named_enum! {
     /// Why a request (or connection attempt) has no response.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum NoResponse {
-        /// The connection was reset.
         Reset = "reset",
         /// The connection was closed with FIN.
         Closed = "closed",
@@ -95,33 +94,43 @@ crate::named_enum! {
 pub mod oddity {
     use http_trace_common::framer::flag;
 
-    /// A field name contains a byte that is not allowed in a token (RFC 9110 §5.6.2).
-    pub const BAD_FIELD_NAME: &str = "bad_field_name";
-    /// Part of the body was not seen.
-    pub const BODY_GAP: &str = "body_gap";
-    /// A RST, FIN or SYN that fits the connection was disproved by what followed: its receiver did not
-    /// accept it, whoever sent it.
-    pub const DISPUTED_SEGMENT: &str = "disputed_segment";
-    /// The head exceeded the limit of what is kept of one.
-    pub const HEADERS_TRUNCATED: &str = "headers_truncated";
-    /// The body's length differs from the declared one.
-    pub const LENGTH_MISMATCH: &str = "length_mismatch";
-    /// A line of the head has no colon.
-    pub const LINE_WITHOUT_COLON: &str = "line_without_colon";
-    /// The request line does not follow RFC 9112 §3.
-    pub const MALFORMED_REQUEST: &str = "malformed_request";
-    /// A copy of bytes already seen had different content.
-    pub const OVERLAP_DIFFERS: &str = "overlap_differs";
-    /// Request and response probably belong together, but this is not proven.
-    pub const REQUEST_ASSUMED: &str = "request_assumed";
-    /// An event without a response was written for this request before.
-    pub const REPORTED_UNANSWERED: &str = "reported_unanswered";
-    /// The request was incomplete when its response ended, or the wait for one.
-    pub const REQUEST_UNFINISHED: &str = "request_unfinished";
-    /// Whitespace between a field name and its colon (RFC 9112 §5.1).
-    pub const SPACE_BEFORE_COLON: &str = "space_before_colon";
-    /// The response was still in progress when the event was written, after the longest wait.
-    pub const STILL_OPEN: &str = "still_open";
+    macro_rules! oddities {
+        ($($(#[$meaning:meta])+ $name:ident = $text:literal;)+) => {
+            $($(#[$meaning])+ pub const $name: &str = $text;)+
+
+            const ALL: &[&str] = &[$($name),+];
+        };
+    }
+
+    oddities! {
+        /// A field name contains a byte that is not allowed in a token (RFC 9110 §5.6.2).
+        BAD_FIELD_NAME = "bad_field_name";
+        /// Part of the body was not seen.
+        BODY_GAP = "body_gap";
+        /// A RST, FIN or SYN that fits the connection was disproved by what followed: its receiver did not
+        /// accept it, whoever sent it.
+        DISPUTED_SEGMENT = "disputed_segment";
+        /// The head exceeded the limit of what is kept of one.
+        HEADERS_TRUNCATED = "headers_truncated";
+        /// The body's length differs from the declared one.
+        LENGTH_MISMATCH = "length_mismatch";
+        /// A line of the head has no colon.
+        LINE_WITHOUT_COLON = "line_without_colon";
+        /// The request line does not follow RFC 9112 §3.
+        MALFORMED_REQUEST = "malformed_request";
+        /// A copy of bytes already seen had different content.
+        OVERLAP_DIFFERS = "overlap_differs";
+        /// Request and response probably belong together, but this is not proven.
+        REQUEST_ASSUMED = "request_assumed";
+        /// An event without a response was written for this request before.
+        REPORTED_UNANSWERED = "reported_unanswered";
+        /// The request was incomplete when its response ended, or the wait for one.
+        REQUEST_UNFINISHED = "request_unfinished";
+        /// Whitespace between a field name and its colon (RFC 9112 §5.1).
+        SPACE_BEFORE_COLON = "space_before_colon";
+        /// The response was still in progress when the event was written, after the longest wait.
+        STILL_OPEN = "still_open";
+    }
 
     /// Oddities of request heads that servers interpret differently, as those of responses. Bits of
     /// [`http_trace_common::framer::flag`].
@@ -136,27 +145,11 @@ pub mod oddity {
         (flag::CODING_NOT_CHUNKED, "request_coding_not_chunked"),
     ];
 
-    const ALL: [&str; 13] = [
-        BAD_FIELD_NAME,
-        BODY_GAP,
-        DISPUTED_SEGMENT,
-        HEADERS_TRUNCATED,
-        LENGTH_MISMATCH,
-        LINE_WITHOUT_COLON,
-        MALFORMED_REQUEST,
-        OVERLAP_DIFFERS,
-        REPORTED_UNANSWERED,
-        REQUEST_ASSUMED,
-        REQUEST_UNFINISHED,
-        SPACE_BEFORE_COLON,
-        STILL_OPEN,
-    ];
-
     /// Looks up an event flag by name.
     pub fn named(name: &str) -> Option<&'static str> {
         let of_framer = flag::NAMES.into_iter().chain(OF_REQUESTS);
         let of_framer = of_framer.map(|(_, name)| name);
-        ALL.into_iter().chain(of_framer).find(|known| *known == name)
+        ALL.iter().copied().chain(of_framer).find(|known| *known == name)
     }
 }
 
@@ -459,11 +452,9 @@ crate::named_enum! {
     pub enum LossUnit {
         /// Records that did not reach the host, or that an output's destination rejected.
         Records = "records",
-        /// Alerts that were not delivered.
         Alerts = "alerts",
         /// Payload bytes.
         Bytes = "bytes",
-        /// Events that were not written.
         Events = "events",
         /// Connections that were not followed.
         Flows = "flows",
@@ -474,7 +465,6 @@ crate::named_enum! {
     }
 }
 
-/// Output of the pipeline.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// One per response, or per request without one.

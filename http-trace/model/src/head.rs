@@ -211,7 +211,6 @@ impl Headers {
         self.lines.len()
     }
 
-    /// Whether there are no lines.
     pub const fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -228,7 +227,6 @@ impl Headers {
         Some(self.cut(self.lines.get(at)?.value))
     }
 
-    /// All lines.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Header<'_>> + ExactSizeIterator {
         self.lines.iter().map(|line| self.shown(line))
     }
@@ -325,7 +323,6 @@ impl Headers {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
-    /// Method as sent.
     pub method: Bytes,
     /// Request target as sent (RFC 9112 §3.2), including raw spaces.
     pub target: Bytes,

@@ -26,5 +26,14 @@ macro_rules! named_enum {
                 Some(Self::ALL[Self::NAMES.iter().position(is_it)?])
             }
         }
+
+        impl std::str::FromStr for $enum {
+            type Err = String;
+
+            /// The error lists the names.
+            fn from_str(name: &str) -> Result<Self, String> {
+                Self::named(name).ok_or_else(|| Self::NAMES.join(", "))
+            }
+        }
     };
 }

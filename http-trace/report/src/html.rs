@@ -40,7 +40,6 @@ h1,h2,p{break-after:avoid}tr,dl div,svg,.key{break-inside:avoid}
 }
 ";
 
-/// Renders the page.
 pub fn html(report: &Report) -> String {
     let mut out = String::from(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\

@@ -74,7 +74,6 @@ pub(crate) struct Service {
 }
 
 impl Inventory {
-    /// An empty inventory.
     pub fn new(options: Options) -> Self {
         Inventory {
             options,
@@ -185,7 +184,6 @@ impl Inventory {
             summary: shown(&alert.message()),
             first: time(alert.first_seen_ns),
             last: time(alert.last_seen_ns),
-
             count: alert.count,
             clients: alert.clients.iter().take(3).map(|(ip, _)| ip.to_string()).collect(),
             paths: paths.map(|(path, _)| shown(path)).collect(),
@@ -268,8 +266,6 @@ impl Inventory {
             alerts,
             timeline,
             left_out,
-            knows: self.options.endpoints.known.is_some(),
-            looks_for_unseen: self.options.unseen_ns.is_some(),
         }
     }
 }
@@ -358,12 +354,6 @@ pub struct Report {
     pub timeline: Timeline,
     /// What exceeded a bound.
     pub left_out: LeftOut,
-    /// Whether a list of known endpoints was given.
-    #[serde(skip)]
-    pub knows: bool,
-    /// Whether endpoints without recent events were asked for.
-    #[serde(skip)]
-    pub looks_for_unseen: bool,
 }
 
 /// A service or an endpoint.
@@ -463,7 +453,6 @@ pub struct AlertRow {
     /// 0 to 10.
     pub severity: u8,
     pub rule: String,
-    /// Text of the alert.
     pub summary: String,
     /// Time of the first counted event, RFC 3339.
     pub first: String,

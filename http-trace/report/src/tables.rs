@@ -298,7 +298,6 @@ fn lines(table: &Table, widest: usize) -> Vec<String> {
     aligned(&rows, |at| table.columns[at].1)
 }
 
-/// Removes a column.
 fn spare(table: &mut Table, name: &str) {
     if let Some(at) = table.columns.iter().position(|(column, _)| *column == name) {
         table.columns.remove(at);

@@ -26,12 +26,9 @@ const FOR_GOOD: Duration = Duration::from_secs(1 << 30);
 /// The clients in the set, and until when they are.
 pub type InForce = HashMap<IpAddr, Instant>;
 
-/// A ban.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Client to ban.
     pub client: IpAddr,
-    /// Duration.
     pub lasts: Duration,
     /// The rule that caused it.
     pub rule: String,
@@ -129,7 +126,6 @@ impl Firewall {
     }
 }
 
-/// The thread.
 struct Keeper {
     set: Set,
     reset: bool,

@@ -23,28 +23,20 @@ pub struct Set {
     name: String,
 }
 
-/// Table families that see packets between hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
-    /// Both IP versions.
-    Inet,
-    Ip,
-    Ip6,
-}
-
-impl Family {
-    const ALL: [(&str, Family); 3] =
-        [("inet", Family::Inet), ("ip", Family::Ip), ("ip6", Family::Ip6)];
-
-    const fn name(self) -> &'static str {
-        Family::ALL[self as usize].0
+http_trace_model::named_enum! {
+    /// Table families that see packets between hosts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Family {
+        /// Both IP versions.
+        Inet = "inet",
+        Ip = "ip",
+        Ip6 = "ip6",
     }
 }
 
 /// A banned client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// Its address.
     pub client: IpAddr,
     /// Time left; `None` if the ban does not expire.
     pub left: Option<Duration>,
@@ -70,10 +62,7 @@ impl FromStr for Set {
         let words: Vec<&str> = text.strip_prefix("nft:").ok_or(WANT)?.split('/').collect();
         let (family, table, name) = match words[..] {
             [table, name] => (Family::Inet, table, name),
-            [family, table, name] => {
-                let found = Family::ALL.iter().find(|(known, _)| *known == family);
-                (found.ok_or(WANT)?.1, table, name)
-            }
+            [family, table, name] => (Family::named(family).ok_or(WANT)?, table, name),
             _ => return Err(WANT),
         };
         let is_name = |name: &str| {

@@ -28,7 +28,6 @@ const CHUNK: usize = 64 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Input {
-    /// Standard input.
     Stdin,
     /// A file given by name: it is an error if it is no capture.
     Named(PathBuf),
@@ -216,7 +215,6 @@ impl Buffer {
         }
     }
 
-    /// The available unread bytes.
     pub fn available(&self) -> &[u8] {
         self.data.get(self.start..self.end).unwrap_or_default()
     }

@@ -29,7 +29,6 @@ const PREFIXES: [usize; 3] = [16, 64, 256];
 
 type State = foldhash::fast::RandomState;
 
-/// The lanes of all tuples.
 #[derive(Debug, Default)]
 pub struct Lanes {
     enabled: bool,
@@ -39,7 +38,6 @@ pub struct Lanes {
     hasher: State,
 }
 
-/// The lane of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Number of the lane within its tuple.

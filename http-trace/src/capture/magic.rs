@@ -28,7 +28,6 @@ pub enum Kind {
     Elf,
     /// Printable ASCII.
     Text,
-    /// None of these.
     Unknown,
 }
 

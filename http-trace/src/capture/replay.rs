@@ -33,7 +33,6 @@ pub struct ReplayOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCounts {
     pub frames: u64,
-    /// Captured bytes of the frames.
     pub frame_bytes: u64,
     /// TCP segments found.
     pub segments: u64,
@@ -96,7 +95,6 @@ impl Replay {
         Replay::new(Frames::open(paths), options)
     }
 
-    /// Reads these frames.
     pub fn new(frames: Frames, options: ReplayOptions) -> Self {
         Replay {
             frames,

@@ -48,7 +48,6 @@ pub struct Layers {
     given: BTreeMap<&'static str, Given>,
     /// The `[detect]` table of the file.
     pub tuning: Tuning,
-    /// The file that was read, if any.
     pub file: Option<PathBuf>,
 }
 

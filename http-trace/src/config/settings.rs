@@ -15,16 +15,17 @@ use http_trace_common::config::{PortRange, Snippet};
 use http_trace_common::record::Hook;
 use http_trace_detect::rule::Level;
 use http_trace_detect::tune::Tuning;
+use http_trace_engine::config::Emit;
 use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::value::{self, boolean};
 use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
 use super::layers::{Error, Layers};
-use super::types::{AlsoRedacted, Emit, FramingChoice, Source, TcMode};
-use super::values::{self, negatable, path, text, word};
+use super::types::{AlsoRedacted, FramingChoice, Source, TcMode};
+use super::values::{self, negatable, path, text};
 use crate::ban::nft::Set;
-use crate::enrich::choice::{ApiServer, CriSocket};
+use crate::enrich::choice::NamesFrom;
 use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
@@ -113,9 +114,9 @@ settings! {
         no_attribution: bool = switch().only(runs::LIVE), boolean;
         /// Name pods from the Kubernetes API server: auto (in a pod with a service account), off, or a
         /// kubeconfig file
-        kubernetes: ApiServer = one("auto|off|FILE").default("auto").only(runs::LIVE), ApiServer::parse;
+        kubernetes: NamesFrom = one("auto|off|FILE").default("auto").only(runs::LIVE), NamesFrom::api_server;
         /// Name containers from the CRI socket if no runtime file names them: auto, off, or a path
-        cri_socket: CriSocket = one("auto|off|PATH").default("auto").only(runs::LIVE), CriSocket::parse;
+        cri_socket: NamesFrom = one("auto|off|PATH").default("auto").only(runs::LIVE), NamesFrom::cri_socket;
         /// Also report the command lines of processes (process.command_line), redacted
         command_line: bool = switch().only(runs::LIVE), boolean;
         /// With -r: run the kernel's filter in front of the judge, as in live runs
@@ -217,9 +218,9 @@ settings! {
         body_snippet: Option<Snippet> =
             one("N[:STATUS]").only(runs::LIVE | runs::CAPTURES), values::snippet;
         /// When to write an event: auto (at the end, or 2 s after the head), head, end
-        emit: Emit = one("WHEN").default("auto").only(runs::LIVE | runs::CAPTURES), word;
+        emit: Emit = one("WHEN").default("auto").only(runs::LIVE | runs::CAPTURES), Emit::from_str;
         /// Colours of 'pretty': auto, always, never
-        color: Color = one("WHEN").default("auto"), word;
+        color: Color = one("WHEN").default("auto"), Color::from_str;
         /// Times of 'pretty' in UTC, as in all other formats; default: local time
         utc: bool = switch(), boolean;
         /// Flush after every line
@@ -228,7 +229,7 @@ settings! {
         show_secrets: bool = switch().reloads(), boolean;
         /// Also redact: personal (fields named email, phone, ssn, card and the like, and mail addresses
         /// anywhere)
-        redact: Vec<AlsoRedacted> = list("WHAT").reloads(), word::<AlsoRedacted>;
+        redact: Vec<AlsoRedacted> = list("WHAT").reloads(), AlsoRedacted::from_str;
         /// Print only errors on standard error
         quiet: bool = Key::new("", Shape::One, Form::Flag).short('q').default("false"), boolean;
         /// 'pretty' shows headers (-v), flags and interfaces (-vv); the summary shows every counter (-v); the
@@ -290,9 +291,9 @@ settings! {
         /// (`http_trace_endpoint_responses_total`), at most 512 endpoints, then `_OTHER`
         metric_templates: bool = one("BOOL").default("false").no_option(), boolean;
         /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
-        tc: TcMode = one("MODE").default("auto").no_option(), word;
+        tc: TcMode = one("MODE").default("auto").no_option(), TcMode::from_str;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it
-        framing: FramingChoice = one("MODE").default("auto").no_option(), word;
+        framing: FramingChoice = one("MODE").default("auto").no_option(), FramingChoice::from_str;
         /// name of this Kubernetes node; default: the host name
         node_name: Option<String> = one("NAME").no_option(), values::kubernetes_name;
         /// pod labels to report in events

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
-
 use super::key::runs;
 
 /// Where events come from.
@@ -29,44 +27,33 @@ impl Source {
     }
 }
 
-/// When an event is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Emit {
-    /// At the end of the message, or 2 s after its head.
-    #[default]
-    Auto,
-    /// When the head is complete.
-    Head,
-    /// At the end of the message only.
-    End,
+http_trace_model::named_enum! {
+    /// How the programs of `--hook tc` are attached.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum TcMode {
+        /// With TCX where the kernel has it (Linux 6.6).
+        #[default]
+        Auto = "auto",
+        /// To a clsact qdisc, as on kernels before 6.6.
+        Clsact = "clsact",
+    }
 }
 
-/// How the programs of `--hook tc` are attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TcMode {
-    /// With TCX where the kernel has it (Linux 6.6).
-    #[default]
-    Auto,
-    /// To a clsact qdisc, as on kernels before 6.6.
-    Clsact,
+http_trace_model::named_enum! {
+    /// Who does message framing.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum FramingChoice {
+        /// The eBPF programs, where the kernel supports it (Linux 5.17).
+        Auto = "auto",
+        /// The agent alone, as on kernels before 5.17.
+        Host = "host",
+    }
 }
 
-/// Who does message framing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FramingChoice {
-    /// The eBPF programs, where the kernel supports it (Linux 5.17).
-    Auto,
-    /// The agent alone, as on kernels before 5.17.
-    Host,
-}
-
-/// What is redacted in addition to secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlsoRedacted {
-    /// Personal data.
-    Personal,
+http_trace_model::named_enum! {
+    /// What is redacted in addition to secrets.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum AlsoRedacted {
+        Personal = "personal",
+    }
 }

@@ -12,7 +12,6 @@ use http_trace_detect::rule::Level;
 use http_trace_model::endpoint::KnownEndpoints;
 use http_trace_model::value;
 use ipnet::IpNet;
-use serde::de::{self, DeserializeOwned, IntoDeserializer as _};
 
 use crate::select::{Choice, Statuses};
 use crate::sink::HeaderChoice;
@@ -81,17 +80,6 @@ pub(super) fn negatable<T, W>(
         let (excluded, rest) = value::negated(text);
         parse(rest).map(|parsed| (excluded, parsed))
     }
-}
-
-/// Parses a variant of an enumeration.
-pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let word = T::deserialize(text.into_deserializer());
-    // serde puts the given word and then the valid ones between backticks.
-    word.map_err(|error: de::value::Error| {
-        let error = error.to_string();
-        let names: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-        names.join(", ")
-    })
 }
 
 /// A tunnel type to decapsulate, as bits.

@@ -11,11 +11,8 @@ use http_trace_engine::stats::Stats;
 /// What remains of a driver at its end.
 #[derive(Debug)]
 pub struct Finished {
-    /// What was written, and what was not.
     pub written: Written,
-    /// Counters of the pipeline.
     pub stats: Stats,
-    /// Counters of detection.
     pub detect: DetectStats,
     /// Outcome of the last write of the file of `--state`.
     pub kept: Kept,

@@ -51,7 +51,6 @@ pub fn workload(text: &str) -> Workload {
         .unwrap_or_default()
 }
 
-/// Parses the path of one cgroup.
 pub fn of_path(path: &str) -> Workload {
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let container = (0..segments.len()).rev().find_map(|at| {

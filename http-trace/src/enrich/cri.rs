@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use http_trace_model::process::{Container, Pod};
 
-use super::choice::CriSocket;
+use super::choice::NamesFrom;
 use super::directory::{Directory, Named};
 use crate::grpc;
 use crate::priority;
@@ -54,11 +54,11 @@ impl Cri {
     /// Starts querying this socket and adding the results to the directory. The first failure is reported,
     /// later ones are not.
     pub fn start(
-        socket: CriSocket,
+        socket: NamesFrom,
         directory: Arc<Directory>,
         say: fn(&str),
     ) -> io::Result<Option<Self>> {
-        if socket == CriSocket::Off {
+        if socket == NamesFrom::Off {
             return Ok(None);
         }
         let (questions, asked) = sync_channel(WAITING);
@@ -90,7 +90,7 @@ impl Cri {
 }
 
 struct Worker {
-    socket: CriSocket,
+    socket: NamesFrom,
     directory: Arc<Directory>,
     answers: Arc<AtomicBool>,
     say: fn(&str),
@@ -134,12 +134,12 @@ impl Worker {
 
     fn path(&self) -> Option<PathBuf> {
         match &self.socket {
-            CriSocket::At(path) => Some(path.clone()),
-            CriSocket::Usual => {
+            NamesFrom::At(path) => Some(path.clone()),
+            NamesFrom::Usual => {
                 let mut all = USUAL.iter().map(PathBuf::from);
                 all.find(|path| path.exists())
             }
-            CriSocket::Off => None,
+            NamesFrom::Off => None,
         }
     }
 }
@@ -336,7 +336,7 @@ mod tests {
         let socket = folder.path().join("cri.sock");
         let _listener = UnixListener::bind(&socket).expect("bound");
         let directory = Arc::new(Directory::default());
-        let cri = Cri::start(CriSocket::At(socket), directory, say);
+        let cri = Cri::start(NamesFrom::At(socket), directory, say);
         let mut cri = cri.expect("a thread").expect("one to ask");
         let begun = Instant::now();
         for n in 0..300 {

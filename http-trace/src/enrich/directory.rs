@@ -15,9 +15,7 @@ const MOST: usize = 16_384;
 /// What is known about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// The container, with its id.
     pub container: Container,
-    /// Its pod, if known.
     pub pod: Option<Pod>,
 }
 
@@ -58,7 +56,6 @@ struct Known {
     containers: HashMap<Box<str>, Named>,
     /// By the id in their cgroup path.
     pods: HashMap<Box<str>, Members>,
-    /// Pod of each container.
     pod_of: HashMap<Box<str>, Box<str>>,
 }
 
@@ -97,7 +94,6 @@ impl Directory {
         wait_while(&self.changed, lock(&self.known), time, |known| !known.has(id)).has(id)
     }
 
-    /// Replaces all pods.
     pub fn set_pods(&self, pods: Vec<Members>) {
         let mut known = lock(&self.known);
         let before = std::mem::take(&mut known.pods);

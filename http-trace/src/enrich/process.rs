@@ -12,7 +12,7 @@ use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::process::{Process, Workload};
 
 use super::directory::Directory;
-use super::source::{self, Answer, Found, Question, Source};
+use super::source::{self, Answer, Found, Source};
 
 /// Maximum number of remembered processes; then all are looked up again.
 const MOST: usize = 4096;
@@ -39,7 +39,6 @@ pub struct SentBy {
 }
 
 pub trait SocketSenders: Send + std::fmt::Debug {
-    /// The sender on the socket with this cookie.
     fn sender(&self, cookie: u64) -> Option<SentBy>;
 }
 
@@ -229,7 +228,7 @@ impl Attribution {
         }
         let pid = by.sender.process();
         let is_first = self.asked.is_empty();
-        if self.asked.contains(&pid) || !self.source.ask(Question(by.sender)) {
+        if self.asked.contains(&pid) || !self.source.ask(by.sender) {
             return;
         }
         self.asked.insert(pid);

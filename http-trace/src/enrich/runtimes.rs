@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use http_trace_model::process::{Container, Pod};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::directory::Named;
 
@@ -60,8 +61,9 @@ impl Runtimes {
             }
         }
         let mut docker: Vec<PathBuf> = DOCKER.map(|place| root.join(place)).into();
-        let config = read_json::<DockerConfig>(&root.join("etc/docker/daemon.json"));
-        docker.extend(config.and_then(|config| Some(under(root, &config.data_root?))));
+        let config = read_json::<Json>(&root.join("etc/docker/daemon.json"));
+        let data_root = config.as_ref().and_then(|config| config["data-root"].as_str());
+        docker.extend(data_root.map(|path| under(root, Path::new(path))));
         Runtimes { root: root.to_owned(), stores, docker, known: HashMap::new() }
     }
 
@@ -119,8 +121,8 @@ impl Runtimes {
         let bundle = || {
             STATES.iter().find_map(|(folder, file)| {
                 let state = self.root.join(folder).join(id).join(file);
-                let bundle = read_json::<State>(&state)?.bundle()?;
-                let folder = bundle.ancestors().nth(2)?;
+                let state = read_json::<Json>(&state)?;
+                let folder = Path::new(bundle(&state)?).ancestors().nth(2)?;
                 Some(under(&self.root, folder))
             })
         };
@@ -240,12 +242,6 @@ impl Stored {
     }
 }
 
-#[derive(Deserialize)]
-struct DockerConfig {
-    #[serde(rename = "data-root")]
-    data_root: Option<PathBuf>,
-}
-
 /// `config.v2.json` of docker.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -308,31 +304,12 @@ impl Bundle {
     }
 }
 
-/// State file of runc and crun.
-#[derive(Deserialize)]
-struct State {
-    /// Set by crun.
-    bundle: Option<PathBuf>,
-    /// Set by runc.
-    config: Option<StateConfig>,
-}
-
-#[derive(Deserialize)]
-struct StateConfig {
-    /// Contains `bundle=…`.
-    #[serde(default)]
-    labels: Vec<String>,
-}
-
-impl State {
-    fn bundle(self) -> Option<PathBuf> {
-        let labels = self.config.map(|config| config.labels).unwrap_or_default();
-        let of_runc = || {
-            let mut all = labels.iter().filter_map(|l| l.strip_prefix("bundle="));
-            all.next().map(PathBuf::from)
-        };
-        self.bundle.or_else(of_runc)
-    }
+/// The bundle that a state file of crun or runc names.
+fn bundle(state: &Json) -> Option<&str> {
+    let labels = state.pointer("/config/labels").and_then(Json::as_array);
+    let mut labels = labels.into_iter().flatten().filter_map(Json::as_str);
+    let of_runc = || labels.find_map(|label| label.strip_prefix("bundle="));
+    state["bundle"].as_str().or_else(of_runc)
 }
 
 #[cfg(test)]

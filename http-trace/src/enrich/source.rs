@@ -14,10 +14,6 @@ use crate::sync::unix_ns;
 /// Maximum number of queued questions, and of answers.
 const WAITING: usize = 64;
 
-/// A lookup request for the process of this sender.
-#[derive(Debug)]
-pub struct Question(pub Sender);
-
 /// Result of a lookup.
 #[derive(Debug)]
 pub struct Answer {
@@ -47,7 +43,7 @@ pub enum Found {
 /// Handle of the lookup thread.
 #[derive(Debug)]
 pub struct Source {
-    questions: SyncSender<Question>,
+    questions: SyncSender<Sender>,
     answers: Receiver<Answer>,
 }
 
@@ -56,10 +52,10 @@ impl Source {
     pub fn start(
         mut look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static,
     ) -> io::Result<Self> {
-        let (questions, asked) = sync_channel::<Question>(WAITING);
+        let (questions, asked) = sync_channel::<Sender>(WAITING);
         let (answer, answers) = sync_channel(WAITING);
         let work = move || {
-            for Question(sender) in asked {
+            for sender in asked {
                 let asked_ns = unix_ns().unwrap_or(0);
                 let (began_ns, found) = look(&sender);
                 let told = answer.send(Answer { sender, found, began_ns, asked_ns });
@@ -72,9 +68,9 @@ impl Source {
         Ok(Source { questions, answers })
     }
 
-    /// Queues a lookup; returns whether there was room.
-    pub fn ask(&self, question: Question) -> bool {
-        self.questions.try_send(question).is_ok()
+    /// Queues a lookup of the process of this sender; returns whether there was room.
+    pub fn ask(&self, sender: Sender) -> bool {
+        self.questions.try_send(sender).is_ok()
     }
 
     /// The next answer, if available.

@@ -27,7 +27,6 @@ pub struct Server {
     /// Host name or address, without brackets.
     pub host: String,
     pub port: u16,
-    /// Whether to use TLS.
     pub tls: bool,
 }
 

@@ -25,12 +25,10 @@ pub struct EndpointCounts {
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
 impl EndpointCounts {
-    /// Empty counts.
     pub fn new(templates: Templates) -> Self {
         EndpointCounts { templates, endpoints: HashMap::new(), now_ns: 0 }
     }
 
-    /// Counts a response.
     pub fn event(&mut self, event: &HttpEvent) {
         let (Some(request), Some(response)) = (&event.request, &event.response) else {
             return;

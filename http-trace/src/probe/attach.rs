@@ -6,6 +6,7 @@
 //! to it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroU32;
@@ -21,7 +22,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with}
 
 use super::clock;
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, LoadError, is_loaded, load_program, load_programs};
+use super::loader::{Framing, ProbeError, is_loaded, load_program, load_programs, program};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
@@ -34,33 +35,13 @@ const XDP_PROGRAM: &str = "http_trace_xdp";
 /// ETH_P_ALL (linux/if_ether.h).
 const ETH_P_ALL: u16 = 3;
 
-/// Why a program cannot be attached. Each error names the place and a remedy.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The kernel refuses to attach it.
-    #[error("cannot attach {hook} to {place}: {}; {instead}", causes(source.as_ref()))]
-    Refused {
-        /// Hook name as on the command line.
-        hook: &'static str,
-        /// Interface or cgroup.
-        place: String,
-        /// Error of the kernel.
-        source: Box<dyn std::error::Error + Send + Sync>,
-        /// Remedy.
-        instead: &'static str,
-    },
-    /// No cgroup v2 hierarchy is mounted.
-    #[error(
-        "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run `mount -t \
-         cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
-    )]
-    NoCgroup2,
+/// The kernel does not attach the programs of a hook to a place, an interface or cgroup; `instead` is a remedy.
+fn cannot_attach(hook: &str, place: &str, why: &str, instead: &str) -> ProbeError {
+    ProbeError(format!("cannot attach {hook} to {place}: {why}; {instead}"))
 }
 
 /// The error with all of its sources, which aya's errors do not print.
-fn causes(error: &dyn std::error::Error) -> String {
+fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(cause) = below {
@@ -90,7 +71,6 @@ struct OnInterface {
     xdp: Option<AtXdp>,
 }
 
-/// The XDP attachment of an interface.
 #[derive(Debug)]
 struct AtXdp {
     in_driver: bool,
@@ -137,7 +117,6 @@ impl Attached {
         tc.any(|(placed, _)| !placed.is_tcx())
     }
 
-    /// Whether anything is attached to an interface.
     pub fn has_interface(&self, index: u32) -> bool {
         self.interfaces.contains_key(&index)
     }
@@ -147,18 +126,16 @@ impl Attached {
         Some(self.interfaces.get(&index)?.xdp.as_ref()?.program)
     }
 
-    /// Whether anything is attached at XDP.
     pub fn has_xdp(&self) -> bool {
         self.interfaces.values().any(|on| on.xdp.is_some())
     }
 
-    /// Indexes of interfaces with attachments.
     pub fn indexes(&self) -> Vec<u32> {
         self.interfaces.keys().copied().collect()
     }
 
     /// Attaches the host-wide hooks: packet socket and root cgroup.
-    pub fn host(&mut self, ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), AttachError> {
+    pub fn host(&mut self, ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), ProbeError> {
         if hooks.contains(&Hook::SocketFilter) {
             self.packet_socket = Some(packet_socket(ebpf, self.framing)?);
         }
@@ -173,14 +150,14 @@ impl Attached {
     /// it: below a bridge with one, and on devices without Ethernet frames, which it cannot read.
     ///
     /// # Errors
-    /// [`AttachError`]; nothing stays attached then.
+    /// A message; nothing stays attached then.
     pub fn interface(
         &mut self,
         ebpf: &mut Ebpf,
         hooks: &[Hook],
         index: u32,
         interface: &Interface,
-    ) -> Result<bool, AttachError> {
+    ) -> Result<bool, ProbeError> {
         let (tc, xdp) = (hooks.contains(&Hook::Tc), hooks.contains(&Hook::Xdp));
         if !tc && !xdp || self.has_interface(index) {
             return Ok(true);
@@ -230,12 +207,10 @@ impl Attached {
         index: u32,
         interface: &Interface,
         side: Side,
-    ) -> Result<Placed, AttachError> {
-        let refused = |source: ProgramError| AttachError::Refused {
-            hook: "tc",
-            place: interface.name.to_string(),
-            source: source.into(),
-            instead: "is the interface still there? --exclude-interface leaves it out",
+    ) -> Result<Placed, ProbeError> {
+        let refused = |error: ProgramError| {
+            let instead = "is the interface still there? --exclude-interface leaves it out";
+            cannot_attach("tc", &interface.name, &causes(&error), instead)
         };
         let tcx = self.tc_mode == TcMode::Auto && tc::has_tcx();
         if !tcx && tc::has_left(index, side).unwrap_or(true) {
@@ -394,16 +369,13 @@ fn attach_xdp(
     ebpf: &mut Ebpf,
     index: u32,
     interface: &Interface,
-) -> Result<Option<AtXdp>, AttachError> {
+) -> Result<Option<AtXdp>, ProbeError> {
     load_program(ebpf, XDP_PROGRAM)?;
-    let refused = |source: ProgramError| AttachError::Refused {
-        hook: "xdp",
-        place: interface.name.to_string(),
-        source: source.into(),
-        instead: "another XDP program may hold it (`ip link` shows it); use --hook tc",
+    let refused = |error: ProgramError| {
+        let instead = "another XDP program may hold it (`ip link` shows it); use --hook tc";
+        cannot_attach("xdp", &interface.name, &causes(&error), instead)
     };
-    let program: &mut Xdp =
-        ebpf.program_mut(XDP_PROGRAM).ok_or(LoadError::NoObject)?.try_into().map_err(refused)?;
+    let program: &mut Xdp = program(ebpf, XDP_PROGRAM).map_err(refused)?;
     let (id, in_driver) = match program.attach_to_if_index(index, XdpMode::Driver) {
         Ok(id) => (id, true),
         Err(in_driver) => match program.attach_to_if_index(index, XdpMode::Skb) {
@@ -423,7 +395,7 @@ fn attach_xdp(
 
 /// Whether this is EEXIST.
 fn exists(error: &ProgramError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
         if errno == Some(libc::EEXIST) {
@@ -436,69 +408,60 @@ fn exists(error: &ProgramError) -> bool {
 
 /// A packet socket on all interfaces whose filter inspects packets and queues none. With SOCK_DGRAM, packets
 /// start at the IP header on any device.
-fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, AttachError> {
+fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, ProbeError> {
     let name = framing.program("http_trace_sock");
     load_program(ebpf, name)?;
-    let refused = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Refused {
-        hook: "socket-filter",
-        place: "a packet socket".to_owned(),
-        source,
-        instead: "it needs CAP_NET_RAW",
-    };
+    let cannot =
+        |why: &str, instead| cannot_attach("socket-filter", "a packet socket", why, instead);
+    let refused = |error: &dyn Error| cannot(&causes(error), "it needs CAP_NET_RAW");
     // Without a protocol the socket receives nothing until its filter is attached.
     let socket = |protocol| {
         socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)
     };
-    let program: &mut SocketFilter = ebpf
-        .program_mut(name)
-        .ok_or(LoadError::NoObject)?
-        .try_into()
-        .map_err(|error: ProgramError| refused(error.into()))?;
+    let program: &mut SocketFilter = program(ebpf, name).map_err(|error| refused(&error))?;
     let all = NonZeroU32::new(u32::from(ETH_P_ALL.to_be())).map(Protocol::from_raw);
-    let socket = socket(all).map_err(|error| refused(error.into()))?;
+    let socket = socket(all).map_err(|error| refused(&error))?;
     match program.attach(&socket) {
         Ok(_) => Ok(socket),
         Err(ProgramError::SocketFilterError(SocketFilterError::SetsockoptError {
             io_error,
             ..
-        })) if io_error.raw_os_error() == Some(libc::ENOMEM) => Err(AttachError::Refused {
-            hook: "socket-filter",
-            place: "a packet socket".to_owned(),
-            source: "the program exceeds the memory limit of a socket (net.core.optmem_max)".into(),
-            instead: "run `sysctl -w net.core.optmem_max=262144` (on old kernels it is 20480), or \
-                      use --hook tc",
-        }),
-        Err(error) => Err(refused(error.into())),
+        })) if io_error.raw_os_error() == Some(libc::ENOMEM) => Err(cannot(
+            "the program exceeds the memory limit of a socket (net.core.optmem_max)",
+            "run `sysctl -w net.core.optmem_max=262144` (on old kernels it is 20480), or use \
+             --hook tc",
+        )),
+        Err(error) => Err(refused(&error)),
     }
 }
 
 /// Attaches both directions to the root cgroup, which contains every socket.
-fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, AttachError> {
+fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, ProbeError> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let root = cgroup::mount(&mounts).ok_or(AttachError::NoCgroup2)?;
-    let refused = |source: Box<dyn std::error::Error + Send + Sync>| AttachError::Refused {
-        hook: "cgroup",
-        place: root.display().to_string(),
-        source,
-        instead: "another program may hold it exclusively (`bpftool cgroup tree` shows it); use \
-                  --hook tc",
+    let root = cgroup::mount(&mounts).ok_or_else(|| {
+        ProbeError(
+            "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run \
+             `mount -t cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
+                .to_owned(),
+        )
+    })?;
+    let refused = |error: &dyn Error| {
+        let instead = "another program may hold it exclusively (`bpftool cgroup tree` shows it); \
+                       use --hook tc";
+        cannot_attach("cgroup", &root.display().to_string(), &causes(error), instead)
     };
-    let folder = File::open(&root).map_err(|error| refused(error.into()))?;
+    let folder = File::open(&root).map_err(|error| refused(&error))?;
     let mut one = |name, place, hook| {
         let name = framing.program(name);
         load_program(ebpf, name)?;
-        let program: &mut CgroupSkb = ebpf
-            .program_mut(name)
-            .ok_or(LoadError::NoObject)?
-            .try_into()
-            .map_err(|error: ProgramError| refused(error.into()))?;
+        let program: &mut CgroupSkb = program(ebpf, name).map_err(|error| refused(&error))?;
         // Links allow other programs by default; requesting that explicitly returns EINVAL.
         let link = program
             .attach(&folder, place, CgroupAttachMode::Single)
             .and_then(|id| program.take_link(id))
-            .map_err(|error| refused(error.into()))?;
-        let id = program.info().map_err(|error| refused(error.into()))?.id();
-        Ok::<_, AttachError>((hook, id, link))
+            .map_err(|error| refused(&error))?;
+        let id = program.info().map_err(|error| refused(&error))?.id();
+        Ok::<_, ProbeError>((hook, id, link))
     };
     Ok(AtCgroup {
         links: [

@@ -32,15 +32,15 @@ pub struct Flows {
     map: HashMap<MapData, KeyWords, FlowWords>,
     /// The same map, for operations that aya does not offer.
     descriptor: OwnedFd,
-    capacity: usize,
+    pub capacity: usize,
     /// Number of entries after the last pass.
     len: usize,
     /// Admitted minus closed connections at that time.
     counted: u64,
     /// Start of the next pass in seconds of kernel time.
     next_pass_s: u32,
-    /// Entries deleted because the table was filling up.
-    evicted: u64,
+    /// Number of entries deleted since the start because the table was filling up.
+    pub evicted: u64,
 }
 
 impl Flows {
@@ -130,15 +130,6 @@ impl Flows {
                 return Ok(());
             }
         }
-    }
-
-    pub const fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// Number of entries deleted since the start because the table was filling up.
-    pub const fn evicted(&self) -> u64 {
-        self.evicted
     }
 }
 

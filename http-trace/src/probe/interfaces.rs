@@ -24,7 +24,6 @@ pub enum LinkLayer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// Current name.
     pub name: Arc<str>,
     /// Whether it is administratively up.
     pub up: bool,
@@ -67,12 +66,10 @@ impl Wanted {
         }
     }
 
-    /// Whether every interface is traced.
     pub fn is_everything(&self) -> bool {
         self.include.is_none() && self.exclude.is_empty()
     }
 
-    /// Whether an interface of this name is traced.
     pub fn contains(&self, name: &str) -> bool {
         self.include.as_ref().is_none_or(|set| set.is_match(name)) && !self.exclude.is_match(name)
     }

@@ -5,7 +5,7 @@ use std::{fs, io, panic::resume_unwind};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::MapType,
+    maps::{MapError, MapType},
     programs::{CgroupSkb, Program, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
     sys::{BpfHelper, is_helper_supported, is_map_supported},
 };
@@ -85,55 +85,15 @@ impl Default for Settings {
     }
 }
 
-/// Why the programs cannot be loaded. Each error says what to do next.
+/// Why the programs cannot be loaded or attached: a line that says what to do next.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The build had no BPF compiler.
-    #[error(
-        "this binary was built without the eBPF programs and only reads captures (-r FILE): build \
-         it with `cargo xtask build --release`"
-    )]
-    NoObject,
-    #[error(
-        "live tracing needs {missing}: run as root, or run `setcap \
-         cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep` on the binary"
-    )]
-    Capability {
-        /// Their names, with what is missing without each.
-        missing: String,
-    },
-    /// The kernel lacks a feature that the programs use.
-    #[error("this needs {what}, which this kernel ({has}) lacks: {instead}")]
-    Kernel {
-        /// The feature, and the first Linux version with it.
-        what: &'static str,
-        /// The running kernel.
-        has: String,
-        /// Remedy.
-        instead: &'static str,
-    },
-    /// The hook has no program that leaves framing to the host.
-    #[error("{hook} cannot leave framing to the agent ({why}): use --hook tc")]
-    Framing {
-        /// Hook name as on the command line.
-        hook: &'static str,
-        /// Why it would be needed.
-        why: String,
-    },
-    /// bpf(2) is refused although the capabilities are held.
-    #[error(
-        "the kernel refuses bpf(2) ({0}): it is disabled, or a seccomp profile or security module \
-         forbids it; allow bpf(2) there"
-    )]
-    Refused(io::Error),
-    /// Any other error.
-    #[error("cannot load the {what}: {source}")]
-    Load {
-        /// What cannot be loaded.
-        what: String,
-        /// aya's error, with the verifier log if there is one.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+#[error("{0}")]
+pub struct ProbeError(pub String);
+
+impl From<MapError> for ProbeError {
+    fn from(error: MapError) -> Self {
+        ProbeError(format!("the eBPF object does not match this binary ({error}): rebuild both"))
+    }
 }
 
 /// Entry points of a hook, by their names in the object.
@@ -151,15 +111,19 @@ pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
 /// Creates the maps. Programs are verified later, by [`load_program`].
 ///
 /// # Errors
-/// [`LoadError`], with the cause determined where the kernel does not report it.
-pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
+/// A message, with the cause determined where the kernel does not report it.
+pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, ProbeError> {
     load_object(OBJECT, settings, hooks)
 }
 
 /// [`load`] with another object than this build's, so that two can be measured in one run.
-pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, LoadError> {
+pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, ProbeError> {
     if object.is_empty() {
-        return Err(LoadError::NoObject);
+        return Err(ProbeError(
+            "this binary was built without the eBPF programs and only reads captures (-r FILE): \
+             build it with `cargo xtask build --release`"
+                .to_owned(),
+        ));
     }
     check_capabilities(hooks)?;
     let ring = settings.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
@@ -182,20 +146,21 @@ pub fn choose_framing(
     ebpf: &mut Ebpf,
     hooks: &[Hook],
     host: bool,
-) -> Result<(Framing, Option<String>), LoadError> {
+) -> Result<(Framing, Option<String>), ProbeError> {
     let needs_host = hooks.iter().find(|hook| **hook == Hook::Xdp);
     let why = if host {
         "as configured".to_owned()
     } else {
         match try_framing(ebpf, hooks) {
             Ok(()) => return Ok((Framing::Kernel, None)),
-            // Programs without framing would fail for the same cause.
-            Err(refused @ LoadError::Refused(_)) => return Err(refused),
             Err(error) => reason(&error.to_string()),
         }
     };
     if let Some(hook) = needs_host {
-        return Err(LoadError::Framing { hook: hook.name(), why });
+        let hook = hook.name();
+        return Err(ProbeError(format!(
+            "{hook} cannot leave framing to the agent ({why}): use --hook tc"
+        )));
     }
     let names: Vec<_> = of_ethernet(hooks).map(|name| Framing::Host.program(name)).collect();
     load_programs(ebpf, &names)?;
@@ -218,7 +183,7 @@ fn reason(text: &str) -> String {
     format!("{what}: {}", said.unwrap_or_default())
 }
 
-fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), LoadError> {
+fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), ProbeError> {
     // The verifier's message about an unknown helper is not helpful, so check for helpers explicitly.
     let kinds = [
         (ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop, "bpf_loop (Linux 5.17)", true),
@@ -246,9 +211,11 @@ fn of_ethernet(hooks: &[Hook]) -> impl Iterator<Item = &'static str> {
     all.copied().filter(|name| !name.starts_with("http_trace_ip"))
 }
 
-fn lacks(what: &'static str, instead: &'static str) -> LoadError {
+/// `what` is a feature, with the first Linux version that has it.
+fn lacks(what: &str, instead: &str) -> ProbeError {
     let has = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    LoadError::Kernel { what, has: has.trim().to_owned(), instead }
+    let has = has.trim();
+    ProbeError(format!("this needs {what}, which this kernel ({has}) lacks: {instead}"))
 }
 
 /// Maximum level of aya-log; at 0 the verifier removes the logging code.
@@ -259,14 +226,26 @@ fn log_level(settings: &Settings) -> u8 {
     }
 }
 
+/// A program by its name and kind.
+///
+/// # Errors
+/// The object has none of this name, or it is of another kind.
+pub fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, ProgramError>
+where
+    &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
+{
+    let missing = || ProgramError::InvalidName { name: name.to_owned() };
+    ebpf.program_mut(name).ok_or_else(missing)?.try_into()
+}
+
 /// Verifies a program, unless already done.
 ///
 /// # Errors
-/// [`LoadError::Load`] with the last lines of the verifier log.
-pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), LoadError> {
+/// With the last lines of the verifier log.
+pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), ProbeError> {
     match ebpf.program_mut(name) {
         Some(program) => verify(name, program),
-        None => Err(refused(name, ProgramError::InvalidName { name: name.to_owned() })),
+        None => Err(refused(name, &ProgramError::InvalidName { name: name.to_owned() })),
     }
 }
 
@@ -276,7 +255,7 @@ pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
 }
 
 /// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
-pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), LoadError> {
+pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), ProbeError> {
     let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
     std::thread::scope(|scope| {
         let threads: Vec<_> =
@@ -287,7 +266,7 @@ pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), LoadError> {
     })
 }
 
-fn verify(name: &str, program: &mut Program) -> Result<(), LoadError> {
+fn verify(name: &str, program: &mut Program) -> Result<(), ProbeError> {
     let loaded = match program {
         Program::SchedClassifier(p) => SchedClassifier::load(p),
         Program::SocketFilter(p) => SocketFilter::load(p),
@@ -297,25 +276,29 @@ fn verify(name: &str, program: &mut Program) -> Result<(), LoadError> {
     };
     match loaded {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
-        Err(error) => Err(refused(name, error)),
+        Err(error) => Err(refused(name, &error)),
     }
 }
 
-fn refused(name: &str, source: ProgramError) -> LoadError {
-    LoadError::Load { what: format!("program {name}"), source: source.into() }
+fn refused(name: &str, error: &ProgramError) -> ProbeError {
+    ProbeError(format!("cannot load the program {name}: {error}"))
 }
 
-fn check_capabilities(hooks: &[Hook]) -> Result<(), LoadError> {
+fn check_capabilities(hooks: &[Hook]) -> Result<(), ProbeError> {
     let mut needed = privileges::ATTACHING;
     needed.set(CapabilitySet::NET_RAW, hooks.contains(&Hook::SocketFilter));
     let missing = privileges::missing(needed, privileges::held());
     match missing.is_empty() {
         true => Ok(()),
-        false => Err(LoadError::Capability { missing: privileges::lost(missing) }),
+        false => Err(ProbeError(format!(
+            "live tracing needs {}: run as root, or run `setcap \
+             cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep` on the binary",
+            privileges::lost(missing)
+        ))),
     }
 }
 
-fn load_error(error: EbpfError) -> LoadError {
+fn load_error(error: EbpfError) -> ProbeError {
     if is_map_supported(MapType::RingBuf).is_ok_and(|has| !has) {
         return lacks(
             "the BPF ring buffer (Linux 5.8)",
@@ -328,11 +311,15 @@ fn load_error(error: EbpfError) -> LoadError {
         if let Some(io) = cause.downcast_ref::<io::Error>()
             && io.kind() == io::ErrorKind::PermissionDenied
         {
-            return LoadError::Refused(io::Error::from(io.kind()));
+            let why = io::Error::from(io.kind());
+            return ProbeError(format!(
+                "the kernel refuses bpf(2) ({why}): it is disabled, or a seccomp profile or \
+                 security module forbids it; allow bpf(2) there"
+            ));
         }
         source = cause.source();
     }
-    LoadError::Load { what: "maps".to_owned(), source: error.into() }
+    ProbeError(format!("cannot load the maps: {error}"))
 }
 
 #[cfg(test)]

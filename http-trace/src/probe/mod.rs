@@ -13,7 +13,6 @@
 //! - [`log`] passes on log lines of the programs.
 //! - [`flows`] maintains the kernel's tables; `own_map` holds the agent's own sockets.
 //! - [`trial`] tries a hook and finds leftovers of an earlier run.
-//! - [`test_run`] runs a program over frames without attaching it.
 //! - `netlink` reads lists and changes over rtnetlink.
 //! - `sys` holds system calls without a wrapper elsewhere.
 //!
@@ -32,7 +31,6 @@ pub mod ring;
 pub mod senders;
 mod sys;
 mod tc;
-pub mod test_run;
 pub mod trial;
 pub mod watch;
 
@@ -49,16 +47,16 @@ use http_trace_common::record::{Hook, Record, flag};
 use http_trace_model::event::{Loss, LossUnit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use attach::{AttachError, Attached};
+use attach::Attached;
 use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
 use interfaces::{Interfaces, Wanted};
-use loader::{Framing, LoadError, Settings};
+use loader::{Framing, ProbeError, Settings};
 use log::ProgramLog;
 use own_map::OwnMap;
 use ring::Ring;
-use senders::{NoSenders, Senders};
+use senders::Senders;
 use watch::Hidden;
 
 pub use sys::trim_heap;
@@ -89,39 +87,12 @@ pub struct Options {
     pub say: Option<log::Say>,
 }
 
-/// Why tracing cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The programs cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The programs cannot be attached.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-    /// Interfaces cannot be listed.
-    #[error("cannot list interfaces over rtnetlink: {0}")]
-    Netlink(io::Error),
-    /// The agent's own sockets cannot be excluded.
-    #[error(transparent)]
-    Own(io::Error),
-    /// A map of the object is not what this build expects.
-    #[error("the eBPF object does not match this binary ({0}): rebuild both")]
-    Map(#[from] MapError),
-    #[error(
-        "cannot map the ring buffer ({0}): raise the memory limit (ulimit -v), or lower \
-         HTTP_TRACE_RING_SIZE"
-    )]
-    Ring(MapError),
-    /// The log buffer of the object is not what this build expects.
-    #[error("cannot read the eBPF object ({0}): rebuild it and this binary")]
-    Log(#[from] aya_log::Error),
-}
-
 /// The loaded programs. Dropping it unloads them.
 pub struct Probe {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
-    framing: Framing,
+    /// Who does HTTP/1.x framing.
+    pub framing: Framing,
     /// Why the programs cannot frame.
     why_host: Option<String>,
     wanted: Wanted,
@@ -135,14 +106,14 @@ pub struct Probe {
     traced: BTreeSet<u32>,
     /// When the hooks are next checked (kernel time, ns).
     next_check_ns: u64,
-    /// Where packets were hidden from a hook, and for how long (ns).
-    hidden: BTreeMap<String, u64>,
+    /// Where packets may have been hidden from a hook since the start, and for how long (ns).
+    pub hidden: BTreeMap<String, u64>,
     /// Names by index, including interfaces that are gone: records may still refer to them.
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
     ring: Ring,
-    /// Senders on sockets, if requested.
-    pub senders: Option<Result<Senders, NoSenders>>,
+    /// Senders on sockets, or why they are unknown, if requested.
+    pub senders: Option<Result<Senders, String>>,
     log: Option<ProgramLog>,
     pub counters: Counters,
     /// The table of connections in the kernel.
@@ -151,11 +122,8 @@ pub struct Probe {
     begun: usize,
     /// Whether no record has come since then, so that no connection was admitted.
     is_quiet: bool,
-    /// The map for hand-backs.
     handed_back: HandedBack,
-    /// The agent's own sockets.
     pub own: OwnSockets,
-    /// The kernel's clock.
     pub clock: Clock,
 }
 
@@ -167,7 +135,7 @@ pub enum Notice {
     /// They are no longer attached.
     Detached(Arc<str>),
     /// They cannot be attached; tracing continues elsewhere.
-    Failed(AttachError),
+    Failed(ProbeError),
     /// Another program at its XDP hook may drop or redirect packets before ours see them.
     Before(Arc<str>, String),
     /// The programs cannot read its frames.
@@ -178,8 +146,8 @@ impl Probe {
     /// Loads and attaches everything.
     ///
     /// # Errors
-    /// [`StartError`], each in one line. Later changes and failures of interfaces are [`Notice`]s.
-    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), StartError> {
+    /// Each in one line. Later changes and failures of interfaces are [`Notice`]s.
+    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), ProbeError> {
         let Options { hooks, interfaces: wanted, tc_mode, host_framing, mut settings, own, say } =
             options;
         settings.filter.netns = own_netns();
@@ -190,9 +158,17 @@ impl Probe {
         settings.log = say.is_some();
         let mut ebpf = loader::load(&settings, &hooks)?;
         let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
-        let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose()?;
+        let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose().map_err(|error| {
+            let instead = "rebuild it and this binary";
+            ProbeError(format!("cannot read the eBPF object ({error}): {instead}"))
+        })?;
 
-        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(StartError::Ring)?;
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| {
+            ProbeError(format!(
+                "cannot map the ring buffer ({error}): raise the memory limit (ulimit -v), or lower \
+                 HTTP_TRACE_RING_SIZE"
+            ))
+        })?;
         let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
         let ring = Ring::new(events, asleep, settings.filter.netns);
         let clock = Clock::new();
@@ -207,9 +183,11 @@ impl Probe {
         let flows = Flows::new(take(&mut ebpf, "FLOWS")?, settings.flows)?;
         let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
         let table = OwnMap(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
-        own.set_table(Box::new(table)).map_err(StartError::Own)?;
+        own.set_table(Box::new(table)).map_err(|error| ProbeError(error.to_string()))?;
         let limit = HashMap::try_from(take(&mut ebpf, "INTERFACES")?)?;
-        let interfaces = Interfaces::open().map_err(StartError::Netlink)?;
+        let interfaces = Interfaces::open().map_err(|error| {
+            ProbeError(format!("cannot list interfaces over rtnetlink: {error}"))
+        })?;
 
         let mut probe = Probe {
             ebpf,
@@ -247,7 +225,7 @@ impl Probe {
             && let Some(at) = notices.iter().position(|n| matches!(n, Notice::Failed(_)))
             && let Notice::Failed(error) = notices.swap_remove(at)
         {
-            return Err(error.into());
+            return Err(error);
         }
         Ok((probe, notices))
     }
@@ -263,7 +241,7 @@ impl Probe {
             to(record, handed_back);
         });
         self.is_quiet &= n == 0;
-        if self.begun >= self.flows.capacity() / 16 {
+        if self.begun >= self.flows.capacity / 16 {
             self.sweep();
         }
         n
@@ -274,11 +252,6 @@ impl Probe {
         if let Some(log) = &mut self.log {
             log.hand_on();
         }
-    }
-
-    /// Who does HTTP/1.x framing.
-    pub const fn framing(&self) -> Framing {
-        self.framing
     }
 
     /// Describes how the programs are attached and who frames.
@@ -377,11 +350,6 @@ impl Probe {
         self.flows.sweep(now_boot_ns, net);
     }
 
-    /// Where packets may have been hidden from a hook since the start, and for how long (ns).
-    pub const fn hidden(&self) -> &BTreeMap<String, u64> {
-        &self.hidden
-    }
-
     /// Indexes and names of all interfaces seen so far.
     pub fn interface_names(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(index, name)| (*index, &**name))
@@ -396,12 +364,12 @@ impl Probe {
 
     /// Whether the last [`Probe::drain`] may have left records in the ring.
     pub const fn has_more(&self) -> bool {
-        self.ring.has_more()
+        self.ring.has_more
     }
 
     /// Number of records with another layout than ours, all dropped.
     pub const fn malformed_records(&self) -> u64 {
-        self.ring.malformed()
+        self.ring.malformed
     }
 
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {

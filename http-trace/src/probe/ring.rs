@@ -36,8 +36,10 @@ pub struct Ring {
     is_empty: bool,
     /// Whether the last drain ended a sleep.
     is_woken: bool,
-    has_more: bool,
-    malformed: u64,
+    /// Whether the last drain stopped before the ring was empty.
+    pub has_more: bool,
+    /// Number of records with another layout than ours: 0, unless the object is from another build.
+    pub malformed: u64,
 }
 
 impl Ring {
@@ -93,11 +95,6 @@ impl Ring {
         self.end_ns = end_ns;
     }
 
-    /// Whether the last drain stopped before the ring was empty.
-    pub const fn has_more(&self) -> bool {
-        self.has_more
-    }
-
     /// Sleeps until the next drain is due, the programs wake it, or `other` is readable, which it returns.
     pub fn sleep(&mut self, other: Option<BorrowedFd<'_>>) -> bool {
         if self.is_empty && !self.is_asleep {
@@ -120,10 +117,5 @@ impl Ring {
         // Drain again whatever the result.
         let _ = poll(awaited, Some(&timeout));
         awaited.get(1).is_some_and(|other| !other.revents().is_empty())
-    }
-
-    /// Number of records with another layout than ours: 0, unless the object is from another build.
-    pub const fn malformed(&self) -> u64 {
-        self.malformed
     }
 }

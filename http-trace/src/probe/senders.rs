@@ -1,7 +1,6 @@
 //! Senders on sockets: loads the program that notes them, and reads its map. Knows processes by number only.
 
 use std::array;
-use std::io;
 use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::MapData;
@@ -10,6 +9,7 @@ use aya::{Btf, Ebpf};
 use http_trace_common::sender::{PLACES, Sender, place_of};
 
 use super::clock::Clock;
+use super::loader::program;
 use super::sys::MappedWords;
 use crate::enrich::process::{SentBy, SocketSenders};
 
@@ -18,23 +18,6 @@ const SENDING: &str = "tcp_sendmsg_locked";
 const WORDS: usize = size_of::<Sender>() / size_of::<u64>();
 /// How often a slot that is being written is read.
 const TRIES: usize = 8;
-
-/// Why senders are unknown.
-#[derive(Debug, thiserror::Error)]
-pub enum NoSenders {
-    /// The kernel accepts neither program.
-    #[error(
-        "processes are not named: this kernel does not let eBPF programs see senders \
-         ({tracepoint}; {function}); that needs Linux 6.16, or 5.12 with function tracing, and BTF"
-    )]
-    Refused { tracepoint: Box<ProgramError>, function: Box<ProgramError> },
-    /// The kernel's BTF, which describes the arguments of the programs, is missing.
-    #[error("processes are not named: cannot read /sys/kernel/btf/vmlinux ({0})")]
-    Btf(#[from] aya::BtfError),
-    /// The map cannot be read.
-    #[error("processes are not named: cannot map the senders noted by the eBPF program ({0})")]
-    Map(#[from] io::Error),
-}
 
 /// Senders noted by the program.
 #[derive(Debug)]
@@ -45,16 +28,23 @@ pub struct Senders {
 
 impl Senders {
     /// Starts noting senders, as long as `ebpf` lives.
-    pub fn start(ebpf: &mut Ebpf, map: MapData, clock: Clock) -> Result<Self, NoSenders> {
-        let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS)?;
-        let btf = Btf::from_sys_fs()?;
+    ///
+    /// # Errors
+    /// Why processes are not named, as a message.
+    pub fn start(ebpf: &mut Ebpf, map: MapData, clock: Clock) -> Result<Self, String> {
+        let unnamed = |why: String| format!("processes are not named: {why}");
+        let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS).map_err(|error| {
+            unnamed(format!("cannot map the senders noted by the eBPF program ({error})"))
+        })?;
+        let btf = Btf::from_sys_fs()
+            .map_err(|error| unnamed(format!("cannot read /sys/kernel/btf/vmlinux ({error})")))?;
         if let Err(tracepoint) = at_tracepoint(ebpf, &btf)
             && let Err(function) = at_function(ebpf, &btf)
         {
-            return Err(NoSenders::Refused {
-                tracepoint: tracepoint.into(),
-                function: function.into(),
-            });
+            return Err(unnamed(format!(
+                "this kernel does not let eBPF programs see senders ({tracepoint}; {function}); \
+                 that needs Linux 6.16, or 5.12 with function tracing, and BTF"
+            )));
         }
         Ok(Senders { noted, clock })
     }
@@ -84,21 +74,13 @@ impl SocketSenders for Senders {
 }
 
 fn at_tracepoint(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut BtfTracePoint = named(ebpf, "http_trace_send")?.try_into()?;
+    let program: &mut BtfTracePoint = program(ebpf, "http_trace_send")?;
     program.load(SENDING, btf)?;
     program.attach().map(drop)
 }
 
 fn at_function(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut FEntry = named(ebpf, "http_trace_fsnd")?.try_into()?;
+    let program: &mut FEntry = program(ebpf, "http_trace_fsnd")?;
     program.load(SENDING, btf)?;
     program.attach().map(drop)
-}
-
-fn named<'e>(
-    ebpf: &'e mut Ebpf,
-    name: &str,
-) -> Result<&'e mut aya::programs::Program, ProgramError> {
-    let missing = || ProgramError::InvalidName { name: name.to_owned() };
-    ebpf.program_mut(name).ok_or_else(missing)
 }

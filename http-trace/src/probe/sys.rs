@@ -84,7 +84,6 @@ pub enum HookType {
     TcxEgress = 47,
 }
 
-/// The programs at a hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     /// Their ids, in execution order.

@@ -17,7 +17,7 @@ use aya::programs::tc::{
 use aya::programs::{LinkOrder, ProgramError, loaded_programs};
 use http_trace_common::record::Hook;
 
-use super::loader::{Framing, programs_of};
+use super::loader::{Framing, program, programs_of};
 use super::netlink::{self, attributes, number, text};
 use super::sys::{Chain, HookType, programs_at};
 
@@ -30,24 +30,18 @@ const PREFERENCES: std::ops::RangeInclusive<u16> = 1..=64;
 /// Number of bytes of a program's name that the kernel keeps.
 const NAME_BYTES: usize = 15;
 
-/// Direction of an interface's packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// Packets that it receives.
-    Ingress,
-    /// Packets that it sends.
-    Egress,
+http_trace_model::named_enum! {
+    /// Direction of an interface's packets, with its name as used by `tc`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Side {
+        /// Packets that it receives.
+        Ingress = "ingress",
+        /// Packets that it sends.
+        Egress = "egress",
+    }
 }
 
 impl Side {
-    /// Name as used by `tc`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Side::Ingress => "ingress",
-            Side::Egress => "egress",
-        }
-    }
-
     const fn place(self) -> TcAttachType {
         match self {
             Side::Ingress => TcAttachType::Ingress,
@@ -80,7 +74,6 @@ pub enum Standing {
     FirstAgain,
     /// These run before it and may hide packets.
     Behind(Vec<String>),
-    /// It is not attached.
     Gone,
 }
 
@@ -148,10 +141,7 @@ pub fn place(
     side: Side,
     tcx: bool,
 ) -> Result<Placed, ProgramError> {
-    let program: &mut SchedClassifier = ebpf
-        .program_mut(name)
-        .ok_or_else(|| ProgramError::InvalidName { name: name.to_owned() })?
-        .try_into()?;
+    let program: &mut SchedClassifier = program(ebpf, name)?;
     let id = program.info()?.id();
     let mut placed = Placed {
         index,
@@ -257,10 +247,7 @@ impl Placed {
     pub fn move_first(&mut self, ebpf: &mut Ebpf, interface: &str) -> Result<(), ProgramError> {
         let tcx = self.filter.is_none();
         if tcx {
-            let program: &mut SchedClassifier = ebpf
-                .program_mut(self.name)
-                .ok_or_else(|| ProgramError::InvalidName { name: self.name.to_owned() })?
-                .try_into()?;
+            let program: &mut SchedClassifier = program(ebpf, self.name)?;
             // TCX accepts a program only once per hook. An attached program stays loaded.
             if program.info()?.id() == self.program {
                 program.unload()?;

@@ -58,7 +58,7 @@ pub fn leftovers(clean: bool) -> Result<Vec<String>, String> {
     let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
     let mut left = Vec::new();
     for (index, interface) in interfaces.known() {
-        for side in [tc::Side::Ingress, tc::Side::Egress] {
+        for side in tc::Side::ALL {
             if !tc::has_left(*index, side).unwrap_or(false) {
                 continue;
             }

@@ -24,7 +24,6 @@ impl Marks {
         self.0 & of.0 != 0
     }
 
-    /// Whether no mark is present.
     pub(super) const fn is_empty(self) -> bool {
         self.0 == 0
     }

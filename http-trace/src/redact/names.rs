@@ -51,34 +51,8 @@ const NAMES: &[(Rule, &str)] = &[
 ];
 
 /// Last words of fields whose values only look like tokens: identifiers, references, hashes.
-const IDENTIFIERS: &[&str] = &[
-    "accept",
-    "build",
-    "checksum",
-    "commit",
-    "data",
-    "debug",
-    "digest",
-    "etag",
-    "fingerprint",
-    "hash",
-    "id",
-    "id2",
-    "ids",
-    "integrity",
-    "key",
-    "md5",
-    "parent",
-    "ray",
-    "ref",
-    "revision",
-    "sha1",
-    "sha256",
-    "span",
-    "tag",
-    "trace",
-    "version",
-];
+const IDENTIFIERS: &str = "accept build checksum commit data debug digest etag fingerprint hash id id2 ids \
+     integrity key md5 parent ray ref revision sha1 sha256 span tag trace version";
 
 /// Longest name compared; of longer ones only the end is.
 const LONGEST: usize = 96;
@@ -189,7 +163,7 @@ impl Names {
 pub(super) fn is_identifier(name: &[u8]) -> bool {
     let mut buffer = [0; LONGEST];
     let (folded, _) = fold(name, &mut buffer);
-    let mut words = IDENTIFIERS.iter();
+    let mut words = IDENTIFIERS.split(' ');
     words.any(|word| folded.ends_with(word.as_bytes()))
 }
 

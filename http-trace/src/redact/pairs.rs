@@ -105,7 +105,6 @@ pub(super) fn protocols(
     }
 }
 
-/// Whether a value begins with a quote.
 fn begins_quoted(text: &[u8]) -> bool {
     let blanks = text.iter().take_while(|b| is_blank(b)).count();
     QUOTES.iter().any(|quote| text[blanks..].starts_with(quote))
@@ -122,7 +121,6 @@ pub(super) struct Pair<'a> {
     /// Position of the `:` or `=`.
     pub(super) at: usize,
     by: u8,
-    /// Whether the name is quoted.
     quoted: bool,
 }
 

@@ -1,5 +1,8 @@
 //! Tables of what is a secret and what is not.
 
+mod hostile;
+mod variants;
+
 use memchr::memmem;
 use proptest::prelude::*;
 

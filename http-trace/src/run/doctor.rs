@@ -30,23 +30,15 @@ use crate::sink::writer::WhenFull;
 /// How long traffic is watched without `--duration`.
 const WATCHED: Duration = Duration::from_secs(5);
 
-/// Result of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    Good,
-    /// The agent works but may not see everything.
-    Limited,
-    /// The agent cannot work.
-    Bad,
-}
-
-impl State {
-    const fn name(self) -> &'static str {
-        match self {
-            State::Good => "ok",
-            State::Limited => "limited",
-            State::Bad => "failed",
-        }
+http_trace_model::named_enum! {
+    /// Result of a check.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum State {
+        Good = "ok",
+        /// The agent works but may not see everything.
+        Limited = "limited",
+        /// The agent cannot work.
+        Bad = "failed",
     }
 }
 

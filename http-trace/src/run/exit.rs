@@ -24,14 +24,11 @@ pub enum Ended {
     Alerted,
 }
 
-/// How reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// All input was read.
     Whole,
     /// Some lines could not be parsed; they were reported.
     Faulty,
-    /// A signal interrupted it.
     Interrupted,
 }
 

@@ -27,9 +27,7 @@ const NAME: usize = 48;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Only this rule.
     pub rule: Option<&'a str>,
-    /// Days in the table.
     pub days: u32,
     pub format: HitsFormat,
     /// Values to redact, unless redaction is off.

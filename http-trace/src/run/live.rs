@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::config::{Config, FramingChoice};
 use crate::driver::Driver;
 #[cfg(not(feature = "kubernetes"))]
-use crate::enrich::choice::ApiServer;
+use crate::enrich::choice::NamesFrom;
 use crate::enrich::cri::Cri;
 use crate::enrich::directory::Directory;
 #[cfg(feature = "kubernetes")]
@@ -240,7 +240,6 @@ fn reduce(
     Ok(attribution)
 }
 
-/// Says what is traced, and how.
 fn say_started(config: &Config, probe: &Probe, traced: &[Arc<str>], notices: &[Notice]) {
     started(config, &start_line(&config.hook, traced));
     if !traced.is_empty() {
@@ -253,7 +252,7 @@ fn say_started(config: &Config, probe: &Probe, traced: &[Arc<str>], notices: &[N
     if config.verbose > 0 {
         say(&format!("this kernel: {}", probe.modes()));
     }
-    if probe.framing() == Framing::Host && !config.quiet {
+    if probe.framing == Framing::Host && !config.quiet {
         say(HOST_FRAMING);
     }
     say_notices(config, notices, false);
@@ -328,7 +327,7 @@ fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
 
 #[cfg(not(feature = "kubernetes"))]
 fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
-    if let ApiServer::Of(_) = config.kubernetes {
+    if let NamesFrom::At(_) = config.kubernetes {
         say("pods are not named: this build lacks the feature 'kubernetes'");
     }
 }
@@ -337,7 +336,7 @@ fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
 pub(super) fn work(probe: &mut Probe, driver: &mut Driver) -> Next {
     let now_ns = probe.clock.now_ns();
     let mut next = Next::Go;
-    let frames = probe.framing() == Framing::Kernel;
+    let frames = probe.framing == Framing::Kernel;
     probe.drain(|record, filter| {
         if next == Next::Go {
             next = driver.push(&record);
@@ -517,7 +516,7 @@ fn say_notices(config: &Config, notices: &[Notice], later: bool) {
 
 /// What the programs saw, for the summary: possible losses, and with `all` every counter.
 fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
-    let hidden = probe.hidden().iter().map(|(what, ns)| {
+    let hidden = probe.hidden.iter().map(|(what, ns)| {
         let seconds = Duration::from_nanos(*ns).as_secs_f64();
         format!("packets may be missing for {seconds:.1} s: {what}")
     });
@@ -527,7 +526,7 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
     ));
     if all {
         let on_host = [
-            ("table_evicted", probe.flows.evicted()),
+            ("table_evicted", probe.flows.evicted),
             ("malformed_records", probe.malformed_records()),
         ];
         let counters = Counter::ALL.iter();

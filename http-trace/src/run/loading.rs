@@ -24,9 +24,9 @@ use http_trace_detect::{Prepared, Reloaded, builtin, load};
 pub struct Rules {
     known: Known,
     /// Whether some could not be read at the start, or failed to load in a run that tests rules.
-    faulty: bool,
-    /// Why `--fail-on-alert` could miss an alert after a reload.
-    hole_in_gate: Option<&'static str>,
+    pub is_faulty: bool,
+    /// Why `--fail-on-alert` could have missed an alert after a reload.
+    pub hole_in_gate: Option<&'static str>,
     thread: Option<JoinHandle<Again>>,
     /// Whether a reload was requested since the thread started.
     asked: bool,
@@ -41,9 +41,7 @@ type Known = BTreeMap<PathBuf, File>;
 #[derive(Clone, Debug)]
 struct File {
     text: String,
-    /// Ids of the rules that loaded.
     ids: Vec<Arc<str>>,
-    /// Number of errors in the file.
     errors: usize,
 }
 
@@ -93,23 +91,13 @@ impl Rules {
             )));
         }
         let rules = Rules {
-            faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
+            is_faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
             known: loaded.known,
             hole_in_gate: None,
             thread: None,
             asked: false,
         };
         Ok((rules, set))
-    }
-
-    /// Why `--fail-on-alert` could have missed an alert after a reload.
-    pub const fn hole_in_gate(&self) -> Option<&'static str> {
-        self.hole_in_gate
-    }
-
-    /// Whether rules could not be read at the start, or failed to load in a run that tests rules.
-    pub const fn is_faulty(&self) -> bool {
-        self.faulty
     }
 
     /// Reads the settings and the rules again if that was asked for, without waiting for it, and sets to

@@ -1,5 +1,6 @@
 //! A run over captures. Event time is capture time; the host clock only advances it while a pipe is silent.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -36,7 +37,6 @@ const MOMENT_NS: u64 = 10_000_000_000;
 struct Outcome {
     /// Whether the reading thread panicked.
     failed: bool,
-    /// Whether a signal interrupted it.
     interrupted: bool,
     /// Captures not opened because too many files were open.
     crowded: u64,
@@ -147,41 +147,30 @@ fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, driver: &mut Dr
     }
 }
 
-/// Which interface and encapsulation numbers the pipeline knows the names of.
+/// The numbers, counted from 1, of the interfaces and encapsulations whose names the pipeline knows.
 #[derive(Default)]
 struct Named {
-    interfaces: Vec<bool>,
-    encaps: Vec<bool>,
+    interfaces: HashSet<u32, foldhash::fast::RandomState>,
+    encaps: HashSet<u32, foldhash::fast::RandomState>,
 }
 
 impl Named {
     /// Registers the names of the record's interface and encapsulation when they first occur.
     fn name(&mut self, header: &RecordHeader, replay: &Replay, driver: &mut Driver) {
-        let interface = header.interfaces[0];
-        if is_new(&mut self.interfaces, interface)
+        let (interface, encap) = (header.interfaces[0], header.encap);
+        if interface != 0
+            && self.interfaces.insert(interface)
             && let Some(name) = replay.frames.interface_name(interface)
         {
             driver.pipeline().set_interface(interface, name);
         }
-        let encap = header.encap;
-        if is_new(&mut self.encaps, encap)
+        if encap != 0
+            && self.encaps.insert(encap)
             && let Some(layers) = replay.encap(encap)
         {
             driver.pipeline().set_encap(encap, layers);
         }
     }
-}
-
-/// Whether `number` is not in `known` yet, and adds it; 0 is never new.
-fn is_new(known: &mut Vec<bool>, number: u32) -> bool {
-    let at = number as usize;
-    if number == 0 || known.get(at) == Some(&true) {
-        return false;
-    }
-    if known.len() <= at {
-        known.resize(at + 1, false);
-    }
-    known.get_mut(at).is_some_and(|k| !std::mem::replace(k, true))
 }
 
 /// Passes a segment through the filter, and what it ships to the driver.

@@ -180,14 +180,14 @@ impl Session {
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
             say(&finished.verdict(is_cut, has_lines));
         }
-        let problems = reading != Reading::Whole || rules.is_faulty() || !problems.is_empty();
+        let problems = reading != Reading::Whole || rules.is_faulty || !problems.is_empty();
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;
         let worst = finished.written.worst.map(|severity| severity.level());
         let level = config.fail_on_alert;
         let hole_in_gate = match reading {
             Reading::Interrupted => Some("reading was interrupted"),
             _ if is_unread => Some("the output was closed before all input was read"),
-            _ => rules.hole_in_gate(),
+            _ => rules.hole_in_gate,
         };
         if level.is_some_and(|level| worst >= Some(level)) {
             Ended::Alerted

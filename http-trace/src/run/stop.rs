@@ -31,7 +31,6 @@ impl Stop {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a stop was requested.
     pub fn is_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

@@ -54,15 +54,16 @@ impl Signal {
     pub const DEFAULT: [Signal; 2] = [Signal::Logs, Signal::Spans];
 }
 
-/// When `pretty` uses colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
-    #[default]
-    Auto,
-    Always,
-    Never,
+http_trace_model::named_enum! {
+    /// When `pretty` uses colours.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum Color {
+        /// On a terminal, unless NO_COLOR is set.
+        #[default]
+        Auto = "auto",
+        Always = "always",
+        Never = "never",
+    }
 }
 
 /// How an output is written; each format uses the members that apply to it.

@@ -52,36 +52,31 @@ const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<R
     Field::new(About::new(name, kind, "", meaning))
 }
 
+/// An entry that is present whenever its parent object is.
+const fn always(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Row> {
+    field(name, kind, meaning).always()
+}
+
 pub const SUMMARY: &[Field<Row>] = &[
-    field("@timestamp", Kind::Time, "End of the interval.")
-        .always()
+    always("@timestamp", Kind::Time, "End of the interval.")
         .get(|v| Some(Value::Time(v.record.until_ns))),
-    field("ecs", Kind::Object, "").always(),
-    field("ecs.version", Kind::Text, "")
-        .always()
-        .get(|_| Some(Value::word(ECS_VERSION))),
-    field("event", Kind::Object, "").always(),
+    always("ecs", Kind::Object, ""),
+    always("ecs.version", Kind::Text, "").get(|_| Some(Value::word(ECS_VERSION))),
+    always("event", Kind::Object, ""),
     constant!("event.kind", "metric"),
-    field("event.category", Kind::Tags(&[&["network", "web"]]), "")
-        .always()
+    always("event.category", Kind::Tags(&[&["network", "web"]]), "")
         .get(|_| Some(Value::Words(&["network", "web"]))),
-    field("event.type", Kind::Tags(&[&["info"]]), "")
-        .always()
-        .get(|_| Some(Value::Words(&["info"]))),
+    always("event.type", Kind::Tags(&[&["info"]]), "").get(|_| Some(Value::Words(&["info"]))),
     constant!("event.dataset", "http_trace.summary"),
-    field("event.start", Kind::Time, "Start of the interval.")
-        .always()
+    always("event.start", Kind::Time, "Start of the interval.")
         .get(|v| Some(Value::Time(v.record.since_ns))),
-    field("event.end", Kind::Time, "End of the interval.")
-        .always()
+    always("event.end", Kind::Time, "End of the interval.")
         .get(|v| Some(Value::Time(v.record.until_ns))),
-    field("observer", Kind::Object, "").always(),
-    field("observer.hostname", Kind::Text, "Name of the host that traced.")
-        .always()
+    always("observer", Kind::Object, ""),
+    always("observer.hostname", Kind::Text, "Name of the host that traced.")
         .get(|v| Some(Value::Text(v.hostname))),
     constant!("observer.type", "sensor"),
-    field("observer.version", Kind::Text, "Version of http-trace.")
-        .always()
+    always("observer.version", Kind::Text, "Version of http-trace.")
         .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
     field(
         "url.domain",
@@ -100,45 +95,41 @@ pub const SUMMARY: &[Field<Row>] = &[
         .get(|v| v.record.port.map(|port| Value::Number(port.into()))),
     field("http.response.status_code", Kind::STATUS, "The status.")
         .get(|v| v.record.status.map(|status| Value::Number(status.into()))),
-    field("http_trace", Kind::Object, "").always(),
+    always("http_trace", Kind::Object, ""),
     field(
         "http_trace.no_response",
         Kind::OneOf(&NoResponse::NAMES),
         "Why there was no response, where there was none.",
     )
     .get(|v| v.record.no_response.map(|why| Value::word(why.name()))),
-    field("http_trace.summary", Kind::Object, "").always(),
-    field(
+    always("http_trace.summary", Kind::Object, ""),
+    always(
         "http_trace.summary.count",
         Kind::Number(1, u64::MAX),
         "How many there were.",
     )
-    .always()
     .get(|v| Some(Value::Number(v.record.count))),
-    field(
+    always(
         "http_trace.summary.body_bytes",
         Kind::NUMBER,
         "Bytes of their bodies.",
     )
-    .always()
     .get(|v| Some(Value::Number(v.record.body_bytes))),
-    field(
+    always(
         "http_trace.summary.ttfb_ns",
         Kind::NUMBER,
         "From the request's last byte to the response's first: the sum of all.",
     )
-    .always()
     .get(|v| {
         let sum = v.record.ttfb.sum_ns;
         Some(Value::Number(u64::try_from(sum).unwrap_or(u64::MAX)))
     }),
-    field(
+    always(
         "http_trace.summary.ttfb_ms",
         Kind::LatencyCounts,
         "How many took how long: at most so many ms and more than the next smaller bound of 5, 10, 25, 50, 75, \
          100, 250, 500, 750, 1000, 2500, 5000, 7500 and 10000, or `more`.",
     )
-    .always()
     .get(|v| Some(Value::Counts(latencies(&v.record.ttfb)))),
 ];
 
@@ -191,7 +182,6 @@ impl Counts {
         }
     }
 
-    /// Builds the key of an event's row.
     fn key_of(&mut self, host: Option<&[u8]>, event: &HttpEvent) {
         let key = &mut self.key;
         key.clear();

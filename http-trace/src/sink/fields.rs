@@ -51,7 +51,6 @@ impl Fields {
         Ok(Fields(chosen))
     }
 
-    /// Whether a field is included.
     pub fn admit(&self, field: &Field<HttpEvent>) -> bool {
         self.0.contains(&field.about.name)
     }

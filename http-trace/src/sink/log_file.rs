@@ -63,7 +63,6 @@ impl Rotation {
         Some(())
     }
 
-    /// Whether rotation is configured.
     pub const fn is_set(&self) -> bool {
         self.bytes.is_some() || self.age.is_some()
     }
@@ -99,7 +98,6 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens or creates the file.
     pub fn open(path: &Path, before: Before, mode: Option<u32>) -> io::Result<Self> {
         let until = Instant::now() + READER;
         let file = loop {

@@ -35,13 +35,11 @@ pub struct OpenError {
 /// Whether the run should continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Continue.
     Go,
     /// The requested number of events is written, or nobody reads any more.
     Stop,
 }
 
-/// Settings of all outputs.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     /// One per `--output`; empty: the default for standard output.
@@ -54,7 +52,6 @@ pub struct Outputs {
     pub utc: bool,
     /// Level of detail of `pretty`.
     pub verbose: u8,
-    /// Whether each line is flushed.
     pub line_buffered: bool,
     /// Queue limit of each output, bytes.
     pub queue: usize,
@@ -66,7 +63,6 @@ pub struct Outputs {
     pub endpoints: Endpoints,
 }
 
-/// All outputs of a run.
 #[derive(Debug)]
 pub struct Outlet {
     left: Option<u64>,

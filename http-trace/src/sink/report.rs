@@ -26,7 +26,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Uses the style's report settings.
     pub fn new(style: &Style) -> Self {
         let spec = &style.report;
         Report {

@@ -100,7 +100,6 @@ pub enum Alerts {
 }
 
 impl Alerts {
-    /// Whether an alert of this severity is written.
     pub fn admit(self, severity: Severity) -> bool {
         matches!(self, Alerts::From(level) if severity.level() >= level)
     }

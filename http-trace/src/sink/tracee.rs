@@ -18,21 +18,9 @@ use http_trace_model::target::Target;
 const TCP: u8 = 6;
 
 /// Members of `trace.Event` with unknown numbers, which are zero, as in Tracee.
-const ZERO: [&str; 13] = [
-    "hostParentProcessId",
-    "hostThreadId",
-    "mountNamespace",
-    "parentEntityId",
-    "parentProcessId",
-    "pidNamespace",
-    "processEntityId",
-    "processId",
-    "processorId",
-    "returnValue",
-    "threadEntityId",
-    "threadId",
-    "threadStartTime",
-];
+const ZERO: &str = "hostParentProcessId hostThreadId mountNamespace parentEntityId parentProcessId \
+     pidNamespace processEntityId processId processorId returnValue threadEntityId threadId \
+     threadStartTime";
 
 /// Writes events in Tracee's shape.
 #[derive(Debug)]
@@ -85,7 +73,7 @@ impl Tracee {
                 {"name": message.argument, "type": message.r#type, "value": message.value},
             ],
         });
-        for name in ZERO {
+        for name in ZERO.split(' ') {
             record[name] = 0.into();
         }
         // Writing to a vector cannot fail.
@@ -113,7 +101,6 @@ pub(super) struct Message<'a> {
     pub r#type: &'static str,
     /// `trace.ProtoHTTPRequest` or `trace.ProtoHTTPResponse`
     pub value: Json,
-    /// The sender.
     pub process: Option<&'a Process>,
     pub cgroup_id: u64,
     /// Whether it left this host.

@@ -22,7 +22,6 @@ pub fn tables(style: &Style) -> Tables {
     Tables::new(style, SHAPE, events, NOTICE, REPORTER)
 }
 
-/// Writes events as Zeek's TSV.
 #[derive(Debug)]
 pub struct ZeekTsv {
     /// Start of the run, formatted for the `#open` line.

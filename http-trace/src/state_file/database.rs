@@ -40,7 +40,6 @@ pub enum Useless {
     /// A file of another application.
     #[error("it is not an http-trace inventory; move it away, or name another file with --state")]
     NotOurs,
-    /// Another version.
     #[error("it has version {0}, this http-trace reads version {VERSION}")]
     Version(u32),
     #[error("{0}")]

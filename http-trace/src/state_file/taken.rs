@@ -61,7 +61,6 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
 /// Maximum number of symlinks followed, as in path_resolution(7).
 const LINKS: usize = 40;
 
-/// Opens a regular file.
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, Unusable> {
     let is_file = |metadata: Metadata| match metadata.is_file() {
         true => Ok(metadata),

@@ -1,7 +1,6 @@
 //! The programs and the host's filter ship the same fragments, honest or hostile, within the same budget.
 
 use http_trace::probe::loader::{Framing, Settings};
-use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::{FilterConfig, decap};
 use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record, flag};
@@ -10,6 +9,7 @@ use http_trace_engine::fragments::shipped::Shipped;
 use http_trace_tests::both::both;
 use http_trace_tests::pieces::{cut, scene_in_pieces, talk};
 use http_trace_tests::tcp::Path;
+use http_trace_tests::test_run::TestRun;
 use http_trace_tests::{at_tc, essence, needs, scenes};
 
 #[test]

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use http_trace::capture::{Frames, Replay, ReplayOptions};
 use http_trace::probe::loader::Framing;
-use http_trace::probe::test_run::TestRun;
 use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
@@ -19,6 +18,7 @@ use http_trace_engine::host_filter::HostFilter;
 use http_trace_tests::both::{host, kernel};
 use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{self, Segment};
+use http_trace_tests::test_run::TestRun;
 use http_trace_tests::{at_tc, essence, needs, own_captures, public_captures, skip};
 
 /// Size limit of BPF_PROG_TEST_RUN: a page without headroom and tail.

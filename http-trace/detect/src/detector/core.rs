@@ -34,7 +34,6 @@ const SWEEP_AFTER_EVENTS: usize = 32;
 pub(super) const SUSPECTS: usize = 1024;
 const SUSPECT_NS: u64 = 24 * 3_600_000_000_000;
 
-/// Settings of a detector.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether ticks are this host's time.
@@ -51,7 +50,6 @@ impl Default for Settings {
     }
 }
 
-/// Output of a detector.
 #[derive(Clone, Debug)]
 pub enum Detected {
     /// An event, with the rules that counted it.
@@ -63,7 +61,6 @@ pub enum Detected {
 /// Statistics about detection itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DetectStats {
-    /// Alerts opened.
     pub opened: u64,
     /// Alerts still open at the end.
     pub open: u64,
@@ -307,7 +304,6 @@ impl Core {
     }
 }
 
-/// Passes on an alert.
 pub(super) fn pass_on(suspects: &[(IpAddr, u64)], mut alert: Alert, out: &mut dyn FnMut(Detected)) {
     suspect(suspects, &mut alert);
     out(Detected::Alert(Box::new(alert)));
@@ -329,7 +325,6 @@ fn suspect(suspects: &[(IpAddr, u64)], alert: &mut Alert) {
     }
 }
 
-/// The correlations of the rules that this one yields to.
 fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
     // A digest replaces alerts that are to be reported.
     let rule = set.rules.get(to.rule).filter(|_| to.kind != Kind::Digest);

@@ -12,7 +12,6 @@ pub struct Feeds {
 }
 
 impl Feeds {
-    /// Feeds from detections to these correlations.
     pub fn new(detections: usize, correlations: &[Correlation]) -> Self {
         let mut feeds = Feeds {
             of_detection: vec![Vec::new(); detections],

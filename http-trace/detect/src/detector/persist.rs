@@ -24,13 +24,11 @@ const CLOCKS_DIFFER_NS: u64 = 60_000_000_000;
 /// Result of restoring a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Keys restored.
     pub keys: usize,
     /// Restored keys with an open alert that is reported.
     pub open: usize,
     /// Keys whose correlation was removed or changed.
     pub changed: usize,
-    /// Keys for which there was no room.
     pub no_room: usize,
     /// Keys whose last event is in the future.
     pub future: usize,

@@ -30,7 +30,6 @@ pub struct Reloaded {
 pub struct Prepared(Core);
 
 impl Prepared {
-    /// Prepares rules for a detector with these settings.
     pub fn new(rules: RuleSet, settings: Settings) -> Self {
         Prepared(Core::new(rules, settings))
     }

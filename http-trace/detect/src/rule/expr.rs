@@ -66,7 +66,6 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    /// Whether the comparison holds between `left` and `right`.
     pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
         match self {
             Comparison::Eq => left == right,

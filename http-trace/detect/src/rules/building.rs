@@ -9,7 +9,6 @@ use crate::rule::{Origin, Rule, RuleSet};
 pub(super) struct Building<'a> {
     pub rules: RuleSet,
     pub diagnostics: Vec<Diagnostic>,
-    /// The document of each rule.
     pub documents: Vec<Document<'a>>,
     /// Built-in rules that are added later, whose ids are taken nevertheless.
     pub reserved: Vec<Rule>,
@@ -27,7 +26,6 @@ impl<'a> Building<'a> {
         }
     }
 
-    /// Adds a rule.
     pub fn add(&mut self, document: Document<'a>, rule: Rule) {
         self.documents.push(document);
         self.rules.add(rule);
@@ -46,7 +44,6 @@ impl<'a> Building<'a> {
         (self.disabled)(id)
     }
 
-    /// Whether a rule's id or UUID is disabled.
     pub fn disables(&self, rule: &Rule) -> bool {
         self.is_disabled(&rule.id) || rule.uuid.as_deref().is_some_and(self.disabled)
     }
@@ -82,7 +79,6 @@ impl<'a> Building<'a> {
     }
 }
 
-/// Whether a rule with these findings loads.
 pub(super) fn loads(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.fault != Fault::Error)
 }

@@ -35,7 +35,6 @@ pub const FILTERS: &[(&str, &str, &str)] = &[
     ("verified-crawlers", "filters/verified-crawlers.yml", text!("filters/verified-crawlers.yml")),
 ];
 
-/// The filter with this name.
 pub fn filter(name: &str) -> Option<Source> {
     let (_, file, text) = FILTERS.iter().find(|(known, ..)| *known == name)?;
     Some(Source { origin: Origin::BuiltIn(file), text: (*text).to_owned() })

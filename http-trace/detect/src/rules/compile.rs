@@ -116,7 +116,6 @@ impl Walk {
     }
 }
 
-/// The selections of a rule.
 struct Selections<'a> {
     named: &'a HashMap<String, Detection>,
     /// Those not used by a condition yet.

@@ -14,12 +14,10 @@ pub enum Fault {
     Error,
 }
 
-/// A diagnostic with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Warning or error.
     pub fault: Fault,
-    /// The file.
     pub origin: Origin,
     /// Line, from 1.
     pub line: usize,

@@ -36,7 +36,6 @@ impl Source {
 /// Line and column, from 1.
 pub(super) type Position = (usize, usize);
 
-/// A document of a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Document<'a> {
     pub origin: &'a Origin,
@@ -46,7 +45,6 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// The whole file as one document.
     pub fn whole(source: &'a Source) -> Self {
         Document { origin: &source.origin, text: &source.text, lines_before: 0 }
     }
@@ -75,12 +73,10 @@ impl<'a> Document<'a> {
         documents
     }
 
-    /// A diagnostic at a position.
     pub fn diagnostic(self, fault: Fault, (line, column): Position, message: String) -> Diagnostic {
         Diagnostic { fault, origin: self.origin.clone(), line, column, message }
     }
 
-    /// Locates a finding.
     pub fn locate(self, finding: Finding) -> Diagnostic {
         let value = finding.value.as_deref();
         let position = value.and_then(|value| self.value_of(&finding.at, value));

@@ -28,7 +28,6 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -26,7 +26,6 @@ const ALONE_WINDOW_NS: u64 = 300_000_000_000;
 /// Result of parsing rule files.
 #[derive(Debug, Default)]
 pub struct Parsed {
-    /// The rules that loaded.
     pub rules: RuleSet,
     /// Diagnostics: errors first, each group in file order.
     pub diagnostics: Vec<Diagnostic>,
@@ -78,7 +77,6 @@ pub fn parse(sources: &[Source], disabled: &dyn Fn(&str) -> bool) -> Parsed {
     Parsed { rules: building.rules, diagnostics }
 }
 
-/// The documents of all files.
 #[derive(Default)]
 struct Documents<'a> {
     detections: Vec<(Document<'a>, SigmaRule)>,

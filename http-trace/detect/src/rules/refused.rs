@@ -65,7 +65,6 @@ impl Written {
     }
 }
 
-/// A correlation that was refused.
 pub(super) struct Refused<'a> {
     origin: &'a Origin,
     /// The rules that it names; `None` if that cannot be read.

@@ -20,22 +20,17 @@ pub struct Allow {
     pub clients: Vec<IpNet>,
     /// User agents; `*` and `?` are wildcards here and below.
     pub user_agents: Vec<String>,
-    /// Paths.
     pub paths: Vec<String>,
-    /// Hosts.
     pub hosts: Vec<String>,
 }
 
-/// Overrides for one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Override {
     /// Minimum count for an alert.
     pub threshold: Option<u64>,
     /// For a ratio: minimum percentage for an alert.
     pub percent: Option<u8>,
-    /// Window, ns.
     pub window_ns: Option<u64>,
-    /// Severity.
     pub severity: Option<Severity>,
     /// Time between updates of an alert, ns.
     pub suppress_ns: Option<u64>,
@@ -54,7 +49,6 @@ pub struct Tuning {
     pub allow: Allow,
     /// Names of enabled built-in filters ([`builtin::FILTERS`]).
     pub filters: Vec<&'static str>,
-    /// Overrides by rule id.
     pub rules: BTreeMap<String, Override>,
 }
 

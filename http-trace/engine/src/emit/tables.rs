@@ -53,7 +53,6 @@ impl Ports {
         self.0[usize::from(port >> 6)] |= 1 << (port & 63);
     }
 
-    /// Whether the set contains a port.
     pub fn contains(&self, port: u16) -> bool {
         self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
     }

@@ -30,7 +30,8 @@ pub struct Shipped {
     bytes: std::ops::Range<usize>,
     bad_checksums: u64,
     met: Met,
-    reported: Reported,
+    /// Losses as last reported.
+    reported: [u64; 3],
 }
 
 impl Default for Shipped {
@@ -56,7 +57,7 @@ impl Shipped {
             bytes: 0..0,
             bad_checksums: 0,
             met: Met::default(),
-            reported: Reported::default(),
+            reported: [0; 3],
         }
     }
 
@@ -124,18 +125,12 @@ impl Shipped {
     /// Packets lost since the last call, by reason: those that could not be reassembled and may have
     /// contained a message.
     pub fn losses(&mut self) -> [(&'static str, u64); 3] {
+        const REASONS: [&str; 3] =
+            ["fragments_incomplete", "fragments_displaced", "fragments_bad_checksum"];
         let counts = self.fragments.decided();
-        let now = Reported {
-            given_up: counts.given_up,
-            displaced: counts.displaced,
-            bad_checksums: self.bad_checksums,
-        };
+        let now = [counts.given_up, counts.displaced, self.bad_checksums];
         let last = std::mem::replace(&mut self.reported, now);
-        [
-            ("fragments_incomplete", now.given_up - last.given_up),
-            ("fragments_displaced", now.displaced - last.displaced),
-            ("fragments_bad_checksum", now.bad_checksums - last.bad_checksums),
-        ]
+        std::array::from_fn(|at| (REASONS[at], now[at] - last[at]))
     }
 
     /// Counters of fragments and packets.
@@ -147,14 +142,6 @@ impl Shipped {
     pub const fn bad_checksums(&self) -> u64 {
         self.bad_checksums
     }
-}
-
-/// Losses as last reported.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reported {
-    given_up: u64,
-    displaced: u64,
-    bad_checksums: u64,
 }
 
 /// Completed packets: one that is completed at another point shortly after was sent only once.

@@ -366,7 +366,6 @@ impl Exchanges {
         self.held += response_cost(head);
     }
 
-    /// Removes the current exchange.
     pub fn take_current(&mut self) -> Option<Transaction> {
         let exchange = self.current.take()?;
         self.release(&exchange);
@@ -393,7 +392,6 @@ impl Exchanges {
         self.held = self.held.saturating_sub(transaction.cost());
     }
 
-    /// The current response.
     pub fn response_mut(&mut self) -> Option<&mut Response> {
         self.current.as_mut()?.response.as_deref_mut()
     }

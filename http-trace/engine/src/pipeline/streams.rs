@@ -16,7 +16,6 @@ use crate::transport::Env;
 /// The tuple of a stream whose tuple is not known yet.
 const UNNAMED: FlowKey = FlowKey { a: [0; 16], b: [0; 16], a_port: 0, b_port: 0, netns: 0 };
 
-/// The open streams.
 pub(super) type Streams = Table<StreamId, PlainStream>;
 
 impl Pipeline {

@@ -134,7 +134,6 @@ impl Connection {
         self.flight.active().map_or((0, 0), Active::size)
     }
 
-    /// Processes a record of direction `d`.
     pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         if self.flight.before().is_some() {

@@ -12,7 +12,6 @@ pub const PIECE_OVERHEAD: usize = 192;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Payload.
     Bytes(Bytes),
     /// Length of a declared skip of body, in bytes.
     Skip(u64),
@@ -82,7 +81,6 @@ impl<M: Copy> Buffer<M> {
         self.size
     }
 
-    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }

@@ -26,7 +26,6 @@ const PASSED_UNSEEN: u8 = 1 << 2;
 const BEGUN_LATE: u8 = 1 << 3;
 /// The whole handshake was seen.
 const ESTABLISHED: u8 = 1 << 4;
-/// Payload was seen.
 const PAYLOAD: u8 = 1 << 5;
 /// The direction's sender has reset the connection, or claims to; shifted by the direction.
 const RESET: u8 = 1 << 6;
@@ -73,7 +72,6 @@ impl Tcp {
         self.bits |= PAYLOAD;
     }
 
-    /// Whether payload was seen.
     pub const fn payload(&self) -> bool {
         self.bits & PAYLOAD != 0
     }

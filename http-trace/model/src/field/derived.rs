@@ -6,201 +6,72 @@ use super::value::{Kind, Value};
 use crate::endpoint::service;
 use crate::event::HttpEvent;
 
+/// An entry, which rules use by its name or `as` others.
+macro_rules! entry {
+    ($name:literal, $kind:expr, $source:literal; $meaning:literal) => {
+        entry!($name as [$name], $kind, $source; $meaning)
+    };
+    ($name:literal as [$($rules:literal),+], $kind:expr, $source:literal; $meaning:literal) => {
+        field($name, $kind, $source, $meaning).rules(&[$($rules),+])
+    };
+}
+
 /// The fields; none of them is written.
 pub const DERIVED: &[Field<HttpEvent>] = &[
-    field(
-        "url.full",
-        Kind::Text,
-        "request target, Host",
-        "The full URL; rules also compare the request target as sent.",
-    )
-    .rules(&["c-uri", "cs-uri", "url", "url.full"]),
-    field(
-        "url.extension",
-        Kind::Text,
-        "request target",
-        "Extension of the last path segment, without the dot.",
-    )
-    .rules(&["c-uri-extension", "cs-uri-extension", "url.extension"]),
-    field(
-        "http.request.cookie",
-        Kind::Text,
-        "Cookie",
-        "Cookie of the request.",
-    )
-    .rules(&["cs-cookie", "c-cookie", "cookie"]),
-    field(
-        "http_trace.sent_bytes",
-        Kind::NUMBER,
-        "message framing, access log",
-        "Head and body of the response; in access logs the logged number, mostly of the body only.",
-    )
-    .rules(&["sc-bytes"])
-    .get(|v| {
-        let body = v.record.body_bytes;
-        v.response()
-            .and(v.record.response_bytes.or(body))
-            .map(Value::Number)
-    }),
-    field(
-        "http_trace.duration_ms",
-        Kind::NUMBER,
-        "clock of the capture",
-        "Time from the first byte of the request to the last byte of the response, in ms.",
-    )
-    .rules(&["time-taken", "duration_ms"])
-    .get(|v| {
-        v.record
-            .duration_ns()
-            .map(|ns| Value::Number(ns / 1_000_000))
-    }),
-    field(
-        "http_trace.ttfb_ms",
-        Kind::NUMBER,
-        "clock of the capture",
-        "Time from the last byte of the request to the first byte of the final head, in ms.",
-    )
-    .rules(&["ttfb_ms", "http_trace.ttfb_ms"])
-    .get(|v| v.record.ttfb_ns().map(|ns| Value::Number(ns / 1_000_000))),
-    field(
-        "http_trace.path_id",
-        Kind::Text,
-        "request target",
-        "The last path segment that is a number or a UUID.",
-    )
-    .rules(&["http_trace.path_id"]),
-    field(
-        "http_trace.path_template",
-        Kind::Text,
-        "request target",
-        "The path with `{id}` for numbers, `{uuid}`, `{date}`, `{hash}` and `{token}`, or a template of --template.",
-    )
-    .rules(&["http_trace.path_template"]),
-    field(
-        "http_trace.service",
-        Kind::Text,
-        "request, server",
-        "The requested host in lower case, with the port if it is not the default; otherwise the server's address; `-` if neither is known.",
-    )
-    .rules(&["http_trace.service"])
-    .get(|v| Some(Value::Made(service(v.record, &v.target)))),
-    field(
-        "http_trace.endpoint_known",
-        Kind::Bool,
-        "request",
-        "Whether method, service and template are in the list of --known; absent without one.",
-    )
-    .rules(&["http_trace.endpoint_known"]),
-    field(
-        "http_trace.first_segment",
-        Kind::Text,
-        "request target",
-        "The first path segment.",
-    )
-    .rules(&["http_trace.first_segment"]),
-    field(
-        "http_trace.decoded_target",
-        Kind::Text,
-        "request target",
-        "The normalised target: decoded up to three times, without NUL; `+` in the query, white space and SQL comments become one blank.",
-    )
-    .rules(&["http_trace.decoded_target"]),
-    field(
-        "http_trace.only_parameter",
-        Kind::Text,
-        "request target",
-        "Name of the query's parameter, if it has exactly one, with a value, and the name is not a number.",
-    )
-    .rules(&["http_trace.only_parameter"]),
-    field(
-        "http_trace.first_parameter",
-        Kind::Text,
-        "request target",
-        "Name of the first of two to eight parameters, with a value, and the name is not a number.",
-    )
-    .rules(&["http_trace.first_parameter"]),
-    field(
-        "http_trace.parameters_after",
-        Kind::Text,
-        "request target",
-        "Names of the parameters after `http_trace.first_parameter`, each with `&`.",
-    )
-    .rules(&["http_trace.parameters_after"]),
-    field(
-        "http_trace.last_parameter",
-        Kind::Text,
-        "request target",
-        "Name of the last of two to eight parameters, with a value, and the name is not a number.",
-    )
-    .rules(&["http_trace.last_parameter"]),
-    field(
-        "http_trace.parameters_before",
-        Kind::Text,
-        "request target",
-        "Names of the parameters before `http_trace.last_parameter`, each with `&`.",
-    )
-    .rules(&["http_trace.parameters_before"]),
-    field(
-        "http_trace.host_archive",
-        Kind::Text,
-        "request target, Host",
-        "The host that an archive or dump is named after, as in `/www.shop.example.zip`.",
-    )
-    .rules(&["http_trace.host_archive"]),
-    field(
-        "http_trace.label_archive",
-        Kind::Text,
-        "request target, Host",
-        "The label of the host that an archive or dump in the root is named after: `/shop.zip` of `www.shop.example`.",
-    )
-    .rules(&["http_trace.label_archive"]),
-    field(
-        "http_trace.client_kind",
-        Kind::Text,
-        "request head",
-        "User agent and names of header fields in order, without those that vary between requests: the same for all clients that run one program.",
-    )
-    .rules(&["http_trace.client_kind"]),
-    field(
-        "http_trace.same_site",
-        Kind::Bool,
-        "Referer, Host",
-        "Whether the referrer is a page of the same host.",
-    )
-    .rules(&["http_trace.same_site"]),
-    field(
-        "http_trace.cookie_lacks",
-        Kind::Set(&["httponly", "samesite", "secure"]),
-        "Set-Cookie",
-        "Protective attributes that a cookie set by the response lacks.",
-    )
-    .rules(&["http_trace.cookie_lacks"]),
-    field(
-        "http_trace.forwarded_client",
-        Kind::Ip,
-        "X-Forwarded-For, Forwarded, X-Real-IP",
-        "The client named by a peer that is not a trusted proxy.",
-    )
-    .rules(&["http_trace.forwarded_client"]),
-    field(
-        "http_trace.client_cgroup",
-        Kind::NUMBER,
-        "hook",
-        "Cgroup id of the client, if it is on this host.",
-    )
-    .rules(&["http_trace.client_cgroup"]),
-    field(
-        "http_trace.server_cgroup",
-        Kind::NUMBER,
-        "hook",
-        "Cgroup id of the server, if it is on this host.",
-    )
-    .rules(&["http_trace.server_cgroup"]),
-    field(
-        "http_trace.sniffed_type",
-        Kind::Text,
-        "response body",
-        "The media type recognised from the first bytes of the body (`--body-snippet`).",
-    )
-    .rules(&["http_trace.sniffed_type"]),
+    entry!("url.full" as ["c-uri", "cs-uri", "url", "url.full"], Kind::Text, "request target, Host";
+        "The full URL; rules also compare the request target as sent."),
+    entry!("url.extension" as ["c-uri-extension", "cs-uri-extension", "url.extension"], Kind::Text, "request target";
+        "Extension of the last path segment, without the dot."),
+    entry!("http.request.cookie" as ["cs-cookie", "c-cookie", "cookie"], Kind::Text, "Cookie";
+        "Cookie of the request."),
+    entry!("http_trace.sent_bytes" as ["sc-bytes"], Kind::NUMBER, "message framing, access log";
+        "Head and body of the response; in access logs the logged number, mostly of the body only.")
+        .get(|v| v.response().and(v.record.response_bytes.or(v.record.body_bytes)).map(Value::Number)),
+    entry!("http_trace.duration_ms" as ["time-taken", "duration_ms"], Kind::NUMBER, "clock of the capture";
+        "Time from the first byte of the request to the last byte of the response, in ms.")
+        .get(|v| v.record.duration_ns().map(|ns| Value::Number(ns / 1_000_000))),
+    entry!("http_trace.ttfb_ms" as ["ttfb_ms", "http_trace.ttfb_ms"], Kind::NUMBER, "clock of the capture";
+        "Time from the last byte of the request to the first byte of the final head, in ms.")
+        .get(|v| v.record.ttfb_ns().map(|ns| Value::Number(ns / 1_000_000))),
+    entry!("http_trace.path_id", Kind::Text, "request target";
+        "The last path segment that is a number or a UUID."),
+    entry!("http_trace.path_template", Kind::Text, "request target";
+        "The path with `{id}` for numbers, `{uuid}`, `{date}`, `{hash}` and `{token}`, or a template of --template."),
+    entry!("http_trace.service", Kind::Text, "request, server";
+        "The requested host in lower case, with the port if it is not the default; otherwise the server's address; `-` if neither is known.")
+        .get(|v| Some(Value::Made(service(v.record, &v.target)))),
+    entry!("http_trace.endpoint_known", Kind::Bool, "request";
+        "Whether method, service and template are in the list of --known; absent without one."),
+    entry!("http_trace.first_segment", Kind::Text, "request target";
+        "The first path segment."),
+    entry!("http_trace.decoded_target", Kind::Text, "request target";
+        "The normalised target: decoded up to three times, without NUL; `+` in the query, white space and SQL comments become one blank."),
+    entry!("http_trace.only_parameter", Kind::Text, "request target";
+        "Name of the query's parameter, if it has exactly one, with a value, and the name is not a number."),
+    entry!("http_trace.first_parameter", Kind::Text, "request target";
+        "Name of the first of two to eight parameters, with a value, and the name is not a number."),
+    entry!("http_trace.parameters_after", Kind::Text, "request target";
+        "Names of the parameters after `http_trace.first_parameter`, each with `&`."),
+    entry!("http_trace.last_parameter", Kind::Text, "request target";
+        "Name of the last of two to eight parameters, with a value, and the name is not a number."),
+    entry!("http_trace.parameters_before", Kind::Text, "request target";
+        "Names of the parameters before `http_trace.last_parameter`, each with `&`."),
+    entry!("http_trace.host_archive", Kind::Text, "request target, Host";
+        "The host that an archive or dump is named after, as in `/www.shop.example.zip`."),
+    entry!("http_trace.label_archive", Kind::Text, "request target, Host";
+        "The label of the host that an archive or dump in the root is named after: `/shop.zip` of `www.shop.example`."),
+    entry!("http_trace.client_kind", Kind::Text, "request head";
+        "User agent and names of header fields in order, without those that vary between requests: the same for all clients that run one program."),
+    entry!("http_trace.same_site", Kind::Bool, "Referer, Host";
+        "Whether the referrer is a page of the same host."),
+    entry!("http_trace.cookie_lacks", Kind::Set(&["httponly", "samesite", "secure"]), "Set-Cookie";
+        "Protective attributes that a cookie set by the response lacks."),
+    entry!("http_trace.forwarded_client", Kind::Ip, "X-Forwarded-For, Forwarded, X-Real-IP";
+        "The client named by a peer that is not a trusted proxy."),
+    entry!("http_trace.client_cgroup", Kind::NUMBER, "hook";
+        "Cgroup id of the client, if it is on this host."),
+    entry!("http_trace.server_cgroup", Kind::NUMBER, "hook";
+        "Cgroup id of the server, if it is on this host."),
+    entry!("http_trace.sniffed_type", Kind::Text, "response body";
+        "The media type recognised from the first bytes of the body (`--body-snippet`)."),
 ];

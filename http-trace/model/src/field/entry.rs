@@ -12,7 +12,6 @@ pub type Get<R> = for<'v, 'a> fn(&'v View<'a, R>) -> Option<Value<'a>>;
 /// Stores a value that was read back in an event.
 pub type Read = fn(&mut Draft, Value<'static>);
 
-/// An entry of a field table.
 #[derive(Debug)]
 pub struct Field<R: 'static> {
     pub about: About,
@@ -36,7 +35,6 @@ impl<R> Field<R> {
         self
     }
 
-    /// Sets the reader.
     #[must_use]
     pub const fn read(mut self, read: Read) -> Self {
         self.read = Some(read);

@@ -24,6 +24,16 @@ pub(super) const fn field(
     Field::new(About::new(name, kind, source, meaning))
 }
 
+/// A new entry that is present whenever its parent object is.
+pub(super) const fn always(
+    name: &'static str,
+    kind: Kind,
+    source: &'static str,
+    meaning: &'static str,
+) -> Field<HttpEvent> {
+    field(name, kind, source, meaning).always()
+}
+
 /// HTTP/1.x versions.
 pub const VERSIONS: Kind =
     Kind::OneOf(&["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"]);
@@ -31,24 +41,20 @@ const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
 
 const ENVELOPE: &[Field<HttpEvent>] = &[
-    field("@timestamp", Kind::Time, "clock of the capture", "Time of the first byte of the response; of the request, if there is no response.")
-        .always()
+    always("@timestamp", Kind::Time, "clock of the capture", "Time of the first byte of the response; of the request, if there is no response.")
         .strict()
         .get(|v| Some(Value::Time(v.record.time_ns)))
         .read(|d, v| d.time_ns = v.time()),
-    field("ecs", OBJECT, "", "").always(),
-    field("ecs.version", Kind::Text, "constant", "Version of the Elastic Common Schema whose names are used.")
-        .always()
+    always("ecs", OBJECT, "", ""),
+    always("ecs.version", Kind::Text, "constant", "Version of the Elastic Common Schema whose names are used.")
         .of_run()
         .get(|_| Some(Value::word(ECS_VERSION))),
-    field("event", OBJECT, "", "").always(),
+    always("event", OBJECT, "", ""),
     constant!("event.kind", "event").of_run(),
-    field("event.category", Kind::Tags(&[&["network", "web"]]), "constant", "")
-        .always()
+    always("event.category", Kind::Tags(&[&["network", "web"]]), "constant", "")
         .of_run()
         .get(|_| Some(Value::Words(&["network", "web"]))),
-    field("event.type", Kind::Tags(&[&["access", "protocol"], &["access", "protocol", "error"]]), "status line", "With `error` for status codes from 400.")
-        .always()
+    always("event.type", Kind::Tags(&[&["access", "protocol"], &["access", "protocol", "error"]]), "status line", "With `error` for status codes from 400.")
         .get(|v| {
             let is_error = v.response().is_some_and(|r| r.status >= 400);
             let all = &["access", "protocol", "error"];
@@ -56,37 +62,31 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
         }),
     constant!("event.action", "http-response").of_run(),
     constant!("event.dataset", "http_trace.response").of_run(),
-    field("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
-        .always()
+    always("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
         .get(|v| Some(Value::word(outcome(v.record)))),
     field("event.duration", NUMBER, "clock of the capture", "Time from the first byte of the request to `event.end`, in ns.")
         .get(|v| v.record.duration_ns().map(Value::Number))
         .read(|d, _| d.has_duration = true),
-    field("event.start", Kind::Time, "clock of the capture", "Time of the first byte of the request; of the response, if the request was not seen.")
-        .always()
+    always("event.start", Kind::Time, "clock of the capture", "Time of the first byte of the request; of the response, if the request was not seen.")
         .get(|v| Some(Value::Time(v.record.request_start_ns.unwrap_or(v.record.time_ns))))
         .read(|d, v| d.start_ns = v.time()),
-    field("event.end", Kind::Time, "clock of the capture", "Time of the last byte of the response, or of its head if the end was not seen.")
-        .always()
+    always("event.end", Kind::Time, "clock of the capture", "Time of the last byte of the response, or of its head if the end was not seen.")
         .get(|v| Some(Value::Time(v.record.end_ns().unwrap_or(v.record.time_ns))))
         .read(|d, v| d.end_ns = v.time()),
-    field("event.id", Kind::Id, "tuple, sequence number and head", "The same for the same bytes on the wire.")
-        .always()
+    always("event.id", Kind::Id, "tuple, sequence number and head", "The same for the same bytes on the wire.")
         .get(|v| Some(Value::Id(v.record.id)))
         .read(|d, v| {
             if let Value::Id(id) = v {
                 d.event.id = id;
             }
         }),
-    field("event.sequence", NUMBER, "counter", "Position in this run, from 0, without gaps.")
-        .always()
+    always("event.sequence", NUMBER, "counter", "Position in this run, from 0, without gaps.")
         .get(|v| Some(Value::Number(v.record.sequence))),
 ];
 
 const PEERS: &[Field<HttpEvent>] = &[
-    field("source", OBJECT, "", "The client's end of the connection. Without a port if the recorded event (http-trace detect) has none.").always(),
-    field("source.ip", Kind::Ip, "IP header", "The connection's client, nearest to the server.")
-        .always()
+    always("source", OBJECT, "", "The client's end of the connection. Without a port if the recorded event (http-trace detect) has none."),
+    always("source.ip", Kind::Ip, "IP header", "The connection's client, nearest to the server.")
         .strict()
         .of_connection()
         .rules(&["source.ip", "source.address"])
@@ -98,22 +98,18 @@ const PEERS: &[Field<HttpEvent>] = &[
         .get(|v| v.record.client.known_port().map(|port| Value::Number(port.into())))
         .read(|d, v| d.event.client.port = v.port().unwrap_or(0)),
     field("source.nat", OBJECT, "", "The same end as seen nearest to the client, if addresses were translated on the way."),
-    field("source.nat.ip", Kind::Ip, "IP header", "")
-        .always()
+    always("source.nat.ip", Kind::Ip, "IP header", "")
         .of_connection()
         .get(|v| v.record.nat_client.map(|nat| Value::Ip(nat.ip))),
-    field("source.nat.port", Kind::Port, "TCP header", "")
-        .always()
+    always("source.nat.port", Kind::Port, "TCP header", "")
         .of_connection()
         .get(|v| v.record.nat_client.map(|nat| Value::Number(nat.port.into()))),
-    field("client", OBJECT, "", "").always(),
-    field("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The client: the real one behind trusted proxies, otherwise as `source.ip`.")
-        .always()
+    always("client", OBJECT, "", ""),
+    always("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The client: the real one behind trusted proxies, otherwise as `source.ip`.")
         .of_connection()
         .rules(&["c-ip", "src_ip", "src-ip", "clientip", "client_ip", "client.ip", "client.address", "id.orig_h"])
         .get(|v| Some(Value::Ip(v.record.client_ip()))),
-    field("client.address", Kind::Text, "as client.ip", "As `client.ip`.")
-        .always()
+    always("client.address", Kind::Text, "as client.ip", "As `client.ip`.")
         .of_connection()
         .get(|v| Some(Value::Ip(v.record.client_ip()))),
     field("client.port", Kind::Port, "as client.ip", "")
@@ -121,8 +117,7 @@ const PEERS: &[Field<HttpEvent>] = &[
         .get(|v| client(v.record).port.map(|port| Value::Number(port.into())))
         .read(|d, v| d.client_port = v.port()),
     field("destination", OBJECT, "", "The server's end of the connection. Absent, like `server`, if the recorded event (http-trace detect) does not name the server, as in access logs; the same holds for the port alone."),
-    field("destination.ip", Kind::Ip, "IP header", "")
-        .always()
+    always("destination.ip", Kind::Ip, "IP header", "")
         .strict()
         .of_connection()
         .get(|v| server(v.record).map(|end| Value::Ip(end.ip)))
@@ -132,32 +127,27 @@ const PEERS: &[Field<HttpEvent>] = &[
         .get(|v| v.record.server.known_port().map(|port| Value::Number(port.into())))
         .read(|d, v| d.event.server.port = v.port().unwrap_or(0)),
     field("destination.nat", OBJECT, "", "The same end as seen nearest to the client, if addresses were translated on the way."),
-    field("destination.nat.ip", Kind::Ip, "IP header", "")
-        .always()
+    always("destination.nat.ip", Kind::Ip, "IP header", "")
         .of_connection()
         .get(|v| server(v.record).and(v.record.nat_server).map(|nat| Value::Ip(nat.ip))),
-    field("destination.nat.port", Kind::Port, "TCP header", "")
-        .always()
+    always("destination.nat.port", Kind::Port, "TCP header", "")
         .of_connection()
         .get(|v| server(v.record).and(v.record.nat_server).map(|nat| Value::Number(nat.port.into()))),
-    field("server.ip", Kind::Ip, "IP header", "The server; as `destination.ip`.")
-        .always()
+    always("server.ip", Kind::Ip, "IP header", "The server; as `destination.ip`.")
         .of_connection()
         .rules(&["s-ip", "dst_ip", "dst-ip", "server.ip", "server.address", "destination.ip", "id.resp_h"])
         .get(|v| server(v.record).map(|end| Value::Ip(end.ip))),
-    field("server.address", Kind::Text, "IP header", "As `server.ip`.")
-        .always()
+    always("server.address", Kind::Text, "IP header", "As `server.ip`.")
         .of_connection()
         .get(|v| server(v.record).map(|end| Value::Ip(end.ip))),
     field("server.port", Kind::Port, "TCP header", "As `destination.port`.")
         .of_connection()
         .rules(&["s-port", "dst_port", "server.port", "destination.port", "id.resp_p"])
         .get(|v| v.record.server.known_port().map(|port| Value::Number(port.into()))),
-    field("network", OBJECT, "", "").always(),
+    always("network", OBJECT, "", ""),
     constant!("network.transport", "tcp").of_connection(),
     constant!("network.protocol", "http").of_connection(),
-    field("network.type", Kind::OneOf(&["ipv4", "ipv6"]), "IP header", "")
-        .always()
+    always("network.type", Kind::OneOf(&["ipv4", "ipv6"]), "IP header", "")
         .of_connection()
         .get(|v| {
             let ip = v.record.server.known_ip().unwrap_or(v.record.client.ip);
@@ -174,18 +164,16 @@ const PEERS: &[Field<HttpEvent>] = &[
         .get(|v| v.record.egress.map(|egress| Value::word(if egress { "egress" } else { "ingress" })))
         .read(|d, v| d.event.egress = v.bytes().map(|direction| direction == b"egress")),
     field("network.vlan", OBJECT, "", "IEEE 802.1Q tag; the outermost, where there are several."),
-    field("network.vlan.id", Kind::Pattern("^[0-9]+$"), "VLAN tag", "")
-        .always()
+    always("network.vlan.id", Kind::Pattern("^[0-9]+$"), "VLAN tag", "")
         .get(|v| v.record.vlans().next().map(number_as_text)),
     field("network.inner", OBJECT, "", "The innermost tag, where there are several."),
-    field("network.inner.vlan", OBJECT, "", "").always(),
-    field("network.inner.vlan.id", Kind::Pattern("^[0-9]+$"), "VLAN tag", "")
-        .always()
+    always("network.inner.vlan", OBJECT, "", ""),
+    always("network.inner.vlan.id", Kind::Pattern("^[0-9]+$"), "VLAN tag", "")
         .get(|v| v.record.vlans().skip(1).last().map(number_as_text)),
 ];
 
 const HTTP: &[Field<HttpEvent>] = &[
-    field("http", OBJECT, "", "").always().get(|_| Some(Value::Open)),
+    always("http", OBJECT, "", "").get(|_| Some(Value::Open)),
     field("http.version", VERSIONS, "status line; request line, where there is no response", "")
         .rules(&["cs-version", "version", "http.version"])
         .get(|v| {
@@ -193,8 +181,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         })
         .read(|d, v| d.set_version(&v)),
     field("http.request", OBJECT, "", ""),
-    field("http.request.method", Kind::Text, "request line", "As sent.")
-        .always()
+    always("http.request.method", Kind::Text, "request line", "As sent.")
         .rules(&["cs-method", "method", "http.request.method"])
         .get(|v| v.request().map(|request| Value::Text(&request.method)))
         .read(|d, v| d.method = v.into_bytes()),
@@ -206,8 +193,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| v.record.request_bytes().map(Value::Number))
         .read(|d, v| d.request_bytes = v.number()),
     field("http.request.body", OBJECT, "", ""),
-    field("http.request.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing.")
-        .always()
+    always("http.request.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing.")
         .rules(&["request_body_len", "http.request.body.bytes"])
         .get(|v| v.request().and(v.record.request_body_bytes).map(Value::Number))
         .read(|d, v| d.event.request_body_bytes = v.number()),
@@ -219,14 +205,12 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| v.request().map(|request| Value::headers(&request.headers)))
         .read(|d, v| d.request_headers = Some(v.into_headers())),
     field("http.response", OBJECT, "", ""),
-    field("http.response.status_code", Kind::STATUS, "status line", "")
-        .always()
+    always("http.response.status_code", Kind::STATUS, "status line", "")
         .strict()
         .rules(&["sc-status", "status_code", "http.response.status_code"])
         .get(|v| v.response().map(|response| Value::Number(response.status.into())))
         .read(|d, v| d.status = v.number()),
-    field("http.response.status_phrase", Kind::Text, "status line", "The reason phrase, possibly empty.")
-        .always()
+    always("http.response.status_phrase", Kind::Text, "status line", "The reason phrase, possibly empty.")
         .rules(&["status_msg", "http.response.status_phrase"])
         .get(|v| v.response().map(|response| Value::Text(&response.reason)))
         .read(|d, v| d.reason = v.into_bytes()),
@@ -254,8 +238,7 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| v.response().and(v.record.body_snippet.as_deref()).map(Value::Text))
         .read(|d, v| d.event.body_snippet = v.into_bytes()),
     field("url", OBJECT, "", ""),
-    field("url.original", Kind::Text, "request line", "The request target as sent.")
-        .always()
+    always("url.original", Kind::Text, "request line", "The request target as sent.")
         .rules(&["url.original", "uri"])
         .get(|v| v.request().map(|request| Value::Text(&request.target)))
         .read(|d, v| d.target = v.into_bytes()),
@@ -274,25 +257,21 @@ const HTTP: &[Field<HttpEvent>] = &[
     field("url.port", Kind::Port, "request target, Host", "As sent, or the scheme's default if the host was sent without one.")
         .get(|v| v.target.port.map(|port| Value::Number(port.into())))
         .read(|d, v| d.port = v.number()),
-    field("user_agent.original", Kind::Text, "User-Agent", "")
-        .always()
+    always("user_agent.original", Kind::Text, "User-Agent", "")
         .rules(&["cs-user-agent", "c-useragent", "cs-useragent", "user_agent", "useragent", "user-agent", "user_agent.original"])
         .get(|v| v.request()?.headers.first_known(Known::USER_AGENT).map(Value::Text))
         .read(|d, v| d.add_line("user-agent", v)),
     field("user", OBJECT, "", "Of Basic authentication."),
-    field("user.name", Kind::Text, "Authorization", "User of Basic authentication; the password is never read.")
-        .always()
+    always("user.name", Kind::Text, "Authorization", "User of Basic authentication; the password is never read.")
         .rules(&["cs-username", "username", "user.name"])
         .get(|v| match v.user {
             Some(name) => v.request().map(|_| Value::Text(name)),
             None => basic_user(v.record).map(Value::Made),
         })
         .read(|d, v| d.user = v.into_bytes()),
-    field("trace.id", Kind::Pattern("^([0-9a-f]{16}|[0-9a-f]{32})$"), "traceparent, b3, X-B3-TraceId", "")
-        .always()
+    always("trace.id", Kind::Pattern("^([0-9a-f]{16}|[0-9a-f]{32})$"), "traceparent, b3, X-B3-TraceId", "")
         .get(|v| Some(Value::Lower(trace_context(&v.request()?.headers)?.0))),
-    field("span.id", Kind::Pattern("^[0-9a-f]{16}$"), "traceparent, b3, X-B3-SpanId", "")
-        .always()
+    always("span.id", Kind::Pattern("^[0-9a-f]{16}$"), "traceparent, b3, X-B3-SpanId", "")
         .get(|v| trace_context(&v.request()?.headers)?.1.map(Value::Lower)),
 ];
 

@@ -4,7 +4,7 @@ use http_trace_common::record::Hook;
 use http_trace_common::walk::LayerKind;
 
 use super::entry::Field;
-use super::event::{VERSIONS, field};
+use super::event::{VERSIONS, always, field};
 use super::value::{About, Kind, Value};
 use crate::constant;
 use crate::event::{BodyEnd, HttpEvent, Missing, NoResponse, oddity};
@@ -44,25 +44,21 @@ const OUTER: &[About] = &[
 ];
 
 pub(super) const OWN: &[Field<HttpEvent>] = &[
-    field("observer", OBJECT, "", "").always(),
-    field("observer.hostname", Kind::Text, "agent", "Name of the tracing host.")
-        .always()
+    always("observer", OBJECT, "", ""),
+    always("observer.hostname", Kind::Text, "agent", "Name of the tracing host.")
         .of_run()
         .get(|v| Some(Value::Text(v.hostname))),
     constant!("observer.type", "sensor").of_run(),
-    field("observer.version", Kind::Text, "agent", "Version of http-trace.")
-        .always()
+    always("observer.version", Kind::Text, "agent", "Version of http-trace.")
         .of_run()
         .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
-    field("observer.egress.interface", OBJECT, "", "").always(),
-    field("observer.egress.interface.name", Kind::Text, "hook", "First interface that the response left by.")
-        .always()
+    always("observer.egress.interface", OBJECT, "", ""),
+    always("observer.egress.interface.name", Kind::Text, "hook", "First interface that the response left by.")
         .get(|v| interface(v.record, true)),
-    field("observer.ingress.interface", OBJECT, "", "").always(),
-    field("observer.ingress.interface.name", Kind::Text, "hook", "First interface that the response came in by.")
-        .always()
+    always("observer.ingress.interface", OBJECT, "", ""),
+    always("observer.ingress.interface.name", Kind::Text, "hook", "First interface that the response came in by.")
         .get(|v| interface(v.record, false)),
-    field("http_trace", OBJECT, "", "").always(),
+    always("http_trace", OBJECT, "", ""),
     field("http_trace.status_class", Kind::OneOf(&["1xx", "2xx", "3xx", "4xx", "5xx", "other"]), "status line", "")
         .rules(&["http_trace.status_class"])
         .get(|v| v.record.status_class().map(Value::word)),
@@ -89,24 +85,20 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("http_trace.body_end", Kind::OneOf(&BodyEnd::NAMES), "message framing", "How the body ended, once it has (RFC 9112 section 6.3).")
         .get(|v| v.record.body_end.map(|end| Value::word(end.name())))
         .read(|d, v| d.event.body_end = v.bytes().and_then(BodyEnd::named)),
-    field("http_trace.transaction", Kind::Pattern(r"^\d+\.\d+$"), "counter", "Numbers of the connection in this run and of the transaction in it.")
-        .always()
+    always("http_trace.transaction", Kind::Pattern(r"^\d+\.\d+$"), "counter", "Numbers of the connection in this run and of the transaction in it.")
         .get(|v| Some(Value::Dotted(v.record.connection, v.record.ordinal.into())))
         .read(|d, v| d.set_connection(&v)),
-    field("http_trace.ordinal", Kind::Number(1, u64::MAX), "counter", "Position within the connection.")
-        .always()
+    always("http_trace.ordinal", Kind::Number(1, u64::MAX), "counter", "Position within the connection.")
         .get(|v| Some(Value::Number(v.record.ordinal.into())))
         .read(|d, v| {
             if let Some(ordinal) = v.number() {
                 d.event.ordinal = ordinal.try_into().unwrap_or(u32::MAX);
             }
         }),
-    field("http_trace.complete", Kind::Bool, "message framing", "Whether the message's end was seen.")
-        .always()
+    always("http_trace.complete", Kind::Bool, "message framing", "Whether the message's end was seen.")
         .get(|v| Some(Value::Bool(v.record.complete)))
         .read(|d, v| d.event.complete = v != Value::Bool(false)),
-    field("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen, or that the record does not hold: `headers` and `request_headers` if it lacks header fields of the response or of the request, also those beyond the first 64 KiB of a head.")
-        .always()
+    always("http_trace.missing", Kind::Set(&Missing::NAMES), "message framing", "Parts of the transaction that were not seen, or that the record does not hold: `headers` and `request_headers` if it lacks header fields of the response or of the request, also those beyond the first 64 KiB of a head.")
         .rules(&["http_trace.missing"])
         .get(|v| {
             let seen = |what: &Missing| !v.record.missing.contains(what);
@@ -114,8 +106,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
             Some(Value::List(missing.map(|what| Value::word(what.name())).collect()))
         })
         .read(|d, v| d.missing = Some(v.texts().filter_map(Missing::named).collect())),
-    field("http_trace.flags", Kind::Flags, "heads and message framing", "Each leniency or oddity; escaped_bytes: some text holds bytes that are not UTF-8, as \\xNN.")
-        .always()
+    always("http_trace.flags", Kind::Flags, "heads and message framing", "Each leniency or oddity; escaped_bytes: some text holds bytes that are not UTF-8, as \\xNN.")
         .rules(&["http_trace.flags"])
         .get(|v| {
             if !v.escaped {
@@ -133,33 +124,27 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         }),
     field("http_trace.rules", Kind::Texts(1), "detection", "Ids of the rules that this response counted for")
         .get(|v| Some(Value::Names(&v.record.rules)).filter(|_| !v.record.rules.is_empty())),
-    field("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments.")
-        .always()
+    always("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments.")
         .get(|v| Some(Value::Number(v.record.retransmissions.into()))),
-    field("http_trace.hook", Kind::OneOf(&HOOKS), "hook", "Hook at which the response's head was captured.")
-        .always()
+    always("http_trace.hook", Kind::OneOf(&HOOKS), "hook", "Hook at which the response's head was captured.")
         .get(|v| Some(Value::word(v.record.hook.name()))),
-    field("http_trace.interfaces", Kind::Texts(0), "hook", "Interfaces that the response was seen on.")
-        .always()
+    always("http_trace.interfaces", Kind::Texts(0), "hook", "Interfaces that the response was seen on.")
         .rules(&["http_trace.interfaces"])
         .get(|v| Some(Value::Names(&v.record.interfaces)))
         .read(|d, v| {
             let names = v.texts().filter_map(|name| std::str::from_utf8(name).ok());
             d.event.interfaces = names.map(Into::into).collect();
         }),
-    field("http_trace.packet_len", NUMBER, "capture", "Length on the wire of the frame that held the response's first byte.")
-        .always()
+    always("http_trace.packet_len", NUMBER, "capture", "Length on the wire of the frame that held the response's first byte.")
         .get(|v| Some(Value::Number(v.record.packet_len.into())))
         .read(|d, v| d.event.packet_len = v.number().and_then(|n| n.try_into().ok()).unwrap_or(0)),
     field("http_trace.cgroup_id", NUMBER, "hook", "Id of the cgroup on this host that sent or received the response.")
         .get(|v| v.record.cgroup_id.map(Value::Number))
         .read(|d, v| d.event.cgroup_id = v.number()),
     field("http_trace.tunnel", OBJECT, "", "Tunnels around the response (or around the request, if there is no response), outermost first."),
-    field("http_trace.tunnel.layers", Kind::Rows(LAYER, 1, u64::MAX), "tunnel headers", "")
-        .always()
+    always("http_trace.tunnel.layers", Kind::Rows(LAYER, 1, u64::MAX), "tunnel headers", "")
         .get(|v| layers(v.record)),
-    field("http_trace.tunnel.outer", Kind::Rows(OUTER, 0, u64::MAX), "outer IP headers", "Addresses of the outer IP headers: on the client's side and on the server's.")
-        .always()
+    always("http_trace.tunnel.outer", Kind::Rows(OUTER, 0, u64::MAX), "outer IP headers", "Addresses of the outer IP headers: on the client's side and on the server's.")
         .get(|v| outer(v.record)),
 ];
 

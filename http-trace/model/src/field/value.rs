@@ -150,7 +150,6 @@ pub enum Value<'a> {
     List(Vec<Value<'a>>),
     /// An object: values of the members of its [`Kind::Rows`], in the same order.
     Row(&'static [About], Vec<Option<Value<'a>>>),
-    /// Names and their counts.
     Counts(Vec<(String, u64)>),
     /// Field lines of a head.
     Headers(&'a Headers),
@@ -161,7 +160,6 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// One of our words.
     pub const fn word(word: &'a str) -> Self {
         Value::Text(word.as_bytes())
     }
@@ -191,7 +189,6 @@ impl<'a> Value<'a> {
         self.number()?.try_into().ok()
     }
 
-    /// The address, if it is one.
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
             Value::Ip(ip) => Some(*ip),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use yaml_serde::Value;
 
-use crate::enrich::choice::ApiServer;
+use crate::enrich::choice::NamesFrom;
 
 /// Where the kubelet mounts a pod's token and the cluster's certificate
 /// (kubernetes.io/docs/tasks/run-application/access-api-from-pod).
@@ -44,11 +44,11 @@ impl fmt::Debug for Access {
 
 impl Place {
     /// Finds the source, if there is a server to query.
-    pub fn find(choice: &ApiServer) -> Option<Self> {
+    pub fn find(choice: &NamesFrom) -> Option<Self> {
         match choice {
-            ApiServer::Off => None,
-            ApiServer::Of(path) => Some(Place::File(path.clone())),
-            ApiServer::OfPod => {
+            NamesFrom::Off => None,
+            NamesFrom::At(path) => Some(Place::File(path.clone())),
+            NamesFrom::Usual => {
                 let [host, port] =
                     ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(env::var);
                 let (host, port) = (host.ok()?, port.ok()?);

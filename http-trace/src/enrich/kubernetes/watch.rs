@@ -36,9 +36,7 @@ const LARGEST_ERROR: u64 = 64 << 10;
 pub struct Watch {
     /// The API server.
     pub place: Place,
-    /// Name of this node.
     pub node: String,
-    /// Labels to report.
     pub labels: Vec<String>,
     /// Timeouts and pauses.
     pub times: Times,
@@ -239,7 +237,6 @@ impl Follower {
         Ok(())
     }
 
-    /// Watches changes.
     fn follow(&mut self, version: &str) -> End {
         let times = self.watch.times;
         let query = format!(

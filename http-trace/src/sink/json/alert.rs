@@ -11,18 +11,18 @@ const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<A
     Field::new(About::new(name, kind, "", meaning))
 }
 
+/// An entry that is present whenever its parent object is.
+const fn always(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Alert> {
+    field(name, kind, meaning).always()
+}
+
 const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
 
+const ENTITY_TYPES: &[&str] = &["ip", "hostname", "user", "url", "user_agent", "value"];
 const ENTITY: &[About] = &[
     About::new("role", Kind::Text, "", "").always(),
-    About::new(
-        "type",
-        Kind::OneOf(&["ip", "hostname", "user", "url", "user_agent", "value"]),
-        "",
-        "",
-    )
-    .always(),
+    About::new("type", Kind::OneOf(ENTITY_TYPES), "", "").always(),
     About::new("value", Kind::Text, "", "").always(),
 ];
 const COUNTED: &[About] = &[
@@ -39,53 +39,36 @@ const SAMPLE: &[About] = &[
 const MOST_SEEN: Kind = Kind::Rows(COUNTED, 0, 8);
 
 pub const ALERT: &[Field<Alert>] = &[
-    field("@timestamp", Kind::Time, "When the state of the alert began.")
-        .always()
+    always("@timestamp", Kind::Time, "When the state of the alert began.")
         .get(|v| Some(Value::Time(v.record.time_ns))),
-    field("ecs", OBJECT, "").always(),
-    field("ecs.version", Kind::Text, "")
-        .always()
-        .get(|_| Some(Value::word(ECS_VERSION))),
-    field("event", OBJECT, "").always(),
+    always("ecs", OBJECT, ""),
+    always("ecs.version", Kind::Text, "").get(|_| Some(Value::word(ECS_VERSION))),
+    always("event", OBJECT, ""),
     constant!("event.kind", "alert"),
-    field(
+    always(
         "event.category",
         Kind::Tags(&[&["network", "web", "intrusion_detection"]]),
         "",
     )
-    .always()
     .get(|_| Some(Value::Words(&["network", "web", "intrusion_detection"]))),
-    field("event.type", Kind::Tags(&[&["info"]]), "")
-        .always()
-        .get(|_| Some(Value::Words(&["info"]))),
+    always("event.type", Kind::Tags(&[&["info"]]), "").get(|_| Some(Value::Words(&["info"]))),
     constant!("event.action", "rule-matched"),
     constant!("event.dataset", "http_trace.alert"),
-    field(
+    always(
         "event.severity",
         Kind::Number(0, 10),
         "0 informational, 1–3 low, 4–6 medium, 7–8 high, 9–10 critical.",
     )
-    .always()
     .get(|v| Some(Value::Number(v.record.severity.score().into()))),
-    field("event.start", Kind::Time, "")
-        .always()
-        .get(|v| Some(Value::Time(v.record.first_seen_ns))),
-    field("event.end", Kind::Time, "")
-        .always()
-        .get(|v| Some(Value::Time(v.record.last_seen_ns))),
-    field("event.id", Kind::Id, "The same for all states of one alert.")
-        .always()
+    always("event.start", Kind::Time, "").get(|v| Some(Value::Time(v.record.first_seen_ns))),
+    always("event.end", Kind::Time, "").get(|v| Some(Value::Time(v.record.last_seen_ns))),
+    always("event.id", Kind::Id, "The same for all states of one alert.")
         .get(|v| Some(Value::Id(v.record.id))),
-    field("message", Kind::Text, "The rule's summary.")
-        .always()
+    always("message", Kind::Text, "The rule's summary.")
         .get(|v| Some(Value::Made(v.record.message()))),
-    field("rule", OBJECT, "").always(),
-    field("rule.id", Kind::Text, "")
-        .always()
-        .get(|v| Some(Value::word(&v.record.rule.id))),
-    field("rule.name", Kind::Text, "")
-        .always()
-        .get(|v| Some(Value::word(&v.record.rule.title))),
+    always("rule", OBJECT, ""),
+    always("rule.id", Kind::Text, "").get(|v| Some(Value::word(&v.record.rule.id))),
+    always("rule.name", Kind::Text, "").get(|v| Some(Value::word(&v.record.rule.title))),
     field("rule.category", Kind::Text, "")
         .get(|v| v.record.rule.category.as_deref().map(Value::word)),
     field("rule.description", Kind::Text, "").get(|v| {
@@ -94,8 +77,7 @@ pub const ALERT: &[Field<Alert>] = &[
     }),
     field("rule.reference", Kind::Text, "")
         .get(|v| v.record.rule.references.first().map(|r| Value::word(r))),
-    field("rule.ruleset", Kind::Text, "`built-in`, or the file that the rule is in.")
-        .always()
+    always("rule.ruleset", Kind::Text, "`built-in`, or the file that the rule is in.")
         .get(|v| {
             Some(match v.record.rule.origin {
                 Origin::BuiltIn(_) => Value::word("built-in"),
@@ -103,26 +85,22 @@ pub const ALERT: &[Field<Alert>] = &[
             })
         }),
     field("rule.version", Kind::Text, "").get(|v| v.record.rule.version.as_deref().map(Value::word)),
-    field("threat.framework", Kind::Constant("MITRE ATT&CK"), "")
-        .always()
+    always("threat.framework", Kind::Constant("MITRE ATT&CK"), "")
         .get(|v| {
             let has_threat = v.record.rule.threat != Threat::default();
             has_threat.then_some(Value::word("MITRE ATT&CK"))
         }),
-    field("threat.tactic.id", Kind::Texts(0), "")
-        .always()
+    always("threat.tactic.id", Kind::Texts(0), "")
         .get(|v| some_texts(&v.record.rule.threat.tactics)),
     field("threat.technique.id", Kind::Texts(0), "")
         .get(|v| some_texts(&v.record.rule.threat.techniques)),
-    field("threat.technique.subtechnique.id", Kind::Texts(0), "")
-        .always()
+    always("threat.technique.subtechnique.id", Kind::Texts(0), "")
         .get(|v| some_texts(&v.record.rule.threat.subtechniques)),
-    field(
+    always(
         "related",
         OBJECT,
         "Every address, host and user that the alert speaks of, so that records can be joined.",
     )
-    .always()
     .get(|_| Some(Value::Open)),
     field("related.ip", Kind::Texts(0), "").get(|v| {
         let (alert, mut ips) = (v.record, Vec::new());
@@ -149,24 +127,21 @@ pub const ALERT: &[Field<Alert>] = &[
         }
         some_list(users.into_iter().map(Value::Text))
     }),
-    field("http_trace", OBJECT, "").always(),
-    field("http_trace.alert", OBJECT, "").always(),
-    field(
+    always("http_trace", OBJECT, ""),
+    always("http_trace.alert", OBJECT, ""),
+    always(
         "http_trace.alert.state",
         Kind::OneOf(&["opened", "updated", "ended"]),
         "",
     )
-    .always()
     .get(|v| Some(Value::word(v.record.state.name()))),
-    field(
+    always(
         "http_trace.alert.level",
         Kind::OneOf(&["informational", "low", "medium", "high", "critical"]),
         "",
     )
-    .always()
     .get(|v| Some(Value::word(v.record.severity.level().name()))),
-    field("http_trace.alert.entities", Kind::Rows(ENTITY, 0, u64::MAX), "What the alert is about.")
-        .always()
+    always("http_trace.alert.entities", Kind::Rows(ENTITY, 0, u64::MAX), "What the alert is about.")
         .get(|v| {
             let entities = v.record.entities.iter();
             let rows = entities.map(|entity| {
@@ -179,8 +154,7 @@ pub const ALERT: &[Field<Alert>] = &[
             });
             Some(Value::List(rows.collect()))
         }),
-    field("http_trace.alert.count", NUMBER, "Events counted.")
-        .always()
+    always("http_trace.alert.count", NUMBER, "Events counted.")
         .get(|v| Some(Value::Number(v.record.count))),
     field(
         "http_trace.alert.distinct",
@@ -188,24 +162,19 @@ pub const ALERT: &[Field<Alert>] = &[
         "Distinct values counted: exact up to the threshold, at least so many beyond.",
     )
     .get(|v| v.record.distinct.map(Value::Number)),
-    field("http_trace.alert.threshold", NUMBER, "")
-        .always()
+    always("http_trace.alert.threshold", NUMBER, "")
         .get(|v| Some(Value::Number(v.record.threshold))),
-    field("http_trace.alert.window", NUMBER, "Seconds")
-        .always()
+    always("http_trace.alert.window", NUMBER, "Seconds")
         .get(|v| Some(Value::Number(v.record.window_ns / 1_000_000_000))),
-    field("http_trace.alert.first_seen", Kind::Time, "First event of the evidence, which begins at half of the threshold; event.start is the same.")
-        .always()
+    always("http_trace.alert.first_seen", Kind::Time, "First event of the evidence, which begins at half of the threshold; event.start is the same.")
         .get(|v| Some(Value::Time(v.record.first_seen_ns))),
-    field("http_trace.alert.last_seen", Kind::Time, "")
-        .always()
+    always("http_trace.alert.last_seen", Kind::Time, "")
         .get(|v| Some(Value::Time(v.record.last_seen_ns))),
-    field(
+    always(
         "http_trace.alert.statuses",
         Kind::StatusCounts,
         "Status code, or none for no response, and how often",
     )
-    .always()
     .get(|v| {
         let counts = v.record.statuses.iter().map(|(status, count)| match status {
             0 => ("none".to_owned(), *count),
@@ -213,23 +182,17 @@ pub const ALERT: &[Field<Alert>] = &[
         });
         Some(Value::Counts(counts.collect()))
     }),
-    field("http_trace.alert.paths", MOST_SEEN, "Paths of the counted events, up to 8 of those seen most often. A count is a lower bound: evidence is gathered from half the threshold on, and a value that took the place of a rarer one is counted from then on.")
-        .always()
+    always("http_trace.alert.paths", MOST_SEEN, "Paths of the counted events, up to 8 of those seen most often. A count is a lower bound: evidence is gathered from half the threshold on, and a value that took the place of a rarer one is counted from then on.")
         .get(|v| counted(&v.record.paths, |path| Value::Text(path))),
-    field("http_trace.alert.user_agents", MOST_SEEN, "User agents of the counted events, as paths.")
-        .always()
+    always("http_trace.alert.user_agents", MOST_SEEN, "User agents of the counted events, as paths.")
         .get(|v| counted(&v.record.user_agents, |agent| Value::Text(agent))),
-    field("http_trace.alert.hosts", MOST_SEEN, "Hosts that the counted events asked for, as paths.")
-        .always()
+    always("http_trace.alert.hosts", MOST_SEEN, "Hosts that the counted events asked for, as paths.")
         .get(|v| counted(&v.record.hosts, |host| Value::Text(host))),
-    field("http_trace.alert.servers", MOST_SEEN, "Addresses of servers of the counted events, as paths.")
-        .always()
+    always("http_trace.alert.servers", MOST_SEEN, "Addresses of servers of the counted events, as paths.")
         .get(|v| counted(&v.record.servers, |ip| Value::Ip(*ip))),
-    field("http_trace.alert.clients", MOST_SEEN, "Addresses of clients of the counted events, as paths.")
-        .always()
+    always("http_trace.alert.clients", MOST_SEEN, "Addresses of clients of the counted events, as paths.")
         .get(|v| counted(&v.record.clients, |ip| Value::Ip(*ip))),
-    field("http_trace.alert.samples", Kind::Rows(SAMPLE, 0, 10), "Some of the counted events.")
-        .always()
+    always("http_trace.alert.samples", Kind::Rows(SAMPLE, 0, 10), "Some of the counted events.")
         .get(|v| {
             let samples = v.record.samples.iter();
             let rows = samples.map(|sample| {
@@ -256,11 +219,9 @@ pub const ALERT: &[Field<Alert>] = &[
         "Why statuses do not add up to count, if they do not: from_half, the evidence begins at half of the threshold; from_before, it goes back further than the count; of_part, count is that of the part of the rule that counted most; between_updates, of a quiet rule there is no evidence between updates; rare_left_out, there were more different statuses than are kept.",
     )
     .get(|v| some_list(v.record.differs.iter().map(|why| Value::word(why.name())))),
-    field("http_trace.alert.under_counted", Kind::Bool, "Whether something was lost in the time of the evidence.")
-        .always()
+    always("http_trace.alert.under_counted", Kind::Bool, "Whether something was lost in the time of the evidence.")
         .get(|v| Some(Value::Bool(v.record.under_counted))),
-    field("http_trace.alert.proxy_suspected", Kind::Bool, "Whether the client looks like a proxy that many clients are behind.")
-        .always()
+    always("http_trace.alert.proxy_suspected", Kind::Bool, "Whether the client looks like a proxy that many clients are behind.")
         .get(|v| Some(Value::Bool(v.record.proxy_suspected))),
     field(
         "http_trace.alert.ban",
@@ -279,13 +240,11 @@ pub const ALERT: &[Field<Alert>] = &[
         .get(|v| v.record.ban.as_ref()?.seconds.map(Value::Number)),
     field("http_trace.alert.ban.reason", Kind::Text, "Why it is not banned.")
         .get(|v| v.record.ban.as_ref()?.reason.map(Value::word)),
-    field("observer", OBJECT, "").always(),
-    field("observer.hostname", Kind::Text, "Name of the host that traced.")
-        .always()
+    always("observer", OBJECT, ""),
+    always("observer.hostname", Kind::Text, "Name of the host that traced.")
         .get(|v| Some(Value::Text(v.hostname))),
     constant!("observer.type", "sensor"),
-    field("observer.version", Kind::Text, "Version of http-trace.")
-        .always()
+    always("observer.version", Kind::Text, "Version of http-trace.")
         .get(|_| Some(Value::word(env!("CARGO_PKG_VERSION")))),
 ];
 

@@ -26,7 +26,6 @@ impl Choices {
     }
 }
 
-/// Whether a field is written at all.
 pub fn is_written(kind: Kind, choices: &Choices) -> bool {
     let is_headers = matches!(kind, Kind::RequestHeaders | Kind::ResponseHeaders);
     !is_headers || *choices.of(kind) != HeaderChoice::None

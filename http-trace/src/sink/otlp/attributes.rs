@@ -163,7 +163,6 @@ impl Attributes {
         }
     }
 
-    /// Only attributes with these names.
     pub fn only(names: &[&str]) -> Self {
         let mut some = Attributes::new(HeaderChoice::None, HeaderChoice::None);
         some.all.retain(|(name, _)| names.contains(name));

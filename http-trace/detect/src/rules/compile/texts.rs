@@ -9,7 +9,6 @@ use super::modifiers::{Modifiers, Part};
 use crate::rule::expr::{Glob, Literal, TextTest};
 use crate::rules::diagnose::Finding;
 
-/// The text of a value.
 pub(super) fn written(value: &SigmaValue) -> SigmaString {
     match value {
         SigmaValue::String(text) => text.clone(),

@@ -1,11 +1,11 @@
 //! Checks the labelled table of secrets through every sink.
 
-use super::*;
+use crate::redact::*;
 use crate::sink::{Entry, Format, Style};
 use http_trace_detect::alert::Entity;
 use http_trace_model::testing;
 
-const TABLE: &str = include_str!("variants.tsv");
+const TABLE: &str = include_str!("../variants.tsv");
 
 struct Variant<'a> {
     personal: bool,

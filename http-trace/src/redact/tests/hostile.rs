@@ -1,7 +1,7 @@
 //! Texts that are made to cost time.
 
-use super::Secrets;
-use super::context::Context;
+use crate::redact::Secrets;
+use crate::redact::context::Context;
 
 /// With quadratic time each of these would take minutes, and a header of 60 KB would hold the agent up for seconds.
 #[test]

@@ -6,21 +6,23 @@
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{
     CgroupSkb, ProgramError, SchedClassifier, SocketFilter, TestRun as _, TestRunOptions, Xdp,
 };
+use http_trace::probe::counters::Counters;
+use http_trace::probe::loader::{ProbeError, Settings, load, load_program};
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::{Flow, Syn};
 use http_trace_common::record::{Hook, Record};
 
-use super::counters::Counters;
-use super::loader::{LoadError, Settings, load, load_program};
-use super::{StartError, take};
-
 type KeyWords = [u32; 10];
 type FlowWords = [u64; size_of::<Flow>() / 8];
 type SynWords = [u32; size_of::<Syn>() / 4];
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
+    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
+}
 
 /// A loaded program that is attached nowhere.
 pub struct TestRun {
@@ -34,7 +36,7 @@ pub struct TestRun {
 
 impl TestRun {
     /// Loads a program of a hook by its name in the object.
-    pub fn new(settings: &Settings, hook: Hook, program: &'static str) -> Result<Self, StartError> {
+    pub fn new(settings: &Settings, hook: Hook, program: &'static str) -> Result<Self, ProbeError> {
         let mut ebpf = load(settings, &[hook])?;
         load_program(&mut ebpf, program)?;
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
@@ -48,7 +50,7 @@ impl TestRun {
     ///
     /// # Errors
     /// If the kernel rejects the frame (too short, or a page and more).
-    pub fn push(&mut self, frame: &[u8], mut to: impl FnMut(Record<'_>)) -> Result<(), LoadError> {
+    pub fn push(&mut self, frame: &[u8], mut to: impl FnMut(Record<'_>)) -> Result<(), ProbeError> {
         self.run(frame, 1)?;
         while let Some(item) = self.ring.next() {
             if let Ok(record) = Record::parse(&item) {
@@ -59,7 +61,7 @@ impl TestRun {
     }
 
     /// The average time of a run over a frame, repeated `repeat` times.
-    pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
+    pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, ProbeError> {
         self.run(frame, repeat)
     }
 
@@ -68,7 +70,7 @@ impl TestRun {
     }
 
     /// Deletes all connections and handshakes.
-    pub fn forget(&mut self) -> Result<(), StartError> {
+    pub fn forget(&mut self) -> Result<(), ProbeError> {
         let keys: Vec<KeyWords> = self.flows.keys().collect::<Result<_, _>>()?;
         for key in keys {
             self.flows.remove(&key)?;
@@ -80,14 +82,15 @@ impl TestRun {
         Ok(())
     }
 
-    fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, LoadError> {
+    fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, ProbeError> {
         let options =
             || TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-        let refused = |source: ProgramError| LoadError::Load {
-            what: format!("frame of {} bytes for a test run of {}", frame.len(), self.program),
-            source: source.into(),
+        let refused = |error: ProgramError| {
+            let (len, name) = (frame.len(), self.program);
+            ProbeError(format!("cannot run {name} with a frame of {len} bytes: {error}"))
         };
-        let program = self.ebpf.program(self.program).ok_or(LoadError::NoObject)?;
+        let program = self.ebpf.program(self.program);
+        let program = program.ok_or_else(|| ProbeError(format!("no program {}", self.program)))?;
         let result = if let Ok(program) = <&SchedClassifier>::try_from(program) {
             program.test_run(options())
         } else if let Ok(program) = <&CgroupSkb>::try_from(program) {
