@@ -174,7 +174,7 @@ fn ipv6_extension_headers() {
             chain(&[(0, [0; 8]), (60, [0; 8]), (43, [0; 8]), (44, [0; 8]), (60, [0; 8])]),
             Ok((0x10, 100, 4)),
         ),
-        ("too many", chain(&[(60, [0; 8]); 7]), Err(Skip::NotTcp)),
+        ("too many", chain(&[(60, [0; 8]); 7]), Err(Skip::TooDeep)),
         ("fragment", chain(&[(44, later_fragment)]), Err(Skip::Fragment)),
         (
             "longer than the packet",
