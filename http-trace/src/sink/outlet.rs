@@ -4,6 +4,8 @@
 mod news;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use self::news::{Behind, UNDELIVERED};
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
@@ -186,6 +188,11 @@ impl Outlet {
             written: Written::default(),
             now_ns: 0,
         })
+    }
+
+    /// Ends waits for failing collectors soon after this flag is set.
+    pub fn end_waits_with(&self, stop: &Arc<AtomicBool>) {
+        self.outputs.iter().for_each(|one| one.exporter.end_with(stop));
     }
 
     /// Counts an event, written or not.
