@@ -112,7 +112,7 @@ impl Written {
     /// Notes that an output did not take its last events before the end of the run.
     pub fn abandoned(&mut self, name: &str, lost: u64) {
         let lost = counted(lost, "event");
-        self.failed.push(format!("{name} is too slow: the last {lost} were given up"));
+        self.failed.push(format!("{name} is too slow: up to {lost} not written there"));
     }
 
     /// Notes how many records an output's destination rejected.

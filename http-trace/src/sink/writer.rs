@@ -111,12 +111,28 @@ struct State {
     waits: Waits,
     /// Whether the producer waits for room in the queue.
     full: bool,
-    /// Events in `pending`, and in the block that is being written.
-    events: [u64; 2],
+    /// Where in `pending` events end, and how many do there; see [`count`].
+    ends: Vec<(usize, u64)>,
+    /// Events for which nothing was appended yet: some formats only count until they are due.
+    counted: u64,
+    /// Events in the block that is being written.
+    in_block: u64,
     closing: bool,
     ended: bool,
     broken: Option<Broken>,
     failing: Failing,
+}
+
+/// Number of events that end beyond the first `written` bytes.
+fn count(ends: &[(usize, u64)], written: usize) -> u64 {
+    ends.iter().filter(|(end, _)| *end > written).map(|(_, events)| events).sum()
+}
+
+impl State {
+    /// Events that were accepted and may not have been written.
+    fn unwritten(&self) -> u64 {
+        count(&self.ends, 0) + self.counted + self.in_block
+    }
 }
 
 impl Shared {
@@ -173,12 +189,17 @@ impl Writer {
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
         }
+        let begin = state.pending.len();
         render(&mut state.pending);
-        state.events[0] += events;
+        state.counted += events;
+        let end = state.pending.len();
+        if end > begin && state.counted > 0 {
+            let events = std::mem::take(&mut state.counted);
+            state.ends.push((end, events));
+        }
         let wake = match state.waits {
             Waits::Not => false,
             Waits::Company => self.pace == Pace::Lines || state.pending.len() >= self.block,
-            // A format that only counts may have appended nothing.
             Waits::Bytes => !state.pending.is_empty(),
         };
         if wake {
@@ -205,14 +226,15 @@ impl Writer {
 
     /// Events that were accepted and may not have been written.
     pub fn unwritten(&self) -> u64 {
-        lock(&self.shared.state).events.iter().sum()
+        lock(&self.shared.state).unwritten()
     }
 
     /// Writes what is pending. Returns how many events were not written: at the end of a live run, a stuck reader is
     /// abandoned after five seconds.
     ///
     /// # Errors
-    /// As [`Writer::write`], with the number of events that were accepted and not written.
+    /// As [`Writer::write`], with the number of events that were accepted and not written. Also if the reader is
+    /// abandoned while writes to it fail.
     pub fn close(mut self) -> Result<u64, (Broken, u64)> {
         let mut state = lock(&self.shared.state);
         state.closing = true;
@@ -222,11 +244,12 @@ impl Writer {
             WhenFull::Drop => LAST_WAIT,
         };
         let mut state = wait_while(&self.shared.room, state, longest, |state| !state.ended);
+        let unwritten = state.unwritten();
         if !state.ended {
-            return Ok(state.events.iter().sum());
+            let why = state.failing.error().map(|why| Broken::Failed(why.to_owned()));
+            return why.map_or(Ok(unwritten), |why| Err((why, unwritten)));
         }
         let broken = state.broken.take();
-        let unwritten = state.events.iter().sum();
         drop(state);
         if let Some(thread) = self.thread.take() {
             // It has ended; the panic hook reports a panic.
@@ -244,7 +267,7 @@ fn empty(
     pace: Pace,
     when_full: WhenFull,
 ) {
-    let mut block = Vec::new();
+    let (mut block, mut ends) = (Vec::new(), Vec::new());
     let mut last: Option<Instant> = None;
     let (mut window, mut bytes) = (Instant::now(), 0);
     let mut interval = if pace == Pace::Batches { BATCH } else { BRIEF };
@@ -272,7 +295,8 @@ fn empty(
         state.waits = Waits::Not;
         let full = std::mem::take(&mut state.full);
         std::mem::swap(&mut state.pending, &mut block);
-        state.events = [0, state.events[0]];
+        std::mem::swap(&mut state.ends, &mut ends);
+        state.in_block = count(&ends, 0);
         let finished = block.is_empty() && state.closing;
         drop(state);
         if full {
@@ -288,6 +312,8 @@ fn empty(
                 result => break result,
             }
         };
+        let left = count(&ends, block.len() - rest.len());
+        ends.clear();
         let now = Instant::now();
         last = Some(now);
         bytes += block.len();
@@ -300,8 +326,8 @@ fn empty(
             block = Vec::new();
         }
         let mut state = lock(&shared.state);
+        state.in_block = left;
         if result.is_ok() {
-            state.events[1] = 0;
             state.failing.set(None);
         }
         if let Err(error) = result {

@@ -160,6 +160,55 @@ fn a_disk_that_stays_full_is_told_at_the_end() {
 }
 
 #[test]
+fn events_of_a_block_that_were_written_are_no_loss() {
+    for when_full in [WhenFull::Wait, WhenFull::Drop] {
+        let disk = Arc::new(Mutex::new((9, Vec::new())));
+        let to = Box::new(Disk(Arc::clone(&disk)));
+        let writer = Writer::start(to, "x".into(), 99, when_full, Pace::Blocks);
+        let writer = writer.expect("a thread");
+        let held = lock(&disk);
+        // The first two count without a line of their own, as `summary` does; an alert is no event.
+        for (events, line) in
+            [(1, ""), (1, ""), (1, "123\n"), (0, "al\n"), (1, "456\n"), (1, "7\n"), (1, "")]
+        {
+            let taken = writer.write(events, |out| out.extend_from_slice(line.as_bytes()));
+            assert_eq!(taken, Ok(true));
+        }
+        drop(held);
+        let (_, unwritten) = writer.close().expect_err("full");
+        assert_eq!(unwritten, 3, "{when_full:?}");
+    }
+}
+
+/// Fails once, and then blocks for good.
+struct FailsThenHangs(bool, mpsc::Receiver<()>);
+
+impl Write for FailsThenHangs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !std::mem::replace(&mut self.0, true) {
+            return Err(io::Error::other("answered 503"));
+        }
+        let _ = self.1.recv();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_destination_that_fails_is_not_called_slow() {
+    let (release, stuck) = mpsc::channel();
+    let to = Box::new(FailsThenHangs(false, stuck));
+    let writer = Writer::start(to, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
+    let writer = writer.expect("a thread");
+    assert_eq!(writer.write(1, |out| out.push(b'x')), Ok(true));
+    assert!(matches!(next(|| writer.news()), News::Fails(_)));
+    assert_eq!(writer.close(), Err((Broken::Failed("answered 503".into()), 1)));
+    drop(release);
+}
+
+#[test]
 fn a_closed_pipe_is_told_apart_from_an_error() {
     struct Fails(io::ErrorKind);
     impl Write for Fails {
