@@ -62,6 +62,7 @@ impl Syslog {
             SyslogServer::Tcp(to) => {
                 let stream = TcpStream::connect_timeout(&first(to)?, PATIENCE)?;
                 stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_nodelay(true)?;
                 Ok(Open::Tcp(stream))
             }
         }
