@@ -5,7 +5,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{
-    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -86,6 +86,8 @@ pub struct LogFile {
     head_left: usize,
     /// Whether the last line is incomplete.
     within_line: bool,
+    /// Whether an earlier run left an incomplete line, which has to be ended first.
+    is_cut: bool,
     /// Whether the last write failed; the rest of an incomplete line may never fit.
     failed: bool,
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
@@ -131,6 +133,7 @@ impl LogFile {
             head: Vec::new(),
             head_left: 0,
             within_line: false,
+            is_cut: before == Before::Stays && is_cut(path),
             failed: false,
             skips: false,
             rotation: Rotation::default(),
@@ -244,6 +247,7 @@ impl LogFile {
         {
             let is_empty = there.len() == 0;
             if is_empty {
+                self.is_cut = false;
                 self.size = 0;
                 self.head_left = self.head.len();
             }
@@ -254,6 +258,7 @@ impl LogFile {
         {
             self.is = identity(&metadata);
             self.file = Some(file);
+            self.is_cut = is_cut(&self.path);
             (self.size, self.made) = (metadata.len(), SystemTime::now());
             if metadata.len() == 0 {
                 self.head_left = self.head.len();
@@ -265,6 +270,10 @@ impl LogFile {
 
     /// Writes to the open file, or to a named pipe that has a reader again.
     fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_cut {
+            self.put_bytes(b"\n")?;
+            self.is_cut = false;
+        }
         self.put_head()?;
         self.put_bytes(bytes)
     }
@@ -351,6 +360,17 @@ fn is_no_link(path: &Path) -> io::Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether a regular file ends within a line.
+fn is_cut(path: &Path) -> bool {
+    let last = || {
+        let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
+        let mut last = [0];
+        File::open(path).ok()?.read_exact_at(&mut last, metadata.len().checked_sub(1)?).ok()?;
+        Some(last)
+    };
+    last().is_some_and(|last| last != *b"\n")
 }
 
 /// Device and inode of a regular file.

@@ -184,6 +184,39 @@ fn what_a_file_holds_stays_or_goes() {
 }
 
 #[test]
+fn an_incomplete_last_line_is_ended_before_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.json");
+    for (held, expected) in [
+        ("", "#head\n1\n2\n"),
+        ("a\n", "a\n1\n2\n"),
+        ("a\n{\"cut", "a\n{\"cut\n1\n2\n"),
+        ("#he", "#he\n1\n2\n"),
+    ] {
+        fs::write(&path, held).expect("written");
+        let log = LogFile::open(&path, Before::Stays, None).expect("open");
+        let mut log = log.headed(b"#head\n".to_vec()).expect("a head");
+        log.write_all(b"1\n2\n").expect("written");
+        assert_eq!(read(&path), expected, "{held:?}");
+        // The same for a file that takes its place during the run.
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, held).expect("written");
+        log.look = Instant::now();
+        log.write_all(b"1\n2\n").expect("written");
+        assert_eq!(read(&path), expected, "{held:?} in its place");
+        // Not for what replaces the content or is emptied meanwhile.
+        for before in [Before::Goes, Before::Stays] {
+            fs::write(&path, held).expect("written");
+            let mut log = LogFile::open(&path, before, None).expect("open");
+            File::create(&path).expect("emptied");
+            log.look = Instant::now();
+            log.write_all(b"1\n").expect("written");
+            assert_eq!(read(&path), "1\n", "{held:?} {before:?}");
+        }
+    }
+}
+
+#[test]
 fn a_file_gets_the_mode_that_was_asked_for_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");
