@@ -98,8 +98,8 @@ struct One {
     exporter: State,
     /// What of these was reported.
     behind: Behind,
-    /// Events dropped and not reported yet, and the earliest of their times.
-    dropped: Option<(u64, u64)>,
+    /// Events and alerts dropped and not reported yet, and the earliest of their times.
+    dropped: Option<([u64; 2], u64)>,
     /// All events that were not written to it.
     lost: u64,
     /// Whether its reader closed the pipe.
@@ -394,7 +394,7 @@ impl One {
         self.lost += u64::from(self.writer.is_none());
     }
 
-    /// Whether there was room in the queue.
+    /// Writes an event, or an alert if `events` is 0. Returns whether there was room in the queue.
     fn write(
         &mut self,
         events: u64,
@@ -409,8 +409,8 @@ impl One {
         match writer.write(events, |out| with(&mut *self.render, out)) {
             Ok(true) => return true,
             Ok(false) => {
-                let (count, since_ns) = self.dropped.get_or_insert((0, first_ns));
-                *count += 1;
+                let (counts, since_ns) = self.dropped.get_or_insert(([0, 0], first_ns));
+                counts[usize::from(events == 0)] += 1;
                 *since_ns = first_ns.min(*since_ns);
                 self.lost += events;
             }
@@ -444,22 +444,24 @@ impl One {
         }
     }
 
-    /// Reports dropped events as soon as there is room in the queue.
+    /// Reports dropped events and alerts as soon as there is room in the queue.
     fn tell_dropped(&mut self, now_ns: u64, written: &mut Written) {
-        let (Some((count, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
+        let (Some((counts, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
             return;
         };
-        let loss = queue_loss(count, since_ns, now_ns);
+        let losses = queue_losses(counts, since_ns, now_ns);
         if self.format.is_events_only {
             self.dropped = None;
             self.left_out += 1;
-            written.lost(&loss);
+            losses.for_each(|loss| written.lost(&loss));
             return;
         }
-        match writer.write(0, |out| self.render.loss(&loss, out)) {
+        let render = &mut self.render;
+        let told = writer.write(0, |out| losses.clone().for_each(|loss| render.loss(&loss, out)));
+        match told {
             Ok(true) => {
                 self.dropped = None;
-                written.lost(&loss);
+                losses.for_each(|loss| written.lost(&loss));
             }
             Ok(false) => {}
             Err(broken) => self.broke(broken),
@@ -474,7 +476,7 @@ impl One {
         };
         // A full queue or a failure is handled below.
         let _ = writer.write(0, |out| out.extend(self.render.tail()));
-        let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
+        let ([events, alerts], since_ns) = self.dropped.take().unwrap_or(([0, 0], now_ns));
         let name = writer.name().to_owned();
         self.exporter.end();
         let left = match writer.close() {
@@ -488,9 +490,8 @@ impl One {
         if left > 0 {
             written.abandoned(&name, left);
         }
-        if untold + left > 0 {
-            written.lost(&queue_loss(untold + left, since_ns, now_ns));
-        }
+        let losses = queue_losses([events + left, alerts], since_ns, now_ns);
+        losses.for_each(|loss| written.lost(&loss));
     }
 
     fn broke(&mut self, broken: Broken) {
@@ -509,8 +510,20 @@ impl One {
     }
 }
 
-fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
-    Loss { count, unit: LossUnit::Events, place: "output_queue", since_ns, until_ns, detail: None }
+fn queue_losses(
+    [events, alerts]: [u64; 2],
+    since_ns: u64,
+    until_ns: u64,
+) -> impl Iterator<Item = Loss> + Clone {
+    let counts = [(events, LossUnit::Events), (alerts, LossUnit::Alerts)].into_iter();
+    counts.filter(|(count, _)| *count > 0).map(move |(count, unit)| Loss {
+        count,
+        unit,
+        place: "output_queue",
+        since_ns,
+        until_ns,
+        detail: None,
+    })
 }
 
 fn destination(
