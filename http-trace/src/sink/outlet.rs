@@ -290,6 +290,8 @@ impl Outlet {
         let notice = Notice {
             line,
             message: String::from_utf8_lossy(&alert.message()).into_owned(),
+            id: alert.id,
+            state: alert.state,
             rule: alert.rule.id.to_string(),
             severity: alert.severity.score(),
             time_ns: alert.time_ns,

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 
+use http_trace_detect::alert::State;
+
 use super::*;
 use crate::sink::failing::next;
 
@@ -12,6 +14,8 @@ pub(super) fn notice(message: &str) -> Notice {
     Notice {
         line: format!("{{\"message\":\"{}\"}}\n", message.escape_default()).into_bytes(),
         message: message.to_owned(),
+        id: 0xab,
+        state: State::Opened,
         rule: "r".to_owned(),
         severity: 3,
         time_ns: http_trace_model::testing::TIME_NS,
