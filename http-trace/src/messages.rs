@@ -17,6 +17,8 @@ pub struct Written {
     pub events: u64,
     pub left_out_by_filters: u64,
     pub not_sampled: u64,
+    /// What settings left out that a reload has changed since, by their text.
+    pub left_out_earlier: BTreeMap<String, u64>,
     /// Events that the run's filters let through and no output takes.
     pub taken_by_none: u64,
     /// What outputs with filters of their own left out.
@@ -73,6 +75,17 @@ impl ByOutput {
 }
 
 impl Written {
+    /// Notes that a reload changes these filters and samples, given as text.
+    pub fn reloads(&mut self, filters: &str, sample: &str) {
+        for (count, by) in
+            [(&mut self.left_out_by_filters, filters), (&mut self.not_sampled, sample)]
+        {
+            if *count > 0 {
+                *self.left_out_earlier.entry(by.to_owned()).or_default() += std::mem::take(count);
+            }
+        }
+    }
+
     /// Counts an event, whether or not it is selected.
     pub fn saw(&mut self, event: &HttpEvent) {
         self.informational += event.informational.len() as u64;
@@ -197,6 +210,9 @@ impl Written {
                 let by = if by.is_empty() { "filters of an output" } else { by };
                 let _ = write!(line, ", {} left out by {by}", grouped(count));
             }
+        }
+        for (by, count) in &self.left_out_earlier {
+            let _ = write!(line, ", {} left out by {by} before a reload", grouped(*count));
         }
         lines.push(line);
         let with_filters = self.by_output.iter().filter(|of| of.left_out > 0);
@@ -399,6 +415,14 @@ mod tests {
                 "2 responses (4xx 2), 1 informational head; 0 events written, 1,204 left out by --status 6xx"
             ]
         );
+        for count in [4, 5] {
+            written.reloads("--status 6xx", "--sample 1%");
+            written.left_out_by_filters = count;
+        }
+        assert!(written.lines("--status 7xx", "")[0].ends_with(
+            "0 events written, 5 left out by --status 7xx, 1,208 left out by --status 6xx before a reload"
+        ));
+        written.left_out_earlier.clear();
         written.left_out_by_filters = 0;
         written.lost(&Loss {
             count: 3_000,

@@ -206,6 +206,11 @@ impl Outlet {
         self.written.left_out_by_filters += 1;
     }
 
+    /// Keeps what these filters and samples left out apart from what those after a reload will.
+    pub fn reloads(&mut self, filters: &str, sample: &str) {
+        self.written.reloads(filters, sample);
+    }
+
     /// Counts an event that no output takes.
     pub const fn taken_by_none(&mut self) {
         self.written.taken_by_none += 1;
