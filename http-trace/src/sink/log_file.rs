@@ -8,7 +8,11 @@ use std::os::unix::fs::{
     FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+
+use super::failing::Failing;
+use crate::sync::lock;
 
 /// Longest wait of a replay for the reader of a named pipe, which may be starting.
 const READER: Duration = Duration::from_secs(5);
@@ -93,6 +97,8 @@ pub struct LogFile {
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
+    /// Whether rotating fails.
+    rotates: Arc<Mutex<Failing>>,
     /// Size of the file, as far as this run knows.
     size: u64,
     made: SystemTime,
@@ -137,6 +143,7 @@ impl LogFile {
             failed: false,
             skips: false,
             rotation: Rotation::default(),
+            rotates: Arc::default(),
             size: 0,
             made: SystemTime::now(),
             rotate_again: Instant::now(),
@@ -160,6 +167,11 @@ impl LogFile {
             self.rotation = rotation;
         }
         Ok(self)
+    }
+
+    /// Tells, while it is written, whether rotating it fails.
+    pub fn rotates(&self) -> Arc<Mutex<Failing>> {
+        Arc::clone(&self.rotates)
     }
 
     /// How many of these bytes, which begin a line, still fit; 0: rotate first.
@@ -202,7 +214,8 @@ impl LogFile {
         for number in (0..self.rotation.keep).rev() {
             match fs::rename(self.numbered(number), self.numbered(number + 1)) {
                 Err(error) if number == 0 || error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error);
+                    let to = self.numbered(number + 1);
+                    return Err(io::Error::other(format!("{}: {error}", to.display())));
                 }
                 _ => {}
             }
@@ -402,7 +415,8 @@ impl Write for LogFile {
         if !self.within_line && self.rotation.is_set() && now >= self.rotate_again {
             if self.is_old() || self.fits(bytes) == 0 {
                 // A file that cannot be renamed grows.
-                let _ = self.rotate();
+                let rotated = self.rotate().map_err(|error| error.to_string());
+                lock(&self.rotates).set(rotated.err());
             }
             match self.fits(bytes) {
                 0 => {}

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use self::news::{Behind, UNDELIVERED};
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
+use super::failing::Failing;
 use super::format::Format;
 use super::json::Json;
 use super::log_file::{Before, LogFile};
@@ -94,6 +95,8 @@ struct One {
     /// Alerts and losses that the format cannot express.
     left_out: u64,
     writer: Option<Writer>,
+    /// Whether rotating its file fails.
+    rotates: Arc<Mutex<Failing>>,
     /// What its exporter tells, if it has one.
     exporter: State,
     /// What of these was reported.
@@ -142,13 +145,17 @@ impl Outlet {
                 (_, false) => Pace::Blocks,
             };
             let name = spec.place.to_string();
+            let mut rotates = Arc::default();
             let writer = match &spec.place {
                 Place::Collector(collector) => collector.transport(own).map(|transport| {
                     let state = state.clone();
                     let exporter = Exporter::new(transport, &style.hostname, when_full, state);
                     Box::new(exporter) as Box<dyn Write + Send>
                 }),
-                _ => destination(spec, when_full, render.head()),
+                _ => destination(spec, when_full, render.head()).map(|(to, failing)| {
+                    rotates = failing;
+                    to
+                }),
             }
             .and_then(|to| Writer::start(to, name.clone(), wanted.queue, when_full, pace))
             .map_err(|source| OpenError { name, source })?;
@@ -166,6 +173,7 @@ impl Outlet {
                 render,
                 left_out: 0,
                 writer: Some(writer),
+                rotates,
                 exporter: state,
                 behind: Behind::default(),
                 dropped: None,
@@ -537,7 +545,7 @@ fn destination(
     spec: &OutputSpec,
     when_full: WhenFull,
     head: Vec<u8>,
-) -> io::Result<Box<dyn Write + Send>> {
+) -> io::Result<(Box<dyn Write + Send>, Arc<Mutex<Failing>>)> {
     // Traced events exist nowhere else; a capture can be read again.
     let before = match when_full {
         WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
@@ -547,10 +555,12 @@ fn destination(
         let mut to = io::stdout();
         return match to.write_all(&head) {
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(source),
-            _ => Ok(Box::new(to)),
+            _ => Ok((Box::new(to), Arc::default())),
         };
     };
-    Ok(Box::new(LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?))
+    let file = LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?;
+    let rotates = file.rotates();
+    Ok((Box::new(file), rotates))
 }
 
 /// Style of an output; `terminal` says whether it is one.

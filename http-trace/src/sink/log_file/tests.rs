@@ -1,4 +1,5 @@
 use super::*;
+use crate::sink::failing::News;
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("a file")
@@ -137,6 +138,13 @@ fn a_file_rotates_by_age_and_so_many_stay() {
     fs::write(folder.path().join("events.json.2"), "theirs").expect("written");
     log.write_all(b"5\n").expect("written");
     log.write_all(b"6\n").expect("written");
+    let rotates = log.rotates();
+    let news = || lock(&rotates).news();
+    let name = folder.path().join("events.json.2").display().to_string();
+    assert!(matches!(news(), Some(News::Fails(why)) if why.starts_with(&name)));
+    log.rotate_again = Instant::now();
+    log.write_all(b"7\n").expect("written");
+    assert_eq!(news(), None, "told once");
     let all: String = ["", ".1", ".2"]
         .iter()
         .filter_map(|n| fs::read_to_string(folder.path().join(format!("events.json{n}"))).ok())

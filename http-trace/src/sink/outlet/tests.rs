@@ -45,6 +45,7 @@ fn stuck(
         render: Box::new(Json::new(&Style::default())),
         left_out: 0,
         writer: Some(writer.expect("a thread")),
+        rotates: Arc::default(),
         exporter: State::default(),
         behind: Behind::default(),
         dropped: None,
@@ -90,7 +91,7 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
     let lost: Vec<&str> = text.lines().filter(|l| l.contains("responses-lost")).collect();
     let expected = format!("\"lost\":{{\"count\":{dropped},\"unit\":\"events\"");
-    assert_eq!(lost.len(), 1);
+    assert_eq!(lost.len(), 2);
     assert!(lost[0].contains(&expected), "{}", lost[0]);
     assert!(lost[1].contains("\"lost\":{\"count\":1,\"unit\":\"alerts\""), "{}", lost[1]);
     assert_eq!(text.lines().count() as u64, 200 - dropped + 3);
