@@ -115,16 +115,16 @@ impl Written {
         *self.lost.entry((loss.place, loss.unit.name())).or_default() += loss.count;
     }
 
-    /// Notes that an output failed, and how many events are missing there: at most, as the last block may be there in
-    /// part.
-    pub fn failed(&mut self, name: &str, why: &str, lost: u64) {
-        let lost = counted(lost, "event");
+    /// Notes that an output failed, and how many events and alerts are missing there: at most, as the last block may be
+    /// there in part.
+    pub fn failed(&mut self, name: &str, why: &str, lost: [u64; 2]) {
+        let lost = records(lost);
         self.failed.push(format!("cannot write to {name}: {why}; up to {lost} not written there"));
     }
 
-    /// Notes that an output did not take its last events before the end of the run.
-    pub fn abandoned(&mut self, name: &str, lost: u64) {
-        let lost = counted(lost, "event");
+    /// Notes that an output did not take its last events and alerts before the end of the run.
+    pub fn abandoned(&mut self, name: &str, lost: [u64; 2]) {
+        let lost = records(lost);
         self.failed.push(format!("{name} is too slow: up to {lost} not written there"));
     }
 
@@ -392,6 +392,15 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{s}", grouped(count))
 }
 
+/// Formats `3 events and 1 alert`.
+fn records([events, alerts]: [u64; 2]) -> String {
+    match (counted(events, "event"), counted(alerts, "alert")) {
+        (of_events, _) if alerts == 0 => of_events,
+        (_, of_alerts) if events == 0 => of_alerts,
+        (of_events, of_alerts) => format!("{of_events} and {of_alerts}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -485,7 +494,7 @@ mod tests {
         );
         written.not_running_ns = 0;
         written.lost(&loss(3_000, "ring_full", 1));
-        written.failed("/dev/full", "no space", 2);
+        written.failed("/dev/full", "no space", [2, 1]);
         assert_eq!(
             written.verdict(&whole),
             "lost: 3,000 records (ring_full), what could not be written or delivered; everything was readable"

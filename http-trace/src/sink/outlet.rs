@@ -18,7 +18,7 @@ use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
-use super::writer::{Broken, Pace, WhenFull, Writer};
+use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
 use crate::messages::{ByOutput, Written};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
@@ -101,10 +101,12 @@ struct One {
     exporter: State,
     /// What of these was reported.
     behind: Behind,
-    /// Events and alerts dropped and not reported yet, and the earliest of their times.
-    dropped: Option<([u64; 2], u64)>,
+    /// Records dropped and not reported yet, and the earliest of their times.
+    dropped: Option<(Records, u64)>,
     /// All events that were not written to it.
     lost: u64,
+    /// Alerts that were in its queue when it failed.
+    lost_alerts: u64,
     /// Whether its reader closed the pipe.
     closed: bool,
     /// Its name and error, if it failed for another reason.
@@ -178,6 +180,7 @@ impl Outlet {
                 behind: Behind::default(),
                 dropped: None,
                 lost: 0,
+                lost_alerts: 0,
                 closed: false,
                 failure: None,
             });
@@ -288,7 +291,7 @@ impl Outlet {
                 continue;
             }
             let times = [alert.time_ns, self.now_ns];
-            one.write(0, times, &mut self.written, |render, out| {
+            one.write([0, 1], times, &mut self.written, |render, out| {
                 render.alert(alert, out);
             });
         }
@@ -374,7 +377,7 @@ impl Outlet {
             }
             *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {
-                self.written.failed(name, why, one.lost);
+                self.written.failed(name, why, [one.lost, one.lost_alerts]);
             }
         }
         // What was rejected at the very end.
@@ -401,7 +404,7 @@ impl One {
         let first_ns =
             event.request_start_ns.map_or(event.time_ns, |start| start.min(event.time_ns));
         let had_room =
-            self.write(1, [first_ns, now_ns], written, |render, out| render.event(entry, out));
+            self.write([1, 0], [first_ns, now_ns], written, |render, out| render.event(entry, out));
         if !had_room {
             self.render.missed(entry);
         }
@@ -409,10 +412,10 @@ impl One {
         self.lost += u64::from(self.writer.is_none());
     }
 
-    /// Writes an event, or an alert if `events` is 0. Returns whether there was room in the queue.
+    /// Writes these records. Returns whether there was room in the queue.
     fn write(
         &mut self,
-        events: u64,
+        records: Records,
         [first_ns, now_ns]: [u64; 2],
         written: &mut Written,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
@@ -421,13 +424,13 @@ impl One {
         let Some(writer) = &self.writer else {
             return false;
         };
-        match writer.write(events, |out| with(&mut *self.render, out)) {
+        match writer.write(records, |out| with(&mut *self.render, out)) {
             Ok(true) => return true,
             Ok(false) => {
                 let (counts, since_ns) = self.dropped.get_or_insert(([0, 0], first_ns));
-                counts[usize::from(events == 0)] += 1;
+                *counts = sum([*counts, records]);
                 *since_ns = first_ns.min(*since_ns);
-                self.lost += events;
+                self.lost += records[0];
             }
             Err(broken) => self.broke(broken),
         }
@@ -441,7 +444,7 @@ impl One {
         }
         self.tell_dropped(now_ns, written);
         let Some(writer) = &self.writer else { return };
-        if let Err(broken) = writer.write(0, |out| self.render.tick(now_ns, out)) {
+        if let Err(broken) = writer.write([0, 0], |out| self.render.tick(now_ns, out)) {
             self.broke(broken);
         }
     }
@@ -454,7 +457,7 @@ impl One {
         }
         let Some(writer) = &self.writer else { return };
         // If the queue is full, the loss still appears in the summary and the exit status.
-        if let Err(broken) = writer.write(0, |out| self.render.loss(loss, out)) {
+        if let Err(broken) = writer.write([0, 0], |out| self.render.loss(loss, out)) {
             self.broke(broken);
         }
     }
@@ -471,9 +474,8 @@ impl One {
             losses.for_each(|loss| written.lost(&loss));
             return;
         }
-        let render = &mut self.render;
-        let told = writer.write(0, |out| losses.clone().for_each(|loss| render.loss(&loss, out)));
-        match told {
+        let tell = |out: &mut Vec<u8>| losses.clone().for_each(|loss| self.render.loss(&loss, out));
+        match writer.write([0, 0], tell) {
             Ok(true) => {
                 self.dropped = None;
                 losses.for_each(|loss| written.lost(&loss));
@@ -490,23 +492,22 @@ impl One {
             return;
         };
         // A full queue or a failure is handled below.
-        let _ = writer.write(0, |out| out.extend(self.render.tail()));
-        let ([events, alerts], since_ns) = self.dropped.take().unwrap_or(([0, 0], now_ns));
+        let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
+        let (dropped, since_ns) = self.dropped.take().unwrap_or(([0, 0], now_ns));
         let name = writer.name().to_owned();
         self.exporter.end();
         let left = match writer.close() {
             Ok(left) => left,
             Err((broken, unwritten)) => {
                 self.failed(name.clone(), broken, unwritten);
-                0
+                [0, 0]
             }
         };
-        self.lost += left;
-        if left > 0 {
+        self.lost += left[0];
+        if left != [0, 0] {
             written.abandoned(&name, left);
         }
-        let losses = queue_losses([events + left, alerts], since_ns, now_ns);
-        losses.for_each(|loss| written.lost(&loss));
+        queue_losses(sum([dropped, left]), since_ns, now_ns).for_each(|loss| written.lost(&loss));
     }
 
     fn broke(&mut self, broken: Broken) {
@@ -516,8 +517,9 @@ impl One {
     }
 
     /// The whole queue is not written, which is a loss unless the reader closed its pipe.
-    fn failed(&mut self, name: String, broken: Broken, unwritten: u64) {
-        self.lost += unwritten;
+    fn failed(&mut self, name: String, broken: Broken, unwritten: Records) {
+        self.lost += unwritten[0];
+        self.lost_alerts += unwritten[1];
         match broken {
             Broken::Closed => self.closed = true,
             Broken::Failed(why) => self.failure = Some((name, why)),
@@ -526,7 +528,7 @@ impl One {
 }
 
 fn queue_losses(
-    [events, alerts]: [u64; 2],
+    [events, alerts]: Records,
     since_ns: u64,
     until_ns: u64,
 ) -> impl Iterator<Item = Loss> + Clone {

@@ -63,6 +63,9 @@ pub enum WhenFull {
     Drop,
 }
 
+/// Numbers of events and alerts.
+pub type Records = [u64; 2];
+
 /// Why writing stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -111,27 +114,33 @@ struct State {
     waits: Waits,
     /// Whether the producer waits for room in the queue.
     full: bool,
-    /// Where in `pending` events end, and how many do there; see [`count`].
-    ends: Vec<(usize, u64)>,
-    /// Events for which nothing was appended yet: some formats only count until they are due.
-    counted: u64,
-    /// Events in the block that is being written.
-    in_block: u64,
+    /// Where in `pending` records end, and how many do there; see [`count`].
+    ends: Vec<(usize, Records)>,
+    /// Records for which nothing was appended yet: some formats only count until they are due.
+    counted: Records,
+    /// Records in the block that is being written.
+    in_block: Records,
     closing: bool,
     ended: bool,
     broken: Option<Broken>,
     failing: Failing,
 }
 
-/// Number of events that end beyond the first `written` bytes.
-fn count(ends: &[(usize, u64)], written: usize) -> u64 {
-    ends.iter().filter(|(end, _)| *end > written).map(|(_, events)| events).sum()
+/// Records that end beyond the first `written` bytes.
+fn count(ends: &[(usize, Records)], written: usize) -> Records {
+    sum(ends.iter().filter(|(end, _)| *end > written).map(|(_, records)| *records))
+}
+
+/// Adds them up.
+pub fn sum(records: impl IntoIterator<Item = Records>) -> Records {
+    let add = |[a, b]: Records, [c, d]: Records| [a + c, b + d];
+    records.into_iter().fold([0, 0], add)
 }
 
 impl State {
-    /// Events that were accepted and may not have been written.
-    fn unwritten(&self) -> u64 {
-        count(&self.ends, 0) + self.counted + self.in_block
+    /// Records that were accepted and may not have been written.
+    fn unwritten(&self) -> Records {
+        sum([count(&self.ends, 0), self.counted, self.in_block])
     }
 }
 
@@ -172,12 +181,16 @@ impl Writer {
         Ok(Writer { shared, thread: Some(thread), name, limit, block, when_full, pace })
     }
 
-    /// Calls `render` to append lines that stand for this many events (0 for alerts and losses). `Ok(false)`: the
-    /// queue was full and `render` was not called.
+    /// Calls `render` to append lines that stand for these records (none for losses). `Ok(false)`: the queue was full
+    /// and `render` was not called.
     ///
     /// # Errors
     /// If writing stopped for good.
-    pub fn write(&self, events: u64, render: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Broken> {
+    pub fn write(
+        &self,
+        records: Records,
+        render: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<bool, Broken> {
         let mut state = lock(&self.shared.state);
         while state.pending.len() >= self.limit && state.broken.is_none() {
             if self.when_full == WhenFull::Drop {
@@ -191,11 +204,11 @@ impl Writer {
         }
         let begin = state.pending.len();
         render(&mut state.pending);
-        state.counted += events;
+        state.counted = sum([state.counted, records]);
         let end = state.pending.len();
-        if end > begin && state.counted > 0 {
-            let events = std::mem::take(&mut state.counted);
-            state.ends.push((end, events));
+        if end > begin && state.counted != [0, 0] {
+            let records = std::mem::take(&mut state.counted);
+            state.ends.push((end, records));
         }
         let wake = match state.waits {
             Waits::Not => false,
@@ -224,18 +237,18 @@ impl Writer {
         lock(&self.shared.state).failing.news()
     }
 
-    /// Events that were accepted and may not have been written.
-    pub fn unwritten(&self) -> u64 {
+    /// Records that were accepted and may not have been written.
+    pub fn unwritten(&self) -> Records {
         lock(&self.shared.state).unwritten()
     }
 
-    /// Writes what is pending. Returns how many events were not written: at the end of a live run, a stuck reader is
+    /// Writes what is pending. Returns which records were not written: at the end of a live run, a stuck reader is
     /// abandoned after five seconds.
     ///
     /// # Errors
-    /// As [`Writer::write`], with the number of events that were accepted and not written. Also if the reader is
+    /// As [`Writer::write`], with the records that were accepted and not written. Also if the reader is
     /// abandoned while writes to it fail.
-    pub fn close(mut self) -> Result<u64, (Broken, u64)> {
+    pub fn close(mut self) -> Result<Records, (Broken, Records)> {
         let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.bytes.notify_one();
@@ -255,7 +268,7 @@ impl Writer {
             // It has ended; the panic hook reports a panic.
             let _ = thread.join();
         }
-        broken.map_or(Ok(0), |broken| Err((broken, unwritten)))
+        broken.map_or(Ok([0, 0]), |broken| Err((broken, unwritten)))
     }
 }
 

@@ -50,6 +50,7 @@ fn stuck(
         behind: Behind::default(),
         dropped: None,
         lost: 0,
+        lost_alerts: 0,
         closed: false,
         failure: None,
     };
@@ -72,7 +73,7 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     }
     let ([dropped, _], since_ns) = one.dropped.expect("the queue is full");
     // Each is told as what it is.
-    assert!(!one.write(0, [now_ns; 2], &mut written, |_, out| out.push(b'x')));
+    assert!(!one.write([0, 1], [now_ns; 2], &mut written, |_, out| out.push(b'x')));
     // The loss covers the time of what is missing, not of its being dropped.
     assert!(dropped > 0);
     assert_eq!(Some(since_ns), event.request_start_ns);
@@ -85,7 +86,7 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
         one.tell_dropped(now_ns, &mut written);
     }
     one.event(&entry, now_ns, &mut written);
-    assert_eq!(one.writer.take().expect("open").close(), Ok(0));
+    assert_eq!(one.writer.take().expect("open").close(), Ok([0, 0]));
     assert_eq!(written.lost.get(&("output_queue", "events")), Some(&dropped));
     assert_eq!(written.lost.get(&("output_queue", "alerts")), Some(&1));
     let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
@@ -147,5 +148,14 @@ fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     one.close(testing::TIME_NS, &mut written);
     drop(release);
     assert_eq!(one.lost, 200);
+    // An alert alone is no silent loss either.
+    let (release, released) = mpsc::channel();
+    let mut of_alert = Written::default();
+    let mut one = stuck(released, &Arc::default(), &entry, &mut of_alert);
+    assert!(one.write([0, 1], [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x')));
+    one.close(testing::TIME_NS, &mut of_alert);
+    drop(release);
+    assert_eq!(of_alert.lost.get(&("output_queue", "alerts")), Some(&1));
+    assert_eq!(of_alert.failed, ["slow is too slow: up to 1 event and 1 alert not written there"]);
     assert_eq!(written.lost.get(&("output_queue", "events")), Some(&200));
 }
