@@ -452,11 +452,18 @@ fn argument(key: &Key) -> Arg {
             .action(ArgAction::Append)
             .num_args(1..)
             .value_parser(clap::value_parser!(OsString)),
-        Form::Words => argument.value_name(key.value).action(ArgAction::Append).num_args(1..),
-        Form::Value | Form::Absent => argument.value_name(key.value).action(match key.shape {
-            Shape::One => ArgAction::Set,
-            Shape::List | Shape::Whole => ArgAction::Append,
-        }),
+        Form::Words => argument
+            .value_name(key.value)
+            .action(ArgAction::Append)
+            .num_args(1..)
+            .allow_negative_numbers(true),
+        // An error about `-1` names its option.
+        Form::Value | Form::Absent => {
+            argument.value_name(key.value).allow_negative_numbers(true).action(match key.shape {
+                Shape::One => ArgAction::Set,
+                Shape::List | Shape::Whole => ArgAction::Append,
+            })
+        }
     }
 }
 
@@ -531,6 +538,7 @@ mod tests {
                 &[("line-buffered", &["false"]), ("verbose", &["2"])],
             ),
             (&["--status", "!2xx", "--status=404"], &[("status", &["!2xx", "404"])]),
+            (&["-c", "-1", "-p", "-2"], &[("port", &["-2"]), ("count", &["-1"])]),
             (&["-o", "json:a", "-o", "pretty"], &[("output", &["json:a", "pretty"])]),
         ];
         for (typed, expected) in table {

@@ -17,6 +17,8 @@ pub struct Written {
     pub events: u64,
     pub left_out_by_filters: u64,
     pub not_sampled: u64,
+    /// What settings left out that a reload has changed since, by their text.
+    pub left_out_earlier: BTreeMap<String, u64>,
     /// Events that the run's filters let through and no output takes.
     pub taken_by_none: u64,
     /// What outputs with filters of their own left out.
@@ -73,6 +75,17 @@ impl ByOutput {
 }
 
 impl Written {
+    /// Notes that a reload changes these filters and samples, given as text.
+    pub fn reloads(&mut self, filters: &str, sample: &str) {
+        for (count, by) in
+            [(&mut self.left_out_by_filters, filters), (&mut self.not_sampled, sample)]
+        {
+            if *count > 0 {
+                *self.left_out_earlier.entry(by.to_owned()).or_default() += std::mem::take(count);
+            }
+        }
+    }
+
     /// Counts an event, whether or not it is selected.
     pub fn saw(&mut self, event: &HttpEvent) {
         self.informational += event.informational.len() as u64;
@@ -102,17 +115,17 @@ impl Written {
         *self.lost.entry((loss.place, loss.unit.name())).or_default() += loss.count;
     }
 
-    /// Notes that an output failed, and how many events are missing there: at most, as the last block may be there in
-    /// part.
-    pub fn failed(&mut self, name: &str, why: &str, lost: u64) {
-        let lost = counted(lost, "event");
+    /// Notes that an output failed, and how many events and alerts are missing there: at most, as the last block may be
+    /// there in part.
+    pub fn failed(&mut self, name: &str, why: &str, lost: [u64; 2]) {
+        let lost = records(lost);
         self.failed.push(format!("cannot write to {name}: {why}; up to {lost} not written there"));
     }
 
-    /// Notes that an output did not take its last events before the end of the run.
-    pub fn abandoned(&mut self, name: &str, lost: u64) {
-        let lost = counted(lost, "event");
-        self.failed.push(format!("{name} is too slow: the last {lost} were given up"));
+    /// Notes that an output did not take its last events and alerts before the end of the run.
+    pub fn abandoned(&mut self, name: &str, lost: [u64; 2]) {
+        let lost = records(lost);
+        self.failed.push(format!("{name} is too slow: up to {lost} not written there"));
     }
 
     /// Notes how many records an output's destination rejected.
@@ -197,6 +210,9 @@ impl Written {
                 let by = if by.is_empty() { "filters of an output" } else { by };
                 let _ = write!(line, ", {} left out by {by}", grouped(count));
             }
+        }
+        for (by, count) in &self.left_out_earlier {
+            let _ = write!(line, ", {} left out by {by} before a reload", grouped(*count));
         }
         lines.push(line);
         let with_filters = self.by_output.iter().filter(|of| of.left_out > 0);
@@ -376,6 +392,15 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{s}", grouped(count))
 }
 
+/// Formats `3 events and 1 alert`.
+fn records([events, alerts]: [u64; 2]) -> String {
+    match (counted(events, "event"), counted(alerts, "alert")) {
+        (of_events, _) if alerts == 0 => of_events,
+        (_, of_alerts) if events == 0 => of_alerts,
+        (of_events, of_alerts) => format!("{of_events} and {of_alerts}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,6 +424,14 @@ mod tests {
                 "2 responses (4xx 2), 1 informational head; 0 events written, 1,204 left out by --status 6xx"
             ]
         );
+        for count in [4, 5] {
+            written.reloads("--status 6xx", "--sample 1%");
+            written.left_out_by_filters = count;
+        }
+        assert!(written.lines("--status 7xx", "")[0].ends_with(
+            "0 events written, 5 left out by --status 7xx, 1,208 left out by --status 6xx before a reload"
+        ));
+        written.left_out_earlier.clear();
         written.left_out_by_filters = 0;
         written.lost(&Loss {
             count: 3_000,
@@ -461,7 +494,7 @@ mod tests {
         );
         written.not_running_ns = 0;
         written.lost(&loss(3_000, "ring_full", 1));
-        written.failed("/dev/full", "no space", 2);
+        written.failed("/dev/full", "no space", [2, 1]);
         assert_eq!(
             written.verdict(&whole),
             "lost: 3,000 records (ring_full), what could not be written or delivered; everything was readable"

@@ -74,13 +74,16 @@ impl OwnSockets {
         Ok(Excluded { sockets: self.clone(), local })
     }
 
-    /// Opens a connection to `to` that is not traced at all, not even a failed attempt.
+    /// Opens a connection to `to` that is not traced at all, not even a failed attempt. Sends without delay: the end
+    /// of a request must not wait until its beginning is acknowledged.
     ///
     /// # Errors
     /// Those of connect(2) and [`OwnSockets::exclude`]; `TimedOut` after `timeout`.
     pub fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<(TcpStream, Excluded)> {
         let source = SocketAddr::new(Self::source_of(to)?, 0);
-        connect(to, source, timeout, |local| self.exclude(local))
+        let (stream, excluded) = connect(to, source, timeout, |local| self.exclude(local))?;
+        stream.set_nodelay(true)?;
+        Ok((stream, excluded))
     }
 
     /// The source address of a connection to `to`, for binding a socket.
@@ -241,6 +244,15 @@ mod tests {
         assert!(has("10.0.0.1:1000"), "bytes may be on their way");
         own.sweep(Instant::now() + LINGER);
         assert!(!has("10.0.0.1:1000") && lock(&own.0).endpoints.is_empty());
+    }
+
+    #[test]
+    fn connections_send_without_delay() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let to = listener.local_addr().expect("bound");
+        let (stream, _held) =
+            OwnSockets::default().connect(to, Duration::from_secs(10)).expect("connected");
+        assert!(stream.nodelay().expect("an option"));
     }
 
     #[test]

@@ -147,7 +147,8 @@ fn examples<'a>(words: &'a [String]) -> impl Iterator<Item = (&'static str, &'st
 pub fn page(command: clap::Command, words: &[String], out: &mut dyn Write) -> io::Result<()> {
     let has_options = words.is_empty() || *words == ["detect"];
     let has_commands = command.has_subcommands();
-    let page = Man::new(command);
+    // A subcommand has no version of its own.
+    let page = Man::new(command).source(concat!("http-trace ", env!("CARGO_PKG_VERSION")));
     page.render_title(out)?;
     page.render_name_section(out)?;
     page.render_synopsis_section(out)?;

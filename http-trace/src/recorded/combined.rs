@@ -88,7 +88,7 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
     };
     let ip = list.pop()?;
     // A name may be an address, too; load balancers have private ones.
-    let is_name = |of: &IpAddr| !is_joined && !(is_private(ip) && !is_private(*of));
+    let is_name = |of: &IpAddr| !is_joined && (!is_private(ip) || is_private(*of));
     let is_vhost = vhost.is_none() && list.len() == 1 && list.iter().all(is_name);
     if is_vhost {
         vhost = Some(first);

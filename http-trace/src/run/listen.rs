@@ -38,6 +38,8 @@ type Answer = Arc<str>;
 pub struct Listener {
     questions: Receiver<SyncSender<Answer>>,
     health: Arc<Health>,
+    /// Where it listens.
+    pub at: SocketAddr,
     _excluded: Excluded,
 }
 
@@ -68,13 +70,14 @@ impl Listener {
             ),
             _ => error,
         })?;
-        let excluded = own.exclude(listener.local_addr()?)?;
+        let at = listener.local_addr()?;
+        let excluded = own.exclude(at)?;
         let (ask, questions) = sync_channel(MOST);
         let health =
             Arc::new(Health { alive: Mutex::new(Instant::now()), ready: AtomicBool::new(false) });
         let shared = health.clone();
         priority::spawn("listen", move || accept(&listener, &ask, &shared))?;
-        Ok(Listener { questions, health, _excluded: excluded })
+        Ok(Listener { questions, health, at, _excluded: excluded })
     }
 
     /// Marks the agent as ready: the programs are attached.
@@ -285,10 +288,10 @@ mod tests {
     }
 
     fn listener() -> (Listener, SocketAddr) {
-        // Exclusion needs the port number before binding.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let at = free.expect("a port");
-        (Listener::open(at, &OwnSockets::default()).expect("bind"), at)
+        let any = ([127, 0, 0, 1], 0).into();
+        let listener = Listener::open(any, &OwnSockets::default()).expect("bind");
+        let at = listener.at;
+        (listener, at)
     }
 
     #[test]

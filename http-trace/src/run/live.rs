@@ -128,6 +128,11 @@ impl<'a> Live<'a> {
         };
         let listener = config.listen.map(listen).transpose()?;
         say_started(config, &probe, &traced, &notices);
+        if let (Some(listener), Some(0), false) =
+            (&listener, config.listen.map(|at| at.port()), config.quiet)
+        {
+            say(&format!("listening at {}", listener.at));
+        }
         for (index, name) in probe.interface_names() {
             session.driver.pipeline().set_interface(index, name);
         }

@@ -111,6 +111,10 @@ impl Rules {
                     loaded.said.iter().for_each(|line| say(line));
                     self.known = loaded.known;
                     self.hole_in_gate = self.hole_in_gate.or(loaded.hole_in_gate);
+                    if (&config.filters, &config.sampled) != (&again.filters, &again.sampled) {
+                        let outlet = &mut driver.stages.exit.outlet;
+                        outlet.reloads(&config.filters.join(" "), &config.sampled.join(" "));
+                    }
                     *config = again;
                     loaded_now = true;
                     driver.set(choices);

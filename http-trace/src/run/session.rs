@@ -72,6 +72,9 @@ impl Session {
         stop.watch();
         let Ready { rules, detector } = ready;
         let mut driver = Driver::open(config, detector, when_full, own).map_err(cannot_start)?;
+        if when_full == WhenFull::Wait {
+            driver.stages.exit.outlet.end_waits_with(stop.flag());
+        }
         if let Some(plan) = config.ban_plan() {
             let live = config.source == Source::Live;
             let line = bans_line(&plan, live);

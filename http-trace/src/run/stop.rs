@@ -31,6 +31,11 @@ impl Stop {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Is set once a stop was requested.
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+
     pub fn is_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

@@ -50,7 +50,7 @@ pub struct Delivered {
     pub delivered: u64,
     /// Undelivered alerts: the queue was full, the destination failed permanently, or the run ended.
     pub lost: u64,
-    /// Message of the last failure.
+    /// Why the last of them was not delivered; `None`: too slow.
     pub failure: Option<String>,
 }
 
@@ -77,6 +77,14 @@ struct Queue {
     ended: bool,
     failing: Failing,
     told: Delivered,
+}
+
+impl Queue {
+    /// Counts lost alerts. Their destination fails at present, or is too slow.
+    fn lose(&mut self, count: u64) {
+        self.told.lost += count;
+        self.told.failure = self.failing.error().map(str::to_owned);
+    }
 }
 
 impl Delivery {
@@ -132,7 +140,7 @@ impl Delivery {
     pub fn send(&self, notice: Notice) {
         let mut state = lock(&self.shared.state);
         if state.waiting.len() >= MOST_WAITING || state.ended {
-            state.told.lost += 1;
+            state.lose(1);
             return;
         }
         state.waiting.push_back(notice);
@@ -159,11 +167,12 @@ impl Delivery {
         let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.changed.notify_all();
-        let state = wait_while(&self.shared.changed, state, wait, |state| !state.ended);
+        let mut state = wait_while(&self.shared.changed, state, wait, |state| !state.ended);
         let left = state.waiting.len() as u64 + u64::from(state.busy);
-        let mut told = state.told.clone();
-        told.lost += left;
-        told
+        if left > 0 {
+            state.lose(left);
+        }
+        state.told.clone()
     }
 }
 
@@ -190,11 +199,10 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
                 state.failing.set(None);
                 break;
             };
-            state.failing.set(Some(failure.why.clone()));
-            state.told.failure = Some(failure.why);
+            state.failing.set(Some(failure.why));
             let gives_up = state.closing && last_retries == 0;
             if !failure.passing || attempt == TRIES || gives_up {
-                state.told.lost += 1;
+                state.lose(1);
                 break;
             }
             if state.closing {

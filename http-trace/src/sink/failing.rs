@@ -22,6 +22,11 @@ impl Failing {
         self.error = error;
     }
 
+    /// The error, if the last attempt failed.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
     /// A change of state that was not reported yet.
     pub fn news(&mut self) -> Option<News> {
         if self.error.is_some() == self.is_reported {

@@ -5,10 +5,14 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::{
-    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+
+use super::failing::Failing;
+use crate::sync::lock;
 
 /// Longest wait of a replay for the reader of a named pipe, which may be starting.
 const READER: Duration = Duration::from_secs(5);
@@ -85,11 +89,15 @@ pub struct LogFile {
     head_left: usize,
     /// Whether the last line is incomplete.
     within_line: bool,
+    /// Whether an earlier run left an incomplete line, which has to be ended first.
+    is_cut: bool,
     /// Whether the last write failed; the rest of an incomplete line may never fit.
     failed: bool,
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
+    /// Whether rotating fails.
+    rotates: Arc<Mutex<Failing>>,
     /// Size of the file, as far as this run knows.
     size: u64,
     made: SystemTime,
@@ -129,9 +137,11 @@ impl LogFile {
             head: Vec::new(),
             head_left: 0,
             within_line: false,
+            is_cut: before == Before::Stays && is_cut(path),
             failed: false,
             skips: false,
             rotation: Rotation::default(),
+            rotates: Arc::default(),
             size: 0,
             made: SystemTime::now(),
             rotate_again: Instant::now(),
@@ -155,6 +165,11 @@ impl LogFile {
             self.rotation = rotation;
         }
         Ok(self)
+    }
+
+    /// Tells, while it is written, whether rotating it fails.
+    pub fn rotates(&self) -> Arc<Mutex<Failing>> {
+        Arc::clone(&self.rotates)
     }
 
     /// How many of these bytes, which begin a line, still fit; 0: rotate first.
@@ -197,7 +212,8 @@ impl LogFile {
         for number in (0..self.rotation.keep).rev() {
             match fs::rename(self.numbered(number), self.numbered(number + 1)) {
                 Err(error) if number == 0 || error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error);
+                    let to = self.numbered(number + 1);
+                    return Err(io::Error::other(format!("{}: {error}", to.display())));
                 }
                 _ => {}
             }
@@ -242,6 +258,7 @@ impl LogFile {
         {
             let is_empty = there.len() == 0;
             if is_empty {
+                self.is_cut = false;
                 self.size = 0;
                 self.head_left = self.head.len();
             }
@@ -252,6 +269,7 @@ impl LogFile {
         {
             self.is = identity(&metadata);
             self.file = Some(file);
+            self.is_cut = is_cut(&self.path);
             (self.size, self.made) = (metadata.len(), SystemTime::now());
             if metadata.len() == 0 {
                 self.head_left = self.head.len();
@@ -263,6 +281,10 @@ impl LogFile {
 
     /// Writes to the open file, or to a named pipe that has a reader again.
     fn put(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_cut {
+            self.put_bytes(b"\n")?;
+            self.is_cut = false;
+        }
         self.put_head()?;
         self.put_bytes(bytes)
     }
@@ -351,6 +373,17 @@ fn is_no_link(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a regular file ends within a line.
+fn is_cut(path: &Path) -> bool {
+    let last = || {
+        let metadata = fs::metadata(path).ok().filter(Metadata::is_file)?;
+        let mut last = [0];
+        File::open(path).ok()?.read_exact_at(&mut last, metadata.len().checked_sub(1)?).ok()?;
+        Some(last)
+    };
+    last().is_some_and(|last| last != *b"\n")
+}
+
 /// Device and inode of a regular file.
 fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
     (metadata.is_file()).then(|| (metadata.dev(), metadata.ino()))
@@ -380,7 +413,8 @@ impl Write for LogFile {
         if !self.within_line && self.rotation.is_set() && now >= self.rotate_again {
             if self.is_old() || self.fits(bytes) == 0 {
                 // A file that cannot be renamed grows.
-                let _ = self.rotate();
+                let rotated = self.rotate().map_err(|error| error.to_string());
+                lock(&self.rotates).set(rotated.err());
             }
             match self.fits(bytes) {
                 0 => {}

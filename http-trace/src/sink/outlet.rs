@@ -4,10 +4,13 @@
 mod news;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use self::news::{Behind, UNDELIVERED};
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
+use super::failing::Failing;
 use super::format::Format;
 use super::json::Json;
 use super::log_file::{Before, LogFile};
@@ -15,7 +18,7 @@ use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
-use super::writer::{Broken, Pace, WhenFull, Writer};
+use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
 use crate::messages::{ByOutput, Written};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
@@ -88,14 +91,18 @@ struct One {
     /// Alerts and losses that the format cannot express.
     left_out: u64,
     writer: Option<Writer>,
+    /// Whether rotating its file fails.
+    rotates: Arc<Mutex<Failing>>,
     /// What its exporter tells, if it has one.
     exporter: State,
     /// What of these was reported.
     behind: Behind,
-    /// Events dropped and not reported yet, and the earliest of their times.
-    dropped: Option<(u64, u64)>,
+    /// Records dropped and not reported yet, and the earliest of their times.
+    dropped: Option<(Records, u64)>,
     /// All events that were not written to it.
     lost: u64,
+    /// Alerts that were in its queue when it failed.
+    lost_alerts: u64,
     /// Whether its reader closed the pipe.
     closed: bool,
     /// Its name and error, if it failed for another reason.
@@ -136,13 +143,17 @@ impl Outlet {
                 (_, false) => Pace::Blocks,
             };
             let name = spec.place.to_string();
+            let mut rotates = Arc::default();
             let writer = match &spec.place {
                 Place::Collector(collector) => collector.transport(own).map(|transport| {
                     let state = state.clone();
                     let exporter = Exporter::new(transport, &style.hostname, when_full, state);
                     Box::new(exporter) as Box<dyn Write + Send>
                 }),
-                _ => destination(spec, when_full, render.head()),
+                _ => destination(spec, when_full, render.head()).map(|(to, failing)| {
+                    rotates = failing;
+                    to
+                }),
             }
             .and_then(|to| Writer::start(to, name.clone(), wanted.queue, when_full, pace))
             .map_err(|source| OpenError { name, source })?;
@@ -160,10 +171,12 @@ impl Outlet {
                 render,
                 left_out: 0,
                 writer: Some(writer),
+                rotates,
                 exporter: state,
                 behind: Behind::default(),
                 dropped: None,
                 lost: 0,
+                lost_alerts: 0,
                 closed: false,
                 failure: None,
             });
@@ -184,6 +197,11 @@ impl Outlet {
         })
     }
 
+    /// Ends waits for failing collectors soon after this flag is set.
+    pub fn end_waits_with(&self, stop: &Arc<AtomicBool>) {
+        self.outputs.iter().for_each(|one| one.exporter.end_with(stop));
+    }
+
     /// Counts an event, written or not.
     pub fn saw(&mut self, event: &HttpEvent) {
         self.now_ns = self.now_ns.max(event.time_ns);
@@ -193,6 +211,11 @@ impl Outlet {
     /// Counts an event that filters excluded.
     pub const fn left_out(&mut self) {
         self.written.left_out_by_filters += 1;
+    }
+
+    /// Keeps what these filters and samples left out apart from what those after a reload will.
+    pub fn reloads(&mut self, filters: &str, sample: &str) {
+        self.written.reloads(filters, sample);
     }
 
     /// Counts an event that no output takes.
@@ -264,7 +287,7 @@ impl Outlet {
                 continue;
             }
             let times = [alert.time_ns, self.now_ns];
-            one.write(0, times, &mut self.written, |render, out| {
+            one.write([0, 1], times, &mut self.written, |render, out| {
                 render.alert(alert, out);
             });
         }
@@ -279,6 +302,8 @@ impl Outlet {
         let notice = Notice {
             line,
             message: String::from_utf8_lossy(&alert.message()).into_owned(),
+            id: alert.id,
+            state: alert.state,
             rule: alert.rule.id.to_string(),
             severity: alert.severity.score(),
             time_ns: alert.time_ns,
@@ -348,7 +373,7 @@ impl Outlet {
             }
             *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {
-                self.written.failed(name, why, one.lost);
+                self.written.failed(name, why, [one.lost, one.lost_alerts]);
             }
         }
         // What was rejected at the very end.
@@ -375,7 +400,7 @@ impl One {
         let first_ns =
             event.request_start_ns.map_or(event.time_ns, |start| start.min(event.time_ns));
         let had_room =
-            self.write(1, [first_ns, now_ns], written, |render, out| render.event(entry, out));
+            self.write([1, 0], [first_ns, now_ns], written, |render, out| render.event(entry, out));
         if !had_room {
             self.render.missed(entry);
         }
@@ -383,10 +408,10 @@ impl One {
         self.lost += u64::from(self.writer.is_none());
     }
 
-    /// Whether there was room in the queue.
+    /// Writes these records. Returns whether there was room in the queue.
     fn write(
         &mut self,
-        events: u64,
+        records: Records,
         [first_ns, now_ns]: [u64; 2],
         written: &mut Written,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
@@ -395,13 +420,13 @@ impl One {
         let Some(writer) = &self.writer else {
             return false;
         };
-        match writer.write(events, |out| with(&mut *self.render, out)) {
+        match writer.write(records, |out| with(&mut *self.render, out)) {
             Ok(true) => return true,
             Ok(false) => {
-                let (count, since_ns) = self.dropped.get_or_insert((0, first_ns));
-                *count += 1;
+                let (counts, since_ns) = self.dropped.get_or_insert(([0, 0], first_ns));
+                *counts = sum([*counts, records]);
                 *since_ns = first_ns.min(*since_ns);
-                self.lost += events;
+                self.lost += records[0];
             }
             Err(broken) => self.broke(broken),
         }
@@ -415,7 +440,7 @@ impl One {
         }
         self.tell_dropped(now_ns, written);
         let Some(writer) = &self.writer else { return };
-        if let Err(broken) = writer.write(0, |out| self.render.tick(now_ns, out)) {
+        if let Err(broken) = writer.write([0, 0], |out| self.render.tick(now_ns, out)) {
             self.broke(broken);
         }
     }
@@ -428,27 +453,28 @@ impl One {
         }
         let Some(writer) = &self.writer else { return };
         // If the queue is full, the loss still appears in the summary and the exit status.
-        if let Err(broken) = writer.write(0, |out| self.render.loss(loss, out)) {
+        if let Err(broken) = writer.write([0, 0], |out| self.render.loss(loss, out)) {
             self.broke(broken);
         }
     }
 
-    /// Reports dropped events as soon as there is room in the queue.
+    /// Reports dropped events and alerts as soon as there is room in the queue.
     fn tell_dropped(&mut self, now_ns: u64, written: &mut Written) {
-        let (Some((count, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
+        let (Some((counts, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
             return;
         };
-        let loss = queue_loss(count, since_ns, now_ns);
+        let losses = queue_losses(counts, since_ns, now_ns);
         if self.format.is_events_only {
             self.dropped = None;
             self.left_out += 1;
-            written.lost(&loss);
+            losses.for_each(|loss| written.lost(&loss));
             return;
         }
-        match writer.write(0, |out| self.render.loss(&loss, out)) {
+        let tell = |out: &mut Vec<u8>| losses.clone().for_each(|loss| self.render.loss(&loss, out));
+        match writer.write([0, 0], tell) {
             Ok(true) => {
                 self.dropped = None;
-                written.lost(&loss);
+                losses.for_each(|loss| written.lost(&loss));
             }
             Ok(false) => {}
             Err(broken) => self.broke(broken),
@@ -462,24 +488,22 @@ impl One {
             return;
         };
         // A full queue or a failure is handled below.
-        let _ = writer.write(0, |out| out.extend(self.render.tail()));
-        let (untold, since_ns) = self.dropped.take().unwrap_or((0, now_ns));
+        let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
+        let (dropped, since_ns) = self.dropped.take().unwrap_or(([0, 0], now_ns));
         let name = writer.name().to_owned();
         self.exporter.end();
         let left = match writer.close() {
             Ok(left) => left,
             Err((broken, unwritten)) => {
                 self.failed(name.clone(), broken, unwritten);
-                0
+                [0, 0]
             }
         };
-        self.lost += left;
-        if left > 0 {
+        self.lost += left[0];
+        if left != [0, 0] {
             written.abandoned(&name, left);
         }
-        if untold + left > 0 {
-            written.lost(&queue_loss(untold + left, since_ns, now_ns));
-        }
+        queue_losses(sum([dropped, left]), since_ns, now_ns).for_each(|loss| written.lost(&loss));
     }
 
     fn broke(&mut self, broken: Broken) {
@@ -489,8 +513,9 @@ impl One {
     }
 
     /// The whole queue is not written, which is a loss unless the reader closed its pipe.
-    fn failed(&mut self, name: String, broken: Broken, unwritten: u64) {
-        self.lost += unwritten;
+    fn failed(&mut self, name: String, broken: Broken, unwritten: Records) {
+        self.lost += unwritten[0];
+        self.lost_alerts += unwritten[1];
         match broken {
             Broken::Closed => self.closed = true,
             Broken::Failed(why) => self.failure = Some((name, why)),
@@ -498,15 +523,27 @@ impl One {
     }
 }
 
-fn queue_loss(count: u64, since_ns: u64, until_ns: u64) -> Loss {
-    Loss { count, unit: LossUnit::Events, place: "output_queue", since_ns, until_ns, detail: None }
+fn queue_losses(
+    [events, alerts]: Records,
+    since_ns: u64,
+    until_ns: u64,
+) -> impl Iterator<Item = Loss> + Clone {
+    let counts = [(events, LossUnit::Events), (alerts, LossUnit::Alerts)].into_iter();
+    counts.filter(|(count, _)| *count > 0).map(move |(count, unit)| Loss {
+        count,
+        unit,
+        place: "output_queue",
+        since_ns,
+        until_ns,
+        detail: None,
+    })
 }
 
 fn destination(
     spec: &OutputSpec,
     when_full: WhenFull,
     head: Vec<u8>,
-) -> io::Result<Box<dyn Write + Send>> {
+) -> io::Result<(Box<dyn Write + Send>, Arc<Mutex<Failing>>)> {
     // Traced events exist nowhere else; a capture can be read again.
     let before = match when_full {
         WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
@@ -516,10 +553,12 @@ fn destination(
         let mut to = io::stdout();
         return match to.write_all(&head) {
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(source),
-            _ => Ok(Box::new(to)),
+            _ => Ok((Box::new(to), Arc::default())),
         };
     };
-    Ok(Box::new(LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?))
+    let file = LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?;
+    let rotates = file.rotates();
+    Ok((Box::new(file), rotates))
 }
 
 /// Style of an output; `terminal` says whether it is one.

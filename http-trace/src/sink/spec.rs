@@ -17,7 +17,7 @@ use super::log_file::{Rotation, parse_mode};
 use super::otlp::exporter::Collector;
 use super::report::ReportSpec;
 use crate::select::Selection;
-use crate::select::filters::{FILTERS, nanoseconds};
+use crate::select::filters::{FILTERS, cut, nanoseconds};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSpec {
@@ -273,7 +273,11 @@ impl FromStr for OutputSpec {
             Some(file) => Place::File(PathBuf::from(file)),
         };
         let mut spec = OutputSpec::new(format, place);
+        let mut given = Vec::new();
         for (name, value) in options {
+            if cut(&value).is_empty() {
+                return Err(format!("a value after {name}= (an unset shell variable?)"));
+            }
             if let Some(filter) = FILTERS.iter().find(|filter| filter.name == name) {
                 let only = &mut spec.only;
                 let added = (filter.add)(&mut only.selection, &value);
@@ -284,6 +288,13 @@ impl FromStr for OutputSpec {
             let option = OPTIONS.iter().find(|option| option.name == name);
             let option = option.ok_or_else(|| no_option(name))?;
             (option.set)(&mut spec, &value).map_err(|want| format!("{name}= to be {want}"))?;
+            if given.contains(&name) {
+                return Err(format!("{name}= once, but it is given twice"));
+            }
+            given.push(name);
+        }
+        if given.contains(&"keep") && !spec.rotation.is_set() {
+            return Err("rotate= with keep=, such as rotate=100M,keep=3".to_owned());
         }
         if spec.format == Format::REPORT && spec.report.form.is_none() {
             let ending = spec.place.file().and_then(Path::extension);
@@ -350,7 +361,6 @@ mod tests {
             ("json:a=b,c", Some("a=b,c"), all),
             ("json:a,/b=c", Some("a,/b=c"), all),
             ("json:a,b,alerts=medium", Some("a,b"), medium),
-            ("json:a,alerts=high,alerts=medium", Some("a"), medium),
         ] {
             let expected = OutputSpec {
                 alerts,
@@ -421,6 +431,11 @@ mod tests {
             ("json,rotate=1M", "on an output to a file"),
             ("json:a,rotate=5", "a size (100M, 1G)"),
             ("json:a,keep=-1", "0 to 1000"),
+            ("json:a,keep=3", "rotate=100M,keep=3"),
+            ("json:a,alerts=high,alerts=medium", "alerts= once"),
+            ("json:a,rotate=1M,rotate=1d", "rotate= once"),
+            ("summary,every=5s,status=5xx,every=6s", "every= once"),
+            ("report,as=html,as=json", "as= once"),
             ("pretty,fields=compact", "on an output of json"),
             ("json,fields=client.ip,nothing", "'nothing' is none"),
         ] {
@@ -442,6 +457,14 @@ mod tests {
             spec.only,
             "csv,status=4xx,!404,client=internal".parse::<OutputSpec>().expect("one").only
         );
+        // An empty one would let everything through.
+        for name in FILTERS.iter().map(|filter| filter.name) {
+            for empty in ["", " ", ","] {
+                let error = format!("json:a,{name}={empty}").parse::<OutputSpec>();
+                let error = error.expect_err("nothing to filter by");
+                assert!(error.starts_with(&format!("a value after {name}=")), "{error}");
+            }
+        }
         let error = "json,status=6x".parse::<OutputSpec>().expect_err("no status");
         assert!(error.contains("status= to be a code from 100"), "{error}");
     }

@@ -63,6 +63,9 @@ pub enum WhenFull {
     Drop,
 }
 
+/// Numbers of events and alerts.
+pub type Records = [u64; 2];
+
 /// Why writing stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -111,12 +114,34 @@ struct State {
     waits: Waits,
     /// Whether the producer waits for room in the queue.
     full: bool,
-    /// Events in `pending`, and in the block that is being written.
-    events: [u64; 2],
+    /// Where in `pending` records end, and how many do there; see [`count`].
+    ends: Vec<(usize, Records)>,
+    /// Records for which nothing was appended yet: some formats only count until they are due.
+    counted: Records,
+    /// Records in the block that is being written.
+    in_block: Records,
     closing: bool,
     ended: bool,
     broken: Option<Broken>,
     failing: Failing,
+}
+
+/// Records that end beyond the first `written` bytes.
+fn count(ends: &[(usize, Records)], written: usize) -> Records {
+    sum(ends.iter().filter(|(end, _)| *end > written).map(|(_, records)| *records))
+}
+
+/// Adds them up.
+pub fn sum(records: impl IntoIterator<Item = Records>) -> Records {
+    let add = |[a, b]: Records, [c, d]: Records| [a + c, b + d];
+    records.into_iter().fold([0, 0], add)
+}
+
+impl State {
+    /// Records that were accepted and may not have been written.
+    fn unwritten(&self) -> Records {
+        sum([count(&self.ends, 0), self.counted, self.in_block])
+    }
 }
 
 impl Shared {
@@ -156,12 +181,16 @@ impl Writer {
         Ok(Writer { shared, thread: Some(thread), name, limit, block, when_full, pace })
     }
 
-    /// Calls `render` to append lines that stand for this many events (0 for alerts and losses). `Ok(false)`: the
-    /// queue was full and `render` was not called.
+    /// Calls `render` to append lines that stand for these records (none for losses). `Ok(false)`: the queue was full
+    /// and `render` was not called.
     ///
     /// # Errors
     /// If writing stopped for good.
-    pub fn write(&self, events: u64, render: impl FnOnce(&mut Vec<u8>)) -> Result<bool, Broken> {
+    pub fn write(
+        &self,
+        records: Records,
+        render: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<bool, Broken> {
         let mut state = lock(&self.shared.state);
         while state.pending.len() >= self.limit && state.broken.is_none() {
             if self.when_full == WhenFull::Drop {
@@ -173,12 +202,17 @@ impl Writer {
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
         }
+        let begin = state.pending.len();
         render(&mut state.pending);
-        state.events[0] += events;
+        state.counted = sum([state.counted, records]);
+        let end = state.pending.len();
+        if end > begin && state.counted != [0, 0] {
+            let records = std::mem::take(&mut state.counted);
+            state.ends.push((end, records));
+        }
         let wake = match state.waits {
             Waits::Not => false,
             Waits::Company => self.pace == Pace::Lines || state.pending.len() >= self.block,
-            // A format that only counts may have appended nothing.
             Waits::Bytes => !state.pending.is_empty(),
         };
         if wake {
@@ -203,17 +237,18 @@ impl Writer {
         lock(&self.shared.state).failing.news()
     }
 
-    /// Events that were accepted and may not have been written.
-    pub fn unwritten(&self) -> u64 {
-        lock(&self.shared.state).events.iter().sum()
+    /// Records that were accepted and may not have been written.
+    pub fn unwritten(&self) -> Records {
+        lock(&self.shared.state).unwritten()
     }
 
-    /// Writes what is pending. Returns how many events were not written: at the end of a live run, a stuck reader is
+    /// Writes what is pending. Returns which records were not written: at the end of a live run, a stuck reader is
     /// abandoned after five seconds.
     ///
     /// # Errors
-    /// As [`Writer::write`], with the number of events that were accepted and not written.
-    pub fn close(mut self) -> Result<u64, (Broken, u64)> {
+    /// As [`Writer::write`], with the records that were accepted and not written. Also if the reader is
+    /// abandoned while writes to it fail.
+    pub fn close(mut self) -> Result<Records, (Broken, Records)> {
         let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.bytes.notify_one();
@@ -222,17 +257,18 @@ impl Writer {
             WhenFull::Drop => LAST_WAIT,
         };
         let mut state = wait_while(&self.shared.room, state, longest, |state| !state.ended);
+        let unwritten = state.unwritten();
         if !state.ended {
-            return Ok(state.events.iter().sum());
+            let why = state.failing.error().map(|why| Broken::Failed(why.to_owned()));
+            return why.map_or(Ok(unwritten), |why| Err((why, unwritten)));
         }
         let broken = state.broken.take();
-        let unwritten = state.events.iter().sum();
         drop(state);
         if let Some(thread) = self.thread.take() {
             // It has ended; the panic hook reports a panic.
             let _ = thread.join();
         }
-        broken.map_or(Ok(0), |broken| Err((broken, unwritten)))
+        broken.map_or(Ok([0, 0]), |broken| Err((broken, unwritten)))
     }
 }
 
@@ -244,7 +280,7 @@ fn empty(
     pace: Pace,
     when_full: WhenFull,
 ) {
-    let mut block = Vec::new();
+    let (mut block, mut ends) = (Vec::new(), Vec::new());
     let mut last: Option<Instant> = None;
     let (mut window, mut bytes) = (Instant::now(), 0);
     let mut interval = if pace == Pace::Batches { BATCH } else { BRIEF };
@@ -272,7 +308,8 @@ fn empty(
         state.waits = Waits::Not;
         let full = std::mem::take(&mut state.full);
         std::mem::swap(&mut state.pending, &mut block);
-        state.events = [0, state.events[0]];
+        std::mem::swap(&mut state.ends, &mut ends);
+        state.in_block = count(&ends, 0);
         let finished = block.is_empty() && state.closing;
         drop(state);
         if full {
@@ -288,6 +325,8 @@ fn empty(
                 result => break result,
             }
         };
+        let left = count(&ends, block.len() - rest.len());
+        ends.clear();
         let now = Instant::now();
         last = Some(now);
         bytes += block.len();
@@ -300,8 +339,8 @@ fn empty(
             block = Vec::new();
         }
         let mut state = lock(&shared.state);
+        state.in_block = left;
         if result.is_ok() {
-            state.events[1] = 0;
             state.failing.set(None);
         }
         if let Err(error) = result {

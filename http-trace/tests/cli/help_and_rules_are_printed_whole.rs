@@ -67,6 +67,8 @@ fn each_command_that_a_manual_page_names_has_one() {
         let name = ["http-trace"].iter().chain(&words).copied();
         let name = name.collect::<Vec<_>>().join("-");
         assert!(ran.out.contains(&format!(".TH {name} 1 ")), "{}", ran.out);
+        let version = concat!("\"http-trace ", env!("CARGO_PKG_VERSION"), "\"");
+        assert!(ran.out.contains(version), "{}", ran.out);
         seen += 1;
         let takes_options = ["", "detect"].contains(&page.trim());
         for (section, is_due) in [

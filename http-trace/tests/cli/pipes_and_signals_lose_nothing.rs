@@ -1,8 +1,10 @@
 //! Captures on standard input, signals, and closed output pipes.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -77,6 +79,49 @@ fn a_signal_drains_what_was_read_though_the_pipe_is_silent() {
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         assert!(err.contains(" responses ("), "{err}");
         drop(stdin);
+    }
+}
+
+/// It waits for up to a minute otherwise, as the collector may come back.
+#[test]
+fn a_signal_ends_the_wait_for_a_collector_that_fails() {
+    for took_some in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let collector = format!("otlp:http://{}", listener.local_addr().unwrap());
+        let mut child = http_trace(&["-r", NGINX, "-o", &collector, "--no-builtin-rules"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (asked, refused) = mpsc::channel();
+        std::thread::spawn(move || {
+            let first = took_some.then_some("200 OK");
+            for answer in first.into_iter().chain(std::iter::repeat("503 Away")) {
+                let Ok((mut stream, _)) = listener.accept() else { return };
+                let (mut reader, mut length, mut line) =
+                    (BufReader::new(stream.try_clone().unwrap()), 0, String::new());
+                while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
+                    let value = line.to_ascii_lowercase();
+                    let value = value.strip_prefix("content-length:").map(|n| n.trim().parse());
+                    length = value.and_then(Result::ok).unwrap_or(length);
+                    line.clear();
+                }
+                let _ = reader.read_exact(&mut vec![0; length]);
+                let head = format!("HTTP/1.1 {answer}\r\nConnection: close\r\n");
+                let _ = stream.write_all(format!("{head}Content-Length: 0\r\n\r\n").as_bytes());
+                let _ = asked.send(answer);
+            }
+        });
+        while refused.recv().unwrap() != "503 Away" {}
+        let begun = Instant::now();
+        let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        let status = child.wait().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert_eq!(status.code(), Some(1));
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert!(err.contains(": answered 503 Service Unavailable; up to "), "{err}");
+        assert!(refused.try_iter().count() <= 3, "{err}");
     }
 }
 

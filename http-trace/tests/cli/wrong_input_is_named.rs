@@ -23,6 +23,8 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             &["-r", NGINX, "-o", "yaml"],
             "--output 'yaml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
         ),
+        (&["-r", NGINX, "-c", "-1"], "--count '-1': want a whole number from 1"),
+        (&["-r", NGINX, "-o", "json:x,status="], "want a value after status="),
         (&["-r", NGINX, "-c", "none"], "--count 'none': want a whole number"),
         (
             &["-r", NGINX, "--config", "/nonexistent.toml"],

@@ -86,6 +86,10 @@ fn ten_times_under_load() {
         curl(&pair.client, &[&url(name)]).expect("curl");
         std::thread::sleep(Duration::from_millis(500));
     }
+    // What that filter left out is not told of the next.
+    set("status = '404'");
+    agent.signal(Signal::HUP).expect("a signal");
+    assert!(agent.wait_for_lines("settings reloaded: status", 2, SOON));
     let outcome = agent.stop().expect("the agent's end");
     outcome.check_clean();
     let mut log = nginx.stop().expect("an access log");
@@ -96,8 +100,11 @@ fn ten_times_under_load() {
     let mut alerts = outcome.report.alerts.iter();
     assert!(alerts.any(|alert| alert["rule"]["id"] == "it"));
     let reloads = outcome.said.iter().filter(|line| line.contains("rules reloaded: "));
-    assert_eq!(reloads.count(), 11, "{:?}", outcome.said);
-    println!("{} responses over 11 reloads", log.len());
+    assert_eq!(reloads.count(), 12, "{:?}", outcome.said);
+    let left_out = |line: &&String| line.contains(" 1 left out by ");
+    let left_out = outcome.said.iter().find(left_out).expect("what was left out");
+    assert!(left_out.ends_with("status 4xx before a reload"), "{left_out}");
+    println!("{} responses over 12 reloads", log.len());
 }
 
 /// A ConfigMap as kubelet mounts it: files are links through `..data`, which is replaced.

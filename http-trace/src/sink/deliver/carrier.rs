@@ -1,11 +1,16 @@
 //! The interface of destinations: an alert to deliver, and how delivery fails. Must not know a destination.
 
-/// One alert, rendered and redacted.
+use http_trace_detect::alert::State;
+
+/// One state of an alert, rendered and redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The record as `json` writes it, with a line feed.
     pub line: Vec<u8>,
     pub message: String,
+    /// Id, shared by all states of one alert.
+    pub id: u64,
+    pub state: State,
     pub rule: String,
     /// 0 (informational) to 10 (critical).
     pub severity: u8,

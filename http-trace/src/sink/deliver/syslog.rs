@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::carrier::{Carrier, Failure, Notice};
 use super::target::SyslogServer;
+use http_trace_detect::alert::State;
 
 /// Timeout of connecting and writing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,6 +63,7 @@ impl Syslog {
             SyslogServer::Tcp(to) => {
                 let stream = TcpStream::connect_timeout(&first(to)?, PATIENCE)?;
                 stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_nodelay(true)?;
                 Ok(Open::Tcp(stream))
             }
         }
@@ -128,7 +130,8 @@ impl Carrier for Syslog {
     }
 }
 
-/// `<PRI>1 TIME HOST http-trace PID alert [data] MESSAGE`.
+/// `<PRI>1 TIME HOST http-trace PID alert [data] MESSAGE`. The message of an alert that was told before begins with its
+/// state, because receivers may write the message alone.
 fn message(notice: &Notice, host: &str) -> String {
     let level = match notice.severity {
         9.. => 2,
@@ -142,16 +145,21 @@ fn message(notice: &Notice, host: &str) -> String {
     // Writing to a string cannot fail. Six decimals are the most (RFC 5424 §6.2.3).
     let _ = write!(
         text,
-        "<{}>1 {} {} http-trace {} alert [{DATA} rule=\"{}\" severity=\"{}\"] ",
+        "<{}>1 {} {} http-trace {} alert [{DATA} rule=\"{}\" severity=\"{}\" id=\"{:016x}\" state=\"{}\"] ",
         FACILITY * 8 + level,
         time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
         word(host, 255),
         std::process::id(),
         data(&notice.rule),
         notice.severity,
+        notice.id,
+        notice.state.name(),
     );
     // Marks the text as UTF-8 (RFC 5424 §6.4).
     text.push('\u{feff}');
+    if notice.state != State::Opened {
+        let _ = write!(text, "{}: ", notice.state.name());
+    }
     text.extend(notice.message.chars().map(|c| if c.is_control() { ' ' } else { c }));
     text
 }
@@ -236,10 +244,18 @@ mod tests {
         let text = message(&notice, "");
         let begin = format!(
             "<85>1 2026-11-20T06:40:07.123456Z - http-trace {} alert \
-             [httpTrace@32473 rule=\"x\\\"\\]\\\\y\" severity=\"3\"] \u{feff}",
+             [httpTrace@32473 rule=\"x\\\"\\]\\\\y\" severity=\"3\" id=\"00000000000000ab\" state=\"opened\"] \u{feff}",
             std::process::id()
         );
         assert_eq!(text, begin + "a  [31m  <13>1 forged");
+        for state in [State::Updated, State::Ended] {
+            notice.state = state;
+            let (text, name) = (message(&notice, ""), state.name());
+            assert!(
+                text.contains(&format!(" state=\"{name}\"] \u{feff}{name}: a  [31m")),
+                "{text}"
+            );
+        }
         for (severity, priority) in [(0, 86), (4, 84), (7, 83), (10, 82)] {
             notice.severity = severity;
             assert!(message(&notice, "h").starts_with(&format!("<{priority}>1 ")));

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 
+use http_trace_detect::alert::State;
+
 use super::*;
 use crate::sink::failing::next;
 
@@ -12,6 +14,8 @@ pub(super) fn notice(message: &str) -> Notice {
     Notice {
         line: format!("{{\"message\":\"{}\"}}\n", message.escape_default()).into_bytes(),
         message: message.to_owned(),
+        id: 0xab,
+        state: State::Opened,
         rule: "r".to_owned(),
         severity: 3,
         time_ns: http_trace_model::testing::TIME_NS,
@@ -81,6 +85,34 @@ fn failures_are_told_while_it_runs() {
     delivery.send(notice("two"));
     assert_eq!(next(|| delivery.news()), News::GoesOn);
     assert_eq!((delivery.news(), delivery.lost()), (None, 1));
+}
+
+/// The summary gives this reason for all that are lost.
+#[test]
+fn a_failure_that_was_overcome_is_no_reason_for_a_loss() {
+    let delivery = failing(1, true);
+    delivery.send(notice("one"));
+    assert_eq!(delivery.close_within(LONG), all(1));
+    let (delivery, begun) = (failing(1, false), std::time::Instant::now());
+    delivery.send(notice("one"));
+    delivery.send(notice("two"));
+    while lock(&delivery.shared.state).told.delivered == 0 {
+        assert!(begun.elapsed() < LONG);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let lost = Delivered { delivered: 1, lost: 1, failure: Some("refused".to_owned()) };
+    assert_eq!(delivery.close_within(LONG), lost);
+    // At the end some wait for one that is tried again.
+    for failure in [None, Some("away".to_owned())] {
+        let shared = Arc::<Shared>::default();
+        let delivery = Delivery { name: "x".to_owned(), last_wait: LONG, shared };
+        let mut state = lock(&delivery.shared.state);
+        state.failing.set(failure.clone());
+        state.waiting.push_back(notice("late"));
+        state.ended = true;
+        drop(state);
+        assert_eq!(delivery.close_within(LONG), Delivered { delivered: 0, lost: 1, failure });
+    }
 }
 
 #[test]

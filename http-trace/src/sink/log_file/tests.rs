@@ -1,4 +1,5 @@
 use super::*;
+use crate::sink::failing::News;
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("a file")
@@ -137,6 +138,13 @@ fn a_file_rotates_by_age_and_so_many_stay() {
     fs::write(folder.path().join("events.json.2"), "theirs").expect("written");
     log.write_all(b"5\n").expect("written");
     log.write_all(b"6\n").expect("written");
+    let rotates = log.rotates();
+    let news = || lock(&rotates).news();
+    let name = folder.path().join("events.json.2").display().to_string();
+    assert!(matches!(news(), Some(News::Fails(why)) if why.starts_with(&name)));
+    log.rotate_again = Instant::now();
+    log.write_all(b"7\n").expect("written");
+    assert_eq!(news(), None, "told once");
     let all: String = ["", ".1", ".2"]
         .iter()
         .filter_map(|n| fs::read_to_string(folder.path().join(format!("events.json{n}"))).ok())
@@ -181,6 +189,39 @@ fn what_a_file_holds_stays_or_goes() {
     let mut null = LogFile::open(Path::new("/dev/null"), Before::Goes, None).expect("open");
     null.write_all(b"1\n").expect("written");
     assert!(LogFile::open(folder.path(), Before::Goes, None).is_err());
+}
+
+#[test]
+fn an_incomplete_last_line_is_ended_before_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.json");
+    for (held, expected) in [
+        ("", "#head\n1\n2\n"),
+        ("a\n", "a\n1\n2\n"),
+        ("a\n{\"cut", "a\n{\"cut\n1\n2\n"),
+        ("#he", "#he\n1\n2\n"),
+    ] {
+        fs::write(&path, held).expect("written");
+        let log = LogFile::open(&path, Before::Stays, None).expect("open");
+        let mut log = log.headed(b"#head\n".to_vec()).expect("a head");
+        log.write_all(b"1\n2\n").expect("written");
+        assert_eq!(read(&path), expected, "{held:?}");
+        // The same for a file that takes its place during the run.
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, held).expect("written");
+        log.look = Instant::now();
+        log.write_all(b"1\n2\n").expect("written");
+        assert_eq!(read(&path), expected, "{held:?} in its place");
+        // Not for what replaces the content or is emptied meanwhile.
+        for before in [Before::Goes, Before::Stays] {
+            fs::write(&path, held).expect("written");
+            let mut log = LogFile::open(&path, before, None).expect("open");
+            File::create(&path).expect("emptied");
+            log.look = Instant::now();
+            log.write_all(b"1\n").expect("written");
+            assert_eq!(read(&path), "1\n", "{held:?} {before:?}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::wire;
@@ -29,6 +29,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// wrong, sooner.
 const GIVE_UP: Duration = Duration::from_secs(60);
 const NEVER_ANSWERED: Duration = Duration::from_secs(10);
+/// The same after a signal, and for a live run after its end.
+const LAST: Duration = Duration::from_secs(2);
+
+/// How often a pause looks for the end of the run.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where a collector listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +169,7 @@ struct Inner {
     refused: AtomicU64,
     why: Mutex<String>,
     ends: AtomicBool,
+    stop: OnceLock<Arc<AtomicBool>>,
 }
 
 impl State {
@@ -182,13 +188,22 @@ impl State {
         lock(&self.0.why).clone()
     }
 
-    /// Announces the end of the run: a retry is due at once, and no later one.
+    /// Announces the end of a live run: a retry is due at once, and none after [`LAST`].
     pub fn end(&self) {
         self.0.ends.store(true, Ordering::Relaxed);
     }
 
-    fn ends(&self) -> bool {
-        self.0.ends.load(Ordering::Relaxed)
+    /// The same for a replay, once this flag is set. It waits longer for its collector otherwise.
+    pub fn end_with(&self, stop: &Arc<AtomicBool>) {
+        let _ = self.0.stop.set(Arc::clone(stop));
+    }
+
+    fn ends(&self, is_live: bool) -> bool {
+        let flag = match is_live {
+            true => Some(&self.0.ends),
+            false => self.0.stop.get().map(|stop| &**stop),
+        };
+        flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 }
 
@@ -200,6 +215,8 @@ pub struct Exporter {
     /// How long a failed request is retried.
     waits: Option<Duration>,
     state: State,
+    /// When this exporter noticed the end of the run.
+    ended: Option<Instant>,
     /// Signals of the current batch that were sent.
     done: [bool; Signal::ALL.len()],
     pause: Duration,
@@ -222,6 +239,7 @@ impl Exporter {
             scope,
             waits: (when_full == WhenFull::Wait).then_some(NEVER_ANSWERED),
             state,
+            ended: None,
             done: [false; Signal::ALL.len()],
             pause: PAUSE,
             failed: None,
@@ -236,13 +254,15 @@ impl Exporter {
         let request = self.request(&records.bytes);
         let give_up = self.waits.map(|waits| Instant::now() + waits);
         loop {
+            self.look_for_end();
             if let Some((due, why)) = &self.failed {
                 let left = due.saturating_duration_since(Instant::now());
-                match give_up {
+                match self.ended.map(|ended| ended + LAST).or(give_up) {
                     _ if left.is_zero() => {}
-                    // A live run that ends tries once more; the writer does not come back.
-                    None if self.state.ends() => {}
-                    Some(give_up) if *due < give_up => std::thread::sleep(left),
+                    Some(give_up) if *due < give_up => {
+                        std::thread::sleep(left.min(LOOK));
+                        continue;
+                    }
                     _ => return Err(io::Error::other(why.clone())),
                 }
             }
@@ -268,6 +288,17 @@ impl Exporter {
         (self.failed, self.pause) = (None, PAUSE);
         self.waits = self.waits.map(|_| GIVE_UP);
         Ok(())
+    }
+
+    /// Makes the next attempt due when the run ends.
+    fn look_for_end(&mut self) {
+        if self.ended.is_none() && self.state.ends(self.waits.is_none()) {
+            let now = Instant::now();
+            (self.ended, self.pause) = (Some(now), PAUSE);
+            if let Some((due, _)) = &mut self.failed {
+                *due = now;
+            }
+        }
     }
 
     /// An `ExportLogsServiceRequest`, or that of another signal, which has the same field numbers.

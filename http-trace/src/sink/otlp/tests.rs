@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 #[cfg(feature = "webhook")]
 use std::io::Read as _;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -215,6 +216,39 @@ fn a_run_that_ends_does_not_wait_for_the_next_attempt() {
     }
     state.end();
     assert_eq!(exporter.write(&out).expect("back"), out.len());
+}
+
+/// A run that ends does not send one request after the other to a collector that fails.
+#[test]
+fn a_run_that_ends_tries_at_once_and_few_times() {
+    let out = written(&testing::event(), &Style::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    for (when_full, already_failed) in
+        [(WhenFull::Drop, false), (WhenFull::Drop, true), (WhenFull::Wait, false)]
+    {
+        let away = |n| failure(&format!("away {n}"), Some(Duration::ZERO));
+        let (mut exporter, state, got) = exporter_that(when_full, (0..100).map(away).collect());
+        if already_failed {
+            exporter.write(&out).expect_err("away");
+        }
+        match when_full {
+            WhenFull::Drop => state.end(),
+            WhenFull::Wait => {
+                state.end_with(&stop);
+                let stop = Arc::clone(&stop);
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(200));
+                    stop.store(true, Ordering::Relaxed);
+                });
+            }
+        }
+        let begun = std::time::Instant::now();
+        let error = exporter.write(&out).expect_err("away").to_string();
+        let tried: u32 = error.trim_start_matches("away ").parse().expect("the last attempt");
+        assert!((1..=3).contains(&tried), "{when_full:?}: {error}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{when_full:?}: {:?}", begun.elapsed());
+        assert!(signals(&got).is_empty());
+    }
 }
 
 /// The address may be wrong.

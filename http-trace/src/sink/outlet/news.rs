@@ -9,6 +9,7 @@ use super::{One, Outlet};
 use crate::messages::counted;
 use crate::sink::deliver::Delivery;
 use crate::sink::failing::News;
+use crate::sync::lock;
 
 /// Least time between two reports, which say how many were lost meanwhile.
 const EVERY: Duration = Duration::from_secs(10);
@@ -60,6 +61,16 @@ impl Outlet {
                      queue cannot hold until then is lost and counted"
                 ),
                 News::GoesOn => format!("{name} is written again"),
+            })
+        };
+        news.extend(self.outputs.iter().filter_map(of));
+        let of = |one: &One| {
+            let name = one.writer.as_ref()?.name();
+            Some(match lock(&one.rotates).news()? {
+                News::Fails(why) => {
+                    format!("cannot rotate {name}: {why}; it grows until it can be renamed")
+                }
+                News::GoesOn => format!("{name} is rotated again"),
             })
         };
         news.extend(self.outputs.iter().filter_map(of));

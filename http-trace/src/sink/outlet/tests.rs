@@ -45,10 +45,12 @@ fn stuck(
         render: Box::new(Json::new(&Style::default())),
         left_out: 0,
         writer: Some(writer.expect("a thread")),
+        rotates: Arc::default(),
         exporter: State::default(),
         behind: Behind::default(),
         dropped: None,
         lost: 0,
+        lost_alerts: 0,
         closed: false,
         failure: None,
     };
@@ -69,7 +71,9 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     for _ in 2..=200 {
         one.event(&entry, now_ns, &mut written);
     }
-    let (dropped, since_ns) = one.dropped.expect("the queue is full");
+    let ([dropped, _], since_ns) = one.dropped.expect("the queue is full");
+    // Each is told as what it is.
+    assert!(!one.write([0, 1], [now_ns; 2], &mut written, |_, out| out.push(b'x')));
     // The loss covers the time of what is missing, not of its being dropped.
     assert!(dropped > 0);
     assert_eq!(Some(since_ns), event.request_start_ns);
@@ -82,14 +86,16 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
         one.tell_dropped(now_ns, &mut written);
     }
     one.event(&entry, now_ns, &mut written);
-    assert_eq!(one.writer.take().expect("open").close(), Ok(0));
+    assert_eq!(one.writer.take().expect("open").close(), Ok([0, 0]));
     assert_eq!(written.lost.get(&("output_queue", "events")), Some(&dropped));
+    assert_eq!(written.lost.get(&("output_queue", "alerts")), Some(&1));
     let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
     let lost: Vec<&str> = text.lines().filter(|l| l.contains("responses-lost")).collect();
     let expected = format!("\"lost\":{{\"count\":{dropped},\"unit\":\"events\"");
-    assert_eq!(lost.len(), 1);
+    assert_eq!(lost.len(), 2);
     assert!(lost[0].contains(&expected), "{}", lost[0]);
-    assert_eq!(text.lines().count() as u64, 200 - dropped + 2);
+    assert!(lost[1].contains("\"lost\":{\"count\":1,\"unit\":\"alerts\""), "{}", lost[1]);
+    assert_eq!(text.lines().count() as u64, 200 - dropped + 3);
 }
 
 /// Has something to write at any time.
@@ -119,11 +125,11 @@ fn what_is_due_and_finds_no_room_is_no_loss() {
     let mut dropped = 0;
     for _ in 2..=200 {
         one.event(&entry, testing::TIME_NS, &mut written);
-        dropped = one.dropped.map_or(0, |(count, _)| count);
+        dropped = one.dropped.map_or(0, |([events, _], _)| events);
         one.tick(testing::TIME_NS, &mut written);
     }
     assert!(dropped > 100, "{dropped}");
-    assert_eq!(one.dropped.map(|(count, _)| count), Some(dropped));
+    assert_eq!(one.dropped.map(|(counts, _)| counts), Some([dropped, 0]));
     assert_eq!(one.lost, dropped);
     one.close(testing::TIME_NS, &mut written);
     drop(release);
@@ -142,5 +148,14 @@ fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     one.close(testing::TIME_NS, &mut written);
     drop(release);
     assert_eq!(one.lost, 200);
+    // An alert alone is no silent loss either.
+    let (release, released) = mpsc::channel();
+    let mut of_alert = Written::default();
+    let mut one = stuck(released, &Arc::default(), &entry, &mut of_alert);
+    assert!(one.write([0, 1], [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x')));
+    one.close(testing::TIME_NS, &mut of_alert);
+    drop(release);
+    assert_eq!(of_alert.lost.get(&("output_queue", "alerts")), Some(&1));
+    assert_eq!(of_alert.failed, ["slow is too slow: up to 1 event and 1 alert not written there"]);
     assert_eq!(written.lost.get(&("output_queue", "events")), Some(&200));
 }
