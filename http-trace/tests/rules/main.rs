@@ -14,6 +14,7 @@ mod reading_back_raises_no_new_alert;
 mod recorded_events_raise_the_alerts_of_the_capture;
 mod rules_are_listed_explained_and_tested;
 mod what_scanners_ask_for_is_named;
+mod who_has_signed_in_is_no_attacker;
 
 use std::collections::BTreeMap;
 
