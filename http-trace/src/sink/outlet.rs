@@ -270,7 +270,7 @@ impl Outlet {
     /// Writes what is due at this time (Unix ns) even without events.
     pub fn tick(&mut self, now_ns: u64) {
         for one in &mut self.outputs {
-            one.tick(now_ns, &mut self.written);
+            one.tick(now_ns);
         }
     }
 
@@ -321,7 +321,7 @@ impl Outlet {
         self.now_ns = self.now_ns.max(loss.until_ns);
         self.written.lost(loss);
         for one in &mut self.outputs {
-            one.loss(loss, self.now_ns, &mut self.written);
+            one.loss(loss, self.now_ns);
         }
     }
 
@@ -416,7 +416,7 @@ impl One {
         written: &mut Written,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
     ) -> bool {
-        self.tell_dropped(now_ns, written);
+        self.tell_dropped(now_ns);
         let Some(writer) = &self.writer else {
             return false;
         };
@@ -427,6 +427,8 @@ impl One {
                 *counts = sum([*counts, records]);
                 *since_ns = first_ns.min(*since_ns);
                 self.lost += records[0];
+                // Counted at once: the stream may not be read for long, or never again.
+                queue_losses(records, first_ns, now_ns).for_each(|loss| written.lost(&loss));
             }
             Err(broken) => self.broke(broken),
         }
@@ -434,19 +436,19 @@ impl One {
     }
 
     /// If the queue is full, the text stays due.
-    fn tick(&mut self, now_ns: u64, written: &mut Written) {
+    fn tick(&mut self, now_ns: u64) {
         if self.render.due_ns().is_none_or(|due_ns| due_ns > now_ns) {
             return;
         }
-        self.tell_dropped(now_ns, written);
+        self.tell_dropped(now_ns);
         let Some(writer) = &self.writer else { return };
         if let Err(broken) = writer.write([0, 0], |out| self.render.tick(now_ns, out)) {
             self.broke(broken);
         }
     }
 
-    fn loss(&mut self, loss: &Loss, now_ns: u64, written: &mut Written) {
-        self.tell_dropped(now_ns, written);
+    fn loss(&mut self, loss: &Loss, now_ns: u64) {
+        self.tell_dropped(now_ns);
         if self.format.is_events_only {
             self.left_out += 1;
             return;
@@ -458,24 +460,20 @@ impl One {
         }
     }
 
-    /// Reports dropped events and alerts as soon as there is room in the queue.
-    fn tell_dropped(&mut self, now_ns: u64, written: &mut Written) {
+    /// Reports dropped events and alerts in the stream as soon as there is room in the queue.
+    fn tell_dropped(&mut self, now_ns: u64) {
         let (Some((counts, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
             return;
         };
-        let losses = queue_losses(counts, since_ns, now_ns);
         if self.format.is_events_only {
             self.dropped = None;
             self.left_out += 1;
-            losses.for_each(|loss| written.lost(&loss));
             return;
         }
-        let tell = |out: &mut Vec<u8>| losses.clone().for_each(|loss| self.render.loss(&loss, out));
+        let losses = queue_losses(counts, since_ns, now_ns);
+        let tell = |out: &mut Vec<u8>| losses.for_each(|loss| self.render.loss(&loss, out));
         match writer.write([0, 0], tell) {
-            Ok(true) => {
-                self.dropped = None;
-                losses.for_each(|loss| written.lost(&loss));
-            }
+            Ok(true) => self.dropped = None,
             Ok(false) => {}
             Err(broken) => self.broke(broken),
         }
@@ -483,13 +481,13 @@ impl One {
 
     /// Writes what is pending. Drops that still cannot be reported in the stream are counted.
     fn close(&mut self, now_ns: u64, written: &mut Written) {
-        self.tell_dropped(now_ns, written);
+        self.tell_dropped(now_ns);
         let Some(writer) = self.writer.take() else {
             return;
         };
         // A full queue or a failure is handled below.
         let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
-        let (dropped, since_ns) = self.dropped.take().unwrap_or(([0, 0], now_ns));
+        let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
         let name = writer.name().to_owned();
         self.exporter.end();
         let left = match writer.close() {
@@ -503,7 +501,7 @@ impl One {
         if left != [0, 0] {
             written.abandoned(&name, left);
         }
-        queue_losses(sum([dropped, left]), since_ns, now_ns).for_each(|loss| written.lost(&loss));
+        queue_losses(left, since_ns, now_ns).for_each(|loss| written.lost(&loss));
     }
 
     fn broke(&mut self, broken: Broken) {

@@ -23,12 +23,12 @@ fn stops(hook: &str, environment: &[(&str, &str)]) {
         pair.client.spawn(&mut wrk).expect("wrk")
     };
     let environment = [environment, &[ROOMY]].concat();
-    for round in 0..8 {
+    for round in 0..4 {
         let options = ["--hook", hook, "-i", "veth0", "-p", "80"];
         let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
         // Connections open before the agent's start are not part of this test.
         let load = [load("small.txt"), load("large.bin")];
-        std::thread::sleep(Duration::from_millis(400 + 37 * round));
+        std::thread::sleep(Duration::from_millis(400 + 74 * round));
         let outcome = std::thread::scope(|scope| {
             // The load continues while programs are detached, then leaves the CPUs to the agent.
             scope.spawn(|| {
