@@ -327,6 +327,8 @@ impl Halves {
             && header.has(flag::ACK)
             && (1..=REQUEST_BYTES).contains(&header.ack.wrapping_sub(half.seq))
             && half.is_live == (header.hook != Hook::Capture as u8)
+            // Captures that programs write begin every connection at the same numbers.
+            && (half.is_live || half.seq >= DRAWN && half.ack >= DRAWN)
             && header.time_ns.abs_diff(half.time_ns) <= ANSWERED_WITHIN_NS;
         is_one.then_some(Original {
             id: half.id,

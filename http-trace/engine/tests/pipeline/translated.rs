@@ -22,6 +22,13 @@ fn translated(talk: &Talk, hook: Hook) -> Vec<Seg> {
     segs
 }
 
+/// Numbers that look drawn.
+const DRAWN: [u32; 2] = [0x7000_0000, 0x9000_0000];
+
+fn open([client, server]: [u32; 2]) -> Talk {
+    Talk::with_isn(client, server).handshake()
+}
+
 fn judged(segs: &[Seg]) -> Vec<String> {
     let mut bench = Bench::new(PipelineConfig::default());
     bench.push_all(segs);
@@ -31,10 +38,10 @@ fn judged(segs: &[Seg]) -> Vec<String> {
 #[test]
 fn a_response_under_another_name_answers_its_request() {
     for hook in [Hook::Capture, Hook::Tc, Hook::Cgroup] {
-        let one_by_one = Talk::open().c(&get("/1")).s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+        let one_by_one = open(DRAWN).c(&get("/1")).s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
         assert_eq!(judged(&translated(&one_by_one, hook)), TWO, "{hook:?}");
         let (first, second) = (ok("hello"), ok("ab"));
-        let pieces = Talk::open()
+        let pieces = open(DRAWN)
             .c(&get("/1")[..9])
             .c(&get("/1")[9..])
             .s(&first[..20])
@@ -43,7 +50,7 @@ fn a_response_under_another_name_answers_its_request() {
             .c(&get("/2"))
             .s(&second);
         assert_eq!(judged(&translated(&pieces, hook)), TWO, "{hook:?}, in pieces");
-        let pipelined = Talk::open().c(&(get("/1") + &get("/2"))).s(&(first + &second));
+        let pipelined = open(DRAWN).c(&(get("/1") + &get("/2"))).s(&(first + &second));
         assert_eq!(judged(&translated(&pipelined, hook)), TWO, "{hook:?}, pipelined");
     }
 }
@@ -51,9 +58,17 @@ fn a_response_under_another_name_answers_its_request() {
 /// Another connection of the same client has nothing to do with it, and its response no request.
 #[test]
 fn a_response_that_begins_elsewhere_answers_nothing() {
-    for (isn, acknowledged) in [(7_000, 0), (500_000, 2 << 20), (500_000, u32::MAX - 100)] {
-        let asked = Talk::open().c(&get("/1"));
-        let other = Talk::with_isn(1000, isn).handshake().c(&get("/1")).s(&ok("hello"));
+    let [client, server] = DRAWN;
+    for (client, server, isn, acknowledged) in [
+        (client, server, 0xa000_0000, 0),
+        (client, server, server, 2 << 20),
+        (client, server, server, u32::MAX - 100),
+        // As programs number connections.
+        (0, 0, 0, 0),
+        (1000, 500_000, 500_000, 0),
+    ] {
+        let asked = open([client, server]).c(&get("/1"));
+        let other = open([client, isn]).c(&get("/1")).s(&ok("hello"));
         let segs = translated(&asked, Hook::Capture).into_iter();
         let answers = translated(&other, Hook::Capture).into_iter();
         let mut answers: Vec<Seg> = answers.filter(|seg| seg.from == Side::Server).collect();
