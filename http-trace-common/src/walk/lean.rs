@@ -58,6 +58,19 @@ pub fn ip_of_ethernet(bytes: &(impl PacketBytes + ?Sized)) -> Result<u32, Skip> 
     Ok(after_ethernet(bytes, 0)?.1)
 }
 
+/// Whether this is the number of an IPv6 extension header.
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        ip_proto::HOP_BY_HOP
+            | ip_proto::ROUTING
+            | ip_proto::DESTINATION
+            | ip_proto::AH
+            | ip_proto::FRAGMENT
+    )
+}
+
 /// Skips the IPv6 extension headers at `at`, the first of which is `next`. Returns what follows them
 /// and its offset.
 ///
@@ -70,14 +83,7 @@ pub(super) fn extensions(
     mut at: u32,
 ) -> Result<(u8, u32), Skip> {
     for _ in 0..MAX_EXTENSIONS {
-        if !matches!(
-            next,
-            ip_proto::HOP_BY_HOP
-                | ip_proto::ROUTING
-                | ip_proto::DESTINATION
-                | ip_proto::AH
-                | ip_proto::FRAGMENT
-        ) {
+        if !is_extension(next) {
             break;
         }
         let e: ExtensionHeader = bytes.read_as(at).ok_or(Skip::Malformed)?;
@@ -228,15 +234,7 @@ fn ipv6(bytes: &(impl PacketBytes + ?Sized), offset: u32, netns: u32) -> Result<
         }
         if next != ip_proto::TCP {
             // Whatever follows, no sender has a use for so many.
-            let more = matches!(
-                next,
-                ip_proto::HOP_BY_HOP
-                    | ip_proto::ROUTING
-                    | ip_proto::DESTINATION
-                    | ip_proto::AH
-                    | ip_proto::FRAGMENT
-            );
-            return Err(if more { Skip::TooDeep } else { Skip::NotTcp });
+            return Err(if is_extension(next) { Skip::TooDeep } else { Skip::NotTcp });
         }
     }
     tcp(bytes, at, end, h.src, h.dst, netns)

@@ -246,7 +246,11 @@ impl Pipeline {
             None => {
                 let id = self.find(key, header, out)?;
                 let joined = self.join(id, &key, direction, header);
-                joined.unwrap_or((id, 0, direction.index()))
+                match joined.then(|| self.find_alias(&key, direction, header)).flatten() {
+                    Some(alias) => alias,
+                    None if joined => (self.find(key, header, out)?, 0, direction.index()),
+                    None => (id, 0, direction.index()),
+                }
             }
         };
         self.work(id, out, |connection, env| {
@@ -314,23 +318,21 @@ impl Pipeline {
         None
     }
 
-    /// Joins a connection whose first bytes answer a request under another name to that request's connection. Returns
-    /// what [`Pipeline::find_alias`] does.
-    fn join(
-        &mut self,
-        id: Id,
-        key: &FlowKey,
-        direction: Direction,
-        header: &RecordHeader,
-    ) -> Option<(Id, u8, usize)> {
-        let (_, connection) = self.table.get_mut(id)?;
+    /// Makes the name of a connection whose first bytes answer a request under another name an alias of that request's
+    /// connection. Returns whether that was done.
+    fn join(&mut self, id: Id, key: &FlowKey, direction: Direction, header: &RecordHeader) -> bool {
+        let Some((_, connection)) = self.table.get_mut(id) else {
+            return false;
+        };
         if header.len == 0 || connection.tcp.payload() {
-            return None;
+            return false;
         }
-        let original = self.shared.events.halves.meet(key, direction, header)?;
+        let Some(original) = self.shared.events.halves.meet(key, direction, header) else {
+            return false;
+        };
         connection.tcp.link.muted = true;
         self.merge(id, &original);
-        self.find_alias(key, direction, header)
+        self.table.get(id).is_none()
     }
 
     /// Makes a copy's name an alias of its original.
