@@ -245,11 +245,9 @@ impl Pipeline {
             Some(alias) => alias,
             None => {
                 let id = self.find(key, header, out)?;
-                let joined = self.join(id, &key, direction, header);
-                match joined.then(|| self.find_alias(&key, direction, header)).flatten() {
-                    Some(alias) => alias,
-                    None if joined => (self.find(key, header, out)?, 0, direction.index()),
-                    None => (id, 0, direction.index()),
+                match self.join(id, &key, direction, header) {
+                    true => self.joined(key, direction, header, out)?,
+                    false => (id, 0, direction.index()),
                 }
             }
         };
@@ -333,6 +331,19 @@ impl Pipeline {
         connection.tcp.link.muted = true;
         self.merge(id, &original);
         self.table.get(id).is_none()
+    }
+
+    /// The connection of a record whose own was joined to another.
+    #[cold]
+    fn joined(
+        &mut self,
+        key: FlowKey,
+        direction: Direction,
+        header: &RecordHeader,
+        out: &mut dyn FnMut(Output),
+    ) -> Option<(Id, u8, usize)> {
+        let alias = self.find_alias(&key, direction, header);
+        alias.or_else(|| Some((self.find(key, header, out)?, 0, direction.index())))
     }
 
     /// Makes a copy's name an alias of its original.
