@@ -227,8 +227,8 @@ impl Order {
     }
 
     /// Which request of `waiting` is answered by the response that begins at `start` in a segment
-    /// acknowledging `ack`, if only one is possible. The flag says that this is only assumed, because
-    /// nothing of the connection is known before this request.
+    /// acknowledging `ack`, if only one is possible. The flag says that this is only assumed: nothing
+    /// of the connection is known before this request, or requests sent with it may have been lost.
     pub fn certain(
         &self,
         waiting: &VecDeque<Pending>,
@@ -262,11 +262,12 @@ impl Order {
             return Some((first, true));
         }
         let waits = self.has(WAITS) && !self.has(WINDOW);
-        let sure = if gap {
-            batch.begins_batch && unanswered && (waits || first == 0 && alone && !otherwise)
-        } else {
-            (waits || !otherwise) && (unanswered || alone)
-        };
+        if gap {
+            let known = waits || first == 0 && alone && !otherwise;
+            // The gap may hold the first requests of a batch.
+            return (batch.begins_batch && unanswered && known).then_some((first, otherwise));
+        }
+        let sure = (waits || !otherwise) && (unanswered || alone);
         sure.then_some((first, false))
     }
 }

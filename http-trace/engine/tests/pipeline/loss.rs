@@ -148,6 +148,26 @@ fn more_responses_than_requests_show_that_a_batch_was_not_complete() {
     }
 }
 
+/// Requests of a batch were lost, and the next one was sent when the first was answered: which response
+/// is whose is only assumed for a client that was seen to send several at once.
+#[test]
+fn what_may_have_been_a_batch_is_only_assumed() {
+    for batches in [false, true] {
+        let ask = |talk: Talk, target: &str| talk.c(&get(target)).s(&ok("abc")).c_ack();
+        let talk = (0..4).fold(Talk::open(), |talk, _| ask(talk, "/"));
+        let talk = match batches {
+            true => talk.c(&get("/a")).c(&get("/b")).s(&ok("abc")).s(&ok("abc")).c_ack(),
+            false => talk,
+        };
+        let talk = talk.c(&get("/lost")).lost().c(&get("/lost")).lost().s(&ok("one")).c_ack();
+        let talk = talk.wait_ms(200).c(&get("/next")).s(&ok("two, lost")).s(&ok("three")).c_ack();
+        let events = talk.judged();
+        let pair = events.iter().find(|event| event.starts_with("GET /next -> 200"));
+        let is_assumed = pair.is_some_and(|pair| pair.contains("request_assumed"));
+        assert!(pair.is_none() || is_assumed == batches, "{batches}: {events:#?}");
+    }
+}
+
 #[test]
 fn a_hole_that_is_filled_late_is_no_hole() {
     let answer = ok("hello");
