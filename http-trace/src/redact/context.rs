@@ -4,38 +4,62 @@ use http_trace_detect::{evidence, hits};
 
 /// Header fields that are or contain URLs, and the bytes that end a URL there. Other fields are plain text.
 const URL_HEADERS: &[(&str, Ends)] = &[
-    ("location", Ends::of(b"")),
-    ("content-location", Ends::of(b"")),
-    ("destination", Ends::of(b"")),
-    ("origin", Ends::of(b"")),
-    ("referer", Ends::of(b"")),
-    ("x-forwarded-uri", Ends::of(b"")),
-    ("x-original-uri", Ends::of(b"")),
-    ("x-original-url", Ends::of(b"")),
-    ("x-rewrite-url", Ends::of(b"")),
-    ("link", Ends::of(b">")),
-    ("refresh", Ends::of(b"'\"")),
+    ("location", Ends::NONE),
+    ("content-location", Ends::NONE),
+    ("destination", Ends::NONE),
+    ("origin", Ends::NONE),
+    ("referer", Ends::NONE),
+    ("x-forwarded-uri", Ends::NONE),
+    ("x-original-uri", Ends::NONE),
+    ("x-original-url", Ends::NONE),
+    ("x-rewrite-url", Ends::NONE),
+    ("link", Ends(const { &Ends::table(b">") })),
+    ("refresh", Ends(const { &Ends::table(b"'\"") })),
 ];
 
 /// Header fields with an authority (RFC 9110 §4.2), possibly with invalid userinfo.
 const AUTHORITY_HEADERS: &[&str] = &["host", "x-forwarded-host", "x-original-host"];
 
-/// A set of ASCII bytes.
+/// Which bytes end a URL, besides those that separate its parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends(u128);
+pub(super) struct Ends(&'static [u8; 256]);
+
+/// Flags of a byte in [`Ends`].
+const END: u8 = 1;
+const BEFORE_NAME: u8 = 1 << 1;
+const EQUALS: u8 = 1 << 2;
 
 impl Ends {
-    const fn of(bytes: &[u8]) -> Ends {
-        let (mut all, mut at) = (0, 0);
-        while at < bytes.len() {
-            all |= 1 << bytes[at];
+    const NONE: Ends = Ends(const { &Self::table(b"") });
+
+    const fn table(ends: &[u8]) -> [u8; 256] {
+        let mut table = [0; 256];
+        let mut at = 0;
+        while at < ends.len() {
+            table[ends[at] as usize] = END;
             at += 1;
         }
-        Ends(all)
+        let mut at = 0;
+        while at < b"?#&;".len() {
+            table[b"?#&;"[at] as usize] |= BEFORE_NAME;
+            at += 1;
+        }
+        table[b'=' as usize] |= EQUALS;
+        table
     }
 
     pub(super) fn contains(self, byte: &u8) -> bool {
-        byte.is_ascii() && self.0 >> byte & 1 != 0
+        self.0[usize::from(*byte)] & END != 0
+    }
+
+    /// Whether a URL ends here, or the name of a parameter may follow.
+    pub(super) fn or_before_name(self, byte: &u8) -> bool {
+        self.0[usize::from(*byte)] & (END | BEFORE_NAME) != 0
+    }
+
+    /// Whether the name of a parameter ends here.
+    pub(super) fn or_after_name(self, byte: &u8) -> bool {
+        self.0[usize::from(*byte)] != 0
     }
 }
 
@@ -60,7 +84,7 @@ pub(super) struct Context {
 
 impl Context {
     pub const URL: Context = Context {
-        ends: Ends::of(b""),
+        ends: Ends::NONE,
         authority: false,
         query: false,
         colons: false,
@@ -70,9 +94,10 @@ impl Context {
     };
     pub const QUERY: Context = Context { query: true, ..Context::URL };
     pub const AUTHORITY: Context = Context { authority: true, ..Context::URL };
-    pub const TEXT: Context = Context { ends: Ends::of(b" \t\"'<>"), colons: true, ..Context::URL };
+    pub const TEXT: Context =
+        Context { ends: Ends(const { &Ends::table(b" \t\"'<>") }), colons: true, ..Context::URL };
     pub const BODY: Context = Context {
-        ends: Ends::of(b" \t\r\n\"'<>"),
+        ends: Ends(const { &Ends::table(b" \t\r\n\"'<>") }),
         query: true,
         colons: true,
         cut: true,

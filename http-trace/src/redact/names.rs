@@ -1,6 +1,8 @@
 //! Names that denote secrets: the same for header fields, URL parameters, JSON members, XML elements and
 //! settings, in any case and with any separators. Looks at no value.
 
+use std::sync::LazyLock;
+
 /// How a name is compared with the table, after folding to lower-case letters and digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
@@ -51,8 +53,11 @@ const NAMES: &[(Rule, &str)] = &[
 ];
 
 /// Last words of fields whose values only look like tokens: identifiers, references, hashes.
-const IDENTIFIERS: &str = "accept build checksum commit data debug digest etag fingerprint hash id id2 ids \
-     integrity key md5 parent ray ref revision sha1 sha256 span tag trace version";
+static IDENTIFIERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let words = "accept build checksum commit data debug digest fingerprint hash id id2 ids integrity \
+                 key md5 parent ray ref revision sha1 sha256 span tag trace version";
+    words.split(' ').collect()
+});
 
 /// Longest name compared; of longer ones only the end is.
 const LONGEST: usize = 96;
@@ -163,8 +168,7 @@ impl Names {
 pub(super) fn is_identifier(name: &[u8]) -> bool {
     let mut buffer = [0; LONGEST];
     let (folded, _) = fold(name, &mut buffer);
-    let mut words = IDENTIFIERS.split(' ');
-    words.any(|word| folded.ends_with(word.as_bytes()))
+    IDENTIFIERS.iter().any(|word| folded.ends_with(word.as_bytes()))
 }
 
 /// Number of a name's last byte, if it is a letter. That of every name in the table is.

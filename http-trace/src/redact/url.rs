@@ -20,21 +20,22 @@ pub(super) fn parameter_values(
     let mut at = 0;
     loop {
         if !begins {
-            let Some(byte) = text.get(at) else { break };
-            at += 1;
-            if cx.ends.contains(byte) {
-                in_query = false;
-            }
-            match byte {
+            let next = text[at..].iter().position(|b| cx.ends.or_before_name(b));
+            let Some(next) = next else { break };
+            at += next + 1;
+            match text[at - 1] {
                 b'?' | b'#' => in_query = true,
                 b'&' | b';' => {}
-                _ => continue,
+                _ => {
+                    in_query = false;
+                    continue;
+                }
             }
         }
         begins = false;
         let rest = &text[at..];
-        let stop = |b: &u8| matches!(b, b'=' | b'&' | b';' | b'?' | b'#') || cx.ends.contains(b);
-        let Some(name_len) = rest.iter().position(stop).filter(|n| rest[*n] == b'=') else {
+        let name_end = rest.iter().position(|b| cx.ends.or_after_name(b));
+        let Some(name_len) = name_end.filter(|n| rest[*n] == b'=') else {
             continue;
         };
         let name = &rest[..name_len];
