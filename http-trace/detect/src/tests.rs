@@ -365,8 +365,8 @@ fn ordinary_responses_leave_no_trace_and_odd_turns_do() {
     let pages = (0..1000).map(|i| response("198.51.100.7", 204, &format!("/{i}"), BEGIN + i * S));
     let (alerts, rules) = run(&mut detector, pages);
     assert!(alerts.is_empty() && rules.iter().all(Vec::is_empty));
-    // Only the server has a counter, no client does.
-    assert_eq!(detector.stats().keys, 1);
+    // Only the server has counters, of its failures per minute and lasting ones; no client does.
+    assert_eq!(detector.stats().keys, 2);
     let turns = (0..20).map(|i| {
         let status = if i % 2 == 0 { 403 } else { 200 };
         response("198.51.100.7", status, "/admin", BEGIN + 2000 * S + i * S)

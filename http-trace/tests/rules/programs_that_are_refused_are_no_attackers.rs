@@ -1,0 +1,151 @@
+//! Programs wait to be asked for their credentials, show pictures that are gone, and speak for others. Each such
+//! load has an attack beside it that looks almost the same.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+const BASIC: (&str, &str) = ("authorization", "Basic YTpi");
+const DIGEST: (&str, &str) = ("www-authenticate", "Digest realm=\"x\", nonce=\"y\"");
+const IMAGE: (&str, &str) = ("referer", "http://h/page");
+
+/// The n-th exchange: method, target, fields of the request, status, fields of the response, server.
+type Exchange = (String, String, Vec<(&'static str, String)>, u16, Vec<(&'static str, String)>, u8);
+
+fn exchange(
+    method: &str,
+    target: String,
+    sent: &[(&'static str, &str)],
+    status: u16,
+    got: &[(&'static str, &str)],
+) -> Exchange {
+    let own = |fields: &[(&'static str, &str)]| {
+        fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    (method.to_owned(), target, own(sent), status, own(got), 1)
+}
+
+/// What is done, how often a minute, the rule above informational that must say so, if any, and each exchange.
+type Load = (&'static str, usize, Option<&'static str>, fn(usize) -> Exchange);
+
+const LOADS: &[Load] = &[
+    ("POSTs that wait for a challenge", 60, None, |n| match n % 2 {
+        0 => exchange("POST", "/onvif".into(), &[], 401, &[DIGEST]),
+        _ => exchange("POST", "/onvif".into(), &[("authorization", "Digest x")], 200, &[]),
+    }),
+    ("POSTs to a login that is refused", 60, Some("http-brute-force"), |_| {
+        exchange("POST", "/login".into(), &[], 401, &[DIGEST])
+    }),
+    ("a wrong password", 60, Some("http-brute-force"), |_| {
+        exchange("POST", "/onvif".into(), &[BASIC], 401, &[DIGEST])
+    }),
+    ("an old API key", 60, None, |_| {
+        exchange("GET", "/api".into(), &[("x-api-key", "old")], 401, &[])
+    }),
+    ("API keys", 60, Some("http-key-guessing"), |n| {
+        exchange("GET", "/api".into(), &[("x-api-key", &format!("k{n}"))], 403, &[])
+    }),
+    ("an old key as a parameter", 60, None, |_| {
+        exchange("GET", "/api?api_key=old".into(), &[], 401, &[])
+    }),
+    ("keys as a parameter", 60, Some("http-key-guessing-parameter"), |n| {
+        exchange("GET", format!("/api?api_key=k{n}"), &[], 401, &[])
+    }),
+    ("pictures that other sites may not show", 60, None, |n| {
+        exchange("GET", format!("/photos/{n}.jpg"), &[IMAGE], 403, &[])
+    }),
+    ("pages that are not there", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/photos/p{n}"), &[IMAGE], 403, &[])
+    }),
+    ("links that have expired", 60, None, |n| {
+        let query = format!("X-Amz-Signature={}", "0123456789abcdef".repeat(4));
+        exchange("GET", format!("/bucket/o{n}?{query}"), &[], 403, &[])
+    }),
+    ("tiles of a map, some of the sea", 60, None, |n| {
+        exchange("GET", format!("/tiles/12/7/{n}.png"), &[], 404 - 204 * (n % 3).min(1) as u16, &[])
+    }),
+    ("users without pictures", 60, None, |n| {
+        let status = 404 - 204 * (n % 3).min(1) as u16;
+        exchange("GET", format!("/users/{n}/photo"), &[IMAGE], status, &[])
+    }),
+    ("numbered users", 60, Some("http-id-enumeration"), |n| {
+        exchange("GET", format!("/users/{n}"), &[], 404 - 204 * (n % 3).min(1) as u16, &[])
+    }),
+    ("documents that are not in an index", 60, None, |n| {
+        exchange("GET", format!("/sessions/_doc/s{n}"), &[], 404, &[])
+    }),
+    ("a gateway with many servers", 60, None, |n| {
+        let passed = [("x-forwarded-for", "203.0.113.9")];
+        let (method, target, sent, status, got, _) = exchange("GET", "/".into(), &passed, 200, &[]);
+        (method, target, sent, status, got, n as u8)
+    }),
+    ("one server after another", 60, Some("http-ssrf-sweep"), |n| {
+        let (method, target, sent, status, got, _) = exchange("GET", "/".into(), &[], 200, &[]);
+        (method, target, sent, status, got, n as u8)
+    }),
+    ("a server that answers 502, ten times a minute", 10, Some("http-server-down"), |_| {
+        exchange("GET", "/".into(), &[], 502, &[])
+    }),
+    ("a picture of a media server", 60, None, |_| {
+        let url = "http%3A%2F%2F127.0.0.1%3A32400%2Flibrary";
+        exchange("GET", format!("/photo/:/transcode?width=9&url={url}"), &[], 200, &[])
+    }),
+    ("a program among uploads", 1, Some("http-attack-answered"), |_| {
+        exchange("GET", "/wp-content/uploads/2024/05/a.php?x=id".into(), &[], 200, &[])
+    }),
+];
+
+#[test]
+fn each_load_raises_its_alert_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let mut events = Vec::new();
+    for (client, (_, per_minute, _, load)) in LOADS.iter().enumerate() {
+        for n in 0..80_usize {
+            let (method, target, sent, status, got, server) = load(n);
+            let fields = |fields: Vec<(&str, String)>| -> Value {
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name, json!([value])))
+                    .collect::<BTreeMap<_, _>>()
+                    .into_iter()
+                    .collect()
+            };
+            let ms = n * 60_000 / per_minute;
+            let at =
+                format!("2026-11-24T10:{:02}:{:02}.{:03}Z", ms / 60_000, ms / 1000 % 60, ms % 1000);
+            let event = json!({
+                "@timestamp": at,
+                "event": {"kind": "event"},
+                "http_trace": {"missing": []},
+                "source": {"ip": format!("198.51.100.{client}")},
+                "destination": {"ip": format!("192.0.2.{server}"), "port": 1000 + client},
+                "url": {"original": target},
+                "http": {
+                    "request": {"method": method, "headers": fields(sent)},
+                    "response": {"status_code": status, "headers": fields(got)},
+                },
+            });
+            events.push((ms, format!("{event}\n")));
+        }
+    }
+    events.sort_by_key(|(ms, _)| *ms);
+    std::fs::write(&file, events.into_iter().map(|(_, event)| event).collect::<String>()).unwrap();
+    let ran = crate::command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
+    let alerts = crate::command::records(&ran.out);
+    for (client, (what, _, expected, _)) in LOADS.iter().enumerate() {
+        let of = |alert: &&Value| {
+            let source = alert["http_trace"]["alert"]["clients"][0]["value"]
+                == format!("198.51.100.{client}");
+            source && alert["event"]["severity"].as_u64() > Some(2)
+        };
+        let mut ids: Vec<_> =
+            alerts.iter().filter(of).filter_map(|a| a["rule"]["id"].as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        match expected {
+            Some(rule) => assert!(ids.contains(rule), "{what}: {ids:?}"),
+            None => assert!(ids.is_empty(), "{what}: {ids:?}"),
+        }
+    }
+}
