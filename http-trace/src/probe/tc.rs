@@ -5,6 +5,7 @@
 //! returns that, so it hides nothing from others. To move it, a second copy is attached before the old one is
 //! detached; what both see is a copy. Programs of others are never touched.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -94,11 +95,17 @@ pub struct Placed {
     mark: Option<UnixDatagram>,
 }
 
-/// Binds the abstract socket that marks one of our programs at a place; it is in use if another http-trace
-/// holds it. Program names are no substitute, because listing programs needs privileges.
+/// Name of the abstract socket that marks one of our programs at a place.
+fn mark_of(index: u32, side: Side, program: u32) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("http-trace/{index}/{}/{program}", side.name()))
+}
+
+/// Binds that socket; it is in use if another http-trace holds it. Program names are no substitute, because
+/// listing programs needs privileges.
 fn mark(index: u32, side: Side, program: u32) -> io::Result<UnixDatagram> {
-    let name = format!("http-trace/{index}/{}/{program}", side.name());
-    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
+    let mark = UnixDatagram::bind_addr(&mark_of(index, side, program)?)?;
+    mark.set_nonblocking(true)?;
+    Ok(mark)
 }
 
 impl Drop for Placed {
@@ -116,7 +123,10 @@ impl Drop for Placed {
         });
         if !is_ours {
             std::mem::forget(link);
+            return;
         }
+        drop(link);
+        self.say_gone();
     }
 }
 
@@ -213,10 +223,11 @@ impl Placed {
         let Some(place) = self.filter else {
             let now = at_tcx?;
             let before = std::mem::replace(&mut self.looked, now);
+            let guests = self.guests(&before, &self.looked);
             let ids = &self.looked.ids;
             return Ok(match ids.iter().position(|id| *id == self.program) {
                 None => Standing::Gone,
-                Some(0) if came_and_went(&before, &self.looked) => Standing::FirstAgain,
+                Some(0) if came_and_went(&before, &self.looked, guests) => Standing::FirstAgain,
                 Some(0) => Standing::First,
                 Some(at) => behind(self.foreign(ids.get(..at).unwrap_or_default())),
             });
@@ -232,6 +243,30 @@ impl Placed {
         let filters = all.get(..at).unwrap_or_default().iter();
         before.extend(filters.filter_map(Filter::foreign_name));
         Ok(behind(before))
+    }
+
+    /// Tells every http-trace at this place that the program is gone: between two of its checks it may not
+    /// have seen it come.
+    fn say_gone(&self) {
+        let Some(mark) = self.mark.as_ref().filter(|_| self.is_tcx()) else {
+            return;
+        };
+        for id in programs_at(self.index, self.side.tcx()).unwrap_or_default().ids {
+            if let Ok(other) = mark_of(self.index, self.side, id) {
+                let _ = mark.send_to_addr(&self.program.to_ne_bytes(), &other);
+            }
+        }
+    }
+
+    /// Number of other http-traces that came and went between these checks, as they said.
+    fn guests(&self, before: &Chain, now: &Chain) -> u64 {
+        let Some(mark) = &self.mark else {
+            return 0;
+        };
+        let mut said = [0; 4];
+        let gone = std::iter::from_fn(|| (mark.recv(&mut said).ok()? == 4).then_some(said));
+        let gone: BTreeSet<u32> = gone.map(u32::from_ne_bytes).collect();
+        gone.iter().filter(|id| !before.ids.contains(id) && !now.ids.contains(id)).count() as u64
     }
 
     /// Descriptions of the programs that belong to no http-trace.
@@ -276,12 +311,13 @@ impl Placed {
     }
 }
 
-/// Whether more attaches and detaches happened between two checks than the lists show.
-fn came_and_went(before: &Chain, now: &Chain) -> bool {
+/// Whether more attaches and detaches happened between two checks than the lists show, and this number of
+/// guests made.
+fn came_and_went(before: &Chain, now: &Chain, guests: u64) -> bool {
     let missing =
         |from: &Chain, of: &Chain| of.ids.iter().filter(|id| !from.ids.contains(id)).count();
     let shows = missing(before, now) + missing(now, before);
-    now.revision.saturating_sub(before.revision) > shows as u64
+    now.revision.saturating_sub(before.revision) > shows as u64 + 2 * guests
 }
 
 fn behind(before: Vec<String>) -> Standing {
@@ -496,7 +532,9 @@ mod tests {
             (chain(5, &[1]), chain(7, &[1]), true),
             (chain(5, &[1, 2]), chain(8, &[1]), true),
         ] {
-            assert_eq!(came_and_went(&before, &now), expected, "{before:?} {now:?}");
+            assert_eq!(came_and_went(&before, &now, 0), expected, "{before:?} {now:?}");
+            // As another http-trace says.
+            assert!(!came_and_went(&before, &now, 1), "{before:?} {now:?}");
         }
     }
 

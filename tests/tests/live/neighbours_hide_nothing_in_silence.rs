@@ -366,6 +366,14 @@ fn another_agent_hides_nothing() {
     for hook in ["tcx", "clsact"] {
         two_agents(&pair, hook);
     }
+    // Others that come and go between two checks.
+    let long = agent(&pair, "tcx");
+    for _ in 0..3 {
+        let short = agent(&pair, "tcx");
+        short.stop().expect("the short agent's end").check_clean();
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    long.stop().expect("the agent's end").check_clean();
 }
 
 fn two_agents(pair: &Pair, hook: &str) {
