@@ -209,6 +209,8 @@ impl Emitter<'_> {
         if !complete {
             missing.push(Missing::End);
             stats.incomplete += 1;
+        } else if response.end_unseen {
+            missing.push(Missing::End);
         }
         stats.count_response(response.head.status);
         stats.informational += exchange.informational.len() as u64;
@@ -222,7 +224,7 @@ impl Emitter<'_> {
         if !response.head_cut {
             event.head_end_ns = Some(response.head_end_ns);
         }
-        if complete {
+        if complete && !response.end_unseen {
             event.response_end_ns = Some(response.last_ns);
         }
         let continues = matches!(outcome, Outcome::StillOpen | Outcome::Open);

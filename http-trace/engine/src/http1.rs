@@ -266,7 +266,7 @@ impl Protocol for Http1 {
             }
             let unfinished = self.take_unfinished(cx, u64::MAX, witness.complete);
             let (why, since_ns) = (witness.why, witness.since_ns);
-            self.yield_unanswered(cx, why, since_ns);
+            self.yield_unanswered(cx, why, since_ns, witness.complete[d]);
             if let Some(pending) = unfinished {
                 cx.exchange(pending.unanswered(why, since_ns));
             }
@@ -291,9 +291,10 @@ impl Protocol for Http1 {
             }
         }
         self.settle_claim(cx, stopped);
-        let heard = !stopped && cx.link.known[1 - client];
+        let server = 1 - client;
+        let heard = !stopped && cx.link.known[server] && witness.complete[server];
         let why = heard.then_some((witness.why, witness.since_ns));
-        self.unanswered(cx, why);
+        self.unanswered(cx, why, ended[server]);
         if let (Some(pending), Some((why, since_ns))) = (unfinished, why) {
             cx.exchange(pending.unanswered(why, since_ns));
         }
@@ -313,7 +314,8 @@ impl Protocol for Http1 {
             self.yield_early(cx, outcome);
         }
         let client = cx.link.client();
-        let heard = client.is_some_and(|client| cx.link.known[1 - client]);
+        let heard = client.map(|client| 1 - client);
+        let heard = heard.is_some_and(|server| cx.link.known[server] && witness.complete[server]);
         self.overdue(cx, witness.why, heard);
         self.first_fields_overdue(cx);
         let since_ns = cx.now_ns.saturating_sub(cx.config.response_timeout_ns);

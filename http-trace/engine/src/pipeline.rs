@@ -63,6 +63,8 @@ struct Shared {
     hand_backs: Vec<(FlowKey, HandBack)>,
     recent: Recent,
     spare: Spare,
+    /// Time of the first record after the last lost ones, and of that before.
+    lost_ns: [u64; 2],
 }
 
 impl Shared {
@@ -88,6 +90,7 @@ impl Shared {
             ports: [key.a_port, key.b_port],
             path: 0,
             now_ns: self.now_ns,
+            lost_ns: self.lost_ns[0],
             config: &self.config,
             stats: &mut self.stats,
             losses: &mut self.losses,
@@ -108,10 +111,10 @@ struct Ahead {
 }
 
 /// A source of numbered records: one CPU, for all hooks that run on it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Cpu {
-    cpu: u16,
     expected: u32,
+    /// Time of its last record; 0 if there was none.
     last_ns: u64,
 }
 
@@ -129,6 +132,7 @@ impl Pipeline {
                 hand_backs: Vec::new(),
                 recent: Recent::default(),
                 spare: Spare::new(),
+                lost_ns: [0; 2],
             },
             timers: BinaryHeap::new(),
             heads_bytes: 0,
@@ -472,28 +476,35 @@ impl Pipeline {
 
     /// A gap in a CPU's numbering means lost records.
     fn count_attempt(&mut self, header: &RecordHeader) {
-        if header.hook == Hook::Capture as u8 || !self.shared.config.tell_gaps {
+        if header.hook == Hook::Capture as u8 {
             return;
         }
-        let cpu = header.cpu;
-        let known = self.cpus.iter_mut().find(|c| c.cpu == cpu);
-        let Some(source) = known else {
-            let expected = header.attempt.wrapping_add(1);
-            self.cpus.push(Cpu { cpu, expected, last_ns: header.time_ns });
+        let cpu = usize::from(header.cpu);
+        if self.cpus.len() <= cpu {
+            self.cpus.resize_with(cpu + 1, Cpu::default);
+        }
+        let Some(source) = self.cpus.get_mut(cpu) else {
             return;
         };
-        let gap = header.attempt.wrapping_sub(source.expected) as i32;
+        let since = std::mem::replace(&mut source.last_ns, header.time_ns);
+        let gap = match since {
+            0 => 0,
+            _ => header.attempt.wrapping_sub(source.expected) as i32,
+        };
         if gap >= 0 {
             source.expected = header.attempt.wrapping_add(1);
         }
+        let Shared { losses, lost_ns, config, .. } = &mut self.shared;
         if gap > 0 {
-            let (since, until) = (source.last_ns, header.time_ns);
-            self.shared.losses.add("ring_buffer", LossUnit::Records, gap as u64, since, until);
+            *lost_ns = [header.time_ns, lost_ns[0]];
+            if config.tell_gaps {
+                losses.add("ring_buffer", LossUnit::Records, gap as u64, since, header.time_ns);
+            }
         } else if gap < 0 {
             // A record that was overtaken by one from a context that interrupted it.
-            self.shared.losses.take_back("ring_buffer", LossUnit::Records, 1);
+            lost_ns[0] = lost_ns[1];
+            losses.take_back("ring_buffer", LossUnit::Records, 1);
         }
-        source.last_ns = header.time_ns;
     }
 
     /// Reports an unanswered SYN, if its port is of interest.

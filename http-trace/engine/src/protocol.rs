@@ -112,6 +112,8 @@ pub(crate) struct Cx<'a> {
     pub ports: [u16; 2],
     /// Event time, ns.
     pub now_ns: u64,
+    /// Records were lost up to this time, ns: of any connection.
+    pub lost_ns: u64,
     pub config: &'a PipelineConfig,
     pub stats: &'a mut Stats,
     pub losses: &'a mut Losses,

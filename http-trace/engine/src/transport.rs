@@ -53,6 +53,8 @@ pub(crate) struct Env<'a> {
     /// The name (tuple) of the connection that the current record bears, as a path number.
     pub path: u8,
     pub now_ns: u64,
+    /// Records were lost up to this time, ns.
+    pub lost_ns: u64,
     pub config: &'a PipelineConfig,
     pub stats: &'a mut Stats,
     pub losses: &'a mut Losses,
@@ -71,6 +73,7 @@ impl Env<'_> {
             link,
             ports: self.ports,
             now_ns: self.now_ns,
+            lost_ns: self.lost_ns,
             config: self.config,
             stats: self.stats,
             losses: self.losses,

@@ -46,10 +46,16 @@ impl Http1 {
         }
     }
 
-    /// Yields the waiting requests as unanswered, as the server's direction seems to have ended. They
-    /// keep waiting, since the end may be disproved.
-    pub(super) fn yield_unanswered(&mut self, cx: &mut Cx<'_>, why: NoResponse, since_ns: u64) {
-        let mut certain = !self.exchanges.responses_lost;
+    /// Yields the waiting requests as unanswered, as the server's direction seems to have ended; `heard` says that
+    /// all of it was seen. They keep waiting, since the end may be disproved.
+    pub(super) fn yield_unanswered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        why: NoResponse,
+        since_ns: u64,
+        heard: bool,
+    ) {
+        let mut certain = heard && !self.exchanges.responses_lost;
         for pending in &mut self.exchanges.waiting {
             certain &= !pending.after_gap;
             let sure = certain;
@@ -60,8 +66,6 @@ impl Http1 {
             }
             if sure {
                 cx.exchange(pending.unanswered_so_far(why, since_ns));
-            } else {
-                cx.stats.requests_unmatched += 1;
             }
         }
     }
@@ -91,8 +95,14 @@ impl Http1 {
     }
 
     /// Yields the requests that will get no response, with the reason and its time, and 1xx heads
-    /// without a final response.
-    pub(super) fn unanswered(&mut self, cx: &mut Cx<'_>, why: Option<(NoResponse, u64)>) {
+    /// without a final response. A response may be among records that were lost, unless the server's stream
+    /// was seen up to its end.
+    pub(super) fn unanswered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        why: Option<(NoResponse, u64)>,
+        to_the_end: bool,
+    ) {
         let current = self.exchanges.current.as_ref();
         if let Some(current) = current.filter(|c| c.response.is_none() && !c.emitted) {
             if current.informational.is_empty() {
@@ -104,17 +114,19 @@ impl Http1 {
         }
         for (request, certain) in self.exchanges.drain_waiting() {
             // A malformed request line alone is not evidence of HTTP.
-            if request.reported || !self.profile.http() {
+            if request.has_event || !self.profile.http() {
                 continue;
             }
-            match why {
-                Some((why, since_ns)) if certain => cx.exchange(request.unanswered(why, since_ns)),
+            let certain = certain && (to_the_end || request.request.start_ns > cx.lost_ns);
+            match why.filter(|_| certain && !request.reported) {
+                Some((why, since_ns)) => cx.exchange(request.unanswered(why, since_ns)),
                 _ => cx.stats.requests_unmatched += 1,
             }
         }
     }
 
-    /// Yields requests that have waited too long, each once.
+    /// Yields requests that have waited too long, each once; `heard` says that all that the server sent was seen,
+    /// as its client acknowledges it.
     pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, why: NoResponse, heard: bool) {
         let mut certain = heard && !self.exchanges.responses_lost;
         for pending in &mut self.exchanges.waiting {
@@ -128,7 +140,7 @@ impl Http1 {
                 continue;
             };
             pending.reported = true;
-            if sure && self.profile.http() {
+            if sure && pending.request.start_ns > cx.lost_ns && self.profile.http() {
                 // In a capture, the next packet may come days later.
                 cx.exchange(pending.unanswered_so_far(why, due));
             }

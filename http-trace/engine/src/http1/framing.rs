@@ -214,7 +214,10 @@ impl Http1 {
             self.halves[d].odd(oddity::BODY_GAP);
             self.flag_response(d, oddity::BODY_GAP);
         }
+        // If the message ends there, nobody knows when.
+        self.in_gap(d, true);
         self.step_over(cx, d, known, origin);
+        self.in_gap(d, false);
         if n == known {
             return;
         }
@@ -226,6 +229,14 @@ impl Http1 {
             // The bytes before did not belong to another protocol.
             let end = self.halves[d].next;
             self.exchanges.order.requests_lost(end);
+        }
+    }
+
+    fn in_gap(&mut self, d: usize, is: bool) {
+        if self.halves[d].message == Message::Response
+            && let Some(response) = self.exchanges.response_mut()
+        {
+            response.end_unseen = is;
         }
     }
 

@@ -470,7 +470,7 @@ impl Http1 {
         if cx.link.client().is_some() {
             // Client and server were confused: no waiting request can be paired.
             self.yield_current(cx, Outcome::Lost);
-            self.unanswered(cx, None);
+            self.unanswered(cx, None, false);
             if first {
                 self.exchanges.order.begin_unknown(self.halves[d].next);
             } else {

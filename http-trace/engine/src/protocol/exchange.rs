@@ -63,6 +63,8 @@ pub(crate) struct Response {
     pub start: u64,
     pub head_end_ns: u64,
     pub last_ns: u64,
+    /// Its last byte is among bytes that were not seen.
+    pub end_unseen: bool,
     pub body_bytes: u64,
     /// The first bytes of the body, as far as wanted.
     pub snippet: BodyStart,
@@ -83,6 +85,7 @@ impl Response {
             start,
             head_end_ns: 0,
             last_ns: 0,
+            end_unseen: false,
             body_bytes: 0,
             snippet: BodyStart::default(),
             framing_bytes: 0,

@@ -1,7 +1,7 @@
 //! How connections end, and requests that nothing answers.
 
 use crate::talk::{Bench, MS, Side, Talk, check, get, ok};
-use http_trace_common::record::flag;
+use http_trace_common::record::{Hook, flag};
 use http_trace_engine::pipeline::PipelineConfig;
 use http_trace_model::event::NoResponse;
 
@@ -396,5 +396,55 @@ fn the_last_packets_after_a_pause_end_what_was_due() {
         let ends = bench.events.iter().map(|event| event.no_response);
         let timed_out = ends.filter(|&end| end == Some(NoResponse::Timeout)).count();
         assert_eq!(timed_out, timeouts, "{acks}");
+    }
+}
+
+/// What a client acknowledges was sent, whether or not it was seen: on another interface, for example.
+#[test]
+fn a_request_whose_answer_passed_elsewhere_is_not_unanswered() {
+    let later = |talk: Talk| talk.wait_ms(40_000).c_ack();
+    let answered = Talk::open().c(&get("/1")).s(&ok("a")).lost().c_ack();
+    for (name, talk) in [
+        ("later", later(answered.clone())),
+        ("reset", answered.clone().c_rst()),
+        ("closed", answered.c_fin()),
+    ] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        assert_eq!(bench.finish(), [""; 0], "{name}");
+        assert_eq!(bench.pipeline.stats().requests_unmatched, 1, "{name}");
+    }
+}
+
+/// If records were lost since it was asked, the answer may have been among them, unless the server's stream was seen up
+/// to its end.
+#[test]
+fn a_request_is_not_unanswered_if_records_were_lost_since() {
+    type Ends = fn(Talk) -> Talk;
+    let ends: [(&str, Ends, bool); 3] = [
+        ("later", |talk| talk.wait_ms(40_000).c_ack(), false),
+        ("reset", Talk::c_rst, false),
+        ("closed", |talk| talk.c_fin().s_fin().c_ack().wait_ms(5_000).c_ack(), true),
+    ];
+    for (name, end, is_certain) in ends {
+        for lost in [0, 3] {
+            let mut asked = Talk::open().c(&get("/1"));
+            asked.segs.iter_mut().for_each(|seg| seg.hook = Hook::Tc);
+            let mut other = Talk::with_isn(5, 5);
+            (other.client_port, other.now_ns) = (9, asked.now_ns + MS);
+            let other = other.handshake();
+            let ended = end(asked.clone().wait_ms(10));
+            let rest = ended.segs.get(asked.segs.len()..).unwrap_or_default();
+            let mut bench = Bench::new(PipelineConfig::default());
+            let all = asked.segs.iter().chain(&other.segs).chain(rest);
+            for (seg, attempt) in all.zip(0..) {
+                let mut seg = seg.clone();
+                seg.hook = Hook::Tc;
+                seg.attempt = attempt + if attempt < asked.segs.len() as u32 { 0 } else { lost };
+                bench.push(&seg);
+            }
+            let told = bench.finish().iter().any(|line| line.starts_with("GET /1 -> "));
+            assert_eq!(told, lost == 0 || is_certain, "{name} {lost}: {:?}", bench.lines);
+        }
     }
 }

@@ -23,7 +23,7 @@ fn holes_in_a_response() {
     check(
         "at its end",
         &with_hole([&answer[..1000], &answer[1000..], ""]),
-        &["GET /1 -> 200 OK 3000 Length flags body_gap", "GET /2 -> 200 OK 2 Length"],
+        &["GET /1 -> 200 OK 3000 Length missing [End] flags body_gap", "GET /2 -> 200 OK 2 Length"],
     );
     let chunked = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",

@@ -106,7 +106,9 @@ impl Draft {
             return;
         }
         event.response_start_ns = Some(time_ns);
-        event.response_end_ns = self.end_ns.filter(|_| event.complete);
+        let missing = self.missing.iter().flatten();
+        let is_seen = event.complete && missing.copied().all(|what| what != Missing::End);
+        event.response_end_ns = self.end_ns.filter(|_| is_seen);
         event.head_end_ns = self.end_ns;
         event.request_end_ns = self.ttfb_ns.and_then(|ns| time_ns.checked_sub(ns));
     }
