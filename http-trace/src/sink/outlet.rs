@@ -18,6 +18,7 @@ use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
+use super::whole_file;
 use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
 use crate::messages::{ByOutput, Written};
 use crate::own_sockets::OwnSockets;
@@ -544,12 +545,15 @@ fn destination(
 ) -> io::Result<(Box<dyn Write + Send>, Arc<Mutex<Failing>>)> {
     // Traced events exist nowhere else; a capture can be read again.
     let before = match when_full {
-        WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
-        _ => Before::Goes,
+        WhenFull::Drop => Before::Stays,
+        WhenFull::Wait => Before::Goes,
     };
     let Some(path) = spec.place.file() else {
         let mut to = io::stdout();
         return match to.write_all(&head) {
+    if spec.format == Format::REPORT && !spec.rotation.is_set() {
+        return Ok((whole_file::open(path, spec.mode)?, Arc::default()));
+    }
             Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(source),
             _ => Ok((Box::new(to), Arc::default())),
         };
