@@ -87,6 +87,15 @@ fn what_is_old_goes_and_then_what_is_too_much() {
 }
 
 #[test]
+fn what_cannot_be_made_leaves_nothing_beside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("db");
+    fs::create_dir(&path).expect("made");
+    assert!(make(&path).is_err());
+    assert!(!taken::beside(&path).exists());
+}
+
+#[test]
 fn what_is_not_ours_is_never_touched() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("db");
