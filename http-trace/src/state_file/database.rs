@@ -294,7 +294,9 @@ fn make(path: &Path) -> Result<(), Useless> {
 fn fill(path: &Path) -> Result<(), Useless> {
     taken::create(path).map_err(Unusable::Folder)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(&beside, flags)?;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // The limit is one of the file: what removed rows took is given back.
+    connection.pragma_update(None, "auto_vacuum", "FULL")?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute(TABLE, [])?;

@@ -84,6 +84,10 @@ fn what_is_old_goes_and_then_what_is_too_much() {
     assert!((100..1500).contains(&left.len()), "{}", left.len());
     assert!(left.iter().all(|(day, ..)| *day > 131), "the oldest went first");
     assert!(size(&database.connection).expect("a size") <= 200_000);
+    let of_file = || fs::metadata(&path).expect("there").len();
+    assert!(of_file() <= 200_000, "{}", of_file());
+    put(&mut database, [row(132, "/one more", 1)], bounds(30_000, 65_536));
+    assert!(of_file() <= 65_536, "a lower limit: {}", of_file());
 }
 
 #[test]
