@@ -200,7 +200,11 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
                 break;
             };
             state.failing.set(Some(failure.why));
-            let gives_up = state.closing && last_retries == 0;
+            if failure.of_earlier && state.told.delivered > 0 {
+                state.told.delivered -= 1;
+                state.lose(1);
+            }
+            let gives_up = state.closing.is_some() && last_retries == 0;
             if !failure.passing || attempt == TRIES || gives_up {
                 state.lose(1);
                 break;

@@ -336,6 +336,27 @@ fn a_webhook_whose_answer_does_not_end_has_accepted() {
 }
 
 #[test]
+fn datagrams_of_which_a_refusal_comes_later_are_counted_as_lost() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let delivery = start(&format!("syslog:udp://{}", socket.local_addr().expect("an address")));
+    let send = |count| {
+        delivery.send(notice("x"));
+        while lock(&delivery.shared.state).told.delivered < count {
+            std::thread::yield_now();
+        }
+    };
+    send(1);
+    drop(socket);
+    send(2);
+    // A busy machine takes its time for the refusal.
+    std::thread::sleep(Duration::from_millis(500));
+    delivery.send(notice("three"));
+    let told = delivery.close_within(LONG);
+    assert_eq!((told.delivered, told.lost), (1, 2), "{told:?}");
+    assert!(told.failure.is_some_and(|why| why.contains("refused")));
+}
+
+#[test]
 fn syslog_by_datagram_and_by_stream() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let delivery = start(&format!("syslog:udp://{}", socket.local_addr().expect("an address")));
