@@ -122,6 +122,20 @@ impl Delivery {
     }
 
     fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
+    /// Finds why a run could not start with this destination, without opening or contacting it.
+    ///
+    /// # Errors
+    /// A program that cannot be run, or a destination that this build does not have.
+    pub fn check(target: &Target) -> io::Result<()> {
+        match target {
+            Target::Command(words) => command::Command::new(words.clone()).map(drop),
+            Target::Webhook(_) if cfg!(not(feature = "webhook")) => {
+                Self::start(target, &OwnSockets::default()).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("http-trace-alert".to_owned()).spawn(move || {
