@@ -16,7 +16,7 @@ mod webhook;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
@@ -73,7 +73,8 @@ struct Queue {
     waiting: VecDeque<Notice>,
     /// Whether an alert is being delivered.
     busy: bool,
-    closing: bool,
+    /// Since when it is closing.
+    closing: Option<Instant>,
     ended: bool,
     failing: Failing,
     told: Delivered,
@@ -121,7 +122,6 @@ impl Delivery {
         Ok(delivery)
     }
 
-    fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
     /// Finds why a run could not start with this destination, without opening or contacting it.
     ///
     /// # Errors
@@ -136,6 +136,7 @@ impl Delivery {
         }
     }
 
+    fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         std::thread::Builder::new().name("http-trace-alert".to_owned()).spawn(move || {
@@ -171,16 +172,24 @@ impl Delivery {
         lock(&self.shared.state).told.lost
     }
 
-    /// Delivers queued alerts for at most 30 s (programs) or 5 s (others), and returns the result.
+    /// Announces that nothing follows.
+    pub fn end(&self) {
+        lock(&self.shared.state).closing.get_or_insert_with(Instant::now);
+        self.shared.changed.notify_all();
+    }
+
+    /// Delivers queued alerts for at most 30 s (programs) or 5 s (others) after [`Delivery::end`], and returns the
+    /// result.
     pub fn close(self) -> Delivered {
         let wait = self.last_wait;
         self.close_within(wait)
     }
 
     fn close_within(self, wait: Duration) -> Delivered {
-        let mut state = lock(&self.shared.state);
-        state.closing = true;
-        self.shared.changed.notify_all();
+        self.end();
+        let state = lock(&self.shared.state);
+        let wait =
+            wait.saturating_sub(state.closing.map_or(Duration::ZERO, |since| since.elapsed()));
         let mut state = wait_while(&self.shared.changed, state, wait, |state| !state.ended);
         let left = state.waiting.len() as u64 + u64::from(state.busy);
         if left > 0 {
@@ -196,7 +205,7 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     let mut last_retries = LAST_RETRIES;
     loop {
         let Some(notice) = state.waiting.pop_front() else {
-            if state.closing {
+            if state.closing.is_some() {
                 break;
             }
             state = sync::wait(&shared.changed, state);
@@ -223,7 +232,7 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
                 state.lose(1);
                 break;
             }
-            if state.closing {
+            if state.closing.is_some() {
                 last_retries -= 1;
                 pause = LAST_PAUSE;
             }

@@ -93,7 +93,7 @@ fn a_failure_that_was_overcome_is_no_reason_for_a_loss() {
     let delivery = failing(1, true);
     delivery.send(notice("one"));
     assert_eq!(delivery.close_within(LONG), all(1));
-    let (delivery, begun) = (failing(1, false), std::time::Instant::now());
+    let (delivery, begun) = (failing(1, false), Instant::now());
     delivery.send(notice("one"));
     delivery.send(notice("two"));
     while lock(&delivery.shared.state).told.delivered == 0 {
@@ -120,7 +120,7 @@ fn the_end_of_a_run_allows_another_attempt() {
     // All at once: the thread ends when nothing waits.
     let closed = |delivery: Delivery, count| {
         let mut state = lock(&delivery.shared.state);
-        state.closing = true;
+        state.closing = Some(Instant::now());
         state.waiting.extend((0..count).map(|_| notice("last")));
         delivery.shared.changed.notify_all();
         drop(state);
