@@ -4,6 +4,7 @@ mod own;
 mod zeek;
 
 use super::*;
+use http_trace_model::event::NoResponse;
 
 fn read(text: &[u8]) -> Vec<Result<HttpEvent, String>> {
     Recorded::new(text).map(|event| event.map_err(|e| e.to_string())).collect()
@@ -67,6 +68,34 @@ fn access_logs() {
         shown(&event),
         ["1605853207000000000", "2001:db8::1", "0.0.0.0:0", "-", "400", "-", "-", "-", "-"]
     );
+}
+
+/// nginx writes 000, and as JSON Caddy writes 0, if the client left before there was a status.
+#[test]
+fn a_line_without_a_status_is_a_request_without_response() {
+    let time = "[10/Oct/2000:13:55:36 -0700]";
+    for (request, is_event) in [("GET /a HTTP/1.1", true), ("-", false)] {
+        for text in [
+            format!("10.0.0.1 - - {time} \"{request}\" 000 0 \"-\" \"-\""),
+            format!(
+                r#"{{"remote_addr":"10.0.0.1","msec":"1.5","status":"000","request":"{request}"}}"#
+            ),
+            format!(
+                r#"{{"remote_addr":"10.0.0.1","msec":"1.5","status":0,"request":"{request}"}}"#
+            ),
+        ] {
+            let all = read(text.as_bytes());
+            assert_eq!(all.len(), usize::from(is_event), "{text}: {all:?}");
+            for event in all {
+                let event = event.expect("an event");
+                assert!(event.response.is_none() && event.body_bytes.is_none(), "{text}");
+                assert_eq!(event.no_response, Some(NoResponse::Closed), "{text}");
+                assert_eq!(event.given_up_ns, Some(event.time_ns), "{text}");
+            }
+        }
+    }
+    let low = read(b"10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 99 0");
+    assert!(low[0].is_err(), "{low:?}");
 }
 
 /// Servers answer a request line without a version, so that a scanner which leaves it out must not be overlooked.
