@@ -98,6 +98,18 @@ fn a_line_without_a_status_is_a_request_without_response() {
     assert!(low[0].is_err(), "{low:?}");
 }
 
+#[test]
+fn each_line_of_a_log_has_an_id_of_its_own_which_stays() {
+    let line = "10.0.0.1 - - [20/Nov/2020:06:40:07 +0000] \"GET / HTTP/1.1\" 200 1\n";
+    let ids = |text: &str| -> Vec<u64> {
+        read(text.as_bytes()).into_iter().map(|event| event.expect("an event").id).collect()
+    };
+    let all = ids(&line.repeat(100));
+    assert_eq!(all, ids(&line.repeat(100)));
+    let distinct: std::collections::HashSet<&u64> = all.iter().collect();
+    assert!(distinct.len() == 100 && !distinct.contains(&0));
+}
+
 /// Servers answer a request line without a version, so that a scanner which leaves it out must not be overlooked.
 #[test]
 fn a_version_is_what_was_logged_or_absent() {
