@@ -67,7 +67,7 @@ pub enum Command {
         #[arg(value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Print the JSON Schema of every record that '-o json' writes
+    /// Print the JSON Schema of every record that '-o json' writes without fields=
     Schema,
     /// List, check, explain, test and export detection rules, and show their hits
     #[command(subcommand)]

@@ -209,6 +209,7 @@ fn settings(cli: Cli, show: bool) -> Result<Ended, String> {
     let text = match show {
         true => config.to_string(),
         false => {
+            run::check_destinations(&config)?;
             if let Err(ended) = run::check_rules(&config) {
                 return Ok(ended);
             }

@@ -142,6 +142,15 @@ impl<R: BufRead> Recorded<R> {
     }
 }
 
+/// The id of an event whose record has none: the same for the same line of a file, whatever its name (FNV-1a).
+fn identity(number: u64, line: &[u8]) -> u64 {
+    let number = number.to_be_bytes();
+    let bytes = number.iter().chain(line);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Parses a line of an access log, or one behind a syslog header.
 fn text(line: &[u8]) -> Result<Line, String> {
     let line = line.trim_ascii_end();
@@ -205,6 +214,9 @@ impl<R: BufRead> Iterator for Recorded<R> {
             match parsed {
                 Ok(Line::Event(mut event)) => {
                     event.sequence = self.events;
+                    if event.id == 0 {
+                        event.id = identity(self.line, &self.buffer);
+                    }
                     self.events += 1;
                     return Some(Ok(*event));
                 }

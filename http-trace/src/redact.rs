@@ -328,7 +328,8 @@ impl Secrets {
         if marks.any(Marks::EQUALS) || marks.any(Marks::COLON) {
             pairs::secrets(text, cx, &is_secret, cuts);
         }
-        if cx.body {
+        // A parameter may be a document.
+        if cx.body || cx.is_url() && memchr::memchr(b'<', text).is_some() {
             markup::secrets(text, &is_secret, cuts);
         }
     }

@@ -18,6 +18,7 @@
 //! - [`inventory`]: the report of the inventory kept by earlier runs.
 //! - [`rules`], `hits`: commands about rules. [`bans`]: those about bans.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 pub mod bans;
@@ -50,6 +51,9 @@ pub use self::exit::{Ended, say};
 pub use self::stop::Stop;
 use crate::capture::input::Input;
 use crate::config::{Config, Source};
+use crate::own_sockets::OwnSockets;
+use crate::sink::Place;
+use crate::sink::deliver::Delivery;
 
 /// Checks for problems that can be found before anything is opened; prints warnings.
 pub fn check(config: &Config) -> Result<(), String> {
@@ -57,6 +61,21 @@ pub fn check(config: &Config) -> Result<(), String> {
     limits::check(config)?.iter().for_each(|line| say(line));
     confine::user(config)?;
     clash::find(config).map_or(Ok(()), Err)
+}
+
+/// Checks destinations that a run would not start with, without opening or contacting them.
+pub fn check_destinations(config: &Config) -> Result<(), String> {
+    let cannot = |name: &dyn Display, why| format!("cannot write to {name}: {why}");
+    for output in &config.output {
+        if let Place::Collector(collector) = &output.place {
+            let transport = collector.transport(&OwnSockets::default());
+            transport.map_err(|why| cannot(&output.place, why))?;
+        }
+    }
+    for target in &config.alerts_to {
+        Delivery::check(target).map_err(|why| cannot(target, why))?;
+    }
+    Ok(())
 }
 
 /// Loads the rules of a run, and prints what is wrong with them and with what the settings say of them.

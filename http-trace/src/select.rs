@@ -204,14 +204,7 @@ impl Selection {
             return true;
         };
         let sample = self.sample.iter().find(|s| s.statuses.contains(status));
-        sample.is_none_or(|sample| {
-            // Events from an access log have no id.
-            let number = match event.id {
-                0 => event.time_ns.wrapping_add(event.sequence),
-                id => id,
-            };
-            spread(number) >> 32 < sample.share
-        })
+        sample.is_none_or(|sample| spread(event.id) >> 32 < sample.share)
     }
 
     pub fn chooses_processes(&self) -> bool {

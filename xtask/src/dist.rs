@@ -37,13 +37,19 @@ const SHELLS: &[(&str, &str)] =
 /// Repository files in the tarball, and their folder in it.
 const FILES: &[(&str, &str)] = &[
     ("README.md", ""),
+    ("ARCHITECTURE.md", ""),
     ("CHANGELOG.md", ""),
     ("LICENSE-APACHE", ""),
     ("LICENSE-MIT", ""),
     ("deploy/http-trace.toml", "etc"),
     ("deploy/http-trace.logrotate", "etc"),
     ("deploy/systemd/http-trace.service", "systemd"),
+    // What the documentation links to, with the folders below.
+    ("fuzz/README.md", "fuzz"),
+    ("tests/detect/tools.toml", "tests/detect"),
 ];
+/// Folders of the repository in the tarball.
+const FOLDERS: [&str; 2] = ["docs", "deploy"];
 
 const CHECK_PACKAGES: &[&str] = &["iproute2", "procps", "python3", "systemd"];
 const CHECK: &str = "xtask/src/dist";
@@ -208,11 +214,8 @@ fn tarball(target: Target, program: &Path, out: &Path) -> Result<PathBuf> {
         let name = from.file_name().context("a file without a name")?;
         fs::copy(&from, folder.join(name))?;
     }
-    for from in ["share", "docs"] {
-        let from = match from {
-            "share" => out.join(from),
-            _ => workspace().join(from),
-        };
+    let folders = FOLDERS.iter().map(|folder| workspace().join(folder));
+    for from in folders.chain([out.join("share")]) {
         let mut copy = Command::new("cp");
         command::run(copy.arg("-r").arg(from).arg(&root))?;
     }
@@ -223,4 +226,40 @@ fn tarball(target: Target, program: &Path, out: &Path) -> Result<PathBuf> {
     command::run(tar.arg(&packed).arg("--directory").arg(out).arg(name))?;
     fs::remove_dir_all(root)?;
     Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_hold_what_their_documentation_links_to() -> Result<()> {
+        let read = |file: &Path| fs::read_to_string(workspace().join(file));
+        let manifest = read(Path::new("http-trace/Cargo.toml"))?;
+        let mut texts: Vec<PathBuf> = FILES.iter().map(|(file, _)| file.into()).collect();
+        for entry in fs::read_dir(workspace().join("docs"))? {
+            texts.push(Path::new("docs").join(entry?.file_name()));
+        }
+        texts.retain(|text| text.extension().is_some_and(|of| of == "md"));
+        for text in &texts {
+            let content = read(text)?;
+            let links = content.split("](").skip(1);
+            let links = links.filter_map(|rest| rest.split([')', '#']).next());
+            for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+                let folder = text.parent().unwrap_or(Path::new(""));
+                let file = match link.strip_prefix("../") {
+                    Some(link) => link.into(),
+                    None => folder.join(link),
+                };
+                let said = format!("{}: {}", text.display(), file.display());
+                ensure!(workspace().join(&file).exists(), "{said} does not exist");
+                let is_in_folder = FOLDERS.iter().any(|folder| file.starts_with(folder));
+                let is_packed = FILES.iter().any(|(from, _)| Path::new(from) == file);
+                ensure!(is_in_folder || is_packed, "{said} is not in the tarball");
+                let asset = format!("\"../{}\"", file.display());
+                ensure!(is_in_folder || manifest.contains(&asset), "{said} is not in the package");
+            }
+        }
+        Ok(())
+    }
 }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::combined::{clf_time, request_line};
-use super::parts::{Line, address, missing, request, response, seconds, status, time};
+use super::parts::{
+    Line, address, answered, line_of, logged_status, missing, request, seconds, time,
+};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
@@ -89,8 +91,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         .as_deref()
         .and_then(|text| epoch(text).or_else(|| time(text)).or_else(|| clf_time(text)));
     let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
-    let code = record.number(STATUS).and_then(status);
-    let code = code.ok_or_else(|| wrong("status from 100 to 999"))?;
+    let code = record.number(STATUS).and_then(logged_status);
+    let code = code.ok_or_else(|| wrong("status from 100 to 999, or 0 for none"))?;
 
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
     let line = record.get(&["request", "request_line"]);
@@ -103,21 +105,22 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let content_type =
         record.get(&["sent_http_content_type", "content_type", "downstream_Content-Type"]);
     let fields = [("content-type", content_type.as_deref())];
-    event.response = Some(response(code, b"", version, &fields));
+    answered(&mut event, code, version, &fields);
     event.missing = missing(&event, version, false, false);
-    event.response_start_ns = Some(time_ns);
-    event.body_bytes =
-        record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
-    event.response_bytes = record.number(&["bytes_sent"]);
+    if code.is_some() {
+        event.body_bytes =
+            record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
+        event.response_bytes = record.number(&["bytes_sent"]);
+    }
     // The line was written after the response, so this gives the start of the request.
     let taken = record.text(&["request_time"]);
     if let Some(start) =
         taken.as_deref().and_then(seconds).and_then(|taken| time_ns.checked_sub(taken))
     {
         event.request_start_ns = Some(start);
-        event.response_end_ns = Some(time_ns);
+        event.response_end_ns = code.map(|_| time_ns);
     }
-    Ok(Line::Event(Box::new(event)))
+    Ok(line_of(event))
 }
 
 /// The request, with the header fields that the record has; `line` is its request line.

@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
-use super::parts::{Line, address, hex, is_forwarded, missing, request, response, status};
+use super::parts::{
+    Line, address, answered, hex, is_forwarded, line_of, logged_status, missing, request,
+};
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
@@ -30,8 +32,8 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         std::str::from_utf8(text.unwrap_or_default()).ok().and_then(|text| text.parse::<u64>().ok())
     };
     let code = number(words.next())
-        .and_then(status)
-        .ok_or_else(|| wrong("missing status from 100 to 999"))?;
+        .and_then(logged_status)
+        .ok_or_else(|| wrong("missing status from 100 to 999, or 000 for none"))?;
     let bytes = number(words.next());
     let rest = words.next().unwrap_or_default();
     let (referer, rest) = quoted(rest).unwrap_or_default();
@@ -57,11 +59,10 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         ];
         event.request = Some(request(method, target, version, &fields));
     }
-    event.response = Some(response(code, b"", version, &[]));
+    answered(&mut event, code, version, &[]);
     event.missing = missing(&event, version, false, false);
-    event.response_start_ns = Some(time_ns);
-    event.body_bytes = bytes;
-    Ok(Line::Event(Box::new(event)))
+    event.body_bytes = bytes.filter(|_| code.is_some());
+    Ok(line_of(event))
 }
 
 /// Splits off the first word, and the space after it.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use http_trace_model::event::{HttpEvent, Missing};
+use http_trace_model::event::{HttpEvent, Missing, NoResponse};
 use http_trace_model::field::draft::minor_version;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
@@ -90,6 +90,41 @@ pub(super) fn hex(digits: &[u8]) -> Option<u8> {
 /// A status code that is valid in an event.
 pub(super) fn status(code: u64) -> Option<u16> {
     u16::try_from(code).ok().filter(|code| (100..=999).contains(code))
+}
+
+/// That of a line of a log: `Some(None)` for 0, which servers write if the client left before there was one.
+pub(super) fn logged_status(code: u64) -> Option<Option<u16>> {
+    match code {
+        0 => Some(None),
+        code => status(code).map(Some),
+    }
+}
+
+/// Sets how an event of a log was answered.
+pub(super) fn answered(
+    event: &mut HttpEvent,
+    code: Option<u16>,
+    version: &str,
+    fields: &[(&str, Option<&[u8]>)],
+) {
+    match code {
+        Some(code) => {
+            event.response = Some(response(code, b"", version, fields));
+            event.response_start_ns = Some(event.time_ns);
+        }
+        None => {
+            event.no_response = Some(NoResponse::Closed);
+            event.given_up_ns = Some(event.time_ns);
+        }
+    }
+}
+
+/// What a line of a log tells: without a request and a response nothing happened.
+pub(super) fn line_of(event: HttpEvent) -> Line {
+    match event.request.is_some() || event.response.is_some() {
+        true => Line::Event(Box::new(event)),
+        false => Line::Other,
+    }
 }
 
 pub(super) fn address(text: &str) -> Option<IpAddr> {

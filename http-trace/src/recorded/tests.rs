@@ -4,6 +4,7 @@ mod own;
 mod zeek;
 
 use super::*;
+use http_trace_model::event::NoResponse;
 
 fn read(text: &[u8]) -> Vec<Result<HttpEvent, String>> {
     Recorded::new(text).map(|event| event.map_err(|e| e.to_string())).collect()
@@ -67,6 +68,46 @@ fn access_logs() {
         shown(&event),
         ["1605853207000000000", "2001:db8::1", "0.0.0.0:0", "-", "400", "-", "-", "-", "-"]
     );
+}
+
+/// nginx writes 000, and as JSON Caddy writes 0, if the client left before there was a status.
+#[test]
+fn a_line_without_a_status_is_a_request_without_response() {
+    let time = "[10/Oct/2000:13:55:36 -0700]";
+    for (request, is_event) in [("GET /a HTTP/1.1", true), ("-", false)] {
+        for text in [
+            format!("10.0.0.1 - - {time} \"{request}\" 000 0 \"-\" \"-\""),
+            format!(
+                r#"{{"remote_addr":"10.0.0.1","msec":"1.5","status":"000","request":"{request}"}}"#
+            ),
+            format!(
+                r#"{{"remote_addr":"10.0.0.1","msec":"1.5","status":0,"request":"{request}"}}"#
+            ),
+        ] {
+            let all = read(text.as_bytes());
+            assert_eq!(all.len(), usize::from(is_event), "{text}: {all:?}");
+            for event in all {
+                let event = event.expect("an event");
+                assert!(event.response.is_none() && event.body_bytes.is_none(), "{text}");
+                assert_eq!(event.no_response, Some(NoResponse::Closed), "{text}");
+                assert_eq!(event.given_up_ns, Some(event.time_ns), "{text}");
+            }
+        }
+    }
+    let low = read(b"10.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 99 0");
+    assert!(low[0].is_err(), "{low:?}");
+}
+
+#[test]
+fn each_line_of_a_log_has_an_id_of_its_own_which_stays() {
+    let line = "10.0.0.1 - - [20/Nov/2020:06:40:07 +0000] \"GET / HTTP/1.1\" 200 1\n";
+    let ids = |text: &str| -> Vec<u64> {
+        read(text.as_bytes()).into_iter().map(|event| event.expect("an event").id).collect()
+    };
+    let all = ids(&line.repeat(100));
+    assert_eq!(all, ids(&line.repeat(100)));
+    let distinct: std::collections::HashSet<&u64> = all.iter().collect();
+    assert!(distinct.len() == 100 && !distinct.contains(&0));
 }
 
 /// Servers answer a request line without a version, so that a scanner which leaves it out must not be overlooked.

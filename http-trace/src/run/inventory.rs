@@ -7,7 +7,7 @@ use super::exit::{Ended, say};
 use crate::config::Config;
 use crate::sink::Place;
 use crate::sink::format::Format;
-use crate::sink::log_file::{Before, LogFile};
+use crate::sink::whole_file;
 use crate::text::{Escaped, lines_for_terminal};
 use http_trace_report::{Form, Options};
 
@@ -31,7 +31,7 @@ pub fn run(config: &Config) -> Result<Ended, String> {
     let width = width.filter(|_| is_terminal && output.place == Place::Stdout);
     let text = form.write(&report, width);
     let written = match &output.place {
-        Place::File(path) => LogFile::open(path, Before::Goes, output.mode)
+        Place::File(path) => whole_file::open(path, output.mode)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.flush()))
             .map_err(|error| format!("{}: {error}", path.display())),
         // Anybody who can write to the database chooses its contents.

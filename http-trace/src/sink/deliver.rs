@@ -16,7 +16,7 @@ mod webhook;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
@@ -73,7 +73,8 @@ struct Queue {
     waiting: VecDeque<Notice>,
     /// Whether an alert is being delivered.
     busy: bool,
-    closing: bool,
+    /// Since when it is closing.
+    closing: Option<Instant>,
     ended: bool,
     failing: Failing,
     told: Delivered,
@@ -121,6 +122,20 @@ impl Delivery {
         Ok(delivery)
     }
 
+    /// Finds why a run could not start with this destination, without opening or contacting it.
+    ///
+    /// # Errors
+    /// A program that cannot be run, or a destination that this build does not have.
+    pub fn check(target: &Target) -> io::Result<()> {
+        match target {
+            Target::Command(words) => command::Command::new(words.clone()).map(drop),
+            Target::Webhook(_) if cfg!(not(feature = "webhook")) => {
+                Self::start(target, &OwnSockets::default()).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
@@ -157,16 +172,24 @@ impl Delivery {
         lock(&self.shared.state).told.lost
     }
 
-    /// Delivers queued alerts for at most 30 s (programs) or 5 s (others), and returns the result.
+    /// Announces that nothing follows.
+    pub fn end(&self) {
+        lock(&self.shared.state).closing.get_or_insert_with(Instant::now);
+        self.shared.changed.notify_all();
+    }
+
+    /// Delivers queued alerts for at most 30 s (programs) or 5 s (others) after [`Delivery::end`], and returns the
+    /// result.
     pub fn close(self) -> Delivered {
         let wait = self.last_wait;
         self.close_within(wait)
     }
 
     fn close_within(self, wait: Duration) -> Delivered {
-        let mut state = lock(&self.shared.state);
-        state.closing = true;
-        self.shared.changed.notify_all();
+        self.end();
+        let state = lock(&self.shared.state);
+        let wait =
+            wait.saturating_sub(state.closing.map_or(Duration::ZERO, |since| since.elapsed()));
         let mut state = wait_while(&self.shared.changed, state, wait, |state| !state.ended);
         let left = state.waiting.len() as u64 + u64::from(state.busy);
         if left > 0 {
@@ -182,7 +205,7 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     let mut last_retries = LAST_RETRIES;
     loop {
         let Some(notice) = state.waiting.pop_front() else {
-            if state.closing {
+            if state.closing.is_some() {
                 break;
             }
             state = sync::wait(&shared.changed, state);
@@ -200,12 +223,16 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
                 break;
             };
             state.failing.set(Some(failure.why));
-            let gives_up = state.closing && last_retries == 0;
+            if failure.of_earlier && state.told.delivered > 0 {
+                state.told.delivered -= 1;
+                state.lose(1);
+            }
+            let gives_up = state.closing.is_some() && last_retries == 0;
             if !failure.passing || attempt == TRIES || gives_up {
                 state.lose(1);
                 break;
             }
-            if state.closing {
+            if state.closing.is_some() {
                 last_retries -= 1;
                 pause = LAST_PAUSE;
             }

@@ -362,7 +362,7 @@ fn is_pipe(metadata: &Metadata) -> bool {
 
 /// Refuses links to files, because truncating would affect the target. Links to this process's open files
 /// (`/dev/stdout`) are allowed.
-fn is_no_link(path: &Path) -> io::Result<()> {
+pub fn is_no_link(path: &Path) -> io::Result<()> {
     let of_system = ["/dev", "/proc"].iter().any(|system| path.starts_with(system));
     match fs::read_link(path) {
         Ok(to) if !of_system => Err(io::Error::new(

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use self::news::{Behind, UNDELIVERED};
+use self::news::{Behind, UNDELIVERED, queue_losses};
 use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::failing::Failing;
@@ -18,6 +18,7 @@ use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
 use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
+use super::whole_file;
 use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
 use crate::messages::{ByOutput, Written};
 use crate::own_sockets::OwnSockets;
@@ -25,7 +26,7 @@ use crate::select::Selection;
 use crate::sync::unix_ns;
 use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
-use http_trace_model::event::{HttpEvent, Loss, LossUnit};
+use http_trace_model::event::{HttpEvent, Loss};
 
 /// Why an output cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -198,8 +199,11 @@ impl Outlet {
     }
 
     /// Ends waits for failing collectors soon after this flag is set.
-    pub fn end_waits_with(&self, stop: &Arc<AtomicBool>) {
-        self.outputs.iter().for_each(|one| one.exporter.end_with(stop));
+    pub fn end_waits_with(&mut self, stop: &Arc<AtomicBool>) {
+        for one in self.outputs.iter_mut().filter(|one| one.format == Format::OTLP) {
+            one.exporter.end_with(stop);
+            one.writer.iter_mut().for_each(|writer| writer.end_with(stop));
+        }
     }
 
     /// Counts an event, written or not.
@@ -359,6 +363,9 @@ impl Outlet {
     /// Writes everything pending and closes the outputs.
     pub fn close(mut self) -> Written {
         self.losses_behind(true);
+        // All at once: each may take its time.
+        self.outputs.iter_mut().for_each(|one| one.end(self.now_ns));
+        self.deliveries.iter().for_each(|(delivery, _)| delivery.end());
         for one in &mut self.outputs {
             let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
             one.close(self.now_ns, &mut self.written);
@@ -479,17 +486,23 @@ impl One {
         }
     }
 
+    /// Appends what is left to write.
+    fn end(&mut self, now_ns: u64) {
+        self.tell_dropped(now_ns);
+        let Some(writer) = &self.writer else { return };
+        // A full queue or a failure is handled when it is closed.
+        let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
+        self.exporter.end();
+        writer.end();
+    }
+
     /// Writes what is pending. Drops that still cannot be reported in the stream are counted.
     fn close(&mut self, now_ns: u64, written: &mut Written) {
-        self.tell_dropped(now_ns);
         let Some(writer) = self.writer.take() else {
             return;
         };
-        // A full queue or a failure is handled below.
-        let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
         let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
         let name = writer.name().to_owned();
-        self.exporter.end();
         let left = match writer.close() {
             Ok(left) => left,
             Err((broken, unwritten)) => {
@@ -521,22 +534,6 @@ impl One {
     }
 }
 
-fn queue_losses(
-    [events, alerts]: Records,
-    since_ns: u64,
-    until_ns: u64,
-) -> impl Iterator<Item = Loss> + Clone {
-    let counts = [(events, LossUnit::Events), (alerts, LossUnit::Alerts)].into_iter();
-    counts.filter(|(count, _)| *count > 0).map(move |(count, unit)| Loss {
-        count,
-        unit,
-        place: "output_queue",
-        since_ns,
-        until_ns,
-        detail: None,
-    })
-}
-
 fn destination(
     spec: &OutputSpec,
     when_full: WhenFull,
@@ -544,8 +541,8 @@ fn destination(
 ) -> io::Result<(Box<dyn Write + Send>, Arc<Mutex<Failing>>)> {
     // Traced events exist nowhere else; a capture can be read again.
     let before = match when_full {
-        WhenFull::Drop if spec.format != Format::REPORT => Before::Stays,
-        _ => Before::Goes,
+        WhenFull::Drop => Before::Stays,
+        WhenFull::Wait => Before::Goes,
     };
     let Some(path) = spec.place.file() else {
         let mut to = io::stdout();
@@ -554,6 +551,9 @@ fn destination(
             _ => Ok((Box::new(to), Arc::default())),
         };
     };
+    if spec.format == Format::REPORT && !spec.rotation.is_set() {
+        return Ok((whole_file::open(path, spec.mode)?, Arc::default()));
+    }
     let file = LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?;
     let rotates = file.rotates();
     Ok((Box::new(file), rotates))

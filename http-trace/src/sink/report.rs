@@ -66,6 +66,10 @@ impl Render for Report {
 
     fn tail(&self) -> Vec<u8> {
         let report = self.inventory.report();
+        // Nothing to report: an earlier report stays.
+        if report.events == 0 && report.unread.files > 0 {
+            return Vec::new();
+        }
         self.form.write(&report, self.width).into_bytes()
     }
 }

@@ -8,6 +8,7 @@
 //! the interval is shorter while there are few bytes. [`Pace`] lists the alternatives.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -45,8 +46,11 @@ pub enum Pace {
 /// Interval over which bytes are counted.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Longest wait for a stuck reader at the end of a live run.
+/// Longest wait for a stuck reader at the end of a live run, and for a stuck collector after a signal.
 const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// How often a wait that a signal ends looks for it.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Time between a failed write and its retry.
 const RETRY: Duration = Duration::from_secs(1);
@@ -86,6 +90,8 @@ pub struct Writer {
     block: usize,
     when_full: WhenFull,
     pace: Pace,
+    /// Once it is set, a destination is not waited for.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug, Default)]
@@ -120,7 +126,8 @@ struct State {
     counted: Records,
     /// Records in the block that is being written.
     in_block: Records,
-    closing: bool,
+    /// Since when it is closing.
+    closing: Option<Instant>,
     ended: bool,
     broken: Option<Broken>,
     failing: Failing,
@@ -148,11 +155,11 @@ impl Shared {
     /// Waits until a failed write is due for its retry; false once the queue is closed.
     fn wait_after(&self, error: &io::Error) -> bool {
         let mut state = lock(&self.state);
-        if state.closing {
+        if state.closing.is_some() {
             return false;
         }
         state.failing.set(Some(error.to_string()));
-        drop(wait_while(&self.bytes, state, RETRY, |state| !state.closing));
+        drop(wait_while(&self.bytes, state, RETRY, |state| state.closing.is_none()));
         true
     }
 }
@@ -178,7 +185,7 @@ impl Writer {
                 }
                 empty(&of_thread, destination, block, pace, when_full);
             })?;
-        Ok(Writer { shared, thread: Some(thread), name, limit, block, when_full, pace })
+        Ok(Writer { shared, thread: Some(thread), name, limit, block, when_full, pace, stop: None })
     }
 
     /// Calls `render` to append lines that stand for these records (none for losses). `Ok(false)`: the queue was full
@@ -193,11 +200,14 @@ impl Writer {
     ) -> Result<bool, Broken> {
         let mut state = lock(&self.shared.state);
         while state.pending.len() >= self.limit && state.broken.is_none() {
-            if self.when_full == WhenFull::Drop {
+            if self.when_full == WhenFull::Drop || self.is_stopped() {
                 return Ok(false);
             }
             state.full = true;
-            state = sync::wait(&self.shared.room, state);
+            state = match self.stop {
+                Some(_) => wait_for(&self.shared.room, state, LOOK),
+                None => sync::wait(&self.shared.room, state),
+            };
         }
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
@@ -242,21 +252,38 @@ impl Writer {
         lock(&self.shared.state).unwritten()
     }
 
+    /// Makes the end of waiting for a collector, once this flag is set, that of a live run.
+    pub fn end_with(&mut self, stop: &Arc<AtomicBool>) {
+        self.stop = Some(Arc::clone(stop));
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Announces that nothing follows.
+    pub fn end(&self) {
+        lock(&self.shared.state).closing.get_or_insert_with(Instant::now);
+        self.shared.bytes.notify_one();
+    }
+
     /// Writes what is pending. Returns which records were not written: at the end of a live run, a stuck reader is
-    /// abandoned after five seconds.
+    /// abandoned five seconds after [`Writer::end`].
     ///
     /// # Errors
     /// As [`Writer::write`], with the records that were accepted and not written. Also if the reader is
     /// abandoned while writes to it fail.
     pub fn close(mut self) -> Result<Records, (Broken, Records)> {
+        self.end();
         let mut state = lock(&self.shared.state);
-        state.closing = true;
-        self.shared.bytes.notify_one();
-        let longest = match self.when_full {
-            WhenFull::Wait => Duration::MAX,
-            WhenFull::Drop => LAST_WAIT,
-        };
-        let mut state = wait_while(&self.shared.room, state, longest, |state| !state.ended);
+        let hurries = self.when_full == WhenFull::Drop || self.is_stopped();
+        let mut since = state.closing.filter(|_| hurries);
+        while !state.ended && since.is_none_or(|since| since.elapsed() < LAST_WAIT) {
+            state = wait_while(&self.shared.room, state, LOOK, |state| !state.ended);
+            if since.is_none() && self.is_stopped() {
+                since = Some(Instant::now());
+            }
+        }
         let unwritten = state.unwritten();
         if !state.ended {
             let why = state.failing.error().map(|why| Broken::Failed(why.to_owned()));
@@ -287,7 +314,7 @@ fn empty(
     loop {
         let mut state = lock(&shared.state);
         loop {
-            if state.closing
+            if state.closing.is_some()
                 || (!state.pending.is_empty()
                     && (pace == Pace::Lines || state.pending.len() >= enough))
             {
@@ -310,7 +337,7 @@ fn empty(
         std::mem::swap(&mut state.pending, &mut block);
         std::mem::swap(&mut state.ends, &mut ends);
         state.in_block = count(&ends, 0);
-        let finished = block.is_empty() && state.closing;
+        let finished = block.is_empty() && state.closing.is_some();
         drop(state);
         if full {
             shared.room.notify_all();

@@ -280,15 +280,27 @@ fn make(path: &Path) -> Result<(), Useless> {
             _ => {}
         }
     }
-    taken::create(&beside).map_err(Unusable::Folder)?;
+    let made =
+        fill(&beside).and_then(|()| Ok(fs::rename(&beside, path).map_err(Unusable::Folder)?));
+    if made.is_err() {
+        // A part of it is useless, and takes space on a full disk.
+        let _ = fs::remove_file(journal(&beside));
+        let _ = fs::remove_file(&beside);
+    }
+    made
+}
+
+/// Writes an empty database to a new file.
+fn fill(path: &Path) -> Result<(), Useless> {
+    taken::create(path).map_err(Unusable::Folder)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let connection = Connection::open_with_flags(&beside, flags)?;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // The limit is one of the file: what removed rows took is given back.
+    connection.pragma_update(None, "auto_vacuum", "FULL")?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute(TABLE, [])?;
-    connection.close().map_err(|(_, error)| error)?;
-    fs::rename(&beside, path).map_err(Unusable::Folder)?;
-    Ok(())
+    Ok(connection.close().map_err(|(_, error)| error)?)
 }
 
 /// The rollback journal, which belongs to the database.

@@ -63,3 +63,35 @@ fn nothing_is_written_over_what_is_read_or_written() {
         assert_eq!(ran.status, 0, "{}", ran.err);
     }
 }
+
+#[test]
+fn a_report_replaces_an_earlier_one_once_it_is_whole() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(at("t.pcap"), capture_of_errors(0..3)).unwrap();
+    for form in ["html", "md", "allow", "json"] {
+        let report = at(&format!("site.{form}"));
+        fs::write(&report, "earlier\n").unwrap();
+        fs::set_permissions(&report, fs::Permissions::from_mode(0o644)).unwrap();
+        for missing in ["missing.pcap", "missing.log"] {
+            let ran = run(&["report", &at(missing), "--to", &report]);
+            assert_eq!(ran.status, 1, "{}", ran.err);
+            assert_eq!(fs::read(&report).unwrap(), b"earlier\n", "{form}: nothing was read");
+        }
+        let to = format!("report:{report}");
+        let ran = run(&["-r", &at("t.pcap"), &at("missing.pcap"), "-o", &to]);
+        assert_eq!(ran.status, 1, "{}", ran.err);
+        let text = fs::read_to_string(&report).unwrap();
+        assert!(!text.is_empty() && !text.starts_with("earlier"), "{form}: {text}");
+        let mode = fs::metadata(&report).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{form}");
+        assert!(!fs::exists(at(&format!("site.{form}.http-trace-new"))).unwrap(), "{form}");
+    }
+    // Where nothing can be made beside it, it is overwritten.
+    fs::create_dir(at("site.html.http-trace-new")).unwrap();
+    fs::write(at("site.html"), "earlier\n").unwrap();
+    let ran = run(&["report", &at("t.pcap"), "--to", &at("site.html")]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(fs::read_to_string(at("site.html")).unwrap().starts_with("<!doctype"));
+}

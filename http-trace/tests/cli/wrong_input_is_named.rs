@@ -52,13 +52,16 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 /// The first alert may come days later.
 #[test]
 fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
-    let ran = run(&["-r", NGINX, "--alerts-to", "command:/no/such/program secret"]);
-    assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
-    assert_eq!(
-        ran.err,
-        "http-trace: cannot write to command:/no/such/program: there is no program \
-         /no/such/program; give the path of one that is there\n"
-    );
+    for command in [&["-r", NGINX][..], &["config", "check"]] {
+        let target = ["--alerts-to", "command:/no/such/program secret"];
+        let ran = run(&[command, &target].concat());
+        assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
+        assert_eq!(
+            ran.err,
+            "http-trace: cannot write to command:/no/such/program: there is no program \
+             /no/such/program; give the path of one that is there\n"
+        );
+    }
 }
 
 #[test]

@@ -67,6 +67,30 @@ correlation:
         "circle.yml:5:3: error: its rules refer to each other in a cycle",
     ),
     (
+        "below.yml",
+        "\
+title: Many
+correlation:
+  type: event_count
+  rules: back-missing
+  timespan: 5m
+  condition: { gte: -3 }
+",
+        "below.yml:6:3: error: '-3' is no count: want a number from 1, such as '{gte: 10}'",
+    ),
+    (
+        "below-all.yml",
+        "\
+title: Many
+correlation:
+  type: temporal
+  rules: back-missing
+  timespan: 5m
+  condition: { gte: 0 }
+",
+        "below-all.yml:6:3: error: it always has the same result: want 'gte' with a number of rules, from 1 to 1",
+    ),
+    (
         "condition.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  selection:\n    c-uri: x\n  condition: selektion\n",
         "condition.yml:6:3: error: the condition uses 'selektion', which is not defined; defined: \

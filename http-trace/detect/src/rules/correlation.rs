@@ -265,12 +265,14 @@ fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Se
         CorrelationCondition::Threshold { predicates, .. } => match predicates[..] {
             // The parser's default.
             [(ConditionOperator::Gte, 1)] | [] => Ok(None),
-            [(ConditionOperator::Gte | ConditionOperator::Eq, n)] if n as usize <= inputs.len() => {
+            [(ConditionOperator::Gte | ConditionOperator::Eq, n)]
+                if (1..=inputs.len() as u64).contains(&n) =>
+            {
                 let all = (0..inputs.len()).map(Seen::Input).collect();
                 Ok(Some(Seen::AtLeast(n as usize, all)))
             }
             _ => Err(wrong(format!(
-                "it can never be true: want 'gte' with a number of rules, at most {}",
+                "it always has the same result: want 'gte' with a number of rules, from 1 to {}",
                 inputs.len()
             ))),
         },
@@ -323,6 +325,12 @@ fn impossible(correlation: &Correlation) -> Option<(Fault, String)> {
         return None;
     }
     let error = |why: &str| Some((Fault::Error, why.to_owned()));
+    // The parser reads -3 as 2^64 - 3.
+    let negative = correlation.condition.iter().find(|(_, n)| i64::try_from(*n).is_err());
+    if let Some((_, n)) = negative {
+        let n = n.wrapping_neg();
+        return error(&format!("'-{n}' is no count: want a number from 1, such as '{{gte: 10}}'"));
+    }
     let bounds = correlation.condition.iter();
     let bounds = bounds.flat_map(|(_, n)| [n.saturating_sub(1), *n, n.saturating_add(1)]);
     // Counts begin at 1; between its bounds the result of a condition does not change.

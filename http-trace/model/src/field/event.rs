@@ -73,7 +73,7 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
     always("event.end", Kind::Time, "clock of the capture", "Time of the last byte of the response, or of its head if the end was not seen.")
         .get(|v| Some(Value::Time(v.record.end_ns().unwrap_or(v.record.time_ns))))
         .read(|d, v| d.end_ns = v.time()),
-    always("event.id", Kind::Id, "tuple, sequence number and head", "The same for the same bytes on the wire.")
+    always("event.id", Kind::Id, "tuple, sequence number and head", "The same for the same bytes on the wire, or for the same line of a log.")
         .get(|v| Some(Value::Id(v.record.id)))
         .read(|d, v| {
             if let Value::Id(id) = v {

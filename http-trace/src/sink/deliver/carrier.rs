@@ -24,15 +24,17 @@ pub(super) struct Failure {
     pub why: String,
     /// Whether a retry may help.
     pub passing: bool,
+    /// Whether this says that the alert before, which was taken, did not arrive either.
+    pub of_earlier: bool,
 }
 
 impl Failure {
     pub fn passing(why: impl ToString) -> Self {
-        Failure { why: why.to_string(), passing: true }
+        Failure { why: why.to_string(), passing: true, of_earlier: false }
     }
 
     pub fn lasting(why: impl ToString) -> Self {
-        Failure { why: why.to_string(), passing: false }
+        Failure { why: why.to_string(), passing: false, of_earlier: false }
     }
 }
 

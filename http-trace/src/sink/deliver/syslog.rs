@@ -13,6 +13,9 @@ use http_trace_detect::alert::State;
 /// Timeout of connecting and writing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a new receiver of datagrams has to refuse the first: its refusal comes after the datagram was sent.
+const REFUSAL: Duration = Duration::from_millis(200);
+
 /// Facility 10: security and authorisation messages (RFC 5424 §6.2.1).
 const FACILITY: u8 = 10;
 
@@ -100,6 +103,15 @@ fn is_closed(mut stream: &TcpStream) -> bool {
     !open || stream.set_nonblocking(false).is_err()
 }
 
+/// Waits for the refusal of a datagram; receivers send nothing else.
+fn refusal(socket: &UdpSocket) -> std::io::Result<()> {
+    socket.set_read_timeout(Some(REFUSAL))?;
+    match socket.recv(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn first(to: &str) -> std::io::Result<std::net::SocketAddr> {
     to.to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("no address"))
 }
@@ -110,6 +122,7 @@ impl Carrier for Syslog {
         let open = self.open.take();
         // The first write after a restart of the daemon would be lost.
         let open = open.filter(|open| !matches!(open, Open::Tcp(stream) if is_closed(stream)));
+        let is_new = open.is_none();
         let open = match open {
             Some(open) => open,
             None => self.connect().map_err(Failure::passing)?,
@@ -117,14 +130,17 @@ impl Carrier for Syslog {
         let cut = &text.as_bytes()[..text.floor_char_boundary(MOST)];
         let sent = match &open {
             Open::Local(socket) => socket.send(cut).map(drop),
-            Open::Udp(socket) => socket.send(cut).map(drop),
+            Open::Udp(socket) => {
+                socket.send(cut).and_then(|_| if is_new { refusal(socket) } else { Ok(()) })
+            }
             Open::Tcp(stream) => {
                 let mut stream = stream;
                 stream.write_all(format!("{} {text}", text.len()).as_bytes())
             }
         };
         // Reconnect after an error: the daemon may have been restarted.
-        sent.map_err(Failure::passing)?;
+        let of_earlier = !is_new && matches!(open, Open::Udp(_));
+        sent.map_err(|error| Failure { of_earlier, ..Failure::passing(error) })?;
         self.open = Some(open);
         Ok(())
     }

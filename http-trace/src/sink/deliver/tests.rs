@@ -93,7 +93,7 @@ fn a_failure_that_was_overcome_is_no_reason_for_a_loss() {
     let delivery = failing(1, true);
     delivery.send(notice("one"));
     assert_eq!(delivery.close_within(LONG), all(1));
-    let (delivery, begun) = (failing(1, false), std::time::Instant::now());
+    let (delivery, begun) = (failing(1, false), Instant::now());
     delivery.send(notice("one"));
     delivery.send(notice("two"));
     while lock(&delivery.shared.state).told.delivered == 0 {
@@ -120,7 +120,7 @@ fn the_end_of_a_run_allows_another_attempt() {
     // All at once: the thread ends when nothing waits.
     let closed = |delivery: Delivery, count| {
         let mut state = lock(&delivery.shared.state);
-        state.closing = true;
+        state.closing = Some(Instant::now());
         state.waiting.extend((0..count).map(|_| notice("last")));
         delivery.shared.changed.notify_all();
         drop(state);
@@ -333,6 +333,27 @@ fn a_webhook_whose_answer_does_not_end_has_accepted() {
         });
         assert_eq!((told.delivered, told.lost), (1, 0), "{told:?}");
     }
+}
+
+#[test]
+fn datagrams_of_which_a_refusal_comes_later_are_counted_as_lost() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let delivery = start(&format!("syslog:udp://{}", socket.local_addr().expect("an address")));
+    let send = |count| {
+        delivery.send(notice("x"));
+        while lock(&delivery.shared.state).told.delivered < count {
+            std::thread::yield_now();
+        }
+    };
+    send(1);
+    drop(socket);
+    send(2);
+    // A busy machine takes its time for the refusal.
+    std::thread::sleep(Duration::from_millis(500));
+    delivery.send(notice("three"));
+    let told = delivery.close_within(LONG);
+    assert_eq!((told.delivered, told.lost), (1, 2), "{told:?}");
+    assert!(told.failure.is_some_and(|why| why.contains("refused")));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{One, Outlet};
 use crate::messages::counted;
 use crate::sink::deliver::Delivery;
 use crate::sink::failing::News;
+use crate::sink::writer::Records;
 use crate::sync::lock;
 
 /// Least time between two reports, which say how many were lost meanwhile.
@@ -103,6 +104,23 @@ impl Outlet {
         losses.iter().for_each(|loss| self.loss(loss));
         news
     }
+}
+
+/// What was dropped at a full queue.
+pub fn queue_losses(
+    [events, alerts]: Records,
+    since_ns: u64,
+    until_ns: u64,
+) -> impl Iterator<Item = Loss> + Clone {
+    let counts = [(events, LossUnit::Events), (alerts, LossUnit::Alerts)].into_iter();
+    counts.filter(|(count, _)| *count > 0).map(move |(count, unit)| Loss {
+        count,
+        unit,
+        place: "output_queue",
+        since_ns,
+        until_ns,
+        detail: None,
+    })
 }
 
 #[cfg(test)]

@@ -84,6 +84,19 @@ fn what_is_old_goes_and_then_what_is_too_much() {
     assert!((100..1500).contains(&left.len()), "{}", left.len());
     assert!(left.iter().all(|(day, ..)| *day > 131), "the oldest went first");
     assert!(size(&database.connection).expect("a size") <= 200_000);
+    let of_file = || fs::metadata(&path).expect("there").len();
+    assert!(of_file() <= 200_000, "{}", of_file());
+    put(&mut database, [row(132, "/one more", 1)], bounds(30_000, 65_536));
+    assert!(of_file() <= 65_536, "a lower limit: {}", of_file());
+}
+
+#[test]
+fn what_cannot_be_made_leaves_nothing_beside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("db");
+    fs::create_dir(&path).expect("made");
+    assert!(make(&path).is_err());
+    assert!(!taken::beside(&path).exists());
 }
 
 #[test]
