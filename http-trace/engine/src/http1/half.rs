@@ -18,6 +18,16 @@ pub(crate) enum Message {
     Uncounted,
 }
 
+/// Whether a response that answers no other request came while the request's head was incomplete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Answered {
+    #[default]
+    No,
+    Perhaps,
+    /// It was, and the response has it.
+    Taken,
+}
+
 /// One direction's framing.
 #[derive(Debug, Default)]
 pub(crate) struct Half {
@@ -34,8 +44,7 @@ pub(crate) struct Half {
     pub paired: bool,
     /// The request whose head passes was reported as unanswered.
     pub reported: bool,
-    /// A response that answers no other request came while the head was incomplete.
-    pub answered: bool,
+    pub answered: Answered,
     /// Bytes after a head that may begin the next one ([`Phase::Peek`]).
     pub undecided: Vec<u8>,
     pub undecided_origin: Option<Box<Origin>>,

@@ -7,7 +7,7 @@ use http_trace_common::start_line::{Match, status_line};
 
 use http_trace_model::event::{BodyEnd, NoResponse, oddity};
 
-use super::half::{Message, begins_with_method};
+use super::half::{Answered, Message, begins_with_method};
 use super::pending::{BEFORE_ALL, Pending};
 use super::{Http1, decode};
 use crate::config::Emit;
@@ -43,7 +43,7 @@ impl Http1 {
             half.undecided.clear();
         }
         let half = &mut self.halves[d];
-        (half.paired, half.reported, half.answered) = (false, false, false);
+        (half.paired, half.reported, half.answered) = (false, false, Answered::No);
     }
 
     /// While the order is in doubt, the framer must learn which request a response answers before the
@@ -283,6 +283,10 @@ impl Http1 {
         origin: &Origin,
     ) -> Message {
         let half = &self.halves[d];
+        if half.answered == Answered::Taken {
+            self.requeue(true);
+            return Message::Uncounted;
+        }
         let first = half.head_origin.unwrap_or(*origin);
         let Some((head, odd)) = decode::request(raw, half.head_len) else {
             // The request line exceeds the limit of a head.
@@ -396,7 +400,7 @@ impl Http1 {
         current.flags |= flags;
         current.body = body;
         if without_request && let Some(client) = link.client() {
-            self.answer_begun(client);
+            self.answer_begun(link, client);
         }
         if status != 408 {
             self.note_unasked(link);

@@ -2,8 +2,9 @@
 //! Frames nothing, and changes nothing that later messages depend on.
 
 use http_trace_common::framer::{MethodKind, Phase, flag};
+use http_trace_model::head::RequestHead;
 
-use super::half::Message;
+use super::half::{Answered, Message};
 use super::pending::Pending;
 use super::{Http1, decode};
 use crate::origin::Origin;
@@ -49,22 +50,11 @@ impl Http1 {
             return None;
         }
         self.halves[d].reported = true;
-        let half = &self.halves[d];
-        if !all_seen || half.answered || cx.link.is_client(1 - d) || !self.is_order_certain() {
+        let answered = self.halves[d].answered != Answered::No;
+        if !all_seen || answered || cx.link.is_client(1 - d) || !self.is_order_certain() {
             return None;
         }
-        // Complete lines only: the last one may be cut.
-        let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;
-        let raw = half.head.get(..whole)?;
-        let line = raw.iter().position(|&b| b == b'\n')? + 1;
-        let (head, odd) = decode::request(raw, half.head_len)?;
-        // Without an answer, nothing else shows that this is a request: its line must be strictly valid
-        // (RFC 9112 §3.2).
-        let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
-        let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
-        if odd & decode::MALFORMED_REQUEST != 0 || !method || !visible(&head.target) {
-            return None;
-        }
+        let (head, line) = self.begun_head(d)?;
         let new = !self.profile.http();
         self.profile.met_http(cx, d, false);
         self.turn(cx, d, new);
@@ -77,6 +67,21 @@ impl Http1 {
             reported: true,
             ..Pending::new(head, MethodKind::Other, half.head_start, half.next, first)
         })
+    }
+
+    /// The complete lines of the request head that passes in direction `d`, and the length of the first. Nothing
+    /// else may show that this is a request, so that one must be strictly valid (RFC 9112 §3.2).
+    fn begun_head(&self, d: usize) -> Option<(RequestHead, usize)> {
+        let half = &self.halves[d];
+        // The last line may be cut.
+        let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;
+        let raw = half.head.get(..whole)?;
+        let line = raw.iter().position(|&b| b == b'\n')? + 1;
+        let (head, odd) = decode::request(raw, half.head_len)?;
+        let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+        let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
+        let valid = odd & decode::MALFORMED_REQUEST == 0 && method && visible(&head.target);
+        valid.then_some((head, line))
     }
 
     /// Whether no response so far can belong to a request that comes now.
@@ -94,10 +99,42 @@ impl Http1 {
     }
 
     /// A response came that answers no other request: if a head is passing in direction `client`, it may
-    /// answer that.
-    pub(super) fn answer_begun(&mut self, client: usize) {
-        let half = &mut self.halves[client];
-        half.answered |= half.message == Message::Head;
+    /// answer that, and does if its server had received the request line.
+    pub(super) fn answer_begun(&mut self, link: &Link, client: usize) {
+        if self.halves[client].message != Message::Head {
+            return;
+        }
+        let taken = self.begun_request(link, client);
+        self.halves[client].answered = match taken.is_some() {
+            true => Answered::Taken,
+            false => Answered::Perhaps,
+        };
+        if let Some(current) = &mut self.exchanges.current
+            && let Some(pending) = taken
+        {
+            current.ordinal = pending.ordinal;
+            current.pending = Some(pending);
+        }
+    }
+
+    /// The request that the current response, the first to come for it, answers before its head is complete.
+    fn begun_request(&mut self, link: &Link, client: usize) -> Option<Pending> {
+        let exchanges = &self.exchanges;
+        let response = exchanges.current.as_ref()?.response.as_ref()?;
+        let certain = exchanges.waiting.is_empty()
+            && !exchanges.responses_lost
+            && !exchanges.order.gap()
+            && self.is_in_request_head(client);
+        let half = &self.halves[client];
+        let ack = link.acknowledged(client, half.next, response.origin.ack)?;
+        let (head, line) = self.begun_head(client).filter(|_| certain)?;
+        let first = half.head_origin?;
+        let was_read = (half.head_start + line as u64..=half.next).contains(&ack);
+        let mut pending = Pending::new(head, MethodKind::Other, half.head_start, half.next, first);
+        pending.ordinal = exchanges.order.ordinal;
+        pending.has_event = half.reported;
+        pending.request.head_cut = true;
+        was_read.then_some(pending)
     }
 
     /// Whether the current response, a 408 timeout, was sent while the client was in the middle of a request.

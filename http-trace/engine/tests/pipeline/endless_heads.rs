@@ -1,6 +1,6 @@
 //! Heads that never end.
 
-use crate::talk::{Bench, Talk, check, get, ok};
+use crate::talk::{Bench, Side, Talk, check, get, ok};
 use http_trace_common::record::{Hook, flag};
 use http_trace_engine::pipeline::PipelineConfig;
 
@@ -60,7 +60,32 @@ fn heads_that_never_end() {
     check(
         "the server says that it waited for long enough",
         &begun().s_ack().s(timed_out).s_fin().c_fin(),
-        &["? -> 408 Request Timeout 0 Length missing [Request] flags request_unfinished"],
+        &[
+            "GET /1 -> 408 Request Timeout 0 Length missing [RequestHeaders] flags request_unfinished",
+        ],
+    );
+    let too_large = "HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let refused =
+        "GET /1 -> 431 Too Large 0 Length missing [RequestHeaders] flags request_unfinished";
+    check(
+        "the server has read enough, and its client goes on",
+        &begun().s_ack().s(too_large).c("b\r\nX-c: d\r\n\r\n").s_fin().c_fin(),
+        &[refused],
+    );
+    check(
+        "the connection goes on",
+        &begun().s(too_large).c("b\r\n\r\n").c(&get("/2")).s(&ok("a")).c(&get("/3")).s(&ok("b")),
+        &[refused, "GET /2 -> 200 OK 1 Length", "GET /3 -> 200 OK 1 Length"],
+    );
+    // It was sent before any of the request had arrived.
+    let mut early = begun();
+    let mut answer = early.seg(Side::Server, timed_out.as_bytes());
+    answer.ack = answer.ack.map(|ack| ack.wrapping_sub(32));
+    early = early.push(answer);
+    check(
+        "a request crosses the answer to none",
+        &early.c("b\r\n\r\n"),
+        &["? -> 408 Request Timeout 0 Length missing [Request]"],
     );
     check(
         "the server says so of a body",

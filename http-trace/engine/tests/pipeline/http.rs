@@ -197,7 +197,7 @@ fn an_unsolicited_408_answers_nothing() {
     check(
         "partial request",
         &talk,
-        &["? -> 408 T 0 Length missing [Request] flags request_unfinished"],
+        &["GET /slow -> 408 T 0 Length missing [RequestHeaders] flags request_unfinished"],
     );
 }
 
