@@ -271,7 +271,7 @@ fn cut(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::view::ViewContext;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn no_count_is_more_than_there_was() {

@@ -334,7 +334,7 @@ fn cgroup(event: &HttpEvent, came_from: bool) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn every_name_leads_to_its_value() {

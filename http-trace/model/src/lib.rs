@@ -27,6 +27,4 @@ pub mod named;
 pub mod process;
 pub mod shown;
 pub mod target;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 pub mod value;

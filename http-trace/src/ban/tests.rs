@@ -8,7 +8,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// An alert about a client.
 fn about(client: &str) -> Alert {
-    let mut alert = http_trace_detect::testing::alert();
+    let mut alert = http_trace_samples::alert();
     alert.severity = Severity::of(Level::High);
     alert.direct = true;
     alert.entities = vec![Entity {

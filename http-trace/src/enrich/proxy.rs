@@ -225,7 +225,7 @@ fn node(text: &[u8]) -> Hop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")

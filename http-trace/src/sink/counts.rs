@@ -366,7 +366,7 @@ fn bound(of: &Histogram, share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     const SECOND: u64 = 1_000_000_000;
 

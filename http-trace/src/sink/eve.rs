@@ -216,7 +216,7 @@ mod tests {
     use crate::sink::render::{Entry, Render as _};
     use http_trace_common::walk::Tunnel;
     use http_trace_model::event::LossUnit;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn record(event: &HttpEvent) -> Json {
         let (mut eve, mut out) = (tables(&Style::default()), Vec::new());

@@ -300,7 +300,7 @@ mod tests {
 
     use super::*;
     use http_trace_model::process;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {
         let (mut tracee, mut out) = (Tracee::new(&Style::default()), Vec::new());

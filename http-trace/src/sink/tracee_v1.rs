@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use http_trace_model::event::HttpEvent;
     use http_trace_model::process;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {
         let (mut tracee, mut out) = (TraceeV1::new(&Style::default()), Vec::new());

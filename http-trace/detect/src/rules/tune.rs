@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::tests::run;
     use crate::{Detector, Settings, rules::parse};
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn tuned(tuning: &Tuning) -> (RuleSet, Vec<String>) {
         let mut sources = builtin::sources();

@@ -7,7 +7,7 @@ use crate::parse::parse;
 use crate::tune::{Override, Tuning};
 use crate::{Detected, Detector, Settings};
 use http_trace_model::event::HttpEvent;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const RULES: &str = "
 title: Missing
