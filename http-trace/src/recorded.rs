@@ -53,11 +53,14 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Recorded<R> {
     input: R,
-    line: u64,
+    /// Number of lines read.
+    pub lines: u64,
     buffer: Vec<u8>,
     tsv: Option<zeek::Columns>,
-    events: u64,
-    others: u64,
+    /// Number of events returned.
+    pub events: u64,
+    /// Number of other records (alerts, losses, other logs).
+    pub others: u64,
     over: bool,
 }
 
@@ -66,27 +69,13 @@ impl<R: BufRead> Recorded<R> {
     pub fn new(input: R) -> Self {
         Recorded {
             input,
-            line: 0,
+            lines: 0,
             buffer: Vec::new(),
             tsv: None,
             events: 0,
             others: 0,
             over: false,
         }
-    }
-
-    pub const fn lines(&self) -> u64 {
-        self.line
-    }
-
-    /// Number of events returned.
-    pub const fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// Number of other records (alerts, losses, other logs).
-    pub fn others(&self) -> u64 {
-        self.others
     }
 
     /// Reads the next line without its terminator; `false` if it was too long and is incomplete.
@@ -190,12 +179,12 @@ impl<R: BufRead> Iterator for Recorded<R> {
                 Ok(None) => break,
                 Err(error) => {
                     self.over = true;
-                    let line = self.line + 1;
+                    let line = self.lines + 1;
                     return Some(Err(Error::Input { line, error }));
                 }
             };
-            self.line += 1;
-            if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.lines += 1;
+            if self.lines == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
                 self.buffer.drain(..BYTE_ORDER_MARK.len());
             }
             let parsed = match whole {
@@ -210,7 +199,7 @@ impl<R: BufRead> Iterator for Recorded<R> {
                 }
                 Ok(Line::Other) => self.others += u64::from(!self.buffer.is_empty()),
                 Err(why) => {
-                    let line = self.line;
+                    let line = self.lines;
                     return Some(Err(Error::Line { line, why }));
                 }
             }

@@ -126,7 +126,7 @@ impl Keeper {
     fn wait(&mut self) -> Option<String> {
         let failure = match self.writing.take()?.join() {
             Ok((taken, result)) => {
-                let name = taken.path().display().to_string();
+                let name = taken.path.display().to_string();
                 self.taken = Some(taken);
                 match result {
                     Ok(left_out) => {

@@ -89,11 +89,11 @@ enum State {
 }
 
 /// The frames of captures in time order; see the module.
+#[derive(Default)]
 pub struct Frames {
     slots: Vec<Slot>,
     /// Next times of the slots, earliest first, ties in the order given.
     queue: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Slot of the current frame.
     current: Option<usize>,
     names: Names,
     problems: Vec<CaptureError>,
@@ -158,16 +158,7 @@ impl Frames {
                 read: Arc::default(),
             })
             .collect();
-        let mut frames = Frames {
-            slots,
-            queue: BinaryHeap::new(),
-            current: None,
-            names: Names::default(),
-            problems: Vec::new(),
-            skipped: Vec::new(),
-            frames: 0,
-            bytes: 0,
-        };
+        let mut frames = Frames { slots, ..Frames::default() };
         if let [only] = frames.slots.as_slice() {
             // Order does not matter for a single input: opened when the first frame is requested.
             if !matches!(only.input, Input::Found(_)) {

@@ -81,7 +81,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Placed {
     index: u32,
-    side: Side,
+    pub side: Side,
     name: &'static str,
     program: u32,
     /// At clsact: preference and handle.
@@ -197,11 +197,6 @@ pub fn place(
 }
 
 impl Placed {
-    /// The direction that it sees.
-    pub const fn side(&self) -> Side {
-        self.side
-    }
-
     /// Whether it is attached with a TCX link.
     pub const fn is_tcx(&self) -> bool {
         self.filter.is_none()

@@ -58,12 +58,10 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
 /// Reads files together, in time order, so that neither the order of their names nor two servers with a log each hide
 /// what a client did; one after the other where reading may block.
 fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mutex<Read>) {
-    let at_a_time = match paths.iter().any(|path| pipe::may_block(path)) {
-        true => 1,
-        false => paths.len(),
-    };
+    let at_a_time = if paths.iter().any(|path| pipe::may_block(path)) { 1 } else { paths.len() };
     for together in paths.chunks(at_a_time.max(1)) {
-        let files = together.iter().filter_map(|path| Input::open(path, shared));
+        let open = |path: &PathBuf| Input::open(path).map_err(|why| problem(shared, why)).ok();
+        let files = together.iter().filter_map(open);
         if !drain(files.collect(), shared, stop, read_so_far) {
             return;
         }
@@ -110,8 +108,7 @@ struct Input {
 }
 
 impl Input {
-    /// `None`, with the problem recorded, if it cannot be read.
-    fn open(path: &Path, shared: &Mutex<Shared>) -> Option<Input> {
+    fn open(path: &Path) -> Result<Input, String> {
         let name = path.display().to_string();
         let opened = match path.as_os_str() == "-" {
             true => capture::Input::Stdin,
@@ -121,18 +118,11 @@ impl Input {
             true => Err(format!("{name}: it is a folder: name the files in it")),
             false => opened.open(&Arc::default()).map_err(|why| format!("{} {why}", shown(&name))),
         };
-        let mut input = match opened {
-            Ok(input) => input,
-            Err(why) => {
-                problem(shared, why);
-                return None;
-            }
-        };
+        let mut input = opened?;
         if let Some(what) = no_lines(&mut input) {
-            problem(shared, format!("{} {what}", shown(&name)));
-            return None;
+            return Err(format!("{} {what}", shown(&name)));
         }
-        Some(Input { name, events: Recorded::new(input), next: None })
+        Ok(Input { name, events: Recorded::new(input), next: None })
     }
 
     /// Reads up to the next event, or until the run is to stop; reports lines before it that cannot be read.
@@ -141,11 +131,11 @@ impl Input {
             if stop.is_requested() {
                 break None;
             }
-            let before = (self.events.lines(), self.events.others());
+            let before = (self.events.lines, self.events.others);
             let next = self.events.next();
             let mut read_so_far = lock(read_so_far);
-            read_so_far.lines += self.events.lines() - before.0;
-            read_so_far.others += self.events.others() - before.1;
+            read_so_far.lines += self.events.lines - before.0;
+            read_so_far.others += self.events.others - before.1;
             match next {
                 None => break None,
                 Some(Ok(event)) => break Some(Box::new(event)),

@@ -141,9 +141,9 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
 
 /// Reports losses counted by the filter, as live runs do for the eBPF programs.
 fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, driver: &mut Driver) {
-    let now_ns = driver.pipeline().now_ns();
+    let now_ns = driver.pipeline.now_ns();
     for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
-        driver.pipeline().add_loss(&loss);
+        driver.pipeline.add_loss(&loss);
     }
 }
 
@@ -162,13 +162,13 @@ impl Named {
             && self.interfaces.insert(interface)
             && let Some(name) = replay.frames.interface_name(interface)
         {
-            driver.pipeline().set_interface(interface, name);
+            driver.pipeline.set_interface(interface, name);
         }
         if encap != 0
             && self.encaps.insert(encap)
             && let Some(layers) = replay.encap(encap)
         {
-            driver.pipeline().set_encap(encap, layers);
+            driver.pipeline.set_encap(encap, layers);
         }
     }
 }
@@ -181,7 +181,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Dri
     }
     // Segments that the filter drops still advance time, as the clock does live. A single time far ahead is
     // left to the pipeline, which accepts it only when others agree.
-    let now_ns = driver.pipeline().now_ns();
+    let now_ns = driver.pipeline.now_ns();
     if (1..MOMENT_NS).contains(&header.time_ns.saturating_sub(now_ns)) {
         driver.tick(header.time_ns);
     }
@@ -201,7 +201,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Dri
             next = Next::Stop;
         }
     });
-    for (key, handed) in driver.pipeline().take_hand_backs() {
+    for (key, handed) in driver.pipeline.take_hand_backs() {
         filter.hand_back(key, handed);
     }
     next

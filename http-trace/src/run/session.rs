@@ -122,7 +122,7 @@ impl Session {
     #[cfg_attr(not(feature = "live"), expect(dead_code, reason = "what is recorded has no gap"))]
     pub fn add_gap(&mut self, since_ns: u64) {
         if let Some(until_ns) = self.traced_until_ns.filter(|until_ns| *until_ns < since_ns) {
-            self.driver.pipeline().add_loss(&Loss {
+            self.driver.pipeline.add_loss(&Loss {
                 count: 1,
                 unit: LossUnit::Hooks,
                 place: NOT_RUNNING,

@@ -73,7 +73,7 @@ pub struct Outlet {
     deliveries: Vec<(Delivery, Behind)>,
     /// Renders alerts for deliveries.
     notices: Json,
-    written: Written,
+    pub written: Written,
     now_ns: u64,
 }
 
@@ -117,10 +117,7 @@ impl Outlet {
         own: &OwnSockets,
     ) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
-        let format = match stdout_is_terminal {
-            true => Format::PRETTY,
-            false => Format::JSON,
-        };
+        let format = if stdout_is_terminal { Format::PRETTY } else { Format::JSON };
         let default = OutputSpec::new(format, Place::Stdout);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
@@ -241,10 +238,7 @@ impl Outlet {
             let only = one.only.as_ref();
             one.takes = only.is_none_or(|only| only.admits(event) && only.samples(event));
             takes |= one.takes;
-            match one.takes {
-                true => one.by_filters.took += 1,
-                false => one.by_filters.left_out += 1,
-            }
+            if one.takes { one.by_filters.took += 1 } else { one.by_filters.left_out += 1 }
         }
         takes
     }
@@ -349,11 +343,6 @@ impl Outlet {
         let is_read = || !self.deliveries.is_empty() || self.outputs.iter().any(|one| !one.closed);
         let has_failed = |one: &One| one.writer.is_none() && !one.closed;
         self.is_full() || self.outputs.iter().any(has_failed) || !is_read()
-    }
-
-    /// Counts of what was written and lost so far.
-    pub fn written(&self) -> &Written {
-        &self.written
     }
 
     /// Writes everything pending and closes the outputs.

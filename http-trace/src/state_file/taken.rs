@@ -48,9 +48,6 @@ impl Unusable {
 }
 
 /// Reads a file, whoever owns it; `None` if there is none.
-///
-/// # Errors
-/// If it is not a regular file, cannot be read, or is too large.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     match open(path)? {
         Some((mut file, _)) => content(&mut file).map(Some),
@@ -102,7 +99,7 @@ fn to_be_made(path: &Path) -> PathBuf {
 /// A file that only this run replaces.
 #[derive(Debug)]
 pub struct Taken {
-    path: PathBuf,
+    pub path: PathBuf,
     /// Holds the lock while open.
     lock: Option<File>,
 }
@@ -152,10 +149,6 @@ impl Taken {
         read.is_ok() && first == MAGIC
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn beside(&self) -> PathBuf {
         beside(&self.path)
     }
@@ -202,9 +195,6 @@ impl Taken {
 }
 
 /// Moves a file aside without overwriting another; returns the new path.
-///
-/// # Errors
-/// Those of the file system, or that there are too many files already.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=ASIDE {
         let suffix = match number {
