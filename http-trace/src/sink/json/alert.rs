@@ -5,16 +5,7 @@ use http_trace_detect::field::Field as RuleField;
 use http_trace_detect::rule::{Origin, Threat};
 use http_trace_model::constant;
 use http_trace_model::field::event::ECS_VERSION;
-use http_trace_model::field::{About, Field, Kind, Value};
-
-const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Alert> {
-    Field::new(About::new(name, kind, "", meaning))
-}
-
-/// An entry that is present whenever its parent object is.
-const fn always(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Alert> {
-    field(name, kind, meaning).always()
-}
+use http_trace_model::field::{About, Field, Kind, Value, always, field};
 
 const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
