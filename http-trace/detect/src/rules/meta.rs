@@ -193,7 +193,7 @@ fn unknown_keys(custom: &HashMap<String, Value>) -> Vec<Finding> {
     };
     let unknown = custom.keys().filter(|key| !is_known(key));
     let findings = unknown.filter_map(|key| {
-        let near = nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '))?;
+        let near = nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '), 2)?;
         let why = format!("unknown key '{key}'; did you mean '{near}'?");
         Some(Finding::warning(key, why))
     });

@@ -94,10 +94,7 @@ impl<'a> Documents<'a> {
         }
         // Documents with an `action` affect others, so they cannot be read separately.
         let acts = source.text.lines().any(|line| line.starts_with("action:"));
-        let documents = match acts {
-            true => vec![whole],
-            false => Document::split(source),
-        };
+        let documents = if acts { vec![whole] } else { Document::split(source) };
         for document in documents {
             if let Some(position) = document.too_deep() {
                 let why = "brackets are nested too deeply: want a flat list of values".to_owned();

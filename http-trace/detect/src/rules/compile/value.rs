@@ -13,9 +13,6 @@ use crate::rules::diagnose::Finding;
 use crate::rules::names;
 
 /// The condition for one value of a field.
-///
-/// # Errors
-/// The value does not fit the field or its modifiers.
 pub(super) fn one_value(
     name: &str,
     field: &Field,
