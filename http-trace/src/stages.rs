@@ -112,10 +112,7 @@ impl Stages {
 
     /// Whether the run should go on.
     pub fn next(&self) -> Next {
-        match self.exit.outlet.is_done() {
-            true => Next::Stop,
-            false => Next::Go,
-        }
+        if self.exit.outlet.is_done() { Next::Stop } else { Next::Go }
     }
 }
 

@@ -113,7 +113,6 @@ pub struct Sample {
 pub struct Evidence {
     /// Time of the first collected event, ns.
     pub first_ns: u64,
-    /// Time of the last one, ns.
     pub last_ns: u64,
     /// Number of collected events.
     pub events: u64,

@@ -50,7 +50,6 @@ pub struct FragmentCounts {
 pub struct Seen<'a> {
     /// Its tags and tunnels.
     pub encap: &'a Encap,
-    /// When, ns.
     pub time_ns: u64,
     /// Copies seen at other points are reassembled separately.
     pub point: CapturePoint,

@@ -365,7 +365,6 @@ pub struct Alias {
 pub struct Names {
     /// The name nearest to the server, and whether its directions are swapped relative to the connection's.
     pub server: (FlowKey, bool),
-    /// The name nearest to the client.
     pub client: (FlowKey, bool),
     server_ns: i64,
     client_ns: i64,

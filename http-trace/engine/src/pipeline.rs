@@ -140,7 +140,6 @@ impl Pipeline {
         }
     }
 
-    /// Sets the name of an interface index in records.
     pub fn set_interface(&mut self, index: u32, name: &str) {
         self.shared.events.interfaces.set(index, name);
     }

@@ -81,10 +81,7 @@ fn inputs(config: &Config) -> Vec<Used> {
         .chain(rules)
         .chain(settings)
         .filter_map(|(option, path)| {
-            let file = match path.as_os_str() == "-" {
-                true => Path::new("/dev/stdin"),
-                false => path,
-            };
+            let file = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
             Some(Used {
                 named: format!("{option}{}", path.display()),
                 path: path.to_owned(),

@@ -96,7 +96,6 @@ pub struct LogFile {
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
-    /// Whether rotating fails.
     rotates: Arc<Mutex<Failing>>,
     /// Size of the file, as far as this run knows.
     size: u64,

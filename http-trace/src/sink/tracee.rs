@@ -284,10 +284,7 @@ fn canonical(name: &[u8]) -> String {
     }
     let mut upper = true;
     let letter = |b: &u8| {
-        let folded = match upper {
-            true => b.to_ascii_uppercase(),
-            false => b.to_ascii_lowercase(),
-        };
+        let folded = if upper { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() };
         upper = *b == b'-';
         char::from(folded)
     };

@@ -67,7 +67,6 @@ fn known(mut object: Json) -> Json {
     object
 }
 
-/// `Workload`
 fn workload(process: &Process) -> Json {
     let Process { executable, name, .. } = process;
     known(json!({
@@ -82,7 +81,6 @@ fn workload(process: &Process) -> Json {
     }))
 }
 
-/// `Container`
 fn container(container: &Container) -> Json {
     let image = container.image.as_ref();
     known(json!({

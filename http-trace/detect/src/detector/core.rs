@@ -331,8 +331,5 @@ fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
     let names = rule.into_iter().flat_map(|rule| &rule.yields_to);
     let rules: Vec<usize> = names.filter_map(|name| set.find(name)).collect();
     let theirs = |at: &usize| rules.contains(&set.correlations[*at].rule);
-    match rules.is_empty() {
-        true => Vec::new(),
-        false => (0..set.correlations.len()).filter(theirs).collect(),
-    }
+    if rules.is_empty() { Vec::new() } else { (0..set.correlations.len()).filter(theirs).collect() }
 }
