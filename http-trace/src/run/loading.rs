@@ -110,7 +110,9 @@ impl Rules {
                     self.hole_in_gate = self.hole_in_gate.or(loaded.hole_in_gate);
                     if (&config.filters, &config.sampled) != (&again.filters, &again.sampled) {
                         let outlet = &mut driver.stages.exit.outlet;
-                        outlet.reloads(&config.filters.join(" "), &config.sampled.join(" "));
+                        outlet
+                            .written
+                            .reloads(&config.filters.join(" "), &config.sampled.join(" "));
                     }
                     *config = again;
                     loaded_now = true;

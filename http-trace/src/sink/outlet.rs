@@ -205,26 +205,6 @@ impl Outlet {
         self.written.saw(event);
     }
 
-    /// Counts an event that filters excluded.
-    pub const fn left_out(&mut self) {
-        self.written.left_out_by_filters += 1;
-    }
-
-    /// Keeps what these filters and samples left out apart from what those after a reload will.
-    pub fn reloads(&mut self, filters: &str, sample: &str) {
-        self.written.reloads(filters, sample);
-    }
-
-    /// Counts an event that no output takes.
-    pub const fn taken_by_none(&mut self) {
-        self.written.taken_by_none += 1;
-    }
-
-    /// Counts an event that is not in the sample.
-    pub const fn not_sampled(&mut self) {
-        self.written.not_sampled += 1;
-    }
-
     /// Counts an alert, written or not.
     pub fn saw_alert(&mut self, alert: &Alert) {
         self.now_ns = self.now_ns.max(alert.time_ns);
@@ -406,9 +386,7 @@ impl One {
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
     ) -> bool {
         self.tell_dropped(now_ns);
-        let Some(writer) = &self.writer else {
-            return false;
-        };
+        let Some(writer) = &self.writer else { return false };
         match writer.write(records, |out| with(&mut *self.render, out)) {
             Ok(true) => return true,
             Ok(false) => {
@@ -471,9 +449,7 @@ impl One {
     /// Writes what is pending. Drops that still cannot be reported in the stream are counted.
     fn close(&mut self, now_ns: u64, written: &mut Written) {
         self.tell_dropped(now_ns);
-        let Some(writer) = self.writer.take() else {
-            return;
-        };
+        let Some(writer) = self.writer.take() else { return };
         // A full queue or a failure is handled below.
         let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
         let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
