@@ -76,12 +76,8 @@ pub const SUMMARY: &[Field<Row>] = &[
          interval, and hosts longer than 255 bytes.",
     )
     .get(|v| v.record.host.as_deref().map(Value::Text)),
-    field(
-        "destination.ip",
-        Kind::Ip,
-        "The server's address where requests name no host.",
-    )
-    .get(|v| v.record.ip.map(Value::Ip)),
+    field("destination.ip", Kind::Ip, "The server's address where requests name no host.")
+        .get(|v| v.record.ip.map(Value::Ip)),
     field("destination.port", Kind::Port, "The server's port.")
         .get(|v| v.record.port.map(|port| Value::Number(port.into()))),
     field("http.response.status_code", Kind::STATUS, "The status.")
@@ -94,18 +90,10 @@ pub const SUMMARY: &[Field<Row>] = &[
     )
     .get(|v| v.record.no_response.map(|why| Value::word(why.name()))),
     always("http_trace.summary", Kind::Object, ""),
-    always(
-        "http_trace.summary.count",
-        Kind::Number(1, u64::MAX),
-        "How many there were.",
-    )
-    .get(|v| Some(Value::Number(v.record.count))),
-    always(
-        "http_trace.summary.body_bytes",
-        Kind::NUMBER,
-        "Bytes of their bodies.",
-    )
-    .get(|v| Some(Value::Number(v.record.body_bytes))),
+    always("http_trace.summary.count", Kind::Number(1, u64::MAX), "How many there were.")
+        .get(|v| Some(Value::Number(v.record.count))),
+    always("http_trace.summary.body_bytes", Kind::NUMBER, "Bytes of their bodies.")
+        .get(|v| Some(Value::Number(v.record.body_bytes))),
     always(
         "http_trace.summary.ttfb_ns",
         Kind::NUMBER,
