@@ -102,9 +102,7 @@ impl Keeper {
 
     /// Writes on a separate thread: the disk may be slow, and encoding a large state takes a while.
     fn begin(&mut self, snapshot: Snapshot) {
-        let Some(mut taken) = self.taken.take() else {
-            return;
-        };
+        let Some(mut taken) = self.taken.take() else { return };
         let most_bytes = self.most_bytes;
         let write = move || {
             let (content, left_out) = snapshot.into_file(most_bytes);

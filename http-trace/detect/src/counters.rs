@@ -135,9 +135,7 @@ impl Counters {
 
     /// Accounts for the current size of the counter in a slot; evicts others if the bound is exceeded.
     pub fn settle(&mut self, at: usize) {
-        let Some(slot) = self.slots.get_mut(at) else {
-            return;
-        };
+        let Some(slot) = self.slots.get_mut(at) else { return };
         let after = heap_bytes(slot.counter.as_ref());
         let before = std::mem::replace(&mut slot.bytes, after);
         self.bytes = self.bytes + after as usize - before as usize;

@@ -202,9 +202,7 @@ impl Evidence {
 
     /// Merges in the evidence of the previous window, when an alert opens.
     pub fn complete(&mut self) {
-        let Some(before) = self.before.take() else {
-            return;
-        };
+        let Some(before) = self.before.take() else { return };
         if self.first_ns == 0 {
             *self = *before;
             return;

@@ -117,9 +117,7 @@ impl<'a> View<'a> {
     }
 
     fn write_uri(&self, out: &mut Vec<u8>) {
-        let Some(request) = &self.event.request else {
-            return;
-        };
+        let Some(request) = &self.event.request else { return };
         if request.target.starts_with(b"/") {
             let target = self.target();
             out.extend_from_slice(b"http://");

@@ -200,9 +200,7 @@ impl Frames {
             Ok(format) => first(format, &mut buffer),
             Err(problem) => Err(problem),
         };
-        let Some(entry) = self.slots.get_mut(slot) else {
-            return;
-        };
+        let Some(entry) = self.slots.get_mut(slot) else { return };
         match found {
             Ok((format, Some(current))) => {
                 let time_ns = current.time_ns.unwrap_or(0);

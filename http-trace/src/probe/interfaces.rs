@@ -171,9 +171,7 @@ impl Interfaces {
 
 /// Applies a message; returns whether it changed anything.
 fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
-    let Some((index, interface)) = link(body) else {
-        return false;
-    };
+    let Some((index, interface)) = link(body) else { return false };
     match kind {
         RTM_NEWLINK => {
             let new = known.get(&index) != Some(&interface);

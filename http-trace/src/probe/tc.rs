@@ -103,9 +103,7 @@ fn mark(index: u32, side: Side, program: u32) -> io::Result<UnixDatagram> {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        let Some(link) = self.link.take() else {
-            return;
-        };
+        let Some(link) = self.link.take() else { return };
         // A TCX link is certainly ours. A clsact filter is deleted by its place, which somebody else may
         // occupy by now.
         let is_ours = self.filter.is_none_or(|place| {

@@ -157,9 +157,7 @@ fn to_be_made(path: &Path) -> Option<Identity> {
 /// The input folder that contains the output, if the output is itself a capture. Other files in the folder
 /// are skipped when reading, so an output of an earlier run may be there.
 fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
-    let Source::Captures(paths) = &config.source else {
-        return None;
-    };
+    let Source::Captures(paths) = &config.source else { return None };
     let file = output.path.canonicalize().ok()?;
     let folder = paths.iter().find(|path| {
         path.is_dir() && path.canonicalize().is_ok_and(|folder| file.starts_with(folder))

@@ -317,9 +317,7 @@ mod tests {
     /// Connects again and again, and treats each connection in this way until the server closes it.
     fn misbehave(at: SocketAddr, how: &str, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {
-            let Ok(mut stream) = TcpStream::connect(at) else {
-                continue;
-            };
+            let Ok(mut stream) = TcpStream::connect(at) else { continue };
             let bytes = match how {
                 "idle" => "",
                 "slow" => "G",

@@ -315,9 +315,7 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
 /// Starts naming pods, if an API server is configured.
 #[cfg(feature = "kubernetes")]
 fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
-    let Some(place) = Place::find(&config.kubernetes) else {
-        return;
-    };
+    let Some(place) = Place::find(&config.kubernetes) else { return };
     let hostname = || gethostname::gethostname().to_string_lossy().to_lowercase();
     let watch = Watch {
         place,

@@ -37,9 +37,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     let (session, ended) = pipe::drive(session, blocks, move |shared| {
         read(&paths, shared, &stop_too, &of_reader);
     });
-    let Some(mut session) = session else {
-        return Ok(Ended::Lossy);
-    };
+    let Some(mut session) = session else { return Ok(Ended::Lossy) };
     let read_so_far = lock(&read_so_far);
     (session.lines, session.malformed) = (read_so_far.lines, read_so_far.not_understood);
     session.broken = read_so_far.bad - read_so_far.not_understood;
@@ -84,9 +82,7 @@ fn drain(
     {
         let time_ns = event.time_ns;
         let mut shared = lock(shared);
-        let Some(session) = shared.session.as_mut() else {
-            return false;
-        };
+        let Some(session) = shared.session.as_mut() else { return false };
         session.upkeep();
         lock(read_so_far).events += 1;
         let next = session.driver.event(event);

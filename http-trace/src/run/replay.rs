@@ -58,9 +58,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
         interrupted: left == Left::Blocked,
         ..Outcome::default()
     });
-    let Some(mut session) = session else {
-        return Ok(Ended::Lossy);
-    };
+    let Some(mut session) = session else { return Ok(Ended::Lossy) };
     if outcome.crowded > 0 {
         session.problem(format!(
             "{} not read: too many captures overlap in time for the open file limit; raise it \
@@ -97,9 +95,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         }
         let mut shared = lock(shared);
-        let Some(session) = shared.session.as_mut() else {
-            break;
-        };
+        let Some(session) = shared.session.as_mut() else { break };
         session.upkeep();
         let driver = &mut session.driver;
         named.name(header, &replay, driver);
@@ -254,9 +250,7 @@ fn is_crowded(error: &std::io::Error) -> bool {
 }
 
 fn replay_lines(outcome: &Outcome) -> Vec<String> {
-    let Some(counts) = &outcome.counts else {
-        return Vec::new();
-    };
+    let Some(counts) = &outcome.counts else { return Vec::new() };
     let mut line = match counts.frames {
         0 => "no packets read".to_owned(),
         frames => {

@@ -277,9 +277,7 @@ pub fn started(config: &Config, from: &str) {
 /// # Errors
 /// Why no state is kept; the file is left alone.
 fn restore(config: &Config, driver: &mut Driver) -> Result<Option<u64>, String> {
-    let Some(path) = &config.state else {
-        return Ok(None);
-    };
+    let Some(path) = &config.state else { return Ok(None) };
     let name = path.display();
     let is_live = matches!(config.source, Source::Live);
     let now_ns = unix_ns().filter(|_| is_live).unwrap_or(u64::MAX);

@@ -96,9 +96,7 @@ impl Render for Json {
             open = plan.append(done..steps.start, open, &mut view, choices, out);
             done = steps.end;
             // Without a process, all these fields are absent.
-            let Some(process) = process else {
-                continue;
-            };
+            let Some(process) = process else { continue };
             let (text, left) = known.get(process, open, |out| {
                 let before = std::mem::take(&mut view.escaped);
                 let open = plan.append(steps.clone(), open, &mut view, choices, out);

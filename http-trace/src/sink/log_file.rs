@@ -173,9 +173,7 @@ impl LogFile {
 
     /// How many of these bytes, which begin a line, still fit; 0: rotate first.
     fn fits(&self, bytes: &[u8]) -> usize {
-        let Some(most) = self.rotation.bytes else {
-            return bytes.len();
-        };
+        let Some(most) = self.rotation.bytes else { return bytes.len() };
         let room = usize::try_from(most.saturating_sub(self.size)).unwrap_or(usize::MAX);
         if bytes.len() <= room {
             return bytes.len();

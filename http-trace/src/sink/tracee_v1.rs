@@ -108,9 +108,7 @@ fn kubernetes(pod: &Pod) -> Json {
 
 /// Converts older Tracee's metadata or head to `PacketMetadata`, `HTTPRequest` or `HTTPResponse`.
 fn adapted(object: Json) -> Json {
-    let Json::Object(members) = object else {
-        return object;
-    };
+    let Json::Object(members) = object else { return object };
     let adapted = |(name, value): (String, Json)| {
         let value = match (&name[..], value) {
             ("packet_len" | "content_length", value) if value == 0 => None,

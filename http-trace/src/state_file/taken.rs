@@ -88,9 +88,7 @@ fn content(file: &mut File) -> Result<Vec<u8>, Unusable> {
 fn to_be_made(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
-        let Ok(target) = fs::read_link(&path) else {
-            break;
-        };
+        let Ok(target) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
     path
@@ -120,9 +118,7 @@ impl Taken {
 
     fn lock_and_read(&mut self) -> Result<Option<Vec<u8>>, Unusable> {
         let opened = loop {
-            let Some((file, metadata)) = open(&self.path)? else {
-                break None;
-            };
+            let Some((file, metadata)) = open(&self.path)? else { break None };
             // On file systems without locks, continue without.
             if let Err(TryLockError::WouldBlock) = file.try_lock() {
                 return Err(Unusable::InUse);
@@ -133,9 +129,7 @@ impl Taken {
             }
         };
         let ours = of_ours(&self.path)?;
-        let Some((mut file, metadata)) = opened else {
-            return Ok(None);
-        };
+        let Some((mut file, metadata)) = opened else { return Ok(None) };
         is_trusted(&metadata, &ours)?;
         let bytes = content(&mut file)?;
         self.lock = Some(file);

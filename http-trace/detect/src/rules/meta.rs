@@ -232,9 +232,7 @@ fn threat(tags: &[String]) -> Threat {
     let mut threat = Threat::default();
     for tag in tags {
         let tag = tag.to_ascii_lowercase();
-        let Some(name) = tag.strip_prefix("attack.") else {
-            continue;
-        };
+        let Some(name) = tag.strip_prefix("attack.") else { continue };
         let tactic = name.replace('_', "-");
         if let Some((_, number)) = TACTICS.iter().find(|(known, _)| *known == tactic) {
             threat.tactics.push((*number).to_owned());

@@ -232,9 +232,7 @@ fn name_unknown(building: &mut Building<'_>) {
 /// Omits correlations beyond the limit, with a diagnostic: they are numbered with 16 bits.
 fn leave_out_beyond(most: usize, rules: &mut RuleSet, diagnostics: &mut Vec<Diagnostic>) {
     let more = rules.correlations.len().saturating_sub(most);
-    let Some(first) = rules.correlations.get(most) else {
-        return;
-    };
+    let Some(first) = rules.correlations.get(most) else { return };
     let first = &rules.rules[first.rule];
     diagnostics.push(Diagnostic {
         fault: Fault::Error,

@@ -46,9 +46,7 @@ pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
         return say(Fault::Warning, position, why);
     }
     for (pattern, key, text) in WORDINGS {
-        let Some(quoted) = quoted(message, pattern) else {
-            continue;
-        };
+        let Some(quoted) = quoted(message, pattern) else { continue };
         let mut text = text.replace("{}", quoted);
         if pattern.starts_with("Unknown modifier") {
             text.push_str(&did_you_mean(nearest(quoted, MODIFIERS.split(' '), 2)));

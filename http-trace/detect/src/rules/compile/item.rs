@@ -56,9 +56,7 @@ fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
 
 /// An address, in whatever form: events have it in its canonical one.
 fn address(value: &SigmaValue) -> Option<IpNet> {
-    let SigmaValue::String(text) = value else {
-        return None;
-    };
+    let SigmaValue::String(text) = value else { return None };
     let ip: IpAddr = text.as_plain()?.parse().ok()?;
     Some(ip.to_canonical().into())
 }

@@ -128,9 +128,7 @@ fn other_field(
 
 /// Why no event can have this text in a field.
 fn never(name: &str, field: &Field, value: &SigmaValue) -> Option<String> {
-    let SigmaValue::String(text) = value else {
-        return None;
-    };
+    let SigmaValue::String(text) = value else { return None };
     let text = text.as_plain().filter(|text| text != "-")?;
     if field.is_number() && text.parse::<f64>().is_err() {
         return Some(format!("'{text}' is not a number, but '{name}' is numeric"));
