@@ -420,12 +420,10 @@ impl Names {
 
 /// Detects the format of a capture.
 fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
-    if !fill(buffer, magic::LEN)? {
+    fill(buffer, magic::LEN)?;
+    let Some(first) = buffer.available().first_chunk().copied() else {
         let what = if buffer.available().is_empty() { "it is empty" } else { "it is too short" };
         return Err(Problem::NotACapture(what));
-    }
-    let Some(first) = buffer.available().first_chunk().copied() else {
-        return Err(Problem::NotACapture("it is too short"));
     };
     let what = match Kind::of(first) {
         Kind::Pcap => return Ok(Format::Pcap(Pcap::open(buffer)?)),
