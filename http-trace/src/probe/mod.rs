@@ -358,7 +358,7 @@ impl Probe {
     /// Ends the run at one point in time for all hooks, and detaches the programs. Earlier records in the
     /// ring can still be drained; later ones are dropped.
     pub fn detach(&mut self) {
-        self.ring.end_at(clock::boot_ns());
+        self.ring.end_ns = clock::boot_ns();
         self.attached = Attached::default();
     }
 

@@ -302,10 +302,6 @@ impl Http1 {
         }
     }
 
-    pub(super) fn claim_size(&self) -> usize {
-        self.claim.as_ref().map_or(0, |claim| claim.size())
-    }
-
     /// When the current claim is accepted.
     pub(super) fn claim_due_ns(&self) -> Option<u64> {
         let claim = self.claim.as_ref().filter(|claim| self.is_whole(claim))?;
