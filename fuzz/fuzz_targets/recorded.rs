@@ -37,8 +37,8 @@ fuzz_target!(|data: &[u8]| {
             Err(Error::Input { error, .. }) => panic!("memory is read: {error}"),
         }
     }
-    assert!(recorded.lines() <= lines);
-    assert!(recorded.events() + recorded.others() + errors <= recorded.lines());
+    assert!(recorded.lines <= lines);
+    assert!(recorded.events + recorded.others + errors <= recorded.lines);
     let mut json = Json::new(&Style::default());
     let mut out = Vec::new();
     for event in events.iter().take(AGAIN) {

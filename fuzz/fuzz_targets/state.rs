@@ -28,10 +28,10 @@ fn fresh() -> Detector {
 fuzz_target!(|data: &[u8]| {
     let sealed = [&header([data].into_iter())[..], data].concat();
     let mut detector = fresh();
-    let of_payload = detector.restore(&sealed);
+    let of_payload = detector.restore(&sealed, u64::MAX);
     if of_payload.is_ok() {
         assert!(hits(&sealed).is_ok());
-    } else if detector.restore(data).is_err() {
+    } else if detector.restore(data, u64::MAX).is_err() {
         return;
     }
     for event in events() {
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     let (content, left_out) = detector.save().into_file(usize::MAX);
     assert!(!left_out.is_any());
     let mut after = fresh();
-    let restored = after.restore(&content.to_vec()).expect("what was kept");
+    let restored = after.restore(&content.to_vec(), u64::MAX).expect("what was kept");
     assert_eq!((restored.changed, restored.no_room), (0, 0));
     assert_eq!(after.stats().keys, detector.stats().keys);
 });

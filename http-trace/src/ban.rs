@@ -67,7 +67,7 @@ pub struct Bans {
     asked: InForce,
     /// `None` in a dry run.
     firewall: Option<Firewall>,
-    counts: Counts,
+    pub counts: Counts,
     /// A message that was not told yet.
     news: Option<String>,
     /// Whether it was told that the set cannot be read.
@@ -76,9 +76,6 @@ pub struct Bans {
 
 impl Bans {
     /// Prepares banning. With `carry_out`, and a duration in the plan, looks up or creates the set.
-    ///
-    /// # Errors
-    /// A message about what is wrong with the set.
     pub fn open(plan: Plan, trusted: Trusted, carry_out: bool) -> Result<Self, String> {
         let firewall = match plan.lasts.filter(|_| carry_out) {
             Some(_) => Some(Firewall::start(plan.set.clone(), plan.reset, plan.lift)?),
@@ -208,10 +205,6 @@ impl Bans {
         let progress = self.firewall.as_ref()?.progress();
         self.note(progress);
         self.news.take()
-    }
-
-    pub const fn counts(&self) -> &Counts {
-        &self.counts
     }
 
     pub const fn is_dry(&self) -> bool {

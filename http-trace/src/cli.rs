@@ -352,10 +352,7 @@ impl Options {
         typed.extend(self.typed);
         Options {
             typed,
-            read: match self.read.is_empty() {
-                true => before.read,
-                false => self.read,
-            },
+            read: if self.read.is_empty() { before.read } else { self.read },
             config: self.config.or(before.config),
         }
     }
@@ -492,9 +489,6 @@ pub fn command() -> clap::Command {
 }
 
 /// The clap definition of the command named by `words` (empty: the root command), for its manual page.
-///
-/// # Errors
-/// The first unknown word, with the commands that exist at that level.
 pub fn command_of(words: &[impl AsRef<str>]) -> Result<clap::Command, String> {
     let mut command = command();
     command.build();

@@ -4,7 +4,7 @@
 //!
 //! # Layout
 //! - [`key`] is a row of the settings table, [`types`] are setting types that belong to no stage.
-//! - `values` parses the text of one setting, `scalars` extracts it from TOML.
+//! - `values` parses the text of one setting.
 //! - `detect` reads the `[detect]` table of the file.
 //! - [`layers`] collects what was given in each layer.
 //! - `settings` is the table itself, `show` prints it.
@@ -12,7 +12,6 @@
 mod detect;
 pub mod key;
 pub mod layers;
-mod scalars;
 mod settings;
 mod show;
 mod types;

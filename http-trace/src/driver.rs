@@ -32,7 +32,7 @@ use http_trace_detect::snapshot::BadSnapshot;
 use http_trace_detect::{Detector, Prepared, Reloaded, Restored, Settings};
 use http_trace_engine::fragments::shipped::{self, Shipped};
 use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
-use http_trace_engine::stats::{Stats, Unreadable};
+use http_trace_engine::stats::Unreadable;
 use http_trace_model::event::{HttpEvent, Loss, LossUnit};
 
 /// How often standard error reports traffic that cannot be read.
@@ -41,7 +41,7 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// A pipeline, and the stages that its events pass.
 #[derive(Debug)]
 pub struct Driver {
-    pipeline: Pipeline,
+    pub pipeline: Pipeline,
     /// What events pass.
     pub stages: Stages,
     shipped: Shipped,
@@ -121,15 +121,6 @@ impl Driver {
         })
     }
 
-    /// The pipeline, to name interfaces and to add losses that were counted elsewhere.
-    pub fn pipeline(&mut self) -> &mut Pipeline {
-        &mut self.pipeline
-    }
-
-    pub fn stats(&self) -> &Stats {
-        self.pipeline.stats()
-    }
-
     /// Processes a record, unless it is out of scope.
     pub fn push(&mut self, record: &Record<'_>) -> Next {
         let stages = &mut self.stages;
@@ -185,7 +176,7 @@ impl Driver {
     /// Restores what earlier runs have counted until `now_ns` (Unix ns; `u64::MAX` for recordings, which have
     /// their own time).
     pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
-        self.stages.detector.restore_at(state, now_ns)
+        self.stages.detector.restore(state, now_ns)
     }
 
     /// Saves detection state from now on.
@@ -251,7 +242,7 @@ impl Driver {
             ));
         }
         let exit = &mut self.stages.exit;
-        if let Some(counts) = exit.bans.as_ref().map(Bans::counts) {
+        if let Some(counts) = exit.bans.as_ref().map(|bans| &bans.counts) {
             numbers.extend(Number::each(
                 "http_trace_bans_total",
                 "Bans of clients by outcome; in a dry run, those that would have been made.",
@@ -260,7 +251,7 @@ impl Driver {
             ));
         }
         let metrics = exit.metrics.as_mut();
-        metrics.map_or_else(String::new, |m| m.text(exit.outlet.written(), &numbers))
+        metrics.map_or_else(String::new, |m| m.text(&exit.outlet.written, &numbers))
     }
 
     /// New messages: outputs and the inventory failing or recovering, and bans that failed.

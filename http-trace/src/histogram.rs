@@ -8,7 +8,6 @@ pub const BOUNDS: [f64; 14] =
 pub struct Histogram {
     /// Count per bucket; the last is unbounded.
     counts: [u64; BOUNDS.len() + 1],
-    /// Sum of all durations in ns.
     pub sum_ns: u128,
 }
 

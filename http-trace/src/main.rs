@@ -161,10 +161,7 @@ fn unparsed(error: &clap::Error) -> Result<Ended, String> {
     }
     // Help and version go to standard output.
     let printed = error.print();
-    Ok(match error.use_stderr() {
-        true => Ended::CannotStart,
-        false => ended(printed, Ended::Done),
-    })
+    Ok(if error.use_stderr() { Ended::CannotStart } else { ended(printed, Ended::Done) })
 }
 
 /// How printing ended; a closed pipe is not an error.
@@ -228,7 +225,6 @@ fn help(words: &[&str]) -> Result<Ended, String> {
     })
 }
 
-/// Runs a command that only prints.
 fn print(command: &Command) -> Result<Ended, String> {
     let mut out = Vec::new();
     match command {

@@ -405,7 +405,7 @@ fn records([events, alerts]: [u64; 2]) -> String {
 mod tests {
     use super::*;
     use http_trace_model::event::LossUnit;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn the_end_names_classes_and_losses() {

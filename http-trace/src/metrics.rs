@@ -146,16 +146,12 @@ impl Metrics {
         if let Some(why) = event.no_response {
             *self.unanswered.entry(why.name()).or_default() += 1;
         }
-        let Some(response) = &event.response else {
-            return;
-        };
+        let Some(response) = &event.response else { return };
         let port = event.server.known_port().unwrap_or(0);
         let workload = event.server_process.as_deref().and_then(workload);
         let labels = Some((port, response.status, workload));
         *self.responses.of(labels, None, now_ns) += 1;
-        let Some(request) = &event.request else {
-            return;
-        };
+        let Some(request) = &event.request else { return };
         let method = method(&request.method);
         let times = self.times.of((method, Some(response.status)), (OTHER, None), now_ns);
         if let Some(ns) = event.ttfb_ns() {

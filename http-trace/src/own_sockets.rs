@@ -20,9 +20,6 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Where exclusions are applied.
 pub trait Table: fmt::Debug + Send {
     /// Excludes an endpoint.
-    ///
-    /// # Errors
-    /// If the table is full or gone.
     fn add(&mut self, local: SocketAddr) -> Result<(), String>;
     /// Ends an exclusion.
     fn remove(&mut self, local: SocketAddr);
@@ -87,9 +84,6 @@ impl OwnSockets {
     }
 
     /// The source address of a connection to `to`, for binding a socket.
-    ///
-    /// # Errors
-    /// If there is no route.
     pub fn source_of(to: SocketAddr) -> io::Result<IpAddr> {
         // Connecting a datagram socket does a route lookup and sends nothing.
         let any: SocketAddr =
@@ -100,9 +94,6 @@ impl OwnSockets {
     }
 
     /// Applies exclusions in `table` from now on, including existing ones.
-    ///
-    /// # Errors
-    /// If an existing exclusion is refused.
     pub fn set_table(&self, mut table: Box<dyn Table>) -> io::Result<()> {
         let mut state = lock(&self.0);
         for local in state.endpoints.keys() {

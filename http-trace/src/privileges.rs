@@ -123,14 +123,10 @@ impl User {
             let id = name.parse().ok()?;
             return Some(User { id, group: id, groups: Vec::new() });
         };
-        let [name, _, id, group, ..] = entry[..] else {
-            return None;
-        };
+        let [name, _, id, group, ..] = entry[..] else { return None };
         let of_user = |line: &str| {
             let fields: Vec<&str> = line.split(':').collect();
-            let [_, _, id, members] = fields[..] else {
-                return None;
-            };
+            let [_, _, id, members] = fields[..] else { return None };
             let is_in = members.split(',').any(|member| member == name);
             is_in.then(|| id.parse().ok()).flatten()
         };
@@ -194,9 +190,7 @@ pub fn enter(
 
 /// Lets programs started by this thread inherit the capabilities that [`enter`] allows to hand on.
 pub fn hand_on() {
-    let Ok(sets) = capabilities(None) else {
-        return;
-    };
+    let Ok(sets) = capabilities(None) else { return };
     for one in sets.inheritable {
         // Fails before Linux 4.3: programs of root inherit them anyway.
         let _ = configure_capability_in_ambient_set(one, true);

@@ -53,11 +53,14 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Recorded<R> {
     input: R,
-    line: u64,
+    /// Number of lines read.
+    pub lines: u64,
     buffer: Vec<u8>,
     tsv: Option<zeek::Columns>,
-    events: u64,
-    others: u64,
+    /// Number of events returned.
+    pub events: u64,
+    /// Number of other records (alerts, losses, other logs).
+    pub others: u64,
     over: bool,
 }
 
@@ -66,27 +69,13 @@ impl<R: BufRead> Recorded<R> {
     pub fn new(input: R) -> Self {
         Recorded {
             input,
-            line: 0,
+            lines: 0,
             buffer: Vec::new(),
             tsv: None,
             events: 0,
             others: 0,
             over: false,
         }
-    }
-
-    pub const fn lines(&self) -> u64 {
-        self.line
-    }
-
-    /// Number of events returned.
-    pub const fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// Number of other records (alerts, losses, other logs).
-    pub fn others(&self) -> u64 {
-        self.others
     }
 
     /// Reads the next line without its terminator; `false` if it was too long and is incomplete.
@@ -199,12 +188,12 @@ impl<R: BufRead> Iterator for Recorded<R> {
                 Ok(None) => break,
                 Err(error) => {
                     self.over = true;
-                    let line = self.line + 1;
+                    let line = self.lines + 1;
                     return Some(Err(Error::Input { line, error }));
                 }
             };
-            self.line += 1;
-            if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.lines += 1;
+            if self.lines == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
                 self.buffer.drain(..BYTE_ORDER_MARK.len());
             }
             let parsed = match whole {
@@ -215,14 +204,14 @@ impl<R: BufRead> Iterator for Recorded<R> {
                 Ok(Line::Event(mut event)) => {
                     event.sequence = self.events;
                     if event.id == 0 {
-                        event.id = identity(self.line, &self.buffer);
+                        event.id = identity(self.lines, &self.buffer);
                     }
                     self.events += 1;
                     return Some(Ok(*event));
                 }
                 Ok(Line::Other) => self.others += u64::from(!self.buffer.is_empty()),
                 Err(why) => {
-                    let line = self.line;
+                    let line = self.lines;
                     return Some(Err(Error::Line { line, why }));
                 }
             }

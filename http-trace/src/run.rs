@@ -84,9 +84,6 @@ pub fn check_rules(config: &Config) -> Result<(), Ended> {
 }
 
 /// Whether the files are captures rather than recorded events.
-///
-/// # Errors
-/// If both kinds are present.
 pub fn are_captures(files: &[PathBuf]) -> Result<bool, String> {
     // What a pipe holds can be read only once.
     let is_capture = |path: &&PathBuf| {

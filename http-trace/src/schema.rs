@@ -162,7 +162,7 @@ mod tests {
     use crate::sink::json::Json;
     use crate::sink::{Entry, Render};
     use http_trace_model::event::{Endpoint, Loss, LossUnit, Missing, NoResponse};
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     /// After changing a table run `UPDATE=1 cargo test -p http-trace --lib schema`.
     #[test]
@@ -246,7 +246,7 @@ mod tests {
             detail: None,
         };
         for secrets in [None, Some(Secrets::default())] {
-            let mut alert = http_trace_detect::testing::alert();
+            let mut alert = http_trace_samples::alert();
             if let Some(secrets) = &secrets {
                 secrets.redact_alert(&mut alert);
             }

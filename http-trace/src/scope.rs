@@ -118,7 +118,7 @@ impl fmt::Display for Scope {
 mod tests {
     use super::*;
     use http_trace_model::event::Forwarded;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn networks(list: &[&str]) -> Vec<(bool, IpNet)> {
         let network = |text: &&str| {

@@ -112,10 +112,7 @@ impl Stages {
 
     /// Whether the run should go on.
     pub fn next(&self) -> Next {
-        match self.exit.outlet.is_done() {
-            true => Next::Stop,
-            false => Next::Go,
-        }
+        if self.exit.outlet.is_done() { Next::Stop } else { Next::Go }
     }
 }
 
@@ -135,12 +132,12 @@ impl Exit {
                 let mut is_written = false;
                 if !self.selection.admits(&event) {
                     if !self.selection.alerts_only {
-                        outlet.left_out();
+                        outlet.written.left_out_by_filters += 1;
                     }
                 } else if !self.selection.samples(&event) {
-                    outlet.not_sampled();
+                    outlet.written.not_sampled += 1;
                 } else if !outlet.takes(&event) {
-                    outlet.taken_by_none();
+                    outlet.written.taken_by_none += 1;
                 } else {
                     is_written = true;
                 }

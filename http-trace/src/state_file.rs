@@ -102,9 +102,7 @@ impl Keeper {
 
     /// Writes on a separate thread: the disk may be slow, and encoding a large state takes a while.
     fn begin(&mut self, snapshot: Snapshot) {
-        let Some(mut taken) = self.taken.take() else {
-            return;
-        };
+        let Some(mut taken) = self.taken.take() else { return };
         let most_bytes = self.most_bytes;
         let write = move || {
             let (content, left_out) = snapshot.into_file(most_bytes);
@@ -126,7 +124,7 @@ impl Keeper {
     fn wait(&mut self) -> Option<String> {
         let failure = match self.writing.take()?.join() {
             Ok((taken, result)) => {
-                let name = taken.path().display().to_string();
+                let name = taken.path.display().to_string();
                 self.taken = Some(taken);
                 match result {
                     Ok(left_out) => {

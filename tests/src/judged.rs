@@ -15,6 +15,7 @@ use http_trace_engine::stats::{FilterLosses, Stats};
 use http_trace_model::event::{BodyEnd, HttpEvent, Loss, LossUnit, Missing, Output};
 use proptest::prelude::*;
 
+use crate::ethernet::PushEthernet;
 use crate::generate::NUMBER;
 use crate::pcap::{self, LinkType};
 use crate::scene::{End, Transaction};

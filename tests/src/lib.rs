@@ -12,7 +12,7 @@
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's,
-//!   by [`test_run`].
+//!   by [`test_run`]; [`ethernet`]: whole frames into the host's.
 //! - [`chance`]: random choices from a seed; [`visitors`]: events as a busy site has them, without a wire.
 //! - [`streams`]: the same conversations as streams without TCP below them.
 //! - [`empty`]: a program that does nothing, to measure others against; [`budget`]: what may cost how much;
@@ -31,6 +31,7 @@ pub mod client;
 pub mod crowd;
 pub mod detour;
 pub mod empty;
+pub mod ethernet;
 pub mod eval;
 pub mod figures;
 pub mod inject;

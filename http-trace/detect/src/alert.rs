@@ -94,7 +94,6 @@ pub struct Alert {
     pub distinct: Option<u64>,
     /// Count from which the rule raises alerts.
     pub threshold: u64,
-    /// The rule's window, in ns.
     pub window_ns: u64,
     /// Time of the first event in the evidence, Unix ns.
     pub first_seen_ns: u64,
@@ -110,7 +109,6 @@ pub struct Alert {
     pub clients: Vec<(IpAddr, u64)>,
     /// Hosts, with counts.
     pub hosts: Vec<(Vec<u8>, u64)>,
-    /// User agents, with counts.
     pub user_agents: Vec<(Vec<u8>, u64)>,
     /// The last requests.
     pub samples: Vec<Sample>,
@@ -171,10 +169,9 @@ impl Alert {
 }
 
 /// The state of an open alert.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Active {
     pub id: u64,
-    /// When it opened, ns.
     pub opened_ns: u64,
     /// When its next update is due, ns.
     pub next_update_ns: u64,
@@ -194,20 +191,6 @@ impl Active {
     /// Value of [`Active::reported`] for an alert that is never reported, because another rule's alert covers it.
     const SILENT: u64 = u64::MAX;
 
-    #[cfg(test)]
-    pub const fn for_test() -> Self {
-        Active {
-            id: 1,
-            opened_ns: 0,
-            next_update_ns: 0,
-            reported: 0,
-            gathers: false,
-            at_opening: (0, 0),
-            summary: Vec::new(),
-            entities: Vec::new(),
-        }
-    }
-
     /// Suppresses all reports, and keeps only the fact that the alert is open.
     pub fn silence(&mut self) {
         (self.summary, self.entities) = (Vec::new(), Vec::new());
@@ -217,10 +200,7 @@ impl Active {
 
     /// When it needs attention, given when it ends if nothing more is counted.
     pub fn due(&self, over_ns: u64) -> u64 {
-        match self.gathers {
-            true => over_ns.min(self.next_update_ns),
-            false => over_ns,
-        }
+        if self.gathers { over_ns.min(self.next_update_ns) } else { over_ns }
     }
 
     /// Whether its reports are suppressed.

@@ -106,7 +106,7 @@ fn counts_at(event: &HttpEvent) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     const S: u64 = 1_000_000_000;
 

@@ -39,9 +39,7 @@ pub struct Counted {
 /// Hash of the value that a rule counts distinct ones of, equal in every run: for displayed numbers only,
 /// because an attacker could make it collide.
 pub fn shown_hash(correlation: &Correlation, hit: &Hit<'_>) -> Option<u64> {
-    let Kind::ValueCount(fields) = &correlation.kind else {
-        return None;
-    };
+    let Kind::ValueCount(fields) = &correlation.kind else { return None };
     let one =
         |all: u64, field| Some(SHOWN.mix(all, keys::hash_field(&SHOWN, field, 128, hit.view)?));
     fields.iter().try_fold(0, one)
@@ -123,9 +121,7 @@ pub fn count(
     let value = match &correlation.kind {
         Kind::EventCount | Kind::Digest => add(counter, bucket, 1)?,
         Kind::ValueCount(_) => {
-            let Some(hash) = hit.distinct else {
-                return Ok(None);
-            };
+            let Some(hash) = hit.distinct else { return Ok(None) };
             if correlation.undoes(hit.inputs) {
                 counter.window.advance(bucket);
                 counter.distinct.forget(hash, &mut counter.window);
@@ -139,26 +135,18 @@ pub fn count(
             counter.window.total()
         }
         Kind::ValueSum(field) => {
-            let Some(n) = number(hit, field) else {
-                return Ok(None);
-            };
+            let Some(n) = number(hit, field) else { return Ok(None) };
             add(counter, bucket, n)?
         }
         Kind::ValueAvg(field) => {
-            let Some(n) = number(hit, field) else {
-                return Ok(None);
-            };
+            let Some(n) = number(hit, field) else { return Ok(None) };
             let sum = add(counter, bucket, n)?;
-            let Some(addends) = addends(counter) else {
-                return Ok(None);
-            };
+            let Some(addends) = addends(counter) else { return Ok(None) };
             addends.add(bucket, 1)?;
             sum / addends.total().max(1)
         }
         Kind::ValuePercentile(field, percentile) => {
-            let Some(n) = number(hit, field) else {
-                return Ok(None);
-            };
+            let Some(n) = number(hit, field) else { return Ok(None) };
             add(counter, bucket, 1)?;
             keep_value(counter, hit.time_ns, n);
             percentile_of(counter, hit.time_ns, correlation.window_ns, *percentile).unwrap_or(n)
@@ -176,9 +164,7 @@ pub fn count(
             add(counter, bucket, 1)?
         }
         Kind::TimingSplit(_) => {
-            let Some(ns) = hit.view.event.ttfb_ns() else {
-                return Ok(None);
-            };
+            let Some(ns) = hit.view.event.ttfb_ns() else { return Ok(None) };
             let total = add(counter, bucket, 1)?;
             keep_value(counter, hit.time_ns, ns);
             total
@@ -284,9 +270,7 @@ fn percentile_of(
 }
 
 fn holds(correlation: &Correlation, counter: &Counter, hit: &Hit<'_>, value: u64) -> bool {
-    let Some(more) = &counter.more else {
-        return correlation.holds(value);
-    };
+    let Some(more) = &counter.more else { return correlation.holds(value) };
     let within = |time: u64| is_within(time, hit, correlation.window_ns);
     match &correlation.kind {
         Kind::Temporal(None) => more.seen.iter().all(|t| within(*t)),

@@ -57,7 +57,7 @@ pub struct Turnover {
     pub refused: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counters {
     /// The slot of each key.
     index: HashTable<u32>,
@@ -82,17 +82,9 @@ impl Counters {
     pub fn new(most_bytes: usize) -> Self {
         Counters {
             index: HashTable::with_capacity((most_bytes / size_of::<Slot>()).min(INDEXED)),
-            slots: Vec::new(),
-            free: Vec::new(),
-            of_correlation: Vec::new(),
-            bytes: 0,
             most_bytes,
-            uses: 0,
-            sketch: Sketch::default(),
             sighted: Vec::with_capacity(16),
-            turnover: Turnover::default(),
-            sweep_at: 0,
-            evict_at: 0,
+            ..Counters::default()
         }
     }
 
@@ -143,9 +135,7 @@ impl Counters {
 
     /// Accounts for the current size of the counter in a slot; evicts others if the bound is exceeded.
     pub fn settle(&mut self, at: usize) {
-        let Some(slot) = self.slots.get_mut(at) else {
-            return;
-        };
+        let Some(slot) = self.slots.get_mut(at) else { return };
         let after = heap_bytes(slot.counter.as_ref());
         let before = std::mem::replace(&mut slot.bytes, after);
         self.bytes = self.bytes + after as usize - before as usize;

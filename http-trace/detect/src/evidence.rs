@@ -113,7 +113,6 @@ pub struct Sample {
 pub struct Evidence {
     /// Time of the first collected event, ns.
     pub first_ns: u64,
-    /// Time of the last one, ns.
     pub last_ns: u64,
     /// Number of collected events.
     pub events: u64,
@@ -203,9 +202,7 @@ impl Evidence {
 
     /// Merges in the evidence of the previous window, when an alert opens.
     pub fn complete(&mut self) {
-        let Some(before) = self.before.take() else {
-            return;
-        };
+        let Some(before) = self.before.take() else { return };
         if self.first_ns == 0 {
             *self = *before;
             return;
@@ -271,7 +268,7 @@ fn cut(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::view::ViewContext;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn no_count_is_more_than_there_was() {

@@ -429,9 +429,7 @@ impl Group {
                 bits::set_in_byte(passed, *number, true);
             }
         }
-        let Some(literals) = &self.literals else {
-            return;
-        };
+        let Some(literals) = &self.literals else { return };
         let mut found: SmallVec<[usize; 32]> = SmallVec::new();
         self.source.texts(view, &mut |text| {
             for hit in literals.automaton.find_overlapping_iter(text) {

@@ -28,7 +28,6 @@ impl Hashes {
         self.key
     }
 
-    /// The hash of a 128-bit number.
     pub const fn number(&self, number: u128) -> u64 {
         let one = self.mix(number as u64, (number >> 64) as u64);
         self.mix(one, !one.rotate_left(23))

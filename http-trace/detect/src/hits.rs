@@ -151,9 +151,7 @@ impl Hits {
         opened: bool,
         values: impl FnOnce() -> Vec<Vec<u8>>,
     ) {
-        let Some(of) = self.of_correlation(number) else {
-            return;
-        };
+        let Some(of) = self.of_correlation(number) else { return };
         of.tally.add(time_ns);
         of.tally.alerts += u64::from(opened);
         let tally = of.entity(hash, values);

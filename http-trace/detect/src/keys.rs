@@ -54,9 +54,7 @@ impl Parts {
 
     /// The hash of a list; `None` if the event lacks one of its fields.
     fn hash(&mut self, list: &[usize], view: &View<'_>) -> Option<u64> {
-        let Some((first, others)) = list.split_first() else {
-            return Some(0);
-        };
+        let Some((first, others)) = list.split_first() else { return Some(0) };
         let first = self.one(*first, view)?;
         others.iter().try_fold(first, |all, part| {
             let one = self.one(*part, view)?;

@@ -69,8 +69,7 @@
 //!   a counter, [`lifecycle`] opens, updates and ends its alert.
 //! - [`hits`] keeps the last counts of each rule and key; [`fingerprint`] tells which correlations are
 //!   unchanged; [`snapshot`] saves and restores state across a restart.
-//! - [`clock`] decides at which time an event counts; [`detector`] drives it all; [`testing`]
-//!   makes alerts for tests.
+//! - [`clock`] decides at which time an event counts; [`detector`] drives it all.
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -101,8 +100,6 @@ pub mod rules;
 mod sketch;
 pub mod snapshot;
 mod template;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 mod view;
 mod window;
 

@@ -189,10 +189,7 @@ impl<'a> Subject<'a> {
     /// Ends an alert. Returns the final alert, preceded by its opening if that was not reported yet.
     pub fn end(&self, counter: &mut Counter, time_ns: u64) -> impl Iterator<Item = Alert> + use<> {
         let gathers = counter.active().is_some_and(|active| active.gathers);
-        let opened = match gathers {
-            true => self.alert_now(counter, State::Opened, time_ns),
-            false => None,
-        };
+        let opened = if gathers { self.alert_now(counter, State::Opened, time_ns) } else { None };
         let ended = self.alert_now(counter, State::Ended, time_ns);
         let more = counter.more();
         (more.active, more.evidence) = (None, None);
@@ -333,7 +330,6 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The default role of a field.
 const fn role(field: &Field) -> Option<&'static str> {
     match field {
         Field::ClientIp => Some("client"),

@@ -42,9 +42,7 @@ impl Literal {
     }
 
     fn find(&self, text: &[u8]) -> bool {
-        let Some(&first) = self.bytes.first() else {
-            return true;
-        };
+        let Some(&first) = self.bytes.first() else { return true };
         if !self.fold {
             return memchr::memmem::find(text, &self.bytes).is_some();
         }

@@ -141,7 +141,7 @@ type Piece = (Worth, Box<[u8]>);
 /// A snapshot in progress.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    rules: Vec<OfRule>,
+    pub(super) rules: Vec<OfRule>,
     pieces: Vec<Piece>,
     pub(super) context: Context,
     /// The next slot of the table to be saved.
@@ -190,16 +190,6 @@ impl File {
 }
 
 impl Snapshot {
-    /// Number of rules whose hits were added.
-    pub(super) const fn rules(&self) -> usize {
-        self.rules.len()
-    }
-
-    /// Adds the hits of the next rule.
-    pub(super) fn add_hits(&mut self, of: &OfRule) {
-        self.rules.push(of.clone());
-    }
-
     /// Adds a counter; returns its encoded length.
     pub(super) fn add(&mut self, worth: Worth, counter: &Placed<&Counter>) -> usize {
         let bytes = encode(counter);

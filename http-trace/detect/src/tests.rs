@@ -21,7 +21,7 @@ use super::parse::{self, Source};
 use super::rule::Origin;
 use super::{Detected, Detector, Settings};
 use http_trace_model::event::HttpEvent;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const S: u64 = 1_000_000_000;
 /// A time at the start of a bucket of every window used here.

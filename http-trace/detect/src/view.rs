@@ -117,9 +117,7 @@ impl<'a> View<'a> {
     }
 
     fn write_uri(&self, out: &mut Vec<u8>) {
-        let Some(request) = &self.event.request else {
-            return;
-        };
+        let Some(request) = &self.event.request else { return };
         if request.target.starts_with(b"/") {
             let target = self.target();
             out.extend_from_slice(b"http://");
@@ -334,7 +332,7 @@ fn cgroup(event: &HttpEvent, came_from: bool) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn every_name_leads_to_its_value() {

@@ -58,7 +58,6 @@ impl Window {
         }
     }
 
-    /// Total of all buckets in the window.
     pub const fn total(&self) -> u64 {
         self.total
     }
@@ -68,7 +67,6 @@ impl Window {
         self.newest
     }
 
-    /// Whether `bucket` has left the window.
     pub const fn is_past(&self, bucket: u32) -> bool {
         self.newest.wrapping_sub(bucket) as i32 >= CELLS as i32
     }

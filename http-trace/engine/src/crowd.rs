@@ -58,10 +58,7 @@ impl Doing {
 
     /// For a connection on which messages were seen, the last one `quiet_s` seconds ago.
     pub const fn spoken(quiet_s: u64) -> Self {
-        match quiet_s > IDLE_S as u64 {
-            true => Doing::Idle,
-            false => Doing::Exchange,
-        }
+        if quiet_s > IDLE_S as u64 { Doing::Idle } else { Doing::Exchange }
     }
 }
 

@@ -123,9 +123,7 @@ impl Sink for Emitter<'_> {
     }
 
     fn head(&mut self, link: &mut Link, head: &HeadSeen<'_>) {
-        let Some(id) = self.id.filter(|_| !link.muted) else {
-            return;
-        };
+        let Some(id) = self.id.filter(|_| !link.muted) else { return };
         let sighting = Sighting {
             key: self.key,
             sender: direction(head.d),
@@ -186,9 +184,7 @@ impl Sink for Emitter<'_> {
 impl Emitter<'_> {
     /// Writes an exchange with a final response.
     fn response(&mut self, stats: &mut Stats, link: &Link, exchange: Exchange, outcome: Outcome) {
-        let Some(response) = exchange.response else {
-            return;
-        };
+        let Some(response) = exchange.response else { return };
         let end = match outcome {
             Outcome::Ended(end) => Some(end),
             _ => None,
@@ -260,9 +256,7 @@ impl Emitter<'_> {
 
     /// Writes 1xx heads without a final response: the last of them stands for the response.
     fn informational(&mut self, stats: &mut Stats, link: &Link, mut exchange: Exchange) {
-        let Some((head, origin)) = exchange.informational.pop() else {
-            return;
-        };
+        let Some((head, origin)) = exchange.informational.pop() else { return };
         stats.informational += 1 + exchange.informational.len() as u64;
         let request = exchange.request.as_deref();
         let mut event = self.blank(link, exchange.ordinal, request, &origin);
@@ -297,9 +291,7 @@ impl Emitter<'_> {
         exchange: Exchange,
         (why, since_ns): (NoResponse, u64),
     ) {
-        let Some(request) = exchange.request else {
-            return;
-        };
+        let Some(request) = exchange.request else { return };
         if !self.config.no_response {
             stats.requests_unmatched += 1;
             return;
@@ -367,8 +359,6 @@ impl Emitter<'_> {
             // Bytes from another host have not passed a socket yet; those of the other direction have.
             cgroup_id: known(origin.cgroup_id)
                 .or_else(|| known(request.map_or(0, |request| request.origin.cgroup_id))),
-            client_process: None,
-            server_process: None,
             ..HttpEvent::new(0, of_client, of_server)
         })
     }

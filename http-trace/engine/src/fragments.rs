@@ -50,7 +50,6 @@ pub struct FragmentCounts {
 pub struct Seen<'a> {
     /// Its tags and tunnels.
     pub encap: &'a Encap,
-    /// When, ns.
     pub time_ns: u64,
     /// Copies seen at other points are reassembled separately.
     pub point: CapturePoint,
@@ -239,9 +238,7 @@ impl Fragments {
 
     /// Removes a packet; returns 1 if it was incomplete, otherwise 0.
     fn remove(&mut self, name: &Name) -> u64 {
-        let Some(packet) = self.packets.remove(name) else {
-            return 0;
-        };
+        let Some(packet) = self.packets.remove(name) else { return 0 };
         self.bytes = self.bytes.saturating_sub(packet.cost());
         u64::from(!packet.dropped)
     }

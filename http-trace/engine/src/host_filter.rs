@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytemuck::Zeroable;
 use http_trace_common::{
-    config::{FilterConfig, Snippet, decap},
+    config::{FilterConfig, Snippet},
     counter::{self, Counter},
     filter::{
         self, Block, Claim, Context, Env, Flow, HandBack, Inside, RAW_STEPS, Scratch, Syn,
@@ -16,7 +16,7 @@ use http_trace_common::{
     },
     flow::{Address, FlowKey},
     record::Record,
-    walk::{self, Segment, Skip, Tunnel, tcp_flag},
+    walk::{Segment, Tunnel, tcp_flag},
 };
 
 use crate::crowd::{self, Doing, Entry};
@@ -42,11 +42,9 @@ pub struct Faults {
 
 #[derive(Debug)]
 pub struct HostFilter {
-    config: FilterConfig,
+    pub config: FilterConfig,
     frames: bool,
     scratch: Box<Scratch>,
-    /// The namespace in the keys of the current frame: 0, or its VLANs.
-    netns: u32,
     tables: Tables,
 }
 
@@ -83,7 +81,6 @@ impl HostFilter {
             config,
             frames: true,
             scratch: Box::new(Scratch::zeroed()),
-            netns: 0,
             tables: Tables {
                 flows: HashMap::default(),
                 max_flows,
@@ -118,18 +115,19 @@ impl HostFilter {
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
-        self.scratch.block.tunnel = Tunnel::default();
-        self.push_found(frame, segment, context, emit);
+        self.push_within(Tunnel::default(), frame, segment, context, emit);
     }
 
     /// [`HostFilter::push`], within any tunnel.
-    fn push_found(
+    pub fn push_within(
         &mut self,
+        tunnel: Tunnel,
         frame: &[u8],
         segment: &Segment,
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
+        self.scratch.block.tunnel = tunnel;
         let every = self.tables.faults.forget_flow_every;
         if self.tables.turn_comes(every) {
             self.tables.flows.remove(&segment.key);
@@ -203,42 +201,33 @@ impl HostFilter {
         skipped
     }
 
-    /// Passes a frame to the filter whose IP packet, which begins at `at`, is a fragment.
+    /// Passes a frame to the filter whose IP packet, which begins at `at` in a network of this number, is a
+    /// fragment.
     pub fn push_fragment(
         &mut self,
+        tunnel: Tunnel,
         frame: &[u8],
-        at: u32,
+        (at, netns): (u32, u32),
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
-        self.scratch.block.tunnel = Tunnel::default();
-        self.push_piece(frame, at, context, emit);
-    }
-
-    fn push_piece(
-        &mut self,
-        frame: &[u8],
-        at: u32,
-        context: &Context,
-        emit: &mut impl FnMut(Record<'_>),
-    ) {
-        self.tables.add(Counter::Packets, 1);
+        self.scratch.block.tunnel = tunnel;
+        self.count(Counter::Packets, 1);
         if self.frames {
-            self.ship_fragment::<true>(frame, at, context, emit);
+            self.ship_fragment::<true>(frame, (at, netns), context, emit);
         } else {
-            self.ship_fragment::<false>(frame, at, context, emit);
+            self.ship_fragment::<false>(frame, (at, netns), context, emit);
         }
     }
 
     fn ship_fragment<const FRAMES: bool>(
         &mut self,
         frame: &[u8],
-        at: u32,
+        (at, netns): (u32, u32),
         context: &Context,
         emit: &mut impl FnMut(Record<'_>),
     ) {
         let s = &mut *self.scratch;
-        let netns = Tunnel::netns(s.block.tunnel.what, self.netns, self.config.decap);
         let mut env = HostEnv::<_, FRAMES> {
             tables: &mut self.tables,
             snippet: &self.config.snippet,
@@ -250,56 +239,6 @@ impl HostFilter {
         }
     }
 
-    /// Passes an Ethernet frame to the filter as the kernel's entry point does: a segment or an IP
-    /// fragment, also inside a tunnel that the configuration asks for; anything else is ignored.
-    pub fn push_ethernet(
-        &mut self,
-        frame: &[u8],
-        context: &Context,
-        emit: &mut impl FnMut(Record<'_>),
-    ) {
-        let tags = match self.config.decap & decap::VLAN {
-            0 => 0,
-            _ => walk::tags(frame, true, 0),
-        };
-        self.netns = Tunnel::netns_tagged(tags, 0);
-        self.scratch.block.tunnel = Tunnel::of_tags(tags);
-        match walk::ethernet(frame, self.netns) {
-            Ok(segment) => self.push_found(frame, &segment, context, emit),
-            Err(Skip::Fragment) => {
-                if let Ok(at) = walk::ip_of_ethernet(frame) {
-                    self.push_piece(frame, at, context, emit);
-                }
-            }
-            Err(Skip::NotTcp) if self.config.decap & decap::TUNNELS != 0 => {
-                self.look_inside(frame, context, emit);
-            }
-            Err(skip) => self.tables.add(skip.counter(), 1),
-        }
-        self.netns = 0;
-    }
-
-    /// Looks into a packet that may be a tunnel's.
-    fn look_inside(&mut self, frame: &[u8], context: &Context, emit: &mut impl FnMut(Record<'_>)) {
-        let Ok(outer) = walk::ip_of_ethernet(frame) else {
-            return;
-        };
-        let (which, own) = (self.config.decap, self.netns);
-        let tunnel = &mut self.scratch.block.tunnel;
-        match walk::inner_ip(frame, outer, which, tunnel) {
-            Ok(at) => match walk::ip(frame, at, Tunnel::netns(tunnel.what, own, which)) {
-                Ok(segment) => {
-                    self.tables.add(Counter::Decapsulated, 1);
-                    self.push_found(frame, &segment, context, emit);
-                }
-                Err(Skip::Fragment) => self.push_piece(frame, at, context, emit),
-                Err(_) => {}
-            },
-            Err(Skip::Fragment) => self.push_piece(frame, outer, context, emit),
-            Err(_) => {}
-        }
-    }
-
     /// Hands framing of a connection back to the filter, as the host does for the kernel's filter.
     pub fn hand_back(&mut self, key: FlowKey, handed: HandBack) {
         // Like the kernel's table, it drops entries rather than grow.
@@ -307,6 +246,10 @@ impl HostFilter {
             self.tables.handed_back.clear();
         }
         self.tables.handed_back.insert(key, handed);
+    }
+
+    pub fn count(&mut self, counter: Counter, n: u32) {
+        self.tables.add(counter, n);
     }
 
     pub fn counter(&self, counter: Counter) -> u64 {

@@ -61,7 +61,7 @@ pub(crate) struct Http1 {
     /// Unanswered requests, as far as they matter to framing.
     queue: RequestQueue,
     exchanges: Exchanges,
-    profile: Profile,
+    pub profile: Profile,
     verdicts: Verdicts,
     /// End of the last hand-back, by direction.
     handed_back: [u64; 2],
@@ -134,14 +134,6 @@ impl Http1 {
         half.framer.lose();
         self.queue = RequestQueue::new();
         self.exchanges.order.begin_unknown(at);
-    }
-
-    pub const fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    pub fn profile_mut(&mut self) -> &mut Profile {
-        &mut self.profile
     }
 }
 
@@ -237,7 +229,7 @@ impl Protocol for Http1 {
     fn held(&self) -> usize {
         self.exchanges.held
             + self.exchanges.snippet_bytes()
-            + self.claim_size()
+            + self.claim.as_ref().map_or(0, |claim| claim.size())
             + self.halves.iter().map(Half::held).sum::<usize>()
     }
 

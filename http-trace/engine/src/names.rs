@@ -294,9 +294,7 @@ const REQUEST_BYTES: u32 = 1 << 20;
 impl Halves {
     /// Remembers the first request of a connection.
     pub fn note(&mut self, request: &Sighting) {
-        let Some(ack) = request.ack.number() else {
-            return;
-        };
+        let Some(ack) = request.ack.number() else { return };
         self.slots.resize(SETS, None);
         let [client, _] = ends(request);
         let slot = self.slot(client, ack);
@@ -365,7 +363,6 @@ pub struct Alias {
 pub struct Names {
     /// The name nearest to the server, and whether its directions are swapped relative to the connection's.
     pub server: (FlowKey, bool),
-    /// The name nearest to the client.
     pub client: (FlowKey, bool),
     server_ns: i64,
     client_ns: i64,
@@ -443,9 +440,7 @@ impl Aliases {
         );
         self.order.push_back((self.made, alias));
         while self.by_key.len() > MAX_ALIASES {
-            let Some((made, key)) = self.order.pop_front() else {
-                break;
-            };
+            let Some((made, key)) = self.order.pop_front() else { break };
             if self.by_key.get(&key).is_some_and(|a| a.made == made) {
                 self.by_key.remove(&key);
             }

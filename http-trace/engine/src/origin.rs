@@ -118,10 +118,7 @@ impl Origin {
     /// cookie until it is received; the cgroup hook sees what a socket has received.
     pub fn sockets(&self) -> [Option<u64>; 2] {
         let cookie = (self.socket_cookie != 0).then_some(self.socket_cookie);
-        match self.hook == Hook::Cgroup && !self.is_egress() {
-            true => [None, cookie],
-            false => [cookie, None],
-        }
+        if self.hook == Hook::Cgroup && !self.is_egress() { [None, cookie] } else { [cookie, None] }
     }
 
     /// Whether it was leaving the host.

@@ -144,7 +144,6 @@ impl Pipeline {
         }
     }
 
-    /// Sets the name of an interface index in records.
     pub fn set_interface(&mut self, index: u32, name: &str) {
         self.shared.events.interfaces.set(index, name);
     }
@@ -265,9 +264,7 @@ impl Pipeline {
     /// Forgets a connection on the same tuple that closed long ago, or fell silent long before this SYN, and seems to be
     /// current only because event time lags.
     fn forget_old(&mut self, key: &FlowKey, header: &RecordHeader, out: &mut dyn FnMut(Output)) {
-        let Some(id) = self.table.find(key) else {
-            return;
-        };
+        let Some(id) = self.table.find(key) else { return };
         let is_closed = self.table.get(id).is_some_and(|c| c.tcp.closed);
         let is_asked = header.flags & (flag::SYN | flag::ACK) == flag::SYN;
         let config = &self.shared.config;
@@ -352,9 +349,7 @@ impl Pipeline {
 
     /// Makes a copy's name an alias of its original.
     fn merge(&mut self, id: Id, original: &Original) {
-        let Some((&key, connection)) = self.table.get_mut(id) else {
-            return;
-        };
+        let Some((&key, connection)) = self.table.get_mut(id) else { return };
         // A new connection may have begun under its name.
         if !connection.tcp.link.muted {
             return;
@@ -369,9 +364,7 @@ impl Pipeline {
             }
             return;
         }
-        let Some((_, gone)) = self.table.remove(id) else {
-            return;
-        };
+        let Some((_, gone)) = self.table.remove(id) else { return };
         let (heads, reorder) = gone.memory();
         self.heads_bytes = self.heads_bytes.saturating_sub(heads);
         self.reorder_bytes = self.reorder_bytes.saturating_sub(reorder);
@@ -417,9 +410,7 @@ impl Pipeline {
         out: &mut dyn FnMut(Output),
         work: impl FnOnce(&mut Connection, &mut Env<'_>),
     ) {
-        let Some((&key, connection)) = self.table.get_mut(id) else {
-            return;
-        };
+        let Some((&key, connection)) = self.table.get_mut(id) else { return };
         let before = connection.memory();
         let name = (Some(id), key, connection.number);
         let mut deadline = None;
@@ -462,9 +453,7 @@ impl Pipeline {
 
     /// Removes a connection from the table and writes everything in flight.
     fn remove(&mut self, id: Id, end: End, out: &mut dyn FnMut(Output)) {
-        let Some((key, mut connection)) = self.table.remove(id) else {
-            return;
-        };
+        let Some((key, mut connection)) = self.table.remove(id) else { return };
         let before = connection.memory();
         self.heads_bytes = self.heads_bytes.saturating_sub(before.0);
         self.reorder_bytes = self.reorder_bytes.saturating_sub(before.1);
@@ -511,9 +500,7 @@ impl Pipeline {
     fn unreachable(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         let time_ns = now.saturating_sub(self.table.age_ns(id, now));
-        let Some((&key, connection)) = self.table.get_mut(id) else {
-            return;
-        };
+        let Some((&key, connection)) = self.table.get_mut(id) else { return };
         if connection.tcp.is_answered() {
             return;
         }

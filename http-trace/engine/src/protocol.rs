@@ -232,7 +232,6 @@ pub(crate) struct Witness {
     pub complete: [bool; 2],
     /// Why no response will come.
     pub why: NoResponse,
-    /// Since when, ns.
     pub since_ns: u64,
 }
 

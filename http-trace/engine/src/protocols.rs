@@ -66,14 +66,14 @@ impl Implementation {
     /// A filter, which saw the first bytes, reports that this is not HTTP/1.x.
     pub fn not_readable(&mut self, cx: &mut Cx<'_>, kind: Unreadable) {
         if let Implementation::Http1(http1) = self {
-            http1.profile_mut().not_readable(cx, kind);
+            http1.profile.not_readable(cx, kind);
         }
     }
 
     /// What was learned about the protocol.
     pub const fn profile(&self) -> &Profile {
         match self {
-            Implementation::Http1(http1) => http1.profile(),
+            Implementation::Http1(http1) => &http1.profile,
             Implementation::Unread(unread) => &unread.memory.profile,
         }
     }

@@ -174,9 +174,7 @@ impl<K: Copy + Eq + Hash, V> Table<K, V> {
     /// Marks a use, which moves the connection to the end of `list`.
     pub fn touch(&mut self, id: Id, list: List, now_ns: u64) {
         let at = id.0;
-        let Some(slot) = self.slots.get_mut(at as usize) else {
-            return;
-        };
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
         slot.last = coarse(now_ns);
         if slot.list == list && self.lists[list as usize].last == at {
             return;

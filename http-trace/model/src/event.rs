@@ -25,7 +25,6 @@ impl Endpoint {
     /// An end that a recording does not name, such as the server of an access log.
     pub const NOBODY: Endpoint = Endpoint { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
 
-    /// The address, if known.
     pub fn known_ip(self) -> Option<IpAddr> {
         Some(self.ip).filter(|ip| !ip.is_unspecified())
     }

@@ -20,7 +20,7 @@ mod own;
 mod value;
 
 pub use attribution::{End, RUNTIMES, end_of};
-pub use entry::{Field, Get, Read, View};
+pub use entry::{Field, Get, Read, View, always, field};
 pub use value::{About, Kind, Value};
 
 use crate::event::HttpEvent;

@@ -67,7 +67,6 @@ pub fn basic_user(headers: &Headers) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
 
     #[test]
     fn trace_contexts() {
@@ -93,8 +92,7 @@ mod tests {
                 Some((TRACE, Some(SPAN))),
             ),
         ] {
-            let fields: Vec<_> = lines.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-            let headers = testing::headers(&fields);
+            let headers: Headers = lines.iter().map(|(n, v)| (n, v.as_bytes())).collect();
             let expected = expected.map(|(t, s)| (t.as_bytes(), s.map(str::as_bytes)));
             assert_eq!(trace_context(&headers), expected, "{lines:?}");
         }

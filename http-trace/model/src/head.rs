@@ -242,10 +242,7 @@ impl Headers {
     }
 
     fn all_named<'a>(&'a self, known: Known, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let lines = match self.has(known) {
-            true => &self.lines[..],
-            false => &[],
-        };
+        let lines = if self.has(known) { &self.lines[..] } else { &[] };
         let is_it = move |line: &&Line| {
             line.known == known
                 && (known != Known::NONE

@@ -107,9 +107,7 @@ impl Known {
 
     /// Looks up a name in any case.
     pub fn of(name: &[u8]) -> Known {
-        let Some(place) = place(name) else {
-            return Known::NONE;
-        };
+        let Some(place) = place(name) else { return Known::NONE };
         let number = NUMBERS[place];
         if number != 0 && is_name(name, NAMES[number as usize - 1].as_bytes()) {
             Known(number)
@@ -188,9 +186,7 @@ pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
 /// is in lower case. Works on eight bytes at a time: it runs for many lines of every head.
 pub fn rest_equals(name: &[u8], lower: &[u8]) -> bool {
     let word = |bytes: &[u8]| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let Some(last) = name.len().checked_sub(8) else {
-        return true;
-    };
+    let Some(last) = name.len().checked_sub(8) else { return true };
     let same = |at: usize| to_lower(word(&name[at..])) == word(&lower[at..]);
     // The last eight bytes may overlap those before; few names are longer than sixteen bytes.
     last == 0 || same(last) && (last <= 8 || (8..last).step_by(8).all(same))

@@ -10,8 +10,8 @@
 //! - [`community`] computes Community IDs.
 //! - [`field`] is the table of all fields: the source of names, types and values for writers,
 //!   readers, rules and documentation.
-//! - [`value`] parses values as users write them (networks, durations, sizes), [`shown`]
-//!   formats numbers for people, [`columns`] aligns and cuts text.
+//! - [`value`] parses values as users write them (networks, durations, sizes), [`scalars`] reads their texts from
+//!   TOML; [`shown`] formats numbers for people, [`columns`] aligns and cuts text.
 //! - [`named`] defines enumerations whose variants have names.
 #![forbid(unsafe_code)]
 
@@ -25,8 +25,7 @@ pub mod head;
 pub mod known;
 pub mod named;
 pub mod process;
+pub mod scalars;
 pub mod shown;
 pub mod target;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 pub mod value;

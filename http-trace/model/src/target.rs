@@ -119,7 +119,21 @@ fn path_and_query(text: &[u8]) -> (&[u8], Option<&[u8]>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing;
+    use bytes::Bytes;
+
+    fn request(line: &str, host: &str) -> RequestHead {
+        let (method, rest) = line.split_once(' ').expect("a method");
+        let (target, _) = rest.rsplit_once(' ').expect("a version");
+        let host = [("Host", host)].into_iter().filter(|(_, host)| !host.is_empty());
+        RequestHead {
+            method: Bytes::copy_from_slice(method.as_bytes()),
+            target: Bytes::copy_from_slice(target.as_bytes()),
+            minor_version: 1,
+            version: None,
+            headers: host.collect(),
+            wire_len: 0,
+        }
+    }
 
     #[test]
     fn targets() {
@@ -178,8 +192,7 @@ mod tests {
             ("GET odd HTTP/1.1", "h", (Some("http"), Some("h"), Some(80), Some("odd"), None)),
         ];
         for (line, host, expected) in table {
-            let host = if host.is_empty() { String::new() } else { format!("Host: {host}\r\n") };
-            let request = testing::request(&format!("{line}\r\n{host}\r\n"));
+            let request = request(line, host);
             let text = |b: Option<&[u8]>| b.map(|b| String::from_utf8_lossy(b).into_owned());
             let got = Target::of(&request);
             let expected = (

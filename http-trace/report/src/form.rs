@@ -51,7 +51,7 @@ impl Form {
 mod tests {
     use super::*;
     use crate::inventory::{Inventory, Options};
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn a_table_fits_a_terminal() {

@@ -49,7 +49,7 @@ impl Default for Options {
 }
 
 /// Everything collected so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inventory {
     options: Options,
     pub(crate) services: HashMap<String, Service>,
@@ -75,16 +75,7 @@ pub(crate) struct Service {
 
 impl Inventory {
     pub fn new(options: Options) -> Self {
-        Inventory {
-            options,
-            services: HashMap::new(),
-            links: HashMap::new(),
-            alerts: BTreeMap::new(),
-            total: Total::default(),
-            endpoints: 0,
-            room: CLIENTS_OF_ALL,
-            unread: Unread::default(),
-        }
+        Inventory { options, room: CLIENTS_OF_ALL, ..Inventory::default() }
     }
 
     pub fn event(&mut self, event: &HttpEvent) {
@@ -291,10 +282,7 @@ impl Service {
                     true => self.own < OWN_ENDPOINTS,
                     false => self.endpoints.len() - shared - self.own < ENDPOINTS,
                 };
-        let key = match is_there || has_room {
-            true => key,
-            false => other,
-        };
+        let key = if is_there || has_room { key } else { other };
         if !self.endpoints.contains_key(&key) {
             *all += 1;
             self.own += usize::from(is_own && has_room);

@@ -210,7 +210,7 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use http_trace_model::event::HttpEvent;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     use super::*;
     use crate::{Form, Options};

@@ -167,10 +167,7 @@ impl Total {
     /// Counts connections that are not readable; kinds beyond the bound count as `other`.
     pub fn unreadable(&mut self, what: &str, count: u64) {
         let has_room = self.unreadable.len() < UNREADABLE && what.len() <= LONGEST_UNREADABLE;
-        let what = match has_room || self.unreadable.contains_key(what) {
-            true => what,
-            false => "other",
-        };
+        let what = if has_room || self.unreadable.contains_key(what) { what } else { "other" };
         let all = self.unreadable.entry(what.to_owned()).or_default();
         *all = all.saturating_add(count);
     }

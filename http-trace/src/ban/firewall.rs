@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -61,9 +61,6 @@ pub struct Firewall {
 
 impl Firewall {
     /// Starts the thread, which looks up or creates the set. Its first progress is what the set holds.
-    ///
-    /// # Errors
-    /// A message about the set, or that the thread cannot be started.
     pub fn start(set: Set, reset: bool, lift: bool) -> Result<Self, String> {
         let (orders, waiting) = sync_channel::<Order>(WAITING);
         let (ready, is_ready) = sync_channel(1);
@@ -103,10 +100,7 @@ impl Firewall {
 
     /// Queues a ban without blocking; `false` if the queue is full.
     pub fn ban(&self, order: Order) -> bool {
-        match self.orders.try_send(order) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-        }
+        self.orders.try_send(order).is_ok()
     }
 
     /// What has happened since the last call.

@@ -164,9 +164,6 @@ impl Set {
     }
 
     /// The elements of the sets.
-    ///
-    /// # Errors
-    /// Those of [`Set::prepare`].
     pub fn list(&self) -> Result<Vec<Element>, String> {
         if !self.has_table()? {
             let place = self.place();
@@ -232,9 +229,6 @@ impl Set {
     }
 
     /// Removes clients from the sets. A client that is not in a set is no error.
-    ///
-    /// # Errors
-    /// The message of `nft` about a client that could not be removed.
     pub fn lift(&self, clients: &[IpAddr]) -> Result<(), String> {
         let there = self.list()?;
         let there: Vec<&IpAddr> = there.iter().map(|element| &element.client).collect();

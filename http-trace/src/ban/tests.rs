@@ -8,7 +8,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// An alert about a client.
 fn about(client: &str) -> Alert {
-    let mut alert = http_trace_detect::testing::alert();
+    let mut alert = http_trace_samples::alert();
     alert.severity = Severity::of(Level::High);
     alert.direct = true;
     alert.entities = vec![Entity {
@@ -75,7 +75,7 @@ fn who_may_be_banned_and_who_never() {
     assert_eq!(judge(about("192.0.2.3")), Some((Outcome::DryRun, None)));
     let reason = "ban-most is reached";
     assert_eq!(judge(about("192.0.2.4")), refused(reason));
-    assert_eq!((bans.counts().banned, bans.counts().refused), (2, 8));
+    assert_eq!((bans.counts.banned, bans.counts.refused), (2, 8));
 }
 
 #[test]

@@ -89,11 +89,11 @@ enum State {
 }
 
 /// The frames of captures in time order; see the module.
+#[derive(Default)]
 pub struct Frames {
     slots: Vec<Slot>,
     /// Next times of the slots, earliest first, ties in the order given.
     queue: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Slot of the current frame.
     current: Option<usize>,
     names: Names,
     problems: Vec<CaptureError>,
@@ -158,16 +158,7 @@ impl Frames {
                 read: Arc::default(),
             })
             .collect();
-        let mut frames = Frames {
-            slots,
-            queue: BinaryHeap::new(),
-            current: None,
-            names: Names::default(),
-            problems: Vec::new(),
-            skipped: Vec::new(),
-            frames: 0,
-            bytes: 0,
-        };
+        let mut frames = Frames { slots, ..Frames::default() };
         if let [only] = frames.slots.as_slice() {
             // Order does not matter for a single input: opened when the first frame is requested.
             if !matches!(only.input, Input::Found(_)) {
@@ -209,9 +200,7 @@ impl Frames {
             Ok(format) => first(format, &mut buffer),
             Err(problem) => Err(problem),
         };
-        let Some(entry) = self.slots.get_mut(slot) else {
-            return;
-        };
+        let Some(entry) = self.slots.get_mut(slot) else { return };
         match found {
             Ok((format, Some(current))) => {
                 let time_ns = current.time_ns.unwrap_or(0);
@@ -431,12 +420,10 @@ impl Names {
 
 /// Detects the format of a capture.
 fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
-    if !fill(buffer, magic::LEN)? {
+    fill(buffer, magic::LEN)?;
+    let Some(first) = buffer.available().first_chunk().copied() else {
         let what = if buffer.available().is_empty() { "it is empty" } else { "it is too short" };
         return Err(Problem::NotACapture(what));
-    }
-    let Some(first) = buffer.available().first_chunk().copied() else {
-        return Err(Problem::NotACapture("it is too short"));
     };
     let what = match Kind::of(first) {
         Kind::Pcap => return Ok(Format::Pcap(Pcap::open(buffer)?)),

@@ -179,9 +179,6 @@ impl Buffer {
     }
 
     /// Reads until at least `n` unread bytes are available; `false` if the stream ends before that.
-    ///
-    /// # Errors
-    /// Those of the reader. Bytes read before stay available.
     pub fn fill(&mut self, n: usize) -> io::Result<bool> {
         while self.end - self.start < n {
             if self.read_some()? == 0 {

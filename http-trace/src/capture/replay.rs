@@ -174,9 +174,7 @@ impl Replay {
                     continues: false,
                 };
                 let walked = self.fragments.walk(&piece, frame.data, &seen, self.options);
-                let Some((whole, found)) = walked else {
-                    return false;
-                };
+                let Some((whole, found)) = walked else { return false };
                 self.whole = Some(whole);
                 found
             }
@@ -234,9 +232,7 @@ impl Replay {
 
     /// Reports an unsupported link type once per file.
     fn refuse(&mut self, link: LinkType) {
-        let Some(file) = self.frames.current_file() else {
-            return;
-        };
+        let Some(file) = self.frames.current_file() else { return };
         let told = |(f, l): &(Arc<str>, LinkType)| *f == file && *l == link;
         if self.refused_links.len() < MAX_REFUSED_LINKS && !self.refused_links.iter().any(told) {
             self.refused_links.push((file, link));

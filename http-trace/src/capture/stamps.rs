@@ -60,9 +60,7 @@ impl Stamps {
             side.latest = Some(own);
         }
         let was_sent = peer.latest.is_some_and(|latest| ahead(latest, echoed) >= 0);
-        let Some(ack) = sent.ack.filter(|_| was_sent) else {
-            return false;
-        };
+        let Some(ack) = sent.ack.filter(|_| was_sent) else { return false };
         match &mut peer.taken {
             Some((taken, acked)) if ahead(ack, *acked) >= 0 => {
                 peer.contradicted |= ahead(*taken, echoed) > WINDOW;

@@ -71,9 +71,7 @@ impl Sums {
         };
         // Other senders are not known before their SYN.
         let is_new = syn && (stamps.is_some() || matches!(sum(), Sum::Right));
-        let Some(known) = self.known(segment.key, is_new) else {
-            return false;
-        };
+        let Some(known) = self.known(segment.key, is_new) else { return false };
         let d = segment.direction.index();
         let right = &mut known.right[d];
         if right.syn || syn {

@@ -21,22 +21,17 @@ const END_OF_FRAME: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 /// Decodes all frames of a stream in order; skippable frames are skipped.
 pub struct Decoder<R> {
     source: R,
-    state: State,
-}
-
-enum State {
-    /// Before a frame.
-    Between,
-    /// In a frame, or returning the rest of its window.
-    Within(Box<FrameDecoder>),
-    /// Decoding failed: the rest of the window is returned, then the error.
-    Failed(Box<FrameDecoder>, io::Error),
+    /// The current frame, or the rest of its window; `None` between frames.
+    frame: Option<Box<FrameDecoder>>,
+    /// Why decoding failed: returned after the rest of the window, and for every further read, as nothing after it can
+    /// be trusted.
+    error: Option<io::Error>,
 }
 
 impl<R: BufRead> Decoder<R> {
     /// Decodes a stream that begins with a frame.
     pub fn new(source: R) -> Self {
-        Decoder { source, state: State::Between }
+        Decoder { source, frame: None, error: None }
     }
 
     /// Opens the next frame; `None` at the end of the stream or after a skippable frame.
@@ -74,51 +69,35 @@ impl<R: BufRead> Read for Decoder<R> {
             return Ok(0);
         }
         loop {
-            match &mut self.state {
-                State::Between => {
-                    if self.source.fill_buf()?.is_empty() {
-                        return Ok(0);
-                    }
-                    if let Some(frame) = self.open()? {
-                        self.state = State::Within(frame);
+            if let Some(frame) = &mut self.frame
+                && frame.can_collect() > 0
+            {
+                return frame.read(out);
+            }
+            if let Some(error) = &self.error {
+                return Err(io::Error::new(error.kind(), error.to_string()));
+            }
+            let one = BlockDecodingStrategy::UptoBlocks(1);
+            match &mut self.frame {
+                None if self.source.fill_buf()?.is_empty() => return Ok(0),
+                None => self.frame = self.open()?,
+                Some(frame) if frame.is_finished() => {
+                    let stored = frame.get_checksum_from_data();
+                    let matches = stored.is_none() || stored == frame.get_calculated_checksum();
+                    self.frame = None;
+                    if !matches {
+                        return Err(invalid(
+                            "the checksum of a zstd frame does not match its content".into(),
+                        ));
                     }
                 }
-                State::Within(frame) => {
-                    if frame.can_collect() > 0 {
-                        return frame.read(out);
-                    }
-                    if frame.is_finished() {
-                        let stored = frame.get_checksum_from_data();
-                        let matches = stored.is_none() || stored == frame.get_calculated_checksum();
-                        self.state = State::Between;
-                        if !matches {
-                            return Err(invalid(
-                                "the checksum of a zstd frame does not match its content".into(),
-                            ));
-                        }
-                        continue;
-                    }
-                    let decoded =
-                        frame.decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1));
-                    if let Err(error) = decoded {
-                        let error = failed(&error);
+                Some(frame) => {
+                    if let Err(error) = frame.decode_blocks(&mut self.source, one) {
+                        self.error = Some(failed(&error));
                         // Data decoded before the error is still in the window; an end block releases it.
-                        let end = BlockDecodingStrategy::UptoBlocks(1);
-                        let _ = frame.decode_blocks(&END_OF_FRAME[..], end);
-                        let State::Within(frame) =
-                            std::mem::replace(&mut self.state, State::Between)
-                        else {
-                            return Err(error);
-                        };
-                        self.state = State::Failed(frame, error);
+                        let one = BlockDecodingStrategy::UptoBlocks(1);
+                        let _ = frame.decode_blocks(&END_OF_FRAME[..], one);
                     }
-                }
-                State::Failed(frame, error) => {
-                    if frame.can_collect() > 0 {
-                        return frame.read(out);
-                    }
-                    // Returned for every further read: nothing after the error can be trusted.
-                    return Err(io::Error::new(error.kind(), error.to_string()));
                 }
             }
         }

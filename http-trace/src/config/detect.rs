@@ -1,73 +1,19 @@
 //! The `[detect]` table of the configuration file: changes to rules.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
-use http_trace_detect::builtin::FILTERS;
-use http_trace_detect::rule::Severity;
-use http_trace_detect::tune::{Allow, Override, Tuning};
-use http_trace_model::value;
-use ipnet::IpNet;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use http_trace_detect::diagnose::nearest;
+use http_trace_detect::tune::Tuning;
+use serde::Deserialize as _;
 use toml::de::ValueDeserializer;
 
-use super::scalars::{self, Scalars};
-
-#[derive(Deserialize)]
-#[serde(remote = "Tuning", deny_unknown_fields, expecting = "a table ([detect])")]
-struct TuningTable {
-    #[serde(default, deserialize_with = "internal")]
-    internal: Option<Vec<IpNet>>,
-    #[serde(default, with = "AllowTable")]
-    allow: Allow,
-    #[serde(default, deserialize_with = "filters")]
-    filters: Vec<&'static str>,
-    #[serde(default, deserialize_with = "rules")]
-    rules: BTreeMap<String, Override>,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Override", deny_unknown_fields, expecting = "a table")]
-struct OverrideTable {
-    #[serde(default, deserialize_with = "threshold")]
-    threshold: Option<u64>,
-    #[serde(default, deserialize_with = "percent")]
-    percent: Option<u8>,
-    #[serde(default, rename = "window", deserialize_with = "time")]
-    window_ns: Option<u64>,
-    #[serde(default, deserialize_with = "severity")]
-    severity: Option<Severity>,
-    #[serde(default, rename = "suppress", deserialize_with = "time")]
-    suppress_ns: Option<u64>,
-    #[serde(default, rename = "alert-limit", alias = "alert_limit", deserialize_with = "limit")]
-    alert_limit: Option<u64>,
-    #[serde(default, with = "AllowTable")]
-    allow: Allow,
-}
-
-#[derive(Deserialize)]
-#[serde(remote = "Allow", deny_unknown_fields, expecting = "a table")]
-struct AllowTable {
-    #[serde(default, deserialize_with = "networks")]
-    clients: Vec<IpNet>,
-    #[serde(default, rename = "user-agents", alias = "user_agents", deserialize_with = "patterns")]
-    user_agents: Vec<String>,
-    #[serde(default, deserialize_with = "patterns")]
-    paths: Vec<String>,
-    #[serde(default, deserialize_with = "patterns")]
-    hosts: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Rule(#[serde(with = "OverrideTable")] Override);
+use super::layers::worded as of_types;
 
 /// Reads the table; an error is its position in the file, if known, and its text.
 pub(super) fn read(table: ValueDeserializer<'_>) -> Result<Tuning, (Option<Range<usize>>, String)> {
     let mut track = serde_path_to_error::Track::new();
     let table = serde_path_to_error::Deserializer::new(table, &mut track);
-    let read = TuningTable::deserialize(table);
+    let read = Tuning::deserialize(table);
     read.map_err(|error| (error.span(), worded(&track.path().to_string(), error.message())))
 }
 
@@ -81,108 +27,24 @@ fn worded(path: &str, message: &str) -> String {
     };
     if !message.starts_with("unknown field") {
         let separator = if message.starts_with('\'') { " " } else { ": " };
-        return format!("{path}{separator}{}", scalars::worded(message));
+        return format!("{path}{separator}{}", of_types(message));
     }
     // serde puts the unknown field and then the known ones between backticks.
     let mut names = message.split('`').skip(1).step_by(2);
     let name = names.next().unwrap_or_default();
     let known: Vec<&str> = names.collect();
-    let distance = |known: &&&str| strsim::damerau_levenshtein(name, known);
-    let hint = match known.iter().min_by_key(distance) {
-        Some(near) if distance(&near) <= 2 => format!("did you mean '{near}'?"),
-        _ => format!("want one of {}", known.join(", ")),
+    let hint = match nearest(name, known.iter().copied(), 2) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("want one of {}", known.join(", ")),
     };
     let below = path.strip_suffix(name).and_then(|path| path.strip_suffix('.'));
     format!("unknown key '{}.{name}'; {hint}", below.unwrap_or(&path))
 }
 
-/// Parses a string, or each string of a list.
-fn each<'de, D: Deserializer<'de>, T, W: fmt::Display>(
-    from: D,
-    parse: impl Fn(&str) -> Result<T, W>,
-) -> Result<Vec<T>, D::Error> {
-    let wrong = |text: &str, want: W| D::Error::custom(format!("'{text}': want {want}"));
-    let scalars = Scalars::deserialize(from)?.0;
-    let parsed = scalars.iter().map(|text| parse(text).map_err(|want| wrong(text, want)));
-    parsed.collect()
-}
-
-/// Parses one string.
-fn one<'de, D: Deserializer<'de>, T, W: fmt::Display>(
-    from: D,
-    parse: impl Fn(&str) -> Result<T, W>,
-) -> Result<Option<T>, D::Error> {
-    let mut all = each(from, parse)?;
-    match all.len() {
-        1 => Ok(all.pop()),
-        n => Err(D::Error::custom(format!("want one value, not {n}"))),
-    }
-}
-
-macro_rules! parsers {
-    ($($name:ident -> $type:ty = $read:expr;)+) => {
-        $(fn $name<'de, D: Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
-            $read(from)
-        })+
-    };
-}
-
-parsers! {
-    networks -> Vec<IpNet> = |from| each(from, value::network);
-    internal -> Option<Vec<IpNet>> = |from| each(from, value::network).map(Some);
-    patterns -> Vec<String> = |from| each(from, pattern);
-    filters -> Vec<&'static str> = |from| each(from, filter);
-    threshold -> Option<u64> = |from| one(from, number);
-    percent -> Option<u8> = |from| one(from, per_cent);
-    severity -> Option<Severity> = |from| one(from, score);
-    time -> Option<u64> = |from| one(from, nanoseconds);
-    limit -> Option<u64> = |from| one(from, alerts);
-    rules -> BTreeMap<String, Override> = |from| {
-        let rules: BTreeMap<String, Rule> = Deserialize::deserialize(from)?;
-        Ok(rules.into_iter().map(|(id, rule)| (id, rule.0)).collect())
-    };
-}
-
-fn per_cent(text: &str) -> Result<u8, &'static str> {
-    let number = text.parse().ok().filter(|n| (1..=100).contains(n));
-    number.ok_or("a percentage from 1 to 100, for rules of type ratio")
-}
-
-fn pattern(text: &str) -> Result<String, &'static str> {
-    match text.is_empty() {
-        true => Err("text; * matches anything"),
-        false => Ok(text.to_owned()),
-    }
-}
-
-/// Looks up a built-in filter by name.
-fn filter(text: &str) -> Result<&'static str, String> {
-    let names = || FILTERS.iter().map(|(name, ..)| *name);
-    let known = names().find(|name| *name == text);
-    known.ok_or_else(|| format!("names from {}", names().collect::<Vec<_>>().join(", ")))
-}
-
-fn number(text: &str) -> Result<u64, &'static str> {
-    let number = text.parse().ok().filter(|n| (1..=1_000_000_000).contains(n));
-    number.ok_or("a number from 1 to 1000000000")
-}
-
-fn alerts(text: &str) -> Result<u64, &'static str> {
-    let number = text.parse().ok().filter(|n| *n <= 1_000_000_000);
-    number.ok_or("a number of alerts; 0 combines all of a server in one")
-}
-
-fn score(text: &str) -> Result<Severity, &'static str> {
-    let score = text.parse().ok().and_then(Severity::new);
-    score.ok_or("a number from 0 to 10")
-}
-
-fn nanoseconds(text: &str) -> Result<u64, &'static str> {
-    value::some_time(text).map(|time| time.as_nanos() as u64)
-}
-
 #[cfg(test)]
 mod tests {
+    use http_trace_detect::rule::Severity;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Tuning, String> {

@@ -103,15 +103,6 @@ impl Key {
     }
 }
 
-/// The key with the most similar name, within an edit distance of 3.
-pub fn nearest<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
-    keys.iter()
-        .map(|key| (strsim::damerau_levenshtein(name, key.name), key))
-        .min_by_key(|(distance, key)| (*distance, key.name))
-        .filter(|(distance, _)| *distance <= 3)
-        .map(|(_, key)| key)
-}
-
 pub(super) const fn one(value: &'static str) -> Key {
     Key::new(value, Shape::One, Form::Value)
 }

@@ -8,13 +8,14 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use http_trace_detect::diagnose::nearest;
 use http_trace_detect::tune::Tuning;
+use http_trace_model::scalars::Scalars;
 use serde::Deserialize;
 use toml::de::{DeTable, ValueDeserializer};
 
 use super::detect;
-use super::key::{Key, Shape, nearest};
-use super::scalars::{Scalars, worded};
+use super::key::{Key, Shape};
 use super::values::Field;
 use crate::select::filters;
 
@@ -22,6 +23,16 @@ use crate::select::filters;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub(super) String);
+
+/// Rewords a serde error like our other messages: what was expected comes first.
+pub(super) fn worded(message: &str) -> String {
+    let types = message.strip_prefix("invalid type: ");
+    match types.and_then(|types| types.split_once(", expected ")) {
+        Some(("map", want)) => format!("want {want}, not a table"),
+        Some((is, want)) => format!("want {want}, not {is}"),
+        None => message.to_owned(),
+    }
+}
 
 /// The values of one setting and where they were given.
 #[derive(Clone, Debug)]
@@ -53,10 +64,6 @@ pub struct Layers {
 
 impl Layers {
     /// Collects typed options, `environment` (looked up by name) and the file.
-    ///
-    /// # Errors
-    /// An empty typed value, an unreadable file or invalid TOML, an unknown key, or a value that is neither
-    /// text, a number nor a list of these.
     pub fn gather(
         keys: &'static [Key],
         typed: Vec<(&'static str, Vec<String>)>,
@@ -132,9 +139,9 @@ impl Layers {
                 continue;
             }
             let Some(key) = self.keys.iter().find(|key| key.name == wanted) else {
-                let near = nearest(self.keys, &wanted).map_or_else(
+                let near = nearest(&wanted, self.keys.iter().map(|key| key.name), 3).map_or_else(
                     || "every option is a key: see 'http-trace --help'".to_owned(),
-                    |key| format!("did you mean '{}'?", key.name),
+                    |name| format!("did you mean '{name}'?"),
                 );
                 return Err(Error(format!(
                     "{name}:{at}: unknown key '{given}'; {near}",
@@ -247,9 +254,10 @@ pub fn environment(
         let known = keys.iter().any(|key| key.variable() == name);
         if !known && name != "HTTP_TRACE_CONFIG" {
             if !OTHERS.contains(&name) {
-                let near = nearest(keys, &key).map_or_else(String::new, |near| {
-                    format!("; did you mean {}?", near.variable())
-                });
+                let near = nearest(&key, keys.iter().map(|key| key.name), 3);
+                let near = near.and_then(|near| keys.iter().find(|key| key.name == near));
+                let variable = |near: &Key| format!("; did you mean {}?", near.variable());
+                let near = near.map_or_else(String::new, variable);
                 warnings.push(format!("{name} ignored: unknown setting{near}"));
             }
             continue;

@@ -141,10 +141,7 @@ pub(super) fn known_endpoints(path: &str) -> Result<Arc<KnownEndpoints>, String>
 }
 
 pub(super) fn template(text: &str) -> Result<String, &'static str> {
-    match text.starts_with('/') {
-        true => Ok(text.to_owned()),
-        false => Err("a path such as /users/{name}"),
-    }
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path such as /users/{name}") }
 }
 
 pub(super) fn verbosity(text: &str) -> Result<u8, &'static str> {

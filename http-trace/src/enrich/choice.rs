@@ -24,9 +24,6 @@ impl NamesFrom {
     }
 
     /// The socket of a container runtime.
-    ///
-    /// # Errors
-    /// What was expected.
     pub fn cri_socket(text: &str) -> Result<Self, &'static str> {
         let path = text.strip_prefix("unix://").unwrap_or(text);
         match text {

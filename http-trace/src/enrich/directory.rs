@@ -22,9 +22,7 @@ pub struct Named {
 impl Named {
     /// Fills in missing fields of a workload, unless ids contradict.
     pub fn complete(&self, workload: &mut Workload) {
-        let Some(container) = &mut workload.container else {
-            return;
-        };
+        let Some(container) = &mut workload.container else { return };
         let is_other = |pod: &Pod| workload.pod.as_ref().is_some_and(|own| own.uid != pod.uid);
         if container.id != self.container.id || self.pod.as_ref().is_some_and(is_other) {
             return;
@@ -138,12 +136,8 @@ impl Directory {
                 workload.pod = known.pods.get(uid).map(|members| members.pod.clone());
             }
         }
-        let Some(pod) = &mut workload.pod else {
-            return;
-        };
-        let Some(members) = known.pods.get(&pod.uid) else {
-            return;
-        };
+        let Some(pod) = &mut workload.pod else { return };
+        let Some(members) = known.pods.get(&pod.uid) else { return };
         pod.clone_from(&members.pod);
         let Some(id) = workload.container.as_ref().map(|of| of.id.clone()) else {
             return;

@@ -81,9 +81,7 @@ impl Proc {
     }
 
     fn name(&mut self, mut workload: Workload) -> Workload {
-        let Some(container) = &workload.container else {
-            return workload;
-        };
+        let Some(container) = &workload.container else { return workload };
         match self.runtimes.find(container) {
             Some(named) => named.complete(&mut workload),
             None if workload.pod.is_some() => {
@@ -184,9 +182,7 @@ impl Cgroups {
         self.is_beside_v1 = cgroup::has_v1(&mounts);
         let root = cgroup::mount(&mounts);
         self.is_mounted = root.is_some();
-        let Some(root) = root else {
-            return;
-        };
+        let Some(root) = root else { return };
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
             let entries = fs::read_dir(&folder).into_iter().flatten().flatten();

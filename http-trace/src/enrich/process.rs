@@ -159,9 +159,7 @@ impl Attribution {
             event.missing.push(Missing::Process);
         }
         for process in [&event.client_process, &event.server_process] {
-            let Some(process) = process else {
-                continue;
-            };
+            let Some(process) = process else { continue };
             for missing in unnamed(&process.workload) {
                 match missing {
                     Missing::Container => self.counts.containers_unnamed += 1,

@@ -77,9 +77,7 @@ impl Trusted {
         if !self.contains(peer.ip) {
             return;
         }
-        let Some(request) = &event.request else {
-            return;
-        };
+        let Some(request) = &event.request else { return };
         // `Some(None)`: the field hides the client, whatever the others say.
         let mut named: Option<Option<Forwarded>> = None;
         let mut conflict = false;
@@ -144,9 +142,7 @@ impl Field {
                     _ => node(entry),
                 };
                 // The client behind a hidden hop is unknown; the hop to its right is the nearest known one.
-                let Hop::Address(address) = hop else {
-                    return Some(client);
-                };
+                let Hop::Address(address) = hop else { return Some(client) };
                 client = Some(address);
                 if !trusted.contains(address.ip) {
                     return Some(client);
@@ -225,7 +221,7 @@ fn node(text: &[u8]) -> Hop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")

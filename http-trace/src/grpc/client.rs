@@ -69,9 +69,6 @@ impl Client {
 
     /// Calls `path` (`/package.Service/Method`) with these header fields and this message; `gzip` means that
     /// the message is already compressed.
-    ///
-    /// # Errors
-    /// Those of the connection, `TimedOut` at the deadline, `InvalidData` if the response is not gRPC.
     pub fn call(
         &mut self,
         path: &str,

@@ -79,7 +79,7 @@ impl EndpointCounts {
 
 #[cfg(test)]
 mod tests {
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     use super::*;
 

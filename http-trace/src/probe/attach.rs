@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io;
+use std::iter::successors;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -43,13 +44,11 @@ fn cannot_attach(hook: &str, place: &str, why: &str, instead: &str) -> ProbeErro
 /// The error with all of its sources, which aya's errors do not print.
 fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
+    for cause in successors(error.source(), |&error| error.source()) {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
-        below = cause.source();
     }
     text
 }
@@ -275,7 +274,7 @@ fn keep_tc(
     interface: &Interface,
     now_ns: u64,
 ) -> Option<Hidden> {
-    let place = format!("tc {} of {}", placed.side().name(), interface.name);
+    let place = format!("tc {} of {}", placed.side.name(), interface.name);
     let before = match standing {
         Standing::First => return watch.is_good(now_ns),
         Standing::FirstAgain => {
@@ -395,15 +394,9 @@ fn attach_xdp(
 
 /// Whether this is EEXIST.
 fn exists(error: &ProgramError) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-        if errno == Some(libc::EEXIST) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let causes = successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
+    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors.any(|error| error.raw_os_error() == Some(libc::EEXIST))
 }
 
 /// A packet socket on all interfaces whose filter inspects packets and queues none. With SOCK_DGRAM, packets

@@ -51,9 +51,6 @@ impl Flows {
     }
 
     /// Takes the map `FLOWS` with its size.
-    ///
-    /// # Errors
-    /// If it is not a hash map, or its descriptor cannot be duplicated.
     pub fn new(map: Map, capacity: u32) -> Result<Self, MapError> {
         let Map::HashMap(data) = &map else {
             return Err(MapError::InvalidName { name: "FLOWS".to_owned() });
@@ -141,7 +138,6 @@ pub struct HandedBack {
 }
 
 impl HandedBack {
-    /// Takes the map `HANDED_BACK`.
     pub const fn new(map: HashMap<MapData, KeyWords, HandBackWords>) -> Self {
         HandedBack { map }
     }

@@ -42,9 +42,6 @@ pub struct Wanted {
 
 impl Wanted {
     /// Names or globs to trace (none: all) and to exclude.
-    ///
-    /// # Errors
-    /// An invalid glob; the command line has already rejected these.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
         let set = |globs: &[String]| {
             let mut builder = GlobSetBuilder::new();
@@ -127,9 +124,6 @@ impl Interfaces {
     }
 
     /// Reads pending changes without blocking; returns whether there were any.
-    ///
-    /// # Errors
-    /// If netlink fails; an overflow of the socket's queue is handled.
     pub fn update(&mut self) -> io::Result<bool> {
         let mut changed = false;
         loop {
@@ -177,9 +171,7 @@ impl Interfaces {
 
 /// Applies a message; returns whether it changed anything.
 fn apply(known: &mut BTreeMap<u32, Interface>, kind: u16, body: &[u8]) -> bool {
-    let Some((index, interface)) = link(body) else {
-        return false;
-    };
+    let Some((index, interface)) = link(body) else { return false };
     match kind {
         RTM_NEWLINK => {
             let new = known.get(&index) != Some(&interface);

@@ -1,7 +1,7 @@
 //! Loads the programs with their map sizes and limits, and explains in one line why the kernel refuses them.
 //! Attaches nothing.
 
-use std::{fs, io, panic::resume_unwind};
+use std::{error::Error, fs, io, iter::successors, panic::resume_unwind};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -109,9 +109,6 @@ pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
 }
 
 /// Creates the maps. Programs are verified later, by [`load_program`].
-///
-/// # Errors
-/// A message, with the cause determined where the kernel does not report it.
 pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, ProbeError> {
     load_object(OBJECT, settings, hooks)
 }
@@ -220,16 +217,10 @@ fn lacks(what: &str, instead: &str) -> ProbeError {
 
 /// Maximum level of aya-log; at 0 the verifier removes the logging code.
 fn log_level(settings: &Settings) -> u8 {
-    match settings.log {
-        true => aya_log::Level::Info as u8,
-        false => 0,
-    }
+    if settings.log { aya_log::Level::Info as u8 } else { 0 }
 }
 
 /// A program by its name and kind.
-///
-/// # Errors
-/// The object has none of this name, or it is of another kind.
 pub fn program<'e, P>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut P, ProgramError>
 where
     &'e mut P: TryFrom<&'e mut Program, Error = ProgramError>,
@@ -239,9 +230,6 @@ where
 }
 
 /// Verifies a program, unless already done.
-///
-/// # Errors
-/// With the last lines of the verifier log.
 pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), ProbeError> {
     match ebpf.program_mut(name) {
         Some(program) => verify(name, program),
@@ -306,18 +294,14 @@ fn load_error(error: EbpfError) -> ProbeError {
         );
     }
     // EPERM despite CAP_BPF: seccomp, lockdown or kernel.unprivileged_bpf_disabled.
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>()
-            && io.kind() == io::ErrorKind::PermissionDenied
-        {
-            let why = io::Error::from(io.kind());
-            return ProbeError(format!(
-                "the kernel refuses bpf(2) ({why}): it is disabled, or a seccomp profile or \
-                 security module forbids it; allow bpf(2) there"
-            ));
-        }
-        source = cause.source();
+    let causes = successors(Some(&error as &(dyn Error + 'static)), |&error| error.source());
+    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+    if let Some(io) = errors.find(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+        let why = io::Error::from(io.kind());
+        return ProbeError(format!(
+            "the kernel refuses bpf(2) ({why}): it is disabled, or a seccomp profile or \
+             security module forbids it; allow bpf(2) there"
+        ));
     }
     ProbeError(format!("cannot load the maps: {error}"))
 }

@@ -13,9 +13,6 @@ pub struct ProgramLog(EbpfLogger<Lines>);
 
 impl ProgramLog {
     /// Takes the buffer from an object loaded with [`super::loader::Settings::log`].
-    ///
-    /// # Errors
-    /// If the object has none.
     pub fn new(ebpf: &mut Ebpf, say: Say) -> Result<Self, aya_log::Error> {
         EbpfLogger::init_with_logger(ebpf, Lines(say)).map(ProgramLog)
     }

@@ -111,7 +111,7 @@ pub struct Probe {
     /// Names by index, including interfaces that are gone: records may still refer to them.
     names: BTreeMap<u32, Arc<str>>,
     limit: HashMap<MapData, u32, u8>,
-    ring: Ring,
+    pub ring: Ring,
     /// Senders on sockets, or why they are unknown, if requested.
     pub senders: Option<Result<Senders, String>>,
     log: Option<ProgramLog>,
@@ -358,18 +358,8 @@ impl Probe {
     /// Ends the run at one point in time for all hooks, and detaches the programs. Earlier records in the
     /// ring can still be drained; later ones are dropped.
     pub fn detach(&mut self) {
-        self.ring.end_at(clock::boot_ns());
+        self.ring.end_ns = clock::boot_ns();
         self.attached = Attached::default();
-    }
-
-    /// Whether the last [`Probe::drain`] may have left records in the ring.
-    pub const fn has_more(&self) -> bool {
-        self.ring.has_more
-    }
-
-    /// Number of records with another layout than ours, all dropped.
-    pub const fn malformed_records(&self) -> u64 {
-        self.ring.malformed
     }
 
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {

@@ -30,8 +30,9 @@ pub struct Ring {
     is_asleep: bool,
     /// Id of the agent's network namespace in records.
     own_netns: u32,
-    /// Kernel time at which the run ended (ns): later records are dropped.
-    end_ns: u64,
+    /// Kernel time at which the run ended (ns). The programs are detached one after the other, so that later
+    /// packets would be seen in one direction only and look like losses: their records are dropped.
+    pub end_ns: u64,
     /// Whether the last drain found no record.
     is_empty: bool,
     /// Whether the last drain ended a sleep.
@@ -87,12 +88,6 @@ impl Ring {
         self.is_woken = self.is_asleep && n > 0;
         self.is_asleep &= n == 0;
         n
-    }
-
-    /// Ends the run at a kernel time (ns). The programs are detached one after the other, so that later
-    /// packets would be seen in one direction only and look like losses.
-    pub const fn end_at(&mut self, end_ns: u64) {
-        self.end_ns = end_ns;
     }
 
     /// Sleeps until the next drain is due, the programs wake it, or `other` is readable, which it returns.

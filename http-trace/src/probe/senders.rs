@@ -28,9 +28,6 @@ pub struct Senders {
 
 impl Senders {
     /// Starts noting senders, as long as `ebpf` lives.
-    ///
-    /// # Errors
-    /// Why processes are not named, as a message.
     pub fn start(ebpf: &mut Ebpf, map: MapData, clock: Clock) -> Result<Self, String> {
         let unnamed = |why: String| format!("processes are not named: {why}");
         let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS).map_err(|error| {

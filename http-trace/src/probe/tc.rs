@@ -82,7 +82,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Placed {
     index: u32,
-    side: Side,
+    pub side: Side,
     name: &'static str,
     program: u32,
     /// At clsact: preference and handle.
@@ -110,9 +110,7 @@ fn mark(index: u32, side: Side, program: u32) -> io::Result<UnixDatagram> {
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        let Some(link) = self.link.take() else {
-            return;
-        };
+        let Some(link) = self.link.take() else { return };
         // A TCX link is certainly ours. A clsact filter is deleted by its place, which somebody else may
         // occupy by now.
         let is_ours = self.filter.is_none_or(|place| {
@@ -207,11 +205,6 @@ pub fn place(
 }
 
 impl Placed {
-    /// The direction that it sees.
-    pub const fn side(&self) -> Side {
-        self.side
-    }
-
     /// Whether it is attached with a TCX link.
     pub const fn is_tcx(&self) -> bool {
         self.filter.is_none()

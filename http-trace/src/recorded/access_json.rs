@@ -30,10 +30,7 @@ impl Record<'_> {
         };
         let within = |object: &Value| names.iter().find_map(|name| said(object.get(name)?));
         let found = within(self.object).or_else(|| within(self.object.get("request")?))?;
-        Some(match self.repaired {
-            true => unescaped(&found).into_owned(),
-            false => found.into_bytes(),
-        })
+        Some(if self.repaired { unescaped(&found).into_owned() } else { found.into_bytes() })
     }
 
     fn text(&self, names: &[&str]) -> Option<String> {

@@ -174,16 +174,9 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
     while let Some((&byte, after)) = rest.split_first() {
-        rest = match (byte, escaped(after)) {
-            (b'\\', Some((byte, after))) => {
-                out.push(byte);
-                after
-            }
-            _ => {
-                out.push(byte);
-                after
-            }
-        };
+        let (byte, after) = escaped(after).filter(|_| byte == b'\\').unwrap_or((byte, after));
+        out.push(byte);
+        rest = after;
     }
     out
 }

@@ -94,9 +94,7 @@ pub(super) fn comment(line: &[u8], columns: &mut Option<Columns>) -> Result<(), 
         });
         return Ok(());
     }
-    let Some(known) = columns else {
-        return Ok(());
-    };
+    let Some(known) = columns else { return Ok(()) };
     let mut words = text.split(char::from(known.separator));
     match words.next() {
         Some("#set_separator") => {

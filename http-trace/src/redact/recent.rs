@@ -68,7 +68,7 @@ fn slot(text: &[u8]) -> usize {
 mod tests {
     use super::super::Secrets;
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn knows_exactly_the_values_that_were_added_last() {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use http_trace_detect::{evidence, hits};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
 
@@ -116,7 +116,7 @@ fn the_user_of_basic() {
 #[test]
 fn alerts_are_redacted_though_their_texts_were_cut() {
     let jwt = format!("eyJhbGciOiJIUzI1NiJ9.{}", "a".repeat(400));
-    let mut alert = http_trace_detect::testing::alert();
+    let mut alert = http_trace_samples::alert();
     let target = format!("/verify?t={jwt}").as_bytes()[..evidence::TEXT].to_vec();
     alert.samples[0].target.clone_from(&target);
     alert.paths = vec![(target.clone(), 1)];

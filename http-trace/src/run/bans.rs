@@ -69,10 +69,7 @@ fn lift(
     for client in &others {
         say(&format!("{client} is not banned in {set}"));
     }
-    Ok(match others.is_empty() {
-        true => Ended::Done,
-        false => Ended::Lossy,
-    })
+    Ok(if others.is_empty() { Ended::Done } else { Ended::Lossy })
 }
 
 fn set(place: &BanPlace) -> Result<Set, String> {

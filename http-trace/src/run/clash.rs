@@ -81,10 +81,7 @@ fn inputs(config: &Config) -> Vec<Used> {
         .chain(rules)
         .chain(settings)
         .filter_map(|(option, path)| {
-            let file = match path.as_os_str() == "-" {
-                true => Path::new("/dev/stdin"),
-                false => path,
-            };
+            let file = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
             Some(Used {
                 named: format!("{option}{}", path.display()),
                 path: path.to_owned(),
@@ -160,9 +157,7 @@ fn to_be_made(path: &Path) -> Option<Identity> {
 /// The input folder that contains the output, if the output is itself a capture. Other files in the folder
 /// are skipped when reading, so an output of an earlier run may be there.
 fn folder_of<'a>(config: &'a Config, output: &Used) -> Option<&'a Path> {
-    let Source::Captures(paths) = &config.source else {
-        return None;
-    };
+    let Source::Captures(paths) = &config.source else { return None };
     let file = output.path.canonicalize().ok()?;
     let folder = paths.iter().find(|path| {
         path.is_dir() && path.canonicalize().is_ok_and(|folder| file.starts_with(folder))

@@ -243,7 +243,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     while Instant::now() < until && !stop.is_requested() {
         work(&mut probe, &mut driver);
         losses.extend(probe.check_hooks(false));
-        if !probe.has_more() {
+        if !probe.ring.has_more {
             probe.sleep();
         }
     }
@@ -310,7 +310,7 @@ fn seen(probe: &Probe, driver: &Driver, names: &BTreeMap<u16, String>, report: &
         None => format!(":{port}"),
     };
     let packets = probe.counters.get(Counter::Packets);
-    let stats = driver.stats();
+    let stats = driver.pipeline.stats();
     report.add(
         "traffic",
         State::Good,

@@ -53,7 +53,6 @@ pub fn clear_line(follows: bool) {
     }
 }
 
-/// Prints why a run cannot start.
 pub fn cannot_start(why: impl Display) -> Ended {
     say(&why.to_string());
     Ended::CannotStart

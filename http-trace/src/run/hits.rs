@@ -35,9 +35,6 @@ pub struct Asked<'a> {
 }
 
 /// Prints the hits in the state `path`, of one rule or of all, into `out`.
-///
-/// # Errors
-/// A message: the state cannot be used, or has no such rule.
 pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Result<(), String> {
     let name = path.display();
     let useless = |why: &dyn Display| format!("the state {name} cannot be used: {why}");
@@ -119,10 +116,9 @@ fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
                 members.insert("entity".to_owned(), entity);
             }
         }
-        record.to_string()
+        format!("{record}\n")
     };
     out.push_str(&record(None, &of.tally));
-    out.push('\n');
     for (values, tally) in entities(of, secrets) {
         let entity: Map<String, Value> = values
             .into_iter()
@@ -130,7 +126,6 @@ fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
             .map(|(field, value)| (field.name(), String::from_utf8_lossy(&value).into()))
             .collect();
         out.push_str(&record(Some(entity.into()), tally));
-        out.push('\n');
     }
 }
 

@@ -29,9 +29,6 @@ const FILES_OF_INTERFACE: u64 = 6;
 const FILES_READING: u64 = 8;
 
 /// Returns a warning, if any.
-///
-/// # Errors
-/// The limit that is too low, as a message.
 pub fn check(config: &Config) -> Result<Option<String>, String> {
     let live = config.source == Source::Live;
     #[cfg(feature = "live")]

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,7 +38,6 @@ type Answer = Arc<str>;
 pub struct Listener {
     questions: Receiver<SyncSender<Answer>>,
     health: Arc<Health>,
-    /// Where it listens.
     pub at: SocketAddr,
     _excluded: Excluded,
 }
@@ -191,10 +190,7 @@ fn serve(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let body = match head.starts_with(b"HEAD ") {
-        true => "",
-        false => &body,
-    };
+    let body = if head.starts_with(b"HEAD ") { "" } else { &body };
     for mut rest in [fields.as_bytes(), body.as_bytes()] {
         while !rest.is_empty() {
             stream.set_write_timeout(Some(left(until)?))?;
@@ -260,19 +256,14 @@ fn answer(
 /// The numbers, if the loop supplies them in time.
 fn numbers(ask: &SyncSender<SyncSender<Answer>>) -> Option<Answer> {
     let (reply, answer) = sync_channel(1);
-    match ask.try_send(reply) {
-        Ok(()) => answer.recv_timeout(ALIVE).ok(),
-        Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
-    }
+    ask.try_send(reply).ok()?;
+    answer.recv_timeout(ALIVE).ok()
 }
 
 /// Time left until the deadline.
 fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
-    match left.is_zero() {
-        true => Err(io::ErrorKind::TimedOut.into()),
-        false => Ok(left),
-    }
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]
@@ -326,9 +317,7 @@ mod tests {
     /// Connects again and again, and treats each connection in this way until the server closes it.
     fn misbehave(at: SocketAddr, how: &str, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {
-            let Ok(mut stream) = TcpStream::connect(at) else {
-                continue;
-            };
+            let Ok(mut stream) = TcpStream::connect(at) else { continue };
             let bytes = match how {
                 "idle" => "",
                 "slow" => "G",

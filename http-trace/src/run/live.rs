@@ -134,7 +134,7 @@ impl<'a> Live<'a> {
             say(&format!("listening at {}", listener.at));
         }
         for (index, name) in probe.interface_names() {
-            session.driver.pipeline().set_interface(index, name);
+            session.driver.pipeline.set_interface(index, name);
         }
         add_hidden(hidden_before, &mut session.driver);
         session.add_gap(traces_since_ns);
@@ -170,7 +170,7 @@ impl<'a> Live<'a> {
             if std::mem::take(&mut self.has_changed) {
                 follow_interfaces(self.config, &mut self.probe, &mut self.session.driver);
             }
-            if !self.probe.has_more() {
+            if !self.probe.ring.has_more {
                 self.has_changed = self.probe.sleep();
             }
         }
@@ -213,7 +213,7 @@ impl<'a> Live<'a> {
         add_losses(probe, driver);
         probe.detach();
         probe.hand_on_log();
-        while work(probe, driver) == Next::Go && probe.has_more() {}
+        while work(probe, driver) == Next::Go && probe.ring.has_more {}
         let lines = probe_lines(probe, self.config.verbose > 0);
         drop(self.probe);
         self.session.finish(lines, Reading::Whole)
@@ -315,9 +315,7 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
 /// Starts naming pods, if an API server is configured.
 #[cfg(feature = "kubernetes")]
 fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
-    let Some(place) = Place::find(&config.kubernetes) else {
-        return;
-    };
+    let Some(place) = Place::find(&config.kubernetes) else { return };
     let hostname = || gethostname::gethostname().to_string_lossy().to_lowercase();
     let watch = Watch {
         place,
@@ -346,13 +344,13 @@ pub(super) fn work(probe: &mut Probe, driver: &mut Driver) -> Next {
         if next == Next::Go {
             next = driver.push(&record);
         }
-        for (key, handed) in driver.pipeline().take_hand_backs() {
+        for (key, handed) in driver.pipeline.take_hand_backs() {
             if frames {
                 filter.offer(&key, &handed);
             }
         }
     });
-    if next == Next::Go && !probe.has_more() {
+    if next == Next::Go && !probe.ring.has_more {
         next = driver.tick(now_ns);
     }
     next
@@ -414,7 +412,7 @@ fn follow_interfaces(config: &Config, probe: &mut Probe, driver: &mut Driver) {
         Err(error) => say(&format!("cannot watch for new interfaces: {error}")),
     }
     for (index, name) in probe.interface_names() {
-        driver.pipeline().set_interface(index, name);
+        driver.pipeline.set_interface(index, name);
     }
 }
 
@@ -424,14 +422,14 @@ fn add_hidden(losses: Vec<Loss>, driver: &mut Driver) {
         if let Some(detail) = &loss.detail {
             say(&format!("packets may be missing: {detail}"));
         }
-        driver.pipeline().add_loss(&loss);
+        driver.pipeline.add_loss(&loss);
     }
 }
 
 fn add_losses(probe: &mut Probe, driver: &mut Driver) {
     let now_ns = probe.clock.now_ns();
     for loss in probe.counters.losses(now_ns) {
-        driver.pipeline().add_loss(&loss);
+        driver.pipeline.add_loss(&loss);
     }
 }
 
@@ -530,10 +528,8 @@ fn probe_lines(probe: &Probe, all: bool) -> Vec<String> {
         probe.counters.get(Counter::BadChecksum) + probe.counters.get(Counter::WithoutAck),
     ));
     if all {
-        let on_host = [
-            ("table_evicted", probe.flows.evicted),
-            ("malformed_records", probe.malformed_records()),
-        ];
+        let on_host =
+            [("table_evicted", probe.flows.evicted), ("malformed_records", probe.ring.malformed)];
         let counters = Counter::ALL.iter();
         let named: Vec<String> = counters
             .map(|&counter| (counter.name(), probe.counters.get(counter)))

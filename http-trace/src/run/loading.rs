@@ -66,9 +66,6 @@ struct Loaded {
 
 impl Rules {
     /// Loads the initial rules. Errors in files are reported; their valid rules load.
-    ///
-    /// # Errors
-    /// If the run tests rules and there are none.
     pub fn begin(config: &Config) -> Result<(Self, RuleSet), Ended> {
         let (set, loaded) = load(config, &Known::new());
         loaded.said.iter().for_each(|line| say(line));
@@ -113,7 +110,9 @@ impl Rules {
                     self.hole_in_gate = self.hole_in_gate.or(loaded.hole_in_gate);
                     if (&config.filters, &config.sampled) != (&again.filters, &again.sampled) {
                         let outlet = &mut driver.stages.exit.outlet;
-                        outlet.reloads(&config.filters.join(" "), &config.sampled.join(" "));
+                        outlet
+                            .written
+                            .reloads(&config.filters.join(" "), &config.sampled.join(" "));
                     }
                     *config = again;
                     loaded_now = true;
@@ -225,7 +224,7 @@ fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
             loaded.unreadable += 1;
             let before: Vec<Source> = known
                 .iter()
-                .filter(|(path, _)| path.starts_with(error.path()))
+                .filter(|(path, _)| path.starts_with(&error.path))
                 .map(|(path, file)| source(path, file))
                 .collect();
             loaded.said.push(match before.is_empty() {
@@ -324,10 +323,7 @@ fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
 /// Parses built-in and file rules as changed by the configuration. Also returns a message for each rule that
 /// the configuration names and that is not loaded.
 fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
-    let mut sources = match config.no_builtin_rules {
-        true => Vec::new(),
-        false => builtin::sources(),
-    };
+    let mut sources = if config.no_builtin_rules { Vec::new() } else { builtin::sources() };
     sources.extend_from_slice(files);
     config.tuning.extend(&mut sources);
     let left_out = RefCell::new(BTreeSet::new());

@@ -87,18 +87,14 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
         }
         let mut shared = lock(shared);
         let last = shared.last;
-        let Some(session) = shared.session.as_mut() else {
-            continue;
-        };
+        let Some(session) = shared.session.as_mut() else { continue };
         if session.is_stopped() {
             drop(shared);
             // The thread ends by itself unless a read blocks it.
             return finished.recv_timeout(SILENCE).map_err(|_| Left::Blocked);
         }
         session.upkeep();
-        let Some((time_ns, came)) = last else {
-            continue;
-        };
+        let Some((time_ns, came)) = last else { continue };
         let silent = came.elapsed();
         if silent < SILENCE {
             continue;

@@ -37,9 +37,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     let (session, ended) = pipe::drive(session, blocks, move |shared| {
         read(&paths, shared, &stop_too, &of_reader);
     });
-    let Some(mut session) = session else {
-        return Ok(Ended::Lossy);
-    };
+    let Some(mut session) = session else { return Ok(Ended::Lossy) };
     let read_so_far = lock(&read_so_far);
     (session.lines, session.malformed) = (read_so_far.lines, read_so_far.not_understood);
     session.broken = read_so_far.bad - read_so_far.not_understood;
@@ -58,12 +56,10 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
 /// Reads files together, in time order, so that neither the order of their names nor two servers with a log each hide
 /// what a client did; one after the other where reading may block.
 fn read(paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop, read_so_far: &Mutex<Read>) {
-    let at_a_time = match paths.iter().any(|path| pipe::may_block(path)) {
-        true => 1,
-        false => paths.len(),
-    };
+    let at_a_time = if paths.iter().any(|path| pipe::may_block(path)) { 1 } else { paths.len() };
     for together in paths.chunks(at_a_time.max(1)) {
-        let files = together.iter().filter_map(|path| Input::open(path, shared));
+        let open = |path: &PathBuf| Input::open(path).map_err(|why| problem(shared, why)).ok();
+        let files = together.iter().filter_map(open);
         if !drain(files.collect(), shared, stop, read_so_far) {
             return;
         }
@@ -86,9 +82,7 @@ fn drain(
     {
         let time_ns = event.time_ns;
         let mut shared = lock(shared);
-        let Some(session) = shared.session.as_mut() else {
-            return false;
-        };
+        let Some(session) = shared.session.as_mut() else { return false };
         session.upkeep();
         lock(read_so_far).events += 1;
         let next = session.driver.event(event);
@@ -110,8 +104,7 @@ struct Input {
 }
 
 impl Input {
-    /// `None`, with the problem recorded, if it cannot be read.
-    fn open(path: &Path, shared: &Mutex<Shared>) -> Option<Input> {
+    fn open(path: &Path) -> Result<Input, String> {
         let name = path.display().to_string();
         let opened = match path.as_os_str() == "-" {
             true => capture::Input::Stdin,
@@ -121,18 +114,11 @@ impl Input {
             true => Err(format!("{name}: it is a folder: name the files in it")),
             false => opened.open(&Arc::default()).map_err(|why| format!("{} {why}", shown(&name))),
         };
-        let mut input = match opened {
-            Ok(input) => input,
-            Err(why) => {
-                problem(shared, why);
-                return None;
-            }
-        };
+        let mut input = opened?;
         if let Some(what) = no_lines(&mut input) {
-            problem(shared, format!("{} {what}", shown(&name)));
-            return None;
+            return Err(format!("{} {what}", shown(&name)));
         }
-        Some(Input { name, events: Recorded::new(input), next: None })
+        Ok(Input { name, events: Recorded::new(input), next: None })
     }
 
     /// Reads up to the next event, or until the run is to stop; reports lines before it that cannot be read.
@@ -141,11 +127,11 @@ impl Input {
             if stop.is_requested() {
                 break None;
             }
-            let before = (self.events.lines(), self.events.others());
+            let before = (self.events.lines, self.events.others);
             let next = self.events.next();
             let mut read_so_far = lock(read_so_far);
-            read_so_far.lines += self.events.lines() - before.0;
-            read_so_far.others += self.events.others() - before.1;
+            read_so_far.lines += self.events.lines - before.0;
+            read_so_far.others += self.events.others - before.1;
             match next {
                 None => break None,
                 Some(Ok(event)) => break Some(Box::new(event)),

@@ -58,9 +58,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
         interrupted: left == Left::Blocked,
         ..Outcome::default()
     });
-    let Some(mut session) = session else {
-        return Ok(Ended::Lossy);
-    };
+    let Some(mut session) = session else { return Ok(Ended::Lossy) };
     if outcome.crowded > 0 {
         session.problem(format!(
             "{} not read: too many captures overlap in time for the open file limit; raise it \
@@ -97,9 +95,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             break;
         }
         let mut shared = lock(shared);
-        let Some(session) = shared.session.as_mut() else {
-            break;
-        };
+        let Some(session) = shared.session.as_mut() else { break };
         session.upkeep();
         let driver = &mut session.driver;
         named.name(header, &replay, driver);
@@ -141,9 +137,9 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
 
 /// Reports losses counted by the filter, as live runs do for the eBPF programs.
 fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, driver: &mut Driver) {
-    let now_ns = driver.pipeline().now_ns();
+    let now_ns = driver.pipeline.now_ns();
     for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
-        driver.pipeline().add_loss(&loss);
+        driver.pipeline.add_loss(&loss);
     }
 }
 
@@ -162,13 +158,13 @@ impl Named {
             && self.interfaces.insert(interface)
             && let Some(name) = replay.frames.interface_name(interface)
         {
-            driver.pipeline().set_interface(interface, name);
+            driver.pipeline.set_interface(interface, name);
         }
         if encap != 0
             && self.encaps.insert(encap)
             && let Some(layers) = replay.encap(encap)
         {
-            driver.pipeline().set_encap(encap, layers);
+            driver.pipeline.set_encap(encap, layers);
         }
     }
 }
@@ -181,7 +177,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Dri
     }
     // Segments that the filter drops still advance time, as the clock does live. A single time far ahead is
     // left to the pipeline, which accepts it only when others agree.
-    let now_ns = driver.pipeline().now_ns();
+    let now_ns = driver.pipeline.now_ns();
     if (1..MOMENT_NS).contains(&header.time_ns.saturating_sub(now_ns)) {
         driver.tick(header.time_ns);
     }
@@ -201,7 +197,7 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Dri
             next = Next::Stop;
         }
     });
-    for (key, handed) in driver.pipeline().take_hand_backs() {
+    for (key, handed) in driver.pipeline.take_hand_backs() {
         filter.hand_back(key, handed);
     }
     next
@@ -254,9 +250,7 @@ fn is_crowded(error: &std::io::Error) -> bool {
 }
 
 fn replay_lines(outcome: &Outcome) -> Vec<String> {
-    let Some(counts) = &outcome.counts else {
-        return Vec::new();
-    };
+    let Some(counts) = &outcome.counts else { return Vec::new() };
     let mut line = match counts.frames {
         0 => "no packets read".to_owned(),
         frames => {

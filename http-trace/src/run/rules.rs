@@ -11,7 +11,7 @@ use super::hits;
 use crate::cli::Rules;
 use crate::config::Config;
 use http_trace_detect::detector::window_text;
-use http_trace_detect::diagnose::Fault;
+use http_trace_detect::diagnose::{Fault, did_you_mean};
 use http_trace_detect::parse::{self, Parsed, Source};
 use http_trace_detect::rule::{Correlation, Input, Kind, Rule, RuleSet};
 use http_trace_detect::{builtin, load};
@@ -35,8 +35,7 @@ pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
             } else if let Some(filter) = builtin::filter(id) {
                 out.push_str(&filter.text);
             } else {
-                let near = parsed.rules.nearest(id);
-                let near = near.map_or_else(String::new, |n| format!("; did you mean '{n}'?"));
+                let near = did_you_mean(parsed.rules.nearest(id));
                 return Err(format!(
                     "unknown rule '{id}': 'http-trace rules list' lists the ids{near}"
                 ));

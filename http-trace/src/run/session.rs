@@ -122,7 +122,7 @@ impl Session {
     #[cfg_attr(not(feature = "live"), expect(dead_code, reason = "what is recorded has no gap"))]
     pub fn add_gap(&mut self, since_ns: u64) {
         if let Some(until_ns) = self.traced_until_ns.filter(|until_ns| *until_ns < since_ns) {
-            self.driver.pipeline().add_loss(&Loss {
+            self.driver.pipeline.add_loss(&Loss {
                 count: 1,
                 unit: LossUnit::Hooks,
                 place: NOT_RUNNING,
@@ -277,9 +277,7 @@ pub fn started(config: &Config, from: &str) {
 /// # Errors
 /// Why no state is kept; the file is left alone.
 fn restore(config: &Config, driver: &mut Driver) -> Result<Option<u64>, String> {
-    let Some(path) = &config.state else {
-        return Ok(None);
-    };
+    let Some(path) = &config.state else { return Ok(None) };
     let name = path.display();
     let is_live = matches!(config.source, Source::Live);
     let now_ns = unix_ns().filter(|_| is_live).unwrap_or(u64::MAX);

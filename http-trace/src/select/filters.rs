@@ -130,7 +130,7 @@ pub fn nanoseconds(text: &str) -> Result<u64, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn filters_decide_as_the_options_of_their_names_do() {

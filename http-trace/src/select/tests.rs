@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use http_trace_model::process::{Container, Pod, Workload};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 #[test]
 fn either_end_is_chosen_by_its_process_or_container() {

@@ -20,7 +20,7 @@ use http_trace_model::constant;
 use http_trace_model::event::{HttpEvent, Loss, NoResponse};
 use http_trace_model::field::event::ECS_VERSION;
 use http_trace_model::field::loss::LOSS;
-use http_trace_model::field::{About, Field, Kind, Value};
+use http_trace_model::field::{Field, Kind, Value, always, field};
 use http_trace_model::shown::{grouped, latency, size, span};
 use http_trace_model::target::Target;
 
@@ -32,7 +32,7 @@ const OTHER: &[u8] = b"_other";
 const LONGEST: usize = 255;
 
 /// Responses of one service with one status.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Row {
     since_ns: u64,
     until_ns: u64,
@@ -46,15 +46,6 @@ pub struct Row {
     count: u64,
     body_bytes: u64,
     ttfb: Histogram,
-}
-
-const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Row> {
-    Field::new(About::new(name, kind, "", meaning))
-}
-
-/// An entry that is present whenever its parent object is.
-const fn always(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Row> {
-    field(name, kind, meaning).always()
 }
 
 pub const SUMMARY: &[Field<Row>] = &[
@@ -85,12 +76,8 @@ pub const SUMMARY: &[Field<Row>] = &[
          interval, and hosts longer than 255 bytes.",
     )
     .get(|v| v.record.host.as_deref().map(Value::Text)),
-    field(
-        "destination.ip",
-        Kind::Ip,
-        "The server's address where requests name no host.",
-    )
-    .get(|v| v.record.ip.map(Value::Ip)),
+    field("destination.ip", Kind::Ip, "The server's address where requests name no host.")
+        .get(|v| v.record.ip.map(Value::Ip)),
     field("destination.port", Kind::Port, "The server's port.")
         .get(|v| v.record.port.map(|port| Value::Number(port.into()))),
     field("http.response.status_code", Kind::STATUS, "The status.")
@@ -103,18 +90,10 @@ pub const SUMMARY: &[Field<Row>] = &[
     )
     .get(|v| v.record.no_response.map(|why| Value::word(why.name()))),
     always("http_trace.summary", Kind::Object, ""),
-    always(
-        "http_trace.summary.count",
-        Kind::Number(1, u64::MAX),
-        "How many there were.",
-    )
-    .get(|v| Some(Value::Number(v.record.count))),
-    always(
-        "http_trace.summary.body_bytes",
-        Kind::NUMBER,
-        "Bytes of their bodies.",
-    )
-    .get(|v| Some(Value::Number(v.record.body_bytes))),
+    always("http_trace.summary.count", Kind::Number(1, u64::MAX), "How many there were.")
+        .get(|v| Some(Value::Number(v.record.count))),
+    always("http_trace.summary.body_bytes", Kind::NUMBER, "Bytes of their bodies.")
+        .get(|v| Some(Value::Number(v.record.body_bytes))),
     always(
         "http_trace.summary.ttfb_ns",
         Kind::NUMBER,
@@ -213,16 +192,12 @@ impl Counts {
         // Looking up by slice does not allocate; nearly all events have a row.
         if !self.rows.contains_key(&self.key[..]) {
             let row = Row {
-                since_ns: 0,
-                until_ns: 0,
                 host: named.map(|host| host.to_ascii_lowercase().into()),
                 ip: ends.filter(|_| named.is_none()).map(|end| end.ip),
                 port: ends.and_then(|end| end.known_port()),
                 status: ends.and(event.response.as_ref()).map(|r| r.status),
                 no_response: ends.and(event.no_response),
-                count: 0,
-                body_bytes: 0,
-                ttfb: Histogram::default(),
+                ..Row::default()
             };
             self.rows.insert(self.key.as_slice().into(), row);
         }
@@ -366,7 +341,7 @@ fn bound(of: &Histogram, share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     const SECOND: u64 = 1_000_000_000;
 

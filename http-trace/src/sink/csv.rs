@@ -122,7 +122,7 @@ fn put_cell(out: &mut Vec<u8>, cell: &str) {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     /// Parses RFC 4180 into rows of cells.
     fn read(text: &str) -> Vec<Vec<String>> {

@@ -201,9 +201,7 @@ fn timestamp(ns: u64) -> Value<'static> {
 
 /// Formats an address as Suricata does: IPv6 without abbreviation.
 fn address(ip: IpAddr) -> Value<'static> {
-    let IpAddr::V6(v6) = ip else {
-        return Value::Ip(ip);
-    };
+    let IpAddr::V6(v6) = ip else { return Value::Ip(ip) };
     let groups = v6.segments().map(|group| format!("{group:04x}"));
     Value::Made(groups.join(":").into_bytes())
 }
@@ -216,7 +214,7 @@ mod tests {
     use crate::sink::render::{Entry, Render as _};
     use http_trace_common::walk::Tunnel;
     use http_trace_model::event::LossUnit;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn record(event: &HttpEvent) -> Json {
         let (mut eve, mut out) = (tables(&Style::default()), Vec::new());

@@ -1,5 +1,6 @@
 //! Which fields of events are written. Must not format values.
 
+use http_trace_detect::diagnose::nearest;
 use http_trace_model::event::HttpEvent;
 use http_trace_model::field::event::EVENT;
 use http_trace_model::field::{Field, Kind};
@@ -67,11 +68,7 @@ fn unknown(word: &str) -> String {
     // An object includes all its members.
     let near = match names().any(|name| name.starts_with(&format!("{word}."))) {
         true => Some(format!("{word}.*")),
-        false => names()
-            .map(|name| (strsim::damerau_levenshtein(name, word), name))
-            .min()
-            .filter(|(distance, _)| *distance <= 4)
-            .map(|(_, name)| name.to_owned()),
+        false => nearest(word, names(), 4).map(str::to_owned),
     };
     let near = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
     format!("names of docs/FIELDS.md, globs of them, or compact; '{word}' is none{near}")

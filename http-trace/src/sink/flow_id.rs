@@ -53,7 +53,7 @@ fn words(event: &HttpEvent) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn each_connection_has_its_own() {

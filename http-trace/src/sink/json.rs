@@ -2,26 +2,27 @@
 //! Performs no I/O.
 
 mod alert;
+mod cache;
 mod headers;
-mod peers;
 pub mod plan;
-mod processes;
 pub mod tables;
 mod value;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::choice::Style;
 use super::render::{Entry, Render};
+use cache::{Cache, Left};
 use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::{Endpoint, Forwarded, HttpEvent, Loss};
 use http_trace_model::field::event::EVENT;
 use http_trace_model::field::loss::LOSS;
 use http_trace_model::field::{End, Field, end_of};
+use http_trace_model::process::Process;
 use plan::{ROOT, put};
-use processes::Left;
 use tables::{Shape, Tables};
-use value::{comma, is_written};
+use value::is_written;
 
 pub use alert::ALERT;
 
@@ -34,10 +35,24 @@ pub struct Json {
     tables: Tables,
     /// Steps that are the same for all events of a connection.
     of_connection: Range<usize>,
-    connections: peers::Cache,
+    connections: Cache<Peers>,
     /// Steps that are the same for all events of a process: of the server's and of the client's.
-    ends: [(Range<usize>, processes::Cache); 2],
+    ends: [(Range<usize>, Cache<Opened>); 2],
 }
+
+/// The ends of a connection: everything that its fields depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Peers {
+    client: Endpoint,
+    server: Endpoint,
+    nat_client: Option<Endpoint>,
+    nat_server: Option<Endpoint>,
+    forwarded: Option<Forwarded>,
+}
+
+/// A process, kept so that its address is not reused, and the object that is open before its fields. Shared processes
+/// are immutable.
+type Opened = (Arc<Process>, usize);
 
 impl Json {
     /// Uses the style's host name, header fields and fields of events. Alerts and losses are always complete.
@@ -59,12 +74,12 @@ impl Json {
         };
         let of_end = |end| {
             let steps = range(&|field| end_of(&field.about) == Some(end));
-            (steps, processes::Cache::default())
+            (steps, Cache::new(256))
         };
         Json {
             of_connection: range(&|field| field.about.of_connection),
             ends: [End::Server, End::Client].map(of_end),
-            connections: peers::Cache::default(),
+            connections: Cache::new(1024),
             tables,
         }
     }
@@ -80,14 +95,22 @@ impl Render for Json {
         plan.turn(open, ROOT, out);
         let mut open = ROOT;
         if !shared.is_empty() {
-            let (text, left) = self
-                .connections
-                .get(entry.event, |out| plan.append(shared.clone(), ROOT, &mut view, choices, out));
-            if !text.is_empty() {
-                comma(out);
-                out.extend_from_slice(text);
-            }
-            open = left;
+            let event = entry.event;
+            let peers = Peers {
+                client: event.client,
+                server: event.server,
+                nat_client: event.nat_client,
+                nat_server: event.nat_server,
+                forwarded: event.forwarded,
+            };
+            let render = |out: &mut Vec<u8>| Left {
+                open: plan.append(shared.clone(), ROOT, &mut view, choices, out),
+                escaped: false,
+            };
+            let place = event.connection as usize;
+            let (text, left) = self.connections.get(place, |of| *of == peers, || peers, render);
+            put(out, text);
+            open = left.open;
         }
         let mut done = shared.end;
         let processes = [&entry.event.server_process, &entry.event.client_process];
@@ -96,15 +119,21 @@ impl Render for Json {
             open = plan.append(done..steps.start, open, &mut view, choices, out);
             done = steps.end;
             // Without a process, all these fields are absent.
-            let Some(process) = process else {
-                continue;
-            };
-            let (text, left) = known.get(process, open, |out| {
-                let before = std::mem::take(&mut view.escaped);
-                let open = plan.append(steps.clone(), open, &mut view, choices, out);
-                let escaped = std::mem::replace(&mut view.escaped, before);
-                Left { open, escaped }
-            });
+            let Some(process) = process else { continue };
+            let is_it = |(of, from): &Opened| Arc::ptr_eq(of, process) && *from == open;
+            let place = Arc::as_ptr(process).addr() >> 4;
+            let place = place ^ place >> 8 ^ open;
+            let (text, left) = known.get(
+                place,
+                is_it,
+                || (process.clone(), open),
+                |out| {
+                    let before = std::mem::take(&mut view.escaped);
+                    let open = plan.append(steps.clone(), open, &mut view, choices, out);
+                    let escaped = std::mem::replace(&mut view.escaped, before);
+                    Left { open, escaped }
+                },
+            );
             put(out, text);
             view.escaped |= left.escaped;
             open = left.open;

@@ -96,7 +96,6 @@ pub struct LogFile {
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
-    /// Whether rotating fails.
     rotates: Arc<Mutex<Failing>>,
     /// Size of the file, as far as this run knows.
     size: u64,
@@ -174,9 +173,7 @@ impl LogFile {
 
     /// How many of these bytes, which begin a line, still fit; 0: rotate first.
     fn fits(&self, bytes: &[u8]) -> usize {
-        let Some(most) = self.rotation.bytes else {
-            return bytes.len();
-        };
+        let Some(most) = self.rotation.bytes else { return bytes.len() };
         let room = usize::try_from(most.saturating_sub(self.size)).unwrap_or(usize::MAX);
         if bytes.len() <= room {
             return bytes.len();

@@ -74,7 +74,7 @@ pub struct Outlet {
     deliveries: Vec<(Delivery, Behind)>,
     /// Renders alerts for deliveries.
     notices: Json,
-    written: Written,
+    pub written: Written,
     now_ns: u64,
 }
 
@@ -118,10 +118,7 @@ impl Outlet {
         own: &OwnSockets,
     ) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
-        let format = match stdout_is_terminal {
-            true => Format::PRETTY,
-            false => Format::JSON,
-        };
+        let format = if stdout_is_terminal { Format::PRETTY } else { Format::JSON };
         let default = OutputSpec::new(format, Place::Stdout);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
@@ -212,26 +209,6 @@ impl Outlet {
         self.written.saw(event);
     }
 
-    /// Counts an event that filters excluded.
-    pub const fn left_out(&mut self) {
-        self.written.left_out_by_filters += 1;
-    }
-
-    /// Keeps what these filters and samples left out apart from what those after a reload will.
-    pub fn reloads(&mut self, filters: &str, sample: &str) {
-        self.written.reloads(filters, sample);
-    }
-
-    /// Counts an event that no output takes.
-    pub const fn taken_by_none(&mut self) {
-        self.written.taken_by_none += 1;
-    }
-
-    /// Counts an event that is not in the sample.
-    pub const fn not_sampled(&mut self) {
-        self.written.not_sampled += 1;
-    }
-
     /// Counts an alert, written or not.
     pub fn saw_alert(&mut self, alert: &Alert) {
         self.now_ns = self.now_ns.max(alert.time_ns);
@@ -245,10 +222,7 @@ impl Outlet {
             let only = one.only.as_ref();
             one.takes = only.is_none_or(|only| only.admits(event) && only.samples(event));
             takes |= one.takes;
-            match one.takes {
-                true => one.by_filters.took += 1,
-                false => one.by_filters.left_out += 1,
-            }
+            if one.takes { one.by_filters.took += 1 } else { one.by_filters.left_out += 1 }
         }
         takes
     }
@@ -355,11 +329,6 @@ impl Outlet {
         self.is_full() || self.outputs.iter().any(has_failed) || !is_read()
     }
 
-    /// Counts of what was written and lost so far.
-    pub fn written(&self) -> &Written {
-        &self.written
-    }
-
     /// Writes everything pending and closes the outputs.
     pub fn close(mut self) -> Written {
         self.losses_behind(true);
@@ -424,9 +393,7 @@ impl One {
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
     ) -> bool {
         self.tell_dropped(now_ns);
-        let Some(writer) = &self.writer else {
-            return false;
-        };
+        let Some(writer) = &self.writer else { return false };
         match writer.write(records, |out| with(&mut *self.render, out)) {
             Ok(true) => return true,
             Ok(false) => {
@@ -498,9 +465,7 @@ impl One {
 
     /// Writes what is pending. Drops that still cannot be reported in the stream are counted.
     fn close(&mut self, now_ns: u64, written: &mut Written) {
-        let Some(writer) = self.writer.take() else {
-            return;
-        };
+        let Some(writer) = self.writer.take() else { return };
         let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
         let name = writer.name().to_owned();
         let left = match writer.close() {

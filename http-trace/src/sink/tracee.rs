@@ -284,10 +284,7 @@ fn canonical(name: &[u8]) -> String {
     }
     let mut upper = true;
     let letter = |b: &u8| {
-        let folded = match upper {
-            true => b.to_ascii_uppercase(),
-            false => b.to_ascii_lowercase(),
-        };
+        let folded = if upper { b.to_ascii_uppercase() } else { b.to_ascii_lowercase() };
         upper = *b == b'-';
         char::from(folded)
     };
@@ -300,7 +297,7 @@ mod tests {
 
     use super::*;
     use http_trace_model::process;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {
         let (mut tracee, mut out) = (Tracee::new(&Style::default()), Vec::new());

@@ -67,7 +67,6 @@ fn known(mut object: Json) -> Json {
     object
 }
 
-/// `Workload`
 fn workload(process: &Process) -> Json {
     let Process { executable, name, .. } = process;
     known(json!({
@@ -82,7 +81,6 @@ fn workload(process: &Process) -> Json {
     }))
 }
 
-/// `Container`
 fn container(container: &Container) -> Json {
     let image = container.image.as_ref();
     known(json!({
@@ -110,9 +108,7 @@ fn kubernetes(pod: &Pod) -> Json {
 
 /// Converts older Tracee's metadata or head to `PacketMetadata`, `HTTPRequest` or `HTTPResponse`.
 fn adapted(object: Json) -> Json {
-    let Json::Object(members) = object else {
-        return object;
-    };
+    let Json::Object(members) = object else { return object };
     let adapted = |(name, value): (String, Json)| {
         let value = match (&name[..], value) {
             ("packet_len" | "content_length", value) if value == 0 => None,
@@ -140,7 +136,7 @@ mod tests {
     use super::*;
     use http_trace_model::event::HttpEvent;
     use http_trace_model::process;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn records(event: &HttpEvent) -> Vec<Json> {
         let (mut tracee, mut out) = (TraceeV1::new(&Style::default()), Vec::new());

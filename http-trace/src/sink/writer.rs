@@ -190,9 +190,6 @@ impl Writer {
 
     /// Calls `render` to append lines that stand for these records (none for losses). `Ok(false)`: the queue was full
     /// and `render` was not called.
-    ///
-    /// # Errors
-    /// If writing stopped for good.
     pub fn write(
         &self,
         records: Records,

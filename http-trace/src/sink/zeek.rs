@@ -229,7 +229,7 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     #[test]
     fn a_response_is_as_zeek_writes_it() {

@@ -48,9 +48,6 @@ impl Unusable {
 }
 
 /// Reads a file, whoever owns it; `None` if there is none.
-///
-/// # Errors
-/// If it is not a regular file, cannot be read, or is too large.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
     match open(path)? {
         Some((mut file, _)) => content(&mut file).map(Some),
@@ -91,9 +88,7 @@ fn content(file: &mut File) -> Result<Vec<u8>, Unusable> {
 fn to_be_made(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
-        let Ok(target) = fs::read_link(&path) else {
-            break;
-        };
+        let Ok(target) = fs::read_link(&path) else { break };
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
     path
@@ -102,7 +97,7 @@ fn to_be_made(path: &Path) -> PathBuf {
 /// A file that only this run replaces.
 #[derive(Debug)]
 pub struct Taken {
-    path: PathBuf,
+    pub path: PathBuf,
     /// Holds the lock while open.
     lock: Option<File>,
 }
@@ -123,9 +118,7 @@ impl Taken {
 
     fn lock_and_read(&mut self) -> Result<Option<Vec<u8>>, Unusable> {
         let opened = loop {
-            let Some((file, metadata)) = open(&self.path)? else {
-                break None;
-            };
+            let Some((file, metadata)) = open(&self.path)? else { break None };
             // On file systems without locks, continue without.
             if let Err(TryLockError::WouldBlock) = file.try_lock() {
                 return Err(Unusable::InUse);
@@ -136,9 +129,7 @@ impl Taken {
             }
         };
         let ours = of_ours(&self.path)?;
-        let Some((mut file, metadata)) = opened else {
-            return Ok(None);
-        };
+        let Some((mut file, metadata)) = opened else { return Ok(None) };
         is_trusted(&metadata, &ours)?;
         let bytes = content(&mut file)?;
         self.lock = Some(file);
@@ -150,10 +141,6 @@ impl Taken {
         let mut first = [0; MAGIC.len()];
         let read = File::open(&self.path).and_then(|mut file| file.read_exact(&mut first));
         read.is_ok() && first == MAGIC
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     fn beside(&self) -> PathBuf {
@@ -202,9 +189,6 @@ impl Taken {
 }
 
 /// Moves a file aside without overwriting another; returns the new path.
-///
-/// # Errors
-/// Those of the file system, or that there are too many files already.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     for number in 1..=ASIDE {
         let suffix = match number {

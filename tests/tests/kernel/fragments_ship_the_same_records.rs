@@ -7,6 +7,7 @@ use http_trace_common::record::{Hook, Record, flag};
 use http_trace_common::walk::{self, Skip};
 use http_trace_engine::fragments::shipped::Shipped;
 use http_trace_tests::both::both;
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::pieces::{cut, scene_in_pieces, talk};
 use http_trace_tests::tcp::Path;
 use http_trace_tests::test_run::TestRun;

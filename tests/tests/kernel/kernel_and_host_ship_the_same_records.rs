@@ -13,9 +13,10 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::Context;
 use http_trace_common::record::{Hook, Record, flag};
-use http_trace_common::walk::{self, LinkType, Skip};
+use http_trace_common::walk::{self, LinkType, Skip, Tunnel};
 use http_trace_engine::host_filter::HostFilter;
 use http_trace_tests::both::{host, kernel};
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{self, Segment};
 use http_trace_tests::test_run::TestRun;
@@ -127,7 +128,7 @@ fn push_ip(
 ) {
     match walk::ip(frame, 14, 0) {
         Ok(segment) => host.push(frame, &segment, context, keep),
-        Err(Skip::Fragment) => host.push_fragment(frame, 14, context, keep),
+        Err(Skip::Fragment) => host.push_fragment(Tunnel::default(), frame, (14, 0), context, keep),
         Err(_) => {}
     }
 }

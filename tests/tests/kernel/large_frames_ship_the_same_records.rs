@@ -12,6 +12,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record};
 use http_trace_common::walk::LinkType;
 use http_trace_engine::host_filter::HostFilter;
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::inject::inject;
 use http_trace_tests::netns::Namespace;
 use http_trace_tests::{at_tc, essence, needs, own_captures, public_captures, skip};

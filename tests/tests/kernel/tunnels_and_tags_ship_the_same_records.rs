@@ -8,6 +8,7 @@ use http_trace_common::counter::Counter;
 use http_trace_common::record::Record;
 use http_trace_common::walk::{self, Encap, LinkType, Tunnel, WalkOptions};
 use http_trace_tests::both::both;
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::tcp::Path;
 use http_trace_tests::tunnels::{plain, wrapped};
 use http_trace_tests::vlans::all_frames;

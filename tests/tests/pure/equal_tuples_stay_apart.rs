@@ -7,6 +7,7 @@ use http_trace_common::config::{FilterConfig, decap};
 use http_trace_engine::fragments::shipped::Shipped;
 use http_trace_engine::host_filter::HostFilter;
 use http_trace_model::event::{HttpEvent, Missing};
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::judged::{Judged, filtered_by, is_truth, plain};
 use http_trace_tests::tcp::{Layout, Path, Timed, segments};
 use http_trace_tests::tunnels::{NETWORKS, Outer, in_turn, of_one_tuple, wrap};

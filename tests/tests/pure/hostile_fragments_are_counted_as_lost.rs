@@ -7,6 +7,7 @@ use http_trace_common::record::{Record, flag};
 use http_trace_engine::fragments::shipped::Shipped;
 use http_trace_engine::host_filter::{Faults, HostFilter};
 use http_trace_model::event::LossUnit;
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::judged::{filtered, filtered_by, is_truth, responses};
 use http_trace_tests::pieces::{cut, pieces, small, talk};
 use http_trace_tests::scene::Side;

@@ -8,6 +8,7 @@ use http_trace_common::config::FilterConfig;
 use http_trace_common::filter::Context;
 use http_trace_common::record::Hook;
 use http_trace_engine::host_filter::HostFilter;
+use http_trace_tests::ethernet::PushEthernet;
 use http_trace_tests::generate::{self, conversation};
 use http_trace_tests::judged::{Judged, is_truth, plain, records, same};
 use http_trace_tests::streams::Source;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::view::ViewContext;
 use crate::{builtin, parse};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 /// Compares cached with plain evaluation of the built-in detections, and of some with several lines of a
 /// name, over events whose values recur.

@@ -107,7 +107,7 @@ fn a_key_with_an_open_alert_is_evicted_last() {
     for n in 0..100 {
         let mut counter = empty();
         if n == 7 {
-            counter.more().active = Some(Box::new(crate::alert::Active::for_test()));
+            counter.more().active = Some(Box::new(crate::alert::Active::default()));
         }
         table.insert(key(n), counter);
     }

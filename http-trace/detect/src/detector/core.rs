@@ -215,9 +215,7 @@ impl Core {
             let Some(correlation) = self.correlations.get(usize::from(key.correlation)) else {
                 continue;
             };
-            let Some(counter) = self.counters.get_mut(key) else {
-                continue;
-            };
+            let Some(counter) = self.counters.get_mut(key) else { continue };
             if counter.active().is_none() {
                 continue;
             }
@@ -252,9 +250,7 @@ impl Core {
             let correlation = &self.correlations[usize::from(key.correlation)];
             let rule = &self.rules[correlation.rule];
             let subject = Subject::new(rule, correlation, self.lossy_until_ns != 0);
-            let Some(counter) = self.counters.get_mut(key) else {
-                continue;
-            };
+            let Some(counter) = self.counters.get_mut(key) else { continue };
             let events = counter.events;
             let has_more = |active: &Active| active.count(events) > active.reported;
             if counter.active().is_some_and(has_more)
@@ -283,9 +279,7 @@ impl Core {
             suspect(&self.suspects, alert);
             return;
         }
-        let Some((peer, _)) = alert.clients.first() else {
-            return;
-        };
+        let Some((peer, _)) = alert.clients.first() else { return };
         let until_ns = alert.time_ns.saturating_add(SUSPECT_NS);
         self.suspects.retain(|(ip, until)| ip != peer && *until > alert.time_ns);
         if self.suspects.len() < SUSPECTS {
@@ -331,8 +325,5 @@ fn yields(set: &RuleSet, to: &Correlation) -> Vec<usize> {
     let names = rule.into_iter().flat_map(|rule| &rule.yields_to);
     let rules: Vec<usize> = names.filter_map(|name| set.find(name)).collect();
     let theirs = |at: &usize| rules.contains(&set.correlations[*at].rule);
-    match rules.is_empty() {
-        true => Vec::new(),
-        false => (0..set.correlations.len()).filter(theirs).collect(),
-    }
+    if rules.is_empty() { Vec::new() } else { (0..set.correlations.len()).filter(theirs).collect() }
 }

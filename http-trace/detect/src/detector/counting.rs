@@ -27,9 +27,7 @@ impl Core {
         let mut word = 0;
         while let Some((number, inputs)) = fed.next(&mut word) {
             let mut hit = Hit { view, time_ns, inputs, distinct: None };
-            let Some((key, slot)) = self.slot(number, &hit) else {
-                continue;
-            };
+            let Some((key, slot)) = self.slot(number, &hit) else { continue };
             hit.distinct = self.keys.value(number, view);
             let Some(counted) = self.count(key, slot, &hit, alerts) else {
                 continue;

@@ -52,8 +52,8 @@ impl Detector {
             snapshot.changes = core.changes;
             snapshot.context.fingerprints.clone_from(&core.fingerprints);
         }
-        while let Some(of) = core.hits.all().get(snapshot.rules()) {
-            snapshot.add_hits(of);
+        while let Some(of) = core.hits.all().get(snapshot.rules.len()) {
+            snapshot.rules.push(of.clone());
             if !of.entities.is_empty() {
                 return false;
             }
@@ -102,20 +102,12 @@ impl Detector {
         }
     }
 
-    /// Restores a snapshot. Must be called before the first event.
+    /// Restores a snapshot at this time (Unix ns). Must be called before the first event. Counters with later
+    /// times, from before a clock was set back, are dropped: they would refuse all events until that time.
     ///
     /// # Errors
     /// The bytes are damaged or not a snapshot of this version; nothing is restored then.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<Restored, BadSnapshot> {
-        self.restore_at(bytes, u64::MAX)
-    }
-
-    /// [`Detector::restore`] at a known time (Unix ns). Counters with later times, from before a clock was
-    /// set back, are dropped: they would refuse all events until that time.
-    ///
-    /// # Errors
-    /// As [`Detector::restore`].
-    pub fn restore_at(&mut self, bytes: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
+    pub fn restore(&mut self, bytes: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
         self.core.restore(snapshot::open(bytes)?, now_ns)
     }
 }

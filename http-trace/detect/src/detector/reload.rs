@@ -102,9 +102,7 @@ impl Core {
             };
             let lossy = self.is_lossy(correlation, now_ns);
             let subject = Subject::new(&self.rules[correlation.rule], correlation, lossy);
-            let Some(counter) = self.counters.get_mut(key) else {
-                continue;
-            };
+            let Some(counter) = self.counters.get_mut(key) else { continue };
             for alert in subject.end(counter, now_ns) {
                 ended += usize::from(alert.state == State::Ended);
                 pass_on(&self.suspects, alert, out);

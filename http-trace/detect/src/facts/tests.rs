@@ -3,7 +3,7 @@
 use super::*;
 use crate::view::ViewContext;
 use http_trace_model::field::rule_fields;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 /// A field whose values are not substrings of the searched texts would never match by literals.
 #[test]

@@ -40,7 +40,6 @@ pub fn filter(name: &str) -> Option<Source> {
     Some(Source { origin: Origin::BuiltIn(file), text: (*text).to_owned() })
 }
 
-/// Whether a built-in rule has this id.
 pub fn has(id: &str) -> bool {
     let mut lines = FILES.iter().flat_map(|(_, text)| text.lines());
     lines.any(|line| line.strip_prefix("name: ") == Some(id))

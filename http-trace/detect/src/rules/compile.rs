@@ -191,13 +191,9 @@ pub(super) fn pattern_matches(pattern: &str, name: &str) -> bool {
     };
     let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
     let inner = name.strip_prefix(begin).and_then(|name| name.strip_suffix(end));
-    let Some(mut inner) = inner else {
-        return false;
-    };
+    let Some(mut inner) = inner else { return false };
     for part in middle.split('*') {
-        let Some(at) = inner.find(part) else {
-            return false;
-        };
+        let Some(at) = inner.find(part) else { return false };
         inner = &inner[at + part.len()..];
     }
     true

@@ -228,9 +228,7 @@ fn native(rule: &CorrelationRule) -> Result<Kind, Finding> {
 
 /// Bit set of the inputs that take values back: `undo` names one of the rules.
 fn undo(rule: &CorrelationRule, kind: &Kind, findings: &mut Vec<Finding>) -> u64 {
-    let Some(named) = own(&rule.custom_attributes, "undo") else {
-        return 0;
-    };
+    let Some(named) = own(&rule.custom_attributes, "undo") else { return 0 };
     let at = rule.rules.iter().position(|name| Some(name.as_str()) == named.as_str());
     match at {
         Some(at) if matches!(kind, Kind::ValueCount(_)) && at < MOST_INPUTS => 1 << at,

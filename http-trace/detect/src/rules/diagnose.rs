@@ -16,7 +16,6 @@ pub enum Fault {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Warning or error.
     pub fault: Fault,
     pub origin: Origin,
     /// Line, from 1.
@@ -66,15 +65,19 @@ impl Finding {
 }
 
 /// `; did you mean 'x'?`, or empty if no name is near.
-pub(super) fn did_you_mean(near: Option<&str>) -> String {
+pub fn did_you_mean(near: Option<&str>) -> String {
     near.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
 }
 
-/// The known word nearest to a wrong one, if one is within two edits.
-pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The known word nearest to a wrong one, if one is within so many edits.
+pub fn nearest<'a>(
+    word: &str,
+    known: impl Iterator<Item = &'a str>,
+    edits: usize,
+) -> Option<&'a str> {
     known
         .map(|known| (strsim::damerau_levenshtein(word, known), known))
         .min()
-        .filter(|(distance, _)| *distance <= 2)
+        .filter(|(distance, _)| *distance <= edits)
         .map(|(_, known)| known)
 }

@@ -13,7 +13,6 @@ use crate::rule::Origin;
 /// Maximum size of a rule file, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Timeout for reading a pipe.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum nesting of directories.
@@ -23,14 +22,8 @@ const MAX_DEPTH: usize = 16;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read rules from {}: {why}", path.display())]
 pub struct Unreadable {
-    path: PathBuf,
+    pub path: PathBuf,
     why: io::Error,
-}
-
-impl Unreadable {
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 /// Reads a rule file, or every `.yml` and `.yaml` in a folder and those in it, in the order of
@@ -106,10 +99,7 @@ fn file(path: &Path) -> io::Result<String> {
 }
 
 fn not_too_large(bytes: u64) -> io::Result<()> {
-    match bytes > MAX_BYTES {
-        true => Err(io::Error::other("it is larger than 4 MiB")),
-        false => Ok(()),
-    }
+    if bytes > MAX_BYTES { Err(io::Error::other("it is larger than 4 MiB")) } else { Ok(()) }
 }
 
 fn list(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, io::Result<()>)>) {

@@ -193,7 +193,7 @@ fn unknown_keys(custom: &HashMap<String, Value>) -> Vec<Finding> {
     };
     let unknown = custom.keys().filter(|key| !is_known(key));
     let findings = unknown.filter_map(|key| {
-        let near = nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '))?;
+        let near = nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '), 2)?;
         let why = format!("unknown key '{key}'; did you mean '{near}'?");
         Some(Finding::warning(key, why))
     });
@@ -232,9 +232,7 @@ fn threat(tags: &[String]) -> Threat {
     let mut threat = Threat::default();
     for tag in tags {
         let tag = tag.to_ascii_lowercase();
-        let Some(name) = tag.strip_prefix("attack.") else {
-            continue;
-        };
+        let Some(name) = tag.strip_prefix("attack.") else { continue };
         let tactic = name.replace('_', "-");
         if let Some((_, number)) = TACTICS.iter().find(|(known, _)| *known == tactic) {
             threat.tactics.push((*number).to_owned());

@@ -4,10 +4,6 @@
 use super::diagnose::{Finding, did_you_mean};
 use crate::field::Field;
 
-/// The field with this name.
-///
-/// # Errors
-/// An unknown name, with the reason or the nearest known name.
 pub(super) fn field(name: &str) -> Result<Field, Finding> {
     Field::named(name).ok_or_else(|| {
         let mut unseen = UNSEEN.iter();

@@ -94,10 +94,7 @@ impl<'a> Documents<'a> {
         }
         // Documents with an `action` affect others, so they cannot be read separately.
         let acts = source.text.lines().any(|line| line.starts_with("action:"));
-        let documents = match acts {
-            true => vec![whole],
-            false => Document::split(source),
-        };
+        let documents = if acts { vec![whole] } else { Document::split(source) };
         for document in documents {
             if let Some(position) = document.too_deep() {
                 let why = "brackets are nested too deeply: want a flat list of values".to_owned();
@@ -235,9 +232,7 @@ fn name_unknown(building: &mut Building<'_>) {
 /// Omits correlations beyond the limit, with a diagnostic: they are numbered with 16 bits.
 fn leave_out_beyond(most: usize, rules: &mut RuleSet, diagnostics: &mut Vec<Diagnostic>) {
     let more = rules.correlations.len().saturating_sub(most);
-    let Some(first) = rules.correlations.get(most) else {
-        return;
-    };
+    let Some(first) = rules.correlations.get(most) else { return };
     let first = &rules.rules[first.rule];
     diagnostics.push(Diagnostic {
         fault: Fault::Error,

@@ -42,7 +42,7 @@ impl Written {
         let keys = mapping.into_iter().flatten().filter_map(|(key, _)| key.as_str());
         keys.filter(|key| KEYS.split(' ').all(|known| known != *key)).map(|key| {
             let why = format!("unknown key '{key}' of 'correlation'");
-            match nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' ')) {
+            match nearest(&key.replace('_', "-").to_ascii_lowercase(), KEYS.split(' '), 2) {
                 Some(near) => Finding::error(key, format!("{why}; did you mean '{near}'?")),
                 None => Finding::warning(key, why),
             }

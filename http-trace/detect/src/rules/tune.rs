@@ -2,11 +2,14 @@
 //! rule thresholds, windows, severities and suppression. Allow lists become Sigma filters, so that their
 //! semantics are those of Sigma. Performs no I/O.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use serde::Deserialize;
 
 use super::builtin;
 use super::document::Source;
@@ -14,40 +17,55 @@ use crate::rule::expr::Comparison;
 use crate::rule::{Kind, Origin, RuleSet, Severity};
 
 /// An allow list. Requests that it matches are not counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Allow {
     /// Client addresses, by network.
+    #[serde(deserialize_with = "values::networks")]
     pub clients: Vec<IpNet>,
     /// User agents; `*` and `?` are wildcards here and below.
+    #[serde(rename = "user-agents", alias = "user_agents", deserialize_with = "values::patterns")]
     pub user_agents: Vec<String>,
+    #[serde(deserialize_with = "values::patterns")]
     pub paths: Vec<String>,
+    #[serde(deserialize_with = "values::patterns")]
     pub hosts: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Override {
     /// Minimum count for an alert.
+    #[serde(deserialize_with = "values::threshold")]
     pub threshold: Option<u64>,
     /// For a ratio: minimum percentage for an alert.
+    #[serde(deserialize_with = "values::percent")]
     pub percent: Option<u8>,
+    #[serde(rename = "window", deserialize_with = "values::time")]
     pub window_ns: Option<u64>,
+    #[serde(deserialize_with = "values::severity")]
     pub severity: Option<Severity>,
     /// Time between updates of an alert, ns.
+    #[serde(rename = "suppress", deserialize_with = "values::time")]
     pub suppress_ns: Option<u64>,
     /// Maximum alerts of one client on one server that are reported individually.
+    #[serde(rename = "alert-limit", alias = "alert_limit", deserialize_with = "values::limit")]
     pub alert_limit: Option<u64>,
     /// Allow list of this rule.
     pub allow: Allow,
 }
 
-/// All changes that a configuration makes to rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All changes that a configuration makes to rules: its table `[detect]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table ([detect])")]
 pub struct Tuning {
     /// Internal networks; `None` keeps those of the built-in rules.
+    #[serde(deserialize_with = "values::internal")]
     pub internal: Option<Vec<IpNet>>,
     /// Allow list of all rules.
     pub allow: Allow,
     /// Names of enabled built-in filters ([`builtin::FILTERS`]).
+    #[serde(deserialize_with = "values::filters")]
     pub filters: Vec<&'static str>,
     pub rules: BTreeMap<String, Override>,
 }
@@ -164,7 +182,7 @@ mod tests {
     use super::*;
     use crate::tests::run;
     use crate::{Detector, Settings, rules::parse};
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     fn tuned(tuning: &Tuning) -> (RuleSet, Vec<String>) {
         let mut sources = builtin::sources();

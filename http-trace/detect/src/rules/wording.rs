@@ -46,18 +46,13 @@ pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
         return say(Fault::Warning, position, why);
     }
     for (pattern, key, text) in WORDINGS {
-        let Some(quoted) = quoted(message, pattern) else {
-            continue;
-        };
+        let Some(quoted) = quoted(message, pattern) else { continue };
         let mut text = text.replace("{}", quoted);
         if pattern.starts_with("Unknown modifier") {
-            text.push_str(&did_you_mean(nearest(quoted, MODIFIERS.split(' '))));
+            text.push_str(&did_you_mean(nearest(quoted, MODIFIERS.split(' '), 2)));
         }
         // Faults in descriptions do not keep a rule from loading.
-        let fault = match pattern.starts_with("invalid") {
-            true => Fault::Warning,
-            false => Fault::Error,
-        };
+        let fault = if pattern.starts_with("invalid") { Fault::Warning } else { Fault::Error };
         let at = if key.is_empty() { quoted } else { key };
         return say(fault, document.find(at), text);
     }

@@ -7,7 +7,7 @@ use crate::parse::parse;
 use crate::tune::{Override, Tuning};
 use crate::{Detected, Detector, Settings};
 use http_trace_model::event::HttpEvent;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const RULES: &str = "
 title: Missing
@@ -87,7 +87,7 @@ fn a_restart_raises_no_limit() {
     run(&mut before, hosts("198.51.100.7", 0, 100));
     let (state, _) = before.save().into_file(usize::MAX);
     let mut after = of(RULES);
-    let restored = after.restore(&state.to_vec()).expect("a state");
+    let restored = after.restore(&state.to_vec(), u64::MAX).expect("a state");
     assert_eq!(restored.changed, 0);
     let (alerts, _) = run(&mut after, hosts("198.51.100.7", 100, 300));
     assert_eq!(told(&alerts), []);

@@ -2,7 +2,7 @@
 
 use super::{BEGIN, S, built_in, opened, response, run};
 use http_trace_model::event::HttpEvent;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 fn asked(n: u64, target: &str, head: &str) -> HttpEvent {
     let mut event = response("198.51.100.7", 200, "/", BEGIN + n * S / 10);

@@ -3,7 +3,7 @@
 
 use super::{BEGIN, S, built_in, opened, response, run};
 use http_trace_model::event::HttpEvent;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const RULE: &str = "http-login-guessing";
 const FORM: &str = "application/x-www-form-urlencoded";

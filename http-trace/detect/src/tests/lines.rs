@@ -3,7 +3,7 @@
 
 use super::{BEGIN, S, built_in, finish, opened, response, run, run_to_end};
 use http_trace_model::event::{HttpEvent, Missing, NoResponse};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 /// A request to a server and its response.
 #[derive(Clone)]

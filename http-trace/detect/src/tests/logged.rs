@@ -3,7 +3,7 @@
 
 use super::{of, run};
 use http_trace_model::event::{Endpoint, HttpEvent};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const BROWSER: &str = "Host: shop.example\r\nUser-Agent: Mozilla/5.0\r\n\
                        Referer: http://shop.example/a\r\nCookie: a=1\r\n";

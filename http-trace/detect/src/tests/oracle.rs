@@ -15,7 +15,7 @@ use crate::parse::{self, Source};
 use crate::rule::Origin;
 use crate::{Detected, Detector, Settings};
 use http_trace_model::event::HttpEvent;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 /// The parts of an event.
 #[derive(Clone, Debug)]

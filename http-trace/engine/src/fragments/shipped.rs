@@ -133,7 +133,6 @@ impl Shipped {
         std::array::from_fn(|at| (REASONS[at], now[at] - last[at]))
     }
 
-    /// Counters of fragments and packets.
     pub fn counts(&self) -> FragmentCounts {
         self.fragments.counts()
     }

@@ -138,9 +138,7 @@ pub(super) fn ends_as_heads_do(bytes: &[u8]) -> bool {
         return true;
     }
     // As for the framer, LF ends the line, and CRs before it are ignored.
-    let Some((b'\n', before)) = bytes.split_last() else {
-        return false;
-    };
+    let Some((b'\n', before)) = bytes.split_last() else { return false };
     before.iter().rev().find(|&&b| b != b'\r') == Some(&b'\n')
 }
 

@@ -391,9 +391,7 @@ impl Http1 {
             // The next response answers what came after the close.
             self.requeue(true);
         }
-        let Some(current) = &mut self.exchanges.current else {
-            return;
-        };
+        let Some(current) = &mut self.exchanges.current else { return };
         let status = response.head.status;
         let without_request = current.pending.is_none();
         current.response = Some(response);
@@ -444,9 +442,7 @@ impl Http1 {
             }
             return;
         }
-        let Some(first) = half.head_origin else {
-            return;
-        };
+        let Some(first) = half.head_origin else { return };
         let (start, flags) = (half.head_start, half.framer.flags());
         let Some((head, _)) = decode::response(&half.head, half.head_len, first.time_ns) else {
             return;

@@ -25,15 +25,9 @@ impl Http1 {
         start: &[u8],
         answered: bool,
     ) -> bool {
-        let Some(due) = self.due(cx.link, d, answered) else {
-            return false;
-        };
-        let Some(len) = asks(start, due, answered) else {
-            return false;
-        };
-        let Some(first) = self.halves[d].head_origin else {
-            return false;
-        };
+        let Some(due) = self.due(cx.link, d, answered) else { return false };
+        let Some(len) = asks(start, due, answered) else { return false };
+        let Some(first) = self.halves[d].head_origin else { return false };
         let raw = start.get(..len).unwrap_or(start);
         let first_message = !self.profile.http();
         self.turn(cx, d, first_message);

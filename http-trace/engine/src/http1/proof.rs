@@ -113,9 +113,7 @@ impl Http1 {
 
     /// Weighs the claim after bytes of `origin` in direction `d`.
     pub(super) fn weigh_claim(&mut self, cx: &mut Cx<'_>, d: usize, origin: &Origin) {
-        let Some(claim) = &mut self.claim else {
-            return;
-        };
+        let Some(claim) = &mut self.claim else { return };
         if let Basis::Unheard { ack, received, .. } = &mut claim.basis {
             if cx.link.known[1 - claim.d] {
                 if !self.is_claim_followed(cx.link, d, origin) {
@@ -172,12 +170,8 @@ impl Http1 {
         if doubt && (BEFORE_ALL + 1..server.next).contains(&ack) {
             self.exchanges.order.overlap();
         }
-        let Some(claim) = &self.claim else {
-            return;
-        };
-        let Basis::Asked { at, .. } = claim.basis else {
-            return;
-        };
+        let Some(claim) = &self.claim else { return };
+        let Basis::Asked { at, .. } = claim.basis else { return };
         if ack == at {
             return;
         }
@@ -241,9 +235,7 @@ impl Http1 {
     /// The connection is over: nothing will contradict a claim any more. `stopped` says that tracing
     /// ended, not the connection.
     pub(super) fn settle_claim(&mut self, cx: &mut Cx<'_>, stopped: bool) {
-        let Some(claim) = &self.claim else {
-            return;
-        };
+        let Some(claim) = &self.claim else { return };
         match claim.basis {
             // The client was seen to close.
             Basis::Unheard { live, .. } if cx.link.known[1 - claim.d] => {
@@ -261,9 +253,7 @@ impl Http1 {
 
     /// Yields the held exchanges. `surely` says that both ends continued as the framing says.
     fn confirm(&mut self, cx: &mut Cx<'_>, surely: bool) {
-        let Some(claim) = self.claim.take() else {
-            return;
-        };
+        let Some(claim) = self.claim.take() else { return };
         // More responses than requests: the batch was not complete, and any of them may answer those that were seen.
         let in_excess =
             |(exchange, paired): &(Exchange, bool)| *paired && exchange.request.is_none();
@@ -279,9 +269,7 @@ impl Http1 {
 
     /// Drops the held exchanges: what was claimed was not a response.
     fn refute(&mut self, cx: &mut Cx<'_>) {
-        let Some(claim) = self.claim.take() else {
-            return;
-        };
+        let Some(claim) = self.claim.take() else { return };
         let d = claim.d;
         let current = self.exchanges.take_current();
         let asked = claim.held.iter().filter(|(exchange, _)| exchange.request.is_some());
@@ -312,10 +300,6 @@ impl Http1 {
             Some(_) => cx.stats.unproven += 1,
             None => cx.exchange(exchange),
         }
-    }
-
-    pub(super) fn claim_size(&self) -> usize {
-        self.claim.as_ref().map_or(0, |claim| claim.size())
     }
 
     /// When the current claim is accepted.

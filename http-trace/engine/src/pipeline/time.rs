@@ -95,9 +95,7 @@ impl Pipeline {
     }
 
     fn fire(&mut self, id: Id, deadline: u64, number: u64, out: &mut dyn FnMut(Output)) {
-        let Some((_, connection)) = self.table.get_mut(id) else {
-            return;
-        };
+        let Some((_, connection)) = self.table.get_mut(id) else { return };
         if connection.number != number || connection.tcp.timer != timer(deadline) {
             return;
         }
@@ -107,9 +105,7 @@ impl Pipeline {
 
     /// As [`Pipeline::work`], for timers: the connection keeps its place in its list.
     fn work_untouched(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
-        let Some((&key, connection)) = self.table.get_mut(id) else {
-            return;
-        };
+        let Some((&key, connection)) = self.table.get_mut(id) else { return };
         let before = connection.memory();
         let was_busy = connection.is_busy();
         let name = (Some(id), key, connection.number);

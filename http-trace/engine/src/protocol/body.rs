@@ -122,7 +122,6 @@ mod tests {
     use flate2::Compression;
 
     use super::*;
-    use http_trace_model::testing;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
@@ -143,11 +142,10 @@ mod tests {
     }
 
     fn decoded(room: usize, body: &[u8], lines: &[(&str, &str)]) -> Option<Vec<u8>> {
-        let lines: Vec<(&[u8], &[u8])> =
-            lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let headers: Headers = lines.iter().copied().collect();
         let mut start = BodyStart { room, ..BodyStart::default() };
         body.chunks(7).for_each(|piece| start.push(piece));
-        let bytes = start.decoded(&testing::headers(&lines))?;
+        let bytes = start.decoded(&headers)?;
         Some(bytes.to_vec())
     }
 

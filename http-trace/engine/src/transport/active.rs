@@ -106,9 +106,7 @@ impl Active {
         if link.is_client(d) || !link.known[o] || self.opaque(o) || over {
             return false;
         }
-        let Some(ack) = origin.ack.number() else {
-            return false;
-        };
+        let Some(ack) = origin.ack.number() else { return false };
         let (next, stream) = (self.protocol.next(o), &self.streams[o]);
         let ack = position(next, ack);
         if ack <= next.max(stream.given_up) || ack - next > FAR {
@@ -330,9 +328,7 @@ impl Active {
     /// How long direction `d` waits for missing bytes, or for the other direction, ns.
     fn patience(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> u64 {
         let (stream, next) = (&self.streams[d], self.protocol.next(d));
-        let Some((start, origin)) = stream.waits(next) else {
-            return u64::MAX;
-        };
+        let Some((start, origin)) = stream.waits(next) else { return u64::MAX };
         let config = env.config;
         if stream.buffer.size() > config.reorder_bytes_per_direction || stream.given_up >= start {
             return 0;
@@ -359,9 +355,7 @@ impl Active {
 
     /// A segment of the other direction acknowledges direction `d` up to here.
     pub fn acknowledge(&mut self, d: usize, origin: &Origin) {
-        let Some(ack) = origin.ack.number() else {
-            return;
-        };
+        let Some(ack) = origin.ack.number() else { return };
         let (next, skippable) = (self.protocol.next(d), self.protocol.skippable(d));
         let stream = &mut self.streams[d];
         stream.acked = stream.acked.max(position(next, ack));

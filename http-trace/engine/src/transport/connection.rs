@@ -353,9 +353,7 @@ impl Connection {
 
     /// Frees the state that is only needed while something is in flight.
     fn deactivate(&mut self, env: &mut Env<'_>) {
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         if !active.is_quiet(&self.tcp) && !self.tcp.closed {
             return;
         }
@@ -370,9 +368,7 @@ impl Connection {
     /// Returns to the quiet state.
     fn rest(&mut self, env: &mut Env<'_>) {
         let before = self.flight.take_before();
-        let Flight::Busy(active) = &self.flight else {
-            return;
-        };
+        let Flight::Busy(active) = &self.flight else { return };
         let memory = active.remember(&mut self.tcp);
         let quiet = match before {
             None => Flight::Quiet(memory),
@@ -391,9 +387,7 @@ impl Connection {
 
     /// Hands over bytes that are next now, gives up gaps, and handles FINs.
     fn settle(&mut self, env: &mut Env<'_>) {
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         let tcp = &mut self.tcp;
         while !active.streams.iter().all(Stream::is_settled) {
             active.drain(tcp, env, false);
@@ -445,9 +439,7 @@ impl Connection {
     /// Counts a connection that is over or out of sight; `ended` says that its end was seen.
     fn account(&mut self, env: &mut Env<'_>, ended: bool) {
         let tcp = &mut self.tcp;
-        let Ok(memory) = self.flight.quiet() else {
-            return;
-        };
+        let Ok(memory) = self.flight.quiet() else { return };
         if tcp.closed || tcp.link.muted {
             return;
         }

@@ -130,9 +130,7 @@ impl<M: Copy> Buffer<M> {
         };
         let mut at = start;
         for key in self.overlapping(start, end) {
-            let Some(piece) = self.pieces.get(&key) else {
-                continue;
-            };
+            let Some(piece) = self.pieces.get(&key) else { continue };
             let (from, to) = (piece.start.max(start), piece.end().min(end));
             match &piece.content {
                 Content::Skip(_) => {
@@ -173,9 +171,7 @@ impl<M: Copy> Buffer<M> {
     pub fn insert_skip(&mut self, start: u64, end: u64, meta: M) {
         let mut at = start;
         for key in self.overlapping(start, end) {
-            let Some(piece) = self.pieces.get(&key) else {
-                continue;
-            };
+            let Some(piece) = self.pieces.get(&key) else { continue };
             let (from, to) = (piece.start, piece.end());
             if from > at {
                 self.put(at, Content::Skip(from - at), false, meta);
@@ -205,9 +201,7 @@ impl<M: Copy> Buffer<M> {
 
     /// Removes [`start`, `end`) from a declared skip.
     fn cut_skip(&mut self, key: u64, start: u64, end: u64) {
-        let Some(piece) = self.pieces.remove(&key) else {
-            return;
-        };
+        let Some(piece) = self.pieces.remove(&key) else { return };
         self.size -= cost(&piece.content);
         if piece.start < start {
             self.put(piece.start, Content::Skip(start - piece.start), false, piece.meta);

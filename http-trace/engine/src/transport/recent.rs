@@ -27,9 +27,7 @@ impl Recent {
         if self.slots.is_empty() {
             self.slots = vec![Slot::default(); SLOTS as usize];
         }
-        let Some(slot) = self.slots.get_mut(place((number, d))) else {
-            return;
-        };
+        let Some(slot) = self.slots.get_mut(place((number, d))) else { return };
         let end = slot.seq.wrapping_add(slot.bytes.len() as u32);
         if slot.of != (number, d) || end != seq {
             slot.of = (number, d);
@@ -62,9 +60,7 @@ impl Recent {
             let behind = ahead.unsigned_abs() as usize;
             (Some(slot.bytes.as_slice()), bytes.get(behind..))
         };
-        let (Some(ours), Some(theirs)) = (ours, theirs) else {
-            return false;
-        };
+        let (Some(ours), Some(theirs)) = (ours, theirs) else { return false };
         let len = ours.len().min(theirs.len());
         ours.get(..len) != theirs.get(..len)
     }

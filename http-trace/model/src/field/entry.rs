@@ -1,7 +1,7 @@
 //! An entry of a field table: description, getter and reader. Knows no table.
 
 use super::draft::Draft;
-use super::value::{About, Value};
+use super::value::{About, Kind, Value};
 use crate::event::{HttpEvent, Missing};
 use crate::head::{RequestHead, ResponseHead};
 use crate::target::Target;
@@ -28,53 +28,51 @@ impl<R> Field<R> {
         Field { about, get: None, read: None }
     }
 
-    /// Sets the getter.
-    #[must_use]
     pub const fn get(mut self, get: Get<R>) -> Self {
         self.get = Some(get);
         self
     }
 
-    #[must_use]
     pub const fn read(mut self, read: Read) -> Self {
         self.read = Some(read);
         self
     }
 
     /// Sets the names in rules; messages use the first.
-    #[must_use]
     pub const fn rules(mut self, names: &'static [&'static str]) -> Self {
         self.about.rules = names;
         self
     }
 
-    /// See [`About::always`].
-    #[must_use]
     pub const fn always(mut self) -> Self {
         self.about.always = true;
         self
     }
 
-    /// See [`About::strict`].
-    #[must_use]
     pub const fn strict(mut self) -> Self {
         self.about.strict = true;
         self
     }
 
-    /// See [`About::of_connection`].
-    #[must_use]
     pub const fn of_connection(mut self) -> Self {
         self.about.of_connection = true;
         self
     }
 
-    /// See [`About::of_run`].
-    #[must_use]
     pub const fn of_run(mut self) -> Self {
         self.about.of_run = true;
         self
     }
+}
+
+/// An entry; where its value comes from is not shown.
+pub const fn field<R>(name: &'static str, kind: Kind, meaning: &'static str) -> Field<R> {
+    Field::new(About::new(name, kind, "", meaning))
+}
+
+/// An entry that is present whenever its parent object is.
+pub const fn always<R>(name: &'static str, kind: Kind, meaning: &'static str) -> Field<R> {
+    field(name, kind, meaning).always()
 }
 
 /// A record, and other data that its fields are taken from.
@@ -94,7 +92,6 @@ pub struct View<'a, R> {
 }
 
 impl<'a, R> View<'a, R> {
-    /// Only a record.
     pub const fn new(record: &'a R) -> Self {
         View {
             record,

@@ -112,7 +112,6 @@ impl About {
     }
 
     /// Marks it as present whenever its parent object is.
-    #[must_use]
     pub const fn always(mut self) -> Self {
         self.always = true;
         self

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use http_trace_model::endpoint::KnownEndpoints;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 fn event(line: &str, headers: &str, status: u16) -> HttpEvent {
     testing::event_of(

@@ -119,10 +119,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
             Err(error) => return Err(format!("certificate: {error}")),
         }
     }
-    match found.is_empty() {
-        true => Err("no certificate found".to_owned()),
-        false => Ok(found),
-    }
+    if found.is_empty() { Err("no certificate found".to_owned()) } else { Ok(found) }
 }
 
 /// The needed parts of a kubeconfig file (k8s.io/client-go clientcmd/api/v1).

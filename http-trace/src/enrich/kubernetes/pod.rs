@@ -138,9 +138,7 @@ impl Object {
 
     /// Containers that have been started.
     fn containers(&self, spec: &Spec) -> Vec<Container> {
-        let Some(status) = &self.status else {
-            return Vec::new();
-        };
+        let Some(status) = &self.status else { return Vec::new() };
         let wanted = |name: &str| {
             let mut all = all([&spec.containers, &spec.init_containers, &None]);
             all.find(|one| one.name == name).map(|one| &*one.image)

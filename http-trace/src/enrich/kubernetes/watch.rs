@@ -130,7 +130,6 @@ struct Follower {
     was_said: bool,
     /// Whether the last watch failed: then a list does not show that it works again.
     watch_failed: bool,
-    /// Resource version to watch from.
     version: Option<String>,
     /// Whether a node without pods has been reported.
     was_empty: bool,

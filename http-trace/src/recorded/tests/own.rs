@@ -9,7 +9,7 @@ use crate::sink::{Entry, Render, Style};
 use bytes::Bytes;
 use http_trace_common::record::Hook;
 use http_trace_model::event::{BodyEnd, Endpoint, HttpEvent, Missing, NoResponse, basic_user};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 #[test]
 fn our_own_json_comes_back() {

@@ -3,7 +3,7 @@
 use crate::redact::*;
 use crate::sink::{Entry, Format, Style};
 use http_trace_detect::alert::Entity;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 const TABLE: &str = include_str!("../variants.tsv");
 
@@ -109,7 +109,7 @@ fn alert(variant: &Variant<'_>, like: &Alert) -> Option<Alert> {
 #[test]
 fn every_variant_is_redacted_or_shown_in_every_sink() {
     let style = Style { verbose: 2, width: Some(4000), ..Style::default() };
-    let like = http_trace_detect::testing::alert();
+    let like = http_trace_samples::alert();
     let (mut count, mut faults) = (0, Vec::new());
     let mut of = [false, true].map(|personal| Secrets::with(&[], &[], personal));
     for variant in variants() {

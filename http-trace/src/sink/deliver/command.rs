@@ -24,8 +24,6 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// # Errors
-    /// A program that does not exist or is not executable.
     pub(super) fn new(words: Vec<String>) -> io::Result<Self> {
         if let Some(program) = words.first() {
             look_for(program)?;

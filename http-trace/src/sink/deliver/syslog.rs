@@ -55,10 +55,7 @@ impl Syslog {
             SyslogServer::Local => local(Path::new(LOCAL)).map(Open::Local),
             SyslogServer::Udp(to) => {
                 let address = first(to)?;
-                let any = match address.is_ipv4() {
-                    true => "0.0.0.0:0",
-                    false => "[::]:0",
-                };
+                let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
                 let socket = UdpSocket::bind(any)?;
                 socket.connect(address)?;
                 Ok(Open::Udp(socket))
@@ -183,10 +180,7 @@ fn message(notice: &Notice, host: &str) -> String {
 /// PRINTUSASCII of limited length, or the NILVALUE.
 fn word(text: &str, most: usize) -> String {
     let kept: String = text.chars().filter(char::is_ascii_graphic).take(most).collect();
-    match kept.is_empty() {
-        true => "-".into(),
-        false => kept,
-    }
+    if kept.is_empty() { "-".into() } else { kept }
 }
 
 /// A PARAM-VALUE: `"`, `\` and `]` are escaped (RFC 5424 §6.3.3).

@@ -60,10 +60,7 @@ impl FromStr for Target {
             ("command", line) => {
                 let words = shell_words::split(line);
                 let words = words.map_err(|_| "a command whose quotes are closed")?;
-                match words.is_empty() {
-                    true => Err(WANT),
-                    false => Ok(Target::Command(words)),
-                }
+                if words.is_empty() { Err(WANT) } else { Ok(Target::Command(words)) }
             }
             ("syslog", "") => Ok(Target::Syslog(SyslogServer::Local)),
             ("syslog", place) => match place.split_once("://") {
@@ -132,10 +129,7 @@ fn has_host_and_port(place: &str) -> bool {
 
 fn with_port(host: &str, port: u16) -> String {
     let after_brackets = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
-    match after_brackets.contains(':') {
-        true => host.to_owned(),
-        false => format!("{host}:{port}"),
-    }
+    if after_brackets.contains(':') { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) fn notice(message: &str) -> Notice {
         state: State::Opened,
         rule: "r".to_owned(),
         severity: 3,
-        time_ns: http_trace_model::testing::TIME_NS,
+        time_ns: http_trace_samples::TIME_NS,
     }
 }
 

@@ -5,16 +5,7 @@ use http_trace_detect::field::Field as RuleField;
 use http_trace_detect::rule::{Origin, Threat};
 use http_trace_model::constant;
 use http_trace_model::field::event::ECS_VERSION;
-use http_trace_model::field::{About, Field, Kind, Value};
-
-const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Alert> {
-    Field::new(About::new(name, kind, "", meaning))
-}
-
-/// An entry that is present whenever its parent object is.
-const fn always(name: &'static str, kind: Kind, meaning: &'static str) -> Field<Alert> {
-    field(name, kind, meaning).always()
-}
+use http_trace_model::field::{About, Field, Kind, Value, always, field};
 
 const OBJECT: Kind = Kind::Object;
 const NUMBER: Kind = Kind::NUMBER;
@@ -45,12 +36,8 @@ pub const ALERT: &[Field<Alert>] = &[
     always("ecs.version", Kind::Text, "").get(|_| Some(Value::word(ECS_VERSION))),
     always("event", OBJECT, ""),
     constant!("event.kind", "alert"),
-    always(
-        "event.category",
-        Kind::Tags(&[&["network", "web", "intrusion_detection"]]),
-        "",
-    )
-    .get(|_| Some(Value::Words(&["network", "web", "intrusion_detection"]))),
+    always("event.category", Kind::Tags(&[&["network", "web", "intrusion_detection"]]), "")
+        .get(|_| Some(Value::Words(&["network", "web", "intrusion_detection"]))),
     always("event.type", Kind::Tags(&[&["info"]]), "").get(|_| Some(Value::Words(&["info"]))),
     constant!("event.action", "rule-matched"),
     constant!("event.dataset", "http_trace.alert"),
@@ -129,18 +116,10 @@ pub const ALERT: &[Field<Alert>] = &[
     }),
     always("http_trace", OBJECT, ""),
     always("http_trace.alert", OBJECT, ""),
-    always(
-        "http_trace.alert.state",
-        Kind::OneOf(&["opened", "updated", "ended"]),
-        "",
-    )
-    .get(|v| Some(Value::word(v.record.state.name()))),
-    always(
-        "http_trace.alert.level",
-        Kind::OneOf(&["informational", "low", "medium", "high", "critical"]),
-        "",
-    )
-    .get(|v| Some(Value::word(v.record.severity.level().name()))),
+    always("http_trace.alert.state", Kind::OneOf(&["opened", "updated", "ended"]), "")
+        .get(|v| Some(Value::word(v.record.state.name()))),
+    always("http_trace.alert.level", Kind::OneOf(&["informational", "low", "medium", "high", "critical"]), "")
+        .get(|v| Some(Value::word(v.record.severity.level().name()))),
     always("http_trace.alert.entities", Kind::Rows(ENTITY, 0, u64::MAX), "What the alert is about.")
         .get(|v| {
             let entities = v.record.entities.iter();
@@ -223,12 +202,8 @@ pub const ALERT: &[Field<Alert>] = &[
         .get(|v| Some(Value::Bool(v.record.under_counted))),
     always("http_trace.alert.proxy_suspected", Kind::Bool, "Whether the client looks like a proxy that many clients are behind.")
         .get(|v| Some(Value::Bool(v.record.proxy_suspected))),
-    field(
-        "http_trace.alert.ban",
-        OBJECT,
-        "What became of the client, with --ban.",
-    )
-    .get(|v| v.record.ban.is_some().then_some(Value::Open)),
+    field("http_trace.alert.ban", OBJECT, "What became of the client, with --ban.")
+        .get(|v| v.record.ban.is_some().then_some(Value::Open)),
     field("http_trace.alert.ban.client", Kind::Ip, "").get(|v| Some(Value::Ip(v.record.ban.as_ref()?.client))),
     field(
         "http_trace.alert.ban.outcome",

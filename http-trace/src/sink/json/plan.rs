@@ -89,9 +89,7 @@ impl<R> Plan<R> {
                 put(out, text);
                 continue;
             }
-            let Some(value) = (step.get)(view) else {
-                continue;
-            };
+            let Some(value) = (step.get)(view) else { continue };
             if step.object != open {
                 self.turn(open, step.object, out);
                 open = step.object;

@@ -12,7 +12,7 @@ use crate::sink::fields::Fields;
 use crate::text::unescaped;
 use http_trace_model::event::{LossUnit, Missing, NoResponse};
 use http_trace_model::process::{Container, Owner, Pod, Process, Workload};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 fn json() -> Json {
     Json::new(&Style::default())

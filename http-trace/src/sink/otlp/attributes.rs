@@ -119,10 +119,7 @@ pub fn is_client(event: &HttpEvent) -> bool {
 fn ends(event: &HttpEvent) -> [(Option<IpAddr>, Option<u16>); 2] {
     let [client, server] =
         [event.client, event.server].map(|end| (end.known_ip(), end.known_port()));
-    match is_client(event) {
-        true => [server, client],
-        false => [client, server],
-    }
+    if is_client(event) { [server, client] } else { [client, server] }
 }
 
 /// The error of a span: no response, or a status code that is an error for its kind (semantic conventions for HTTP

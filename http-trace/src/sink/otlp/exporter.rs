@@ -199,10 +199,7 @@ impl State {
     }
 
     fn ends(&self, is_live: bool) -> bool {
-        let flag = match is_live {
-            true => Some(&self.0.ends),
-            false => self.0.stop.get().map(|stop| &**stop),
-        };
+        let flag = if is_live { Some(&self.0.ends) } else { self.0.stop.get().map(|stop| &**stop) };
         flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 }

@@ -245,7 +245,7 @@ fn overflow(number: u32) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use http_trace_model::testing;
+    use http_trace_samples as testing;
 
     use super::*;
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::protobuf::{Read, find};
 use crate::sink::writer::WhenFull;
 use http_trace_model::event::LossUnit;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 fn frames(mut out: &[u8], signal: Signal) -> Vec<&[u8]> {
     let mut all = Vec::new();

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 /// A reader that takes nothing until it is released, and everything from then on.
 struct Slow {

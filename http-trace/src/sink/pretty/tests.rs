@@ -3,7 +3,7 @@
 use super::*;
 use http_trace_model::event::NoResponse;
 use http_trace_model::event::{LossUnit, Missing};
-use http_trace_model::testing;
+use http_trace_samples as testing;
 
 fn pretty(verbose: u8, color: bool, events: &[HttpEvent]) -> String {
     let mut pretty = Pretty::new(&crate::sink::Style { verbose, color, ..Default::default() });
@@ -110,7 +110,7 @@ fn nothing_is_broken_in_its_middle_on_a_terminal_of_eighty_columns_or_more() {
             }
         }
         let mut out = Vec::new();
-        let mut alert = http_trace_detect::testing::alert();
+        let mut alert = http_trace_samples::alert();
         alert.proxy_suspected = true;
         pretty.alert(&alert, &mut out);
         pretty.loss(
@@ -167,7 +167,7 @@ fn an_alert_stands_out_and_is_escaped() {
     let mut out = Vec::new();
     for color in [false, true] {
         let mut pretty = Pretty::new(&crate::sink::Style { color, ..Default::default() });
-        pretty.alert(&http_trace_detect::testing::alert(), &mut out);
+        pretty.alert(&http_trace_samples::alert(), &mut out);
     }
     let text = String::from_utf8(out).expect("UTF-8");
     insta::assert_snapshot!("alert", text.replace('\u{1b}', "ESC"));
@@ -202,7 +202,7 @@ fn an_unanswered_request_is_unfinished_when_it_was_not_sent_whole() {
 
 #[test]
 fn what_a_rule_is_called_is_escaped_and_one_event_is_one() {
-    let mut alert = http_trace_detect::testing::alert();
+    let mut alert = http_trace_samples::alert();
     let mut rule = (*alert.rule).clone();
     rule.id = "a\u{1b}[31mb".into();
     (alert.rule, alert.count) = (std::sync::Arc::new(rule), 1);

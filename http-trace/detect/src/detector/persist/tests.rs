@@ -27,7 +27,7 @@ fn saved(detector: &Detector) -> Vec<u8> {
 
 fn restarted(before: &Detector) -> Detector {
     let mut after = fresh();
-    let restored = after.restore(&saved(before)).expect("a state");
+    let restored = after.restore(&saved(before), u64::MAX).expect("a state");
     assert_eq!((restored.changed, restored.no_room), (0, 0));
     assert_eq!(after.stats().keys, before.stats().keys);
     after
@@ -105,7 +105,7 @@ fn what_counted_later_than_it_is_now_is_left_out() {
         [(BEGIN + 180 * S, true), (BEGIN + 150 * S, true), (BEGIN - 3600 * S, false)]
     {
         let mut after = fresh();
-        let restored = after.restore_at(&bytes, now_ns).expect("a state");
+        let restored = after.restore(&bytes, now_ns).expect("a state");
         assert_eq!(restored.future == 0, goes_on, "{restored:?}");
         assert_eq!(restored.keys > 0, goes_on, "{restored:?}");
         // The detector counts at once, and does not raise the alert early.
@@ -157,7 +157,7 @@ fn what_changes_between_steps_is_whole() {
     let (content, left_out) = snapshot.into_file(usize::MAX);
     assert!(!left_out.is_any());
     let mut after = fresh();
-    let restored = after.restore(&content.to_vec()).expect("a state");
+    let restored = after.restore(&content.to_vec(), u64::MAX).expect("a state");
     assert!(restored.keys >= 3000 && restored.keys <= detector.stats().keys);
     let (alerts, _) = run(&mut after, [response("10.200.0.1", 500, "/", BEGIN + 181 * S)]);
     let opened = alerts.iter().filter(|a| &*a.rule.id == "http-error-spike-internal");
@@ -181,7 +181,7 @@ fn other_rules_between_steps_begin_it_anew() {
     while !detector.save_some(&mut snapshot) {}
     let bytes = snapshot.into_file(usize::MAX).0.to_vec();
     let mut after = Detector::new(parse(&builtin::sources(), &spared).rules, Settings::default());
-    let restored = after.restore(&bytes).expect("a state");
+    let restored = after.restore(&bytes, u64::MAX).expect("a state");
     assert_eq!((restored.keys, restored.changed), (detector.stats().keys, 0));
 }
 
@@ -206,7 +206,7 @@ fn within_a_limit_what_is_worth_most_is_kept() {
     assert!(bytes.len() <= most && bytes.len() > most / 2, "{} of {most}", bytes.len());
     assert!(left_out.left_out > left_out.counters && left_out.counters > 100, "{left_out:?}");
     let mut after = fresh();
-    let restored = after.restore(&bytes).expect("a state");
+    let restored = after.restore(&bytes, u64::MAX).expect("a state");
     // The server's alert is open too.
     let expected = (left_out.counters, detector.stats().opened as usize);
     assert_eq!((restored.keys, restored.open), expected);
@@ -239,7 +239,7 @@ fn hits_fit_into_half_of_the_limit() {
         // With everything dropped, about seven bytes per rule.
         assert!(bytes.len() <= most.max(1200), "{} of {most}", bytes.len());
         assert!(left_out.hits.is_some(), "{left_out:?}");
-        assert!(fresh().restore(&bytes).is_ok());
+        assert!(fresh().restore(&bytes, u64::MAX).is_ok());
     }
 }
 
@@ -247,9 +247,9 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut detector = fresh_small();
-        let _ = detector.restore(&bytes);
+        let _ = detector.restore(&bytes, u64::MAX);
         let _ = detector.core.restore(&bytes, u64::MAX);
-        let _ = detector.restore(&[&header([&bytes[..]].into_iter())[..], &bytes].concat());
+        let _ = detector.restore(&[&header([&bytes[..]].into_iter())[..], &bytes].concat(), u64::MAX);
     }
 
     #[test]

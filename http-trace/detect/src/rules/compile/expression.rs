@@ -8,9 +8,6 @@ use crate::rule::expr::{PATTERN_BYTES, Pattern, TextTest};
 use crate::rules::diagnose::Finding;
 
 /// The test for an expression; `name` is the field's.
-///
-/// # Errors
-/// Invalid syntax, or a compiled size above the bound.
 pub(super) fn expression(
     name: &str,
     value: &SigmaValue,

@@ -16,9 +16,6 @@ use crate::rules::diagnose::Finding;
 use crate::rules::names;
 
 /// The condition for a field with its values, or for keywords.
-///
-/// # Errors
-/// Unknown fields, unsupported modifiers, or values that do not fit.
 pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     let Some(name) = item.field.name.as_deref().filter(|name| !name.is_empty()) else {
         return keywords(item);
@@ -40,10 +37,7 @@ pub(super) fn item(item: &DetectionItem) -> Result<Expr, Finding> {
     }
     let parts = values.iter().map(|value| one_value(name, &field, value, &m));
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
-    Ok(match m.all {
-        true => all(parts),
-        false => any_of(field, parts),
-    })
+    Ok(if m.all { all(parts) } else { any_of(field, parts) })
 }
 
 /// At least one condition holds. If all test this field's text they are merged, so that the
@@ -62,9 +56,7 @@ fn any_of(field: Field, parts: Vec<Expr>) -> Expr {
 
 /// An address, in whatever form: events have it in its canonical one.
 fn address(value: &SigmaValue) -> Option<IpNet> {
-    let SigmaValue::String(text) = value else {
-        return None;
-    };
+    let SigmaValue::String(text) = value else { return None };
     let ip: IpAddr = text.as_plain()?.parse().ok()?;
     Some(ip.to_canonical().into())
 }

@@ -64,10 +64,6 @@ const GROUPS: &[(&str, &[M], &[&str])] = &[
     ("|neq", &[M::Neq], &[]),
 ];
 
-/// Parses the modifiers of an item.
-///
-/// # Errors
-/// Unsupported modifiers, and combinations that are not allowed.
 pub(super) fn modifiers(item: &DetectionItem, name: &str) -> Result<Modifiers, Finding> {
     let given = &item.field.modifiers;
     let has = |modifier| given.contains(&modifier);

@@ -96,10 +96,7 @@ fn with_dash(text: &SigmaString, dash: &str) -> SigmaString {
 
 /// The search for a text, with or without wildcards; with `fold`, ASCII letters match in either case.
 pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest {
-    let case = |text: &str| match fold {
-        true => text.to_ascii_lowercase(),
-        false => text.to_owned(),
-    };
+    let case = |text: &str| if fold { text.to_ascii_lowercase() } else { text.to_owned() };
     // Runs between asterisks; `None` is a question mark.
     let mut runs: Vec<Vec<Option<u8>>> = vec![Vec::new()];
     if matches!(part, Part::Within | Part::End) {

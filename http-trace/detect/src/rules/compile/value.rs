@@ -13,9 +13,6 @@ use crate::rules::diagnose::Finding;
 use crate::rules::names;
 
 /// The condition for one value of a field.
-///
-/// # Errors
-/// The value does not fit the field or its modifiers.
 pub(super) fn one_value(
     name: &str,
     field: &Field,
@@ -131,9 +128,7 @@ fn other_field(
 
 /// Why no event can have this text in a field.
 fn never(name: &str, field: &Field, value: &SigmaValue) -> Option<String> {
-    let SigmaValue::String(text) = value else {
-        return None;
-    };
+    let SigmaValue::String(text) = value else { return None };
     let text = text.as_plain().filter(|text| text != "-")?;
     if field.is_number() && text.parse::<f64>().is_err() {
         return Some(format!("'{text}' is not a number, but '{name}' is numeric"));

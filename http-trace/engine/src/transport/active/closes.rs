@@ -57,9 +57,7 @@ impl Active {
     /// has come for long enough. An acknowledgement may be forged as well, and suffices only if a body
     /// that lasts until the close depends on it.
     pub fn is_fin_believed(&self, tcp: &Tcp, env: &Env<'_>, d: usize) -> bool {
-        let Some((fin, _)) = self.claimed_fin(tcp, d) else {
-            return false;
-        };
+        let Some((fin, _)) = self.claimed_fin(tcp, d) else { return false };
         self.protocol.is_quiet()
             || self.opaque(d)
             // A higher acknowledgement covers bytes beyond the FIN.

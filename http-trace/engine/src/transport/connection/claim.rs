@@ -22,9 +22,7 @@ impl Connection {
     /// Handles a RST.
     pub(super) fn reset(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let tcp = &mut self.tcp;
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         let next = active.protocol.next(d);
         let at = position(next, header.skip_to);
         // After its FIN, the sender's RST is one sequence number further.
@@ -120,9 +118,7 @@ impl Connection {
 
     /// Payload confirms the connection that began tentatively.
     pub(super) fn believe_anew(&mut self, env: &mut Env<'_>) {
-        let Some(before) = self.flight.take_before() else {
-            return;
-        };
+        let Some(before) = self.flight.take_before() else { return };
         if let Flight::Quiet(memory) = &mut self.flight {
             *memory = before.next;
         }
@@ -141,9 +137,7 @@ impl Connection {
         if !fits {
             return;
         }
-        let Some(before) = self.flight.take_before() else {
-            return;
-        };
+        let Some(before) = self.flight.take_before() else { return };
         let tcp = std::mem::replace(&mut self.tcp, before.tcp);
         self.flight = Flight::Quiet(before.memory);
         self.reopen(env);

@@ -58,9 +58,7 @@ impl Connection {
         record: &Record<'_>,
         origin: &Origin,
     ) {
-        let Some(active) = self.flight.active() else {
-            return;
-        };
+        let Some(active) = self.flight.active() else { return };
         let next = active.protocol.next(d);
         let start = position(next, record.header.skip_from);
         let is_new = position(next, record.header.skip_to) > next;
@@ -83,9 +81,7 @@ impl Connection {
         origin: &Origin,
     ) {
         let header = record.header;
-        let Some(active) = self.flight.active() else {
-            return;
-        };
+        let Some(active) = self.flight.active() else { return };
         let next = active.protocol.next(d);
         let seq = position(next, header.seq);
         let end = seq + record.bytes.len() as u64;
@@ -101,9 +97,7 @@ impl Connection {
             self.forget_syn(env);
         }
         let differs = self.compare(env, d, record, end > next);
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         let copies = u32::from(header.retransmissions);
         if copies > 0 {
             active.protocol.copied(d, seq, copies, origin);

@@ -34,9 +34,7 @@ impl Connection {
         record: &Record<'_>,
         origin: &Origin,
     ) -> bool {
-        let Some(active) = self.flight.active_mut() else {
-            return true;
-        };
+        let Some(active) = self.flight.active_mut() else { return true };
         let (stream, next) = (&active.streams[d], active.protocol.next(d));
         // A lower acknowledgement is old, or of bytes that are not accepted yet.
         let ahead = [stream.acked, stream.buffer.end().unwrap_or(0)];
@@ -64,9 +62,7 @@ impl Connection {
         record: &Record<'_>,
         origin: &Origin,
     ) -> bool {
-        let Some(active) = self.flight.active_mut() else {
-            return true;
-        };
+        let Some(active) = self.flight.active_mut() else { return true };
         let quiet = active.protocol.is_quiet()
             && active.streams.iter().all(|stream| stream.buffer.is_empty());
         let segment = record.header.has(flag::SEGMENT_BEGINS);
@@ -113,9 +109,7 @@ impl Connection {
         after_close: bool,
     ) {
         self.activate(env);
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         let far = FarSegment {
             held: Held::of(record, env.path),
             after_close: after_close || active.far[d].as_ref().is_some_and(|far| far.after_close),
@@ -140,9 +134,7 @@ impl Connection {
     /// Checks whether a record confirms or contradicts a held segment.
     pub(super) fn confirm_far(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         for e in [1 - d, d] {
-            let Some(active) = self.flight.active_mut() else {
-                return;
-            };
+            let Some(active) = self.flight.active_mut() else { return };
             let header = record.header;
             let next = if self.tcp.link.known[e] {
                 active.protocol.next(e)
@@ -150,9 +142,7 @@ impl Connection {
                 first_position(self.tcp.next[e])
             };
             let ends = position(next, header.skip_to);
-            let Some(far) = &active.far[e] else {
-                continue;
-            };
+            let Some(far) = &active.far[e] else { continue };
             let confirmed =
                 if e == d { far.is_followed(header) } else { far.is_acknowledged(header) };
             if confirmed && let Some(far) = active.far[e].take() {
@@ -172,9 +162,7 @@ impl Connection {
             }
             return self.take_held(env, d, &far.held);
         }
-        let Some(active) = self.flight.active() else {
-            return;
-        };
+        let Some(active) = self.flight.active() else { return };
         let record = far.held.record();
         let origin = Origin::of(record.header, far.held.path);
         let start = position(active.protocol.next(d), record.header.skip_from);
@@ -185,9 +173,7 @@ impl Connection {
 
     /// Drops held segments that were not confirmed by `now_ns`.
     pub(super) fn drop_far(&mut self, env: &mut Env<'_>, now_ns: u64) {
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         for (d, far) in active.far.iter_mut().enumerate() {
             let known = self.tcp.link.known[d] || now_ns == u64::MAX;
             if far

@@ -18,9 +18,7 @@ impl Connection {
     pub(super) fn hold_syn(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         self.activate(env);
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         let same = |syn: &&mut OpenSyn| syn.d == d && syn.seq == header.seq;
         let data = (header.len > 0).then(|| {
             let mut held = Held::of(record, env.path);
@@ -87,9 +85,7 @@ impl Connection {
     /// Whether a record of the connection shows that the peer accepted the held SYN with its data: it
     /// then begins another connection.
     pub(super) fn confirm_syn_data(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
-        let Some(active) = self.flight.active() else {
-            return;
-        };
+        let Some(active) = self.flight.active() else { return };
         let Some(syn) = active.syn.as_ref().filter(|syn| syn.data.is_some()) else {
             return;
         };
@@ -150,14 +146,10 @@ impl Connection {
 
     /// Data at a new SYN's sequence number confirms that SYN.
     pub(super) fn confirm_syn(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
-        let Some(active) = self.flight.active_mut() else {
-            return;
-        };
+        let Some(active) = self.flight.active_mut() else { return };
         let quiet = active.protocol.is_answered();
         let continues = active.protocol.next(d) as u32 == header.seq;
-        let Some(syn) = &mut active.syn else {
-            return;
-        };
+        let Some(syn) = &mut active.syn else { return };
         if header.len == 0 || syn.d != d || header.seq != syn.seq || continues {
             return;
         }

@@ -1,12 +1,13 @@
-//! Builds events for tests of the stages after the pipeline.
+//! Sample events and alerts for unit tests of the stages after the pipeline.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use http_trace_common::record::Hook;
-
-use crate::event::{BodyEnd, Endpoint, HttpEvent};
-use crate::head::{Headers, RequestHead, ResponseHead};
+use http_trace_detect::alert::Alert;
+use http_trace_detect::{Detected, Detector, Settings, builtin, parse};
+use http_trace_model::event::{BodyEnd, Endpoint, HttpEvent};
+use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
 /// 2026-11-20 06:40:07.123456789 UTC.
 pub const TIME_NS: u64 = 1_795_156_807_123_456_789;
@@ -96,4 +97,27 @@ pub fn response(text: &str) -> ResponseHead {
         wire_len: text.len() as u64,
         first_byte_ns: TIME_NS - 500_000,
     }
+}
+
+/// An alert of the built-in spike rule, raised by hostile requests.
+pub fn alert() -> Alert {
+    let parsed = parse::parse(&builtin::sources(), &|_| false);
+    let mut detector = Detector::new(parsed.rules, Settings::default());
+    let mut alerts = Vec::new();
+    for n in 0..350_u64 {
+        let mut event = event_of(
+            request(
+                "GET /\u{1b}[2J\u{202e}?token=hidden HTTP/1.1\r\nHost: shop.example\r\n\
+                 User-Agent: \u{1b}]0;owned\u{7}\r\n\r\n",
+            ),
+            response("HTTP/1.1 404 Not Found\r\n\r\n"),
+        );
+        event.time_ns += n * 1_000_000;
+        detector.push(Box::new(event), &mut |detected| {
+            if let Detected::Alert(alert) = detected {
+                alerts.push(*alert);
+            }
+        });
+    }
+    alerts.pop().expect("an alert")
 }

@@ -7,21 +7,11 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 /// One string per element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Scalars(pub Vec<String>);
+pub struct Scalars(pub Vec<String>);
 
 impl<'de> Deserialize<'de> for Scalars {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(Texts)
-    }
-}
-
-/// Rewords a serde error like our other messages: what was expected comes first.
-pub(super) fn worded(message: &str) -> String {
-    let types = message.strip_prefix("invalid type: ");
-    match types.and_then(|types| types.split_once(", expected ")) {
-        Some(("map", want)) => format!("want {want}, not a table"),
-        Some((is, want)) => format!("want {want}, not {is}"),
-        None => message.to_owned(),
     }
 }
 
