@@ -1,6 +1,4 @@
 //! Field lines as an object: lower-case name to values in the order sent. Must not choose or redact.
-//!
-//! Elasticsearch refuses a record with a key that is too long, or has a NUL.
 
 use std::collections::HashMap;
 
@@ -10,17 +8,12 @@ use crate::text::json_string;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-/// Longest key, in bytes; what is longer is cut. Each may take four bytes, and a key with its value less than 32 KiB.
-const LONGEST: usize = 4096;
-
 /// Appends an object of the chosen fields. Returns whether any byte was written as `\xNN`.
 pub fn headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> bool {
     // Grouping few lines is quadratic, which an attacker could exploit with many.
     const FEW: usize = 48;
-    let has_long = || headers.iter().any(|line| line.name.len() > LONGEST);
-    let may_have_long = headers.texts().iter().any(|text| text.len() > LONGEST);
     out.push(b'{');
-    let escaped = if headers.len() <= FEW && !(may_have_long && has_long()) {
+    let escaped = if headers.len() <= FEW {
         few_headers(out, headers, choice)
     } else {
         many_headers(out, headers, choice)
@@ -79,7 +72,7 @@ fn many_headers(out: &mut Vec<u8>, headers: &Headers, choice: &HeaderChoice) -> 
         if !choice.admits(line.name) {
             continue;
         }
-        let name = line.name[..line.name.len().min(LONGEST)].to_ascii_lowercase();
+        let name = line.name.to_ascii_lowercase();
         match place.get(&name) {
             Some(group) => groups[*group].1.push(line.value),
             None => {
@@ -108,18 +101,10 @@ fn plain_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     false
 }
 
-/// Appends a field name in lower case as a key, with NULs as `\x00`.
+/// Appends a field name in lower case as a key.
 fn lower_key(out: &mut Vec<u8>, name: &[u8]) -> bool {
     comma(out);
-    let mut escaped = false;
-    for (nth, part) in name.split(|byte| *byte == 0).enumerate() {
-        let begin = out.len();
-        escaped |= lower_string(out, part) || nth > 0;
-        if nth > 0 {
-            // Joins it with the string before.
-            out.splice(begin - 1..=begin, *b"\\\\x00");
-        }
-    }
+    let escaped = lower_string(out, name);
     out.push(b':');
     escaped
 }

@@ -190,27 +190,6 @@ fn a_name_that_reads_as_an_escape_once_folded_stays_itself() {
     assert_eq!(response["mime_type"], "a/\\x5cx55");
 }
 
-/// Elasticsearch refuses a record with a key of more than 32 KiB, or with a NUL.
-#[test]
-fn names_that_are_no_keys_are_cut_or_escaped() {
-    let (long, longer) = (vec![b'N'; 40_000], vec![b'n'; 50_000]);
-    let mut event = testing::event();
-    if let Some(response) = &mut event.response {
-        let fields: &[(&[u8], &[u8])] =
-            &[(b"a\0\0B\\\0", b"1"), (&long, b"2"), (&longer, b"3"), (b"\0", b"4")];
-        response.headers = testing::headers(fields);
-    }
-    let line = line(&event);
-    assert!(!line.contains("u0000"), "{line}");
-    let headers = &record(&event)["http"]["response"]["headers"];
-    let expected = serde_json::json!({
-        "a\\x00\\x00b\\\\x00": ["1"], "n".repeat(4096): ["2", "3"], "\\x00": ["4"],
-    });
-    assert_eq!(*headers, expected);
-    let mut names = headers.as_object().expect("an object").keys();
-    assert!(names.any(|name| unescaped(name)[..] == b"a\0\0b\\\0"[..]));
-}
-
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(
         prop_oneof![any::<u8>(), prop::sample::select(b"\\x5c\"\n:;=,\0".to_vec())],
