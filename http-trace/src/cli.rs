@@ -6,10 +6,11 @@
 
 pub mod manual;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -115,7 +116,8 @@ pub struct Report {
     pub files: Vec<PathBuf>,
     /// Format: table, markdown, json, html, or allow (endpoints that answered with success, one per line);
     /// default: by the extension of --to, otherwise table
-    #[arg(long = "as", value_name = "FORM")]
+    #[arg(long = "as", value_name = "FORM", hide_possible_values = true,
+          value_parser = Offers(&["table", "markdown", "json", "html", "allow"]))]
     pub form: Option<String>,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -455,12 +457,37 @@ fn argument(key: &Key) -> Arg {
             .num_args(1..)
             .allow_negative_numbers(true),
         // An error about `-1` names its option.
-        Form::Value | Form::Absent => {
-            argument.value_name(key.value).allow_negative_numbers(true).action(match key.shape {
+        Form::Value | Form::Absent => argument
+            .value_name(key.value)
+            .allow_negative_numbers(true)
+            .value_parser(Offers(key.offers))
+            .hide_possible_values(true)
+            .action(match key.shape {
                 Shape::One => ArgAction::Set,
                 Shape::List | Shape::Whole => ArgAction::Append,
-            })
-        }
+            }),
+    }
+}
+
+/// Takes any text, and names values for completion scripts.
+#[derive(Clone)]
+struct Offers(&'static [&'static str]);
+
+impl TypedValueParser for Offers {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = self.0.iter().map(PossibleValue::new);
+        (!self.0.is_empty()).then(|| Box::new(values) as Box<dyn Iterator<Item = _>>)
     }
 }
 

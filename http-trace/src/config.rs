@@ -348,6 +348,20 @@ mod tests {
     }
 
     #[test]
+    fn what_completion_offers_is_accepted() {
+        for key in KEYS {
+            for offered in key.offers {
+                testing::config(["http-trace", &format!("--{}={offered}", key.name)]);
+            }
+        }
+        let command = crate::cli::command_of(&["report"]).expect("a command");
+        let form = command.get_arguments().find(|a| a.get_long() == Some("as")).expect("--as");
+        let offered = form.get_possible_values();
+        let forms = http_trace_report::Form::ALL;
+        assert!(offered.iter().map(|value| value.get_name()).eq(forms.map(|(_, name, _)| name)));
+    }
+
+    #[test]
     fn bodies_by_status() {
         for (text, bytes, wanted, not) in [
             ("512", 512, &[100, 200, 404, 999][..], &[99, 1000][..]),

@@ -240,6 +240,9 @@ fn print(command: &Command) -> Result<Ended, String> {
         }
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut cli::command(), "http-trace", &mut out);
+            // The script for bash takes the hyphen of the program's name for the boundary to a subcommand.
+            out =
+                String::from_utf8_lossy(&out).replace("http__subcmd__trace", "http__trace").into();
         }
         Command::Man { command } => {
             let page = manual::page(cli::command_of(command)?, command, &mut out);

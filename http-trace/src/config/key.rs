@@ -51,6 +51,8 @@ pub struct Key {
     pub value: &'static str,
     /// Default value; empty: none.
     pub default: &'static str,
+    /// What completion of the shell offers as its value.
+    pub offers: &'static [&'static str],
     /// Bits of [`runs`].
     pub runs: u8,
     /// Whether SIGHUP applies a new value; others need a restart.
@@ -70,6 +72,7 @@ impl Key {
             short: None,
             value,
             default: "",
+            offers: &[],
             runs: runs::LIVE | runs::CAPTURES | runs::RECORDED,
             reloads: false,
             group: "",
@@ -83,6 +86,10 @@ impl Key {
 
     pub(super) const fn default(self, default: &'static str) -> Self {
         Key { default, ..self }
+    }
+
+    pub(super) const fn offers(self, offers: &'static [&'static str]) -> Self {
+        Key { offers, ..self }
     }
 
     pub(super) const fn only(self, runs: u8) -> Self {

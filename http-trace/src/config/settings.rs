@@ -30,6 +30,8 @@ use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
 use crate::sink::deliver::Target;
 use crate::sink::{Color, HeaderChoice, OutputSpec};
 
+const LEVELS: &[&str] = &["info", "low", "medium", "high", "critical"];
+
 /// Converts `exclude_interface` to `exclude-interface`.
 const fn kebab<const N: usize>(field: &str) -> [u8; N] {
     let mut name = [0; N];
@@ -95,7 +97,8 @@ settings! {
         /// Trace only interfaces that are up at the start, and keep no capability afterwards
         no_hotplug: bool = switch().only(runs::LIVE), boolean;
         /// Where to attach: tc, socket-filter, cgroup, xdp; several: tc,cgroup
-        hook: Vec<Hook> = list("LIST").default("tc").only(runs::LIVE), values::hook;
+        hook: Vec<Hook> = list("LIST").default("tc").offers(&["tc", "socket-filter", "cgroup", "xdp"])
+            .only(runs::LIVE), values::hook;
         /// Tunnels to decapsulate in live runs: vxlan, vxlan-joined, ipip; vlan keeps VLANs apart (captures:
         /// always all)
         decap: Vec<u32> = list("LIST").only(runs::LIVE), values::tunnel;
@@ -171,7 +174,7 @@ settings! {
         /// Disable the built-in rules
         no_builtin_rules: bool = switch().reloads(), boolean;
         /// Exit with status 3 after an alert of this level or above: info, low, medium, high, critical
-        fail_on_alert: Option<Level> = one("LEVEL"), values::level;
+        fail_on_alert: Option<Level> = one("LEVEL").offers(LEVELS), values::level;
         /// Keep counters, open alerts and hits in this file across runs, and the inventory for `report` beside
         /// it (FILE.inventory.db)
         state: Option<PathBuf> = one("FILE"), path;
@@ -186,7 +189,7 @@ settings! {
         /// Ban for this long, e.g. 1h; without it --ban is a dry run
         ban_for: Option<Duration> = one("TIME").only(runs::LIVE), value::some_time;
         /// Ban clients of alerts of this level or above: info, low, medium, high, critical
-        ban_level: Level = one("LEVEL").default("medium"), values::level;
+        ban_level: Level = one("LEVEL").default("medium").offers(LEVELS), values::level;
         /// Never ban clients in these networks
         ban_allow: Vec<IpNet> = list("CIDR"), value::network;
         /// Create the table so that it resets connections of banned clients; default: it drops their packets
@@ -218,9 +221,9 @@ settings! {
         body_snippet: Option<Snippet> =
             one("N[:STATUS]").only(runs::LIVE | runs::CAPTURES), values::snippet;
         /// When to write an event: auto (at the end, or 2 s after the head), head, end
-        emit: Emit = one("WHEN").default("auto").only(runs::LIVE | runs::CAPTURES), Emit::from_str;
+        emit: Emit = one("WHEN").default("auto").offers(&Emit::NAMES).only(runs::LIVE | runs::CAPTURES), Emit::from_str;
         /// Colours of 'pretty': auto, always, never
-        color: Color = one("WHEN").default("auto"), Color::from_str;
+        color: Color = one("WHEN").default("auto").offers(&Color::NAMES), Color::from_str;
         /// Times of 'pretty' in UTC, as in all other formats; default: local time
         utc: bool = switch(), boolean;
         /// Flush after every line

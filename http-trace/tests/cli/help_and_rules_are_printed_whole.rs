@@ -1,6 +1,7 @@
 //! Help, version, manual pages and built-in rules are printed completely, and invalid arguments are named.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 
 use http_trace::config::KEYS;
@@ -91,6 +92,36 @@ fn each_command_that_a_manual_page_names_has_one() {
     let ran = run(&["man", "rules", "chek"]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("'chek' is not a command; want one of list, check"), "{}", ran.err);
+}
+
+/// Asks the script's function as bash would at the tab key.
+#[test]
+fn bash_completes_subcommands_and_values() {
+    let script = run(&["completions", "bash"]);
+    assert_eq!(script.status, 0, "{}", script.err);
+    let ask = r#"source /dev/stdin; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _http__trace http-trace "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        echo "${COMPREPLY[@]}""#;
+    for (words, offered) in [
+        (&["rules", ""][..], &["list", "check", "explain", "hits"][..]),
+        (&["rules", "hits", "--st"], &["--state"]),
+        (&["detect", "--ev"], &["--events"]),
+        (&["config", "c"], &["check"]),
+        (&["help", "--"], &["--help"]),
+        (&["--hook", "x"], &["xdp"]),
+        (&["--color", ""], &["auto", "always", "never"]),
+        (&["report", "--as", "h"], &["html"]),
+        (&["--fail-on-alert", "c"], &["critical"]),
+    ] {
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", ask, "bash", "http-trace"]).args(words);
+        bash.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut bash = bash.spawn().unwrap();
+        bash.stdin.take().unwrap().write_all(script.out.as_bytes()).unwrap();
+        let said = String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap();
+        let said: Vec<&str> = said.split_whitespace().collect();
+        assert!(offered.iter().all(|word| said.contains(word)), "{words:?}: {said:?}");
+    }
 }
 
 #[test]
