@@ -178,7 +178,11 @@ fn environment(roff: &mut Roff) {
         roff,
         "ENVIRONMENT",
         &[
-            ("HTTP_TRACE_NAME", "as --name; lists with commas: HTTP_TRACE_PORT=80,8080"),
+            (
+                "HTTP_TRACE_NAME",
+                "as --name; lists with commas (HTTP_TRACE_PORT=80,8080), or with line breaks where values may contain \
+                 commas (HTTP_TRACE_OUTPUT)",
+            ),
             ("HTTP_TRACE_CONFIG", "as --config"),
             ("NO_COLOR, CLICOLOR_FORCE", "disable colours, or force them without a terminal"),
         ],

@@ -261,6 +261,9 @@ impl FromStr for OutputSpec {
             )
         };
         let (place, options) = split(text);
+        if let Some(why) = spec_in(place) {
+            return Err(why);
+        }
         let (format, file) = match place.split_once(':') {
             Some((format, file)) => (format, Some(file)),
             None => (place, None),
@@ -304,10 +307,14 @@ impl FromStr for OutputSpec {
     }
 }
 
+/// The names of all options.
+fn names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|option| option.name).chain(FILTERS.iter().map(|filter| filter.name))
+}
+
 /// Error about an unknown option, with the known ones.
 fn no_option(name: &str) -> String {
-    let names = OPTIONS.iter().map(|option| option.name);
-    let names: Vec<&str> = names.chain(FILTERS.iter().map(|filter| filter.name)).collect();
+    let names: Vec<&str> = names().collect();
     let near = names.iter().map(|known| (strsim::jaro_winkler(known, name), known));
     let near = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
     let meant = near.filter(|(likeness, _)| *likeness > 0.8);
@@ -339,6 +346,22 @@ fn split(text: &str) -> (&str, Vec<(&str, String)>) {
     (place, options)
 }
 
+/// Error about a file name that holds another output, or an option after a space.
+fn spec_in(place: &str) -> Option<String> {
+    place.match_indices(',').find_map(|(at, _)| {
+        let (before, after) = (&place[..at], place[at + 1..].trim_start());
+        if let Some((name, _)) = after.split_once('=')
+            && names().any(|known| known == name)
+        {
+            return Some(format!("no space before the option: {before},{after}"));
+        }
+        Format::named(after.split([':', ',']).next()?)?;
+        Some(format!(
+            "one output per value: -o {before} -o {after} (in HTTP_TRACE_OUTPUT a line for each, in the file a list)"
+        ))
+    })
+}
+
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
@@ -361,6 +384,7 @@ mod tests {
             ("json:a=b,c", Some("a=b,c"), all),
             ("json:a,/b=c", Some("a,/b=c"), all),
             ("json:a,b,alerts=medium", Some("a,b"), medium),
+            ("json:a, b:c,/d/csv:e", Some("a, b:c,/d/csv:e"), all),
         ] {
             let expected = OutputSpec {
                 alerts,
@@ -437,6 +461,15 @@ mod tests {
             ("summary,every=5s,status=5xx,every=6s", "every= once"),
             ("report,as=html,as=json", "as= once"),
             ("pretty,fields=compact", "on an output of json"),
+            ("json:b.json,csv:c.csv", "-o json:b.json -o csv:c.csv (in HTTP_TRACE_OUTPUT a line"),
+            (
+                "json:b.json, csv:c.csv,mode=640",
+                "one output per value: -o json:b.json -o csv:c.csv",
+            ),
+            ("json,csv", "-o json -o csv"),
+            ("json:b.json,pretty", "-o json:b.json -o pretty"),
+            ("json:h.json, mode=640", "no space before the option: json:h.json,mode=640"),
+            ("json:h.json, status=5xx", "no space before the option: json:h.json,status=5xx"),
             ("json,fields=client.ip,nothing", "'nothing' is none"),
         ] {
             let error = text.parse::<OutputSpec>().expect_err(text);

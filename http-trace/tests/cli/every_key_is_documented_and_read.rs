@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use http_trace::config::key::{Form, Key};
+use http_trace::config::key::{Form, Key, Shape};
 use http_trace::config::layers::Layers;
 use http_trace::config::{Config, KEYS};
 
@@ -111,12 +111,21 @@ fn tables() -> String {
             key.meaning
         ));
     }
-    let reloaded = KEYS.iter().filter(|key| key.reloads);
-    let reloaded: Vec<String> = reloaded.map(|key| format!("`{}`", key.name)).collect();
+    let names = |keys: &dyn Fn(&Key) -> bool| {
+        let names = KEYS.iter().filter(|key| keys(key)).map(|key| format!("`{}`", key.name));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    text.push_str(&format!(
+        "\n## Several values\n\nA comma separates values: `--port 80,8080`, `HTTP_TRACE_PORT=80,8080`. These may contain \
+         commas: repeat the option,\nand give each value a line of its own in the variable \
+         (`HTTP_TRACE_OUTPUT=$'pretty\\njson:/tmp/events.jsonl'` in bash):\n{}.\n",
+        names(&|key| key.shape == Shape::Whole)
+    ));
+    let reloaded = names(&|key| key.reloads);
     text.push_str(&format!(
         "\n## On SIGHUP\n\nThe file is read again. These settings and the table `[detect]` take effect at once; others \
          need a restart, and are named:\n{}.\n",
-        reloaded.join(", ")
+        reloaded
     ));
     text
 }

@@ -42,6 +42,19 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WANT: &str = "stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, http://… or https://…, \
                             syslog, syslog:udp://HOST[:PORT] or syslog:tcp://HOST[:PORT]";
+        let mut parts = text.split(',').skip(1).map(str::trim_start);
+        const WHERE: [&str; 6] = ["stdout", "file:", "command:", "http://", "https://", "syslog"];
+        if !text.starts_with("command:")
+            && parts.any(|part| WHERE.iter().any(|start| part.starts_with(start)))
+        {
+            return Err(
+                "one destination per value: repeat --alerts-to; in HTTP_TRACE_ALERTS_TO give each a line, in \
+                        the file a list",
+            );
+        }
+        if text.contains(", mode=") {
+            return Err("no space before the option: ,mode=640");
+        }
         if text.starts_with("http://") || text.starts_with("https://") {
             return match is_url(text, &["http://", "https://"]) {
                 true => Ok(Target::Webhook(text.to_owned())),
@@ -197,6 +210,17 @@ mod tests {
             "x",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+        for (text, expected) in [
+            ("file:a1,file:a2", "one destination per value: repeat --alerts-to"),
+            ("stdout,syslog", "one destination per value: repeat --alerts-to"),
+            ("https://a/x, https://b/y", "in HTTP_TRACE_ALERTS_TO give each a line"),
+            ("file:a, mode=640", "no space before"),
+        ] {
+            assert!(text.parse::<Target>().expect_err(text).contains(expected), "{text}");
+        }
+        for text in ["command:x a,file:b", "file:a,b:c", "https://a/x?y=1,2"] {
+            assert!(text.parse::<Target>().is_ok(), "{text}");
         }
     }
 }
