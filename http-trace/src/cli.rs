@@ -164,7 +164,7 @@ pub struct Doctor {
 /// What is done with settings.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Settings {
-    /// Check whether a run with these settings could start; exit status 2 if not
+    /// Check the settings of a run, and the rules that they name; exit status 2 if something is wrong
     Check(Box<Settled>),
     /// Print all settings as a file for --config, each with its origin
     Show(Box<Settled>),

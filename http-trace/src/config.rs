@@ -51,7 +51,7 @@ impl Config {
     /// Parses every setting.
     ///
     /// # Errors
-    /// The first invalid value, and settings that conflict.
+    /// All faults of the file and invalid values, and settings that conflict.
     pub fn from_layers(layers: &Layers) -> Result<Self, Error> {
         let mut config = Config::read(layers)?;
         config.tuning = layers.tuning.clone();

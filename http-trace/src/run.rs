@@ -78,9 +78,13 @@ pub fn check_destinations(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Loads the rules of a run, and prints what is wrong with them and with what the settings say of them.
+/// Loads the rules of a run, and prints what is wrong with them and with what the settings say of them. A run
+/// starts without a rule that does not load, but the settings are at fault.
 pub fn check_rules(config: &Config) -> Result<(), Ended> {
-    loading::Rules::begin(config).map(drop)
+    match loading::Rules::begin(config)?.0.has_faults {
+        true => Err(Ended::CannotStart),
+        false => Ok(()),
+    }
 }
 
 /// Whether the files are captures rather than recorded events.

@@ -60,10 +60,13 @@ pub struct Layers {
     /// The `[detect]` table of the file.
     pub tuning: Tuning,
     pub file: Option<PathBuf>,
+    /// What is wrong in the file, by line.
+    pub(super) faults: Vec<String>,
 }
 
 impl Layers {
-    /// Collects typed options, `environment` (looked up by name) and the file.
+    /// Collects typed options, `environment` (looked up by name) and the file. Unknown keys of the file, and
+    /// values that are neither text, a number nor a list of these, are among the faults.
     pub fn gather(
         keys: &'static [Key],
         typed: Vec<(&'static str, Vec<String>)>,
@@ -76,6 +79,7 @@ impl Layers {
             given: BTreeMap::new(),
             tuning: Tuning::default(),
             file: None,
+            faults: Vec::new(),
         };
         for (name, typed) in typed {
             let shape = keys.iter().find(|key| key.name == name).map(|k| k.shape);
@@ -132,10 +136,13 @@ impl Layers {
             let wanted = given.get_ref().replace('_', "-");
             let value = ValueDeserializer::from(value);
             if wanted == "detect" {
-                self.tuning = detect::read(value).map_err(|(error, what)| {
-                    let at = error.map_or(at, |span| line(span.start));
-                    Error(format!("{name}:{at}: {what}"))
-                })?;
+                match detect::read(value) {
+                    Ok(tuning) => self.tuning = tuning,
+                    Err((error, what)) => {
+                        let at = error.map_or(at, |span| line(span.start));
+                        self.faults.push(format!("{name}:{at}: {what}"));
+                    }
+                }
                 continue;
             }
             let Some(key) = self.keys.iter().find(|key| key.name == wanted) else {
@@ -143,17 +150,19 @@ impl Layers {
                     || "every option is a key: see 'http-trace --help'".to_owned(),
                     |name| format!("did you mean '{name}'?"),
                 );
-                return Err(Error(format!(
-                    "{name}:{at}: unknown key '{given}'; {near}",
-                    given = given.get_ref()
-                )));
+                let given = given.get_ref();
+                self.faults.push(format!("{name}:{at}: unknown key '{given}'; {near}"));
+                continue;
             };
             let origin = format!("{name}:{at}: {}", key.name);
-            let scalars = Scalars::deserialize(value)
-                .map_err(|error| Error(format!("{origin}: {}", worded(error.message()))))?;
-            // An element may itself be a list in option syntax: port = ["80,443"].
-            let values = scalars.0.iter().flat_map(|text| cut(key.shape, text));
-            self.add(key.name, origin, values.collect());
+            match Scalars::deserialize(value) {
+                Ok(scalars) => {
+                    // An element may itself be a list in option syntax: port = ["80,443"].
+                    let values = scalars.0.iter().flat_map(|text| cut(key.shape, text));
+                    self.add(key.name, origin, values.collect());
+                }
+                Err(error) => self.faults.push(format!("{origin}: {}", worded(error.message()))),
+            }
         }
         Ok(())
     }
@@ -337,7 +346,11 @@ mod tests {
         environment: &dyn Fn(&str) -> Option<String>,
         file: Option<&Path>,
     ) -> Result<Layers, Error> {
-        Layers::gather(KEYS, typed, environment, file)
+        let layers = Layers::gather(KEYS, typed, environment, file)?;
+        match layers.faults.is_empty() {
+            true => Ok(layers),
+            false => Err(Error(layers.faults.join("\n"))),
+        }
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -430,7 +443,8 @@ mod tests {
             assert_eq!(values(&layers, "host"), "b", "{text}");
         }
         std::fs::write(of_file.path(), "stauts = 1").expect("written");
-        assert!(layers.again(&|_| None).is_err());
+        let now = layers.again(&|_| None).expect("gathers");
+        assert!(now.faults[0].contains("unknown key 'stauts'"), "{:?}", now.faults);
     }
 
     #[test]

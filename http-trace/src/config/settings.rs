@@ -73,12 +73,25 @@ macro_rules! settings {
         },)+)+];
 
         impl Config {
-            /// Parses every setting; returns the first error.
+            /// Parses every setting; the error has a line for each fault.
             pub(super) fn read(layers: &Layers) -> Result<Self, Error> {
-                Ok(Config {
-                    $($($name: layers.read(stringify!($name), $parse)?,)+)+
+                struct Parsed {
+                    $($($name: Result<$type, ()>,)+)+
+                }
+                let mut faults = layers.faults.clone();
+                let parsed = Parsed {
+                    $($($name: layers.read(stringify!($name), $parse)
+                        .map_err(|Error(why)| faults.push(why)),)+)+
+                };
+                let config = || Ok(Config {
+                    $($($name: parsed.$name?,)+)+
                     $($beside: Default::default(),)+
-                })
+                });
+                match faults.is_empty() {
+                    true => config(),
+                    false => Err(()),
+                }
+                .map_err(|()| Error(faults.join("\n")))
             }
         }
     };

@@ -25,6 +25,8 @@ pub struct Rules {
     known: Known,
     /// Whether some could not be read at the start, or failed to load in a run that tests rules.
     pub is_faulty: bool,
+    /// Whether something in the rules, or of what the settings say of them, has no effect.
+    pub has_faults: bool,
     /// Why `--fail-on-alert` could have missed an alert after a reload.
     pub hole_in_gate: Option<&'static str>,
     thread: Option<JoinHandle<Again>>,
@@ -89,6 +91,8 @@ impl Rules {
         }
         let rules = Rules {
             is_faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
+            has_faults: loaded.unreadable + loaded.errors + loaded.unknown + loaded.without_rules
+                > 0,
             known: loaded.known,
             hole_in_gate: None,
             thread: None,

@@ -248,8 +248,9 @@ fn a_check_says_of_rules_what_a_run_would() {
     let file = folder.path().join("c.toml");
     for (text, code) in [
         ("rule = [\"nosuch\"]\n", 2),
-        ("disable-rule = [\"nosuch\"]\n", 0),
-        ("[detect.rules.nosuch]\nthreshold = 3\n", 0),
+        ("disable-rule = [\"nosuch\"]\n", 2),
+        ("[detect.rules.nosuch]\nthreshold = 3\n", 2),
+        ("rules = [\"missing\"]\n", 2),
         ("fail-on-alert = \"low\"\nrules = [\"missing\"]\n", 2),
     ] {
         fs::write(&file, text).unwrap();
@@ -257,5 +258,28 @@ fn a_check_says_of_rules_what_a_run_would() {
         assert_eq!(ran.status, code, "{text}{}", ran.err);
         let named = ran.err.contains("nosuch") || ran.err.contains("missing");
         assert!(named, "{text}{}", ran.err);
+        assert_eq!(ran.out, "", "a fault and 'no faults' contradict each other: {text}");
     }
+}
+
+#[test]
+fn all_faults_of_a_file_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let text =
+        "stauts = 404\nport = \"http\"\nhost = 1.5\nmin-latency = 3\n[detect]\ninternl = []\n";
+    fs::write(&file, text).unwrap();
+    let ran = run(&["config", "check", file.to_str().unwrap()]);
+    assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
+    let named = [
+        "1: unknown key 'stauts'",
+        "2: port 'http'",
+        "3: host",
+        "4: min-latency '3'",
+        "6: unknown",
+    ];
+    for fault in named {
+        assert!(ran.err.contains(&format!("c.toml:{fault}")), "{fault}: {}", ran.err);
+    }
+    assert_eq!(ran.err.lines().count(), named.len(), "{}", ran.err);
 }
