@@ -87,7 +87,7 @@ pub enum Command {
     Bans(Bans),
     /// Run rules over recorded events and write their alerts. Input: http-trace's json, Zeek's http.log
     /// (JSON or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with or
-    /// without syslog headers)
+    /// without syslog headers, or as a container's runtime keeps them: CRI, Docker's json-file)
     Detect(Box<Detect>),
 }
 

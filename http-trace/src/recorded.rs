@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`own`] reads our own json, [`zeek`] Zeek's http.log as JSON or TSV, [`suricata`] eve.json.
-//! - [`combined`] and [`access_json`] read access logs, [`syslog`] removes syslog headers from their lines.
+//! - [`combined`] and [`access_json`] read access logs, [`syslog`] removes syslog headers from their lines,
+//!   [`container`] takes lines out of a container runtime's envelopes.
 //! - [`parts`] holds what they have in common.
 //!
 //! The format is detected per line. Values that a format does not contain stay absent: an access log has no
@@ -11,6 +12,7 @@
 
 mod access_json;
 mod combined;
+mod container;
 mod own;
 mod parts;
 mod suricata;
@@ -56,6 +58,8 @@ pub struct Recorded<R> {
     /// Number of lines read.
     pub lines: u64,
     buffer: Vec<u8>,
+    /// The beginnings of lines whose ends a container's runtime writes later, of standard output and error.
+    begun: [Vec<u8>; 2],
     tsv: Option<zeek::Columns>,
     /// Number of events returned.
     pub events: u64,
@@ -71,6 +75,7 @@ impl<R: BufRead> Recorded<R> {
             input,
             lines: 0,
             buffer: Vec::new(),
+            begun: Default::default(),
             tsv: None,
             events: 0,
             others: 0,
@@ -114,7 +119,8 @@ impl<R: BufRead> Recorded<R> {
 
     fn parse(&mut self) -> Result<Line, String> {
         // The last cells of a row may be empty.
-        let line = self.buffer.strip_suffix(b"\r").unwrap_or(&self.buffer);
+        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         match line.first() {
             Some(b'{') => object(line),
             Some(b'#') => {
@@ -183,9 +189,16 @@ impl<R: BufRead> Iterator for Recorded<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.over {
-            let whole = match self.read_line() {
+            let mut whole = match self.read_line() {
                 Ok(Some(whole)) => whole,
-                Ok(None) => break,
+                Ok(None) if self.begun.iter().all(Vec::is_empty) => break,
+                Ok(None) => {
+                    self.over = true;
+                    let why =
+                        "the end of a container's line is missing: it may be in the next file"
+                            .to_owned();
+                    return Some(Err(Error::Line { line: self.lines, why }));
+                }
                 Err(error) => {
                     self.over = true;
                     let line = self.lines + 1;
@@ -195,6 +208,19 @@ impl<R: BufRead> Iterator for Recorded<R> {
             self.lines += 1;
             if self.lines == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
                 self.buffer.drain(..BYTE_ORDER_MARK.len());
+            }
+            let mut is_stderr = false;
+            if whole && let Some(written) = container::written(&self.buffer) {
+                is_stderr = written.is_stderr;
+                let begun = &mut self.begun[usize::from(is_stderr)];
+                if begun.len() <= MAX_LINE {
+                    begun.extend_from_slice(&written.text);
+                }
+                if !written.ends {
+                    continue;
+                }
+                self.buffer = std::mem::take(begun);
+                whole = self.buffer.len() <= MAX_LINE;
             }
             let parsed = match whole {
                 true => self.parse(),
@@ -210,6 +236,8 @@ impl<R: BufRead> Iterator for Recorded<R> {
                     return Some(Ok(*event));
                 }
                 Ok(Line::Other) => self.others += u64::from(!self.buffer.is_empty()),
+                // Servers write their errors there.
+                Err(_) if is_stderr => self.others += 1,
                 Err(why) => {
                     let line = self.lines;
                     return Some(Err(Error::Line { line, why }));

@@ -70,6 +70,47 @@ fn access_logs() {
     );
 }
 
+/// What containers write, as their runtimes keep it.
+#[test]
+fn lines_in_the_envelopes_of_container_runtimes() {
+    let line =
+        r#"10.0.0.1 - - [20/Nov/2020:06:20:07 +0000] "GET /a HTTP/1.1" 404 162 "-" "curl/8""#;
+    let json = r#"{"time":"2020-11-20T06:20:07Z","remote_addr":"10.0.0.1","status":404,"request":"GET /a HTTP/1.1","body_bytes_sent":162,"http_user_agent":"curl/8"}"#;
+    let cri = |stream: &str, tag: &str, text: &str| {
+        format!("2026-11-24T10:00:00.000000000+01:00 {stream} {tag} {text}\n").into_bytes()
+    };
+    let docker = |text: &str| {
+        let log = serde_json::to_string(text).expect("JSON");
+        let rest = r#""stream":"stdout","time":"2026-11-24T10:00:00.1Z""#;
+        format!("{{\"log\":{log},{rest}}}\n").into_bytes()
+    };
+    let (begin, end) = line.split_at(20);
+    for text in [
+        cri("stdout", "F", line),
+        cri("stderr", "F", json),
+        [cri("stdout", "P", begin), cri("stderr", "F", "an error"), cri("stdout", "F", end)]
+            .concat(),
+        docker(&format!("{line}\n")),
+        docker(&format!("{json}\r\n")),
+        [docker(begin), docker(&format!("{end}\n"))].concat(),
+    ] {
+        let expected = ["1605853207000000000", "10.0.0.1", "0.0.0.0:0", "GET /a", "404", "162"];
+        assert_eq!(shown(&one(&text))[..6], expected, "{}", text.escape_ascii());
+    }
+    // On standard output an unreadable line is one; a line without end is reported.
+    assert!(
+        matches!(&read(&cri("stdout", "F", "x"))[..], [Err(why)] if why.starts_with("line 1: "))
+    );
+    assert!(read(&cri("stderr", "F", "x")).is_empty());
+    assert!(
+        matches!(&read(&cri("stdout", "P", begin))[..], [Err(why)] if why.contains("is missing"))
+    );
+    // Too long, although each part is not.
+    let part = "x".repeat(MAX_LINE - 99);
+    let long = [cri("stdout", "P", &part), cri("stdout", "P", &part), cri("stdout", "F", line)];
+    assert!(matches!(&read(&long.concat())[..], [Err(why)] if why.contains("longer than")));
+}
+
 /// nginx writes 000, and as JSON Caddy writes 0, if the client left before there was a status.
 #[test]
 fn a_line_without_a_status_is_a_request_without_response() {
