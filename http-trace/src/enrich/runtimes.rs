@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http_trace_model::process::{Container, Pod};
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use super::directory::Named;
 const LARGEST: u64 = 16 << 20;
 /// Maximum number of remembered containers.
 const MOST: usize = 4096;
-/// How long a container is remembered: it may be renamed.
+/// How long a container is remembered: it may be renamed. Docker's are read again at once then.
 const FRESH: Duration = Duration::from_secs(60);
 /// How long a container that is in no file is remembered as unknown.
 const UNKNOWN: Duration = Duration::from_secs(2);
@@ -43,7 +43,8 @@ pub struct Runtimes {
     root: PathBuf,
     stores: Vec<PathBuf>,
     docker: Vec<PathBuf>,
-    known: HashMap<Box<str>, (Option<Named>, Instant)>,
+    /// What was found of a container, until when it is remembered, and when docker last wrote its file.
+    known: HashMap<Box<str>, (Option<Named>, Instant, Option<SystemTime>)>,
 }
 
 impl Runtimes {
@@ -82,19 +83,27 @@ impl Runtimes {
     pub fn find(&mut self, container: &Container) -> Option<Named> {
         let id = &container.id;
         let now = Instant::now();
-        if let Some((named, until)) = self.known.get(id)
+        let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        let written = is_id.then(|| self.written(id)).flatten();
+        if let Some((named, until, then)) = self.known.get(id)
             && now < *until
+            && *then == written
         {
             return named.clone();
         }
-        let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
         let named = is_id.then(|| self.read(container)).flatten();
         if self.known.len() >= MOST {
             self.known.clear();
         }
         let time = if named.is_some() { FRESH } else { UNKNOWN };
-        self.known.insert(id.clone(), (named.clone(), now + time));
+        self.known.insert(id.clone(), (named.clone(), now + time, written));
         named
+    }
+
+    /// When docker last wrote its file about a container.
+    fn written(&self, id: &str) -> Option<SystemTime> {
+        let mut files = self.docker.iter().map(|root| docker_file(root, id));
+        files.find_map(|file| fs::metadata(file).and_then(|file| file.modified()).ok())
     }
 
     fn read(&self, container: &Container) -> Option<Named> {
@@ -138,10 +147,9 @@ impl Runtimes {
     }
 
     fn of_docker(&self, id: &str) -> Option<Named> {
-        self.docker.iter().find_map(|root| {
-            let file = root.join("containers").join(id).join("config.v2.json");
-            Some(read_json::<Docker>(&file)?.named(id))
-        })
+        self.docker
+            .iter()
+            .find_map(|root| Some(read_json::<Docker>(&docker_file(root, id))?.named(id)))
     }
 
     fn of_containerd(&self, id: &str) -> Option<Named> {
@@ -153,6 +161,10 @@ impl Runtimes {
             })
         })
     }
+}
+
+fn docker_file(root: &Path, id: &str) -> PathBuf {
+    root.join("containers").join(id).join("config.v2.json")
 }
 
 /// A path of the host, relative to another root in tests.
@@ -420,6 +432,25 @@ mod tests {
         let config = ("etc/docker/daemon.json", r#"{"data-root":"/srv/docker"}"#);
         let elsewhere = ("srv/docker/containers/ID/config.v2.json", record);
         assert_eq!(found(&[config, elsewhere], Some("docker")), expected);
+    }
+
+    #[test]
+    fn a_container_that_docker_renames_has_its_new_name_at_once() {
+        let root = tempfile::tempdir().expect("a folder");
+        let file = "var/lib/docker/containers/ID/config.v2.json";
+        let record = r#"{"ID":"ID","Name":"/web","Config":{"Image":"nginx"}}"#;
+        let mut runtimes = Runtimes::below(root.path());
+        let container =
+            Container { id: ID.into(), runtime: Some("docker"), ..Container::default() };
+        let mut name = || runtimes.find(&container).and_then(|named| named.container.name);
+        assert_eq!(name().as_deref(), None);
+        for (seconds, expected) in [(1, "web"), (2, "shop")] {
+            write(root.path(), file, &record.replace("web", expected));
+            let written = fs::File::open(root.path().join(file.replace("ID", ID))).expect("there");
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            written.set_modified(time).expect("set");
+            assert_eq!(name().as_deref(), Some(expected));
+        }
     }
 
     #[test]
