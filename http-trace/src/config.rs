@@ -103,6 +103,14 @@ impl Config {
                     .to_owned(),
             );
         }
+        let names_few = |hook: &Hook| matches!(hook, Hook::Xdp | Hook::SocketFilter);
+        if config.selection().chooses_processes() && config.hook.iter().all(names_few) {
+            config.warnings.push(format!(
+                "--hook {} does not name all processes: filters by process, container, pod or namespace leave out what \
+                 others sent: use --hook tc",
+                config.hook[0].name()
+            ));
+        }
         config.warnings.extend(config.selection().unlikely("--", ": "));
         for output in &config.output {
             let before = format!("--output {}: ", output.name());
@@ -388,6 +396,17 @@ mod tests {
             assert_eq!(!config.warnings.is_empty(), warned, "{emit}");
         }
         assert!(testing::config(["http-trace", "--emit", "head"]).warnings.is_empty());
+    }
+
+    #[test]
+    fn a_filter_by_process_where_few_are_named_is_warned_of() {
+        for (hook, warned) in
+            [("tc", false), ("tc,xdp", false), ("xdp", true), ("socket-filter", true)]
+        {
+            let config = testing::config(["http-trace", "--hook", hook, "--process", "nginx"]);
+            assert_eq!(!config.warnings.is_empty(), warned, "{hook}: {:?}", config.warnings);
+            assert!(testing::config(["http-trace", "--hook", hook]).warnings.is_empty(), "{hook}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use http_trace_common::record::Hook;
 use http_trace_common::sender::Sender;
 use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::process::{Process, Workload};
@@ -154,6 +155,9 @@ impl Attribution {
             |end: &Option<Arc<Process>>| end.as_ref().is_some_and(|of| of.name.is_some());
         let unknown = client.is_some() && !is_named(&event.client_process)
             || server.is_some() && !is_named(&event.server_process) && answered_ns.is_some();
+        // These see no socket of most senders, be they on this host or not.
+        let is_blind = matches!(event.hook, Hook::Xdp | Hook::SocketFilter);
+        let unknown = unknown || is_blind && server.is_none() && answered_ns.is_some();
         // A late lookup only helps later events; this one lacks fields.
         if unknown || self.counts.late != late {
             event.missing.push(Missing::Process);
@@ -369,6 +373,25 @@ mod tests {
         // Another process took over the socket after the request was sent.
         senders.sends(1, (8, 8), b"prog", 11);
         assert_eq!(ends(&mut stage), ([None, both[1].clone()], true));
+    }
+
+    #[test]
+    fn a_server_that_the_hook_cannot_know_is_missing() {
+        for (hook, is_missing) in [
+            (Hook::Tc, false),
+            (Hook::Cgroup, false),
+            (Hook::Xdp, true),
+            (Hook::SocketFilter, true),
+        ] {
+            let mut event = HttpEvent::new(20, Endpoint::NOBODY, Endpoint::NOBODY);
+            event.hook = hook;
+            // Nobody answered.
+            stage(found).1.name(&mut event);
+            assert!(event.missing.is_empty(), "{hook:?}");
+            event.response_start_ns = Some(20);
+            stage(found).1.name(&mut event);
+            assert_eq!(event.missing.contains(&Missing::Process), is_missing, "{hook:?}");
+        }
     }
 
     #[test]

@@ -49,8 +49,12 @@ fn same_as_send(hook: &str) {
             let facts = (&seen.request, seen.status, seen.body_bytes, seen.complete);
             assert_eq!(facts, (&request, Some(200), Some(*length), true), "{hook}, {way}");
             assert_eq!(seen.ordinal, number as u64 + 1, "{hook}, {way}");
-            let doubts = (&seen.flags, &seen.missing);
-            assert!(seen.flags.is_empty() && seen.missing.is_empty(), "{way}: {doubts:?}");
+            // These hooks cannot know whether the server is on this host.
+            let is_blind = ["socket-filter", "xdp"].contains(&hook);
+            let missing: Vec<_> =
+                seen.missing.iter().filter(|m| !is_blind || *m != "process").collect();
+            let doubts = (&seen.flags, &missing);
+            assert!(seen.flags.is_empty() && missing.is_empty(), "{way}: {doubts:?}");
             let names: Vec<_> = seen.headers.keys().map(String::as_str).collect();
             assert_eq!(names, ["content-length", "content-type"], "{hook}, {way}");
         }
