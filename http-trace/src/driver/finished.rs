@@ -7,6 +7,7 @@ use crate::state_file::Kept;
 use http_trace_detect::DetectStats;
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::stats::Stats;
+use http_trace_model::shown::grouped;
 
 /// What remains of a driver at its end.
 #[derive(Debug)]
@@ -61,8 +62,8 @@ impl Finished {
             lines.extend(all.then(|| self.counters()));
             return lines;
         }
-        let mut line =
-            format!("{}, {} with HTTP", counted(stats.flows, "connection"), stats.http_flows);
+        let http = grouped(stats.http_flows);
+        let mut line = format!("{}, {http} with HTTP", counted(stats.flows, "connection"));
         for (count, what, always) in [
             (stats.midstream, "connection open before the start", true),
             (stats.without_request, "response without a request", true),
