@@ -298,7 +298,7 @@ pub enum Rules {
         /// Only this rule, with all its entities
         #[arg(long, value_name = "ID")]
         rule: Option<String>,
-        /// Number of days in the text output; json has all that are kept
+        /// Number of days in the text output, on a terminal as many as fit; json has all that are kept
         #[arg(long, value_name = "N", default_value = "7",
               value_parser = clap::value_parser!(u32).range(1..=400))]
         days: u32,

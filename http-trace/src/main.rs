@@ -14,6 +14,8 @@ use http_trace::config::{Config, KEYS};
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
 use http_trace::text::lines_for_terminal;
+use http_trace_model::columns::wrapped_columns;
+use terminal_size::terminal_size_of;
 
 fn main() -> ExitCode {
     let ended = match Cli::try_parse() {
@@ -179,6 +181,9 @@ fn ended(printed: io::Result<()>, otherwise: Ended) -> Ended {
 fn put(mut text: String, done: Ended) -> Ended {
     if io::stdout().is_terminal() {
         text = lines_for_terminal(&text);
+        if let Some((width, _)) = terminal_size_of(io::stdout()) {
+            text = wrapped_columns(&text, width.0.into());
+        }
     }
     ended(io::stdout().write_all(text.as_bytes()), done)
 }

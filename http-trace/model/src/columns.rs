@@ -98,26 +98,55 @@ pub fn wrapped(text: &str, width: usize, used: usize, indent: usize) -> String {
             out.push('\n');
             at = 0;
         }
+        let mut blanks = 0;
         for (nth, word) in line.split(' ').enumerate() {
-            let wide = columns(word);
-            if nth > 0 && at + 1 + wide > width && at > indent {
-                out.push('\n');
-                out.extend(std::iter::repeat_n(' ', indent));
-                at = indent;
-            } else if nth > 0 {
-                out.push(' ');
-                at += 1;
+            blanks += usize::from(nth > 0);
+            if word.is_empty() {
+                continue;
             }
+            let wide = columns(word);
+            if blanks > 0 && at + blanks + wide > width && at > indent {
+                out.push('\n');
+                at = 0;
+                blanks = indent;
+            }
+            out.extend(std::iter::repeat_n(' ', blanks));
             out.push_str(word);
-            at += wide;
+            at += blanks + wide;
+            blanks = 0;
         }
+        out.extend(std::iter::repeat_n(' ', blanks));
     }
     out
+}
+
+/// Text for a terminal of `width` columns: a line with columns of its own goes on below its second one.
+pub fn wrapped_columns(text: &str, width: usize) -> String {
+    let wrap = |line: &str| {
+        let first = line.trim_start();
+        let second = first.find("  ").map(|end| first[end..].trim_start());
+        let indent = second.map_or(0, |second| columns(line) - columns(second));
+        let indent = if indent <= width / 2 { indent } else { 2 };
+        wrapped(line, width, 0, indent)
+    };
+    text.split('\n').map(wrap).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_wrapped_below_their_second_column() {
+        let text = "of        a b c d e f g\n  list  one    two three\n\nplain words that go on\n";
+        let expected = "of        a b c d e\n          f g\n  list  one    two\n        three\n\n\
+                        plain words that go\non\n";
+        assert_eq!(wrapped_columns(text, 20), expected);
+        assert_eq!(wrapped_columns(text, 80), text);
+        let wide = format!("{}  high  each  a title of some words", "x".repeat(15));
+        let narrow = format!("{}\n  high  each  a\n  title of some\n  words", "x".repeat(15));
+        assert_eq!(wrapped_columns(&wide, 18), narrow);
+    }
 
     #[test]
     fn characters_have_columns() {

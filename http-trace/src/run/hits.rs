@@ -15,7 +15,7 @@ use http_trace_detect::alert::Shown;
 use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
 use http_trace_detect::snapshot::{Seen, hits};
-use http_trace_model::columns::{aligned, cut, wrapped};
+use http_trace_model::columns::{aligned, columns, cut, wrapped};
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -29,6 +29,8 @@ const NAME: usize = 48;
 pub struct Asked<'a> {
     pub rule: Option<&'a str>,
     pub days: u32,
+    /// Columns of the terminal, if it is written to one; earlier days are left out as needed.
+    pub width: Option<usize>,
     pub format: HitsFormat,
     /// Values to redact, unless redaction is off.
     pub secrets: Option<&'a Secrets>,
@@ -141,18 +143,23 @@ fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
     }
     let today = u32::try_from(now_ns / DAY_NS).unwrap_or(u32::MAX);
     let days: Vec<u32> = (0..asked.days).rev().map(|back| today.saturating_sub(back)).collect();
-    let mut rows = vec![header(&days)];
+    let mut named = Vec::new();
     let mut more = Vec::new();
     for of in &hit {
         let mut name = String::new();
         terminal(&mut name, of.id.as_bytes());
-        rows.push(row(&name, &of.tally, &days));
+        named.push((name, &of.tally));
         let most = asked.rule.map_or(ENTITIES, |_| usize::MAX);
         for (values, tally) in entities(of, asked.secrets).into_iter().take(most) {
-            rows.push(row(&format!("  {}", entity(&values)), tally, &days));
+            named.push((format!("  {}", entity(&values)), tally));
         }
-        more.push((rows.len(), of.entities.len().saturating_sub(most)));
+        // Below the header.
+        more.push((named.len() + 1, of.entities.len().saturating_sub(most)));
     }
+    let rows = fitted(days, asked.width, |days| {
+        let of_days = named.iter().map(|(name, tally)| row(name, tally, days));
+        std::iter::once(header(days)).chain(of_days).collect()
+    });
     out.push_str(&format!("hits by day (UTC) up to {}\n\n", minute(now_ns)));
     if !hit.is_empty() {
         write_rows(&rows, &more, out);
@@ -166,6 +173,22 @@ fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
         out.push_str("no hits:\n  ");
         out.push_str(&wrapped(&ids.join(" "), 80, 2, 2));
         out.push('\n');
+    }
+}
+
+/// The rows of as many of the last days as fit, at least one.
+fn fitted(
+    mut days: Vec<u32>,
+    width: Option<usize>,
+    rows_of: impl Fn(&[u32]) -> Vec<Vec<String>>,
+) -> Vec<Vec<String>> {
+    loop {
+        let rows = rows_of(&days);
+        let widest = aligned(&rows, |_| false).iter().map(|line| columns(line)).max();
+        if days.len() <= 1 || width.is_none_or(|width| widest <= Some(width)) {
+            return rows;
+        }
+        days.remove(0);
     }
 }
 
@@ -226,5 +249,21 @@ fn write_rows(rows: &[Vec<String>], more: &[(usize, usize)], out: &mut String) {
         for (_, more) in more.iter().filter(|(after, more)| *after == number && *more > 0) {
             out.push_str(&format!("  … {more} more: --rule ID shows all of a rule\n"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_shows_the_last_days() {
+        let tally = Tally::default();
+        let rows_of = |days: &[u32]| vec![header(days), row("a rule", &tally, days)];
+        let day_columns = |width| fitted((0..7).collect(), width, rows_of)[0].len() - 4;
+        assert_eq!([None, Some(200), Some(80), Some(9)].map(day_columns), [7, 7, 4, 1]);
+        let rows = fitted((0..7).collect(), Some(80), rows_of);
+        assert_eq!(rows[0][4], "01-07");
+        assert!(aligned(&rows, |_| false).iter().all(|line| columns(line) <= 80));
     }
 }

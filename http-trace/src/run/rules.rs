@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Ended, say};
 use super::hits;
+use terminal_size::terminal_size_of;
+
 use crate::cli::Rules;
 use crate::config::Config;
 use http_trace_detect::detector::window_text;
@@ -65,6 +67,7 @@ pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
             let asked = hits::Asked {
                 rule: rule.as_deref(),
                 days: *days,
+                width: terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()),
                 format: *output,
                 secrets: secrets.as_ref(),
             };
