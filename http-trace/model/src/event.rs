@@ -123,6 +123,8 @@ pub mod oddity {
         REQUEST_ASSUMED = "request_assumed";
         /// An event without a response was written for this request before.
         REPORTED_UNANSWERED = "reported_unanswered";
+        /// It may have been among records that were lost since the request.
+        RESPONSE_MAY_BE_LOST = "response_may_be_lost";
         /// The request was incomplete when its response ended, or the wait for one.
         REQUEST_UNFINISHED = "request_unfinished";
         /// Whitespace between a field name and its colon (RFC 9112 §5.1).

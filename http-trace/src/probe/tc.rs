@@ -123,8 +123,9 @@ impl Drop for Placed {
             std::mem::forget(link);
             return;
         }
-        drop(link);
+        // One that checks before it is gone still sees it.
         self.say_gone();
+        drop(link);
     }
 }
 
@@ -159,14 +160,13 @@ pub fn place(
         filter: None,
         link: None,
         looked: Chain::default(),
-        mark: None,
+        mark: mark(index, side, id).ok(),
     };
     if tcx {
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         let link = program.attach_with_options(interface, side.place(), first)?;
         placed.link = Some(program.take_link(link)?);
         placed.looked = programs_at(index, side.tcx()).map_err(TcError::IoError)?;
-        placed.mark = mark(index, side, id).ok();
         return Ok(placed);
     }
     // Fails if the qdisc exists; if it is unusable, attaching will fail.
@@ -192,7 +192,6 @@ pub fn place(
             Ok(link) => {
                 placed.filter = Some((preference, handle));
                 placed.link = Some(program.take_link(link)?);
-                placed.mark = mark(index, side, id).ok();
                 return Ok(placed);
             }
             Err(error) => refused = refused.or(Some(error)),
@@ -220,9 +219,12 @@ impl Placed {
             let ids = &self.looked.ids;
             return Ok(match ids.iter().position(|id| *id == self.program) {
                 None => Standing::Gone,
-                Some(0) if came_and_went(&before, &self.looked, guests) => Standing::FirstAgain,
-                Some(0) => Standing::First,
-                Some(at) => behind(self.foreign(ids.get(..at).unwrap_or_default())),
+                Some(at) => match behind(self.foreign(ids.get(..at).unwrap_or_default())) {
+                    Standing::First if came_and_went(&before, &self.looked, guests) => {
+                        Standing::FirstAgain
+                    }
+                    standing => standing,
+                },
             });
         };
         let all = filters(self.index, self.side)?;
@@ -265,7 +267,13 @@ impl Placed {
     /// Descriptions of the programs that belong to no http-trace.
     fn foreign(&self, ids: &[u32]) -> Vec<String> {
         let taken = |id: &u32| is_marked(self.index, self.side, *id);
-        named(&ids.iter().copied().filter(|id| !taken(id)).collect::<Vec<_>>())
+        let mut others: Vec<u32> = ids.iter().copied().filter(|id| !taken(id)).collect();
+        if !others.is_empty() {
+            // Another http-trace may have gone since they were listed, and its mark with it.
+            let now = programs_at(self.index, self.side.tcx()).unwrap_or_default();
+            others.retain(|id| now.ids.contains(id));
+        }
+        named(&others)
     }
 
     /// Moves it to the front; the old copy is detached once the new one is attached.

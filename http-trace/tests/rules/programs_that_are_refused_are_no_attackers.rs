@@ -25,6 +25,10 @@ fn exchange(
     (method.to_owned(), target, own(sent), status, own(got), 1)
 }
 
+fn signature() -> String {
+    format!("X-Amz-Signature={}", "0123456789abcdef".repeat(4))
+}
+
 /// What is done, how often a minute, the rule above informational that must say so, if any, and each exchange.
 type Load = (&'static str, usize, Option<&'static str>, fn(usize) -> Exchange);
 
@@ -58,8 +62,19 @@ const LOADS: &[Load] = &[
         exchange("GET", format!("/photos/p{n}"), &[IMAGE], 403, &[])
     }),
     ("links that have expired", 60, None, |n| {
-        let query = format!("X-Amz-Signature={}", "0123456789abcdef".repeat(4));
-        exchange("GET", format!("/bucket/o{n}?{query}"), &[], 403, &[])
+        let store = [("x-amz-request-id", "1")];
+        exchange("GET", format!("/bucket/o{n}?{}", signature()), &[], 403, &store)
+    }),
+    ("what is refused whatever is signed", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/o{n}?{}", signature()), &[], 403, &[])
+    }),
+    ("programs, as pictures", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/p{n};.png"), &[IMAGE], 404, &[])
+    }),
+    ("passwords in bodies, refused with a challenge", 60, Some("http-brute-force"), |_| {
+        let json = [("content-type", "application/json")];
+        let basic = [("www-authenticate", "Basic realm=\"x\"")];
+        exchange("POST", "/api/account".into(), &json, 401, &basic)
     }),
     ("tiles of a map, some of the sea", 60, None, |n| {
         exchange("GET", format!("/tiles/12/7/{n}.png"), &[], 404 - 204 * (n % 3).min(1) as u16, &[])

@@ -1,7 +1,7 @@
 //! How exchanges end: with their response, with the connection, or by timeout. Frames nothing.
 
 use http_trace_common::framer::{Body, MethodKind, Phase};
-use http_trace_model::event::{BodyEnd, NoResponse};
+use http_trace_model::event::{BodyEnd, NoResponse, oddity};
 
 use super::Http1;
 use super::half::{Half, Message};
@@ -140,9 +140,13 @@ impl Http1 {
                 continue;
             };
             pending.reported = true;
-            if sure && pending.request.start_ns > cx.lost_ns && self.profile.http() {
+            if sure && self.profile.http() {
                 // In a capture, the next packet may come days later.
-                cx.exchange(pending.unanswered_so_far(why, due));
+                let mut exchange = pending.unanswered_so_far(why, due);
+                if pending.request.start_ns <= cx.lost_ns {
+                    exchange.oddities.push(oddity::RESPONSE_MAY_BE_LOST);
+                }
+                cx.exchange(exchange);
             }
         }
     }

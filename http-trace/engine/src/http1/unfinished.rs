@@ -129,7 +129,8 @@ impl Http1 {
         let ack = link.acknowledged(client, half.next, response.origin.ack)?;
         let (head, line) = self.begun_head(client).filter(|_| certain)?;
         let first = half.head_origin?;
-        let was_read = (half.head_start + line as u64..=half.next).contains(&ack);
+        // A FIN takes one sequence number.
+        let was_read = (half.head_start + line as u64..=half.next + 1).contains(&ack);
         let mut pending = Pending::new(head, MethodKind::Other, half.head_start, half.next, first);
         pending.ordinal = exchanges.order.ordinal;
         pending.has_event = half.reported;
