@@ -211,7 +211,9 @@ impl Http1 {
             HeadFacts::Response { .. } => {
                 self.turn(cx, 1 - d, first);
                 let message = self.response(cx, d, raw, body, origin);
-                let orphan = self.exchanges.answered().is_none();
+                // Under another name, all of the request's head may have come before.
+                let early = self.halves[1 - d].answered == Answered::Taken;
+                let orphan = early || self.exchanges.answered().is_none();
                 let kind = if orphan { HeadKind::Orphan } else { HeadKind::Answer };
                 self.seen(cx, d, kind, raw);
                 message

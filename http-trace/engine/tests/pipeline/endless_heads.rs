@@ -107,9 +107,14 @@ fn heads_that_never_end() {
 #[test]
 fn a_head_that_never_ends_is_told_once_whatever_its_names() {
     let inside = |talk: Talk| talk.c("GET /1 HTTP/1.1\r\nHost: h\r\n").s_ack();
-    let ways: [(&str, fn(Talk) -> Talk, &str); 2] = [
+    let ways: [(&str, fn(Talk) -> Talk, &str); 3] = [
         ("closed", |talk| talk.s_fin().c_fin().wait_ms(1_100).c_ack(), "Closed"),
         ("dragged out", |talk| talk.wait_ms(31_000).c("A: b\r\n"), "Timeout"),
+        (
+            "answered",
+            |talk| talk.s("HTTP/1.1 400 B\r\nContent-Length: 0\r\n\r\n").s_fin().c_fin(),
+            "400 B 0 Length missing [RequestHeaders]",
+        ),
     ];
     for (name, end, why) in ways {
         let mut near = end(inside(Talk::open()));
