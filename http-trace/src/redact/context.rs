@@ -53,12 +53,12 @@ impl Ends {
     }
 
     /// Whether a URL ends here, or the name of a parameter may follow.
-    pub(super) fn or_before_name(self, byte: &u8) -> bool {
+    pub(super) fn is_end_or_before_name(self, byte: &u8) -> bool {
         self.0[usize::from(*byte)] & (END | BEFORE_NAME) != 0
     }
 
-    /// Whether the name of a parameter ends here.
-    pub(super) fn or_after_name(self, byte: &u8) -> bool {
+    /// Whether the name of a parameter ends here, with or without a value.
+    pub(super) fn is_end_of_name(self, byte: &u8) -> bool {
         self.0[usize::from(*byte)] != 0
     }
 }

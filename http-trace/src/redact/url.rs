@@ -20,7 +20,7 @@ pub(super) fn parameter_values(
     let mut at = 0;
     loop {
         if !begins {
-            let next = text[at..].iter().position(|b| cx.ends.or_before_name(b));
+            let next = text[at..].iter().position(|b| cx.ends.is_end_or_before_name(b));
             let Some(next) = next else { break };
             at += next + 1;
             match text[at - 1] {
@@ -34,7 +34,7 @@ pub(super) fn parameter_values(
         }
         begins = false;
         let rest = &text[at..];
-        let name_end = rest.iter().position(|b| cx.ends.or_after_name(b));
+        let name_end = rest.iter().position(|b| cx.ends.is_end_of_name(b));
         let Some(name_len) = name_end.filter(|n| rest[*n] == b'=') else {
             continue;
         };

@@ -23,8 +23,9 @@ pub(crate) enum Message {
 pub(crate) enum Answered {
     #[default]
     No,
+    /// One came that may answer it.
     Perhaps,
-    /// It was, and the response has it.
+    /// One came that answers it, and has the request.
     Taken,
 }
 

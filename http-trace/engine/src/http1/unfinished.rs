@@ -99,25 +99,21 @@ impl Http1 {
     }
 
     /// A response came that answers no other request: if a head is passing in direction `client`, it may
-    /// answer that, and does if its server had received the request line.
+    /// answer that, and does if its server had received the request line. Another one answers nothing.
     pub(super) fn answer_begun(&mut self, link: &Link, client: usize) {
-        if self.halves[client].message != Message::Head {
+        let half = &self.halves[client];
+        if half.message != Message::Head || half.answered == Answered::Taken {
             return;
         }
         let taken = self.begun_request(link, client);
-        self.halves[client].answered = match taken.is_some() {
-            true => Answered::Taken,
-            false => Answered::Perhaps,
-        };
-        if let Some(current) = &mut self.exchanges.current
-            && let Some(pending) = taken
-        {
-            current.ordinal = pending.ordinal;
-            current.pending = Some(pending);
+        self.halves[client].answered =
+            if taken.is_some() { Answered::Taken } else { Answered::Perhaps };
+        if let Some(current) = &mut self.exchanges.current {
+            current.pending = taken;
         }
     }
 
-    /// The request that the current response, the first to come for it, answers before its head is complete.
+    /// The request that the current response answers before its head is complete.
     fn begun_request(&mut self, link: &Link, client: usize) -> Option<Pending> {
         let exchanges = &self.exchanges;
         let response = exchanges.current.as_ref()?.response.as_ref()?;

@@ -73,6 +73,11 @@ fn heads_that_never_end() {
         &[refused],
     );
     check(
+        "the server answers twice",
+        &begun().s(too_large).s(too_large).c("b\r\n\r\n").s_fin().c_fin(),
+        &[refused, "? -> 431 Too Large 0 Length missing [Request]"],
+    );
+    check(
         "the connection goes on",
         &begun().s(too_large).c("b\r\n\r\n").c(&get("/2")).s(&ok("a")).c(&get("/3")).s(&ok("b")),
         &[refused, "GET /2 -> 200 OK 1 Length", "GET /3 -> 200 OK 1 Length"],

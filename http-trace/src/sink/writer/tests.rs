@@ -236,19 +236,6 @@ fn a_closed_pipe_is_told_apart_from_an_error() {
     }
 }
 
-/// A destination in which every write hangs.
-struct Hung(mpsc::Receiver<()>);
-
-impl Write for Hung {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.recv();
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Otherwise a collector that does not answer delays SIGTERM by its timeout, and several by the sum of theirs.
 #[test]
 fn hung_destinations_are_left_together_once_the_run_is_to_end() {
@@ -257,7 +244,7 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
     let writers = [WhenFull::Wait, WhenFull::Drop, WhenFull::Wait].map(|when_full| {
         let (hold, hung) = mpsc::channel();
         held.push(hold);
-        let to = Box::new(Hung(hung));
+        let to = Box::new(Stuck(hung));
         let mut writer = Writer::start(to, "hung".into(), 4, when_full, Pace::Lines).expect("one");
         writer.end_with(&stop);
         let put = |bytes: &'static [u8]| writer.write([1, 0], |out| out.extend_from_slice(bytes));
