@@ -31,14 +31,22 @@ const SP_HTTP_1: u64 = u64::from_le_bytes(*b" HTTP/1.");
 
 /// Whether `b` is valid at position `at` (0–12) of a status line.
 #[inline(always)]
-pub const fn status_byte(at: u8, b: u8) -> bool {
-    match at {
-        7 | 10 | 11 => b.is_ascii_digit(),
-        8 => b == b' ',
-        9 => matches!(b, b'1'..=b'9'),
-        12 => ends_code(b),
-        _ => at < 7 && (HTTP_1 >> (8 * at as u32)) as u8 == b,
-    }
+pub fn status_byte(at: u8, b: u8) -> bool {
+    let next = status_next(at, b);
+    next != 0 && next & (OTHER_BLANK | OTHER_VERSION) == 0
+}
+
+/// In [`status_next`]: whitespace before the code that is not one SP.
+pub const OTHER_BLANK: u8 = 1 << 6;
+/// In [`status_next`]: part or end of a version other than HTTP/1.x.
+pub const OTHER_VERSION: u8 = 1 << 7;
+
+/// The position (low bits) after byte `b` at position `at` of a status line, and whether `b` deviates from the
+/// strict form; 0 if it is not accepted there at all.
+#[inline(always)]
+pub fn status_next(at: u8, b: u8) -> u8 {
+    let class = CLASS[b as usize];
+    STATUS[((at & 15) as usize) * CLASSES + (class & 15) as usize]
 }
 
 /// Whether `bytes` begins with a strict status line.
@@ -107,6 +115,13 @@ pub const fn is_sp_http_1(word: u64) -> bool {
     word == SP_HTTP_1
 }
 
+/// Whether `b` is whitespace, other than SP and CR, that a server may accept between the words of a request
+/// line (RFC 9112 §3): HTAB, VT, FF.
+#[inline(always)]
+pub const fn is_separator(b: u8) -> bool {
+    matches!(b, b'\t' | 0x0b | 0x0c)
+}
+
 /// Whether `b` is a `tchar` (RFC 9110 §5.6.2).
 #[inline(always)]
 pub fn is_token(b: u8) -> bool {
@@ -132,6 +147,17 @@ const CLASSES: usize = 16;
 /// Bit in [`CLASS`] that marks a `tchar`.
 const TOKEN: u8 = 1 << 7;
 
+// Classes of bytes; 0 is any other.
+const SP: usize = 1;
+const DOT: usize = 6;
+/// Digits from 2 on.
+const DIGIT: usize = 7;
+const CR: usize = 8;
+const ONE: usize = 9;
+const TAB: usize = 10;
+const ZERO: usize = 11;
+const LF: usize = 12;
+
 /// Byte → class (position in the suffix, or 0) and [`TOKEN`].
 static CLASS: [u8; 256] = {
     let mut t = [0u8; 256];
@@ -142,6 +168,8 @@ static CLASS: [u8; 256] = {
     t[b'/' as usize] = 5;
     t[b'.' as usize] = 6;
     t[b'\r' as usize] = 8;
+    t[b'\t' as usize] = TAB as u8;
+    t[b'\n' as usize] = LF as u8;
     let mut b = 0;
     while b < 128 {
         let c = b as u8;
@@ -156,7 +184,56 @@ static CLASS: [u8; 256] = {
         }
         b += 1;
     }
-    t[b'1' as usize] = 9 | TOKEN;
+    t[b'0' as usize] = ZERO as u8 | TOKEN;
+    t[b'1' as usize] = ONE as u8 | TOKEN;
+    t
+};
+
+/// (position, class) → position in a status line: see [`status_next`]. A table, as [`NEXT`] is.
+static STATUS: [u8; CLASSES * CLASSES] = {
+    const GOES_ON: u8 = 8 | OTHER_VERSION;
+    const ENDS: u8 = 9 | OTHER_VERSION;
+    let mut t = [0; CLASSES * CLASSES];
+    // `HTTP/1.`
+    const BEGIN: [usize; 7] = [2, 3, 3, 4, 5, ONE, DOT];
+    let mut at = 0;
+    while at < BEGIN.len() {
+        t[at * CLASSES + BEGIN[at]] = at as u8 + 1;
+        at += 1;
+    }
+    const DIGITS: [usize; 3] = [ZERO, ONE, DIGIT];
+    let mut i = 0;
+    while i < DIGITS.len() {
+        let digit = DIGITS[i];
+        if digit != ONE {
+            t[5 * CLASSES + digit] = GOES_ON;
+        }
+        t[6 * CLASSES + digit] = GOES_ON;
+        t[7 * CLASSES + digit] = 8;
+        t[8 * CLASSES + digit] = GOES_ON;
+        if digit != ZERO {
+            t[9 * CLASSES + digit] = 10;
+        }
+        t[10 * CLASSES + digit] = 11;
+        t[11 * CLASSES + digit] = 12;
+        i += 1;
+    }
+    t[7 * CLASSES + DOT] = GOES_ON;
+    t[8 * CLASSES + DOT] = GOES_ON;
+    const BLANKS: [usize; 2] = [SP, TAB];
+    let mut i = 0;
+    while i < BLANKS.len() {
+        let blank = BLANKS[i];
+        t[6 * CLASSES + blank] = ENDS;
+        t[7 * CLASSES + blank] = ENDS;
+        t[8 * CLASSES + blank] = 9 | OTHER_BLANK;
+        t[9 * CLASSES + blank] = 9 | OTHER_BLANK;
+        t[12 * CLASSES + blank] = 13;
+        i += 1;
+    }
+    t[8 * CLASSES + SP] = 9;
+    t[12 * CLASSES + CR] = 13;
+    t[12 * CLASSES + LF] = 13;
     t
 };
 
@@ -178,6 +255,7 @@ static NEXT: [u8; CLASSES * CLASSES] = {
         i += 1;
     }
     t[8 * CLASSES + 9] = SUFFIX_VERSION;
+    t[8 * CLASSES + ZERO] = SUFFIX_VERSION;
     t[9 * CLASSES + 8] = SUFFIX_CR;
     t[9 * CLASSES + 1] = SUFFIX_BLANK;
     t[11 * CLASSES + 8] = SUFFIX_CR;

@@ -3,7 +3,7 @@
 //! Does not decide what happens to the connection.
 
 use super::state::Block;
-use crate::start_line::{self, is_token};
+use crate::start_line::{self, is_separator, is_token};
 
 /// How an unknown connection's segment begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,12 @@ pub fn classify(w0: u64, w1: u64, len: u32) -> First {
         return First::Request;
     }
     if i == len {
+        return First::Prefix;
+    }
+    let passed_over = matches!(b0, b'\r' | b'\n' | b' ' | b'\t');
+    if passed_over || (is_separator(byte(i)) && b0.is_ascii_uppercase()) {
+        // Servers pass over empty lines and blanks before a request line, and may accept other whitespace than SP
+        // in it.
         return First::Prefix;
     }
     // A prefix of a status line that fills the segment. Its first byte that is not a token character

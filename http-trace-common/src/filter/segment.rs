@@ -129,7 +129,7 @@ const HANDSHAKE: u8 = 0x16;
 /// Whether a segment with this first byte can be the first of a connection that is reported.
 #[inline(always)]
 pub(super) fn may_begin(byte: u8) -> bool {
-    is_token(byte) || matches!(byte, b'\r' | b'\n' | HANDSHAKE)
+    is_token(byte) || matches!(byte, b'\r' | b'\n' | b' ' | b'\t' | HANDSHAKE)
 }
 
 /// Loads and classifies the first sixteen bytes.

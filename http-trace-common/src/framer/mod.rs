@@ -34,7 +34,7 @@ pub mod flag {
     pub const BARE_LF: u32 = 1 << 0;
     /// A folded field line (RFC 9112 §5.2).
     pub const OBS_FOLD: u32 = 1 << 1;
-    /// Empty lines before the start line (RFC 9112 §2.2).
+    /// Empty lines (RFC 9112 §2.2) or blanks before the start line.
     pub const LEADING_CRLF: u32 = 1 << 2;
     /// Differing Content-Length values (RFC 9112 §6.3, item 5).
     pub const LENGTH_CONFLICT: u32 = 1 << 3;
@@ -56,9 +56,15 @@ pub mod flag {
     pub const MALFORMED_REQUEST: u32 = 1 << 12;
     /// A status line with whitespace other than one SP before its code (RFC 9112 §4).
     pub const STATUS_BLANKS: u32 = 1 << 13;
+    /// A status line with a version other than HTTP/1.x: some servers repeat that of the request.
+    pub const OTHER_VERSION: u32 = 1 << 14;
+
+    // As in `start_line`.
+    const _: () = assert!(STATUS_BLANKS == (crate::start_line::OTHER_BLANK as u32) << 7);
+    const _: () = assert!(OTHER_VERSION == (crate::start_line::OTHER_VERSION as u32) << 7);
 
     /// Names of these bits in events.
-    pub const NAMES: [(u32, &str); 13] = [
+    pub const NAMES: [(u32, &str); 14] = [
         (BARE_LF, "bare_lf"),
         (OBS_FOLD, "obs_fold"),
         (LEADING_CRLF, "leading_crlf"),
@@ -72,6 +78,7 @@ pub mod flag {
         (CODING_NOT_CHUNKED, "coding_not_chunked"),
         (MALFORMED_REQUEST, "malformed_request"),
         (STATUS_BLANKS, "status_blanks"),
+        (OTHER_VERSION, "other_version"),
     ];
 
     /// The bits of such a table together.
@@ -469,6 +476,11 @@ impl Framer {
                 n += 1;
             }
             return Step::took(n, Span::Ignored);
+        }
+        if (b == b' ' || b == b'\t') && self.role != ROLE_RESPONSE {
+            // Some servers pass over them too.
+            self.flags |= flag::BLANK_LINES;
+            return Step::took(1, Span::Ignored);
         }
         self.begin_head();
         Step { taken: 0, span: Span::Ignored, event: Some(Event::HeadBegins { back: 0 }) }

@@ -5,8 +5,9 @@ use super::{
     ROLE_UNKNOWN, RequestQueue, Span, Step, Window, flag, line, words,
 };
 use crate::start_line::{
-    MAX_METHOD, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE, is_sp_http_1, is_token,
-    status_byte, status_in_words, suffix_complete,
+    MAX_METHOD, OTHER_BLANK, OTHER_VERSION, SUFFIX_AFTER_METHOD, SUFFIX_MEMORY, SUFFIX_NONE,
+    is_separator, is_sp_http_1, is_token, status_byte, status_in_words, status_next,
+    suffix_complete,
 };
 
 /// Whether a line ends in a version (`/` digit `.` digit) of a protocol other than HTTP in any
@@ -66,7 +67,7 @@ impl Framer {
         }
         let at = window.forget(at + skipped);
         let mut step = match self.line {
-            line::STATUS => self.status_prefix(window, at, end),
+            line::STATUS => self.status_prefix(queue, window, at, end),
             line::METHOD => self.method(window, at, end),
             line::TARGET => self.target(queue, window, at, end),
             line::PREFACE => self.preface(window, at, end),
@@ -87,6 +88,7 @@ impl Framer {
     #[inline(always)]
     pub(super) fn status_prefix<W: Window + ?Sized>(
         &mut self,
+        queue: &RequestQueue,
         window: &W,
         at: u32,
         end: u32,
@@ -95,16 +97,19 @@ impl Framer {
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
             let pos = self.pos;
-            let blank = (pos == 8 && b == b'\t') || (pos == 9 && (b == b' ' || b == b'\t'));
-            if blank && self.flags & flag::RESYNCHRONISED == 0 {
-                // Accept any whitespace before the code (RFC 9112 §4), since a response is expected
-                // here.
-                self.pos = 9;
-                self.flags |= flag::STATUS_BLANKS;
+            let next = status_next(pos, b);
+            let deviates = next & (OTHER_BLANK | OTHER_VERSION);
+            let is_answer = deviates == OTHER_BLANK || !queue.has_none();
+            if deviates != 0 && is_answer && self.flags & flag::RESYNCHRONISED == 0 {
+                // A response is expected: accept any whitespace before the code (RFC 9112 §4), and after a request
+                // any number as the version, since servers repeat that of the client.
+                self.pos = next & 15;
+                self.flags |= u32::from(deviates) << 7;
                 n += 1;
                 continue;
             }
-            if pos >= 9 && !status_byte(pos, b) {
+            let fits = next != 0 && deviates == 0;
+            if pos >= 9 && !fits {
                 // HTTP/1.x SP without a code: framed as a head anyway, so that what follows is
                 // found.
                 self.role = ROLE_RESPONSE;
@@ -121,7 +126,7 @@ impl Framer {
             if pos >= 9 {
                 self.status =
                     self.status.wrapping_mul(10).wrapping_add(u16::from(b.wrapping_sub(b'0')));
-            } else if !status_byte(pos, b) {
+            } else if !fits {
                 if pos <= 4 && (is_token(b) || b == b' ') {
                     if self.role == ROLE_RESPONSE {
                         return self.not_http(n);
@@ -145,7 +150,7 @@ impl Framer {
         let mut n = 0;
         while n < BYTES_PER_STEP && at + n < end {
             let b = window.byte(at + n);
-            if b == b' ' && self.pos > 0 {
+            if (b == b' ' || is_separator(b)) && self.pos > 0 {
                 self.method_ends(self.pos.into());
                 return Step::took(n + 1, Span::Head);
             }

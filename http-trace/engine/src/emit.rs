@@ -195,6 +195,9 @@ impl Emitter<'_> {
             missing.push(Missing::Request);
             stats.without_request += 1;
         }
+        if exchange.oddities.contains(&oddity::OTHER_VERSION) {
+            missing.push(Missing::Version);
+        }
         missing.extend(request_headers(exchange.request.as_deref()));
         if response.head_cut || exchange.oddities.contains(&oddity::HEADERS_TRUNCATED) {
             missing.push(Missing::Headers);

@@ -67,7 +67,7 @@ crate::named_enum! {
     pub enum Missing {
         /// The request: sent before tracing began, lost, or on another path.
         Request = "request",
-        /// The version of HTTP/1.x, in an event from a record or log with another one or none.
+        /// The version of HTTP/1.x: the status line, record or log has another one or none.
         Version = "version",
         /// Header fields of the request: beyond the limit of a head, or in an event from a record or log that does not
         /// hold all of them.
@@ -117,6 +117,8 @@ pub mod oddity {
         LINE_WITHOUT_COLON = "line_without_colon";
         /// The request line does not follow RFC 9112 §3.
         MALFORMED_REQUEST = "malformed_request";
+        /// The version of the status line is not HTTP/1.x.
+        OTHER_VERSION = "other_version";
         /// A copy of bytes already seen had different content.
         OVERLAP_DIFFERS = "overlap_differs";
         /// Request and response probably belong together, but this is not proven.

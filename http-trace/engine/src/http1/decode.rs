@@ -5,7 +5,7 @@
 //! then its complete lines are decoded.
 
 use bytes::Bytes;
-use http_trace_common::start_line::is_token;
+use http_trace_common::start_line::{is_separator, is_token};
 use memchr::memchr;
 
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
@@ -24,18 +24,18 @@ pub const MALFORMED_REQUEST: u32 = 1 << 3;
 /// holds this module's flags.
 pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
-    let minor_version = *line.get(7)?;
-    let blanks = line.get(8..)?.iter().take_while(|b| matches!(b, b' ' | b'\t'));
-    let code = 8 + blanks.count().max(1);
-    let status = line.get(code..code + 3)?;
-    if !minor_version.is_ascii_digit() || !status.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
+    let (version, after) = line.split_at(line.iter().position(|&b| is_blank(b))?);
+    let minor_version = match version {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit() => minor - b'0',
+        [b'H', b'T', b'T', b'P', b'/', ..] => 1,
+        _ => return None,
+    };
+    let after = after.trim_ascii_start();
+    let status = after.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit))?;
     let status = status.iter().fold(0, |n, &d| n * 10 + u16::from(d - b'0'));
-    let reason = word(trim(line.get(code + 3..).unwrap_or_default()));
+    let reason = word(trim(after.get(3..).unwrap_or_default()));
     let (headers, flags) = fields(bytes, rest);
     let content_length = content_length(&headers);
-    let minor_version = minor_version - b'0';
     Some((
         ResponseHead {
             minor_version,
@@ -50,28 +50,32 @@ pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(Resp
     ))
 }
 
-/// Decodes a request head; `None` unless it begins with a method, a space and the rest of a line. The
-/// target of a malformed line is everything between the method and something like a version, or up to
-/// the end of the line.
+/// Decodes a request head; `None` unless it begins with a method, a blank and the rest of a line, or as much of
+/// it as the limit of heads leaves. The target of a malformed line is everything between the method and something
+/// like a version, or up to the end of the line.
 pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
     let (line, rest) = first_line(bytes);
     let line = line.trim_ascii_end();
-    let sp = line.iter().position(|&b| b == b' ')?;
+    let sp = line.iter().position(|&b| is_blank(b))?;
     let method = word(line.get(..sp)?);
+    let is_cut = !has_start_line(bytes);
     let minor_version = match line {
         [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => *minor,
-        _ => b'0',
+        _ => b'0' + u8::from(is_cut),
     };
     let mut malformed = 0;
     let mut version = None;
     let target = match line {
-        [between @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', _] if between.len() > sp => {
-            trim(between.get(sp..).unwrap_or_default())
+        [between @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', _]
+            if between.len() > sp && line[sp] == b' ' =>
+        {
+            trim_words(between.get(sp..).unwrap_or_default())
         }
-        _ if !has_start_line(bytes) => return None,
+        _ if is_cut && wire_len == bytes.len() as u64 => return None,
+        _ if is_cut => trim_words(line.get(sp..).unwrap_or_default()),
         _ => {
             malformed = MALFORMED_REQUEST;
-            let (target, other) = without_version(trim(line.get(sp..).unwrap_or_default()));
+            let (target, other) = without_version(trim_words(line.get(sp..).unwrap_or_default()));
             version = other.map(Bytes::copy_from_slice);
             target
         }
@@ -95,7 +99,7 @@ pub fn other_request(bytes: &[u8]) -> RequestHead {
     let line = line.trim_ascii_end();
     let end = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     let (method, after) = line.split_at(end);
-    let (target, version) = without_version(trim(after));
+    let (target, version) = without_version(trim_words(after));
     RequestHead {
         method: word(method),
         target: Bytes::copy_from_slice(target),
@@ -127,23 +131,22 @@ fn word(bytes: &[u8]) -> Bytes {
 /// Limit on the length of a version, in bytes.
 const LONGEST_VERSION: usize = 32;
 
-/// Splits what follows a method into the target and a last word that was meant as a version (`HTTP/1.`,
-/// `HTTP/2`, `RTSP/1.0`). A word `HTTP/` without a number may be anything, such as a secret of the query
+/// Splits what follows a method into the target and a last word that was meant as a version other than HTTP/1.x
+/// (`HTTP/1.`, `HTTP/2`, `RTSP/1.0`). A word `HTTP/` without a number may be anything, such as a secret of the query
 /// before it, and belongs to the target.
 fn without_version(rest: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let sp = rest.iter().rposition(|&b| b == b' ');
-    let (target, word) = rest.split_at(sp.unwrap_or(0));
-    let word = trim(word);
+    let Some(blank) = rest.iter().rposition(|&b| is_blank(b)) else { return (rest, None) };
+    let (target, word) = rest.split_at(blank);
+    let (target, word) = (trim_words(target), trim_words(word));
+    if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'] = word {
+        return (target, None);
+    }
     let http = word.split_first_chunk::<5>().is_some_and(|(name, number)| {
         let of_number = |b: &u8| b.is_ascii_digit() || *b == b'.';
         name.eq_ignore_ascii_case(b"HTTP/") && number.iter().all(of_number)
     });
     let short = word.len() <= LONGEST_VERSION;
-    if sp.is_some() && short && (http || is_version(word)) {
-        (trim(target), Some(word))
-    } else {
-        (rest, None)
-    }
+    if short && (http || is_version(word)) { (target, Some(word)) } else { (rest, None) }
 }
 
 /// Whether a word is a version in the format of HTTP and protocols modelled on it: letters, `/`, digit,
@@ -246,6 +249,18 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// Strips what separates the words of a start line at both ends.
+fn trim_words(bytes: &[u8]) -> &[u8] {
+    let from = bytes.iter().position(|&b| !is_blank(b)).unwrap_or(bytes.len());
+    let to = bytes.iter().rposition(|&b| !is_blank(b)).map_or(from, |last| last + 1);
+    bytes.get(from..to).unwrap_or_default()
+}
+
+/// Whether a byte may separate the words of a start line (RFC 9112 §3).
+pub const fn is_blank(byte: u8) -> bool {
+    byte == b' ' || is_separator(byte)
 }
 
 /// The number that all Content-Length values agree on (RFC 9110 §8.6); `None` if they do not.

@@ -3,6 +3,7 @@
 use http_trace_common::framer::{Framer, Phase};
 use http_trace_common::start_line::{Match, request_line, status_line};
 
+use super::decode;
 use super::hand_back::Trial;
 use crate::origin::Origin;
 
@@ -143,11 +144,11 @@ pub(super) fn ends_as_heads_do(bytes: &[u8]) -> bool {
     before.iter().rev().find(|&&b| b != b'\r') == Some(&b'\n')
 }
 
-/// Whether bytes begin with a known method and a space.
+/// Whether bytes begin with a known method and a blank.
 pub(super) fn begins_with_method(bytes: &[u8]) -> bool {
     bytes
         .iter()
-        .position(|&b| b == b' ')
+        .position(|&b| decode::is_blank(b))
         .and_then(|sp| bytes.get(..sp))
         .is_some_and(|method| METHODS.split(' ').any(|known| known.as_bytes() == method))
 }

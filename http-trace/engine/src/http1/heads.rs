@@ -183,7 +183,9 @@ impl Http1 {
         if believed && (self.profile.http() || !malformed) {
             self.profile.met_http(cx, d, response);
         }
-        if response && self.exchanges.waiting.iter().any(|r| r.malformed) {
+        // The start line may have taken it already.
+        let mut asked = self.exchanges.waiting.iter().chain(self.exchanges.answered());
+        if response && asked.any(|request| request.malformed) {
             self.profile.set_framed(1 - d);
         }
         let message = match head {
@@ -291,7 +293,7 @@ impl Http1 {
         }
         let first = half.head_origin.unwrap_or(*origin);
         let Some((head, odd)) = decode::request(raw, half.head_len) else {
-            // The request line exceeds the limit of a head.
+            // Its method alone exceeds the limit of a head.
             self.exchanges.order.requests_lost(half.next);
             cx.stats.requests_unmatched += 1;
             return Message::Uncounted;

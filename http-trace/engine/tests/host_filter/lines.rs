@@ -55,6 +55,8 @@ fn a_line_that_is_no_http_1_is_shipped() {
         (vec![b"OPTIONS /2 SIP/2.0\r\nVia: a\r\n\r\n"], b"/2", false),
         (vec![b"GET /2\r\n", b"\r\n"], b"/2", false),
         (vec![b"GET /2\r\n"], b"/2", false),
+        (vec![b"GET\t/2\tHTTP/1.1\r\nHost: a\r\n\r\n"], b"/2", false),
+        (vec![b"GET\x0b/2 HTTP/1.1\r\nHost: a\r\n\r\n"], b"/2", false),
         (vec![b"HELP\r\n"], b"", true),
         (vec![b"HEL", b"P\r\n\r\n"], b"", true),
         (vec![b"DESCRIBESOMETHING\r\n"], b"", true),
@@ -86,6 +88,48 @@ fn a_line_that_is_no_http_1_is_shipped() {
             assert_eq!(request, Some(target), "{lines:?} {behind}");
             assert_eq!(last.flags, ["malformed_request"], "{lines:?} {behind}");
             assert_eq!(events.len(), usize::from(behind), "{lines:?} {behind}");
+        }
+    }
+}
+
+/// Empty lines and blanks before the first request, and a version that a server repeats, hide no request.
+#[test]
+fn what_servers_pass_over_hides_no_request() {
+    use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+    use http_trace_model::event::Output;
+    let many = b"\r\n".repeat(30);
+    for (before, version) in [
+        (&b"\r\n\r\n\r\n"[..], "HTTP/1.1"),
+        (b"\n\n\n\n\n", "HTTP/1.1"),
+        (&many, "HTTP/1.1"),
+        (b" ", "HTTP/1.1"),
+        (b"\t  \r\n ", "HTTP/1.1"),
+        (b"", "HTTP/2.0"),
+        (b"", "HTTP/1.10"),
+        (b"\n", "HTTP/3"),
+    ] {
+        let ask = |n: u8| format!("GET /{n} {version}\r\nHost: a\r\n\r\n").into_bytes();
+        let answer = format!("{version} 200 OK\r\nContent-Length: 0\r\n\r\n");
+        for together in [true, false] {
+            let mut pipeline = Pipeline::new(PipelineConfig::default());
+            let mut wire = Wire::new(FilterConfig::DEFAULT);
+            let mut targets = Vec::new();
+            let mut out = |output| {
+                if let Output::Http(event) = output {
+                    targets.push(event.request.map(|request| request.target));
+                }
+            };
+            let first = if together { [before, &ask(1)].concat() } else { ask(1) };
+            if !together && !before.is_empty() {
+                wire.judged(true, before, &mut pipeline, &mut out);
+            }
+            for sent in [first, ask(2)] {
+                wire.judged(true, &sent, &mut pipeline, &mut out);
+                wire.judged(false, answer.as_bytes(), &mut pipeline, &mut out);
+            }
+            pipeline.finish(&mut out);
+            let expected = ["/1", "/2"].map(|target| Some(target.into()));
+            assert_eq!(targets, expected, "{} {version} {together}", before.escape_ascii());
         }
     }
 }

@@ -277,7 +277,7 @@ fn an_answer_that_is_no_http_1_is_told() {
     for answer in [
         "ICY 200 OK\r\nicy-name: radio\r\n\r\nmusic",
         "<html>HTTP/0.9</html>",
-        "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         "-ERR unknown command 'GET'\r\n",
     ] {
         let talk = Talk::open().c(&get("/1")).s(answer);

@@ -47,6 +47,24 @@ fn lines_that_are_no_http_1_are_paired_where_http_1_answers() {
     );
 }
 
+/// Servers that accept any version repeat it.
+#[test]
+fn answers_with_the_version_of_their_request_are_paired() {
+    for version in ["HTTP/2.0", "HTTP/1.10", "HTTP/0.9", "HTTP/3", "HTTP/1."] {
+        let ask = |n: u8| format!("GET /{n} {version}\r\nHost: a\r\n\r\n");
+        let answer = format!("{version} 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let expected = |n: u8| {
+            format!(
+                "GET /{n} -> 200 OK 2 Length missing [Version] flags malformed_request,other_version"
+            )
+        };
+        let talk = Talk::open().c(&ask(1)).s(&answer).c(&ask(2)).s(&answer);
+        check(version, &talk, &[&expected(1), &expected(2)]);
+    }
+    // Without a request, such a line may be anything.
+    check("unasked", &Talk::open().s("HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"), &[]);
+}
+
 /// The result does not depend on where a segment ends: the framer refuses a line at its first impossible
 /// byte, whatever follows.
 #[test]

