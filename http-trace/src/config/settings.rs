@@ -118,11 +118,11 @@ settings! {
         /// Only these server ports; default: all
         port: Vec<PortRange> = words("PORT[-PORT]").short('p'), value::ports;
         /// Only requests of clients in these networks (client.ip: the real client behind --trusted-proxies)
-        client: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
+        client: Choice<IpNet> = list("CIDR").reloads(), negatable(value::network);
         /// Only connections from these networks (source.ip, which may be a proxy's)
-        peer: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
+        peer: Choice<IpNet> = list("CIDR").reloads(), negatable(value::network);
         /// Only servers in these networks
-        server: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
+        server: Choice<IpNet> = list("CIDR").reloads(), negatable(value::network);
         /// Trust these proxies (networks) to name the client in X-Forwarded-For, Forwarded, X-Real-IP or the
         /// PROXY protocol; loopback is always trusted unless `none` is given
         trusted_proxies: Vec<Option<IpNet>> = words("CIDR").reloads(), values::proxy;

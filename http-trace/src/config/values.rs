@@ -47,11 +47,7 @@ impl<T> Field<T> for T {
 
 impl<T> Field<(bool, T)> for Choice<T> {
     fn collect(values: Vec<(bool, T)>) -> Result<Self, String> {
-        let mut choice = Choice::default();
-        for (excluded, pattern) in values {
-            choice.push(excluded, pattern);
-        }
-        Ok(choice)
+        Ok(Choice(values))
     }
 }
 
@@ -178,8 +174,7 @@ pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
         )
     })?;
     let words = statuses.split(',').map(str::trim).filter(|w| !w.is_empty());
-    let choice: Choice<Statuses> =
-        Field::collect(words.map(negatable(Statuses::parse)).collect::<Result<_, _>>()?)?;
+    let choice = Choice(words.map(negatable(Statuses::parse)).collect::<Result<_, _>>()?);
     let mut snippet = Snippet { bytes, ..Snippet::NONE };
     for status in 100..=999 {
         if choice.admits(|statuses| statuses.contains(status)) {

@@ -484,8 +484,11 @@ mod tests {
         assert_eq!(spec.place, Place::File("a".into()));
         assert_eq!(spec.mode, Some(0o640));
         let only = &spec.only.selection;
-        assert_eq!((only.status.include.len(), only.status.exclude.len()), (1, 1));
-        assert!(only.client.include.len() > 5);
+        assert_eq!(
+            only.status.0.iter().map(|(excluded, _)| *excluded).collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert!(only.client.included().count() > 5);
         assert_eq!(
             spec.only,
             "csv,status=4xx,!404,client=internal".parse::<OutputSpec>().expect("one").only
