@@ -106,7 +106,9 @@ impl Delivery {
             Target::Command(words) => Box::new(command::Command::new(words.clone())?),
             Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
             #[cfg(feature = "webhook")]
-            Target::Webhook(url) => Box::new(webhook::Webhook::new(url.clone(), own.clone())),
+            Target::Webhook(url) => {
+                Box::new(webhook::Webhook::new(url.clone(), own.clone(), webhook::PATIENCE))
+            }
             #[cfg(not(feature = "webhook"))]
             Target::Webhook(_) => {
                 let _ = own;
