@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use self::news::{Behind, UNDELIVERED, queue_losses};
-use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
+use super::choice::{Color, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::failing::Failing;
 use super::format::Format;
@@ -16,7 +16,6 @@ use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
-use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
 use super::whole_file;
 use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
@@ -540,17 +539,14 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
     Style {
         headers: wanted.headers.clone(),
         request_headers: wanted.request_headers.clone(),
-        fields: None,
-        signals: Vec::new(),
-        report: ReportSpec::default(),
         endpoints: wanted.endpoints.clone(),
-        every_ns: EVERY_NS,
         zone: (!wanted.utc).then(jiff::tz::TimeZone::system),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,
         color,
         start_ns: unix_ns().unwrap_or(0),
         width: terminal.then(columns),
+        ..Style::default()
     }
 }
 
