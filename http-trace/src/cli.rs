@@ -117,7 +117,7 @@ pub struct Report {
     /// Format: table, markdown, json, html, or allow (endpoints that answered with success, one per line);
     /// default: by the extension of --to, otherwise table
     #[arg(long = "as", value_name = "FORM", hide_possible_values = true,
-          value_parser = Offers(&["table", "markdown", "json", "html", "allow"]))]
+          value_parser = Offers(&http_trace_report::Form::NAMES))]
     pub form: Option<String>,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]

@@ -60,7 +60,7 @@ impl Config {
             config.source = Source::Captures(config.read.clone());
         }
         if config.summary {
-            config.output.push(OutputSpec::new(Format::SUMMARY, Place::Stdout));
+            config.output.push(OutputSpec::new(Format::Summary, Place::Stdout));
         }
         let mut seen: Vec<Hook> = Vec::new();
         config.hook.retain(|hook| {
@@ -238,7 +238,7 @@ impl Config {
     pub fn names_processes(&self) -> bool {
         let counts = |output: &OutputSpec| {
             let only = &output.only.selection;
-            output.format == Format::SUMMARY && !only.chooses_processes()
+            output.format == Format::Summary && !only.chooses_processes()
         };
         let only_counts = !self.output.is_empty() && self.output.iter().all(counts);
         let is_asked_for =
@@ -366,7 +366,7 @@ mod tests {
         let form = command.get_arguments().find(|a| a.get_long() == Some("as")).expect("--as");
         let offered = form.get_possible_values();
         let forms = http_trace_report::Form::ALL;
-        assert!(offered.iter().map(|value| value.get_name()).eq(forms.map(|(_, name, _)| name)));
+        assert!(offered.iter().map(|value| value.get_name()).eq(forms.map(|form| form.name())));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Outlet {
         own: &OwnSockets,
     ) -> Result<Self, OpenError> {
         let stdout_is_terminal = io::stdout().is_terminal();
-        let format = if stdout_is_terminal { Format::PRETTY } else { Format::JSON };
+        let format = if stdout_is_terminal { Format::Pretty } else { Format::Json };
         let default = OutputSpec::new(format, Place::Stdout);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
@@ -133,7 +133,7 @@ impl Outlet {
                 every_ns: spec.every_ns,
                 ..style(wanted, terminal)
             };
-            let (render, state) = ((spec.format.render)(&style), State::default());
+            let (render, state) = (spec.format.render(&style), State::default());
             let pace = match (&spec.place, wanted.line_buffered || terminal) {
                 (Place::Collector(_), _) => Pace::Batches,
                 (_, true) => Pace::Lines,
@@ -196,7 +196,7 @@ impl Outlet {
 
     /// Ends waits for failing collectors soon after this flag is set.
     pub fn end_waits_with(&mut self, stop: &Arc<AtomicBool>) {
-        for one in self.outputs.iter_mut().filter(|one| one.format == Format::OTLP) {
+        for one in self.outputs.iter_mut().filter(|one| one.format == Format::Otlp) {
             one.exporter.end_with(stop);
             one.writer.iter_mut().for_each(|writer| writer.end_with(stop));
         }
@@ -241,7 +241,7 @@ impl Outlet {
 
     /// Whether all outputs only count events by server and status.
     pub fn only_counts(&self) -> bool {
-        self.outputs.iter().all(|one| one.format == Format::SUMMARY)
+        self.outputs.iter().all(|one| one.format == Format::Summary)
     }
 
     /// Writes what is due at this time (Unix ns) even without events.
@@ -254,7 +254,7 @@ impl Outlet {
     /// Writes an alert to the outputs and sends it to the alert targets.
     pub fn alert(&mut self, alert: &Alert) {
         for one in &mut self.outputs {
-            if one.format.is_events_only {
+            if one.format.is_events_only() {
                 one.left_out += 1;
                 continue;
             }
@@ -346,7 +346,7 @@ impl Outlet {
             if one.only.is_some() {
                 self.written.by_output.push(one.by_filters.clone());
             }
-            *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
+            *self.written.left_out.entry(one.format.name()).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, [one.lost, one.lost_alerts]);
             }
@@ -422,7 +422,7 @@ impl One {
 
     fn loss(&mut self, loss: &Loss, now_ns: u64) {
         self.tell_dropped(now_ns);
-        if self.format.is_events_only {
+        if self.format.is_events_only() {
             self.left_out += 1;
             return;
         }
@@ -438,7 +438,7 @@ impl One {
         let (Some((counts, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
             return;
         };
-        if self.format.is_events_only {
+        if self.format.is_events_only() {
             self.dropped = None;
             self.left_out += 1;
             return;
@@ -515,7 +515,7 @@ fn destination(
             _ => Ok((Box::new(to), Arc::default())),
         };
     };
-    if spec.format == Format::REPORT && !spec.rotation.is_set() {
+    if spec.format == Format::Report && !spec.rotation.is_set() {
         return Ok((whole_file::open(path, spec.mode)?, Arc::default()));
     }
     let file = LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?;
