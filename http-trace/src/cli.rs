@@ -15,7 +15,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::key::{Form, Key, Shape, runs};
-use crate::config::{Config, Error, KEYS, Source};
+use crate::config::{Config, KEYS, Source};
 
 /// Trace every HTTP/1.x response that crosses this host, or that is in captures.
 #[derive(Clone, Debug, Default, Parser)]
@@ -492,10 +492,10 @@ impl TypedValueParser for Offers {
 }
 
 impl TryFrom<Cli> for Config {
-    type Error = Error;
+    type Error = String;
 
     /// Also reads the environment and the configuration file.
-    fn try_from(cli: Cli) -> Result<Self, Error> {
+    fn try_from(cli: Cli) -> Result<Self, String> {
         let options = cli.options;
         let mut config = Config::load(options.typed, options.config.as_deref())?;
         config.alerts_only = cli.alerts_only;

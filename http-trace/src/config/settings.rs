@@ -21,7 +21,7 @@ use http_trace_model::value::{self, boolean};
 use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
-use super::layers::{Error, Layers};
+use super::layers::Layers;
 use super::types::{AlsoRedacted, FramingChoice, Source, TcMode};
 use super::values::{self, negatable};
 use crate::ban::nft::Set;
@@ -74,14 +74,14 @@ macro_rules! settings {
 
         impl Config {
             /// Parses every setting; the error has a line for each fault.
-            pub(super) fn read(layers: &Layers) -> Result<Self, Error> {
+            pub(super) fn read(layers: &Layers) -> Result<Self, String> {
                 struct Parsed {
                     $($($name: Result<$type, ()>,)+)+
                 }
                 let mut faults = layers.faults.clone();
                 let parsed = Parsed {
                     $($($name: layers.read(stringify!($name), $parse)
-                        .map_err(|Error(why)| faults.push(why)),)+)+
+                        .map_err(|why| faults.push(why)),)+)+
                 };
                 let config = || Ok(Config {
                     $($($name: parsed.$name?,)+)+
@@ -91,7 +91,7 @@ macro_rules! settings {
                     true => config(),
                     false => Err(()),
                 }
-                .map_err(|()| Error(faults.join("\n")))
+                .map_err(|()| faults.join("\n"))
             }
         }
     };

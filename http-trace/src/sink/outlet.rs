@@ -27,14 +27,6 @@ use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, Loss};
 
-/// Why an output cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to {name}: {source}")]
-pub struct OpenError {
-    name: String,
-    source: io::Error,
-}
-
 /// Whether the run should continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -111,11 +103,10 @@ struct One {
 
 impl Outlet {
     /// Opens files and starts writers. `own` excludes the outputs' own connections from the trace.
-    pub fn open(
-        wanted: &Outputs,
-        when_full: WhenFull,
-        own: &OwnSockets,
-    ) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// Which output cannot be opened, and why.
+    pub fn open(wanted: &Outputs, when_full: WhenFull, own: &OwnSockets) -> Result<Self, String> {
         let stdout_is_terminal = io::stdout().is_terminal();
         let format = if stdout_is_terminal { Format::Pretty } else { Format::Json };
         let default = OutputSpec::new(format, Place::Stdout);
@@ -153,7 +144,7 @@ impl Outlet {
                 }),
             }
             .and_then(|to| Writer::start(to, name.clone(), wanted.queue, when_full, pace))
-            .map_err(|source| OpenError { name, source })?;
+            .map_err(|why| format!("cannot write to {name}: {why}"))?;
             outputs.push(One {
                 format: spec.format,
                 alerts: spec.alerts,
@@ -178,14 +169,12 @@ impl Outlet {
                 failure: None,
             });
         }
-        let deliver = |target: &Target| {
-            Delivery::start(target, own)
-                .map_err(|source| OpenError { name: target.to_string(), source })
+        let deliver = |target: &Target| match Delivery::start(target, own) {
+            Ok(delivery) => Ok((delivery, Behind::default())),
+            Err(why) => Err(format!("cannot write to {target}: {why}")),
         };
-        let deliveries = wanted.alerts_to.iter().map(deliver);
-        let deliveries = deliveries.map(|started| Ok((started?, Behind::default())));
         Ok(Outlet {
-            deliveries: deliveries.collect::<Result<_, _>>()?,
+            deliveries: wanted.alerts_to.iter().map(deliver).collect::<Result<_, _>>()?,
             notices: Json::new(&style(wanted, false)),
             left: wanted.count,
             outputs,
@@ -198,7 +187,7 @@ impl Outlet {
     pub fn end_waits_with(&mut self, stop: &Arc<AtomicBool>) {
         for one in self.outputs.iter_mut().filter(|one| one.format == Format::Otlp) {
             one.exporter.end_with(stop);
-            one.writer.iter_mut().for_each(|writer| writer.end_with(stop));
+            one.writer.iter_mut().for_each(|writer| writer.stop = Some(Arc::clone(stop)));
         }
     }
 
@@ -335,7 +324,7 @@ impl Outlet {
         self.outputs.iter_mut().for_each(|one| one.end(self.now_ns));
         self.deliveries.iter().for_each(|(delivery, _)| delivery.end());
         for one in &mut self.outputs {
-            let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
+            let name = one.writer.as_ref().map(|writer| writer.name.clone());
             one.close(self.now_ns, &mut self.written);
             let refused = one.exporter.refused();
             if refused > 0 {
@@ -357,7 +346,7 @@ impl Outlet {
         let least_lost = self.outputs.iter().map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
         for (delivery, mut behind) in self.deliveries {
-            let name = delivery.name().to_owned();
+            let name = delivery.name.clone();
             let told = delivery.close();
             if let Some(loss) = behind.news(told.lost, UNDELIVERED, self.now_ns, true) {
                 self.written.lost(&loss);
@@ -466,7 +455,7 @@ impl One {
     fn close(&mut self, now_ns: u64, written: &mut Written) {
         let Some(writer) = self.writer.take() else { return };
         let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
-        let name = writer.name().to_owned();
+        let name = writer.name.clone();
         let left = match writer.close() {
             Ok(left) => left,
             Err((broken, unwritten)) => {
@@ -483,7 +472,7 @@ impl One {
 
     fn broke(&mut self, broken: Broken) {
         if let Some(writer) = self.writer.take() {
-            self.failed(writer.name().to_owned(), broken, writer.unwritten());
+            self.failed(writer.name.clone(), broken, writer.unwritten());
         }
     }
 
@@ -519,7 +508,7 @@ fn destination(
         return Ok((whole_file::open(path, spec.mode)?, Arc::default()));
     }
     let file = LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?;
-    let rotates = file.rotates();
+    let rotates = Arc::clone(&file.rotates);
     Ok((Box::new(file), rotates))
 }
 

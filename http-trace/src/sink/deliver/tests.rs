@@ -107,7 +107,7 @@ fn a_failure_that_was_overcome_is_no_reason_for_a_loss() {
         let shared = Arc::<Shared>::default();
         let delivery = Delivery { name: "x".to_owned(), last_wait: LONG, shared };
         let mut state = lock(&delivery.shared.state);
-        state.failing.set(failure.clone());
+        state.failing.error.clone_from(&failure);
         state.waiting.push_back(notice("late"));
         state.ended = true;
         drop(state);
