@@ -59,7 +59,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Bans {
     plan: Plan,
-    trusted: Trusted,
+    /// These are never banned.
+    pub trusted: Trusted,
     never: Never,
     /// What the firewall has confirmed; in a dry run, who would be banned.
     in_force: InForce,
@@ -92,11 +93,6 @@ impl Bans {
             news: None,
             is_unread: false,
         })
-    }
-
-    /// Replaces the trusted proxies.
-    pub fn trust(&mut self, trusted: Trusted) {
-        self.trusted = trusted;
     }
 
     /// Bans the client of an alert, unless there is a reason against it. `None` if the alert calls for no

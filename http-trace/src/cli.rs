@@ -15,7 +15,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::key::{Form, Key, Shape, runs};
-use crate::config::{Config, Error, KEYS, Source};
+use crate::config::{Config, KEYS, Source};
 
 /// Trace every HTTP/1.x response that crosses this host, or that is in captures.
 #[derive(Clone, Debug, Default, Parser)]
@@ -117,7 +117,7 @@ pub struct Report {
     /// Format: table, markdown, json, html, or allow (endpoints that answered with success, one per line);
     /// default: by the extension of --to, otherwise table
     #[arg(long = "as", value_name = "FORM", hide_possible_values = true,
-          value_parser = Offers(&["table", "markdown", "json", "html", "allow"]))]
+          value_parser = Offers(&http_trace_report::Form::NAMES))]
     pub form: Option<String>,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
@@ -492,10 +492,10 @@ impl TypedValueParser for Offers {
 }
 
 impl TryFrom<Cli> for Config {
-    type Error = Error;
+    type Error = String;
 
     /// Also reads the environment and the configuration file.
-    fn try_from(cli: Cli) -> Result<Self, Error> {
+    fn try_from(cli: Cli) -> Result<Self, String> {
         let options = cli.options;
         let mut config = Config::load(options.typed, options.config.as_deref())?;
         config.alerts_only = cli.alerts_only;

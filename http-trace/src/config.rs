@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet};
 use http_trace_common::record::Hook;
 
-pub use self::layers::Error;
 use self::layers::Layers;
 pub use self::settings::{Config, KEYS};
 pub use self::types::{AlsoRedacted, FramingChoice, Source, TcMode};
@@ -40,7 +39,7 @@ impl Config {
     pub fn load(
         typed: Vec<(&'static str, Vec<String>)>,
         file: Option<&Path>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, String> {
         let (variables, warnings) = layers::environment(KEYS, std::env::vars_os());
         let environment = |name: &str| variables.get(name).cloned();
         let mut config = Config::from_layers(&Layers::gather(KEYS, typed, &environment, file)?)?;
@@ -52,7 +51,7 @@ impl Config {
     ///
     /// # Errors
     /// All faults of the file and invalid values, and settings that conflict.
-    pub fn from_layers(layers: &Layers) -> Result<Self, Error> {
+    pub fn from_layers(layers: &Layers) -> Result<Self, String> {
         let mut config = Config::read(layers)?;
         config.tuning = layers.tuning.clone();
         config.file.clone_from(&layers.file);
@@ -60,7 +59,7 @@ impl Config {
             config.source = Source::Captures(config.read.clone());
         }
         if config.summary {
-            config.output.push(OutputSpec::new(Format::SUMMARY, Place::Stdout));
+            config.output.push(OutputSpec::new(Format::Summary, Place::Stdout));
         }
         let mut seen: Vec<Hook> = Vec::new();
         config.hook.retain(|hook| {
@@ -69,7 +68,7 @@ impl Config {
             new
         });
         let refused = |name: &str, what: String| match layers.given(name) {
-            Some(given) => Err(Error(format!("{}: {what}", given.origin))),
+            Some(given) => Err(format!("{}: {what}", given.origin)),
             None => Ok(()),
         };
         let ranges = config.port.len();
@@ -131,7 +130,7 @@ impl Config {
 
     /// Re-reads the environment and the file; settings that need a restart keep their value. Also returns the
     /// names of the settings that were applied, and of those that need a restart.
-    pub fn again(&self) -> Result<(Self, [Vec<&'static str>; 2]), Error> {
+    pub fn again(&self) -> Result<(Self, [Vec<&'static str>; 2]), String> {
         let (variables, _) = layers::environment(KEYS, std::env::vars_os());
         let now = self.layers.again(&|name| variables.get(name).cloned())?;
         Config::from_layers(&now)?;
@@ -238,7 +237,7 @@ impl Config {
     pub fn names_processes(&self) -> bool {
         let counts = |output: &OutputSpec| {
             let only = &output.only.selection;
-            output.format == Format::SUMMARY && !only.chooses_processes()
+            output.format == Format::Summary && !only.chooses_processes()
         };
         let only_counts = !self.output.is_empty() && self.output.iter().all(counts);
         let is_asked_for =
@@ -261,7 +260,7 @@ pub mod testing {
     use super::*;
 
     /// Parses a command line, ignoring environment and file.
-    pub fn try_config<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Config, Error> {
+    pub fn try_config<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Config, String> {
         let cli = crate::cli::Cli::try_parse_from(words).expect("parses");
         Config::from_layers(&Layers::gather(KEYS, cli.options.typed, &|_| None, None)?)
     }
@@ -366,7 +365,7 @@ mod tests {
         let form = command.get_arguments().find(|a| a.get_long() == Some("as")).expect("--as");
         let offered = form.get_possible_values();
         let forms = http_trace_report::Form::ALL;
-        assert!(offered.iter().map(|value| value.get_name()).eq(forms.map(|(_, name, _)| name)));
+        assert!(offered.iter().map(|value| value.get_name()).eq(forms.map(|form| form.name())));
     }
 
     #[test]

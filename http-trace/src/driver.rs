@@ -22,14 +22,13 @@ use crate::own_sockets::OwnSockets;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
-use crate::sink::outlet::{Next, OpenError, Outlet, Outputs};
+use crate::sink::outlet::{Next, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
 use crate::state_file::Keeper;
 #[cfg(feature = "inventory")]
 use crate::state_file::inventory::InventoryKeeper;
-use http_trace_detect::snapshot::BadSnapshot;
-use http_trace_detect::{Detector, Prepared, Reloaded, Restored, Settings};
+use http_trace_detect::{Detector, Prepared, Reloaded, Settings};
 use http_trace_engine::fragments::shipped::{self, Shipped};
 use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
 use http_trace_engine::stats::Unreadable;
@@ -46,8 +45,10 @@ pub struct Driver {
     pub stages: Stages,
     shipped: Shipped,
     reminder: Option<Reminder>,
-    keeper: Option<Keeper>,
-    keeps_nothing: bool,
+    /// Saves detection state, with `--state`.
+    pub keeper: Option<Keeper>,
+    /// Whether nothing is saved although that was asked for; the reason has been printed.
+    pub keeps_nothing: bool,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,7 @@ impl Driver {
         detector: Detector,
         when_full: WhenFull,
         own: &OwnSockets,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, String> {
         let reminder = (!config.quiet && std::io::stderr().is_terminal())
             .then(|| Reminder { next: Instant::now() + REMINDER, last: None });
         let Choices { scope, trusted, selection, secrets } = Choices::of(config);
@@ -161,7 +162,7 @@ impl Driver {
         let Choices { scope, trusted, selection, secrets } = choices;
         let stages = &mut self.stages;
         if let Some(bans) = &mut stages.exit.bans {
-            bans.trust(trusted.clone());
+            bans.trusted = trusted.clone();
         }
         (stages.scope, stages.trusted) = (scope, trusted);
         (stages.exit.selection, stages.exit.secrets) = (selection, secrets);
@@ -171,22 +172,6 @@ impl Driver {
     pub fn reload(&mut self, rules: Prepared) -> Reloaded {
         let Stages { detector, exit, .. } = &mut self.stages;
         detector.reload(rules, &mut |detected| exit.take(detected))
-    }
-
-    /// Restores what earlier runs have counted until `now_ns` (Unix ns; `u64::MAX` for recordings, which have
-    /// their own time).
-    pub fn restore(&mut self, state: &[u8], now_ns: u64) -> Result<Restored, BadSnapshot> {
-        self.stages.detector.restore(state, now_ns)
-    }
-
-    /// Saves detection state from now on.
-    pub fn keep(&mut self, keeper: Keeper) {
-        self.keeper = Some(keeper);
-    }
-
-    /// Notes that nothing is saved although it was requested; the reason has been printed.
-    pub const fn note_unsaved(&mut self) {
-        self.keeps_nothing = true;
     }
 
     /// Saves a part of the state when due; returns a message to print, if any.

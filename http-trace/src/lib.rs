@@ -13,7 +13,7 @@
 //!   handles capabilities and the user.
 //! - [`protobuf`] reads fields of Protocol Buffers messages.
 //! - [`enrich`] names the client behind trusted proxies, and the processes at both ends.
-//! - [`scope`] limits what is traced, [`select`] what is written, [`redact`] removes secrets.
+//! - [`select`] limits what is written, [`scope`] what is traced, [`redact`] removes secrets.
 //! - [`ban`] bans the clients of alerts in the firewall (*I/O*).
 //! - [`messages`] formats messages for standard error (prints nothing).
 //! - [`histogram`] counts durations, [`metrics`] counts events for Prometheus.

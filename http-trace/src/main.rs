@@ -110,15 +110,11 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
             }
         }
     }
-    let config = config(cli)?;
+    let config = Config::try_from(cli)?;
     if is_report && config.state.is_some() {
         return run::inventory::run(&config);
     }
     Ok(run::run(&config, &stop_on_signals(&config)?))
-}
-
-fn config(cli: Cli) -> Result<Config, String> {
-    Config::try_from(cli).map_err(|error| error.to_string())
 }
 
 fn stop_on_signals(config: &Config) -> Result<Stop, String> {
@@ -191,7 +187,7 @@ fn put(mut text: String, done: Ended) -> Ended {
 /// Reports what this host allows the agent to do.
 #[cfg(feature = "live")]
 fn doctor(asked: &Doctor, cli: Cli) -> Result<Ended, String> {
-    let config = config(cli)?;
+    let config = Config::try_from(cli)?;
     let (mut text, done) = run::doctor::run(asked, &config, &stop_on_signals(&config)?);
     if !asked.json {
         text = lines_for_terminal(&text);
@@ -206,7 +202,7 @@ fn doctor(_: &Doctor, _: Cli) -> Result<Ended, String> {
 
 /// Checks or prints the settings of a run.
 fn settings(cli: Cli, show: bool) -> Result<Ended, String> {
-    let config = config(cli)?;
+    let config = Config::try_from(cli)?;
     run::check(&config)?;
     let text = match show {
         true => config.to_string(),

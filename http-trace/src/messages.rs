@@ -303,13 +303,6 @@ pub struct Seen<'a> {
 const RING_FULL: &str = "the agent could not keep up with the kernel: trace less (-i, -p), give it \
                          more CPU, or enlarge the ring buffer (HTTP_TRACE_RING_SIZE=64MiB)";
 
-#[derive(Default)]
-struct Protocol<'a> {
-    name: &'a str,
-    count: u64,
-    ports: Vec<(u64, u16)>,
-}
-
 /// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. Each item is a
 /// protocol, a port and a count; at most three ports per protocol are named.
 pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
@@ -342,40 +335,28 @@ pub fn nothing_readable(
     line
 }
 
-/// Formats `398 TLS on :443, 14 HTTP/2 on :8443`.
+/// Formats `398 TLS on :443, 14 HTTP/2 on :8443`. Items of one protocol follow each other.
 fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
-    let total: u64 = items.iter().map(|(_, _, count)| count).sum();
-    if total == 0 {
-        return None;
-    }
-    let mut protocols: Vec<Protocol<'_>> = Vec::new();
-    for (name, port, count) in items {
-        if !protocols.iter().any(|p| p.name == *name) {
-            protocols.push(Protocol { name, ..Protocol::default() });
-        }
-        if let Some(protocol) = protocols.iter_mut().find(|p| p.name == *name) {
-            protocol.count += count;
-            protocol.ports.push((*count, *port));
-        }
-    }
-    protocols.sort_by_key(|p| std::cmp::Reverse(p.count));
-    let parts: Vec<String> = protocols
-        .into_iter()
-        .map(|mut p| {
-            p.ports.sort_unstable_by(|a, b| b.cmp(a));
-            let more = if p.ports.len() > 3 { " …" } else { "" };
-            let named = p.ports.iter().take(3);
-            let named: Vec<String> = named
-                .map(|(_, port)| match port {
-                    0 => "other ports".to_owned(),
-                    port => format!(":{port}"),
-                })
-                .collect();
-            let (count, named) = (grouped(p.count), named.join(" "));
-            format!("{count} {} on {named}{more}", p.name)
-        })
+    let of_protocol = |items: &[(&str, u16, u64)]| {
+        let count: u64 = items.iter().map(|(_, _, count)| count).sum();
+        let mut ports: Vec<_> = items.iter().map(|(_, port, count)| (*count, *port)).collect();
+        ports.sort_unstable_by(|a, b| b.cmp(a));
+        let named = ports.iter().take(3).map(|(_, port)| match port {
+            0 => "other ports".to_owned(),
+            port => format!(":{port}"),
+        });
+        let named = named.collect::<Vec<_>>().join(" ");
+        let more = if ports.len() > 3 { " …" } else { "" };
+        (count, format!("{} {} on {named}{more}", grouped(count), items[0].0))
+    };
+    let mut protocols: Vec<(u64, String)> = items
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(of_protocol)
+        .filter(|(count, _)| *count > 0)
         .collect();
-    Some(parts.join(", "))
+    protocols.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let parts: Vec<String> = protocols.into_iter().map(|(_, text)| text).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// Formats the number of segments that a receiver would drop.

@@ -10,6 +10,7 @@ use ureq::Agent;
 use ureq::Body;
 use ureq::Error;
 use ureq::config::{Config, ConfigBuilder};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{
@@ -29,6 +30,13 @@ pub fn config() -> ConfigBuilder<AgentScope> {
         .max_redirects(0)
         .proxy(None)
         .user_agent(concat!("http-trace/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A client whose requests take at most this long, from name resolution to the end of the answer; it trusts the
+/// certificates of this host.
+pub fn within(patience: Duration, own: OwnSockets) -> Agent {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    agent(config().timeout_global(Some(patience)).tls_config(tls).build(), own)
 }
 
 /// A client whose connections are not traced.

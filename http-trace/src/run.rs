@@ -24,6 +24,7 @@ use std::path::PathBuf;
 pub mod bans;
 mod changes;
 mod clash;
+#[cfg(target_os = "linux")]
 mod confine;
 #[cfg(feature = "live")]
 pub mod doctor;
@@ -59,6 +60,7 @@ use crate::sink::deliver::Delivery;
 pub fn check(config: &Config) -> Result<(), String> {
     config.warnings.iter().for_each(|line| say(line));
     limits::check(config)?.iter().for_each(|line| say(line));
+    #[cfg(target_os = "linux")]
     confine::user(config)?;
     clash::find(config).map_or(Ok(()), Err)
 }
@@ -110,6 +112,7 @@ pub fn run(config: &Config, stop: &Stop) -> Ended {
 
 fn try_run(config: &Config, stop: &Stop) -> Result<Ended, Ended> {
     check(config).map_err(cannot_start)?;
+    #[cfg(target_os = "linux")]
     if config.source != Source::Live {
         confine::reading(config).map_err(cannot_start)?;
     }

@@ -12,18 +12,17 @@ use http_trace_common::record::RecordHeader;
 use ipnet::IpNet;
 
 use crate::enrich::proxy::Trusted;
+use crate::select::Choice;
 use http_trace_model::event::{Endpoint, HttpEvent};
 
 /// Limits on the two ends of a connection. Empty lists limit nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     pub ports: Vec<PortRange>,
-    /// Networks of clients; `true` marks an excluded one.
-    pub clients: Vec<(bool, IpNet)>,
-    /// Networks of peers, likewise: a client, or a proxy in front of it.
-    pub peers: Vec<(bool, IpNet)>,
-    /// Networks of servers; `true` marks an excluded one.
-    pub servers: Vec<(bool, IpNet)>,
+    pub clients: Choice<IpNet>,
+    /// A peer is a client, or a proxy in front of it.
+    pub peers: Choice<IpNet>,
+    pub servers: Choice<IpNet>,
 }
 
 impl Scope {
@@ -59,23 +58,14 @@ impl Scope {
         // A server unknown to the recording only satisfies exclusions.
         let at_server = match server.known_ip() {
             Some(ip) => within(&self.servers, ip),
-            None => self.servers.iter().all(|(excluded, _)| *excluded),
+            None => self.servers.included().next().is_none(),
         };
         port && within(&self.peers, peer.ip) && at_server
     }
 }
 
-fn within(networks: &[(bool, IpNet)], ip: IpAddr) -> bool {
-    let mut included = networks.iter().all(|(excluded, _)| *excluded);
-    for (excluded, network) in networks {
-        if network.contains(&ip) {
-            if *excluded {
-                return false;
-            }
-            included = true;
-        }
-    }
-    included
+fn within(networks: &Choice<IpNet>, ip: IpAddr) -> bool {
+    networks.admits(|network| network.contains(&ip))
 }
 
 fn address(bytes: [u8; 16]) -> IpAddr {
@@ -104,6 +94,7 @@ impl fmt::Display for Scope {
         {
             if !networks.is_empty() {
                 let all: Vec<String> = networks
+                    .0
                     .iter()
                     .map(|(excluded, n)| format!("{}{n}", if *excluded { "!" } else { "" }))
                     .collect();
@@ -120,12 +111,12 @@ mod tests {
     use http_trace_model::event::Forwarded;
     use http_trace_samples as testing;
 
-    fn networks(list: &[&str]) -> Vec<(bool, IpNet)> {
+    fn networks(list: &[&str]) -> Choice<IpNet> {
         let network = |text: &&str| {
             let (not, rest) = http_trace_model::value::negated(text);
             (not, http_trace_model::value::network(rest).expect("a network"))
         };
-        list.iter().map(network).collect()
+        Choice(list.iter().map(network).collect())
     }
 
     fn record(source: [u8; 4], destination: [u8; 4]) -> RecordHeader {
@@ -164,7 +155,7 @@ mod tests {
             ("192.0.2.0/24", Some("!10.1.2.3"), false, false, false),
         ] {
             let mut scope = scope(&[], &[client], &[]);
-            scope.peers = peer.map_or(Vec::new(), |peer| networks(&[peer]));
+            scope.peers = networks(peer.as_slice());
             assert_eq!(scope.admits_event(&event), of_event, "{scope}");
             assert_eq!(scope.admits_record(&record, &proxy), of_record, "{scope}");
             let without = scope.admits_record(&record, &nobody);

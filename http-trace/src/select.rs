@@ -11,40 +11,46 @@ use http_trace_model::process::Process;
 use http_trace_model::target::Target;
 use ipnet::IpNet;
 
-/// Patterns of an option: matches any of `include`, but none of `exclude`.
-#[derive(Clone, Debug)]
-pub struct Choice<T> {
-    /// Empty: everything.
-    pub include: Vec<T>,
-    /// Takes precedence.
-    pub exclude: Vec<T>,
-}
+/// Patterns of an option in the order given, `true` for those to exclude.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice<T>(pub Vec<(bool, T)>);
 
 impl<T> Default for Choice<T> {
     fn default() -> Self {
-        Choice { include: Vec::new(), exclude: Vec::new() }
+        Choice(Vec::new())
     }
 }
 
 impl<T> Choice<T> {
-    /// All patterns, including excluded ones.
-    pub fn named(&self) -> impl Iterator<Item = &T> {
-        self.include.iter().chain(&self.exclude)
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Whether `include` is empty or contains a match, and `exclude` contains none.
+    /// All patterns, the excluded ones last.
+    pub fn named(&self) -> impl Iterator<Item = &T> {
+        self.included().chain(self.excluded())
+    }
+
+    /// Patterns of which one must match, unless there is none.
+    pub fn included(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().filter(|(excluded, _)| !excluded).map(|(_, pattern)| pattern)
+    }
+
+    /// Patterns that must not match.
+    fn excluded(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().filter(|(excluded, _)| *excluded).map(|(_, pattern)| pattern)
+    }
+
+    /// Whether a pattern matches that is included, or none is, and no excluded one does.
     pub fn admits(&self, matches: impl Fn(&T) -> bool) -> bool {
         self.admits_unknown(false, matches)
     }
 
-    /// The same of a value that is not known, which may match `include`.
+    /// The same of a value that is not known, which may match what is included.
     fn admits_unknown(&self, is_unknown: bool, matches: impl Fn(&T) -> bool) -> bool {
-        !self.exclude.iter().any(&matches)
-            && (self.include.is_empty() || is_unknown || self.include.iter().any(&matches))
-    }
-
-    pub fn push(&mut self, excluded: bool, pattern: T) {
-        if excluded { &mut self.exclude } else { &mut self.include }.push(pattern);
+        let mut included = self.included().peekable();
+        !self.excluded().any(&matches)
+            && (is_unknown || included.peek().is_none() || included.any(&matches))
     }
 }
 
@@ -209,19 +215,18 @@ impl Selection {
 
     pub fn chooses_processes(&self) -> bool {
         let of = [&self.process, &self.container, &self.pod, &self.namespace];
-        of.into_iter().any(|of| of.named().next().is_some())
+        of.into_iter().any(|of| !of.is_empty())
     }
 
     /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
     /// Options are named with `before` and `behind` around them, as they are given.
     pub fn hints(&self, before: &str, behind: &str) -> Vec<String> {
         let mut hints = Vec::new();
-        let headers = self.header.include.iter().map(|header| &header.value);
-        let of_header: Vec<&Pattern> = headers.collect();
+        let of_header: Vec<&Pattern> = self.header.included().map(|header| &header.value).collect();
         for (option, patterns) in [
-            ("host", self.host.include.iter().collect()),
-            ("path", self.path.include.iter().collect()),
-            ("user-agent", self.user_agent.include.iter().collect()),
+            ("host", self.host.included().collect()),
+            ("path", self.path.included().collect()),
+            ("user-agent", self.user_agent.included().collect()),
             ("header", of_header),
         ] {
             let literals = patterns.into_iter().filter(|p| !p.is_glob()).map(Pattern::text);
@@ -236,7 +241,7 @@ impl Selection {
                 )
             }));
         }
-        let queries = self.path.include.iter().map(Pattern::text);
+        let queries = self.path.included().map(Pattern::text);
         let queries = queries.filter(|path| path.contains("?") && path.contains('='));
         hints.extend(queries.map(|path| {
             format!(
@@ -271,13 +276,13 @@ impl Selection {
         // Exclusions apply to the final status, if there is one: '!1xx' must not exclude a 200 that followed
         // a 103.
         let excluded = match last {
-            Some(status) => self.status.exclude.iter().any(|s| s.contains(status)),
-            None => self.status.exclude.iter().any(|s| heads().any(|h| s.contains(h))),
+            Some(status) => self.status.excluded().any(|s| s.contains(status)),
+            None => self.status.excluded().any(|s| heads().any(|h| s.contains(h))),
         };
-        let include = &self.status.include;
+        let mut included = self.status.included().peekable();
         !excluded
-            && (include.is_empty()
-                || include.iter().any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
+            && (included.peek().is_none()
+                || included.any(|s| last.into_iter().chain(heads()).any(|h| s.contains(h))))
     }
 
     /// Whether either end matches.
@@ -316,8 +321,7 @@ impl Selection {
         if !self.user_agent.admits(|p| agent.is_some_and(|a| p.matches(a))) {
             return false;
         }
-        let uses = |c: &Choice<Pattern>| !(c.include.is_empty() && c.exclude.is_empty());
-        if !uses(&self.host) && !uses(&self.path) {
+        if self.host.is_empty() && self.path.is_empty() {
             return true;
         }
         let target = request.map(Target::of);

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, PerCpuArray, RingBuf};
 use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions};
@@ -190,12 +190,12 @@ impl Subject {
     fn new(name: String, object: &[u8], decap: u32, kinds: &[Kind]) -> Result<Self> {
         let mut settings = Settings::default();
         settings.filter.decap = decap;
-        let mut remembering = load_object(object, &settings, &[Hook::Tc])?;
+        let mut remembering = load_object(object, &settings, &[Hook::Tc]).map_err(Error::msg)?;
         settings.filter = FilterConfig { no_write_back: 1, decap, ..FilterConfig::DEFAULT };
         settings.ring_bytes = 64 << 20;
-        let mut ebpf = load_object(object, &settings, &[Hook::Tc])?;
+        let mut ebpf = load_object(object, &settings, &[Hook::Tc]).map_err(Error::msg)?;
         for ebpf in [&mut remembering, &mut ebpf] {
-            load_program(ebpf, PROGRAM)?;
+            load_program(ebpf, PROGRAM).map_err(Error::msg)?;
         }
         for frame in kinds.iter().flat_map(|kind| &kind.before) {
             run(&remembering, PROGRAM, frame, 1)?;
@@ -271,10 +271,10 @@ fn print_loads(object: &[u8]) -> Result<()> {
         hooks.iter().flat_map(|hook| programs_of(*hook)).collect();
     let mut times = BTreeMap::<_, (u32, Vec<f64>)>::new();
     for _ in 0..3 {
-        let mut ebpf = load_object(object, &Settings::default(), &hooks)?;
+        let mut ebpf = load_object(object, &Settings::default(), &hooks).map_err(Error::msg)?;
         for name in &names {
             let start = Instant::now();
-            load_program(&mut ebpf, name)?;
+            load_program(&mut ebpf, name).map_err(Error::msg)?;
             let time = start.elapsed();
             let info = ebpf.program(name).context("just loaded")?.info()?;
             let verified = info.verified_instruction_count().unwrap_or(0);

@@ -3,15 +3,16 @@
 //!
 //! The kernel limits such frames to less than a page and makes linear skbs of them.
 
+use std::error::Error;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, RingBuf};
 use aya::programs::{
     CgroupSkb, ProgramError, SchedClassifier, SocketFilter, TestRun as _, TestRunOptions, Xdp,
 };
 use http_trace::probe::counters::Counters;
-use http_trace::probe::loader::{ProbeError, Settings, load, load_program};
+use http_trace::probe::loader::{Settings, load, load_program, map};
 use http_trace_common::counter::Counter;
 use http_trace_common::filter::{Flow, Syn};
 use http_trace_common::record::{Hook, Record};
@@ -19,10 +20,6 @@ use http_trace_common::record::{Hook, Record};
 type KeyWords = [u32; 10];
 type FlowWords = [u64; size_of::<Flow>() / 8];
 type SynWords = [u32; size_of::<Syn>() / 4];
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
-    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
-}
 
 /// A loaded program that is attached nowhere.
 pub struct TestRun {
@@ -36,13 +33,17 @@ pub struct TestRun {
 
 impl TestRun {
     /// Loads a program of a hook by its name in the object.
-    pub fn new(settings: &Settings, hook: Hook, program: &'static str) -> Result<Self, ProbeError> {
+    pub fn new(
+        settings: &Settings,
+        hook: Hook,
+        program: &'static str,
+    ) -> Result<Self, Box<dyn Error>> {
         let mut ebpf = load(settings, &[hook])?;
         load_program(&mut ebpf, program)?;
-        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?;
-        let counters = Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, 0);
-        let flows = HashMap::try_from(take(&mut ebpf, "FLOWS")?)?;
-        let syns = HashMap::try_from(take(&mut ebpf, "SYNS")?)?;
+        let ring = map(&mut ebpf, "EVENTS")?;
+        let counters = Counters::new(map(&mut ebpf, "COUNTERS")?, 0);
+        let flows = map(&mut ebpf, "FLOWS")?;
+        let syns = map(&mut ebpf, "SYNS")?;
         Ok(TestRun { ebpf, program, ring, counters, flows, syns })
     }
 
@@ -50,7 +51,11 @@ impl TestRun {
     ///
     /// # Errors
     /// If the kernel rejects the frame (too short, or a page and more).
-    pub fn push(&mut self, frame: &[u8], mut to: impl FnMut(Record<'_>)) -> Result<(), ProbeError> {
+    pub fn push(
+        &mut self,
+        frame: &[u8],
+        mut to: impl FnMut(Record<'_>),
+    ) -> Result<(), Box<dyn Error>> {
         self.run(frame, 1)?;
         while let Some(item) = self.ring.next() {
             if let Ok(record) = Record::parse(&item) {
@@ -61,7 +66,7 @@ impl TestRun {
     }
 
     /// The average time of a run over a frame, repeated `repeat` times.
-    pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, ProbeError> {
+    pub fn time(&self, frame: &[u8], repeat: u32) -> Result<Duration, Box<dyn Error>> {
         self.run(frame, repeat)
     }
 
@@ -70,7 +75,7 @@ impl TestRun {
     }
 
     /// Deletes all connections and handshakes.
-    pub fn forget(&mut self) -> Result<(), ProbeError> {
+    pub fn forget(&mut self) -> Result<(), Box<dyn Error>> {
         let keys: Vec<KeyWords> = self.flows.keys().collect::<Result<_, _>>()?;
         for key in keys {
             self.flows.remove(&key)?;
@@ -82,15 +87,15 @@ impl TestRun {
         Ok(())
     }
 
-    fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, ProbeError> {
+    fn run(&self, frame: &[u8], repeat: u32) -> Result<Duration, Box<dyn Error>> {
         let options =
             || TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
         let refused = |error: ProgramError| {
             let (len, name) = (frame.len(), self.program);
-            ProbeError(format!("cannot run {name} with a frame of {len} bytes: {error}"))
+            format!("cannot run {name} with a frame of {len} bytes: {error}").into()
         };
         let program = self.ebpf.program(self.program);
-        let program = program.ok_or_else(|| ProbeError(format!("no program {}", self.program)))?;
+        let program = program.ok_or_else(|| format!("no program {}", self.program))?;
         let result = if let Ok(program) = <&SchedClassifier>::try_from(program) {
             program.test_run(options())
         } else if let Ok(program) = <&CgroupSkb>::try_from(program) {

@@ -1,37 +1,33 @@
-//! The forms of a report, listed in [`Form::ALL`]. Opens no file.
+//! The forms of a report. Opens no file.
 
 use crate::html::html;
 use crate::inventory::Report;
 use crate::tables::{allow_list, markdown, text};
 
-/// Output form of a report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// Text tables for a terminal.
-    Table,
-    Markdown,
-    /// A single JSON object.
-    Json,
-    /// A self-contained HTML page.
-    Html,
-    /// The endpoints that answered with success, one per line, in the format that `--known` reads.
-    Allow,
+http_trace_model::named_enum! {
+    /// Output form of a report.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Form {
+        /// Text tables for a terminal.
+        Table = "table",
+        Markdown = "markdown",
+        /// A single JSON object.
+        Json = "json",
+        /// A self-contained HTML page.
+        Html = "html",
+        /// The endpoints that answered with success, one per line, in the format that `--known` reads.
+        Allow = "allow",
+    }
 }
 
 impl Form {
-    /// All forms, each with its name and file extension.
-    pub const ALL: [(Form, &str, &str); 5] = [
-        (Form::Table, "table", "txt"),
-        (Form::Markdown, "markdown", "md"),
-        (Form::Json, "json", "json"),
-        (Form::Html, "html", "html"),
-        (Form::Allow, "allow", "allow"),
-    ];
-
     /// Looks up a form by its name or file extension.
-    pub fn named(name: &str) -> Option<Form> {
-        let mut all = Form::ALL.into_iter();
-        all.find(|(_, known, ending)| name == *known || name == *ending).map(|(form, ..)| form)
+    pub fn of(word: &str) -> Option<Form> {
+        match word {
+            "txt" => Some(Form::Table),
+            "md" => Some(Form::Markdown),
+            name => Form::named(name),
+        }
     }
 
     /// Renders the report; tables are fitted to `width` columns where possible.
@@ -89,8 +85,9 @@ mod tests {
     #[test]
     fn every_form_tells_every_endpoint() {
         let report = hostile();
-        for (form, name, ending) in Form::ALL {
-            assert_eq!((Form::named(name), Form::named(ending)), (Some(form), Some(form)));
+        for (form, ending) in Form::ALL.into_iter().zip(["txt", "md", "json", "html", "allow"]) {
+            let name = form.name();
+            assert_eq!((Form::of(name), Form::of(ending)), (Some(form), Some(form)));
             let text = form.write(&report, None);
             assert!(text.contains("alert(1)"), "{name}: {text}");
             let has_failed = text.contains("&b") || text.contains("&amp;b");
@@ -104,8 +101,8 @@ mod tests {
     #[test]
     fn nothing_is_a_report_too() {
         let report = Inventory::new(Options::default()).report();
-        for (form, name, _) in Form::ALL {
-            assert!(!form.write(&report, None).is_empty(), "{name}");
+        for form in Form::ALL {
+            assert!(!form.write(&report, None).is_empty(), "{form:?}");
         }
     }
 

@@ -223,9 +223,9 @@ impl Inventory {
             }
         }
         let order = |a: &Row, b: &Row| {
-            let key = |row: &Row| (std::cmp::Reverse(row.hits), row.service.clone());
-            let rest = |row: &Row| (row.template.clone(), row.method.clone());
-            (key(a), rest(a)).cmp(&(key(b), rest(b)))
+            b.hits.cmp(&a.hits).then_with(|| {
+                (&a.service, &a.template, &a.method).cmp(&(&b.service, &b.template, &b.method))
+            })
         };
         services.sort_by(order);
         endpoints.sort_by(order);

@@ -330,7 +330,7 @@ mod tests {
                     }
                 }
             }
-            for (form, ..) in Form::ALL {
+            for form in Form::ALL {
                 form.write(&inventory.report(), Some(80));
             }
         }

@@ -81,7 +81,7 @@ fn who_may_be_banned_and_who_never() {
 #[test]
 fn loopback_that_no_proxy_uses_is_still_this_host() {
     let mut bans = bans(&[], &[]);
-    bans.trust(Trusted::only(Vec::new()));
+    bans.trusted = Trusted::only(Vec::new());
     let ban = bans.judge(&about("127.0.0.1")).expect("it is judged");
     assert_eq!((ban.client, ban.outcome), (ip("127.0.0.1"), Outcome::Refused));
 }

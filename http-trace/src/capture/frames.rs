@@ -98,8 +98,8 @@ pub struct Frames {
     names: Names,
     problems: Vec<CaptureError>,
     skipped: Vec<PathBuf>,
-    frames: u64,
-    bytes: u64,
+    /// Number of frames delivered.
+    pub delivered: u64,
 }
 
 impl Frames {
@@ -136,9 +136,7 @@ impl Frames {
     /// Reads any byte stream; `name` identifies it in messages.
     pub fn from_reader(name: &str, reader: Box<dyn std::io::Read + Send>) -> Self {
         let mut frames = Frames::over(vec![Input::Stdin]);
-        if let Some(slot) = frames.slots.first_mut() {
-            slot.file = Arc::from(name);
-        }
+        frames.slots[0].file = Arc::from(name);
         frames.queue.clear();
         match Buffer::decompressing(reader) {
             Ok(buffer) => frames.begin(0, buffer),
@@ -175,19 +173,15 @@ impl Frames {
     /// Reads the time of a slot's first frame. Files that can be reopened are closed meanwhile.
     fn peek(&mut self, slot: usize) {
         self.open_slot(slot);
-        let Some(Slot { size, state, read, .. }) = self.slots.get_mut(slot) else {
-            return;
-        };
-        if size.is_some() && matches!(state, State::Open(_)) {
-            *state = State::Waiting;
-            read.store(0, Ordering::Relaxed);
+        let slot = &mut self.slots[slot];
+        if slot.size.is_some() && matches!(slot.state, State::Open(_)) {
+            slot.state = State::Waiting;
+            slot.read.store(0, Ordering::Relaxed);
         }
     }
 
     fn open_slot(&mut self, slot: usize) {
-        let Some(Slot { input, read, .. }) = self.slots.get(slot) else {
-            return;
-        };
+        let Slot { input, read, .. } = &self.slots[slot];
         match input.open(read) {
             Ok(buffer) => self.begin(slot, buffer),
             Err(problem) => self.finish(slot, Some(problem)),
@@ -196,11 +190,11 @@ impl Frames {
 
     /// Detects the format and reads up to the first packet.
     fn begin(&mut self, slot: usize, mut buffer: Buffer) {
-        let found = match recognise(&mut buffer) {
-            Ok(format) => first(format, &mut buffer),
-            Err(problem) => Err(problem),
-        };
-        let Some(entry) = self.slots.get_mut(slot) else { return };
+        let found = recognise(&mut buffer).and_then(|mut format| {
+            let first = format.next(&mut buffer)?;
+            Ok((format, first))
+        });
+        let entry = &mut self.slots[slot];
         match found {
             Ok((format, Some(current))) => {
                 let time_ns = current.time_ns.unwrap_or(0);
@@ -214,8 +208,8 @@ impl Frames {
                 }));
                 self.queue.push(Reverse((time_ns, slot)));
             }
-            Ok((format, None)) => {
-                let problem = take_warning(&format);
+            Ok((mut format, None)) => {
+                let problem = take_warning(&mut format);
                 self.finish(slot, problem);
             }
             Err(Problem::NotACapture(_)) if matches!(entry.input, Input::Found(_)) => {
@@ -229,17 +223,15 @@ impl Frames {
     }
 
     fn finish(&mut self, slot: usize, problem: Option<Problem>) {
-        if let Some(entry) = self.slots.get_mut(slot) {
-            entry.state = State::Done;
-        }
+        self.slots[slot].state = State::Done;
         if let Some(problem) = problem {
             self.report(slot, problem);
         }
     }
 
     fn report(&mut self, slot: usize, problem: Problem) {
-        let file = self.slots.get(slot).map_or_else(String::new, |s| s.file.to_string());
         if self.problems.len() < MAX_PROBLEMS {
+            let file = self.slots[slot].file.to_string();
             self.problems.push(CaptureError { file, problem });
         }
     }
@@ -258,17 +250,17 @@ impl Frames {
             self.step(slot);
         }
         while let Some(Reverse((_, slot))) = self.queue.pop() {
-            if matches!(self.slots.get(slot), Some(Slot { state: State::Waiting, .. })) {
+            let Slot { state, file, .. } = &mut self.slots[slot];
+            match state {
                 // Opening queues the slot again with the same time, so it is popped next.
-                self.open_slot(slot);
-                continue;
-            }
-            if let Some(Slot { state: State::Open(source), file, .. }) = self.slots.get_mut(slot) {
-                source.number_interface(file, &mut self.names);
-                self.current = Some(slot);
-                self.frames += 1;
-                self.bytes += source.current.data_len as u64;
-                return true;
+                State::Waiting => self.open_slot(slot),
+                State::Open(source) => {
+                    source.number_interface(file, &mut self.names);
+                    self.current = Some(slot);
+                    self.delivered += 1;
+                    return true;
+                }
+                State::Done => {}
             }
         }
         false
@@ -276,9 +268,7 @@ impl Frames {
 
     /// Consumes the current packet and queues the next one of its capture.
     fn step(&mut self, slot: usize) {
-        let Some(Slot { state: State::Open(source), .. }) = self.slots.get_mut(slot) else {
-            return;
-        };
+        let State::Open(source) = &mut self.slots[slot].state else { return };
         source.buffer.consume(source.current.block_len);
         match source.format.next(&mut source.buffer) {
             Ok(Some(meta)) => {
@@ -288,11 +278,11 @@ impl Frames {
                 self.queue.push(Reverse((time_ns, slot)));
             }
             Ok(None) => {
-                let problem = take_warning(&source.format);
+                let problem = take_warning(&mut source.format);
                 self.finish(slot, problem);
             }
             Err(problem) => {
-                let warning = take_warning(&source.format);
+                let warning = take_warning(&mut source.format);
                 self.finish(slot, warning);
                 self.report(slot, problem);
             }
@@ -301,9 +291,7 @@ impl Frames {
 
     /// The current frame, after [`Frames::advance`].
     pub fn current(&self) -> Option<Frame<'_>> {
-        let Slot { state: State::Open(source), .. } = self.slots.get(self.current?)? else {
-            return None;
-        };
+        let State::Open(source) = &self.slots[self.current?].state else { return None };
         let meta = &source.current;
         let data = source.buffer.available().get(meta.data_offset..)?.get(..meta.data_len)?;
         Some(Frame {
@@ -321,7 +309,7 @@ impl Frames {
     }
 
     pub fn current_file(&self) -> Option<Arc<str>> {
-        Some(self.slots.get(self.current?)?.file.clone())
+        Some(self.slots[self.current?].file.clone())
     }
 
     /// The name of an interface: from pcapng, otherwise the file name without its folder.
@@ -342,11 +330,6 @@ impl Frames {
     /// Files in folders that were skipped because they are not captures.
     pub fn skipped(&self) -> &[PathBuf] {
         &self.skipped
-    }
-
-    /// Number of frames delivered, and their captured bytes.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.frames, self.bytes)
     }
 
     /// Bytes of the files that were read, as they are stored, and of how many: `None` where a pipe is among them.
@@ -450,18 +433,10 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
     Err(Problem::NotACapture(what))
 }
 
-fn first(mut format: Format, buffer: &mut Buffer) -> Result<(Format, Option<Meta>), Problem> {
-    let meta = format.next(buffer)?;
-    Ok((format, meta))
-}
-
 /// A problem of the format that does not stop reading.
-fn take_warning(format: &Format) -> Option<Problem> {
+fn take_warning(format: &mut Format) -> Option<Problem> {
     match format {
-        Format::PcapNg(PcapNg {
-            unknown_interface: Some(Problem::UnknownInterface { offset, interface }),
-            ..
-        }) => Some(Problem::UnknownInterface { offset: *offset, interface: *interface }),
-        _ => None,
+        Format::PcapNg(ng) => ng.unknown_interface.take(),
+        Format::Pcap(_) => None,
     }
 }

@@ -130,21 +130,16 @@ impl Lanes {
                 lanes.len() - 1
             }
         };
-        if let Some(lane) = lanes.get_mut(number) {
-            lane.take(segment, tag, payload.len() as u32, sample);
-        }
+        lanes[number].take(segment, tag, payload.len() as u32, sample);
         Place { lane: number as u32, stream_begins }
     }
 
     fn lanes_of(&mut self, key: FlowKey) -> &mut Vec<Lane> {
-        if !self.young.contains_key(&key) {
-            if self.young.len() >= MAX_TUPLES / 2 {
-                self.old = std::mem::take(&mut self.young);
-            }
-            let lanes = self.old.remove(&key).unwrap_or_default();
-            self.young.insert(key, lanes);
+        if self.young.len() >= MAX_TUPLES / 2 && !self.young.contains_key(&key) {
+            self.old = std::mem::take(&mut self.young);
         }
-        self.young.entry(key).or_default()
+        let old = &mut self.old;
+        self.young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default())
     }
 }
 
@@ -182,9 +177,7 @@ impl Lane {
         if let Some(sample) = sample
             && !side.recent.contains(&Some(sample))
         {
-            if let Some(slot) = side.recent.get_mut(side.turn) {
-                *slot = Some(sample);
-            }
+            side.recent[side.turn] = Some(sample);
             side.turn = (side.turn + 1) % RECENT;
         }
     }

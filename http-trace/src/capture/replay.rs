@@ -33,7 +33,6 @@ pub struct ReplayOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCounts {
     pub frames: u64,
-    pub frame_bytes: u64,
     /// TCP segments found.
     pub segments: u64,
     /// Segments truncated by the snap length.
@@ -53,15 +52,14 @@ impl ReplayCounts {
     /// Packets dropped for their checksum, if [`ReplayOptions::verify_checksums`] is set (the inner header of
     /// a tunnel that is only guessed is always verified).
     pub fn bad_checksums(&self) -> u64 {
-        let count = self.skipped.get(Skip::BadChecksum.index());
-        count.copied().unwrap_or(0)
+        self.skipped[Skip::BadChecksum.index()]
     }
 
     /// Reasons that occurred, by name.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Skip::ALL
             .into_iter()
-            .map(|skip| (skip.name(), self.skipped.get(skip.index()).copied().unwrap_or(0)))
+            .map(|skip| (skip.name(), self.skipped[skip.index()]))
             .filter(|(_, count)| *count > 0)
     }
 }
@@ -210,9 +208,7 @@ impl Replay {
                 true
             }
             Err(skip) => {
-                if let Some(count) = self.counts.skipped.get_mut(skip.index()) {
-                    *count += 1;
-                }
+                self.counts.skipped[skip.index()] += 1;
                 if skip == Skip::LinkType {
                     let link = frame.link;
                     self.refuse(link);
@@ -248,8 +244,8 @@ impl Replay {
 
     /// What the frames held.
     pub fn counts(&self) -> ReplayCounts {
-        let (frames, frame_bytes) = self.frames.totals();
-        ReplayCounts { frames, frame_bytes, fragments: self.fragments.counts(), ..self.counts }
+        let frames = self.frames.delivered;
+        ReplayCounts { frames, fragments: self.fragments.counts(), ..self.counts }
     }
 }
 

@@ -19,11 +19,6 @@ use super::key::{Key, Shape};
 use super::values::Field;
 use crate::select::filters;
 
-/// Why a configuration is refused; the text is a complete message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(pub(super) String);
-
 /// Rewords a serde error like our other messages: what was expected comes first.
 pub(super) fn worded(message: &str) -> String {
     let types = message.strip_prefix("invalid type: ");
@@ -72,7 +67,7 @@ impl Layers {
         typed: Vec<(&'static str, Vec<String>)>,
         environment: &dyn Fn(&str) -> Option<String>,
         file: Option<&Path>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, String> {
         let mut layers = Layers {
             keys,
             typed: typed.clone(),
@@ -88,10 +83,10 @@ impl Layers {
                 let cut = cut(shape.unwrap_or(Shape::One), &text);
                 // Ignoring an empty value would trace everything, or this host instead of a capture.
                 if cut.is_empty() {
-                    return Err(Error(format!(
+                    return Err(format!(
                         "--{name} '{text}': the value is empty (an unset shell variable?); give a \
                          value or omit the option"
-                    )));
+                    ));
                 }
                 values.extend(cut);
             }
@@ -121,15 +116,15 @@ impl Layers {
         }
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
+    fn add_file(&mut self, path: &Path) -> Result<(), String> {
         let name = path.display();
         if let Some(why) = untrusted(path) {
-            return Err(Error(format!("the configuration {name} is not trusted: {why}")));
+            return Err(format!("the configuration {name} is not trusted: {why}"));
         }
         let text = std::fs::read_to_string(path)
-            .map_err(|error| Error(format!("cannot read the configuration {name}: {error}")))?;
-        let table = DeTable::parse(&text)
-            .map_err(|error| Error(format!("{name} is not valid TOML: {error}")))?;
+            .map_err(|error| format!("cannot read the configuration {name}: {error}"))?;
+        let table =
+            DeTable::parse(&text).map_err(|error| format!("{name} is not valid TOML: {error}"))?;
         let line = |at: usize| text[..at].matches('\n').count() + 1;
         for (given, value) in table.into_inner() {
             let at = line(given.span().start);
@@ -184,7 +179,7 @@ impl Layers {
     }
 
     /// Gathers again, re-reading the file.
-    pub fn again(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn again(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         Self::gather(self.keys, self.typed.clone(), environment, self.file.as_deref())
     }
 
@@ -211,18 +206,18 @@ impl Layers {
         &self,
         field: &str,
         parse: impl Fn(&str) -> Result<T, W>,
-    ) -> Result<F, Error> {
+    ) -> Result<F, String> {
         let key = self.keys.iter().find(|key| key.name == field.replace('_', "-"));
-        let key = key.ok_or_else(|| Error(format!("unknown setting {field}")))?;
+        let key = key.ok_or_else(|| format!("unknown setting {field}"))?;
         let given = self.effective(key);
         let parsed = given.values.iter().map(|value| {
             parse(value).map_err(|want| {
                 let value = without_password(value);
-                Error(format!("{} '{value}': want {want}", given.origin))
+                format!("{} '{value}': want {want}", given.origin)
             })
         });
         F::collect(parsed.collect::<Result<_, _>>()?)
-            .map_err(|what| Error(format!("{}{what}", given.origin)))
+            .map_err(|what| format!("{}{what}", given.origin))
     }
 }
 
@@ -345,11 +340,11 @@ mod tests {
         typed: Vec<(&'static str, Vec<String>)>,
         environment: &dyn Fn(&str) -> Option<String>,
         file: Option<&Path>,
-    ) -> Result<Layers, Error> {
+    ) -> Result<Layers, String> {
         let layers = Layers::gather(KEYS, typed, environment, file)?;
         match layers.faults.is_empty() {
             true => Ok(layers),
-            false => Err(Error(layers.faults.join("\n"))),
+            false => Err(layers.faults.join("\n")),
         }
     }
 

@@ -21,9 +21,9 @@ use http_trace_model::value::{self, boolean};
 use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
-use super::layers::{Error, Layers};
+use super::layers::Layers;
 use super::types::{AlsoRedacted, FramingChoice, Source, TcMode};
-use super::values::{self, negatable, path, text};
+use super::values::{self, negatable};
 use crate::ban::nft::Set;
 use crate::enrich::choice::NamesFrom;
 use crate::select::{Choice, HeaderPattern, Pattern, Sample, Statuses, filters};
@@ -74,14 +74,14 @@ macro_rules! settings {
 
         impl Config {
             /// Parses every setting; the error has a line for each fault.
-            pub(super) fn read(layers: &Layers) -> Result<Self, Error> {
+            pub(super) fn read(layers: &Layers) -> Result<Self, String> {
                 struct Parsed {
                     $($($name: Result<$type, ()>,)+)+
                 }
                 let mut faults = layers.faults.clone();
                 let parsed = Parsed {
                     $($($name: layers.read(stringify!($name), $parse)
-                        .map_err(|Error(why)| faults.push(why)),)+)+
+                        .map_err(|why| faults.push(why)),)+)+
                 };
                 let config = || Ok(Config {
                     $($($name: parsed.$name?,)+)+
@@ -91,7 +91,7 @@ macro_rules! settings {
                     true => config(),
                     false => Err(()),
                 }
-                .map_err(|()| Error(faults.join("\n")))
+                .map_err(|()| faults.join("\n"))
             }
         }
     };
@@ -102,7 +102,7 @@ settings! {
         /// Read captures instead of tracing: pcap or pcapng, plain, .gz or .zst; files, folders, or - for
         /// stdin
         read: Vec<PathBuf> = Key::new("FILE", Shape::Whole, Form::Words)
-            .short('r').only(runs::LIVE | runs::CAPTURES), path;
+            .short('r').only(runs::LIVE | runs::CAPTURES), PathBuf::from_str;
         /// Interfaces to trace (globs); default: all that are up, and new ones as they appear
         interface: Vec<String> = words("IF").short('i').only(runs::LIVE), values::interface_glob;
         /// Interfaces never to trace (globs)
@@ -118,11 +118,11 @@ settings! {
         /// Only these server ports; default: all
         port: Vec<PortRange> = words("PORT[-PORT]").short('p'), value::ports;
         /// Only requests of clients in these networks (client.ip: the real client behind --trusted-proxies)
-        client: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
+        client: Choice<IpNet> = list("CIDR").reloads(), negatable(value::network);
         /// Only connections from these networks (source.ip, which may be a proxy's)
-        peer: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
+        peer: Choice<IpNet> = list("CIDR").reloads(), negatable(value::network);
         /// Only servers in these networks
-        server: Vec<(bool, IpNet)> = list("CIDR").reloads(), negatable(value::network);
+        server: Choice<IpNet> = list("CIDR").reloads(), negatable(value::network);
         /// Trust these proxies (networks) to name the client in X-Forwarded-For, Forwarded, X-Real-IP or the
         /// PROXY protocol; loopback is always trusted unless `none` is given
         trusted_proxies: Vec<Option<IpNet>> = words("CIDR").reloads(), values::proxy;
@@ -165,7 +165,7 @@ settings! {
         /// Write only requests and responses of pods in these Kubernetes namespaces
         namespace: Choice<Pattern> = list("GLOB").reloads(), negatable(|t| Pattern::parse(t, false));
         /// Write only events that counted for these rules, and their alerts
-        rule: Choice<String> = list("ID").reloads(), negatable(text);
+        rule: Choice<String> = list("ID").reloads(), negatable(String::from_str);
         /// Write only responses whose first byte took at least this long (http_trace.ttfb_ns), e.g. 100ms
         min_latency: Choice<u64> = one("TIME").reloads(), negatable(filters::nanoseconds);
         /// Write only this share of responses by status, e.g. 2xx=1%,3xx=10%: the first matching entry
@@ -176,7 +176,7 @@ settings! {
     }
     "Detection" {
         /// Add the Sigma rules of this file, or of all .yml and .yaml files in this folder
-        rules: Vec<PathBuf> = whole("PATH").reloads(), path;
+        rules: Vec<PathBuf> = whole("PATH").reloads(), PathBuf::from_str;
         /// Disable rules by id or glob of ids: 'http-posture-*'
         disable_rule: Vec<Pattern> = list("ID").reloads(), |t| Pattern::parse(t, false);
         /// File of known endpoints, one per line: METHOD HOST PATH (`report --as allow` writes one);
@@ -190,7 +190,7 @@ settings! {
         fail_on_alert: Option<Level> = one("LEVEL").offers(LEVELS), values::level;
         /// Keep counters, open alerts and hits in this file across runs, and the inventory for `report` beside
         /// it (FILE.inventory.db)
-        state: Option<PathBuf> = one("FILE"), path;
+        state: Option<PathBuf> = one("FILE"), PathBuf::from_str;
         /// Also send alerts here: stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, a URL, syslog,
         /// syslog:udp://HOST or syslog:tcp://HOST
         alerts_to: Vec<Target> = whole("WHERE"), Target::from_str;
@@ -256,7 +256,7 @@ settings! {
         /// Read the executable path of other users' processes (process.executable); keeps CAP_SYS_PTRACE
         executables: bool = switch().only(runs::LIVE), boolean;
         /// Switch to this user once the programs are attached; outputs, state and alert commands run as it
-        user: Option<String> = one("NAME").only(runs::LIVE), text;
+        user: Option<String> = one("NAME").only(runs::LIVE), String::from_str;
     }
     "Health" {
         /// Serve /metrics (Prometheus), /healthz and /readyz at this address, e.g. 127.0.0.1:9464

@@ -1,9 +1,9 @@
 //! Parsers from the text of a setting to its type. An error says only what was expected; the caller adds
 //! where the value was given.
 
+use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use http_trace_common::config::{MAX_SNIPPET, Snippet, decap};
@@ -47,11 +47,7 @@ impl<T> Field<T> for T {
 
 impl<T> Field<(bool, T)> for Choice<T> {
     fn collect(values: Vec<(bool, T)>) -> Result<Self, String> {
-        let mut choice = Choice::default();
-        for (excluded, pattern) in values {
-            choice.push(excluded, pattern);
-        }
-        Ok(choice)
+        Ok(Choice(values))
     }
 }
 
@@ -93,12 +89,6 @@ pub(super) fn tunnel(text: &str) -> Result<u32, &'static str> {
     }
 }
 
-type Never = std::convert::Infallible;
-
-pub(super) fn text(text: &str) -> Result<String, Never> {
-    Ok(text.to_owned())
-}
-
 /// A Kubernetes name: of a node, or of a label with its prefix.
 pub(super) fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
@@ -108,12 +98,8 @@ pub(super) fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub(super) fn lower_case(text: &str) -> Result<String, Never> {
+pub(super) fn lower_case(text: &str) -> Result<String, Infallible> {
     Ok(text.to_ascii_lowercase())
-}
-
-pub(super) fn path(text: &str) -> Result<PathBuf, Never> {
-    Ok(PathBuf::from(text))
 }
 
 /// A trusted proxy; `None` for `none`.
@@ -178,8 +164,7 @@ pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
         )
     })?;
     let words = statuses.split(',').map(str::trim).filter(|w| !w.is_empty());
-    let choice: Choice<Statuses> =
-        Field::collect(words.map(negatable(Statuses::parse)).collect::<Result<_, _>>()?)?;
+    let choice = Choice(words.map(negatable(Statuses::parse)).collect::<Result<_, _>>()?);
     let mut snippet = Snippet { bytes, ..Snippet::NONE };
     for status in 100..=999 {
         if choice.admits(|statuses| statuses.contains(status)) {

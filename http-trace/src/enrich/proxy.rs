@@ -36,14 +36,6 @@ fn loopback() -> [IpNet; 2] {
     ]
 }
 
-/// One entry of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hop {
-    Address(Forwarded),
-    /// `unknown`, an obfuscated identifier (RFC 7239 §6.2, §6.3), or anything that is no address.
-    Hidden,
-}
-
 impl Trusted {
     /// Trusts loopback and these networks.
     pub fn with(networks: impl IntoIterator<Item = IpNet>) -> Self {
@@ -81,10 +73,8 @@ impl Trusted {
         // `Some(None)`: the field hides the client, whatever the others say.
         let mut named: Option<Option<Forwarded>> = None;
         let mut conflict = false;
-        for field in [Field::XForwardedFor, Field::Forwarded, Field::XRealIp] {
-            let Some(client) = field.client(&request.headers, self) else {
-                continue;
-            };
+        for field in FIELDS {
+            let Some(client) = client_of(field, &request.headers, self) else { continue };
             match named {
                 None => named = Some(client),
                 Some(first) => conflict |= first.map(|f| f.ip) != client.map(|c| c.ip),
@@ -99,58 +89,43 @@ impl Trusted {
     }
 }
 
-/// A request field that carries a forwarding chain.
-#[derive(Clone, Copy, Debug)]
-enum Field {
-    /// De facto; a list of addresses.
-    XForwardedFor,
-    /// RFC 7239 §4.
-    Forwarded,
-    /// De facto; one address, set by the proxy next to the server.
-    XRealIp,
-}
+/// Request fields that carry a forwarding chain: a list of addresses, the elements of RFC 7239 §4, and one address,
+/// set by the proxy next to the server.
+const FIELDS: [&str; 3] = ["x-forwarded-for", FORWARDED, "x-real-ip"];
 
-impl Field {
-    /// The right-most untrusted address; if all are trusted, the left-most one. `None` if the field is not there or
-    /// empty, `Some(None)` if its right end hides the client.
-    fn client(self, headers: &Headers, trusted: &Trusted) -> Option<Option<Forwarded>> {
-        let name = match self {
-            Field::XForwardedFor => "x-forwarded-for",
-            Field::Forwarded => "forwarded",
-            Field::XRealIp => "x-real-ip",
+const FORWARDED: &str = "forwarded";
+
+/// The right-most untrusted address of a field; if all are trusted, the left-most one. `None` if the field is not there
+/// or empty, `Some(None)` if its right end hides the client.
+fn client_of(field: &str, headers: &Headers, trusted: &Trusted) -> Option<Option<Forwarded>> {
+    // Several lines form one list (RFC 9110 §5.3), so the last line holds the right end.
+    let lines: Vec<&[u8]> = headers.all(field).collect();
+    let mut client = None;
+    let mut hops = 0;
+    for line in lines.into_iter().rev() {
+        let entries = match field {
+            FORWARDED => split(line, b','),
+            _ => line.split(|b| *b == b',').collect(),
         };
-        // Several lines form one list (RFC 9110 §5.3), so the last line holds the right end.
-        let lines: Vec<&[u8]> = headers.all(name).collect();
-        let mut client = None;
-        let mut hops = 0;
-        for line in lines.into_iter().rev() {
-            let entries = match self {
-                Field::Forwarded => split(line, b','),
-                _ => line.split(|b| *b == b',').collect(),
-            };
-            for entry in entries.into_iter().rev() {
-                let entry = entry.trim_ascii();
-                if entry.is_empty() {
-                    continue;
-                }
-                hops += 1;
-                if hops > MOST_HOPS {
-                    return Some(client);
-                }
-                let hop = match self {
-                    Field::Forwarded => element(entry),
-                    _ => node(entry),
-                };
-                // The client behind a hidden hop is unknown; the hop to its right is the nearest known one.
-                let Hop::Address(address) = hop else { return Some(client) };
-                client = Some(address);
-                if !trusted.contains(address.ip) {
-                    return Some(client);
-                }
+        for entry in entries.into_iter().rev() {
+            let entry = entry.trim_ascii();
+            if entry.is_empty() {
+                continue;
+            }
+            hops += 1;
+            if hops > MOST_HOPS {
+                return Some(client);
+            }
+            let hop = if field == FORWARDED { element(entry) } else { node(entry) };
+            // The client behind a hidden hop is unknown; the hop to its right is the nearest known one.
+            let Some(address) = hop else { return Some(client) };
+            client = Some(address);
+            if !trusted.contains(address.ip) {
+                return Some(client);
             }
         }
-        client.map(Some)
     }
+    client.map(Some)
 }
 
 /// Splits at a separator outside quoted strings (RFC 9110 §5.6.4).
@@ -173,8 +148,8 @@ fn split(text: &[u8], separator: u8) -> Vec<&[u8]> {
     parts
 }
 
-/// The `for` parameter of a forwarded-element (RFC 7239 §4).
-fn element(text: &[u8]) -> Hop {
+/// The `for` parameter of a forwarded-element (RFC 7239 §4), as [`node`].
+fn element(text: &[u8]) -> Option<Forwarded> {
     for pair in split(text, b';') {
         let Some(equals) = pair.iter().position(|b| *b == b'=') else {
             continue;
@@ -184,38 +159,31 @@ fn element(text: &[u8]) -> Hop {
             return match value.strip_prefix(b"\"") {
                 None => node(value),
                 // No address needs a quoted-pair.
-                Some(rest) => rest.strip_suffix(b"\"").map_or(Hop::Hidden, node),
+                Some(rest) => rest.strip_suffix(b"\"").and_then(node),
             };
         }
     }
-    Hop::Hidden
+    None
 }
 
 /// Parses a node (RFC 7239 §6), and forms found in X-Forwarded-For: IPv6 with or without brackets, optionally
-/// with a port.
-fn node(text: &[u8]) -> Hop {
-    let parsed = std::str::from_utf8(text).ok().and_then(|text| {
-        let text = text.trim_matches('"');
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Some((ip, None));
-        }
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']')?;
-                (host, rest.strip_prefix(':'))
-            }
-            None => {
-                let (host, port) = text.rsplit_once(':')?;
-                (host, Some(port))
-            }
-        };
-        // An obfuscated port (`_x`) does not invalidate the address.
-        Some((host.parse().ok()?, port.and_then(|port| port.parse().ok())))
-    });
-    match parsed {
-        Some((ip, port)) => Hop::Address(Forwarded { ip: ip.to_canonical(), port }),
-        None => Hop::Hidden,
+/// with a port. `None` for `unknown`, an obfuscated identifier (§6.2, §6.3), or anything else.
+fn node(text: &[u8]) -> Option<Forwarded> {
+    let text = std::str::from_utf8(text).ok()?.trim_matches('"');
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(Forwarded { ip: ip.to_canonical(), port: None });
     }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, rest.strip_prefix(':'))
+        }
+        None => text.rsplit_once(':').map(|(host, port)| (host, Some(port)))?,
+    };
+    let ip: IpAddr = host.parse().ok()?;
+    // An obfuscated port (`_x`) does not invalidate the address.
+    let port = port.and_then(|port| port.parse().ok());
+    Some(Forwarded { ip: ip.to_canonical(), port })
 }
 
 #[cfg(test)]
@@ -343,8 +311,8 @@ mod tests {
         #[test]
         fn any_bytes(value: Vec<u8>) {
             let headers = testing::headers(&[(b"forwarded", &value), (b"x-forwarded-for", &value)]);
-            for field in [Field::Forwarded, Field::XForwardedFor] {
-                let _ = field.client(&headers, &Trusted::default());
+            for field in FIELDS {
+                let _ = client_of(field, &headers, &Trusted::default());
             }
         }
     }

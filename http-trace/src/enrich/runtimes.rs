@@ -57,7 +57,7 @@ impl Runtimes {
         let mut stores: Vec<PathBuf> = STORES.map(|place| root.join(place)).into();
         for place in STORE_CONFIGS.map(|place| root.join(place)) {
             if let Some(text) = read_text(&place) {
-                stores.extend(stores_of(&text).map(|path| under(root, &path)));
+                stores.extend(stores_of(&text).iter().map(|path| under(root, path)));
                 break;
             }
         }
@@ -175,35 +175,27 @@ fn under(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn read_text(path: &Path) -> Option<String> {
+/// At most [`LARGEST`] bytes of a file.
+fn open(path: &Path) -> Option<io::Take<fs::File>> {
     let file = fs::File::open(path).ok()?;
     // Reading a pipe might never end.
     file.metadata().ok().filter(fs::Metadata::is_file)?;
-    let mut text = String::new();
-    file.take(LARGEST).read_to_string(&mut text).ok()?;
-    Some(text)
+    Some(file.take(LARGEST))
+}
+
+fn read_text(path: &Path) -> Option<String> {
+    io::read_to_string(open(path)?).ok()
 }
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
-    let file = fs::File::open(path).ok()?;
-    file.metadata().ok().filter(fs::Metadata::is_file)?;
-    serde_json::from_reader(io::BufReader::new(file.take(LARGEST))).ok()
+    serde_json::from_reader(io::BufReader::new(open(path)?)).ok()
 }
 
 /// The paths configured in containers-storage.conf(5).
-fn stores_of(text: &str) -> impl Iterator<Item = PathBuf> {
-    #[derive(Default, Deserialize)]
-    struct File {
-        #[serde(default)]
-        storage: Storage,
-    }
-    #[derive(Default, Deserialize)]
-    struct Storage {
-        graphroot: Option<PathBuf>,
-        runroot: Option<PathBuf>,
-    }
-    let file: File = toml::from_str(text).unwrap_or_default();
-    [file.storage.graphroot, file.storage.runroot].into_iter().flatten()
+fn stores_of(text: &str) -> Vec<PathBuf> {
+    let file: toml::Table = text.parse().unwrap_or_default();
+    let place = |name| Some(PathBuf::from(file.get("storage")?.get(name)?.as_str()?));
+    ["graphroot", "runroot"].into_iter().filter_map(place).collect()
 }
 
 fn some(text: String) -> Option<Box<str>> {

@@ -2,10 +2,9 @@
 //! contain a secret. Endpoints beyond the limit count as [`OTHER`]; endpoints that only ever returned 404 get
 //! no series.
 
-use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 
-use super::{EXPIRES_NS, MOST, OTHER, escaped, head, method};
+use super::{OTHER, Series, escaped, head, method};
 use crate::text::Escaped;
 use http_trace_model::endpoint::{Templates, is_there, named_service, service_address};
 use http_trace_model::event::{HttpEvent, status_class};
@@ -17,8 +16,8 @@ const LONGEST: usize = 256;
 #[derive(Debug)]
 pub struct EndpointCounts {
     templates: Templates,
-    /// By service, method and template: counts by class, and the time of the last response (Unix ns).
-    endpoints: HashMap<(String, &'static str, String), ([u64; CLASSES.len()], u64)>,
+    /// By service, method and template: counts by class.
+    endpoints: Series<(String, &'static str, String), [u64; CLASSES.len()]>,
     now_ns: u64,
 }
 
@@ -26,7 +25,7 @@ const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
 impl EndpointCounts {
     pub fn new(templates: Templates) -> Self {
-        EndpointCounts { templates, endpoints: HashMap::new(), now_ns: 0 }
+        EndpointCounts { templates, endpoints: Series::default(), now_ns: 0 }
     }
 
     pub fn event(&mut self, event: &HttpEvent) {
@@ -38,32 +37,24 @@ impl EndpointCounts {
         let shown = |bytes: &[u8]| Escaped(bytes).to_string();
         let service = named_service(&target, shown).unwrap_or_else(|| service_address(event));
         let template = shown(&self.templates.of(target.path.unwrap_or_default()));
-        let mut key = (service, method(&request.method), template);
-        if !self.endpoints.contains_key(&key) {
-            if !is_there(response.status) {
-                return;
-            }
-            let is_long = key.0.len() + key.2.len() > LONGEST;
-            if is_long || self.endpoints.len() >= MOST {
-                key = (OTHER.to_owned(), OTHER, OTHER.to_owned());
-            }
+        let is_long = service.len() + template.len() > LONGEST;
+        let key = (service, method(&request.method), template);
+        if !self.endpoints.values.contains_key(&key) && !is_there(response.status) {
+            return;
         }
+        let others = (OTHER.to_owned(), OTHER, OTHER.to_owned());
+        let key = if is_long { others.clone() } else { key };
         let class = status_class(response.status);
         let class = CLASSES.iter().position(|name| *name == class);
-        let (counts, last_ns) = self.endpoints.entry(key).or_default();
+        let counts = self.endpoints.of(key, others, self.now_ns);
         counts[class.unwrap_or(CLASSES.len() - 1)] += 1;
-        *last_ns = self.now_ns;
     }
 
     /// Appends the counts; those without updates for a day are dropped.
     pub(super) fn write(&mut self, out: &mut String) -> fmt::Result {
-        let now_ns = self.now_ns;
-        self.endpoints.retain(|_, (_, last_ns)| now_ns.saturating_sub(*last_ns) < EXPIRES_NS);
         let name = "http_trace_endpoint_responses_total";
         head(out, name, "counter", "Responses by service, method and URL template.")?;
-        let mut all: Vec<_> = self.endpoints.iter().collect();
-        all.sort_unstable_by_key(|(key, _)| *key);
-        for ((service, method, template), (counts, _)) in all {
+        for ((service, method, template), counts) in self.endpoints.sorted(self.now_ns) {
             let (service, template) = (escaped(service), escaped(template));
             let counts = CLASSES.iter().zip(counts).filter(|(_, count)| **count > 0);
             for (class, count) in counts {
@@ -82,6 +73,7 @@ mod tests {
     use http_trace_samples as testing;
 
     use super::*;
+    use crate::metrics::{EXPIRES_NS, MOST};
 
     fn event(path: &str, status: u16) -> HttpEvent {
         let request = format!("GET {path} HTTP/1.1\r\nHost: Shop.example\r\n\r\n");

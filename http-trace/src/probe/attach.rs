@@ -23,7 +23,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with}
 
 use super::clock;
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, ProbeError, is_loaded, load_program, load_programs, program};
+use super::loader::{Framing, is_loaded, load_program, load_programs, program};
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
@@ -37,8 +37,8 @@ const XDP_PROGRAM: &str = "http_trace_xdp";
 const ETH_P_ALL: u16 = 3;
 
 /// The kernel does not attach the programs of a hook to a place, an interface or cgroup; `instead` is a remedy.
-fn cannot_attach(hook: &str, place: &str, why: &str, instead: &str) -> ProbeError {
-    ProbeError(format!("cannot attach {hook} to {place}: {why}; {instead}"))
+fn cannot_attach(hook: &str, place: &str, why: &str, instead: &str) -> String {
+    format!("cannot attach {hook} to {place}: {why}; {instead}")
 }
 
 /// The error with all of its sources, which aya's errors do not print.
@@ -134,7 +134,7 @@ impl Attached {
     }
 
     /// Attaches the host-wide hooks: packet socket and root cgroup.
-    pub fn host(&mut self, ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), ProbeError> {
+    pub fn host(&mut self, ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), String> {
         if hooks.contains(&Hook::SocketFilter) {
             self.packet_socket = Some(packet_socket(ebpf, self.framing)?);
         }
@@ -156,7 +156,7 @@ impl Attached {
         hooks: &[Hook],
         index: u32,
         interface: &Interface,
-    ) -> Result<bool, ProbeError> {
+    ) -> Result<bool, String> {
         let (tc, xdp) = (hooks.contains(&Hook::Tc), hooks.contains(&Hook::Xdp));
         if !tc && !xdp || self.has_interface(index) {
             return Ok(true);
@@ -206,7 +206,7 @@ impl Attached {
         index: u32,
         interface: &Interface,
         side: Side,
-    ) -> Result<Placed, ProbeError> {
+    ) -> Result<Placed, String> {
         let refused = |error: ProgramError| {
             let instead = "is the interface still there? --exclude-interface leaves it out";
             cannot_attach("tc", &interface.name, &causes(&error), instead)
@@ -364,11 +364,7 @@ fn keep_cgroup(
 
 /// Attaches in driver mode if supported, otherwise in generic mode. `None` if a device above it, such as its bridge,
 /// has a program: then the kernel accepts none below it.
-fn attach_xdp(
-    ebpf: &mut Ebpf,
-    index: u32,
-    interface: &Interface,
-) -> Result<Option<AtXdp>, ProbeError> {
+fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<Option<AtXdp>, String> {
     load_program(ebpf, XDP_PROGRAM)?;
     let refused = |error: ProgramError| {
         let instead = "another XDP program may hold it (`ip link` shows it); use --hook tc";
@@ -401,7 +397,7 @@ fn exists(error: &ProgramError) -> bool {
 
 /// A packet socket on all interfaces whose filter inspects packets and queues none. With SOCK_DGRAM, packets
 /// start at the IP header on any device.
-fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, ProbeError> {
+fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, String> {
     let name = framing.program("http_trace_sock");
     load_program(ebpf, name)?;
     let cannot =
@@ -429,14 +425,12 @@ fn packet_socket(ebpf: &mut Ebpf, framing: Framing) -> Result<OwnedFd, ProbeErro
 }
 
 /// Attaches both directions to the root cgroup, which contains every socket.
-fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, ProbeError> {
+fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, String> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let root = cgroup::mount(&mounts).ok_or_else(|| {
-        ProbeError(
-            "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run \
+        "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run \
              `mount -t cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
-                .to_owned(),
-        )
+            .to_owned()
     })?;
     let refused = |error: &dyn Error| {
         let instead = "another program may hold it exclusively (`bpftool cgroup tree` shows it); \
@@ -454,7 +448,7 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, ProbeError> {
             .and_then(|id| program.take_link(id))
             .map_err(|error| refused(&error))?;
         let id = program.info().map_err(|error| refused(&error))?.id();
-        Ok::<_, ProbeError>((hook, id, link))
+        Ok::<_, String>((hook, id, link))
     };
     Ok(AtCgroup {
         links: [

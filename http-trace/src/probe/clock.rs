@@ -16,12 +16,14 @@ pub struct Clock {
     measured: Instant,
 }
 
-impl Clock {
+impl Default for Clock {
     /// Measures the offset now.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Clock { offset_ns: Arc::new(offset_ns().into()), measured: Instant::now() }
     }
+}
 
+impl Clock {
     /// Measures the offset again if the last measurement is 10 s old.
     pub fn refresh(&mut self) {
         if self.measured.elapsed() >= BELIEVED {
@@ -38,12 +40,6 @@ impl Clock {
     /// Current Unix time (ns).
     pub fn now_ns(&self) -> u64 {
         self.unix_ns(boot_ns())
-    }
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -76,7 +72,7 @@ mod tests {
 
     #[test]
     fn agrees_with_the_wall_clock() {
-        let clock = Clock::new();
+        let clock = Clock::default();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
         let difference = (clock.now_ns() as i128 - wall as i128).abs();
         assert!(difference < 100_000_000, "{difference} ns apart");

@@ -77,9 +77,9 @@ impl Wanted {
 pub struct Interfaces {
     socket: OwnedFd,
     /// By index.
-    known: BTreeMap<u32, Interface>,
-    /// Whether qdiscs or filters have changed since [`Interfaces::take_tc_changed`].
-    tc_changed: bool,
+    pub known: BTreeMap<u32, Interface>,
+    /// Whether qdiscs or filters have changed since the owner last took it, as far as [`Interfaces::update`] has read.
+    pub tc_changed: bool,
     buffer: Vec<u8>,
 }
 
@@ -118,11 +118,6 @@ impl Interfaces {
         self.socket.as_fd()
     }
 
-    /// All interfaces by index.
-    pub const fn known(&self) -> &BTreeMap<u32, Interface> {
-        &self.known
-    }
-
     /// Reads pending changes without blocking; returns whether there were any.
     pub fn update(&mut self) -> io::Result<bool> {
         let mut changed = false;
@@ -152,11 +147,6 @@ impl Interfaces {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    /// Whether qdiscs or filters have changed since the last call, as far as [`Interfaces::update`] has read.
-    pub fn take_tc_changed(&mut self) -> bool {
-        std::mem::take(&mut self.tc_changed)
     }
 
     /// Requests all interfaces and waits for the whole answer.
@@ -293,6 +283,6 @@ mod tests {
     #[test]
     fn this_host_has_lo() {
         let interfaces = Interfaces::open().expect("rtnetlink");
-        assert!(interfaces.known().values().any(|i| &*i.name == "lo"));
+        assert!(interfaces.known.values().any(|i| &*i.name == "lo"));
     }
 }

@@ -1,11 +1,12 @@
 //! Loads the programs with their map sizes and limits, and explains in one line why the kernel refuses them.
-//! Attaches nothing.
+//! Attaches nothing. An error is a line that
+//! says what to do next.
 
 use std::{error::Error, fs, io, iter::successors, panic::resume_unwind};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{MapError, MapType},
+    maps::{Map, MapError, MapType},
     programs::{CgroupSkb, Program, ProgramError, ProgramType, SchedClassifier, SocketFilter, Xdp},
     sys::{BpfHelper, is_helper_supported, is_map_supported},
 };
@@ -85,15 +86,18 @@ impl Default for Settings {
     }
 }
 
-/// Why the programs cannot be loaded or attached: a line that says what to do next.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ProbeError(pub String);
+/// Takes a map of a loaded object.
+pub fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, String> {
+    take_map(ebpf, name)?.try_into().map_err(mismatch)
+}
 
-impl From<MapError> for ProbeError {
-    fn from(error: MapError) -> Self {
-        ProbeError(format!("the eBPF object does not match this binary ({error}): rebuild both"))
-    }
+pub fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, String> {
+    let missing = || mismatch(MapError::InvalidName { name: name.to_owned() });
+    ebpf.take_map(name).ok_or_else(missing)
+}
+
+pub fn mismatch(error: MapError) -> String {
+    format!("the eBPF object does not match this binary ({error}): rebuild both")
 }
 
 /// Entry points of a hook, by their names in the object.
@@ -109,18 +113,18 @@ pub const fn programs_of(hook: Hook) -> &'static [&'static str] {
 }
 
 /// Creates the maps. Programs are verified later, by [`load_program`].
-pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, ProbeError> {
+pub fn load(settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, String> {
     load_object(OBJECT, settings, hooks)
 }
 
 /// [`load`] with another object than this build's, so that two can be measured in one run.
-pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, ProbeError> {
+pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result<Ebpf, String> {
     if object.is_empty() {
-        return Err(ProbeError(
+        return Err(
             "this binary was built without the eBPF programs and only reads captures (-r FILE): \
              build it with `cargo xtask build --release`"
                 .to_owned(),
-        ));
+        );
     }
     check_capabilities(hooks)?;
     let ring = settings.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
@@ -143,21 +147,19 @@ pub fn choose_framing(
     ebpf: &mut Ebpf,
     hooks: &[Hook],
     host: bool,
-) -> Result<(Framing, Option<String>), ProbeError> {
+) -> Result<(Framing, Option<String>), String> {
     let needs_host = hooks.iter().find(|hook| **hook == Hook::Xdp);
     let why = if host {
         "as configured".to_owned()
     } else {
         match try_framing(ebpf, hooks) {
             Ok(()) => return Ok((Framing::Kernel, None)),
-            Err(error) => reason(&error.to_string()),
+            Err(error) => reason(&error),
         }
     };
     if let Some(hook) = needs_host {
         let hook = hook.name();
-        return Err(ProbeError(format!(
-            "{hook} cannot leave framing to the agent ({why}): use --hook tc"
-        )));
+        return Err(format!("{hook} cannot leave framing to the agent ({why}): use --hook tc"));
     }
     let names: Vec<_> = of_ethernet(hooks).map(|name| Framing::Host.program(name)).collect();
     load_programs(ebpf, &names)?;
@@ -180,7 +182,7 @@ fn reason(text: &str) -> String {
     format!("{what}: {}", said.unwrap_or_default())
 }
 
-fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), ProbeError> {
+fn try_framing(ebpf: &mut Ebpf, hooks: &[Hook]) -> Result<(), String> {
     // The verifier's message about an unknown helper is not helpful, so check for helpers explicitly.
     let kinds = [
         (ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_loop, "bpf_loop (Linux 5.17)", true),
@@ -209,10 +211,10 @@ fn of_ethernet(hooks: &[Hook]) -> impl Iterator<Item = &'static str> {
 }
 
 /// `what` is a feature, with the first Linux version that has it.
-fn lacks(what: &str, instead: &str) -> ProbeError {
+fn lacks(what: &str, instead: &str) -> String {
     let has = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let has = has.trim();
-    ProbeError(format!("this needs {what}, which this kernel ({has}) lacks: {instead}"))
+    format!("this needs {what}, which this kernel ({has}) lacks: {instead}")
 }
 
 /// Maximum level of aya-log; at 0 the verifier removes the logging code.
@@ -230,7 +232,7 @@ where
 }
 
 /// Verifies a program, unless already done.
-pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), ProbeError> {
+pub fn load_program(ebpf: &mut Ebpf, name: &str) -> Result<(), String> {
     match ebpf.program_mut(name) {
         Some(program) => verify(name, program),
         None => Err(refused(name, &ProgramError::InvalidName { name: name.to_owned() })),
@@ -243,7 +245,7 @@ pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
 }
 
 /// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
-pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), ProbeError> {
+pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), String> {
     let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
     std::thread::scope(|scope| {
         let threads: Vec<_> =
@@ -254,7 +256,7 @@ pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), ProbeError> 
     })
 }
 
-fn verify(name: &str, program: &mut Program) -> Result<(), ProbeError> {
+fn verify(name: &str, program: &mut Program) -> Result<(), String> {
     let loaded = match program {
         Program::SchedClassifier(p) => SchedClassifier::load(p),
         Program::SocketFilter(p) => SocketFilter::load(p),
@@ -268,25 +270,25 @@ fn verify(name: &str, program: &mut Program) -> Result<(), ProbeError> {
     }
 }
 
-fn refused(name: &str, error: &ProgramError) -> ProbeError {
-    ProbeError(format!("cannot load the program {name}: {error}"))
+fn refused(name: &str, error: &ProgramError) -> String {
+    format!("cannot load the program {name}: {error}")
 }
 
-fn check_capabilities(hooks: &[Hook]) -> Result<(), ProbeError> {
+fn check_capabilities(hooks: &[Hook]) -> Result<(), String> {
     let mut needed = privileges::ATTACHING;
     needed.set(CapabilitySet::NET_RAW, hooks.contains(&Hook::SocketFilter));
     let missing = privileges::missing(needed, privileges::held());
     match missing.is_empty() {
         true => Ok(()),
-        false => Err(ProbeError(format!(
+        false => Err(format!(
             "live tracing needs {}: run as root, or run `setcap \
              cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep` on the binary",
             privileges::lost(missing)
-        ))),
+        )),
     }
 }
 
-fn load_error(error: EbpfError) -> ProbeError {
+fn load_error(error: EbpfError) -> String {
     if is_map_supported(MapType::RingBuf).is_ok_and(|has| !has) {
         return lacks(
             "the BPF ring buffer (Linux 5.8)",
@@ -298,12 +300,12 @@ fn load_error(error: EbpfError) -> ProbeError {
     let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
     if let Some(io) = errors.find(|io| io.kind() == io::ErrorKind::PermissionDenied) {
         let why = io::Error::from(io.kind());
-        return ProbeError(format!(
+        return format!(
             "the kernel refuses bpf(2) ({why}): it is disabled, or a seccomp profile or \
              security module forbids it; allow bpf(2) there"
-        ));
+        );
     }
-    ProbeError(format!("cannot load the maps: {error}"))
+    format!("cannot load the maps: {error}")
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use std::io;
 use std::sync::Arc;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, RingBuf};
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::counter::Counter;
@@ -52,7 +52,7 @@ use clock::Clock;
 use counters::Counters;
 use flows::{Flows, HandedBack};
 use interfaces::{Interfaces, Wanted};
-use loader::{Framing, ProbeError, Settings};
+use loader::{Framing, Settings, map, mismatch, take_map};
 use log::ProgramLog;
 use own_map::OwnMap;
 use ring::Ring;
@@ -135,7 +135,7 @@ pub enum Notice {
     /// They are no longer attached.
     Detached(Arc<str>),
     /// They cannot be attached; tracing continues elsewhere.
-    Failed(ProbeError),
+    Failed(String),
     /// Another program at its XDP hook may drop or redirect packets before ours see them.
     Before(Arc<str>, String),
     /// The programs cannot read its frames.
@@ -147,7 +147,7 @@ impl Probe {
     ///
     /// # Errors
     /// Each in one line. Later changes and failures of interfaces are [`Notice`]s.
-    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), ProbeError> {
+    pub fn start(options: Options) -> Result<(Self, Vec<Notice>), String> {
         let Options { hooks, interfaces: wanted, tc_mode, host_framing, mut settings, own, say } =
             options;
         settings.filter.netns = own_netns();
@@ -160,34 +160,31 @@ impl Probe {
         let (framing, why_host) = loader::choose_framing(&mut ebpf, &hooks, host_framing)?;
         let log = say.map(|say| ProgramLog::new(&mut ebpf, say)).transpose().map_err(|error| {
             let instead = "rebuild it and this binary";
-            ProbeError(format!("cannot read the eBPF object ({error}): {instead}"))
+            format!("cannot read the eBPF object ({error}): {instead}")
         })?;
 
-        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|error| {
-            ProbeError(format!(
+        let events = RingBuf::try_from(take_map(&mut ebpf, "EVENTS")?).map_err(|error| {
+            format!(
                 "cannot map the ring buffer ({error}): raise the memory limit (ulimit -v), or lower \
                  HTTP_TRACE_RING_SIZE"
-            ))
+            )
         })?;
-        let asleep = Array::try_from(take(&mut ebpf, "ASLEEP")?)?;
-        let ring = Ring::new(events, asleep, settings.filter.netns);
-        let clock = Clock::new();
-        let senders = match take(&mut ebpf, "SENDERS")? {
+        let ring = Ring::new(events, map(&mut ebpf, "ASLEEP")?, settings.filter.netns);
+        let clock = Clock::default();
+        let senders = match take_map(&mut ebpf, "SENDERS")? {
             Map::Array(map) if settings.senders => {
                 Some(Senders::start(&mut ebpf, map, clock.clone()))
             }
             _ => None,
         };
-        let counters =
-            Counters::new(PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?, clock.now_ns());
-        let flows = Flows::new(take(&mut ebpf, "FLOWS")?, settings.flows)?;
-        let handed_back = HandedBack::new(HashMap::try_from(take(&mut ebpf, "HANDED_BACK")?)?);
-        let table = OwnMap(HashMap::try_from(take(&mut ebpf, "OWN")?)?);
-        own.set_table(Box::new(table)).map_err(|error| ProbeError(error.to_string()))?;
-        let limit = HashMap::try_from(take(&mut ebpf, "INTERFACES")?)?;
-        let interfaces = Interfaces::open().map_err(|error| {
-            ProbeError(format!("cannot list interfaces over rtnetlink: {error}"))
-        })?;
+        let counters = Counters::new(map(&mut ebpf, "COUNTERS")?, clock.now_ns());
+        let flows = Flows::new(take_map(&mut ebpf, "FLOWS")?, settings.flows).map_err(mismatch)?;
+        let handed_back = HandedBack::new(map(&mut ebpf, "HANDED_BACK")?);
+        let table = OwnMap(map(&mut ebpf, "OWN")?);
+        own.set_table(Box::new(table)).map_err(|error| error.to_string())?;
+        let limit = map(&mut ebpf, "INTERFACES")?;
+        let interfaces = Interfaces::open()
+            .map_err(|error| format!("cannot list interfaces over rtnetlink: {error}"))?;
 
         let mut probe = Probe {
             ebpf,
@@ -305,7 +302,8 @@ impl Probe {
     pub fn check_hooks(&mut self, last: bool) -> Vec<Loss> {
         let now_ns = clock::boot_ns();
         // The caller limits this to a few times a second.
-        if !self.interfaces.take_tc_changed() && now_ns < self.next_check_ns && !last {
+        if !std::mem::take(&mut self.interfaces.tc_changed) && now_ns < self.next_check_ns && !last
+        {
             return Vec::new();
         }
         self.next_check_ns = now_ns + CHECK_EVERY_NS;
@@ -314,7 +312,7 @@ impl Probe {
             Ok(fresh) => fresh,
             Err(_) => return Vec::new(),
         };
-        let known = fresh.as_ref().unwrap_or(&self.interfaces).known();
+        let known = &fresh.as_ref().unwrap_or(&self.interfaces).known;
         let mut hidden = self.attached.keep(&mut self.ebpf, known, now_ns);
         if last {
             hidden.extend(self.attached.still_hidden(now_ns));
@@ -365,7 +363,7 @@ impl Probe {
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
         // With the cgroup hook alone nothing is attached to interfaces.
         let everywhere = self.attached.indexes().is_empty();
-        let traced = self.interfaces.known().iter();
+        let traced = self.interfaces.known.iter();
         traced
             .filter(|(index, i)| i.up && (everywhere || self.attached.has_interface(**index)))
             .filter(|(_, i)| self.wanted.contains(&i.name))
@@ -375,7 +373,7 @@ impl Probe {
 
     /// Names of the interfaces that are traced once they are up.
     pub fn down_interfaces(&self) -> Vec<Arc<str>> {
-        let known = self.interfaces.known().values();
+        let known = self.interfaces.known.values();
         known.filter(|i| !i.up && self.wanted.contains(&i.name)).map(|i| i.name.clone()).collect()
     }
 
@@ -383,7 +381,7 @@ impl Probe {
     fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
         for index in self.attached.indexes() {
             let keep =
-                self.interfaces.known().get(&index).is_some_and(|i| self.wanted.contains(&i.name));
+                self.interfaces.known.get(&index).is_some_and(|i| self.wanted.contains(&i.name));
             if !keep {
                 self.attached.forget(index);
                 self.traced.remove(&index);
@@ -393,7 +391,7 @@ impl Probe {
             }
         }
         let mut allowed = Vec::new();
-        for (&index, interface) in self.interfaces.known() {
+        for (&index, interface) in &self.interfaces.known {
             self.names.insert(index, interface.name.clone());
             if !self.wanted.contains(&interface.name) {
                 continue;
@@ -443,10 +441,6 @@ fn framing_in_words(framing: Framing, why_host: Option<&str>) -> String {
         (Framing::Host, Some(why)) => format!("framing in the agent ({why})"),
         (Framing::Host, None) => "framing in the agent, as configured".to_owned(),
     }
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, MapError> {
-    ebpf.take_map(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() })
 }
 
 /// The cookie of this process's network namespace; 0 if the kernel does not provide it.

@@ -291,7 +291,7 @@ impl Placed {
             }
         }
         let new = place(ebpf, self.name, (self.index, interface), self.side, tcx)?;
-        let old = std::mem::replace(self, new);
+        let mut old = std::mem::replace(self, new);
         if tcx {
             // Account for detaching our old copy.
             self.looked.revision += 1;
@@ -299,16 +299,9 @@ impl Placed {
         }
         // The new filter may have taken the place of the old one, which was deleted by others.
         if !tcx && old.filter == self.filter {
-            old.forget();
+            std::mem::forget(old.link.take());
         }
         Ok(())
-    }
-}
-
-impl Placed {
-    /// Drops it without deleting the filter now at its place.
-    fn forget(mut self) {
-        std::mem::forget(self.link.take());
     }
 }
 

@@ -31,16 +31,13 @@ fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
             && is_helper_supported(ProgramType::CgroupSkb, helper).unwrap_or(false),
         ..Settings::default()
     };
-    let mut ebpf = loader::load(&settings, &[hook]).map_err(|error| error.to_string())?;
-    let chosen = loader::choose_framing(&mut ebpf, &[hook], false);
-    let (framing, why_host) = chosen.map_err(|error| error.to_string())?;
+    let mut ebpf = loader::load(&settings, &[hook])?;
+    let (framing, why_host) = loader::choose_framing(&mut ebpf, &[hook], false)?;
     let mut attached = Attached::new(tc_mode, framing);
-    let hung = attached.host(&mut ebpf, &[hook]);
-    hung.map_err(|error| error.to_string())?;
+    attached.host(&mut ebpf, &[hook])?;
     let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
-    for (index, lo) in interfaces.known() {
-        let hung = attached.interface(&mut ebpf, &[hook], *index, lo);
-        hung.map_err(|error| error.to_string())?;
+    for (index, lo) in &interfaces.known {
+        attached.interface(&mut ebpf, &[hook], *index, lo)?;
     }
     let mut words = vec![framing_in_words(framing, why_host.as_deref())];
     words.extend(attached.modes().into_iter().map(str::to_owned));
@@ -57,7 +54,7 @@ pub fn may_load() -> Result<(), String> {
 pub fn leftovers(clean: bool) -> Result<Vec<String>, String> {
     let interfaces = Interfaces::open().map_err(|error| error.to_string())?;
     let mut left = Vec::new();
-    for (index, interface) in interfaces.known() {
+    for (index, interface) in &interfaces.known {
         for side in tc::Side::ALL {
             if !tc::has_left(*index, side).unwrap_or(false) {
                 continue;

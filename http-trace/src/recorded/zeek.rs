@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, hex, missing, request, response, seconds, status, time};
+use super::parts::{
+    Line, address, hex, line_of, missing, request, response, seconds, status, time,
+};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
@@ -204,10 +206,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>, proxied: &[Vec<u8>]) -> Result
     event.response = head("status_code", "status_msg", kind);
     event.body_bytes = number("response_body_len").filter(|_| event.response.is_some());
     event.missing = missing(&event, &version, false, false);
-    Ok(match event.response.is_none() && event.request.is_none() {
-        true => Line::Other,
-        false => Line::Event(Box::new(event)),
-    })
+    Ok(line_of(event))
 }
 
 /// Parses `X-FORWARDED-FOR -> 192.0.2.7`.

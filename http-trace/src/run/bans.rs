@@ -74,8 +74,7 @@ fn lift(
 
 fn set(place: &BanPlace) -> Result<Set, String> {
     let typed = place.ban.iter().map(|set| ("ban", vec![set.clone()]));
-    let config = Config::load(typed.collect(), place.config.as_deref());
-    let config = config.map_err(|error| error.to_string())?;
+    let config = Config::load(typed.collect(), place.config.as_deref())?;
     config.ban.ok_or_else(|| {
         "no set given: want --ban nft:TABLE/SET, or --config FILE of the run".to_owned()
     })

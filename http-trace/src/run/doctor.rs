@@ -228,15 +228,13 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     config.ban = None;
     // Turns on counting by port; nothing binds this address.
     config.listen = Some(([127, 0, 0, 1], 0).into());
-    let (mut probe, notices) =
-        Probe::start(options(&config, own.clone())?).map_err(|error| error.to_string())?;
+    let (mut probe, notices) = Probe::start(options(&config, own.clone())?)?;
     attached(&config, &probe, &notices, report);
     let names = listeners();
     let hidden = probe.check_hooks(false);
     confine(&config, probe.needs(true))?;
     let detector = Detector::new(Default::default(), detection(&config));
-    let mut driver =
-        Driver::open(&config, detector, WhenFull::Drop, &own).map_err(|e| e.to_string())?;
+    let mut driver = Driver::open(&config, detector, WhenFull::Drop, &own)?;
     let time = config.duration.unwrap_or(WATCHED);
     let until = Instant::now() + time;
     let mut losses = hidden;
@@ -283,7 +281,7 @@ fn attached(config: &Config, probe: &Probe, notices: &[Notice], report: &mut Rep
     for notice in notices {
         match notice {
             Notice::Attached(_) | Notice::Detached(_) => {}
-            Notice::Failed(error) => report.add("interfaces", State::Limited, error.to_string()),
+            Notice::Failed(error) => report.add("interfaces", State::Limited, error.clone()),
             Notice::Before(name, who) => {
                 let found =
                     format!("{who} at xdp of {name} runs before http-trace and may hide packets");

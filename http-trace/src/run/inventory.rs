@@ -14,7 +14,7 @@ use http_trace_report::{Form, Options};
 /// Writes the report in the format and to the place of the last `--output report`.
 pub fn run(config: &Config) -> Result<Ended, String> {
     super::check(config)?;
-    let output = config.output.iter().rev().find(|of| of.format == Format::REPORT);
+    let output = config.output.iter().rev().find(|of| of.format == Format::Report);
     let (Some(state), Some(output)) = (&config.state, output) else {
         return Err("give --state FILE to report its inventory".to_owned());
     };

@@ -91,8 +91,7 @@ impl<'a> Live<'a> {
         // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
         let (ready, loaded) = std::thread::scope(|scope| {
             let ready = scope.spawn(|| Ready::new(config));
-            let loaded = options(config, own.clone())
-                .and_then(|options| Probe::start(options).map_err(|error| error.to_string()));
+            let loaded = options(config, own.clone()).and_then(Probe::start);
             (ready.join(), loaded)
         });
         let ready = ready.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;

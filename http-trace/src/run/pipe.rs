@@ -88,7 +88,7 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
         let mut shared = lock(shared);
         let last = shared.last;
         let Some(session) = shared.session.as_mut() else { continue };
-        if session.is_stopped() {
+        if session.stop.is_requested() {
             drop(shared);
             // The thread ends by itself unless a read blocks it.
             return finished.recv_timeout(SILENCE).map_err(|_| Left::Blocked);

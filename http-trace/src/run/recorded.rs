@@ -150,7 +150,7 @@ impl Input {
 /// Records a file that cannot be read.
 fn problem(shared: &Mutex<Shared>, what: String) {
     if let Some(session) = lock(shared).session.as_mut() {
-        session.problem(what);
+        session.problems.push(what);
     }
 }
 

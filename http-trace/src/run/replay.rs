@@ -60,7 +60,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     });
     let Some(mut session) = session else { return Ok(Ended::Lossy) };
     if outcome.crowded > 0 {
-        session.problem(format!(
+        session.problems.push(format!(
             "{} not read: too many captures overlap in time for the open file limit; raise it \
              (ulimit -n 4096) or name fewer",
             counted(outcome.crowded, "capture")
@@ -239,7 +239,7 @@ fn keep_problems(replay: &mut Replay, session: &mut Session, outcome: &mut Outco
     for problem in replay.frames.take_problems() {
         match &problem.problem {
             Problem::Open(error) if is_crowded(error) => outcome.crowded += 1,
-            _ => session.problem(problem.to_string()),
+            _ => session.problems.push(problem.to_string()),
         }
     }
 }

@@ -62,8 +62,7 @@ pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
             ended(left.is_empty())
         }
         Rules::Hits { state, rule, days, output, config } => {
-            let config = Config::load(Vec::new(), config.as_deref());
-            let secrets = config.map_err(|error| error.to_string())?.secrets();
+            let secrets = Config::load(Vec::new(), config.as_deref())?.secrets();
             let asked = hits::Asked {
                 rule: rule.as_deref(),
                 days: *days,

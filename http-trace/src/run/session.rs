@@ -29,10 +29,11 @@ pub struct Session {
     pub config: Config,
     /// Processes records and events.
     pub driver: Driver,
-    stop: Stop,
+    pub stop: Stop,
     rules: Rules,
     changes: Option<Changes>,
-    problems: Vec<String>,
+    /// Read errors, to be printed at the end where they are not overlooked.
+    pub problems: Vec<String>,
     /// Recorded lines that were read, be they events or not.
     pub lines: u64,
     /// Those of them that were malformed.
@@ -87,7 +88,7 @@ impl Session {
         }
         let traced_until_ns = restore(config, &mut driver).unwrap_or_else(|why| {
             say(&why);
-            driver.note_unsaved();
+            driver.keeps_nothing = true;
             None
         });
         let changes =
@@ -112,11 +113,6 @@ impl Session {
         Session::open(config, stop, ready, WhenFull::Wait, &own)
     }
 
-    /// Whether the run was asked to stop.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.is_requested()
-    }
-
     /// Reports what crossed between an earlier run with this `--state` and this one, which traces since then (Unix
     /// ns): nobody knows how much.
     #[cfg_attr(not(feature = "live"), expect(dead_code, reason = "what is recorded has no gap"))]
@@ -131,11 +127,6 @@ impl Session {
                 detail: Some("no run with this --state".into()),
             });
         }
-    }
-
-    /// Records a read error, to be printed at the end where it is not overlooked.
-    pub fn problem(&mut self, line: String) {
-        self.problems.push(line);
     }
 
     /// Periodic work common to all sources: rules, state, messages from outputs.
@@ -285,7 +276,7 @@ fn restore(config: &Config, driver: &mut Driver) -> Result<Option<u64>, String> 
     let restored = match read {
         // Created by an earlier run but never written.
         Ok(bytes) if bytes.as_ref().is_none_or(Vec::is_empty) => Ok(None),
-        Ok(bytes) => match driver.restore(&bytes.unwrap_or_default(), now_ns) {
+        Ok(bytes) => match driver.stages.detector.restore(&bytes.unwrap_or_default(), now_ns) {
             Err(BadSnapshot::NotOurs) => {
                 return Err(format!(
                     "no state is kept in {name}: {}; name another file or remove this one",
@@ -317,7 +308,7 @@ fn restore(config: &Config, driver: &mut Driver) -> Result<Option<u64>, String> 
             say(&format!("{not_used}; moved to {}", aside.display()));
         }
     }
-    driver.keep(Keeper::new(taken, config.state_interval, config.state_size));
+    driver.keeper = Some(Keeper::new(taken, config.state_interval, config.state_size));
     #[cfg(feature = "inventory")]
     keep_inventory(config, path, driver);
     Ok(until_ns)
@@ -344,7 +335,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, driver: &mut Driver)
         }
         Err(why) => {
             say(&format!("no inventory is kept in {}: {why}", path.display()));
-            driver.note_unsaved();
+            driver.keeps_nothing = true;
         }
     }
 }

@@ -74,7 +74,7 @@ fn networks(choice: &mut Choice<IpNet>, text: &str) -> Result<(), String> {
         };
         for network in named {
             let network = value::network(network).map_err(|want| format!("{want}, or internal"))?;
-            choice.push(excluded, network);
+            choice.0.push((excluded, network));
         }
     }
     Ok(())
@@ -87,7 +87,7 @@ fn each<T, W: Display>(
 ) -> Result<(), String> {
     for part in cut(text) {
         let (excluded, rest) = value::negated(&part);
-        choice.push(excluded, parse(rest).map_err(|want| want.to_string())?);
+        choice.0.push((excluded, parse(rest).map_err(|want| want.to_string())?));
     }
     Ok(())
 }

@@ -29,10 +29,8 @@ fn either_end_is_chosen_by_its_process_or_container() {
     event.client_process = process(7, "curl", "");
     event.server_process = process(8, "nginx", "3f5a77");
     let choice = |text: &str| {
-        let mut choice = Choice::default();
         let (not, text) = http_trace_model::value::negated(text);
-        choice.push(not, Pattern::parse(text, false).expect("a pattern"));
-        choice
+        Choice(vec![(not, Pattern::parse(text, false).expect("a pattern"))])
     };
     for (process, container, expected) in [
         ("*", "*", true),
@@ -218,10 +216,7 @@ fn what_is_not_known_matches_nothing() {
 /// A run that only counts events names processes only if a filter uses them.
 #[test]
 fn each_choice_of_processes_is_one() {
-    let choice = || Choice {
-        include: vec![Pattern::parse("x", false).expect("a pattern")],
-        exclude: Vec::new(),
-    };
+    let choice = || Choice(vec![(false, Pattern::parse("x", false).expect("a pattern"))]);
     let none = Selection::default();
     assert!(!none.chooses_processes());
     for choose in [

@@ -7,8 +7,8 @@ use super::render::{Entry, Render};
 use super::time::rfc3339;
 use crate::text::terminal;
 use http_trace_model::event::HttpEvent;
-use http_trace_model::field::event::EVENT;
-use http_trace_model::field::{Field, Get, Value};
+use http_trace_model::field::event::getter;
+use http_trace_model::field::{Get, Value};
 
 /// Columns and their fields. The pod is empty while only its UID is known.
 const COLUMNS: &[(&str, &str)] = &[
@@ -43,10 +43,6 @@ pub struct Csv {
 
 impl Default for Csv {
     fn default() -> Self {
-        let getter = |name: &str| {
-            let mut fields = EVENT.iter().copied().flatten();
-            fields.find(|field: &&Field<_>| field.about.name == name)?.get
-        };
         let columns = COLUMNS.iter().map(|(column, name)| (*column, getter(name)));
         Csv { columns: columns.collect(), cell: String::new() }
     }

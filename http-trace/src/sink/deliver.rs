@@ -57,7 +57,8 @@ pub struct Delivered {
 /// A destination, its queue and its thread.
 #[derive(Debug)]
 pub struct Delivery {
-    name: String,
+    /// Name of the destination in errors.
+    pub name: String,
     last_wait: Duration,
     shared: Arc<Shared>,
 }
@@ -84,7 +85,7 @@ impl Queue {
     /// Counts lost alerts. Their destination fails at present, or is too slow.
     fn lose(&mut self, count: u64) {
         self.told.lost += count;
-        self.told.failure = self.failing.error().map(str::to_owned);
+        self.told.failure = self.failing.error.clone();
     }
 }
 
@@ -106,7 +107,9 @@ impl Delivery {
             Target::Command(words) => Box::new(command::Command::new(words.clone())?),
             Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
             #[cfg(feature = "webhook")]
-            Target::Webhook(url) => Box::new(webhook::Webhook::new(url.clone(), own.clone())),
+            Target::Webhook(url) => {
+                Box::new(webhook::Webhook::new(url.clone(), own.clone(), webhook::PATIENCE))
+            }
             #[cfg(not(feature = "webhook"))]
             Target::Webhook(_) => {
                 let _ = own;
@@ -139,16 +142,8 @@ impl Delivery {
     fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        std::thread::Builder::new().name("http-trace-alert".to_owned()).spawn(move || {
-            priority::ordinary();
-            empty(&of_thread, carrier);
-        })?;
+        priority::spawn("http-trace-alert", move || empty(&of_thread, carrier))?;
         Ok(Delivery { name, last_wait: LAST_WAIT, shared })
-    }
-
-    /// Name of the destination in errors.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Queues an alert without blocking.
@@ -219,10 +214,10 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
             state = lock(&shared.state);
             let Err(failure) = result else {
                 state.told.delivered += 1;
-                state.failing.set(None);
+                state.failing.error = None;
                 break;
             };
-            state.failing.set(Some(failure.why));
+            state.failing.error = Some(failure.why);
             if failure.of_earlier && state.told.delivered > 0 {
                 state.told.delivered -= 1;
                 state.lose(1);

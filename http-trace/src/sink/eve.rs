@@ -9,8 +9,8 @@ use super::json::tables::{Shape, Tables};
 use super::time::rfc3339;
 use http_trace_detect::alert::Alert;
 use http_trace_detect::rule::Level;
-use http_trace_model::community::community_id;
 use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::field::event::community_id;
 use http_trace_model::field::{About, Field, Kind, Value};
 use http_trace_model::fields::mime_type;
 use http_trace_model::known::Known;
@@ -48,12 +48,7 @@ const HTTP: &[Field<HttpEvent>] = &[
     text("dest_ip").get(|v| v.record.server.known_ip().map(address)),
     number("dest_port").get(|v| v.record.server.known_port().map(port)),
     text("proto").get(|_| Some(Value::word("TCP"))),
-    text("community_id").get(|v| {
-        let event = v.record;
-        event.server.known_ip()?;
-        event.client.known_port().and(event.server.known_port())?;
-        Some(Value::Made(community_id(event.client, event.server).into()))
-    }),
+    text("community_id").get(|v| community_id(v.record)),
     number("tx_id").get(|v| Some(Value::Number(v.record.ordinal.saturating_sub(1).into()))),
     field("http", Kind::Object).get(|_| Some(Value::Open)),
     text("http.hostname").get(|v| v.target.host.map(Value::Text)),

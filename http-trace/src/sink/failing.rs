@@ -12,21 +12,11 @@ pub enum News {
 /// Error of the last attempt, if it failed and will be retried.
 #[derive(Debug, Default)]
 pub struct Failing {
-    error: Option<String>,
+    pub error: Option<String>,
     is_reported: bool,
 }
 
 impl Failing {
-    /// Records the result of an attempt.
-    pub fn set(&mut self, error: Option<String>) {
-        self.error = error;
-    }
-
-    /// The error, if the last attempt failed.
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
-    }
-
     /// A change of state that was not reported yet.
     pub fn news(&mut self) -> Option<News> {
         if self.error.is_some() == self.is_reported {

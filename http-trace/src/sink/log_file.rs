@@ -96,7 +96,8 @@ pub struct LogFile {
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
-    rotates: Arc<Mutex<Failing>>,
+    /// Tells, while it is written, whether rotating it fails.
+    pub rotates: Arc<Mutex<Failing>>,
     /// Size of the file, as far as this run knows.
     size: u64,
     made: SystemTime,
@@ -164,11 +165,6 @@ impl LogFile {
             self.rotation = rotation;
         }
         Ok(self)
-    }
-
-    /// Tells, while it is written, whether rotating it fails.
-    pub fn rotates(&self) -> Arc<Mutex<Failing>> {
-        Arc::clone(&self.rotates)
     }
 
     /// How many of these bytes, which begin a line, still fit; 0: rotate first.
@@ -411,7 +407,7 @@ impl Write for LogFile {
             if self.is_old() || self.fits(bytes) == 0 {
                 // A file that cannot be renamed grows.
                 let rotated = self.rotate().map_err(|error| error.to_string());
-                lock(&self.rotates).set(rotated.err());
+                lock(&self.rotates).error = rotated.err();
             }
             match self.fits(bytes) {
                 0 => {}

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use self::news::{Behind, UNDELIVERED, queue_losses};
-use super::choice::{Color, EVERY_NS, HeaderChoice, Style};
+use super::choice::{Color, HeaderChoice, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::failing::Failing;
 use super::format::Format;
@@ -16,7 +16,6 @@ use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
-use super::report::ReportSpec;
 use super::spec::{Alerts, Only, OutputSpec, Place};
 use super::whole_file;
 use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
@@ -27,14 +26,6 @@ use crate::sync::unix_ns;
 use http_trace_detect::alert::Alert;
 use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, Loss};
-
-/// Why an output cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to {name}: {source}")]
-pub struct OpenError {
-    name: String,
-    source: io::Error,
-}
 
 /// Whether the run should continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,13 +103,12 @@ struct One {
 
 impl Outlet {
     /// Opens files and starts writers. `own` excludes the outputs' own connections from the trace.
-    pub fn open(
-        wanted: &Outputs,
-        when_full: WhenFull,
-        own: &OwnSockets,
-    ) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// Which output cannot be opened, and why.
+    pub fn open(wanted: &Outputs, when_full: WhenFull, own: &OwnSockets) -> Result<Self, String> {
         let stdout_is_terminal = io::stdout().is_terminal();
-        let format = if stdout_is_terminal { Format::PRETTY } else { Format::JSON };
+        let format = if stdout_is_terminal { Format::Pretty } else { Format::Json };
         let default = OutputSpec::new(format, Place::Stdout);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
@@ -134,7 +124,7 @@ impl Outlet {
                 every_ns: spec.every_ns,
                 ..style(wanted, terminal)
             };
-            let (render, state) = ((spec.format.render)(&style), State::default());
+            let (render, state) = (spec.format.render(&style), State::default());
             let pace = match (&spec.place, wanted.line_buffered || terminal) {
                 (Place::Collector(_), _) => Pace::Batches,
                 (_, true) => Pace::Lines,
@@ -154,7 +144,7 @@ impl Outlet {
                 }),
             }
             .and_then(|to| Writer::start(to, name.clone(), wanted.queue, when_full, pace))
-            .map_err(|source| OpenError { name, source })?;
+            .map_err(|why| format!("cannot write to {name}: {why}"))?;
             outputs.push(One {
                 format: spec.format,
                 alerts: spec.alerts,
@@ -179,14 +169,12 @@ impl Outlet {
                 failure: None,
             });
         }
-        let deliver = |target: &Target| {
-            Delivery::start(target, own)
-                .map_err(|source| OpenError { name: target.to_string(), source })
+        let deliver = |target: &Target| match Delivery::start(target, own) {
+            Ok(delivery) => Ok((delivery, Behind::default())),
+            Err(why) => Err(format!("cannot write to {target}: {why}")),
         };
-        let deliveries = wanted.alerts_to.iter().map(deliver);
-        let deliveries = deliveries.map(|started| Ok((started?, Behind::default())));
         Ok(Outlet {
-            deliveries: deliveries.collect::<Result<_, _>>()?,
+            deliveries: wanted.alerts_to.iter().map(deliver).collect::<Result<_, _>>()?,
             notices: Json::new(&style(wanted, false)),
             left: wanted.count,
             outputs,
@@ -197,9 +185,9 @@ impl Outlet {
 
     /// Ends waits for failing collectors soon after this flag is set.
     pub fn end_waits_with(&mut self, stop: &Arc<AtomicBool>) {
-        for one in self.outputs.iter_mut().filter(|one| one.format == Format::OTLP) {
+        for one in self.outputs.iter_mut().filter(|one| one.format == Format::Otlp) {
             one.exporter.end_with(stop);
-            one.writer.iter_mut().for_each(|writer| writer.end_with(stop));
+            one.writer.iter_mut().for_each(|writer| writer.stop = Some(Arc::clone(stop)));
         }
     }
 
@@ -242,7 +230,7 @@ impl Outlet {
 
     /// Whether all outputs only count events by server and status.
     pub fn only_counts(&self) -> bool {
-        self.outputs.iter().all(|one| one.format == Format::SUMMARY)
+        self.outputs.iter().all(|one| one.format == Format::Summary)
     }
 
     /// Writes what is due at this time (Unix ns) even without events.
@@ -255,7 +243,7 @@ impl Outlet {
     /// Writes an alert to the outputs and sends it to the alert targets.
     pub fn alert(&mut self, alert: &Alert) {
         for one in &mut self.outputs {
-            if one.format.is_events_only {
+            if one.format.is_events_only() {
                 one.left_out += 1;
                 continue;
             }
@@ -336,7 +324,7 @@ impl Outlet {
         self.outputs.iter_mut().for_each(|one| one.end(self.now_ns));
         self.deliveries.iter().for_each(|(delivery, _)| delivery.end());
         for one in &mut self.outputs {
-            let name = one.writer.as_ref().map(|writer| writer.name().to_owned());
+            let name = one.writer.as_ref().map(|writer| writer.name.clone());
             one.close(self.now_ns, &mut self.written);
             let refused = one.exporter.refused();
             if refused > 0 {
@@ -347,7 +335,7 @@ impl Outlet {
             if one.only.is_some() {
                 self.written.by_output.push(one.by_filters.clone());
             }
-            *self.written.left_out.entry(one.format.name).or_default() += one.left_out;
+            *self.written.left_out.entry(one.format.name()).or_default() += one.left_out;
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, [one.lost, one.lost_alerts]);
             }
@@ -358,7 +346,7 @@ impl Outlet {
         let least_lost = self.outputs.iter().map(|one| one.lost).min().unwrap_or(0);
         self.written.events = self.written.events.saturating_sub(least_lost);
         for (delivery, mut behind) in self.deliveries {
-            let name = delivery.name().to_owned();
+            let name = delivery.name.clone();
             let told = delivery.close();
             if let Some(loss) = behind.news(told.lost, UNDELIVERED, self.now_ns, true) {
                 self.written.lost(&loss);
@@ -423,7 +411,7 @@ impl One {
 
     fn loss(&mut self, loss: &Loss, now_ns: u64) {
         self.tell_dropped(now_ns);
-        if self.format.is_events_only {
+        if self.format.is_events_only() {
             self.left_out += 1;
             return;
         }
@@ -439,7 +427,7 @@ impl One {
         let (Some((counts, since_ns)), Some(writer)) = (self.dropped, &self.writer) else {
             return;
         };
-        if self.format.is_events_only {
+        if self.format.is_events_only() {
             self.dropped = None;
             self.left_out += 1;
             return;
@@ -467,7 +455,7 @@ impl One {
     fn close(&mut self, now_ns: u64, written: &mut Written) {
         let Some(writer) = self.writer.take() else { return };
         let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
-        let name = writer.name().to_owned();
+        let name = writer.name.clone();
         let left = match writer.close() {
             Ok(left) => left,
             Err((broken, unwritten)) => {
@@ -484,7 +472,7 @@ impl One {
 
     fn broke(&mut self, broken: Broken) {
         if let Some(writer) = self.writer.take() {
-            self.failed(writer.name().to_owned(), broken, writer.unwritten());
+            self.failed(writer.name.clone(), broken, writer.unwritten());
         }
     }
 
@@ -516,11 +504,11 @@ fn destination(
             _ => Ok((Box::new(to), Arc::default())),
         };
     };
-    if spec.format == Format::REPORT && !spec.rotation.is_set() {
+    if spec.format == Format::Report && !spec.rotation.is_set() {
         return Ok((whole_file::open(path, spec.mode)?, Arc::default()));
     }
     let file = LogFile::open(path, before, spec.mode)?.headed(head)?.rotating(spec.rotation)?;
-    let rotates = file.rotates();
+    let rotates = Arc::clone(&file.rotates);
     Ok((Box::new(file), rotates))
 }
 
@@ -540,17 +528,14 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
     Style {
         headers: wanted.headers.clone(),
         request_headers: wanted.request_headers.clone(),
-        fields: None,
-        signals: Vec::new(),
-        report: ReportSpec::default(),
         endpoints: wanted.endpoints.clone(),
-        every_ns: EVERY_NS,
         zone: (!wanted.utc).then(jiff::tz::TimeZone::system),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
         verbose: wanted.verbose,
         color,
         start_ns: unix_ns().unwrap_or(0),
         width: terminal.then(columns),
+        ..Style::default()
     }
 }
 

@@ -10,7 +10,7 @@ use http_trace_common::walk::{Encap, Layer};
 
 use super::choice::{self, HeaderChoice};
 use super::render::{Entry, Render};
-use super::time::clock_ms;
+use super::time::rfc3339;
 use crate::messages::counted;
 use crate::text::Escaped;
 use http_trace_detect::alert::{Alert, Ban, Outcome, State};
@@ -95,7 +95,7 @@ impl Pretty {
         let at = jiff::Timestamp::from_nanosecond(ns.into()).ok();
         let offset = self.zone.as_ref().zip(at).map(|(zone, at)| zone.to_offset(at).seconds());
         let local = ns.saturating_add_signed(i64::from(offset.unwrap_or(0)) * 1_000_000_000);
-        String::from_utf8_lossy(&clock_ms(local)).into_owned()
+        String::from_utf8_lossy(&rfc3339(local)[11..23]).into_owned()
     }
 
     /// Appends to the line.

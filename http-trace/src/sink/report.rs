@@ -1,7 +1,7 @@
 //! The format `report`: collects events and alerts and writes an inventory at the end of the run. Must not perform I/O.
 
 use http_trace_detect::alert::Alert;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::Loss;
 use http_trace_report::{Form, Inventory, Options};
 
 use super::choice::Style;
@@ -42,8 +42,7 @@ impl Report {
 
 impl Render for Report {
     fn event(&mut self, entry: &Entry<'_>, _: &mut Vec<u8>) {
-        let event: &HttpEvent = entry.event;
-        self.inventory.event(event);
+        self.inventory.event(entry.event);
     }
 
     fn alert(&mut self, alert: &Alert, _: &mut Vec<u8>) {

@@ -119,7 +119,7 @@ const OPTIONS: &[OutputOption] = &[
                 "none" => Some(Alerts::None),
                 level => Level::of(level).map(Alerts::From),
             };
-            let alerts = alerts.filter(|_| !spec.format.is_events_only);
+            let alerts = alerts.filter(|_| !spec.format.is_events_only());
             spec.alerts = alerts
                 .ok_or("info, low, medium, high, critical or none, on an output that has alerts")?;
             Ok(())
@@ -128,7 +128,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "fields",
         set: |spec, value| {
-            if spec.format != Format::JSON {
+            if spec.format != Format::Json {
                 return Err("names of fields, on an output of json".to_owned());
             }
             spec.fields = Some(Fields::parse(value)?);
@@ -148,7 +148,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "rotate",
         set: |spec, value| {
-            let is_log = spec.place.file().is_some() && spec.format != Format::REPORT;
+            let is_log = spec.place.file().is_some() && spec.format != Format::Report;
             let age = |text: &str| nanoseconds(text).ok();
             let mut all = value.split(',').filter(|_| is_log);
             let set = all.try_fold((), |(), one| spec.rotation.set(one, age));
@@ -173,7 +173,7 @@ const OPTIONS: &[OutputOption] = &[
         set: |spec, value| {
             let signals: Option<Vec<_>> = value.split(',').map(Signal::named).collect();
             spec.signals = signals
-                .filter(|_| spec.format == Format::OTLP)
+                .filter(|_| spec.format == Format::Otlp)
                 .ok_or("logs, spans and metrics, or some of them, on an output of otlp")?;
             Ok(())
         },
@@ -191,7 +191,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "as",
         set: |spec, value| {
-            spec.report.form = Form::named(value).filter(|_| spec.format == Format::REPORT);
+            spec.report.form = Form::of(value).filter(|_| spec.format == Format::Report);
             spec.report.form.map(drop).ok_or_else(|| {
                 "table, markdown, json, html or allow, on an output of report".to_owned()
             })
@@ -202,7 +202,7 @@ const OPTIONS: &[OutputOption] = &[
         set: |spec, value| {
             let every = nanoseconds(value).ok().filter(|ns| *ns >= LEAST_EVERY_NS);
             spec.every_ns = every
-                .filter(|_| [Format::SUMMARY, Format::OTLP].contains(&spec.format))
+                .filter(|_| [Format::Summary, Format::Otlp].contains(&spec.format))
                 .ok_or("a time of at least 1s, on an output of summary or otlp")?;
             Ok(())
         },
@@ -210,7 +210,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "unseen",
         set: |spec, value| {
-            if spec.format != Format::REPORT {
+            if spec.format != Format::Report {
                 return Err("a time (30d), on an output of report".to_owned());
             }
             spec.report.unseen_ns = Some(nanoseconds(value)?);
@@ -240,7 +240,7 @@ impl OutputSpec {
 impl OutputSpec {
     /// Its text without options: `json:FILE`.
     pub fn name(&self) -> String {
-        let format = self.format.name;
+        let format = self.format.name();
         match &self.place {
             Place::Stdout => format.to_owned(),
             place => format!("{format}:{place}"),
@@ -271,7 +271,7 @@ impl FromStr for OutputSpec {
         let format = Format::named(format).ok_or_else(want)?;
         let place = match file {
             Some("") => return Err(want()),
-            url if format == Format::OTLP => Place::Collector(url.unwrap_or_default().parse()?),
+            url if format == Format::Otlp => Place::Collector(url.unwrap_or_default().parse()?),
             Some("-") | None => Place::Stdout,
             Some(file) => Place::File(PathBuf::from(file)),
         };
@@ -299,9 +299,9 @@ impl FromStr for OutputSpec {
         if given.contains(&"keep") && !spec.rotation.is_set() {
             return Err("rotate= with keep=, such as rotate=100M,keep=3".to_owned());
         }
-        if spec.format == Format::REPORT && spec.report.form.is_none() {
+        if spec.format == Format::Report && spec.report.form.is_none() {
             let ending = spec.place.file().and_then(Path::extension);
-            spec.report.form = ending.and_then(|ending| Form::named(ending.to_str()?));
+            spec.report.form = ending.and_then(|ending| Form::of(ending.to_str()?));
         }
         Ok(spec)
     }
@@ -389,7 +389,7 @@ mod tests {
             let expected = OutputSpec {
                 alerts,
                 ..OutputSpec::new(
-                    Format::JSON,
+                    Format::Json,
                     file.map_or(Place::Stdout, |file| Place::File(file.into())),
                 )
             };
@@ -484,8 +484,11 @@ mod tests {
         assert_eq!(spec.place, Place::File("a".into()));
         assert_eq!(spec.mode, Some(0o640));
         let only = &spec.only.selection;
-        assert_eq!((only.status.include.len(), only.status.exclude.len()), (1, 1));
-        assert!(only.client.include.len() > 5);
+        assert_eq!(
+            only.status.0.iter().map(|(excluded, _)| *excluded).collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert!(only.client.included().count() > 5);
         assert_eq!(
             spec.only,
             "csv,status=4xx,!404,client=internal".parse::<OutputSpec>().expect("one").only

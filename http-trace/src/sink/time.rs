@@ -6,15 +6,15 @@ pub fn rfc3339(ns: u64) -> [u8; 30] {
     let (seconds, fraction) = (ns / 1_000_000_000, (ns % 1_000_000_000) as u32);
     let (year, month, day) = civil(seconds / 86_400);
     let mut text = *b"0000-00-00T00:00:00.000000000Z";
-    let [hour, minute, second] = clock(seconds);
+    let second = (seconds % 86_400) as u32;
     for (at, number) in [
         (0, year / 100),
         (2, year),
         (5, month),
         (8, day),
-        (11, hour),
-        (14, minute),
-        (17, second),
+        (11, second / 3600),
+        (14, second / 60 % 60),
+        (17, second % 60),
         (20, fraction / 10_000_000),
         (22, fraction / 100_000),
         (24, fraction / 1000),
@@ -34,24 +34,6 @@ pub fn zeek_open(ns: u64) -> String {
         byte => char::from(*byte),
     });
     text.collect()
-}
-
-/// `06:40:07.123`.
-pub fn clock_ms(ns: u64) -> [u8; 12] {
-    let mut text = *b"00:00:00.000";
-    let ms = (ns / 1_000_000 % 1000) as u32;
-    let [hour, minute, second] = clock(ns / 1_000_000_000);
-    for (at, number) in [(0, hour), (3, minute), (6, second), (9, ms / 10)] {
-        text[at..at + 2].copy_from_slice(pair(number));
-    }
-    text[11] = pair(ms)[1];
-    text
-}
-
-/// Hour, minute and second.
-fn clock(seconds: u64) -> [u32; 3] {
-    let second = (seconds % 86_400) as u32;
-    [second / 3600, second / 60 % 60, second % 60]
 }
 
 /// The last two digits of a number, from a table because each record has dozens.
@@ -98,6 +80,5 @@ mod tests {
         ] {
             assert_eq!(std::str::from_utf8(&rfc3339(ns)), Ok(expected));
         }
-        assert_eq!(&clock_ms(1_795_156_807_123_456_789), b"06:40:07.123");
     }
 }

@@ -84,14 +84,15 @@ pub enum Broken {
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    name: String,
+    /// Name of the destination in errors.
+    pub name: String,
     limit: usize,
     /// Bytes that are written without waiting for more; see [`BLOCK`].
     block: usize,
     when_full: WhenFull,
     pace: Pace,
-    /// Once it is set, a destination is not waited for.
-    stop: Option<Arc<AtomicBool>>,
+    /// Once it is set, waiting for a collector ends as it does in a live run.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug, Default)]
@@ -158,7 +159,7 @@ impl Shared {
         if state.closing.is_some() {
             return false;
         }
-        state.failing.set(Some(error.to_string()));
+        state.failing.error = Some(error.to_string());
         drop(wait_while(&self.bytes, state, RETRY, |state| state.closing.is_none()));
         true
     }
@@ -231,11 +232,6 @@ impl Writer {
         Ok(true)
     }
 
-    /// Name of the destination in errors.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// A change of state that was not reported yet.
     pub fn news(&self) -> Option<News> {
         if self.when_full == WhenFull::Wait {
@@ -247,11 +243,6 @@ impl Writer {
     /// Records that were accepted and may not have been written.
     pub fn unwritten(&self) -> Records {
         lock(&self.shared.state).unwritten()
-    }
-
-    /// Makes the end of waiting for a collector, once this flag is set, that of a live run.
-    pub fn end_with(&mut self, stop: &Arc<AtomicBool>) {
-        self.stop = Some(Arc::clone(stop));
     }
 
     fn is_stopped(&self) -> bool {
@@ -283,7 +274,7 @@ impl Writer {
         }
         let unwritten = state.unwritten();
         if !state.ended {
-            let why = state.failing.error().map(|why| Broken::Failed(why.to_owned()));
+            let why = state.failing.error.clone().map(Broken::Failed);
             return why.map_or(Ok(unwritten), |why| Err((why, unwritten)));
         }
         let broken = state.broken.take();
@@ -365,7 +356,7 @@ fn empty(
         let mut state = lock(&shared.state);
         state.in_block = left;
         if result.is_ok() {
-            state.failing.set(None);
+            state.failing.error = None;
         }
         if let Err(error) = result {
             state.broken = Some(match error.kind() {

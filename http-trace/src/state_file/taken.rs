@@ -143,10 +143,6 @@ impl Taken {
         read.is_ok() && first == MAGIC
     }
 
-    fn beside(&self) -> PathBuf {
-        beside(&self.path)
-    }
-
     /// Moves the file aside without overwriting another; returns the new path.
     ///
     /// # Errors
@@ -163,7 +159,7 @@ impl Taken {
             // The file did not exist when this run started.
             return Err(io::Error::other(Unusable::InUse));
         }
-        let beside = self.beside();
+        let beside = beside(&self.path);
         let written = create(&beside).and_then(|file| {
             // Lock it before it becomes visible under its name.
             let _ = file.try_lock();
@@ -286,7 +282,7 @@ mod tests {
         let mut taken = taken.expect("taken");
         assert!(read_.expect("none").is_none());
         for bytes in [&b"one"[..], b"two two"] {
-            fs::write(taken.beside(), b"left behind").expect("written");
+            fs::write(beside(&taken.path), b"left behind").expect("written");
             put(&mut taken, bytes);
             assert_eq!(read(&path).expect("read").as_deref(), Some(bytes));
             let (other, why) = Taken::take(&path);
@@ -330,7 +326,7 @@ mod tests {
         fs::remove_file(&path).expect("removed");
         fs::create_dir(&path).expect("made");
         assert!(taken.replace([&b"two"[..]].into_iter()).is_err());
-        assert!(!taken.beside().exists());
+        assert!(!beside(&taken.path).exists());
         fs::remove_dir(&path).expect("removed");
         put(&mut taken, b"three");
         assert_eq!(fs::read(&path).expect("read"), b"three");

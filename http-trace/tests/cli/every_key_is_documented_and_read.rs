@@ -54,7 +54,7 @@ fn config(key: &str, value: &str, of_file: bool) -> Result<Config, String> {
         true => Layers::gather(KEYS, Vec::new(), &|_| None, Some(file.path())),
         false => Layers::gather(KEYS, Vec::new(), &environment, None),
     };
-    Config::from_layers(&layers.unwrap()).map_err(|error| error.to_string())
+    Config::from_layers(&layers.unwrap())
 }
 
 #[test]

@@ -81,7 +81,6 @@ macro_rules! end {
                 "Its command line, redacted; only with --command-line.")
                 .get(|v| text(&v.record.$of.as_ref()?.command_line))
                 .read(|d, v| draft(&mut d.event.$of).command_line = owned(v)),
-            field(concat!($prefix, "process.user"), OBJECT, "", ""),
             entry!($prefix "process.user.id", Kind::Pattern("^[0-9]+$"), "kernel";
                 "Its user id in the host's initial user namespace.")
                 .get(|v| Some(Value::Made(v.record.$of.as_ref()?.user_id?.to_string().into())))
@@ -90,12 +89,10 @@ macro_rules! end {
                 "That user's name; absent for processes in containers.")
                 .get(|v| text(&v.record.$of.as_ref()?.user_name))
                 .read(|d, v| draft(&mut d.event.$of).user_name = owned(v)),
-            field(concat!($prefix, "service"), OBJECT, "", ""),
             entry!($prefix "service.name", Kind::Text, "cgroup";
                 "systemd service, without `.service`; for a pod, its label `app.kubernetes.io/instance` or `app.kubernetes.io/name`, or the name of its owner.")
                 .get(|v| v.record.$of.as_ref()?.workload.service_name().map(Value::word))
                 .read(|d, v| draft(&mut d.event.$of).workload.service = owned(v)),
-            field(concat!($prefix, "container"), OBJECT, "", ""),
             entry!($prefix "container.id", Kind::Text, "cgroup";
                 "Container id as used by its runtime: 64 hexadecimal digits, or a name.")
                 .always()
@@ -104,7 +101,6 @@ macro_rules! end {
             entry!($prefix "container.name", Kind::Text, "runtime"; "Container name; in a pod the name there.")
                 .get(|v| text(&container(&v.record.$of)?.name))
                 .read(|d, v| container_draft(&mut d.event.$of).name = owned(v)),
-            field(concat!($prefix, "container.image"), OBJECT, "", ""),
             entry!($prefix "container.image.name", Kind::Text, "runtime";
                 "Image name given when the container was created, with its tag.")
                 .get(|v| text(&container(&v.record.$of)?.image))
@@ -115,7 +111,6 @@ macro_rules! end {
                     let named = |name: &&str| v.bytes() == Some(name.as_bytes());
                     container_draft(&mut d.event.$of).runtime = RUNTIMES.into_iter().find(named);
                 }),
-            field(concat!($prefix, "orchestrator"), OBJECT, "", ""),
             always(concat!($prefix, "orchestrator.type"), Kind::Constant("kubernetes"), "cgroup", "")
                 .get(|v| pod(&v.record.$of).map(|_| Value::word("kubernetes"))),
             always(concat!($prefix, "orchestrator.resource"), OBJECT, "", ""),
@@ -147,8 +142,6 @@ macro_rules! end {
             entry!($prefix "orchestrator.namespace", Kind::Text, "API server"; "Namespace of the pod.")
                 .get(|v| text(&pod(&v.record.$of)?.namespace))
                 .read(|d, v| pod_draft(&mut d.event.$of).namespace = owned(v)),
-            field(concat!($prefix, "kubernetes"), OBJECT, "", ""),
-            field(concat!($prefix, "kubernetes.node"), OBJECT, "", ""),
             entry!($prefix "kubernetes.node.name", Kind::Text, "API server"; "Node on which the pod runs.")
                 .get(|v| text(&pod(&v.record.$of)?.node))
                 .read(|d, v| pod_draft(&mut d.event.$of).node = owned(v)),

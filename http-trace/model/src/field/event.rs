@@ -1,7 +1,7 @@
 //! The table of event fields, in the order of the JSON. Reads nothing but the event.
 
 use super::attribution::{CLIENT, SERVER};
-use super::entry::Field;
+use super::entry::{Field, Get};
 use super::own::OWN;
 use super::value::{About, Kind, Value};
 use crate::constant;
@@ -13,6 +13,12 @@ use crate::known::Known;
 pub const ECS_VERSION: &str = "8.17.0";
 
 pub const EVENT: &[&[Field<HttpEvent>]] = &[ENVELOPE, PEERS, HTTP, SERVER, OWN, CLIENT];
+
+/// Getter of the field with this name.
+pub fn getter(name: &str) -> Option<Get<HttpEvent>> {
+    let mut fields = EVENT.iter().copied().flatten();
+    fields.find(|field| field.about.name == name)?.get
+}
 
 /// A new entry.
 pub(super) const fn field(
@@ -180,7 +186,6 @@ const HTTP: &[Field<HttpEvent>] = &[
             Some(Value::Dotted(1, v.record.minor_version()?.into()))
         })
         .read(|d, v| d.set_version(&v)),
-    field("http.request", OBJECT, "", ""),
     always("http.request.method", Kind::Text, "request line", "As sent.")
         .rules(&["cs-method", "method", "http.request.method"])
         .get(|v| v.request().map(|request| Value::Text(&request.method)))
@@ -192,7 +197,6 @@ const HTTP: &[Field<HttpEvent>] = &[
         .rules(&["cs-bytes", "http.request.bytes"])
         .get(|v| v.record.request_bytes().map(Value::Number))
         .read(|d, v| d.request_bytes = v.number()),
-    field("http.request.body", OBJECT, "", ""),
     always("http.request.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing.")
         .rules(&["request_body_len", "http.request.body.bytes"])
         .get(|v| v.request().and(v.record.request_body_bytes).map(Value::Number))
@@ -204,7 +208,6 @@ const HTTP: &[Field<HttpEvent>] = &[
     field("http.request.headers", Kind::RequestHeaders, "request head", "Those that --request-headers names.")
         .get(|v| v.request().map(|request| Value::headers(&request.headers)))
         .read(|d, v| d.request_headers = Some(v.into_headers())),
-    field("http.response", OBJECT, "", ""),
     always("http.response.status_code", Kind::STATUS, "status line", "")
         .strict()
         .rules(&["sc-status", "status_code", "http.response.status_code"])
@@ -228,7 +231,6 @@ const HTTP: &[Field<HttpEvent>] = &[
         .rules(&["http.response.bytes"])
         .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))
         .read(|d, v| d.event.response_bytes = v.number()),
-    field("http.response.body", OBJECT, "", ""),
     field("http.response.body.bytes", NUMBER, "message framing", "Body bytes on the wire, without chunk framing; if the event was written before the end, those so far, and absent before the first or if the kernel skips them.")
         .rules(&["response_body_len", "http.response.body.bytes"])
         .get(|v| v.response().and(v.record.body_bytes).map(Value::Number))
@@ -237,7 +239,6 @@ const HTTP: &[Field<HttpEvent>] = &[
         .rules(&["http.response.body.content"])
         .get(|v| v.response().and(v.record.body_snippet.as_deref()).map(Value::Text))
         .read(|d, v| d.event.body_snippet = v.into_bytes()),
-    field("url", OBJECT, "", ""),
     always("url.original", Kind::Text, "request line", "The request target as sent.")
         .rules(&["url.original", "uri"])
         .get(|v| v.request().map(|request| Value::Text(&request.target)))
@@ -293,7 +294,8 @@ fn server(event: &HttpEvent) -> Option<Endpoint> {
     Some(event.server).filter(|end| *end != Endpoint::NOBODY)
 }
 
-fn community_id(event: &HttpEvent) -> Option<Value<'static>> {
+/// The Community ID, if both ends are known with their ports.
+pub fn community_id(event: &HttpEvent) -> Option<Value<'static>> {
     event.server.known_ip()?;
     event.client.known_port().and(event.server.known_port())?;
     let id = crate::community::community_id(event.client, event.server);

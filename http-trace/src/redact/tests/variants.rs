@@ -138,7 +138,7 @@ fn every_variant_is_redacted_or_shown_in_every_sink() {
         }
         for format in Format::ALL {
             let mut out = Vec::new();
-            let mut render = (format.render)(&style);
+            let mut render = format.render(&style);
             render.event(&entry, &mut out);
             if let Some(alert) = &alert {
                 render.alert(alert, &mut out);

@@ -107,7 +107,7 @@ fn a_failure_that_was_overcome_is_no_reason_for_a_loss() {
         let shared = Arc::<Shared>::default();
         let delivery = Delivery { name: "x".to_owned(), last_wait: LONG, shared };
         let mut state = lock(&delivery.shared.state);
-        state.failing.set(failure.clone());
+        state.failing.error.clone_from(&failure);
         state.waiting.push_back(notice("late"));
         state.ended = true;
         drop(state);
@@ -288,7 +288,7 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     // Accepts nothing, so that the answer never comes.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let carrier = webhook::Webhook::within(url, OwnSockets::default(), Duration::from_millis(100));
+    let carrier = webhook::Webhook::new(url, OwnSockets::default(), Duration::from_millis(100));
     let hanging = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
     let count = 3 * MOST_WAITING as u64;
     for _ in 0..count {
@@ -317,7 +317,7 @@ fn a_webhook_whose_answer_does_not_end_has_accepted() {
         let end = if head.is_empty() { "\r\n" } else { "" };
         let answer = format!("HTTP/1.1 200 OK\r\n{head}{end}");
         let patience = Duration::from_millis(300);
-        let carrier = webhook::Webhook::within(url.clone(), OwnSockets::default(), patience);
+        let carrier = webhook::Webhook::new(url.clone(), OwnSockets::default(), patience);
         let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
         delivery.send(notice("a"));
         let (stream, _) = listener.accept().expect("a connection");

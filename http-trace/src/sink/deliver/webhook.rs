@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
 use super::carrier::{Carrier, Failure, Notice};
@@ -10,7 +9,7 @@ use crate::own_client;
 use crate::own_sockets::OwnSockets;
 
 /// Timeout of a delivery, from name resolution to the response.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Webhook {
     agent: Agent,
@@ -18,15 +17,8 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    pub(super) fn new(url: String, own: OwnSockets) -> Self {
-        Self::within(url, own, PATIENCE)
-    }
-
-    pub(super) fn within(url: String, own: OwnSockets, patience: Duration) -> Self {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-        let config =
-            own_client::config().timeout_global(Some(patience)).tls_config(tls.build()).build();
-        Webhook { agent: own_client::agent(config, own), url }
+    pub(super) fn new(url: String, own: OwnSockets, patience: Duration) -> Self {
+        Webhook { agent: own_client::within(patience, own), url }
     }
 }
 

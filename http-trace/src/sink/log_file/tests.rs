@@ -138,7 +138,7 @@ fn a_file_rotates_by_age_and_so_many_stay() {
     fs::write(folder.path().join("events.json.2"), "theirs").expect("written");
     log.write_all(b"5\n").expect("written");
     log.write_all(b"6\n").expect("written");
-    let rotates = log.rotates();
+    let rotates = Arc::clone(&log.rotates);
     let news = || lock(&rotates).news();
     let name = folder.path().join("events.json.2").display().to_string();
     assert!(matches!(news(), Some(News::Fails(why)) if why.starts_with(&name)));

@@ -11,7 +11,7 @@ use crate::sink::choice::HeaderChoice;
 use crate::sink::time::rfc3339;
 use crate::text::utf8;
 use http_trace_model::event::HttpEvent;
-use http_trace_model::field::event::EVENT;
+use http_trace_model::field::event::getter;
 use http_trace_model::field::{About, Field, Get, Kind, Value, View};
 use http_trace_model::head::Headers;
 
@@ -147,11 +147,7 @@ impl Attributes {
     /// Writes these header fields.
     pub fn new(response: HeaderChoice, request: HeaderChoice) -> Self {
         let own = OWN.iter().map(|field| (field.about.name, field.get));
-        let same = SAME.iter().map(|(name, of_json)| {
-            let mut fields = EVENT.iter().copied().flatten();
-            let field = fields.find(|field| field.about.name == *of_json);
-            (*name, field.and_then(|field| field.get))
-        });
+        let same = SAME.iter().map(|(name, of_json)| (*name, getter(of_json)));
         let all = own.chain(same);
         Attributes {
             all: all.filter_map(|(name, get)| Some((name, get?))).collect(),

@@ -89,7 +89,8 @@ impl Collector {
             }
             #[cfg(feature = "webhook")]
             Some(("http" | "https", _)) => {
-                let http = super::http::Http::new(&self.url, self.gzip, &headers, own.clone())?;
+                let (own, patience) = (own.clone(), super::request::PATIENCE);
+                let http = super::http::Http::new(&self.url, self.gzip, &headers, own, patience)?;
                 Ok(Box::new(http))
             }
             _ => Err(io::Error::other(

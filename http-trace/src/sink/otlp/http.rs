@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use http::{HeaderMap, Response};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error};
 
 use super::exporter::{Failure, Partial, Transport};
@@ -25,23 +24,15 @@ impl Http {
     ///
     /// # Errors
     /// Malformed header fields.
-    pub fn new(url: &str, gzip: bool, given: &str, own: OwnSockets) -> io::Result<Self> {
-        Self::within(url, gzip, given, own, PATIENCE)
-    }
-
-    /// [`Http::new`] with another timeout.
-    pub(super) fn within(
+    pub fn new(
         url: &str,
         gzip: bool,
         given: &str,
         own: OwnSockets,
         patience: Duration,
     ) -> io::Result<Self> {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-        let config =
-            own_client::config().timeout_global(Some(patience)).tls_config(tls.build()).build();
         Ok(Http {
-            agent: own_client::agent(config, own),
+            agent: own_client::within(patience, own),
             url: url.to_owned(),
             gzip,
             headers: headers(given).map_err(io::Error::other)?,

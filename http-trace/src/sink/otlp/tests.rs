@@ -395,7 +395,7 @@ fn http_answers_and_what_they_mean() {
         ("200 O".to_owned(), Then::Hang, Some(false)),
     ];
     let none = crate::own_sockets::OwnSockets::default;
-    let mut http = http::Http::within(&url, false, "", none(), PATIENCE).expect("good");
+    let mut http = http::Http::new(&url, false, "", none(), PATIENCE).expect("good");
     for (answer, then, expected) in &answers {
         std::thread::scope(|scope| {
             scope.spawn(|| serve(&listener, &format!("HTTP/1.1 {answer}"), then));
@@ -426,7 +426,7 @@ fn what_an_answer_in_json_refuses_is_counted() {
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
     let server = std::thread::spawn(move || serve(&listener, &answer, &Then::Close));
     let none = crate::own_sockets::OwnSockets::default();
-    let mut http = http::Http::new(&url, false, "", none).expect("good");
+    let mut http = http::Http::new(&url, false, "", none, request::PATIENCE).expect("good");
     let partial = http.export(Signal::Spans, b"body").expect("an answer");
     assert_eq!(partial, Partial::new(7, b"old"));
     server.join().expect("served");

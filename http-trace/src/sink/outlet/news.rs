@@ -55,7 +55,7 @@ impl Outlet {
         let mut news = self.losses_behind(false);
         let of = |one: &One| {
             let writer = one.writer.as_ref()?;
-            let name = writer.name();
+            let name = &writer.name;
             Some(match writer.news()? {
                 News::Fails(why) => format!(
                     "cannot write to {name}: {why}; it is tried again, and what the \
@@ -66,7 +66,7 @@ impl Outlet {
         };
         news.extend(self.outputs.iter().filter_map(of));
         let of = |one: &One| {
-            let name = one.writer.as_ref()?.name();
+            let name = &one.writer.as_ref()?.name;
             Some(match lock(&one.rotates).news()? {
                 News::Fails(why) => {
                     format!("cannot rotate {name}: {why}; it grows until it can be renamed")
@@ -76,7 +76,7 @@ impl Outlet {
         };
         news.extend(self.outputs.iter().filter_map(of));
         let of = |(delivery, _): &(Delivery, Behind)| {
-            let name = delivery.name();
+            let name = &delivery.name;
             Some(match delivery.news()? {
                 News::Fails(why) => format!("cannot deliver alerts to {name}: {why}"),
                 News::GoesOn => format!("alerts are delivered to {name} again"),
@@ -97,7 +97,7 @@ impl Outlet {
             let loss = one.behind.news(one.exporter.refused(), what, self.now_ns, is_last);
             if let (Some(loss), Some(writer)) = (&loss, &one.writer) {
                 let (records, why) = (counted(loss.count, "record"), one.exporter.why());
-                news.push(format!("{records} rejected by {}: {why}", writer.name()));
+                news.push(format!("{records} rejected by {}: {why}", writer.name));
             }
             losses.extend(loss);
         }

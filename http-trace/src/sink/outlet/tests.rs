@@ -37,7 +37,7 @@ fn stuck(
     let limit = 64 << 10;
     let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, Pace::Blocks);
     let mut one = One {
-        format: Format::JSON,
+        format: Format::Json,
         alerts: Alerts::None,
         only: None,
         takes: true,

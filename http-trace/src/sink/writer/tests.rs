@@ -246,7 +246,7 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
         held.push(hold);
         let to = Box::new(Stuck(hung));
         let mut writer = Writer::start(to, "hung".into(), 4, when_full, Pace::Lines).expect("one");
-        writer.end_with(&stop);
+        writer.stop = Some(Arc::clone(&stop));
         let put = |bytes: &'static [u8]| writer.write([1, 0], |out| out.extend_from_slice(bytes));
         assert_eq!(put(b"a\n"), Ok(true));
         while !lock(&writer.shared.state).pending.is_empty() {
