@@ -452,6 +452,25 @@ fn records_that_were_lost_since_may_have_held_the_answer() {
     }
 }
 
+/// The summary counts connections whose end was not seen.
+#[test]
+fn a_server_that_closes_ends_its_connection() {
+    let one = || Talk::open().c(&get("/1")).s(&ok("a")).c_ack().wait_ms(5_000);
+    for (name, talk, unended) in [
+        ("open", one(), 1),
+        ("the server closes, its client does not", one().s_fin().c_ack(), 0),
+        ("both close", one().s_fin().c_ack().wait_ms(20_000).c_fin(), 0),
+        ("the server goes on after all", one().s_fin().c_ack().c(&get("/2")).s(&ok("b")), 1),
+        ("the client closes, and waits", one().c(&get("/2")).c_fin().s_ack(), 1),
+        ("a reset", one().s_rst(), 0),
+    ] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        bench.finish();
+        assert_eq!(bench.pipeline.stats().unended, unended, "{name}");
+    }
+}
+
 /// As long as TCP itself waits, so that its peer may still go on.
 #[test]
 fn an_exchange_survives_a_pause_of_an_hour() {
