@@ -35,11 +35,7 @@ impl Framer {
     /// Applies RFC 9112 §6.3 to a request (items 3, 5, 6, 7).
     #[inline(always)]
     pub(super) fn request_ends(&mut self, queue: &mut RequestQueue) -> (HeadFacts, Body) {
-        let method = match self.method {
-            1 => MethodKind::Head,
-            2 => MethodKind::Connect,
-            _ => MethodKind::Other,
-        };
+        let method = self.method_kind();
         self.role = ROLE_REQUEST;
         if self.flags & flag::MALFORMED_REQUEST == 0 {
             queue.push(method);
@@ -74,10 +70,9 @@ impl Framer {
         }
         let answers = queue.pop();
         let head = HeadFacts::Response { status, answers };
-        let unsolicited_timeout = status == 408 && !queue.is_unknown();
-        if answers.is_none() && !unsolicited_timeout {
-            // A response to a request that was not seen: which request the next one answers is
-            // unknown.
+        if answers.is_none() {
+            // It answers a request that was not seen, or whose head is incomplete, or none (408): which
+            // request the next one answers is unknown.
             queue.set_unknown();
         }
         let success = (200..300).contains(&status);
@@ -100,7 +95,7 @@ impl Framer {
         };
         self.enter_body(body);
         let doubtful = matches!(self.phase(), Phase::Body | Phase::ChunkSize | Phase::UntilClose);
-        if answers.is_none() && !unsolicited_timeout && doubtful {
+        if answers.is_none() && doubtful {
             self.last = self.phase;
             self.phase = Phase::Peek as u8;
             self.pos = 0;

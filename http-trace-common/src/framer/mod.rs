@@ -309,6 +309,12 @@ impl Framer {
         }
     }
 
+    /// The part of the current request's method that matters to framing.
+    #[inline(always)]
+    pub const fn method_kind(&self) -> MethodKind {
+        MethodKind::from_number(self.method)
+    }
+
     /// The status code of the response head that has just ended; 0 for an invalid one.
     #[inline(always)]
     pub const fn status(&self) -> u32 {

@@ -15,6 +15,17 @@ pub enum MethodKind {
     Connect = 2,
 }
 
+impl MethodKind {
+    #[inline(always)]
+    pub(super) const fn from_number(n: u8) -> Self {
+        match n {
+            1 => MethodKind::Head,
+            2 => MethodKind::Connect,
+            _ => MethodKind::Other,
+        }
+    }
+}
+
 /// Outstanding requests in order, two bits each; or *unknown*.
 ///
 /// At most 28 fit; more make the queue unknown. Once unknown it stays unknown until
@@ -89,11 +100,7 @@ impl RequestQueue {
         if self.is_unknown() || count == 0 {
             return None;
         }
-        let kind = match self.0 & 3 {
-            1 => MethodKind::Head,
-            2 => MethodKind::Connect,
-            _ => MethodKind::Other,
-        };
+        let kind = MethodKind::from_number(self.0 as u8 & 3);
         let entries = (self.0 & ((1 << Self::COUNT_SHIFT) - 1)) >> 2;
         self.0 = entries | ((count - 1) as u64) << Self::COUNT_SHIFT;
         Some(kind)

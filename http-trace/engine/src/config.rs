@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use http_trace_common::config::Snippet;
 
+use crate::crowd;
+
 http_trace_model::named_enum! {
     /// When a response's event is written.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -43,6 +45,8 @@ pub struct PipelineConfig {
     pub closed_ns: u64,
     /// How long a connection without traffic is kept.
     pub idle_ns: u64,
+    /// The same inside an exchange.
+    pub idle_inside_ns: u64,
     /// Whether requests without a response become events.
     pub no_response: bool,
     /// How long a response may take before its request counts as unanswered.
@@ -74,7 +78,8 @@ impl Default for PipelineConfig {
             hole_ns: SECOND / 10,
             unseen_hole_ns: 10 * SECOND,
             closed_ns: 900 * SECOND,
-            idle_ns: 900 * SECOND,
+            idle_ns: crowd::FORGOTTEN_S as u64 * SECOND,
+            idle_inside_ns: crowd::FORGOTTEN_INSIDE_S as u64 * SECOND,
             no_response: true,
             response_timeout_ns: 30 * SECOND,
             attempt_ports: Vec::new(),

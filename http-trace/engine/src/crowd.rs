@@ -1,5 +1,5 @@
-//! Which connections a full table evicts: the kernel's, the filter's on the host, the pipeline's. Must
-//! not know a table or a clock.
+//! Which connections a full table evicts, and which are forgotten when idle: the kernel's, the filter's on the host, the
+//! pipeline's. Must not know a table or a clock.
 //!
 //! Each client's connections are ranked: open exchanges first, then idle, silent and closed ones, each
 //! by last segment. The highest ranks are evicted, whichever client they belong to, so that no client
@@ -11,6 +11,7 @@ use std::hash::BuildHasher;
 
 use http_trace_common::filter::{Flow, side_flag};
 use http_trace_common::flow::{Address, Direction, FlowKey, seq_distance};
+use http_trace_common::framer::Phase;
 
 /// What a connection is doing, in order of value, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,25 @@ pub enum Doing {
 /// A connection is idle after this long without a segment, in seconds.
 const IDLE_S: u32 = 5;
 
+/// How long a connection without a segment is followed, in seconds. Longer than the default keep-alive timeout of
+/// servers (nginx 75 s, Node 5 s, Apache 5 s, HAProxy 300 s).
+pub const FORGOTTEN_S: u32 = 15 * 60;
+
+/// The same inside an exchange, whose next bytes nobody could frame: as long as TCP itself waits for a sign of life
+/// (RFC 9293 §3.8.4).
+pub const FORGOTTEN_INSIDE_S: u32 = 2 * 3600;
+
+/// Whether a filter forgets a connection that had its last segment `quiet_s` seconds ago.
+pub fn is_forgotten(flow: &Flow, quiet_s: u32) -> bool {
+    let is_over = flow.sides.iter().any(|s| s.flags & CLOSED != 0);
+    let rests = |phase| matches!(phase, Phase::Idle | Phase::Opaque);
+    let rests = flow.queue.is_empty() && flow.sides.iter().all(|s| rests(s.framer.phase()));
+    quiet_s > if is_over || rests { FORGOTTEN_S } else { FORGOTTEN_INSIDE_S }
+}
+
+/// A direction's end was seen.
+const CLOSED: u16 = side_flag::FIN | side_flag::RST;
+
 /// Number of connections in a table of this capacity at which eviction begins.
 pub const fn high_mark(capacity: usize) -> usize {
     capacity - capacity / 8
@@ -41,8 +61,7 @@ pub const fn low_mark(capacity: usize) -> usize {
 impl Doing {
     /// From the filter's state; `now_s` is in seconds of the kernel's clock.
     pub fn of(flow: &Flow, now_s: u32) -> Self {
-        let closed = side_flag::FIN | side_flag::RST;
-        if flow.sides.iter().any(|s| s.flags & closed != 0) {
+        if flow.sides.iter().any(|s| s.flags & CLOSED != 0) {
             return Doing::Closed;
         }
         // The floor of a direction is where tracing of it began.
@@ -118,6 +137,8 @@ fn whose(address: &Address) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
+    use http_trace_common::filter::Side;
     use http_trace_common::flow::v4_mapped;
 
     fn entry(client: [u8; 4], port: u16, doing: Doing, last_seen: u64) -> Entry {
@@ -133,6 +154,36 @@ mod tests {
         stay.retain(|e| !leaving.contains(&e.key));
         assert_eq!(stay.len(), entries.len() - leaving.len(), "each leaves once");
         stay
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_longer_inside_an_exchange() {
+        use http_trace_common::framer::{Framer, MethodKind, RequestQueue};
+        let kept = |flow: &Flow| {
+            assert!(is_forgotten(flow, FORGOTTEN_INSIDE_S + 1));
+            !is_forgotten(flow, FORGOTTEN_S + 1)
+        };
+        let at = |bytes: &[u8]| {
+            let mut flow = Flow::zeroed();
+            flow.sides = flow.sides.map(|side| Side { framer: Framer::new(), ..side });
+            let mut at = 0;
+            while at < bytes.len() {
+                let step = flow.sides[1].framer.step(&mut flow.queue, &bytes[at..]);
+                at += step.taken as usize;
+            }
+            flow
+        };
+        assert!(!kept(&at(b"")));
+        assert!(kept(&at(b"HTTP/1.1 200 OK\r\nA: b")));
+        let mut inside = at(b"HTTP/1.1 408 T\r\nContent-Length: 9\r\n\r\nabc");
+        assert!(kept(&inside));
+        inside.sides[0].flags |= side_flag::FIN;
+        assert!(!kept(&inside));
+        assert!(!kept(&at(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")));
+        let mut asked = at(b"");
+        asked.queue = RequestQueue::new();
+        asked.queue.push(MethodKind::Other);
+        assert!(kept(&asked));
     }
 
     #[test]

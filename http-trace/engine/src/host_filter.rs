@@ -261,10 +261,10 @@ impl HostFilter {
         self.tables.flows.len()
     }
 
-    /// Deletes flows without a segment since `before_s` (seconds of the packets' clock), as the host
-    /// does in the kernel's table.
-    pub fn forget_idle(&mut self, before_s: u32) {
-        self.tables.flows.retain(|_, flow| flow.last_seen_s >= before_s);
+    /// Deletes idle flows, as the host does in the kernel's table; `now_s` is in seconds of the packets' clock.
+    pub fn forget_idle(&mut self, now_s: u32) {
+        let quiet_s = |flow: &Flow| now_s.saturating_sub(flow.last_seen_s);
+        self.tables.flows.retain(|_, flow| !crowd::is_forgotten(flow, quiet_s(flow)));
     }
 }
 

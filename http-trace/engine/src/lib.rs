@@ -53,12 +53,12 @@
 //! Each module imports only from those above it.
 //!
 //! - [`stats`] is what is counted.
+//! - [`crowd`]: which connections a full table evicts, and which are forgotten.
 //! - [`config`]: limits and options.
 //! - [`table`]: the bounded table of connections, in order of last use.
 //! - [`origin`]: where, when and at which position bytes were seen.
 //! - [`encaps`]: numbered tags and tunnels.
 //! - [`fragments`]: reassembles IP packets.
-//! - [`crowd`]: which connections a full table evicts.
 //! - [`host_filter`]: the kernel's filter on the host.
 //! - [`names`]: connections that are seen under several tuples.
 //! - [`protocol`]: the boundary: bytes, gaps and skips of one direction in, exchanges out.

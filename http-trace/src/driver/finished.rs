@@ -65,7 +65,7 @@ impl Finished {
         let http = grouped(stats.http_flows);
         let mut line = format!("{}, {http} with HTTP", counted(stats.flows, "connection"));
         for (count, what, always) in [
-            (stats.midstream, "connection open before the start", true),
+            (stats.midstream, "connection with no start seen", true),
             (stats.without_request, "response without a request", true),
             (stats.requests_unmatched, "request without a matched response", true),
             (stats.holes, "gap", true),

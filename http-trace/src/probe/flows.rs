@@ -18,9 +18,6 @@ type FlowWords = [u64; size_of::<Flow>() / 8];
 type KeyWords = [u32; 10];
 type HandBackWords = [u64; size_of::<HandBack>() / 8];
 
-/// Idle timeout of a connection in seconds. Longer than the default keep-alive timeout of servers (nginx 75
-/// s, Node 5 s, Apache 5 s, HAProxy 300 s).
-const IDLE_S: u32 = 600;
 /// Interval of full passes in seconds of kernel time, because a pass has a cost.
 const PASS_EVERY_S: u32 = 30;
 /// Entries read per system call.
@@ -91,7 +88,7 @@ impl Flows {
         let mut leave = Vec::new();
         // On an error, idle connections stay until a later pass.
         let _ = self.each(|key, flow| {
-            if now_s.saturating_sub(flow.last_seen_s) > IDLE_S {
+            if crowd::is_forgotten(flow, now_s.saturating_sub(flow.last_seen_s)) {
                 leave.push(*key);
             } else {
                 stay.push(Entry {

@@ -23,9 +23,6 @@ use http_trace_common::walk::{Segment, tcp_flag};
 use http_trace_engine::host_filter::HostFilter;
 use http_trace_engine::stats::FilterLosses;
 
-/// How long the filter keeps an idle connection, in seconds.
-const FILTER_IDLE_S: u32 = 900;
-
 /// How often idle connections are removed, in capture time.
 const FORGET_EVERY_NS: u64 = 10_000_000_000;
 
@@ -104,8 +101,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
             Some(filter) => {
                 if header.time_ns.saturating_sub(last_forget_ns) > FORGET_EVERY_NS {
                     last_forget_ns = header.time_ns;
-                    let now_s = (header.time_ns / 1_000_000_000) as u32;
-                    filter.forget_idle(now_s.saturating_sub(FILTER_IDLE_S));
+                    filter.forget_idle((header.time_ns / 1_000_000_000) as u32);
                     let lost = lost.get_or_insert(FilterLosses::since(begin_ns));
                     report_losses(lost, filter, driver);
                 }

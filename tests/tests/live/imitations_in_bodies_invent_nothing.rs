@@ -151,7 +151,7 @@ fn under(asks: Asks, at_once: usize, hook: &str) {
     let said = outcome.said.join("\n");
     ledger.check();
     assert!(missing < ledger.len(), "nothing was seen\n{said}");
-    assert!(said.contains("connections open before the start"), "{said}");
+    assert!(said.contains("connections with no start seen"), "{said}");
     assert_eq!(outcome.counter("filter_disagrees"), 0, "{said}");
     let asked = |line: &&String| !line.contains("/fake.bin?0") && !line.contains("/upload?0");
     assert_eq!(unanswered.iter().find(asked), None, "{said}");

@@ -29,6 +29,9 @@ fn every_scene_is_judged_by_its_truth() {
             if let Err(error) = same(&all, &some) {
                 wrong.push(format!("{} {name}, filtered: {error}", scene.name));
             }
+            if some.stats.unended != all.stats.unended {
+                wrong.push(format!("{} {name}, filtered: another end", scene.name));
+            }
             if some.stats.filter_disagrees > 0 {
                 wrong.push(format!("{} {name}: filter_disagrees", scene.name));
             }

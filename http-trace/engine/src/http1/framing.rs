@@ -83,7 +83,10 @@ impl Http1 {
                     let start = self.halves[d].next - u64::from(back);
                     let at_segment = begins && at == usize::from(back);
                     // A body was possible here: it was unknown whether HEAD was answered.
-                    if back > 0 && !(at_segment && self.is_response_proven(cx, d, start, origin)) {
+                    if back > 0
+                        && !self.answers_begun_head()
+                        && !(at_segment && self.is_response_proven(cx, d, start, origin))
+                    {
                         self.halves[d].framer.lose();
                         self.event(cx, d, Event::Lost, origin);
                         continue;

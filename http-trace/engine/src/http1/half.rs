@@ -19,14 +19,16 @@ pub(crate) enum Message {
     Uncounted,
 }
 
-/// Whether a response that answers no other request came while the request's head was incomplete.
+/// Whether a response that answers no other request came while the request's head is incomplete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Answered {
     #[default]
     No,
     /// One came that may answer it.
     Perhaps,
-    /// One came that answers it, and has the request.
+    /// Informational ones came that belong to it, and have what was seen of the request.
+    Informed,
+    /// A final one came that answers it, and has the request.
     Taken,
 }
 
@@ -44,8 +46,10 @@ pub(crate) struct Half {
     pub head_origin: Option<Origin>,
     /// The request of the current response has been looked up.
     pub paired: bool,
-    /// The request whose head passes was reported as unanswered.
+    /// The request whose head passes was reported as unanswered, or is too uncertain for that.
     pub reported: bool,
+    /// An event without a response was written for it.
+    pub has_event: bool,
     pub answered: Answered,
     /// Bytes after a head that may begin the next one ([`Phase::Peek`]).
     pub undecided: Vec<u8>,

@@ -43,7 +43,8 @@ impl Http1 {
             half.undecided.clear();
         }
         let half = &mut self.halves[d];
-        (half.paired, half.reported, half.answered) = (false, false, Answered::No);
+        (half.paired, half.reported, half.has_event) = (false, false, false);
+        half.answered = Answered::No;
     }
 
     /// While the order is in doubt, the framer must learn which request a response answers before the
@@ -135,7 +136,8 @@ impl Http1 {
             }
             self.queue.push(request.kind);
         }
-        if self.exchanges.order.gap() || self.exchanges.responses_lost {
+        let order = &self.exchanges.order;
+        if order.gap() || order.owes() || self.exchanges.responses_lost {
             self.queue.set_unknown();
         }
     }
@@ -214,7 +216,7 @@ impl Http1 {
                 self.turn(cx, 1 - d, first);
                 let message = self.response(cx, d, raw, body, origin);
                 // Under another name, all of the request's head may have come before.
-                let early = self.halves[1 - d].answered == Answered::Taken;
+                let early = self.halves[1 - d].answered != Answered::No;
                 let orphan = early || self.exchanges.answered().is_none();
                 let kind = if orphan { HeadKind::Orphan } else { HeadKind::Answer };
                 self.seen(cx, d, kind, raw);
@@ -223,6 +225,10 @@ impl Http1 {
         };
         self.halves[d].message = message;
         let body = if self.tunnels(message) { Body::Tunnel } else { body };
+        if self.exchanges.answered().is_some_and(|r| r.begun && r.kind != MethodKind::Head) {
+            // The framer did not know that the answered request has a response with a body.
+            self.halves[d].framer.decide_body();
+        }
         match body {
             Body::None | Body::Length(0) => {
                 let end = if matches!(body, Body::None) { BodyEnd::None } else { BodyEnd::Length };
@@ -309,11 +315,17 @@ impl Http1 {
             flags: half.framer.flags(),
             differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
             reported: half.reported,
+            has_event: half.has_event,
             ..Pending::new(head, method, half.head_start, half.next, first)
         };
         pending.request.head_cut = half.head_len > raw.len() as u64;
-        let ordinal = self.exchanges.push(pending, server_next);
-        self.halves[d].ordinal = ordinal;
+        let informed = half.answered == Answered::Informed;
+        let mut ordinal = self.exchanges.push(pending, server_next);
+        if informed {
+            ordinal = self.exchanges.complete_begun();
+        }
+        let half = &mut self.halves[d];
+        (half.ordinal, half.answered) = (ordinal, Answered::No);
         Message::Request
     }
 
@@ -352,16 +364,20 @@ impl Http1 {
             self.queue.set_unknown();
         }
         if informational {
-            self.note_unasked(cx.link);
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
                 current.informational.push((head, first));
                 current.flags |= flags;
+                if current.is_open() {
+                    self.answer_begun(cx.link, Answered::Informed);
+                }
             }
+            self.note_unasked(cx.link);
             return Message::Uncounted;
         }
         if status == 408 {
             self.unsolicited(cx.link, d, &first);
+            self.requeue(true);
         }
         let mut oddities = std::mem::take(&mut self.halves[d].oddities);
         oddities.retain(|name| *name != oddity::BODY_GAP);
@@ -396,13 +412,12 @@ impl Http1 {
             self.requeue(true);
         }
         let Some(current) = &mut self.exchanges.current else { return };
-        let status = response.head.status;
-        let without_request = current.pending.is_none();
+        let (status, is_open) = (response.head.status, current.is_open());
         current.response = Some(response);
         current.flags |= flags;
         current.body = body;
-        if without_request && let Some(client) = link.client() {
-            self.answer_begun(link, client);
+        if is_open {
+            self.answer_begun(link, Answered::Taken);
         }
         if status != 408 {
             self.note_unasked(link);
@@ -432,7 +447,6 @@ impl Http1 {
         let doubtful = current.is_some_and(|current| current.by_numbers);
         if doubtful || request.is_some_and(|request| ack <= request.start) {
             self.exchanges.unanswer();
-            self.requeue(true);
         }
     }
 
@@ -533,14 +547,19 @@ impl Http1 {
     }
 
     /// If these are the server's first bytes, they answer the first request (`ICY 200 OK`, HTTP/0.9), which gets no
-    /// response that could be an event.
+    /// response that could be an event. So do later ones if the client had everything before them when it asked, and
+    /// the server had the request's head when it sent them: otherwise they may be the end of the response before.
     fn answered_otherwise(&mut self, cx: &mut Cx<'_>, d: usize) {
+        let start = self.halves[d].head_start;
+        let ack = self.acknowledged(cx.link, d);
         let exchanges = &mut self.exchanges;
         let is_certain = !exchanges.responses_lost && !exchanges.order.gap();
-        if !is_certain || !cx.link.is_client(1 - d) || self.profile.framed(d) {
+        if !is_certain || !cx.link.is_client(1 - d) {
             return;
         }
         if let Some(pending) = exchanges.waiting.front_mut()
+            && (!self.profile.framed(d)
+                || pending.ack == start && ack.is_some_and(|ack| pending.head_end <= ack))
             && !pending.after_gap
             && !pending.malformed
             && pending.kind != MethodKind::Connect

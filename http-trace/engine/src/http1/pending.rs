@@ -17,6 +17,8 @@ pub(crate) struct Pending {
     pub request: Box<Request>,
     pub kind: MethodKind,
     pub ordinal: u32,
+    /// Its head was incomplete when its response came.
+    pub begun: bool,
     /// Position after its head.
     pub head_end: u64,
     /// Position after its last byte, or as far as its body was seen.
@@ -64,6 +66,7 @@ impl Pending {
             }),
             kind,
             ordinal: 0,
+            begun: false,
             head_end,
             end: head_end,
             ack: BEFORE_ALL,

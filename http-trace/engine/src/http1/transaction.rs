@@ -64,6 +64,11 @@ impl Transaction {
         }
     }
 
+    /// Whether no request with a complete head is known that it answers.
+    pub fn is_open(&self) -> bool {
+        self.pending.as_ref().is_none_or(|pending| pending.begun)
+    }
+
     /// The exchange to yield.
     pub fn into_exchange(mut self, outcome: Outcome) -> Exchange {
         let kind = self.pending.as_ref().map(|pending| pending.kind);
@@ -161,6 +166,28 @@ impl Exchanges {
         self.held += request.cost();
         self.waiting.push_back(request);
         ordinal
+    }
+
+    /// The current response belongs to a request of which only `begun` was seen so far.
+    pub fn answer_begun(&mut self, begun: Pending) {
+        if let Some(current) = &mut self.current {
+            self.held += begun.cost();
+            let before = current.pending.replace(begun);
+            self.held = self.held.saturating_sub(before.map_or(0, |before| before.cost()));
+        }
+    }
+
+    /// The request that was added last is the one whose informational responses came before its head ended. Returns
+    /// its ordinal.
+    pub fn complete_begun(&mut self) -> u32 {
+        let waits = self.awaiting_final().is_some_and(|pending| pending.begun);
+        let whole = if waits { self.waiting.pop_back() } else { None };
+        if let (Some(mut whole), Some(current)) = (whole, &mut self.current) {
+            (whole.ordinal, self.order.ordinal) = (current.ordinal, current.ordinal);
+            let begun = current.pending.replace(whole);
+            self.held = self.held.saturating_sub(begun.map_or(0, |begun| begun.cost()));
+        }
+        self.order.ordinal
     }
 
     /// The server's stream begins at `first`.
@@ -341,6 +368,11 @@ impl Exchanges {
 
     /// Returns an unanswered request to the queue; `assumed` says that the pair was a guess.
     fn wait_on(&mut self, mut request: Pending, assumed: bool) {
+        if request.begun {
+            // It waits once its head is complete.
+            self.held = self.held.saturating_sub(request.cost());
+            return;
+        }
         request.after_gap |= assumed;
         self.waiting.push_front(request);
     }

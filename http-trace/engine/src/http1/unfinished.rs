@@ -61,11 +61,12 @@ impl Http1 {
         // Later lines may not have passed under the other names yet.
         let line = head.headers.texts()[0].get(..line)?;
         self.seen_part(cx, d, HeadKind::Request, line, line.len() as u64);
-        let half = &self.halves[d];
+        let half = &mut self.halves[d];
+        half.has_event = true;
         Some(Pending {
             ordinal: self.exchanges.order.ordinal.saturating_add(1),
             reported: true,
-            ..Pending::new(head, MethodKind::Other, half.head_start, half.next, first)
+            ..Pending::new(head, half.framer.method_kind(), half.head_start, half.next, first)
         })
     }
 
@@ -98,40 +99,54 @@ impl Http1 {
             && (exchanges.current.is_none() || answered.is_some_and(certain))
     }
 
-    /// A response came that answers no other request: if a head is passing in direction `client`, it may
-    /// answer that, and does if its server had received the request line. Another one answers nothing.
-    pub(super) fn answer_begun(&mut self, link: &Link, client: usize) {
+    /// A response came that answers no request whose head is complete: if a head of the client is passing, it may
+    /// answer that, and does (`how`) if its server had received the request line. Another one answers nothing.
+    pub(super) fn answer_begun(&mut self, link: &Link, how: Answered) {
+        let Some(client) = link.client() else { return };
         let half = &self.halves[client];
         if half.message != Message::Head || half.answered == Answered::Taken {
             return;
         }
-        let taken = self.begun_request(link, client);
-        self.halves[client].answered =
-            if taken.is_some() { Answered::Taken } else { Answered::Perhaps };
-        if let Some(current) = &mut self.exchanges.current {
-            current.pending = taken;
+        let begun = self.begun_request(link, client);
+        let answers = begun.is_some() || self.exchanges.answered().is_some();
+        self.halves[client].answered = if answers { how } else { Answered::Perhaps };
+        if let Some(begun) = begun {
+            self.exchanges.answer_begun(begun);
         }
     }
 
     /// The request that the current response answers before its head is complete.
-    fn begun_request(&mut self, link: &Link, client: usize) -> Option<Pending> {
+    fn begun_request(&self, link: &Link, client: usize) -> Option<Pending> {
         let exchanges = &self.exchanges;
-        let response = exchanges.current.as_ref()?.response.as_ref()?;
+        let current = exchanges.current.as_ref()?;
+        let informational = current.informational.last().map(|(_, origin)| origin);
+        let origin = current.response.as_ref().map(|r| &r.origin).or(informational)?;
         let certain = exchanges.waiting.is_empty()
+            && !current.owed
             && !exchanges.responses_lost
             && !exchanges.order.gap()
             && self.is_in_request_head(client);
         let half = &self.halves[client];
-        let ack = link.acknowledged(client, half.next, response.origin.ack)?;
+        let ack = link.acknowledged(client, half.next, origin.ack)?;
         let (head, line) = self.begun_head(client).filter(|_| certain)?;
-        let first = half.head_origin?;
+        let (kind, first) = (half.framer.method_kind(), half.head_origin?);
         // A FIN takes one sequence number.
         let was_read = (half.head_start + line as u64..=half.next + 1).contains(&ack);
-        let mut pending = Pending::new(head, MethodKind::Other, half.head_start, half.next, first);
-        pending.ordinal = exchanges.order.ordinal;
-        pending.has_event = half.reported;
+        let mut pending = Pending {
+            begun: true,
+            ordinal: current.ordinal,
+            has_event: half.has_event,
+            ..Pending::new(head, kind, half.head_start, half.next, first)
+        };
         pending.request.head_cut = true;
         was_read.then_some(pending)
+    }
+
+    /// Whether the current response answers a HEAD request whose head was incomplete then, so that the framer did not
+    /// know that it has no body.
+    pub(super) fn answers_begun_head(&self) -> bool {
+        let answered = self.exchanges.answered();
+        answered.is_some_and(|pending| pending.begun && pending.kind == MethodKind::Head)
     }
 
     /// Whether the current response, a 408 timeout, was sent while the client was in the middle of a request.

@@ -139,7 +139,7 @@ impl Pipeline {
             (List::Closed, config.closed_ns),
             (List::Embryonic, config.response_timeout_ns),
             (List::Idle, config.idle_ns),
-            (List::Busy, config.idle_ns),
+            (List::Busy, config.idle_inside_ns),
         ];
         for (list, patience) in patience {
             while let Some(id) = self.table.oldest(list) {

@@ -428,11 +428,15 @@ impl Connection {
         self.believe_first(env);
         self.drop_far(env, u64::MAX);
         self.drop_syn_data(env, u64::MAX);
+        let rests = self.flight.active().is_none_or(|active| active.protocol.is_quiet());
         if let Some(active) = self.flight.active_mut() {
             active.finish(&mut self.tcp, env, end);
             self.rest(env);
         }
-        self.account(env, end != End::Stopped);
+        // A server that closes an idle connection ends it, whenever its client does.
+        let (fin, server) = (self.tcp.fin, self.tcp.link.client().map(|client| 1 - client));
+        let is_over = fin == [true; 2] || rests && server.is_some_and(|server| fin[server]);
+        self.account(env, is_over || end != End::Stopped);
         self.tcp.closed = true;
     }
 

@@ -35,7 +35,7 @@ fn heads_that_never_end() {
         &late.clone().c("f\r\n\r\n").s(&ok("a")).c(&get("/2")).s(&ok("b")),
         &[
             "GET /1 -> Timeout flags request_unfinished",
-            "GET /1 -> 200 OK 1 Length",
+            "GET /1 -> 200 OK 1 Length flags reported_unanswered",
             "GET /2 -> 200 OK 1 Length",
         ],
     );
@@ -62,6 +62,15 @@ fn heads_that_never_end() {
         &begun().s_ack().s(timed_out).s_fin().c_fin(),
         &[
             "GET /1 -> 408 Request Timeout 0 Length missing [RequestHeaders] flags request_unfinished",
+        ],
+    );
+    check(
+        "the server says so long after that was told",
+        &late.clone().s(timed_out).s_fin().c_fin(),
+        &[
+            "GET /1 -> Timeout flags request_unfinished",
+            "GET /1 -> 408 Request Timeout 0 Length missing [RequestHeaders] flags \
+             reported_unanswered,request_unfinished",
         ],
     );
     let too_large = "HTTP/1.1 431 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -105,6 +114,95 @@ fn heads_that_never_end() {
         "of a quiet connection",
         &Talk::open().c(&get("/1")).s(&ok("a")).s(timed_out).s_fin(),
         &["GET /1 -> 200 OK 1 Length", "? -> 408 Request Timeout 0 Length missing [Request]"],
+    );
+}
+
+/// A response before the end of its request's head, on a connection that goes on: whether it has a body depends on that
+/// request's method.
+#[test]
+fn heads_that_are_answered_before_they_end() {
+    let rest = "b\r\n\r\n";
+    let later = ["GET /2 -> 200 OK 1 Length", "GET /3 -> 200 OK 1 Length"];
+    for status in ["400 B", "408 T", "431 L"] {
+        for (method, fields, body, ended) in [
+            ("GET", "Content-Length: 3", "abc", "3 Length"),
+            ("GET", "Transfer-Encoding: chunked", "1\r\na\r\n0\r\n\r\n", "1 Chunked"),
+            ("GET", "Content-Length: 52", &(ok("a") + "0123456789abc"), "52 Length"),
+            ("HEAD", "Content-Length: 9", "", "0 None"),
+            ("HEAD", "Transfer-Encoding: chunked", "", "0 None"),
+            ("HEAD", "Server: s", "", "0 None"),
+        ] {
+            let begun = Talk::open().c(&format!("{method} /1 HTTP/1.1\r\nHost: h\r\nX-a: "));
+            let answered = begun.s(&format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}"));
+            let refused = format!(
+                "{method} /1 -> {status} {ended} missing [RequestHeaders] flags request_unfinished"
+            );
+            // Where HEAD was answered, a status line where a body was possible shows that there is none.
+            let next = match method {
+                "HEAD" => later[0].to_owned() + " flags resynchronised",
+                _ => later[0].to_owned(),
+            };
+            let expected = [refused.as_str(), &next, later[1]];
+            let (two, three) = (get("/2"), get("/3"));
+            let whole = answered.clone().c(rest);
+            let name = format!("{method} {status} {fields}");
+            check(&name, &whole.clone().c(&two).s(&ok("a")).c(&three).s(&ok("b")), &expected);
+            let at_once = whole.c(&(two + &three)).s(&(ok("a") + &ok("b"))).s_fin().c_fin();
+            check(&name, &at_once, &expected);
+        }
+    }
+}
+
+/// An informational response does not end its request.
+#[test]
+fn heads_that_are_answered_provisionally_before_they_end() {
+    let begun =
+        || Talk::open().c("POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nX-a: ").s(CONTINUE);
+    const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    let hints = "HTTP/1.1 103 E\r\nLink: a\r\n\r\n";
+    let later = |talk: Talk| talk.c(&get("/2")).s(&ok("b"));
+    check(
+        "then the request goes on",
+        &later(begun().s(hints).c("b\r\n\r\nabc").s(&ok("a"))),
+        &["POST /1 -> 100 103 200 OK 1 Length", "GET /2 -> 200 OK 1 Length"],
+    );
+    check(
+        "and finally too",
+        &later(begun().s(&ok("a")).c("b\r\n\r\nabc")),
+        &[
+            "POST /1 -> 100 200 OK 1 Length missing [RequestHeaders] flags request_unfinished",
+            "GET /2 -> 200 OK 1 Length",
+        ],
+    );
+    let closed = |talk: Talk| talk.s_ack().s_fin().c_fin().wait_ms(1_100).c_ack();
+    check(
+        "and no more",
+        &closed(begun()),
+        &["POST /1 -> 100 Continue 0 None missing [RequestHeaders, End] flags request_unfinished"],
+    );
+    check(
+        "and no more, though the request goes on",
+        &closed(begun().c("b\r\n\r\nabc")),
+        &["POST /1 -> 100 Continue 0 None missing [End]"],
+    );
+    check(
+        "and the final one may have been lost",
+        &later(begun().s(&ok("a")).lost().s("x").wait_ms(40_000).c_ack().c("b\r\n\r\nabc")),
+        &[
+            "POST /1 -> 100 Continue 0 None missing [RequestHeaders, End] flags request_unfinished",
+            "(finish)",
+            "GET /2 -> 200 OK 1 Length flags resynchronised",
+        ],
+    );
+    let mut early = Talk::open().c("POST /1 HTTP/1.1\r\nHost: h\r\nX-a: ");
+    let mut answer = early.seg(Side::Server, CONTINUE.as_bytes());
+    answer.ack = answer.ack.map(|ack| ack.wrapping_sub(38));
+    early = early.push(answer);
+    early.server = early.server.wrapping_add(CONTINUE.len() as u32);
+    check(
+        "before any of it had arrived",
+        &early.c("b\r\n\r\n").s(&ok("a")),
+        &["? -> 100 200 OK 1 Length missing [Request]"],
     );
 }
 

@@ -451,3 +451,53 @@ fn records_that_were_lost_since_may_have_held_the_answer() {
         }
     }
 }
+
+/// The summary counts connections whose end was not seen.
+#[test]
+fn a_server_that_closes_ends_its_connection() {
+    let one = || Talk::open().c(&get("/1")).s(&ok("a")).c_ack().wait_ms(5_000);
+    for (name, talk, unended) in [
+        ("open", one(), 1),
+        ("the server closes, its client does not", one().s_fin().c_ack(), 0),
+        ("both close", one().s_fin().c_ack().wait_ms(20_000).c_fin(), 0),
+        ("the server goes on after all", one().s_fin().c_ack().c(&get("/2")).s(&ok("b")), 1),
+        ("the client closes, and waits", one().c(&get("/2")).c_fin().s_ack(), 1),
+        ("a reset", one().s_rst(), 0),
+    ] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        bench.finish();
+        assert_eq!(bench.pipeline.stats().unended, unended, "{name}");
+    }
+}
+
+/// As long as TCP itself waits, so that its peer may still go on.
+#[test]
+fn an_exchange_survives_a_pause_of_an_hour() {
+    let asked = || Talk::open().c(&get("/1")).s_ack();
+    for (begun, rest, expected) in [
+        (
+            asked(),
+            ok("a"),
+            &["GET /1 -> Timeout", "GET /1 -> 200 OK 1 Length flags reported_unanswered"][..],
+        ),
+        (
+            asked().s("HTTP/1.1 200 OK\r\nContent-Le"),
+            "ngth: 1\r\n\r\na".into(),
+            &["GET /1 -> Timeout", "GET /1 -> 200 OK 1 Length flags reported_unanswered"],
+        ),
+        (
+            asked().s("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"),
+            "b".into(),
+            &["GET /1 -> 200 OK 1 missing [End] flags still_open"],
+        ),
+    ] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&begun.segs);
+        let later = begun.clone().wait_ms(3_600_000);
+        bench.tick(later.now_ns);
+        let later = later.s(&rest).c(&get("/2")).s(&ok("b"));
+        bench.push_all(&later.segs[begun.segs.len()..]);
+        assert_eq!(bench.finish(), [expected, &["GET /2 -> 200 OK 1 Length"]].concat());
+    }
+}

@@ -282,6 +282,24 @@ fn an_answer_that_is_no_http_1_is_told() {
     ] {
         let talk = Talk::open().c(&get("/1")).s(answer);
         check(answer, &talk, &["GET /1 -> Unreadable"]);
+        let later = Talk::open().c(&get("/1")).s(&ok("x")).c(&get("/2"));
+        let talk = later.clone().s(answer).c_fin().s_fin().wait_ms(1_100).c_ack();
+        check(answer, &talk, &["GET /1 -> 200 OK 1 Length", "GET /2 -> Unreadable"]);
+        check(
+            answer,
+            &later.s(answer).c(&get("/3")).s(&ok("y")),
+            &[
+                "GET /1 -> 200 OK 1 Length",
+                "GET /2 -> Unreadable",
+                "GET /3 -> 200 OK 1 Length flags resynchronised",
+            ],
+        );
+        // The server had not received the request.
+        let mut crossed = Talk::open().c(&get("/1")).s(&ok("x")).c(&get("/2"));
+        let mut rest = crossed.seg(Side::Server, answer.as_bytes());
+        rest.ack = rest.ack.map(|ack| ack.wrapping_sub(get("/2").len() as u32));
+        crossed = crossed.push(rest).c_fin().s_fin();
+        check(answer, &crossed.wait_ms(1_100).c_ack(), &["GET /1 -> 200 OK 1 Length"]);
         // Bytes after a response are not the next one.
         let talk = Talk::open().c(&get("/1")).c(&get("/2")).s(&ok("x")).s(answer);
         check(answer, &talk, &["GET /1 -> 200 OK 1 Length"]);

@@ -25,6 +25,7 @@ pub(super) fn scenes() -> Vec<Scene> {
         lookalike_body(),
         too_large_413(),
         timeout_408(),
+        answered_in_heads(),
         server_sent_events(),
         transfer_encodings(),
         methods(),
@@ -359,6 +360,50 @@ fn timeout_408() -> Scene {
                 .body(0, End::Length),
         )
         .server_closes()
+}
+
+/// Responses before the end of their requests' heads; the connection goes on.
+fn answered_in_heads() -> Scene {
+    let mut script = Script::new("answered_in_heads");
+    for (method, target, status, body) in [
+        ("HEAD", "/1", 431, ""),
+        ("HEAD", "/2", 408, ""),
+        ("GET", "/3", 408, "0123456789"),
+        ("GET", "/4", 431, "HTTP/1.1 2"),
+    ] {
+        let end = if body.is_empty() { End::None } else { End::Length };
+        script = script
+            .client(format!("{method} {target} HTTP/1.1\r\nHost: scene.example\r\nX-Long: "))
+            .server(format!("HTTP/1.1 {status} No\r\nContent-Length: 10\r\n\r\n{body}"))
+            .client("a\r\n\r\n")
+            .expect(
+                Transaction::new(method, target, status, "No")
+                    .header("Content-Length", "10")
+                    .body(body.len() as u64, end)
+                    .flag("request_unfinished"),
+            )
+            .ask("HEAD", "/none")
+            .server("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            .expect(
+                Transaction::new("HEAD", "/none", 200, "OK")
+                    .header("Content-Length", "1000")
+                    .body(0, End::None),
+            )
+            .plain("/between");
+    }
+    script
+        .client("PUT /5 HTTP/1.1\r\nHost: scene.example\r\nContent-Length: 11\r\nX-Long: ")
+        .server("HTTP/1.1 100 Continue\r\n\r\n")
+        .client("a\r\n\r\nhello world")
+        .server("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        .expect(
+            Transaction::new("PUT", "/5", 201, "Created")
+                .after(&[100])
+                .header("Content-Length", "0")
+                .body(0, End::Length),
+        )
+        .plain("/after")
+        .close()
 }
 
 /// A stream that stays open; its event must not wait for an end.
