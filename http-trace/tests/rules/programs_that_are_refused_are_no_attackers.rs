@@ -105,6 +105,29 @@ const LOADS: &[Load] = &[
         let url = "http%3A%2F%2F127.0.0.1%3A32400%2Flibrary";
         exchange("GET", format!("/photo/:/transcode?width=9&url={url}"), &[], 200, &[])
     }),
+    ("chunks of an array of zeroes", 60, None, |n| {
+        exchange("GET", format!("/z.zarr/c/{}/{}", n / 10, n % 10), &[], 404, &[])
+    }),
+    ("chunks of words", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/z.zarr/c/{n}a/{n}"), &[], 404, &[])
+    }),
+    ("what GDAL looks for beside pictures", 60, None, |n| {
+        let suffix = ["tif.aux.xml", "tfw", "OVR", "msk", "_RPC.TXT"][n % 5];
+        exchange("HEAD", format!("/f{n}.{suffix}"), &[], 404, &[])
+    }),
+    ("the same by a browser", 60, Some("http-path-scan"), |n| {
+        let browser = [("user-agent", "Mozilla/5.0")];
+        exchange("HEAD", format!("/f{n}.xml"), &browser, 404, &[])
+    }),
+    ("labels of metrics", 1, None, |n| {
+        let json = [("content-type", "application/json")];
+        let query = ["sum(up%7Bgroup%3D~%22bash%7C/bin/sh%22%7D)", "{path=\"/etc/passwd\"}"][n % 2];
+        exchange("GET", format!("/loki/api/v1/query_range?query={query}"), &[], 200, &json)
+    }),
+    ("a file in place of labels", 1, Some("http-attack-answered"), |_| {
+        let json = [("content-type", "application/json")];
+        exchange("GET", "/api/v1/query?query=../../../etc/passwd".into(), &[], 200, &json)
+    }),
     ("a program among uploads", 1, Some("http-attack-answered"), |_| {
         exchange("GET", "/wp-content/uploads/2024/05/a.php?x=id".into(), &[], 200, &[])
     }),
