@@ -315,6 +315,7 @@ mod tests {
             }),
             response: Some(ResponseHead {
                 minor_version: 1,
+                version: None,
                 status,
                 reason: Bytes::new(),
                 headers: Headers::default(),

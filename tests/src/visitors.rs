@@ -151,6 +151,7 @@ impl Visitors {
         });
         event.response = Some(ResponseHead {
             minor_version: 1,
+            version: None,
             status,
             reason: Bytes::from_static(reason.as_bytes()),
             headers: headers(&response),

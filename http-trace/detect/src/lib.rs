@@ -36,6 +36,7 @@
 //!     let mut event = HttpEvent::new(time_ns, client, server);
 //!     event.response = Some(ResponseHead {
 //!         minor_version: 1,
+//!         version: None,
 //!         status: 404,
 //!         reason: Default::default(),
 //!         headers: Default::default(),

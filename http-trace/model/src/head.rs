@@ -335,8 +335,10 @@ pub struct RequestHead {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
-    /// The digit after `HTTP/1.`.
+    /// The digit after `HTTP/1.`; 1 for another version.
     pub minor_version: u8,
+    /// What was sent in place of a version, if it is not HTTP/1.x.
+    pub version: Option<Bytes>,
     /// Status code, 100–999.
     pub status: u16,
     /// Reason phrase, possibly empty.

@@ -40,6 +40,7 @@ pub(super) fn response(
 ) -> ResponseHead {
     ResponseHead {
         minor_version: minor_version(version),
+        version: None,
         status,
         reason: Bytes::copy_from_slice(reason),
         headers: headers(fields),

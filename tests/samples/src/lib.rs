@@ -90,6 +90,7 @@ pub fn response(text: &str) -> ResponseHead {
         length.and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok());
     ResponseHead {
         minor_version: u8::from(version.ends_with('1')),
+        version: None,
         status,
         reason: Bytes::copy_from_slice(parts.next().unwrap_or("").as_bytes()),
         content_length,

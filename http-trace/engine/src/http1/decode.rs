@@ -24,10 +24,14 @@ pub const MALFORMED_REQUEST: u32 = 1 << 3;
 /// holds this module's flags.
 pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
-    let (version, after) = line.split_at(line.iter().position(|&b| is_blank(b))?);
-    let minor_version = match version {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit() => minor - b'0',
-        [b'H', b'T', b'T', b'P', b'/', ..] => 1,
+    let end = match line.get(8) {
+        Some(b' ') => 8,
+        _ => line.iter().position(|&b| is_blank(b))?,
+    };
+    let (sent, after) = line.split_at(end);
+    let (minor_version, version) = match sent {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] => (minor - b'0', None),
+        [b'H', b'T', b'T', b'P', b'/', ..] => (1, Some(Bytes::copy_from_slice(sent))),
         _ => return None,
     };
     let after = after.trim_ascii_start();
@@ -39,6 +43,7 @@ pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(Resp
     Some((
         ResponseHead {
             minor_version,
+            version,
             status,
             reason,
             headers,
@@ -58,10 +63,10 @@ pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
     let line = line.trim_ascii_end();
     let sp = line.iter().position(|&b| is_blank(b))?;
     let method = word(line.get(..sp)?);
-    let is_cut = !has_start_line(bytes);
+    let is_cut = || !has_start_line(bytes);
     let minor_version = match line {
         [.., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] => *minor,
-        _ => b'0' + u8::from(is_cut),
+        _ => b'0' + u8::from(is_cut()),
     };
     let mut malformed = 0;
     let mut version = None;
@@ -69,10 +74,10 @@ pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
         [between @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', _]
             if between.len() > sp && line[sp] == b' ' =>
         {
-            trim_words(between.get(sp..).unwrap_or_default())
+            trim(between.get(sp..).unwrap_or_default())
         }
-        _ if is_cut && wire_len == bytes.len() as u64 => return None,
-        _ if is_cut => trim_words(line.get(sp..).unwrap_or_default()),
+        _ if is_cut() && wire_len <= bytes.len() as u64 => return None,
+        _ if is_cut() => trim_words(line.get(sp..).unwrap_or_default()),
         _ => {
             malformed = MALFORMED_REQUEST;
             let (target, other) = without_version(trim_words(line.get(sp..).unwrap_or_default()));

@@ -31,6 +31,7 @@ pub struct Draft {
     pub(super) method: Option<Bytes>,
     pub(super) target: Option<Bytes>,
     pub(super) request_version: Option<Bytes>,
+    pub(super) response_version: Option<Bytes>,
     pub(super) request_bytes: Option<u64>,
     pub(super) request_headers: Option<Headers>,
     /// Header fields with an ECS field of their own.
@@ -82,6 +83,7 @@ impl Draft {
         self.event.request = self.request();
         self.event.user = self.user.take().map(|user| Box::from(&user[..]));
         self.event.response = self.status.map(|status| ResponseHead {
+            version: self.response_version.clone(),
             content_length: self.content_length,
             first_byte_ns: time_ns,
             ..self.response(status, self.reason.clone(), self.response_headers())
@@ -180,6 +182,7 @@ impl Draft {
     fn response(&self, status: u64, reason: Option<Bytes>, headers: Headers) -> ResponseHead {
         ResponseHead {
             minor_version: self.minor_version.unwrap_or(1),
+            version: None,
             // The reader has checked the range.
             status: status.try_into().unwrap_or(u16::MAX),
             reason: reason.unwrap_or_default(),

@@ -73,6 +73,9 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
     field("http_trace.request_version", Kind::Text, "request line", "The protocol of a request line that is not HTTP/1.x, as sent (`RTSP/1.0`).")
         .get(|v| v.request()?.version.as_deref().map(Value::Text))
         .read(|d, v| d.request_version = v.into_bytes()),
+    field("http_trace.response_version", Kind::Text, "status line", "The version of a status line that is not HTTP/1.x, as sent (`HTTP/2.0`).")
+        .get(|v| v.response()?.version.as_deref().map(Value::Text))
+        .read(|d, v| d.response_version = v.into_bytes()),
     field("http_trace.no_response", Kind::OneOf(&NoResponse::NAMES), "end of the connection", "Why the request has no response; http.response is then absent.")
         .rules(&["http_trace.no_response"])
         .get(|v| v.record.no_response.map(|why| Value::word(why.name())))
