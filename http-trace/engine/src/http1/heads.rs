@@ -197,7 +197,7 @@ impl Http1 {
                 self.seen(cx, d, HeadKind::Request, raw);
                 self.request(cx, d, raw, method, origin)
             }
-            HeadFacts::Response { status: 0, .. } => {
+            HeadFacts::Response { status, .. } if status == 0 || self.is_unasked(d) => {
                 cx.stats.bad_status += 1;
                 // Its request was answered, by nothing that could be an event of its own.
                 self.turn(cx, 1 - d, first);
@@ -252,6 +252,14 @@ impl Http1 {
                 }
             }
         }
+    }
+
+    /// Whether the current status line has another version than HTTP/1.x, and no request is known that it answers: it may
+    /// belong to another protocol.
+    fn is_unasked(&self, d: usize) -> bool {
+        self.halves[d].framer.flags() & flag::OTHER_VERSION != 0
+            && self.exchanges.answered().is_none()
+            && self.exchanges.waiting.is_empty()
     }
 
     /// Reports the head in direction `d`, so that copies of the connection are found.

@@ -62,6 +62,8 @@ fn answers_with_the_version_of_their_request_are_paired() {
         check(version, &talk, &[&expected(1), &expected(2)]);
     }
     // Without a request, such a line may be anything.
+    let preface = Talk::open().c("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    check("preface", &preface.s("HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok"), &[]);
     check("unasked", &Talk::open().s("HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"), &[]);
 }
 
