@@ -148,7 +148,10 @@ fn may_tunnel(seen: &Conversation) -> bool {
 /// content tells them apart.
 fn is_of_the_wire(event: &HttpEvent, seen: &Conversation) {
     for head in event.informational.iter().chain(&event.response) {
-        let line = format!("HTTP/1.{} {}", head.minor_version, head.status);
+        let line = match &head.version {
+            Some(version) => format!("{} {}", version.escape_ascii(), head.status),
+            None => format!("HTTP/1.{} {}", head.minor_version, head.status),
+        };
         let sent = seen
             .streams
             .iter()
