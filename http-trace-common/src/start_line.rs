@@ -147,7 +147,7 @@ const CLASSES: usize = 16;
 /// Bit in [`CLASS`] that marks a `tchar`.
 const TOKEN: u8 = 1 << 7;
 
-// Classes of bytes; 0 is any other.
+// Classes of bytes, besides those of the letters and the slash of `HTTP/` (2 to 5); 0 is any other.
 const SP: usize = 1;
 const DOT: usize = 6;
 /// Digits from 2 on.
@@ -158,16 +158,16 @@ const TAB: usize = 10;
 const ZERO: usize = 11;
 const LF: usize = 12;
 
-/// Byte → class (position in the suffix, or 0) and [`TOKEN`].
+/// Byte → class and [`TOKEN`].
 static CLASS: [u8; 256] = {
     let mut t = [0u8; 256];
-    t[b' ' as usize] = 1;
+    t[b' ' as usize] = SP as u8;
     t[b'H' as usize] = 2;
     t[b'T' as usize] = 3;
     t[b'P' as usize] = 4;
     t[b'/' as usize] = 5;
-    t[b'.' as usize] = 6;
-    t[b'\r' as usize] = 8;
+    t[b'.' as usize] = DOT as u8;
+    t[b'\r' as usize] = CR as u8;
     t[b'\t' as usize] = TAB as u8;
     t[b'\n' as usize] = LF as u8;
     let mut b = 0;

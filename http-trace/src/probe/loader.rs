@@ -1,6 +1,5 @@
 //! Loads the programs with their map sizes and limits, and explains in one line why the kernel refuses them.
-//! Attaches nothing. An error is a line that
-//! says what to do next.
+//! Attaches nothing. An error is a line that says what to do next.
 
 use std::{error::Error, fs, io, iter::successors, panic::resume_unwind};
 
