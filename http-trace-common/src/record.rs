@@ -31,7 +31,8 @@ pub mod flag {
     /// The first byte is the first of the direction's stream (ISN + 1 of a SYN that was seen). Without
     /// bytes, this is said of `seq`.
     pub const STREAM_BEGINS: u16 = 1 << 3;
-    /// A SYN; `seq` is then that of the first payload byte (ISN + 1).
+    /// A SYN; `seq` is then that of the first payload byte (ISN + 1). Without [`ACK`], a filter ships it if nothing
+    /// that it saw has answered it.
     pub const SYN: u16 = 1 << 4;
     /// The segment carried FIN, which comes after the last byte (or skip) of this record.
     pub const FIN: u16 = 1 << 5;

@@ -7,6 +7,7 @@ use super::{
     segment::{clear_flow, first_bytes},
     ship::{ship_all, ship_raw, ship_start},
     state::{Block, Continue, Scratch, Syn, generation, held, mode, other_side, side, side_flag},
+    syn::ship_unanswered,
 };
 use crate::{
     config::FilterConfig,
@@ -116,6 +117,9 @@ pub(super) fn admit<E: Env>(
                 s.flow.queue = RequestQueue::unknown();
             } else if peer_known {
                 other.flags |= side_flag::AT_START;
+            }
+            if E::FRAMES && s.syn.valid & Syn::ACKNOWLEDGED == 0 {
+                ship_unanswered(s, env);
             }
         }
     }

@@ -43,7 +43,7 @@ pub use state::{
     mode, side_flag, unreported,
 };
 pub use steps::step;
-pub use syn::{after_syn, learn_syn, remember_close};
+pub use syn::{SYN_AGAIN_MS, after_syn, learn_syn, remember_close};
 pub use unverified::Unverified;
 
 use crate::{

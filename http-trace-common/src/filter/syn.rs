@@ -17,7 +17,7 @@ use crate::{
 
 /// A SYN repeated after this time was not answered; before, it is the same packet at another hook (RFC
 /// 6298 §2: a SYN is retransmitted after one second).
-const SYN_AGAIN_MS: u32 = 500;
+pub const SYN_AGAIN_MS: u32 = 500;
 
 /// Maximum number of payload bytes in a SYN: those of one packet.
 const SYN_DATA: u32 = 0xffff;
@@ -131,6 +131,16 @@ pub(super) fn note_refusal<E: Env>(s: &mut Scratch, env: &mut E, segment: &Segme
     env.emit(&mut s.block);
     swap_ends(&mut s.block.header);
     place(&mut s.block.header, seq, flags | flag::RST);
+    env.emit(&mut s.block);
+}
+
+/// Ships the SYN before the first bytes of a connection: nothing that passed here has answered it, and what answers these
+/// may pass elsewhere, too.
+#[inline(always)]
+pub(super) fn ship_unanswered<E: Env>(s: &mut Scratch, env: &mut E) {
+    let (seq, flags) = (s.seq, s.record_flags as u16);
+    E::fill_header(s);
+    place(&mut s.block.header, seq, flags & !flag::ACK | flag::SYN);
     env.emit(&mut s.block);
 }
 

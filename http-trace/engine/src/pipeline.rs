@@ -15,7 +15,7 @@ mod time;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use http_trace_common::filter::HandBack;
+use http_trace_common::filter::{HandBack, SYN_AGAIN_MS};
 use http_trace_common::flow::{Direction, FlowKey, seq_distance};
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
 use http_trace_common::walk::Encap;
@@ -242,7 +242,7 @@ impl Pipeline {
         let header = record.header;
         let (key, direction) = header.key();
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
-            self.forget_old(&key, header, out);
+            self.note_syn(&key, direction, header, out);
         }
         let (id, path, d) = match self.find_alias(&key, direction, header) {
             Some(alias) => alias,
@@ -261,17 +261,32 @@ impl Pipeline {
         Some(id)
     }
 
-    /// Forgets a connection on the same tuple that closed long ago, or fell silent long before this SYN, and seems to be
-    /// current only because event time lags.
-    fn forget_old(&mut self, key: &FlowKey, header: &RecordHeader, out: &mut dyn FnMut(Output)) {
+    /// Before a SYN, or what a filter says of one, is processed: forgets a connection on the same tuple that closed long
+    /// ago, or fell silent long before this SYN, and seems to be current only because event time lags. Notes a SYN that
+    /// is repeated; a filter ships no other (`filter/syn.rs`).
+    fn note_syn(
+        &mut self,
+        key: &FlowKey,
+        direction: Direction,
+        header: &RecordHeader,
+        out: &mut dyn FnMut(Output),
+    ) {
         let Some(id) = self.table.find(key) else { return };
-        let is_closed = self.table.get(id).is_some_and(|c| c.tcp.closed);
         let is_asked = header.flags & (flag::SYN | flag::ACK) == flag::SYN;
+        let age_ns = self.table.age_ns(id, self.shared.now_ns);
+        let Some((_, connection)) = self.table.get_mut(id) else { return };
+        let tcp = &mut connection.tcp;
         let config = &self.shared.config;
-        let longest_ns = if is_closed { config.closed_ns } else { config.idle_ns };
-        let is_old = self.table.age_ns(id, self.shared.now_ns) >= longest_ns;
-        if is_old && (is_closed || is_asked) {
-            self.remove(id, End::Stopped, out);
+        let longest_ns = if tcp.is_closed() { config.closed_ns } else { config.idle_ns };
+        if age_ns >= longest_ns {
+            if tcp.is_closed() || is_asked {
+                self.remove(id, End::Stopped, out);
+            }
+        } else if is_asked
+            && age_ns >= u64::from(SYN_AGAIN_MS) * 1_000_000
+            && tcp.link.start(direction.index()) == Some(header.seq)
+        {
+            tcp.set_unanswered();
         }
     }
 
@@ -419,7 +434,7 @@ impl Pipeline {
             deadline = connection.deadline(env);
         });
         let after = connection.memory();
-        let list = if connection.tcp.closed {
+        let list = if connection.tcp.is_closed() {
             List::Closed
         } else if connection.is_busy() {
             List::Busy
@@ -496,12 +511,12 @@ impl Pipeline {
         }
     }
 
-    /// Reports an unanswered SYN, if its port is of interest.
+    /// Reports a SYN that was repeated and not answered, if its port is of interest.
     fn unreachable(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
         let now = self.shared.now_ns;
         let time_ns = now.saturating_sub(self.table.age_ns(id, now));
         let Some((&key, connection)) = self.table.get_mut(id) else { return };
-        if connection.tcp.is_answered() {
+        if !connection.tcp.was_unanswered() || connection.tcp.is_answered() {
             return;
         }
         let name = (Some(id), key, connection.number);

@@ -1,6 +1,7 @@
 //! The filter changes nothing: every capture replayed with the kernel's filter before the judge gives the
 //! same events as without.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use http_trace_tests::agent::replay;
@@ -113,6 +114,34 @@ fn lines_that_are_no_http_1_and_are_answered_in_it() {
         for options in [&[][..], &["--kernel-filter"]] {
             assert_eq!(requests(&file, options), lines.len(), "{lines:?}");
         }
+    }
+}
+
+/// A sensor that sees what the clients send and nothing of the servers (direct server return, half of a tap) knows of
+/// no request that it went without an answer. Where the handshake was seen, it does.
+#[test]
+fn answers_that_pass_elsewhere() {
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes";
+    const LATER_NS: u64 = 40_000_000_000;
+    let get = |n| Step::client(format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n").into_bytes());
+    let steps = vec![get(1), Step::server(OK), get(2), Step::server(OK)];
+    let scene = Scene { name: "elsewhere", steps, truth: Vec::new() };
+    let of_client = |segment: &&tcp::Segment| segment.from == Side::Client;
+    let all = tcp::segments(&scene, &Layout::default());
+    let sent: Vec<_> = all.iter().filter(of_client).cloned().collect();
+    let unanswered = all.iter().take_while(|segment| segment.from == Side::Client || segment.syn);
+    let unanswered: Vec<_> = unanswered.cloned().collect();
+    for (what, segments, expected) in [("one direction", sent, 0), ("no answer", unanswered, 1)] {
+        let path = tcp::Path::v4(40_000);
+        let mut frames = tcp::frames(&path, &segments);
+        // Time passes, which another connection shows.
+        let other = tcp::frames(&tcp::Path::v4(40_001), &all);
+        let last_ns = frames.last().expect("a frame").0;
+        frames.extend(other.into_iter().map(|(ns, frame)| (ns.max(last_ns) + LATER_NS, frame)));
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(&pcap::of(LinkType::Ethernet, &frames)).expect("written");
+        let (events, wrong) = check(&[file.path().to_owned()], &[]);
+        assert_eq!((events, &wrong[..]), (2 + expected, &[][..]), "{what}");
     }
 }
 

@@ -121,7 +121,7 @@ impl Pipeline {
             connection.tcp.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
         }
-        let (closed, busy) = (connection.tcp.closed, connection.is_busy());
+        let (closed, busy) = (connection.tcp.is_closed(), connection.is_busy());
         if closed || busy != was_busy {
             let list = if closed { List::Closed } else { List::Idle };
             self.table.touch(id, list, self.shared.now_ns);

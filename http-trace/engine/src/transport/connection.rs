@@ -139,10 +139,10 @@ impl Connection {
         if self.flight.before().is_some() {
             self.take_up_before(env, d, header);
         }
-        if self.tcp.closed && self.continues(d, header) {
+        if self.tcp.is_closed() && self.continues(d, header) {
             self.reopen(env);
         }
-        let closed = self.tcp.closed;
+        let closed = self.tcp.is_closed();
         if closed {
             if !self.is_reused(d, header) {
                 self.pass_unread(d, header);
@@ -184,6 +184,13 @@ impl Connection {
     /// Processes a record that is accepted as the connection's.
     fn take(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
+        self.tcp.set_heard(d);
+        if header.flags & (flag::FILTERED | flag::SYN) == flag::FILTERED
+            && !self.tcp.was_unanswered()
+        {
+            // The filter saw what answered the SYN.
+            self.tcp.set_heard(1 - d);
+        }
         // A response acknowledges what it answers, not where the peer's stream begins.
         let answers = may_answer(record.bytes);
         if header.has(flag::SYN) {
@@ -354,10 +361,10 @@ impl Connection {
     /// Frees the state that is only needed while something is in flight.
     fn deactivate(&mut self, env: &mut Env<'_>) {
         let Some(active) = self.flight.active_mut() else { return };
-        if !active.is_quiet(&self.tcp) && !self.tcp.closed {
+        if !active.is_quiet(&self.tcp) && !self.tcp.is_closed() {
             return;
         }
-        if active.reset_ns != 0 && !self.tcp.closed {
+        if active.reset_ns != 0 && !self.tcp.is_closed() {
             // Everything that was due has come.
             return self.stop(env, End::Reset);
         }
@@ -437,14 +444,14 @@ impl Connection {
         let (fin, server) = (self.tcp.fin, self.tcp.link.client().map(|client| 1 - client));
         let is_over = fin == [true; 2] || rests && server.is_some_and(|server| fin[server]);
         self.account(env, is_over || end != End::Stopped);
-        self.tcp.closed = true;
+        self.tcp.set_closed(true);
     }
 
     /// Counts a connection that is over or out of sight; `ended` says that its end was seen.
     fn account(&mut self, env: &mut Env<'_>, ended: bool) {
         let tcp = &mut self.tcp;
         let Ok(memory) = self.flight.quiet() else { return };
-        if tcp.closed || tcp.link.muted {
+        if tcp.is_closed() || tcp.link.muted {
             return;
         }
         if memory.profile.http() {

@@ -14,21 +14,25 @@ pub(crate) struct Tcp {
     pub next: [u32; 2],
     /// The direction has reached its FIN.
     pub fin: [bool; 2],
-    pub closed: bool,
-    bits: u8,
+    bits: u16,
 }
 
 /// The wait for the next missing bytes is over; shifted by the direction.
-const GIVEN_UP: u8 = 1 << 0;
+const GIVEN_UP: u16 = 1 << 0;
 /// A segment without payload was ahead of the bytes seen: some passed before it unseen.
-const PASSED_UNSEEN: u8 = 1 << 2;
+const PASSED_UNSEEN: u16 = 1 << 2;
 /// The beginning of a direction became known only after later bytes were handed over.
-const BEGUN_LATE: u8 = 1 << 3;
+const BEGUN_LATE: u16 = 1 << 3;
 /// The whole handshake was seen.
-const ESTABLISHED: u8 = 1 << 4;
-const PAYLOAD: u8 = 1 << 5;
+const ESTABLISHED: u16 = 1 << 4;
+const PAYLOAD: u16 = 1 << 5;
 /// The direction's sender has reset the connection, or claims to; shifted by the direction.
-const RESET: u8 = 1 << 6;
+const RESET: u16 = 1 << 6;
+/// The client's SYN had no answer when it was repeated, or when a filter shipped it.
+const UNANSWERED: u16 = 1 << 8;
+const CLOSED: u16 = 1 << 9;
+/// The direction's sender was heard; shifted by the direction.
+const HEARD: u16 = 1 << 10;
 
 /// A deadline in units of 2^20 ns, never 0.
 pub(crate) const fn timer(deadline_ns: u64) -> u32 {
@@ -68,6 +72,23 @@ impl Tcp {
         self.bits = self.bits & !bit | if reset { bit } else { 0 };
     }
 
+    pub const fn set_closed(&mut self, closed: bool) {
+        self.bits = self.bits & !CLOSED | if closed { CLOSED } else { 0 };
+    }
+
+    pub const fn is_closed(&self) -> bool {
+        self.bits & CLOSED != 0
+    }
+
+    pub const fn set_heard(&mut self, d: usize) {
+        self.bits |= HEARD << (d & 1);
+    }
+
+    /// Whether anything of direction `d` was seen, here or by the filter. Otherwise all of it may pass elsewhere.
+    pub const fn is_heard(&self, d: usize) -> bool {
+        self.bits & HEARD << (d & 1) != 0
+    }
+
     pub const fn set_payload(&mut self) {
         self.bits |= PAYLOAD;
     }
@@ -100,6 +121,14 @@ impl Tcp {
     /// Whether the whole handshake was seen (RFC 9293 §3.5).
     pub const fn is_established(&self) -> bool {
         self.bits & ESTABLISHED != 0
+    }
+
+    pub const fn set_unanswered(&mut self) {
+        self.bits |= UNANSWERED;
+    }
+
+    pub const fn was_unanswered(&self) -> bool {
+        self.bits & UNANSWERED != 0
     }
 
     /// Whether the SYN was answered, even if only the answer was seen.

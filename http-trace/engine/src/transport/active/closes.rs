@@ -15,8 +15,11 @@ impl Active {
     pub(super) fn witness(&self, tcp: &Tcp, why: NoResponse, since_ns: u64) -> Witness {
         let complete = |d: usize| {
             let (stream, next) = (&self.streams[d], self.protocol.next(d));
-            // A FIN takes one sequence number.
-            stream.acked <= next + 1 && stream.waits(next).is_none() && tcp.link.known[1 - d]
+            // Of a sender that was never heard, all bytes may pass elsewhere. A FIN takes one sequence number.
+            tcp.is_heard(d)
+                && stream.acked <= next + 1
+                && stream.waits(next).is_none()
+                && tcp.link.known[1 - d]
         };
         Witness { complete: [complete(0), complete(1)], why, since_ns }
     }

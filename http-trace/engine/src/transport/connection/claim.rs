@@ -157,7 +157,7 @@ impl Connection {
 
     /// Reopens the connection after a close that was disproved.
     pub(super) fn reopen(&mut self, env: &mut Env<'_>) {
-        self.tcp.closed = false;
+        self.tcp.set_closed(false);
         if self.profile().http() && self.tcp.is_midstream() && !self.tcp.link.muted {
             env.stats.midstream = env.stats.midstream.saturating_sub(1);
         }

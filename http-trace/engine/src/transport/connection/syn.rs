@@ -99,6 +99,10 @@ impl Connection {
             if tcp.link.client().is_none() || !header.has(flag::ACK) {
                 tcp.link.set_client(if header.has(flag::ACK) { 1 - d } else { d });
             }
+            if header.flags & (flag::FILTERED | flag::ACK) == flag::FILTERED {
+                // A filter ships one if nothing has answered it.
+                tcp.set_unanswered();
+            }
             let asker = !tcp.link.known[1 - d] && header.has(flag::ACK);
             self.begin_stream(d, header.seq);
             if asker {
@@ -192,7 +196,7 @@ impl Connection {
             env.stats.ignored_segments += 1;
             return;
         }
-        self.tcp.closed = true;
+        self.tcp.set_closed(true);
         self.number_attempt(env);
         let (time_ns, why) = (header.time_ns, NoResponse::Refused);
         env.sink.attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
