@@ -251,6 +251,8 @@ pub(crate) fn unreadable(bytes: &[u8]) -> Unreadable {
         // A TLS record: content type, then version 3.x (RFC 8446 §5.1).
         [0x14..=0x17, 0x03, 0x00..=0x04, ..] => Unreadable::Tls,
         _ if bytes.starts_with(b"PRI * HTTP/2.0") => Unreadable::Http2,
+        // A server may speak first: a SETTINGS frame on stream 0 (RFC 9113 §3.4).
+        [0, _, _, 4, 0, 0, 0, 0, 0, ..] => Unreadable::Http2,
         _ => Unreadable::Other,
     }
 }

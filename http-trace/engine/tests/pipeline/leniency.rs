@@ -110,6 +110,11 @@ fn what_cannot_be_read_is_counted_by_protocol_and_port() {
         talk.client_port = port;
         bench.push_all(&talk.handshake().c(first).s("\x16\x03\x03\x00").c("xx").segs);
     }
+    // The server of an HTTP/2 connection may speak first (RFC 9113 §3.4).
+    let mut talk = Talk::new();
+    talk.client_port = 5;
+    talk = talk.handshake().s("\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64");
+    bench.push_all(&talk.c("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").segs);
     let counted: Vec<_> = bench
         .pipeline
         .stats()
@@ -117,7 +122,7 @@ fn what_cannot_be_read_is_counted_by_protocol_and_port() {
         .iter()
         .map(|((kind, port), n)| (kind.name(), *port, *n))
         .collect();
-    assert_eq!(counted, [("TLS", 80, 2), ("HTTP/2", 80, 1), ("other", 80, 1)]);
+    assert_eq!(counted, [("TLS", 80, 2), ("HTTP/2", 80, 2), ("other", 80, 1)]);
     assert_eq!(bench.finish(), [] as [&str; 0]);
 }
 
