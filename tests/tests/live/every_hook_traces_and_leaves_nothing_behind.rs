@@ -274,12 +274,13 @@ fn the_programs_say_what_they_are_and_which_errors_they_meet_when_asked() {
         ("tc", &[("HTTP_TRACE_FRAMING", "host")], &["-vv"], Some(host)),
         ("tc", &[], &["-v"], None),
     ] {
-        // A ring for a moment's records only, which nobody reads for a second.
+        // A ring for a moment's records only, which nobody reads for two seconds.
         let environment = [variables, &[("HTTP_TRACE_RING_SIZE", "64KiB")]].concat();
         let options = [&["--hook", hook, "-p", "80"], options].concat();
         let agent = Agent::start_with(&pair.server, &options, &environment).expect("the agent");
         agent.signal(Signal::STOP).expect("stopped");
-        wrk(&pair.client, &url, 1, 8, Duration::from_secs(1)).expect("wrk");
+        // Each CPU logs at most once per second, and its first packet first.
+        wrk(&pair.client, &url, 1, 8, Duration::from_secs(2)).expect("wrk");
         agent.signal(Signal::CONT).expect("goes on");
         let outcome = agent.stop().expect("the agent's end");
         assert!(outcome.counter("ring_full") > 0, "{hook}: {:?}", outcome.said);
