@@ -3,18 +3,82 @@
 //!
 //! What follows such a line is not framed: the direction loses framing after it, as it would otherwise,
 //! and the line is dropped unless the other direction answers with an HTTP/1.x head.
+//!
+//! Also what follows from bytes of either direction that are no HTTP/1.x.
 
 use http_trace_common::framer::{MethodKind, flag};
+use http_trace_model::event::NoResponse;
 
 use super::half::begins_with_method;
 use super::pending::Pending;
 use super::{Http1, decode};
-use crate::protocol::{Cx, HeadKind, Link};
+use crate::protocol::{Cx, HeadKind, Link, unreadable};
+use crate::stats::Unreadable;
 
 /// Limit on the length of a line that is a single word, in bytes.
 const LONGEST_WORD: usize = 32;
 
 impl Http1 {
+    /// Direction `d` sent `bytes`, which begin no message, where one was expected.
+    pub(super) fn not_http(&mut self, cx: &mut Cx<'_>, d: usize, bytes: &[u8]) {
+        self.contradict_claim(cx, d);
+        self.profile.unframed(cx, d, self.halves[d].head_len, false);
+        self.clear(d);
+        if !self.profile.http() && cx.link.is_client(1 - d) {
+            // The answer is not HTTP, so the request was not HTTP either.
+            drop(self.exchanges.drain_waiting());
+        }
+        if self.profile.http() {
+            cx.stats.became_unsure += 1;
+            self.answered_otherwise(cx, d);
+        } else {
+            let kind = unreadable(bytes);
+            self.profile.not_readable(cx, kind);
+            if kind != Unreadable::Other && cx.link.start(d).is_some() {
+                // The peer may still answer in HTTP/1.x: a server sends 400 if it cannot read a request.
+                self.profile.set_opaque(d);
+                self.halves[d].framer.set_opaque();
+            }
+        }
+        let last = self.exchanges.waiting.back();
+        if cx.link.is_client(d) && last.is_some_and(|r| r.kind == MethodKind::Connect) {
+            // These may be the tunnel's first bytes, if the answer opens one; the pairing with CONNECT
+            // is kept.
+            let end = self.halves[d].next;
+            self.exchanges.order.requests_lost(end);
+        } else {
+            self.doubt(cx, d);
+        }
+        if !self.profile.framed(d) && !cx.link.is_client(1 - d) {
+            // Bytes before the first request belong to another protocol (SOCKS, PROXY).
+            self.exchanges.order.begin_unknown(self.halves[d].next);
+        }
+    }
+
+    /// If these are the server's first bytes, they answer the first request (`ICY 200 OK`, HTTP/0.9), which gets no
+    /// response that could be an event. So do later ones if the client had everything before them when it asked, and
+    /// the server had the request's head when it sent them: otherwise they may be the end of the response before.
+    fn answered_otherwise(&mut self, cx: &mut Cx<'_>, d: usize) {
+        let start = self.halves[d].head_start;
+        let ack = self.acknowledged(cx.link, d);
+        let exchanges = &mut self.exchanges;
+        let is_certain = !exchanges.responses_lost && !exchanges.order.gap();
+        if !is_certain || !cx.link.is_client(1 - d) {
+            return;
+        }
+        if let Some(pending) = exchanges.waiting.front_mut()
+            && (!self.profile.framed(d)
+                || pending.ack == start && ack.is_some_and(|ack| pending.head_end <= ack))
+            && !pending.after_gap
+            && !pending.malformed
+            && pending.kind != MethodKind::Connect
+            && !std::mem::replace(&mut pending.reported, true)
+        {
+            let seen_ns = self.halves[d].seen_ns;
+            cx.exchange(pending.unanswered_so_far(NoResponse::Unreadable, seen_ns));
+        }
+    }
+
     /// Keeps `start`, which the framer refused in direction `d` where a message was expected, as a
     /// request if it looks like one. Returns whether it does; `answered` says that the answer has come,
     /// so that no more of the line is needed.
