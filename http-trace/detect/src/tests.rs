@@ -331,16 +331,20 @@ pub(super) fn opened(alerts: &[Alert]) -> Vec<&str> {
 
 #[test]
 fn a_server_that_fails_is_told_from_one_with_many_errors_among_more_responses() {
-    for (good, expected) in [(1, true), (9, false)] {
+    // 501 and 505 tell of the request.
+    for (good, status, expected) in
+        [(1, 502, true), (9, 502, false), (1, 501, false), (1, 505, false)]
+    {
         let mut events = Vec::new();
         for i in 0..50_u64 {
             for g in 0..good {
                 events.push(response(&format!("198.51.100.{g}"), 204, "/", BEGIN + i * S));
             }
-            events.push(response(&format!("203.0.113.{i}"), 502, "/", BEGIN + i * S));
+            events.push(response(&format!("203.0.113.{i}"), status, "/", BEGIN + i * S));
         }
         let (alerts, _) = run(&mut built_in(), events);
-        assert_eq!(opened(&alerts).contains(&"http-server-failing"), expected, "{good}");
+        let is_told = opened(&alerts).contains(&"http-server-failing");
+        assert_eq!(is_told, expected, "{good} {status}");
     }
 }
 
