@@ -9,6 +9,7 @@ mod counts_are_kept_in_the_state_file;
 mod errors;
 mod faulty_rules_are_named_and_the_rest_load;
 mod gates_fail_closed;
+mod interfaces_inside_are_told_from_attacks;
 mod lookups_of_ordinary_tools_are_no_scan;
 mod programs_that_are_refused_are_no_attackers;
 mod reading_back_raises_no_new_alert;
