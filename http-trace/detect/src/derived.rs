@@ -68,6 +68,18 @@ pub fn only_parameter(query: &[u8]) -> Option<&[u8]> {
     (is_name && !name.iter().all(u8::is_ascii_digit)).then_some(name)
 }
 
+/// Scheme and authority of the first URL that is the value of a parameter.
+pub fn parameter_origin(target: &[u8]) -> Option<&[u8]> {
+    let query = &target[memchr::memchr(b'?', target)?..];
+    memchr::memmem::find_iter(query, b"://").find_map(|colon| {
+        let scheme = query[..colon].iter().rposition(|b| !b.is_ascii_alphanumeric())? + 1;
+        let rest = &query[colon + 3..];
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'&' | b' '));
+        let origin = &query[scheme..colon + 3 + end.unwrap_or(rest.len())];
+        (query[scheme - 1] == b'=').then_some(origin)
+    })
+}
+
 /// Most parameters among which one is looked at: beacons and large forms have more.
 const PARAMETERS: usize = 8;
 
@@ -267,6 +279,23 @@ fn address(text: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use http_trace_samples as testing;
+
+    #[test]
+    fn the_origin_of_a_url_in_a_parameter() {
+        let cases = [
+            ("/x?url=http://10.0.0.1:80/a?b", Some("http://10.0.0.1:80")),
+            ("/x?a=1&u=https://[::1]&b=http://b", Some("https://[::1]")),
+            ("/x?q=see http://a&url=http://b#c", Some("http://b")),
+            ("/http://a/x?url=b", None),
+            ("/x?url=://a", Some("://a")),
+            ("/x?://", None),
+            ("/x", None),
+        ];
+        for (target, origin) in cases {
+            let found = parameter_origin(target.as_bytes());
+            assert_eq!(found, origin.map(str::as_bytes), "{target}");
+        }
+    }
 
     #[test]
     fn the_only_parameter_and_the_kind_of_a_client() {

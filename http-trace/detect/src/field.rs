@@ -84,6 +84,7 @@ fields! {
     "http_trace.parameters_after" ParametersAfter Target,
     "http_trace.last_parameter" LastParameter Target,
     "http_trace.parameters_before" ParametersBefore Target,
+    "http_trace.parameter_origin" ParameterOrigin Target,
     "http_trace.host_archive" HostArchive Target,
     "http_trace.label_archive" LabelArchive Target,
     "http_trace.client_kind" ClientKind Event,

@@ -258,6 +258,7 @@ impl<'a> View<'a> {
                 let names = derived::parameters_beside(self.target().query?, End::Last);
                 Some(Value::Made(names?))
             }
+            Field::ParameterOrigin => text(derived::parameter_origin(self.decoded_target())),
             Field::LabelArchive => {
                 let target = self.target();
                 text(derived::label_archive(target.path?, target.host?))

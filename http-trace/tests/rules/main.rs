@@ -9,15 +9,19 @@ mod counts_are_kept_in_the_state_file;
 mod errors;
 mod faulty_rules_are_named_and_the_rest_load;
 mod gates_fail_closed;
+mod interfaces_inside_are_told_from_attacks;
 mod lookups_of_ordinary_tools_are_no_scan;
 mod programs_that_are_refused_are_no_attackers;
 mod reading_back_raises_no_new_alert;
 mod recorded_events_raise_the_alerts_of_the_capture;
 mod rules_are_listed_explained_and_tested;
+mod slow_clients_are_told_from_servers_that_hang;
 mod what_scanners_ask_for_is_named;
 mod who_has_signed_in_is_no_attacker;
 
 use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 /// A valid rule, of which tests replace parts.
 const GOOD: &str = "\
@@ -70,4 +74,20 @@ fn alerts_of_log(log: &str) -> BTreeMap<usize, Vec<(String, u64)>> {
         alerts.entry(client).or_default().push((rule, severity));
     }
     alerts
+}
+
+/// The alerts above informational that recorded events open, by rule.
+fn alerts_of_events(events: &[Value]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let lines = events.iter().map(|event| format!("{event}\n"));
+    std::fs::write(&file, lines.collect::<String>()).unwrap();
+    let ran = command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    let alerts = command::records(&ran.out);
+    let opened = alerts.iter().filter(|alert| {
+        alert["http_trace"]["alert"]["state"] == "opened"
+            && alert["event"]["severity"].as_u64() > Some(0)
+    });
+    opened.map(|alert| alert["rule"]["id"].as_str().unwrap().to_owned()).collect()
 }

@@ -7,6 +7,15 @@ use serde_json::{Value, json};
 
 const BASIC: (&str, &str) = ("authorization", "Basic YTpi");
 const DIGEST: (&str, &str) = ("www-authenticate", "Digest realm=\"x\", nonce=\"y\"");
+/// What a program for buckets sends, and what a store answers.
+const SIGNED: &[(&str, &str)] = &[
+    ("authorization", "AWS4-HMAC-SHA256 Credential=a"),
+    ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
+];
+const STORE: &[(&str, &str)] = &[("x-amz-request-id", "1"), ("content-length", "0")];
+/// A signed request between servers of social networks.
+const FEDERATED: &[(&str, &str)] =
+    &[("accept", "application/activity+json"), ("signature", "keyId=\"a\"")];
 const IMAGE: (&str, &str) = ("referer", "http://h/page");
 
 /// The n-th exchange: method, target, fields of the request, status, fields of the response, server.
@@ -110,6 +119,79 @@ const LOADS: &[Load] = &[
     }),
     ("chunks of words", 60, Some("http-path-scan"), |n| {
         exchange("GET", format!("/z.zarr/c/{n}a/{n}"), &[], 404, &[])
+    }),
+    ("a bucket that is mounted as a folder", 600, None, |n| {
+        let suffix = ["", "/", "_$folder$"][n % 3];
+        let name = [".git/config", ".git/hooks/a", "photo.old", "a.php"][n / 3 % 4];
+        exchange("HEAD", format!("/bucket/{n}/{name}{suffix}"), SIGNED, 404, STORE)
+    }),
+    ("the same, of what is there", 60, None, |n| {
+        exchange("HEAD", format!("/bucket/{n}/.git/config"), SIGNED, 200, STORE)
+    }),
+    ("settings in a bucket that has a host of its own", 1, None, |_| {
+        exchange("GET", "/.env".into(), SIGNED, 200, STORE)
+    }),
+    ("settings behind a signature that no store checks", 1, Some("http-attack-answered"), |_| {
+        exchange("GET", "/.env".into(), SIGNED, 200, &[])
+    }),
+    ("files that are put into a bucket", 60, None, |n| {
+        exchange("PUT", format!("/bucket/{n}/.git/config"), SIGNED, 200, STORE)
+    }),
+    ("a signature that no store checks", 60, Some("http-path-scan"), |n| {
+        exchange("HEAD", format!("/bucket/o{n}"), SIGNED, 404, &[])
+    }),
+    ("a wrong signature", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/bucket/o{n}"), SIGNED, 403, STORE)
+    }),
+    ("names of objects, without a signature", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/bucket/o{n}"), &[], 404, STORE)
+    }),
+    ("parts of a stream that are gone", 60, None, |n| {
+        exchange("GET", format!("/hls/out{n}.ts"), &[], 404, &[])
+    }),
+    ("sources, as parts of a stream", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/hls/{n}word.ts"), &[], 404, &[])
+    }),
+    ("objects of a cluster that are not there", 60, None, |n| {
+        let audited = [("content-type", "application/json"), ("audit-id", "1")];
+        exchange("GET", format!("/api/v1/namespaces/a/secrets/s{n}"), &[], 404, &audited)
+    }),
+    ("the same by a library, where fields are left out", 60, None, |n| {
+        let library = [("user-agent", "Kubernetes Java Client/19.0.0")];
+        let json = [("content-type", "application/json")];
+        let path = format!("/apis/apps/v1/namespaces/a/deployments/d{n}");
+        exchange("GET", path, &library, 404, &json)
+    }),
+    ("words, as of a cluster", 60, Some("http-path-scan"), |n| {
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/v1/namespaces/a/secrets/s{n}"), &[], 404, &json)
+    }),
+    ("words, under the name of a library", 60, Some("http-path-scan"), |n| {
+        let library = [("user-agent", "Kubernetes Java Client/19.0.0")];
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/v1/w{n}"), &library, 404, &json)
+    }),
+    ("keys that a store does not have", 60, None, |n| {
+        exchange("GET", format!("/v1/kv/app/k{n}"), &[], 404, &[("x-consul-index", "1")])
+    }),
+    ("keys of another store", 60, None, |n| {
+        exchange("GET", format!("/v2/keys/app/k{n}"), &[], 404, &[("x-etcd-index", "1")])
+    }),
+    ("words, as keys", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/v1/kv/app/k{n}"), &[], 404, &[])
+    }),
+    ("accounts of a social network that are gone", 60, None, |n| {
+        exchange("GET", format!("/users/u{n}/statuses/{n}"), FEDERATED, 404, &[])
+    }),
+    ("the same, to be told news", 60, None, |n| {
+        let sent = [("content-type", "application/activity+json"), ("signature", "keyId=\"a\"")];
+        exchange("POST", format!("/users/u{n}/inbox"), &sent, 404, &[])
+    }),
+    ("words, as of a social network", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/w{n}.php"), FEDERATED, 404, &[])
+    }),
+    ("accounts, by a browser", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/users/u{n}"), &[], 404, &[])
     }),
     ("what GDAL looks for beside pictures", 60, None, |n| {
         let suffix = ["tif.aux.xml", "tfw", "OVR", "msk", "_RPC.TXT"][n % 5];

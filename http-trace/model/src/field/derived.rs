@@ -56,6 +56,8 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "Name of the last of two to eight parameters, with a value, and the name is not a number."),
     entry!("http_trace.parameters_before", Kind::Text, "request target";
         "Names of the parameters before `http_trace.last_parameter`, each with `&`."),
+    entry!("http_trace.parameter_origin", Kind::Text, "request target";
+        "Scheme, host and port of the first URL that is the value of a parameter, as in `/preview?url=http://10.0.0.1:80/`."),
     entry!("http_trace.host_archive", Kind::Text, "request target, Host";
         "The host that an archive or dump is named after, as in `/www.shop.example.zip`."),
     entry!("http_trace.label_archive", Kind::Text, "request target, Host";
