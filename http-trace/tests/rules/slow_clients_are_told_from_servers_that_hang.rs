@@ -1,5 +1,5 @@
 //! A body that never ends is the client's doing, whatever the server answers at last. A request that is left without an
-//! answer is the server's doing only where it answers nobody.
+//! answer is the server's doing where it answers hardly anybody.
 
 use crate::alerts_of_events;
 use serde_json::{Value, json};
@@ -19,8 +19,12 @@ const LOADS: &[(&str, fn(usize) -> Outcome, Option<&str>)] = &[
     ("bodies that are refused at once", |_| (Ok(400), UNFINISHED, 100), None),
     ("bodies that are too large", |_| (Ok(413), UNFINISHED, 6_000), None),
     ("forms that are slow and wrong", |_| (Ok(400), &[], 6_000), None),
-    ("long polls, beside few pages", |n| if n % 20 == 0 { ANSWERED } else { LEFT }, None),
-    ("a server that hangs", |_| LEFT, Some("http-server-silent")),
+    ("long polls, beside pages", |n| if n % 5 == 0 { ANSWERED } else { LEFT }, None),
+    (
+        "a server that hangs",
+        |n| if n % 20 == 0 { ANSWERED } else { LEFT },
+        Some("http-server-down"),
+    ),
     (
         "a server that fails, or hangs",
         |n| if n % 2 == 0 { (Ok(502), &[], 10) } else { LEFT },
