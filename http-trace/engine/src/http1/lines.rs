@@ -4,7 +4,7 @@
 //! What follows such a line is not framed: the direction loses framing after it, as it would otherwise,
 //! and the line is dropped unless the other direction answers with an HTTP/1.x head.
 //!
-//! Also what follows from bytes of either direction that are no HTTP/1.x.
+//! Also decides what other bytes that are no HTTP/1.x mean for the connection.
 
 use http_trace_common::framer::{MethodKind, flag};
 use http_trace_model::event::NoResponse;

@@ -161,21 +161,28 @@ fn a_forged_refusal_does_not_hide_the_connection() {
     );
 }
 
+/// A SYN, and the RST that refuses it if there is an `answer`.
+fn attempt(port: u16, answer: bool, now_ns: u64) -> Talk {
+    let mut talk = Talk::new();
+    (talk.client_port, talk.now_ns) = (port, now_ns);
+    talk.client += 1;
+    let mut syn = talk.seg(Side::Client, b"").flag(flag::SYN);
+    syn.ack = None;
+    talk = talk.push(syn);
+    if answer {
+        let mut rst = talk.seg(Side::Server, b"").flag(flag::RST);
+        rst.seq = 0;
+        talk = talk.push(rst);
+    }
+    talk
+}
+
 #[test]
 fn failed_attempts_are_told_where_http_is_spoken() {
     let http = Talk::open().c(&get("/1")).s(&ok("a")).c_fin().s_fin();
     let attempt = |port: u16, server_port: u16, answer: bool, now_ns: u64| {
-        let mut talk = Talk::new();
-        (talk.client_port, talk.now_ns) = (port, now_ns);
-        talk.client += 1;
-        let mut syn = talk.seg(Side::Client, b"").flag(flag::SYN);
-        syn.ack = None;
-        talk = talk.push(syn);
-        if answer {
-            let mut rst = talk.seg(Side::Server, b"").flag(flag::RST);
-            rst.seq = 0;
-            talk = talk.push(rst);
-        } else {
+        let mut talk = attempt(port, answer, now_ns);
+        if !answer {
             let again = talk.segs[0].clone();
             talk = talk.wait_ms(1_000).push(again);
         }
@@ -219,19 +226,9 @@ fn a_flood_of_failed_attempts_is_bounded_and_told() {
         let mut now_ns = Talk::new().now_ns;
         for round in 0..2 {
             for port in 0..FLOOD {
-                let mut talk = Talk::new();
                 // All within half a second, and those without an answer again a second later.
-                (talk.client_port, talk.now_ns) = (1024 + port, now_ns);
+                let talk = attempt(1024 + port, answer, now_ns);
                 now_ns += 100_000;
-                talk.client += 1;
-                let mut syn = talk.seg(Side::Client, b"").flag(flag::SYN);
-                syn.ack = None;
-                talk = talk.push(syn);
-                if answer {
-                    let mut rst = talk.seg(Side::Server, b"").flag(flag::RST);
-                    rst.seq = 0;
-                    talk = talk.push(rst);
-                }
                 if round == 0 || !answer {
                     bench.push_all(&talk.segs);
                 }
