@@ -121,10 +121,9 @@ pub(crate) struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    /// Reports `count` bytes as lost at the current event time.
-    pub fn lose_bytes(&mut self, place: &'static str, count: u64) {
-        let now = self.now_ns;
-        self.losses.add(place, LossUnit::Bytes, count, now, now);
+    /// Reports `count` bytes as lost between `since_ns` and the current event time.
+    pub fn lose_bytes(&mut self, place: &'static str, count: u64, since_ns: u64) {
+        self.losses.add(place, LossUnit::Bytes, count, since_ns, self.now_ns);
     }
 
     pub fn exchange(&mut self, mut exchange: Exchange) {

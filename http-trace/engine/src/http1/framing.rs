@@ -143,7 +143,8 @@ impl Http1 {
             return false;
         }
         self.halves[d].framer.restart();
-        self.halves[d].lost = false;
+        // What rests on a claim may still be lost.
+        self.halves[d].lost &= self.claim.as_ref().is_some_and(|claim| claim.d == d);
         let passed_head = std::mem::take(&mut self.halves[d].passed_head);
         if passed_head && self.exchanges.order.begins_unknown() && !is_response(bytes) {
             // The end of a request's head passed: the next request is not the first.

@@ -136,9 +136,17 @@ impl Profile {
             }
             return;
         }
+        self.dropped(cx, n, cx.now_ns, lost);
+    }
+
+    /// Counts `n` bytes that came at `since_ns` or later as not framed; `lost` as for [`Profile::unframed`].
+    pub fn dropped(&self, cx: &mut Cx<'_>, n: u64, since_ns: u64, lost: bool) {
+        if cx.link.muted {
+            return;
+        }
         cx.stats.unframed_bytes += n;
         if lost && n > 0 {
-            cx.lose_bytes("unframed", n);
+            cx.lose_bytes("unframed", n, since_ns);
         }
     }
 

@@ -18,7 +18,7 @@ use super::claim::{Basis, Claim};
 use super::half::Message;
 use super::pending::{BEFORE_ALL, Pending};
 use crate::origin::Origin;
-use crate::protocol::exchange::Exchange;
+use crate::protocol::exchange::{Exchange, Response};
 use crate::protocol::{Cx, Link};
 
 /// Limit of exchanges that a claim may hold back.
@@ -258,6 +258,7 @@ impl Http1 {
         let in_excess =
             |(exchange, paired): &(Exchange, bool)| *paired && exchange.request.is_none();
         let is_complete = !claim.held.iter().any(in_excess);
+        self.halves[claim.d].lost &= self.halves[claim.d].framer.phase() == Phase::Unsure;
         for (mut exchange, paired) in claim.held {
             if paired && !(surely && is_complete) {
                 exchange.request = None;
@@ -278,6 +279,12 @@ impl Http1 {
         cx.stats.requests_unmatched += asked as u64;
         cx.stats.unproven += claim.held.len() as u64 + u64::from(current.is_some());
         cx.stats.became_unsure += 1;
+        let held = claim.held.iter().map(|(exchange, _)| exchange.response.as_deref());
+        let current = current.as_ref().map(|current| current.response.as_deref());
+        let responses = held.chain(current).flatten().map(Response::wire_len).sum::<u64>();
+        let half = &self.halves[d];
+        let head = if half.message == Message::Head { half.head_len } else { 0 };
+        self.profile.dropped(cx, responses + head, claim.since_ns, half.lost);
         self.clear(d);
         self.halves[d].framer.lose();
         if let Basis::Unheard { .. } = claim.basis {
@@ -297,7 +304,12 @@ impl Http1 {
                 let paired = matches!(claim.basis, Basis::Asked { paired: true, .. });
                 claim.held.push((exchange, paired));
             }
-            Some(_) => cx.stats.unproven += 1,
+            Some(claim) => {
+                cx.stats.unproven += 1;
+                let dropped = exchange.response.as_ref().map_or(0, |response| response.wire_len());
+                let (since, lost) = (claim.since_ns, self.halves[claim.d].lost);
+                self.profile.dropped(cx, dropped, since, lost);
+            }
             None => cx.exchange(exchange),
         }
     }

@@ -94,6 +94,11 @@ impl Response {
         }
     }
 
+    /// Its bytes so far.
+    pub fn wire_len(&self) -> u64 {
+        self.head.wire_len + self.body_bytes + self.framing_bytes
+    }
+
     /// Counts copies of bytes before `end` if they belong to this response.
     pub fn copied(&mut self, end: u64, count: u32, origin: &Origin) {
         if end <= self.start {

@@ -3,6 +3,8 @@
 use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
 use http_trace_common::record::{Hook, flag};
 use http_trace_engine::pipeline::PipelineConfig;
+use http_trace_model::event::LossUnit;
+use proptest::prelude::*;
 
 /// A response with its middle segment lost, and what follows.
 fn with_hole(parts: [&str; 3]) -> Talk {
@@ -370,5 +372,55 @@ fn a_late_response_to_the_second_request_does_not_answer_the_first() {
         let events = talk.s_fin().early(1).c_fin().judged();
         let wrong = |event: &String| event.starts_with("HEAD /first -> 200");
         assert!(!events.iter().any(wrong), "{server:x} {events:#?}");
+    }
+}
+
+/// A batch of pipelined requests: how many, whether they were sent before the answers to the batch before
+/// arrived, how many responses are in a segment, and which segments of the server are lost.
+type Batch = (usize, bool, usize, u16);
+
+fn batches() -> impl Strategy<Value = Vec<Batch>> {
+    let lost = prop_oneof![3 => Just(0), 1 => any::<u16>()];
+    prop::collection::vec((1usize..9, any::<bool>(), 1usize..4, lost), 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// After a loss a response may be taken for one, and dropped when that is disproved. Its bytes are lost
+    /// then, as those are that were never taken for a response.
+    #[test]
+    fn live_every_response_is_an_event_or_in_a_reported_loss(batches in batches()) {
+        let mut talk = Talk::open();
+        let mut bytes_of = Vec::new();
+        let mut before = talk.server;
+        for (asked, ahead, at_once, lost) in batches {
+            let numbers = bytes_of.len()..bytes_of.len() + asked;
+            let requests: String = numbers.clone().map(|n| get(&format!("/{n}"))).collect();
+            let mut seg = talk.seg(Side::Client, requests.as_bytes());
+            seg.ack = Some(if ahead { before } else { talk.server });
+            talk.client += requests.len() as u32;
+            before = talk.server;
+            talk = talk.push(seg);
+            let answers: Vec<_> = numbers.map(|n| ok(&"x".repeat(n))).collect();
+            bytes_of.extend(answers.iter().map(String::len));
+            for (n, answers) in answers.chunks(at_once).enumerate() {
+                talk = talk.s(&answers.concat());
+                talk = if lost & 1 << n != 0 { talk.lost() } else { talk };
+            }
+        }
+        let mut bench = Bench::new(PipelineConfig::default());
+        for seg in &mut talk.c_ack().segs {
+            seg.hook = Hook::Tc;
+            bench.push(seg);
+        }
+        bench.finish();
+        let bodies = bench.events.iter().filter(|event| event.response.is_some());
+        let seen: Vec<_> = bodies.filter_map(|event| event.body_bytes).collect();
+        let unseen = bytes_of.iter().enumerate().filter(|(n, _)| !seen.contains(&(*n as u64)));
+        let unseen: usize = unseen.map(|(_, bytes)| bytes).sum();
+        let lost = bench.losses.iter().filter(|loss| loss.unit == LossUnit::Bytes);
+        let lost: u64 = lost.map(|loss| loss.count).sum();
+        prop_assert!(lost >= unseen as u64, "{unseen} bytes of responses, {lost} lost: {:#?}", bench.lines);
     }
 }

@@ -6,7 +6,7 @@ use bytemuck::Zeroable;
 use http_trace_common::flow::v4_mapped;
 use http_trace_common::record::{Hook, Record, RecordHeader, VERSION, flag};
 use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
-use http_trace_model::event::{HttpEvent, Output};
+use http_trace_model::event::{HttpEvent, Loss, Output};
 
 /// 2026-01-01T00:00:00Z.
 pub const START_NS: u64 = 1_767_225_600_000_000_000;
@@ -252,18 +252,20 @@ pub struct Bench {
     pub pipeline: Pipeline,
     pub lines: Vec<String>,
     pub events: Vec<HttpEvent>,
+    pub losses: Vec<Loss>,
 }
 
 impl Bench {
     pub fn new(config: PipelineConfig) -> Self {
-        Bench { pipeline: Pipeline::new(config), lines: Vec::new(), events: Vec::new() }
+        let (lines, events, losses) = (Vec::new(), Vec::new(), Vec::new());
+        Bench { pipeline: Pipeline::new(config), lines, events, losses }
     }
 
     pub fn push(&mut self, seg: &Seg) {
         let header = seg.header();
         let record = Record { tunnel: None, header: &header, bytes: &seg.bytes };
-        let (lines, events) = (&mut self.lines, &mut self.events);
-        self.pipeline.push(&record, &mut |output| take(lines, events, output));
+        let Bench { pipeline, lines, events, losses } = self;
+        pipeline.push(&record, &mut |output| take(lines, events, losses, output));
     }
 
     pub fn push_all(&mut self, segs: &[Seg]) {
@@ -273,14 +275,14 @@ impl Bench {
     }
 
     pub fn tick(&mut self, now_ns: u64) {
-        let (lines, events) = (&mut self.lines, &mut self.events);
-        self.pipeline.tick(now_ns, &mut |output| take(lines, events, output));
+        let Bench { pipeline, lines, events, losses } = self;
+        pipeline.tick(now_ns, &mut |output| take(lines, events, losses, output));
     }
 
     pub fn finish(&mut self) -> Vec<String> {
-        let (lines, events) = (&mut self.lines, &mut self.events);
+        let Bench { pipeline, lines, events, losses } = self;
         lines.push("(finish)".into());
-        self.pipeline.finish(&mut |output| take(lines, events, output));
+        pipeline.finish(&mut |output| take(lines, events, losses, output));
         if lines.last().is_some_and(|last| last == "(finish)") {
             lines.pop();
         }
@@ -288,14 +290,20 @@ impl Bench {
     }
 }
 
-fn take(lines: &mut Vec<String>, events: &mut Vec<HttpEvent>, output: Output) {
+fn take(
+    lines: &mut Vec<String>,
+    events: &mut Vec<HttpEvent>,
+    losses: &mut Vec<Loss>,
+    output: Output,
+) {
     match output {
         Output::Http(event) => {
             lines.push(line(&event));
             events.push(*event);
         }
         Output::Loss(loss) => {
-            lines.push(format!("lost {} {:?} {}", loss.count, loss.unit, loss.place))
+            lines.push(format!("lost {} {:?} {}", loss.count, loss.unit, loss.place));
+            losses.push(loss);
         }
     }
 }
