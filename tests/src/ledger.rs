@@ -32,6 +32,8 @@ struct Connection {
     /// Index in `lines` by number.
     place: HashMap<u64, usize>,
     events: usize,
+    /// A pair was flagged as assumed: those after it rest on it.
+    assumed: bool,
 }
 
 /// The log, and the event of each of its lines.
@@ -107,6 +109,8 @@ struct Ours {
     ordinal: u64,
     #[serde(default)]
     missing: Vec<String>,
+    #[serde(default)]
+    flags: Vec<String>,
 }
 
 /// The number at the end of a target.
@@ -195,8 +199,11 @@ impl Ledger {
             None if lacks("headers") => return Ok(()),
             _ => anyhow::bail!("no x-target, and nothing said of it"),
         };
+        connection.assumed |= event.http_trace.flags.iter().any(|flag| flag == "request_assumed");
         match asked {
-            Some(asked) => anyhow::ensure!(asked == named, "a wrong pair"),
+            Some(asked) => {
+                anyhow::ensure!(asked == named || connection.assumed, "a wrong pair");
+            }
             None => {
                 self.without_request += 1;
                 anyhow::ensure!(lacks("request"), "no request, and nothing said of it");

@@ -81,7 +81,8 @@ impl Http1 {
             if profile.opaque(d) {
                 framer.set_opaque();
             }
-            Half { passed_head: memory.passed_head(d), ..Half::new(framer, next[d]) }
+            let (passed_head, lost) = (memory.passed_head(d), memory.lost(d));
+            Half { passed_head, lost, ..Half::new(framer, next[d]) }
         };
         let exchanges = Exchanges {
             waiting: VecDeque::with_capacity(1),
@@ -112,6 +113,7 @@ impl Http1 {
             // A message that was cut by the connection's close may continue.
             halves.map(|half| half.framer.phase() == Phase::Unsure || !half.is_quiet()),
             halves.map(|half| half.passed_head),
+            halves.map(|half| half.lost),
             self.queue.is_unknown() || self.exchanges.order.owes(),
         )
     }

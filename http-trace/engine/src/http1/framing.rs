@@ -267,12 +267,12 @@ impl Http1 {
         if self.halves[d].framer.phase() == Phase::Opaque {
             return;
         }
+        self.halves[d].lost = origin.is_live();
         self.abandon(cx, d);
         if self.halves[d].framer.phase() != Phase::Unsure {
             cx.stats.became_unsure += 1;
         }
         self.halves[d].framer.lose();
-        self.halves[d].lost = origin.is_live();
         self.doubt(cx, d);
         let spoken = cx.link.has_received(d, origin.ack);
         let filtered = origin.flags & flag::FILTERED != 0;

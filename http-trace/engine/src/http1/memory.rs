@@ -18,6 +18,8 @@ const UNSURE: u8 = 1 << 0;
 const PASSED_HEAD: u8 = 1 << 2;
 /// The framer's queue of requests is unknown.
 const QUEUE_UNKNOWN: u8 = 1 << 4;
+/// Framing of the direction was lost with bytes that we lost; shifted by the direction.
+const LOST: u8 = 1 << 5;
 
 impl Memory {
     pub const fn unsure(&self, d: usize) -> bool {
@@ -26,6 +28,10 @@ impl Memory {
 
     pub const fn passed_head(&self, d: usize) -> bool {
         self.bits & PASSED_HEAD << (d & 1) != 0
+    }
+
+    pub const fn lost(&self, d: usize) -> bool {
+        self.bits & LOST << (d & 1) != 0
     }
 
     pub const fn queue_unknown(&self) -> bool {
@@ -38,12 +44,14 @@ impl Memory {
         profile: Profile,
         unsure: [bool; 2],
         passed_head: [bool; 2],
+        lost: [bool; 2],
         queue_unknown: bool,
     ) -> Self {
         let mut bits = if queue_unknown { QUEUE_UNKNOWN } else { 0 };
         for d in 0..2 {
             bits |= (u8::from(unsure[d]) * UNSURE) << d;
             bits |= (u8::from(passed_head[d]) * PASSED_HEAD) << d;
+            bits |= (u8::from(lost[d]) * LOST) << d;
         }
         Memory { order, profile, bits }
     }

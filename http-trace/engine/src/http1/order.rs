@@ -123,6 +123,11 @@ impl Order {
         !self.has(WINDOW) && (waits || self.has(TRUSTED))
     }
 
+    /// Whether the client was seen to ask before it had the answer to what it asked before.
+    pub const fn pipelines(&self) -> bool {
+        self.has(BATCHES | WINDOW)
+    }
+
     /// Whether the client was seen to ask while answers were still arriving.
     pub const fn overlaps(&self) -> bool {
         self.has(WINDOW)
@@ -221,7 +226,7 @@ impl Order {
     /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests.
     pub fn alternates(&mut self, one: bool) {
         self.streak = if one { self.streak.saturating_add(1) } else { 0 };
-        if self.streak >= SHOWN_BY && !self.has(BATCHES | WINDOW) {
+        if self.streak >= SHOWN_BY && !self.pipelines() {
             self.bits |= WAITS;
         }
     }
@@ -255,7 +260,7 @@ impl Order {
         let batch = waiting.get(first)?;
         let alone = first == last;
         let unanswered = batch.ack == start;
-        let otherwise = self.has(BATCHES | WINDOW);
+        let otherwise = self.pipelines();
         // Nothing is known of what came before: unless the client has shown otherwise, it is assumed to
         // ask one at a time.
         if batch.first_known && first == 0 && alone && unanswered && !otherwise {
@@ -268,6 +273,7 @@ impl Order {
             return (batch.begins_batch && unanswered && known).then_some((first, otherwise));
         }
         let sure = (waits || !otherwise) && (unanswered || alone);
-        sure.then_some((first, false))
+        // Whether those before were all answered is not known of a client that sends batches.
+        sure.then_some((first, otherwise && first > 0))
     }
 }

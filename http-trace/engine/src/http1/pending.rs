@@ -33,6 +33,8 @@ pub(crate) struct Pending {
     pub begins_batch: bool,
     /// The bytes before it are entirely unknown.
     pub first_known: bool,
+    /// It was sent together with one whose answer is only assumed ([`super::order::Order::certain`]).
+    pub assumed: bool,
     /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
     /// Oddities of its head ([`flag`]).
@@ -74,6 +76,7 @@ impl Pending {
             after_gap: false,
             begins_batch: false,
             first_known: false,
+            assumed: false,
             malformed: false,
             flags: 0,
             differs: false,

@@ -12,6 +12,7 @@
 
 use http_trace_common::flow::seq_distance;
 use http_trace_common::framer::Phase;
+use http_trace_model::event::oddity;
 
 use super::Http1;
 use super::claim::{Basis, Claim};
@@ -254,14 +255,31 @@ impl Http1 {
     /// Yields the held exchanges. `surely` says that both ends continued as the framing says.
     fn confirm(&mut self, cx: &mut Cx<'_>, surely: bool) {
         let Some(claim) = self.claim.take() else { return };
+        let is_batch = claim.held.iter().any(|(_, paired)| *paired)
+            || matches!(claim.basis, Basis::Asked { paired: true, .. });
         // More responses than requests: the batch was not complete, and any of them may answer those that were seen.
         let in_excess =
             |(exchange, paired): &(Exchange, bool)| *paired && exchange.request.is_none();
         let is_complete = !claim.held.iter().any(in_excess);
+        let pairs = surely && is_complete;
+        if is_batch && pairs {
+            self.exchanges.order.assume();
+        } else if is_batch {
+            if !is_complete {
+                self.exchanges.order.overlap();
+            }
+            self.exchanges.unanswer();
+            self.exchanges.lose_answers(self.halves[1 - claim.d].next);
+            self.queue.set_unknown();
+        }
         self.halves[claim.d].lost &= self.halves[claim.d].framer.phase() == Phase::Unsure;
         for (mut exchange, paired) in claim.held {
-            if paired && !(surely && is_complete) {
+            if paired && pairs && self.exchanges.order.pipelines() {
+                // A client that is always one batch ahead would go on like this, too.
+                exchange.oddities.push(oddity::REQUEST_ASSUMED);
+            } else if paired && !pairs {
                 exchange.request = None;
+                exchange.oddities.retain(|&name| name != oddity::REQUEST_ASSUMED);
                 cx.stats.requests_unmatched += 1;
             }
             cx.exchange(exchange);

@@ -231,12 +231,13 @@ impl Exchanges {
         true
     }
 
-    /// What was taken for responses was refuted: waiting requests may or may not be answered.
+    /// What was taken for responses was refuted: the requests before `end` may or may not be answered.
     pub fn lose_answers(&mut self, end: u64) {
         self.lose_answers_of_closed(end);
         self.responses_lost = true;
-        if let Some(front) = self.waiting.front_mut() {
-            front.after_gap = true;
+        match self.waiting.front_mut() {
+            Some(front) => front.after_gap = true,
+            None => self.order.requests_lost(end),
         }
     }
 
@@ -306,6 +307,9 @@ impl Exchanges {
                 if let Some(front) = self.waiting.front_mut() {
                     front.after_gap = false;
                 }
+                if assumed {
+                    self.assume_rest_of_batch();
+                }
                 self.begin();
                 if let Some(current) = &mut self.current {
                     current.by_numbers = true;
@@ -325,10 +329,19 @@ impl Exchanges {
         }
     }
 
+    /// What was sent together with the first waiting request is answered as surely as that is.
+    fn assume_rest_of_batch(&mut self) {
+        let ack = self.waiting.front().map(|front| front.ack);
+        let rest = self.waiting.iter_mut().skip(1);
+        rest.take_while(|request| Some(request.ack) == ack).for_each(|r| r.assumed = true);
+    }
+
     fn begin(&mut self) {
         match self.waiting.pop_front() {
             Some(request) => {
-                self.current = Some(Transaction::new(request.ordinal, Some(request)));
+                let assumed = request.assumed;
+                let current = Transaction::new(request.ordinal, Some(request));
+                self.current = Some(Transaction { assumed, ..current });
             }
             None => self.begin_orphan(),
         }
