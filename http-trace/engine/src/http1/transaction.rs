@@ -237,6 +237,8 @@ impl Exchanges {
         self.responses_lost = true;
         match self.waiting.front_mut() {
             Some(front) => front.after_gap = true,
+            // Of what came before the first request nothing was known anyway.
+            None if self.order.begins_unknown() => {}
             None => self.order.requests_lost(end),
         }
     }
