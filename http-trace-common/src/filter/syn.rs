@@ -252,7 +252,8 @@ fn report_peer_start<E: Env>(s: &mut Scratch) {
 }
 
 /// Whether `first`, the start of a direction or a copy of it, lies behind its position `next`. For the
-/// next use of a tuple a stack chooses a higher number (RFC 9293 §3.4.1).
+/// next use of a tuple a stack chooses a higher number (RFC 9293 §3.4.1), unless more bytes were sent than its clock
+/// has counted.
 #[inline(always)]
 const fn is_behind(first: u32, next: u32) -> bool {
     next.wrapping_sub(first) < NEAR_START as u32
@@ -286,6 +287,7 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         if s.end == 0 {
             return;
         }
+        let reset = other_side(s).flags & side_flag::RST;
         let own = side(s);
         if own.next == seq {
             // The segment continues at the current position, whatever number a SYN-ACK acknowledged.
@@ -294,8 +296,10 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
             }
             return;
         }
-        // Behind the current position it is a copy of the connection's start, and the SYN came late.
-        if !acknowledged || !begins || own.floor == seq || is_behind(seq, own.next) {
+        // Behind the current position it is a copy of the connection's start, and the SYN came late, unless a
+        // RST ended the connection before.
+        let is_open = (own.flags & side_flag::RST | reset) == 0;
+        if !acknowledged || !begins || own.floor == seq || is_open && is_behind(seq, own.next) {
             return;
         }
         if peer_knows { peer_first } else { ack }

@@ -121,6 +121,31 @@ fn another_connection_on_the_tuple_begins_at_its_syn() {
     assert_ne!(last & flag::STREAM_BEGINS, 0);
 }
 
+/// A client that sends faster than the clock of its initial sequence numbers runs begins behind where it ended.
+#[test]
+fn after_a_reset_another_connection_begins_behind_the_end_of_the_last() {
+    for answer in
+        [&b"HTTP/1.1 200 OK\r\n\r\nbody"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody"]
+    {
+        for (from_client, behind) in [(true, 10), (true, 200_000), (false, 10)] {
+            let mut wire = Wire::new(FilterConfig::DEFAULT);
+            wire.send(true, ASK);
+            wire.send(false, answer);
+            wire.segment(from_client, RST, 0, b"");
+            wire.seq = [wire.seq[0].wrapping_sub(behind), 6_000_000];
+            wire.segment(true, tcp_flag::SYN, 0, b"");
+            wire.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
+            wire.seq = wire.seq.map(|s| s.wrapping_add(1));
+            let before = wire.records.len();
+            wire.send(true, ASK);
+            wire.send(false, ANSWER);
+            let shipped: Vec<_> = wire.records[before..].iter().map(|r| &r.5[..]).collect();
+            assert_eq!(shipped.concat(), [ASK, ANSWER].concat(), "{from_client} {behind}");
+            assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0, "{from_client} {behind}");
+        }
+    }
+}
+
 #[test]
 fn a_status_line_of_any_length_begins_a_connection() {
     for len in 1..=ANSWER.len() {
