@@ -19,9 +19,9 @@ use crate::{
     maps::{EVENTS, FLOWS, HANDED_BACK, SYNS, config, count, is_own, this_cpu, wakes},
     packet::Packet,
     verified::{
-        plain_ends_request_line, verified_after_syn, verified_classify, verified_fill_header,
-        verified_find_lf, verified_frame_step, verified_is_own, verified_learn_syn,
-        verified_match_suffix, verified_note_close, verified_prepare_record,
+        plain_ends_request_line, verified_after_syn, verified_begin_flow, verified_classify,
+        verified_fill_header, verified_find_lf, verified_frame_step, verified_is_own,
+        verified_learn_syn, verified_match_suffix, verified_note_close, verified_prepare_record,
         verified_remember_close, verified_take_body,
     },
 };
@@ -99,6 +99,11 @@ impl<P: Packet, const FRAMES: bool> Verified for Kernel<P, FRAMES> {
         } else {
             filter::prepare_record(s, seq, skip_from, skip_to, extra);
         }
+    }
+
+    #[inline(always)]
+    fn begin_flow(s: &mut Scratch, place: u32) -> u32 {
+        if FRAMES { verified_begin_flow(s, place) } else { filter::begin_flow::<Self>(s, place) }
     }
 
     #[inline(always)]

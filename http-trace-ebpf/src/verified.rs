@@ -48,6 +48,17 @@ pub extern "C" fn verified_take_body(scratch: *mut Scratch) -> u32 {
     0
 }
 
+/// Sets the flow to a connection that begins.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn verified_begin_flow(scratch: *mut Scratch, place: u32) -> u32 {
+    // SAFETY: as above.
+    match unsafe { scratch.as_mut() } {
+        Some(scratch) => filter::begin_flow::<Kernel<Skb>>(scratch, place),
+        None => 0,
+    }
+}
+
 /// Learns from a SYN. 1 if it must be reported.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -6,16 +6,19 @@ use super::{
     known::unsure,
     segment::{clear_flow, first_bytes},
     ship::{ship_all, ship_raw, ship_start},
-    state::{Block, Continue, Scratch, Syn, generation, held, mode, other_side, side, side_flag},
+    state::{
+        Block, Continue, Scratch, Syn, both, generation, held, mode, other_side, side, side_flag,
+    },
     syn::ship_unanswered,
 };
 use crate::{
     config::FilterConfig,
     counter::Counter,
+    flow::Direction,
     framer::{RequestQueue, Window},
     record::flag,
     start_line,
-    walk::{Segment, tcp_flag},
+    walk::tcp_flag,
 };
 
 /// Handles a segment of a connection that is not followed: admits the connection if the segment
@@ -25,7 +28,6 @@ pub(super) fn admit<E: Env>(
     s: &mut Scratch,
     env: &mut E,
     config: &FilterConfig,
-    segment: &Segment,
     context: &Context,
 ) -> Continue {
     let first = first_bytes::<E>(s, env);
@@ -38,21 +40,9 @@ pub(super) fn admit<E: Env>(
         return false;
     }
     env.syn(&s.key, &mut s.syn);
-    let mut continues = s.syn.continues(segment.direction, s.seq);
-    let mut begins = s.syn.begins(segment.direction, s.seq);
-    let pending = continues && s.syn.valid & 3 != 0;
-    if continues && s.syn.valid & Syn::SILENT != 0 {
-        // Two handshakes are possible: take the one that this segment acknowledges or whose numbers
-        // fit.
-        if !begins || s.ack == s.syn.previous(segment.direction.opposite()) {
-            s.syn.first = s.syn.previous;
-            s.syn.valid |= 3;
-            begins = true;
-        }
-        continues = false;
-    }
-    begins &= !continues;
-    let at_start = begins || continues;
+    let beginning = E::begin_flow(s, context.place());
+    let begins = beginning == beginning::SYN;
+    let at_start = beginning != beginning::UNSEEN;
     match first {
         First::Tls | First::Http2 => {
             // Ship the first bytes once, at the start of the connection, so that the host can
@@ -79,49 +69,12 @@ pub(super) fn admit<E: Env>(
         }
         _ => {}
     }
-    clear_flow::<E>(s);
-    s.flow.generation = generation(context.time_ns);
-    s.flow.last_seen_s = (context.time_ns / 1_000_000_000) as u32;
-    s.flow.interfaces = [context.interface, 0, 0, 0];
-    // A SYN that came since then may still begin another connection.
-    s.flow.syn_pending = u16::from(pending);
-    let (seq, ack, acknowledges) = (s.seq, segment.ack, segment.flags & tcp_flag::ACK != 0);
-    let own = side(s);
-    own.floor = seq;
-    own.next = seq;
-    own.reported = seq;
-    own.flags = side_flag::KNOWN;
-    own.place = context.place();
-    if continues {
-        let previous = s.syn.previous(segment.direction.opposite());
-        let other = other_side(s);
-        other.floor = previous;
-        other.next = previous;
-        other.reported = previous;
-        other.flags = side_flag::KNOWN;
-    } else if begins {
-        own.flags |= side_flag::AT_START;
-        let peer_known = s.syn.knows(segment.direction.opposite());
-        if peer_known || acknowledges {
-            let next = if peer_known { s.syn.first(segment.direction.opposite()) } else { ack };
-            let spoken = acknowledges && ack != next;
-            let other = other_side(s);
-            other.floor = if spoken { ack } else { next };
-            other.next = other.floor;
-            other.reported = other.floor;
-            other.flags = side_flag::KNOWN;
-            if spoken {
-                // The peer has sent bytes that were not seen, so this segment does not answer a
-                // known request.
-                other.framer.lose();
-                s.flow.queue = RequestQueue::unknown();
-            } else if peer_known {
-                other.flags |= side_flag::AT_START;
-            }
-            if E::FRAMES && s.syn.valid & Syn::ACKNOWLEDGED == 0 {
-                ship_unanswered(s, env);
-            }
-        }
+    if E::FRAMES
+        && begins
+        && s.syn.valid & Syn::ACKNOWLEDGED == 0
+        && other_side(s).flags & side_flag::KNOWN != 0
+    {
+        ship_unanswered(s, env);
     }
     if at_start {
         let inserted = insert(s, env);
@@ -152,6 +105,87 @@ pub(super) fn admit<E: Env>(
     }
     s.mode = mode::PROBE;
     true
+}
+
+/// Where the first segment of a flow stands in its stream.
+pub mod beginning {
+    /// The stream's beginning was not seen.
+    pub const UNSEEN: u32 = 0;
+    /// It is the first after a SYN.
+    pub const SYN: u32 = 1;
+    /// It continues a followed connection that was closed.
+    pub const BEFORE: u32 = 2;
+}
+
+/// Sets the flow to a connection whose first segment is the current one; the tuple's entry of SYNs is loaded.
+/// Returns one of [`beginning`].
+///
+/// A separate function so that the verifier does not walk all that follows for each of its paths.
+#[inline(always)]
+pub fn begin_flow<E: Env>(s: &mut Scratch, place: u32) -> u32 {
+    clear_flow::<E>(s);
+    s.flow.generation = generation(s.time_ns);
+    s.flow.last_seen_s = (s.time_ns / 1_000_000_000) as u32;
+    s.flow.interfaces = [s.interface, 0, 0, 0];
+    let (seq, ack) = (s.seq, s.ack);
+    let acknowledges = s.tcp_flags as u8 & tcp_flag::ACK != 0;
+    let (_, _, peer_known, peer_first) = both(s);
+    let direction = if s.direction == 0 { Direction::FromA } else { Direction::FromB };
+    let previous = s.syn.previous(direction.opposite());
+    let mut continues = s.syn.continues(direction, seq);
+    let mut begins = s.syn.begins(direction, seq);
+    if continues && s.syn.valid & Syn::SILENT != 0 {
+        // Two handshakes are possible: take the one that this segment acknowledges or whose numbers
+        // fit.
+        if !begins || ack == previous {
+            s.syn.first = s.syn.previous;
+            s.syn.valid |= 3;
+            begins = true;
+        }
+        continues = false;
+    } else if continues && begins && peer_known && ack == peer_first && ack != previous {
+        // Another connection begins exactly where the one before ended.
+        continues = false;
+    }
+    // A SYN that came since then may still begin another connection.
+    s.flow.syn_pending = u16::from(continues && s.syn.valid & 3 != 0);
+    let own = side(s);
+    own.floor = seq;
+    own.next = seq;
+    own.reported = seq;
+    own.flags = side_flag::KNOWN;
+    own.place = place;
+    if continues {
+        let other = other_side(s);
+        other.floor = previous;
+        other.next = previous;
+        other.reported = previous;
+        other.flags = side_flag::KNOWN;
+        return beginning::BEFORE;
+    }
+    if !begins {
+        return beginning::UNSEEN;
+    }
+    own.flags |= side_flag::AT_START;
+    let (_, _, peer_known, peer_first) = both(s);
+    if peer_known || acknowledges {
+        let next = if peer_known { peer_first } else { ack };
+        let spoken = acknowledges && ack != next;
+        let other = other_side(s);
+        other.floor = if spoken { ack } else { next };
+        other.next = other.floor;
+        other.reported = other.floor;
+        other.flags = side_flag::KNOWN;
+        if spoken {
+            // The peer has sent bytes that were not seen, so this segment does not answer a
+            // known request.
+            other.framer.lose();
+            s.flow.queue = RequestQueue::unknown();
+        } else if peer_known {
+            other.flags |= side_flag::AT_START;
+        }
+    }
+    beginning::SYN
 }
 
 /// Longest request line that is searched for without the framer.

@@ -40,6 +40,10 @@ pub trait Verified: Sized {
     fn prepare_record(s: &mut Scratch, seq: u32, skip_from: u32, skip_to: u32, extra: u16);
     /// [`super::take_body`].
     fn take_body(s: &mut Scratch);
+    /// [`super::begin_flow`].
+    fn begin_flow(s: &mut Scratch, place: u32) -> u32
+    where
+        Self: Env;
     /// [`super::learn_syn`].
     fn learn_syn(s: &mut Scratch) -> bool;
     /// [`super::after_syn`].

@@ -191,7 +191,10 @@ pub fn note_close(s: &mut Scratch) {
     let own = side(s);
     let ahead = seq_distance(own.next, seq);
     let expected = own.flags & side_flag::KNOWN == 0 || ahead == 0;
-    let mut delete = tcp_flags & tcp_flag::RST != 0 && expected;
+    // A RST after the sender's FIN is one sequence number further.
+    let after_fin =
+        own.flags & (side_flag::FIN | side_flag::FIN_AHEAD) == side_flag::FIN && ahead == 1;
+    let mut delete = tcp_flags & tcp_flag::RST != 0 && (expected || after_fin);
     if delete {
         // RFC 5961 §3: any other RST may be forged. The host judges it; the flow stays.
         own.flags |= side_flag::RST;

@@ -29,7 +29,7 @@ pub mod sum;
 mod syn;
 mod unverified;
 
-pub use admit::ends_request_line;
+pub use admit::{begin_flow, ends_request_line};
 pub use env::{Claim, Context, Env, Verified, find_lf, match_suffix, place};
 pub use first::{First, classify};
 pub use fragment::{FRAGMENT_STEPS, begin_fragment, fragment_step};
@@ -122,7 +122,7 @@ pub fn begin<E: Env>(
             if s.end == 0 {
                 return false;
             }
-            admit::admit(s, env, config, segment, context)
+            admit::admit(s, env, config, context)
         }
     }
 }

@@ -289,7 +289,12 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         }
         let reset = other_side(s).flags & side_flag::RST;
         let own = side(s);
-        if own.next == seq {
+        let (continues, behind) = (own.next == seq, is_behind(seq, own.next));
+        let was_reset = (own.flags & side_flag::RST | reset) != 0;
+        let at_start = own.floor == seq;
+        // Where both would fit, the acknowledgement tells a new connection from the followed one.
+        let answered = peer_knows && ack == peer_first && ack != other_side(s).next;
+        if continues && !answered {
             // The segment continues at the current position, whatever number a SYN-ACK acknowledged.
             if begins {
                 s.flow.syn_pending = 0;
@@ -298,8 +303,8 @@ fn restart_on_new_connection<E: Env>(s: &mut Scratch, answers: bool) {
         }
         // Behind the current position it is a copy of the connection's start, and the SYN came late, unless a
         // RST ended the connection before.
-        let is_open = (own.flags & side_flag::RST | reset) == 0;
-        if !acknowledged || !begins || own.floor == seq || is_open && is_behind(seq, own.next) {
+        let copied = behind && !continues && !was_reset;
+        if !acknowledged || !begins || at_start || copied {
             return;
         }
         if peer_knows { peer_first } else { ack }

@@ -2,7 +2,7 @@
 //! ordinary calls.
 
 use super::{
-    admit::ends_request_line,
+    admit::{begin_flow, ends_request_line},
     env::{Env, Verified, find_lf, match_suffix},
     first::{First, classify},
     frame::{frame_step, take_body},
@@ -35,6 +35,12 @@ impl<T: Unverified> Verified for T {
     }
     fn take_body(s: &mut Scratch) {
         take_body(s);
+    }
+    fn begin_flow(s: &mut Scratch, place: u32) -> u32
+    where
+        Self: Env,
+    {
+        begin_flow::<Self>(s, place)
     }
     fn learn_syn(s: &mut Scratch) -> bool {
         learn_syn(s)

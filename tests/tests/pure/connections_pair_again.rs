@@ -114,12 +114,48 @@ fn a_tuple_is_used_again_and_again() {
     }
 }
 
+/// Only the acknowledgement of its SYN-ACK tells it from the one before.
+#[test]
+fn a_connection_begins_exactly_where_its_client_ended() {
+    for (open, handshake) in [0, 1, 2].into_iter().flat_map(|n| [(n, true), (n, false)]) {
+        let mut wire = Wire::open();
+        wire.exchange(0);
+        if open == 0 {
+            wire.push(Side::Client, b"", |s| s.fin = true);
+            wire.push(Side::Server, b"", |s| s.fin = true);
+            wire.next[0] -= 1;
+        } else if open == 1 {
+            wire.push(Side::Client, b"", |s| s.rst = true);
+        }
+        wire.next = [wire.next[0].wrapping_sub(1), wire.next[1].wrapping_add(900_000)];
+        wire.now_ns += SECOND;
+        if handshake {
+            wire.handshake();
+        } else {
+            // The acknowledgement of the SYN-ACK is lost.
+            wire.push(Side::Client, b"", |s| (s.syn, s.ack) = (true, 0));
+            wire.push(Side::Server, b"", |s| s.syn = true);
+        }
+        wire.exchange(1);
+        for (mode, judged) in wire.judged() {
+            assert_eq!(told(&judged), ["200 /0", "200 /1"], "{mode} {open} {handshake}");
+        }
+    }
+}
+
 #[test]
 fn the_halves_of_the_first_request_are_swapped() {
-    for half in [1, 5, 16, 20, 30] {
+    for (half, reset) in [1, 5, 16, 20, 30].into_iter().flat_map(|n| [(n, false), (n, true)]) {
         let mut wire = Wire::open();
         for n in 0..8 {
             wire.exchange(n);
+        }
+        if reset {
+            wire.push(Side::Client, b"", |s| s.rst = true);
+            wire.next = wire.next.map(|next| next.wrapping_add(40_000));
+            wire.now_ns += 2 * SECOND;
+            wire.handshake();
+            wire.exchange(8);
         }
         let first = wire.seen.iter().position(|s| !s.payload.is_empty());
         let first = first.expect("it asks");
@@ -127,13 +163,13 @@ fn the_halves_of_the_first_request_are_swapped() {
         second.payload = wire.seen[first].payload.split_off(half);
         second.seq = second.seq.wrapping_add(half as u32);
         wire.seen.insert(first, second);
-        let expected: Vec<_> = (0..8).map(|n| format!("200 /{n}")).collect();
+        let expected: Vec<_> = (0..8 + usize::from(reset)).map(|n| format!("200 /{n}")).collect();
         for (mode, judged) in wire.judged() {
             let told = told(&judged);
             // The filter drops a segment that begins no message.
             let open = usize::from(mode == "filtered");
-            assert_eq!(told.len(), 8, "{mode} {half}: {told:?}");
-            assert_eq!(told[open..], expected[open..], "{mode} {half}");
+            assert_eq!(told.len(), expected.len(), "{mode} {half} {reset}: {told:?}");
+            assert_eq!(told[open..], expected[open..], "{mode} {half} {reset}");
         }
     }
 }

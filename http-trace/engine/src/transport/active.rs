@@ -102,7 +102,8 @@ impl Active {
     /// that were not handed over yet.
     pub fn holds(&self, tcp: &Tcp, d: usize, origin: &Origin) -> bool {
         let (o, link) = (1 - d, &tcp.link);
-        let over = tcp.fin[o] || tcp.is_reset_by(o);
+        // Bytes that came before a RST are still handed over first.
+        let over = tcp.fin[o] || tcp.is_reset_by(o) && self.streams[o].buffer.is_empty();
         if link.is_client(d) || !link.known[o] || self.opaque(o) || over {
             return false;
         }

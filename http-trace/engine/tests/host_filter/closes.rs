@@ -19,6 +19,24 @@ fn answered() -> Wire {
     wire
 }
 
+impl Wire {
+    /// Begins another connection on the same tuple, whose first byte is `behind - 1` bytes behind the client's
+    /// position. All of it ships.
+    fn expect_another(&mut self, behind: u32) {
+        self.seq = [self.seq[0].wrapping_sub(behind), 6_000_000];
+        self.segment(true, tcp_flag::SYN, 0, b"");
+        self.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
+        self.seq = self.seq.map(|s| s.wrapping_add(1));
+        let before = self.records.len();
+        self.send(true, ASK);
+        self.send(false, ANSWER);
+        let shipped: Vec<_> = self.records[before..].iter().map(|r| &r.5[..]).collect();
+        assert_eq!(shipped.concat(), [ASK, ANSWER].concat(), "{behind}");
+        assert!(self.records[before].4 & flag::STREAM_BEGINS != 0, "{behind}");
+        assert_eq!(self.filter.counter(Counter::BecameUnsure), 0, "{behind}");
+    }
+}
+
 /// Which side closes, and how.
 const CLOSES: [&[(bool, u8)]; 4] =
     [&[(true, RST)], &[(false, RST)], &[(true, FIN), (false, FIN)], &[(false, FIN), (true, FIN)]];
@@ -127,22 +145,36 @@ fn after_a_reset_another_connection_begins_behind_the_end_of_the_last() {
     for answer in
         [&b"HTTP/1.1 200 OK\r\n\r\nbody"[..], b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody"]
     {
-        for (from_client, behind) in [(true, 10), (true, 200_000), (false, 10)] {
-            let mut wire = Wire::new(FilterConfig::DEFAULT);
-            wire.send(true, ASK);
-            wire.send(false, answer);
-            wire.segment(from_client, RST, 0, b"");
-            wire.seq = [wire.seq[0].wrapping_sub(behind), 6_000_000];
-            wire.segment(true, tcp_flag::SYN, 0, b"");
-            wire.segment(false, tcp_flag::SYN | tcp_flag::ACK, 0, b"");
-            wire.seq = wire.seq.map(|s| s.wrapping_add(1));
-            let before = wire.records.len();
-            wire.send(true, ASK);
-            wire.send(false, ANSWER);
-            let shipped: Vec<_> = wire.records[before..].iter().map(|r| &r.5[..]).collect();
-            assert_eq!(shipped.concat(), [ASK, ANSWER].concat(), "{from_client} {behind}");
-            assert_eq!(wire.filter.counter(Counter::BecameUnsure), 0, "{from_client} {behind}");
+        for (from_client, after_fin) in [(true, false), (false, false), (true, true), (false, true)]
+        {
+            for behind in [1, 10, 200_000] {
+                let mut wire = Wire::new(FilterConfig::DEFAULT);
+                wire.send(true, ASK);
+                wire.send(false, answer);
+                if after_fin {
+                    wire.segment(from_client, FIN, 0, b"");
+                    wire.seq[usize::from(!from_client)] += 1;
+                }
+                wire.segment(from_client, RST, 0, b"");
+                wire.expect_another(behind);
+            }
         }
+    }
+}
+
+/// Only the acknowledgement of its SYN-ACK tells it from the one before.
+#[test]
+fn another_connection_begins_exactly_where_the_last_ended() {
+    for (answer, closes) in
+        [(ANSWER, 2), (ANSWER, 1), (ANSWER, 0), (b"HTTP/1.1 200 OK\r\n\r\nbody", 2)]
+    {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        wire.send(true, ASK);
+        wire.send(false, answer);
+        for from_client in [false, true].into_iter().take(closes) {
+            wire.segment(from_client, FIN, 0, b"");
+        }
+        wire.expect_another(1);
     }
 }
 

@@ -128,8 +128,14 @@ impl Connection {
     /// If a record continues the connection before, that one was not closed and resumes; the tentative
     /// one becomes a SYN that waits to be confirmed.
     pub(super) fn take_up_before(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
-        let begins = self.tcp.link.start(d) == Some(header.seq);
+        let link = &self.tcp.link;
+        let begins = link.start(d) == Some(header.seq);
+        let answered = header.has(flag::ACK) && link.start(1 - d) == Some(header.ack);
         let fits = self.flight.before().is_some_and(|before| {
+            if begins && answered && before.tcp.next[1 - d] != header.ack {
+                // The new connection begins exactly where the one before ended.
+                return false;
+            }
             let overlap = seq_distance(header.skip_from, before.tcp.next[d]);
             let near = 0..=if begins { 0 } else { JUMP as i32 };
             near.contains(&overlap) && follows(&before.tcp, d, header)

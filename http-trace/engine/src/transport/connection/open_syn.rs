@@ -148,12 +148,15 @@ impl Connection {
     pub(super) fn confirm_syn(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let Some(active) = self.flight.active_mut() else { return };
         let quiet = active.protocol.is_answered();
-        let continues = active.protocol.next(d) as u32 == header.seq;
+        let next = [0, 1].map(|d| active.protocol.next(d) as u32);
         let Some(syn) = &mut active.syn else { return };
+        let answer = syn.answer;
+        // Where both would fit, the acknowledgement tells the new connection from the open one.
+        let answered = header.has(flag::ACK) && answer == Some(header.ack);
+        let continues = next[d] == header.seq && !(answered && next[1 - d] != header.ack);
         if header.len == 0 || syn.d != d || header.seq != syn.seq || continues {
             return;
         }
-        let answer = syn.answer;
         if answer.is_none() && !quiet {
             env.stats.ignored_segments += 1;
             return;
