@@ -219,6 +219,32 @@ fn a_copy_after_the_close_is_none() {
     }
 }
 
+/// The server takes the copy of the SYN for a new connection, and answers it.
+#[test]
+fn a_copy_of_syn_and_request_after_the_close_is_none() {
+    for reset in [true, false] {
+        let mut wire = Wire::open();
+        wire.exchange(0);
+        let [syn, request] = [0, 3].map(|n| wire.seen[n].clone());
+        if reset {
+            wire.push(Side::Client, b"", |s| s.rst = true);
+        } else {
+            wire.push(Side::Client, b"", |s| s.fin = true);
+            wire.push(Side::Server, b"", |s| s.fin = true);
+        }
+        let (acked, first) = (syn.seq.wrapping_add(1), request.ack);
+        wire.push(Side::Client, b"", |s| *s = Segment { time_ns: s.time_ns, ..syn });
+        wire.push(Side::Server, b"", |s| (s.syn, s.seq, s.ack) = (true, s.seq + 90_000, acked));
+        wire.push(Side::Client, b"", |s| *s = Segment { time_ns: s.time_ns, ..request });
+        wire.push(Side::Server, b"", |s| (s.rst, s.seq) = (true, first));
+        wire.push(Side::Client, b"", |s| (s.rst, s.seq) = (true, acked));
+        for (mode, judged) in wire.judged() {
+            assert_eq!(told(&judged), ["200 /0"], "{mode} {reset}");
+            assert_eq!(judged.events.len(), 1, "{mode} {reset}");
+        }
+    }
+}
+
 #[test]
 fn a_refusal_crosses_the_reset_of_half_a_request() {
     for len in [3, 10, 20, 31] {

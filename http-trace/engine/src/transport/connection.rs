@@ -137,6 +137,10 @@ impl Connection {
     pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         if self.flight.before().is_some() {
+            if self.repeats_before(d, header) {
+                env.stats.copied_bytes += u64::from(header.len);
+                return;
+            }
             self.take_up_before(env, d, header);
         }
         if self.tcp.is_closed() && self.continues(d, header) {

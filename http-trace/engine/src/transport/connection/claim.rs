@@ -161,6 +161,23 @@ impl Connection {
         }
     }
 
+    /// Whether a record repeats bytes of the connection before, late: it acknowledges what that one's peer
+    /// had sent, and nothing of the connection that began tentatively.
+    pub(super) fn repeats_before(&self, d: usize, header: &RecordHeader) -> bool {
+        let Some(before) = self.flight.before() else { return false };
+        let acknowledges = |tcp: &Tcp| {
+            let start = tcp.link.start(1 - d);
+            let sent = |start| tcp.next[1 - d].wrapping_sub(start);
+            start.is_some_and(|start| header.ack.wrapping_sub(start) <= sent(start))
+        };
+        let behind = seq_distance(header.skip_to, before.tcp.next[d]);
+        header.flags & (flag::ACK | flag::SYN) == flag::ACK
+            && header.len > 0
+            && (0..=JUMP as i32).contains(&behind)
+            && acknowledges(&before.tcp)
+            && !acknowledges(&self.tcp)
+    }
+
     /// Reopens the connection after a close that was disproved.
     pub(super) fn reopen(&mut self, env: &mut Env<'_>) {
         self.tcp.set_closed(false);
