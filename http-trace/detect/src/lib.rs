@@ -70,7 +70,8 @@
 //!   a counter, [`lifecycle`] opens, updates and ends its alert.
 //! - [`hits`] keeps the last counts of each rule and key; [`fingerprint`] tells which correlations are
 //!   unchanged; [`snapshot`] saves and restores state across a restart.
-//! - [`clock`] decides at which time an event counts; [`detector`] drives it all.
+//! - [`clock`] decides at which time an event counts, [`hops`] which events are the same request at another
+//!   server; [`detector`] drives it all.
 #![forbid(unsafe_code)]
 
 pub mod alert;
@@ -91,6 +92,7 @@ pub mod field;
 mod fingerprint;
 mod hashes;
 pub mod hits;
+mod hops;
 mod keys;
 mod lifecycle;
 mod matcher;

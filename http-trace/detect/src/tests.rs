@@ -9,6 +9,7 @@ mod evidence;
 mod files;
 mod fuzzing;
 mod guessing;
+mod hops;
 mod hostile;
 mod injection;
 mod lines;

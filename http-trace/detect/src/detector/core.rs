@@ -13,6 +13,7 @@ use crate::counters::{Counters, Key, Turnover};
 use crate::digest;
 use crate::fingerprint::fingerprints;
 use crate::hits::Hits;
+use crate::hops::Hops;
 use crate::keys::Keys;
 use crate::lifecycle::{Subject, over_at};
 use crate::rule::expr::Expr;
@@ -94,6 +95,7 @@ pub(super) struct Core {
     pub keys: Keys,
     pub hits: Hits,
     pub counters: Counters,
+    pub hops: Hops,
     /// When open alerts need attention.
     pub due: BinaryHeap<Reverse<Due>>,
     pub lossy_until_ns: u64,
@@ -145,6 +147,7 @@ impl Core {
             keys: Keys::new(&set.rules, &set.correlations),
             hits: Hits::default(),
             counters: Counters::new(settings.memory),
+            hops: Hops::default(),
             due: BinaryHeap::new(),
             lossy_until_ns: 0,
             suspects: Vec::new(),

@@ -24,10 +24,17 @@ impl Core {
     ) {
         self.keys.begin();
         self.counters.begin();
+        let (inner, mut keys) = (self.hops.take_inner(view.event), Vec::new());
         let mut word = 0;
         while let Some((number, inputs)) = fed.next(&mut word) {
             let mut hit = Hit { view, time_ns, inputs, distinct: None };
             let Some((key, slot)) = self.slot(number, &hit) else { continue };
+            if view.event.forwarded.is_some() {
+                keys.push(key);
+            }
+            if inner.contains(&key) {
+                continue;
+            }
             hit.distinct = self.keys.value(number, view);
             let Some(counted) = self.count(key, slot, &hit, alerts) else {
                 continue;
@@ -39,6 +46,7 @@ impl Core {
                 fed.hold(number, &self.feeds);
             }
         }
+        self.hops.remember(view.event, keys);
     }
 
     /// The slot of the counter for an event; created if the event can begin a counter and the
