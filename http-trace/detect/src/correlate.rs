@@ -110,8 +110,9 @@ pub fn count(
     counter: &mut Counter,
 ) -> Result<Option<Counted>, TooLate> {
     let bucket = bucket(correlation.window_ns, hit.time_ns);
-    if is_over(bucket, counter) && counter.active().is_none() {
-        // Nothing from before is in the window, so a new count begins.
+    let begins_anew = correlation.kind == Kind::EventCount && correlation.undoes(hit.inputs);
+    if (begins_anew || is_over(bucket, counter)) && counter.active().is_none() {
+        // Nothing from before counts, so a new count begins.
         counter.events = 0;
         if let Some(more) = &mut counter.more {
             more.evidence = None;
@@ -119,6 +120,10 @@ pub fn count(
     }
     let mut moved = true;
     let value = match &correlation.kind {
+        Kind::EventCount if begins_anew => {
+            counter.window.clear(bucket);
+            return Ok(None);
+        }
         Kind::EventCount | Kind::Digest => add(counter, bucket, 1)?,
         Kind::ValueCount(_) => {
             let Some(hash) = hit.distinct else { return Ok(None) };

@@ -238,12 +238,12 @@ pub struct Correlation {
     pub condition: Vec<(Comparison, u64)>,
     /// Whether it raises alerts of its own, or only feeds others.
     pub alerts: bool,
-    /// Bit set of the inputs that take back the value they have.
+    /// Bit set of the inputs that take back the value they have, or all that was counted.
     pub undo: u64,
 }
 
 impl Correlation {
-    /// Whether an event that matches these inputs only takes a value back.
+    /// Whether an event that matches these inputs only takes back.
     pub const fn undoes(&self, inputs: u64) -> bool {
         inputs & self.undo != 0 && inputs & !self.undo == 0
     }

@@ -119,6 +119,15 @@ impl Window {
         Ok(())
     }
 
+    /// Discards everything up to `bucket`, advancing time if it is ahead.
+    pub fn clear(&mut self, bucket: u32) {
+        self.advance(bucket);
+        let newer = self.newest.wrapping_sub(bucket);
+        for step in newer..CELLS as u32 {
+            self.set(index(self.newest.wrapping_sub(step)), 0);
+        }
+    }
+
     /// Subtracts one at `bucket`, if its count is not zero.
     pub fn remove(&mut self, bucket: u32) {
         if self.is_past(bucket) || (bucket.wrapping_sub(self.newest) as i32) > 0 {

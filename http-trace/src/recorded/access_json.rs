@@ -169,8 +169,10 @@ fn request_head(
     }
     let fields = record.object.pointer("/request/headers").and_then(Value::as_object);
     for (name, values) in fields.into_iter().flatten() {
-        let values = values.as_array().into_iter().flatten();
-        for value in values.filter_map(Value::as_str) {
+        let values = values.as_array().map_or(&[][..], Vec::as_slice);
+        // Caddy empties the lists of credentials and cookies.
+        let removed = values.is_empty().then_some("");
+        for value in values.iter().filter_map(Value::as_str).chain(removed) {
             head.headers.push(name.as_bytes(), value.as_bytes());
         }
     }

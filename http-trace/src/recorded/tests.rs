@@ -254,6 +254,10 @@ fn json_of_traefik_and_caddy_is_read() {
         assert_eq!(shown[0], time);
         assert_eq!(shown[1..], line);
     }
+    // That credentials were sent is told without them.
+    let removed = caddy.replace("\"Referer\"", "\"Authorization\":[],\"Referer\"");
+    let request = one(removed.as_bytes()).request.expect("a request");
+    assert_eq!(request.headers.first("authorization"), Some(&b""[..]));
 }
 
 #[test]

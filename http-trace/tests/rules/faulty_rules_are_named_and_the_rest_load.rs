@@ -33,7 +33,7 @@ correlation:
   condition: { gte: 3, field: cs-uri-stem }
 undo: other
 ",
-        "back.yml:15:1: error: want the name of one of its rules; only allowed in value_count",
+        "back.yml:15:1: error: want the name of one of its rules; only allowed in value_count and event_count",
     ),
     (
         "body.yml",

@@ -212,8 +212,11 @@ fn who_is_asked_for_credentials_each_time_guesses_none() {
         let line = move |second, status| log_line(client, second, ("GET", target), status, agent);
         (0..40).flat_map(move |second| [line(second, 401), line(second, 200)])
     });
-    let guessed = (1, "http-guessed-credentials".to_owned(), 7);
-    assert_eq!(severities(lines), [guessed]);
+    assert_eq!(severities(lines), []);
+    // Who is never let in guesses, if the log tells of no user.
+    let guesses = (0..40).map(|n| log_line(1, n, ("GET", "/admin/"), 401, agents[1]));
+    let logged = (1, "http-brute-force-logged".to_owned(), 5);
+    assert_eq!(severities(guesses), [logged]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::correlate::{self, Counted, Hit};
 use crate::counters::Key;
 use crate::hits;
 use crate::lifecycle::{Subject, over_at};
-use crate::rule::Input;
+use crate::rule::{Input, Kind};
 use crate::view::View;
 
 use super::core::{Core, Due};
@@ -27,6 +27,11 @@ impl Core {
         let (inner, mut keys) = (self.hops.take_inner(view.event), Vec::new());
         let mut word = 0;
         while let Some((number, inputs)) = fed.next(&mut word) {
+            let correlation = &self.correlations[number];
+            if correlation.kind == Kind::EventCount && correlation.undoes(inputs) {
+                fed.undone.push((number, inputs));
+                continue;
+            }
             let mut hit = Hit { view, time_ns, inputs, distinct: None };
             let Some((key, slot)) = self.slot(number, &hit) else { continue };
             if view.event.forwarded.is_some() {
@@ -44,6 +49,12 @@ impl Core {
             }
             if counted.holds {
                 fed.hold(number, &self.feeds);
+            }
+        }
+        for (number, inputs) in &fed.undone {
+            let hit = Hit { view, time_ns, inputs: *inputs, distinct: None };
+            if let Some((key, slot)) = self.slot(*number, &hit) {
+                self.count(key, slot, &hit, alerts);
             }
         }
         self.hops.remember(view.event, keys);

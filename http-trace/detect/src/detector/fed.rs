@@ -39,6 +39,8 @@ pub struct Fed {
     left: Vec<u64>,
     /// For each correlation, the bit set of the inputs that the event matches.
     inputs: Vec<u64>,
+    /// Correlations of which it takes everything back, once it was counted for all others.
+    pub undone: Vec<(usize, u64)>,
     /// Correlations with alerts whose condition it brought closer, in order.
     pub moved: Vec<usize>,
 }
@@ -50,6 +52,7 @@ impl Fed {
             matched: vec![0; detections.div_ceil(64)],
             left: vec![0; correlations.div_ceil(64)],
             inputs: vec![0; correlations],
+            undone: Vec::new(),
             moved: Vec::with_capacity(correlations.min(64)),
         }
     }
@@ -58,6 +61,7 @@ impl Fed {
     /// there are any. The previous event must have been fully counted.
     pub fn feed(&mut self, feeds: &Feeds) -> bool {
         self.moved.clear();
+        self.undone.clear();
         let (mut any, mut word) = (false, 0);
         while let Some(detection) = take_next(&mut self.matched, &mut word) {
             for (number, input) in &feeds.of_detection[detection] {

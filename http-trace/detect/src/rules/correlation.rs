@@ -226,14 +226,17 @@ fn native(rule: &CorrelationRule) -> Result<Kind, Finding> {
     }
 }
 
-/// Bit set of the inputs that take values back: `undo` names one of the rules.
+/// Bit set of the inputs that take counts back: `undo` names one of the rules.
 fn undo(rule: &CorrelationRule, kind: &Kind, findings: &mut Vec<Finding>) -> u64 {
     let Some(named) = own(&rule.custom_attributes, "undo") else { return 0 };
     let at = rule.rules.iter().position(|name| Some(name.as_str()) == named.as_str());
     match at {
-        Some(at) if matches!(kind, Kind::ValueCount(_)) && at < MOST_INPUTS => 1 << at,
+        Some(at) if matches!(kind, Kind::ValueCount(_) | Kind::EventCount) && at < MOST_INPUTS => {
+            1 << at
+        }
         _ => {
-            let want = "want the name of one of its rules; only allowed in value_count";
+            let want =
+                "want the name of one of its rules; only allowed in value_count and event_count";
             findings.push(Finding::error("undo", want));
             0
         }

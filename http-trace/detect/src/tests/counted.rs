@@ -1,6 +1,7 @@
 //! Tests of the rule ids in a response: those of the rules whose condition it brought closer.
 
-use super::{BEGIN, S, built_in, of, response, run};
+use super::{BEGIN, Detected, S, State, built_in, of, response, run};
+use http_trace_model::event::HttpEvent;
 
 const PATHS: &str = "
 title: Missing
@@ -131,4 +132,45 @@ fn what_a_response_bears_is_the_same_in_every_run() {
     let counted = first.iter().filter(|of| paths(of)).count();
     assert!((100..1900).contains(&counted), "{counted}");
     assert!((0..10).all(|_| rules() == first));
+}
+
+#[test]
+fn an_undoing_event_begins_a_count_of_events_anew() {
+    const STREAK: &str = "
+---
+title: Streak
+name: streak
+correlation:
+  type: event_count
+  rules: [missing, found]
+  group-by: c-ip
+  timespan: 100s
+  condition: { gte: 5 }
+undo: found
+";
+    let statuses = |turns: &[(u16, u64)]| -> Vec<HttpEvent> {
+        let all = turns.iter().flat_map(|(status, n)| (0..*n).map(move |_| *status));
+        let visit = |(i, status)| response("198.51.100.7", status, "/", BEGIN + i as u64 * S);
+        all.enumerate().map(visit).collect()
+    };
+    for (turns, expected) in [
+        (&[(404, 5)][..], vec![(State::Opened, 5)]),
+        (&[(404, 4), (200, 1), (404, 4)], vec![]),
+        (&[(200, 9), (404, 4), (200, 1), (404, 5)], vec![(State::Opened, 5)]),
+        // An open alert ends.
+        (&[(404, 6), (200, 1), (404, 1)], vec![(State::Opened, 5), (State::Ended, 7)]),
+    ] {
+        let mut detector = of(&format!("{PATHS}{STREAK}"));
+        let (mut alerts, _) = run(&mut detector, statuses(turns));
+        detector.tick(BEGIN + 300 * S, &mut |detected| {
+            if let Detected::Alert(alert) = detected {
+                alerts.push(*alert);
+            }
+        });
+        let streaks = alerts.iter().filter(|alert| &*alert.rule.id == "streak");
+        let told: Vec<_> = streaks.map(|alert| (alert.state, alert.count)).collect();
+        let opened = told.iter().filter(|(state, _)| *state == State::Opened).count();
+        assert_eq!(told[..expected.len().min(told.len())], expected, "{turns:?}");
+        assert_eq!(opened, usize::from(!expected.is_empty()), "{turns:?}: {told:?}");
+    }
 }
