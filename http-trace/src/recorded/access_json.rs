@@ -88,7 +88,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         .as_deref()
         .and_then(|text| epoch(text).or_else(|| time(text)).or_else(|| clf_time(text)));
     let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
-    let code = record.number(STATUS).and_then(logged_status);
+    let bytes = record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
+    let code = record.number(STATUS).and_then(|code| logged_status(code, bytes));
     let code = code.ok_or_else(|| wrong("status from 100 to 999, or 0 for none"))?;
 
     let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
@@ -105,8 +106,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     answered(&mut event, code, version, &fields);
     event.missing = missing(&event, version, false, false);
     if code.is_some() {
-        event.body_bytes =
-            record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
+        event.body_bytes = bytes;
         event.response_bytes = record.number(&["bytes_sent"]);
     }
     // The line was written after the response, so this gives the start of the request.
@@ -186,7 +186,9 @@ fn request_head(
 }
 
 fn path_and_query(record: &Record<'_>) -> Option<Vec<u8>> {
-    let mut path = record.get(&["uri", "path", "url", "RequestPath"])?;
+    // Logstash's patterns call the target of a request line `request`.
+    let named = ["uri", "path", "url", "RequestPath", "request_path", "uri_path", "request"];
+    let mut path = record.get(&named)?;
     if !path.contains(&b'?')
         && let Some(query) = record.get(&["args", "query_string"])
     {

@@ -31,10 +31,10 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let number = |text: Option<&[u8]>| {
         std::str::from_utf8(text.unwrap_or_default()).ok().and_then(|text| text.parse::<u64>().ok())
     };
-    let code = number(words.next())
-        .and_then(logged_status)
+    let (code, bytes) = (number(words.next()), number(words.next()));
+    let code = code
+        .and_then(|code| logged_status(code, bytes))
         .ok_or_else(|| wrong("missing status from 100 to 999, or 000 for none"))?;
-    let bytes = number(words.next());
     let rest = words.next().unwrap_or_default();
     let (referer, rest) = quoted(rest).unwrap_or_default();
     let (agent, rest) = quoted(rest).unwrap_or_default();

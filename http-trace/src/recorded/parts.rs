@@ -93,11 +93,12 @@ pub(super) fn status(code: u64) -> Option<u16> {
     u16::try_from(code).ok().filter(|code| (100..=999).contains(code))
 }
 
-/// That of a line of a log: `Some(None)` for 0, which servers write if the client left before there was one.
-pub(super) fn logged_status(code: u64) -> Option<Option<u16>> {
-    match code {
-        0 => Some(None),
-        code => status(code).map(Some),
+/// That of a line of a log: `Some(None)` for 0, and for nginx's 499 without a body, which servers write if the
+/// client left before there was one.
+pub(super) fn logged_status(code: u64, body_bytes: Option<u64>) -> Option<Option<u16>> {
+    match (code, body_bytes) {
+        (0, _) | (499, Some(0)) => Some(None),
+        (code, _) => status(code).map(Some),
     }
 }
 

@@ -111,13 +111,14 @@ fn lines_in_the_envelopes_of_container_runtimes() {
     assert!(matches!(&read(&long.concat())[..], [Err(why)] if why.contains("longer than")));
 }
 
-/// nginx writes 000, and as JSON Caddy writes 0, if the client left before there was a status.
+/// nginx writes 000 or 499, and as JSON Caddy writes 0, if the client left before there was a status.
 #[test]
 fn a_line_without_a_status_is_a_request_without_response() {
     let time = "[10/Oct/2000:13:55:36 -0700]";
     for (request, is_event) in [("GET /a HTTP/1.1", true), ("-", false)] {
         for text in [
             format!("10.0.0.1 - - {time} \"{request}\" 000 0 \"-\" \"-\""),
+            format!("10.0.0.1 - - {time} \"{request}\" 499 0 \"-\" \"-\""),
             format!(
                 r#"{{"remote_addr":"10.0.0.1","msec":"1.5","status":"000","request":"{request}"}}"#
             ),
@@ -258,6 +259,25 @@ fn json_of_traefik_and_caddy_is_read() {
     let removed = caddy.replace("\"Referer\"", "\"Authorization\":[],\"Referer\"");
     let request = one(removed.as_bytes()).request.expect("a request");
     assert_eq!(request.headers.first("authorization"), Some(&b""[..]));
+}
+
+/// Names of Logstash's pattern for access logs, and others for the target.
+#[test]
+fn json_with_the_target_alone_is_read() {
+    for target in
+        [r#""request":"/a?b=c""#, r#""request_path":"/a","args":"b=c""#, r#""uri_path":"/a?b=c""#]
+    {
+        let text = format!(
+            r#"{{"@timestamp":"2026-11-28T08:00:00Z","clientip":"192.0.2.7","verb":"GET",{target},"response":404}}"#
+        );
+        let event = one(text.as_bytes());
+        let request = event.request.expect("a request");
+        assert_eq!(
+            (&request.method[..], &request.target[..]),
+            (&b"GET"[..], &b"/a?b=c"[..]),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn each_load_raises_its_alert_or_none() {
                 "event": {"kind": "event"},
                 "http_trace": {"missing": []},
                 "source": {"ip": format!("198.51.100.{client}")},
-                "destination": {"ip": format!("192.0.2.{server}"), "port": 1000 + client},
+                "destination": {"ip": format!("10.0.2.{server}"), "port": 1000 + client},
                 "url": {"original": target},
                 "http": {
                     "request": {"method": method, "headers": fields(sent)},
