@@ -245,6 +245,26 @@ fn a_copy_of_syn_and_request_after_the_close_is_none() {
     }
 }
 
+/// Whoever answers a SYN first, with a forged RST and FIN, does not begin another connection.
+#[test]
+fn a_connection_that_a_forger_refuses_first_is_one() {
+    let mut wire = Wire::open();
+    wire.exchange(0);
+    let asked = wire.seen[1].ack;
+    let forged = |rst| Segment { rst, fin: !rst, ack: asked, ..Segment::new(Side::Server, 0, b"") };
+    for (at, rst) in [(1, true), (2, false)] {
+        let time_ns = wire.seen[0].time_ns + at as u64;
+        wire.seen.insert(at, Segment { time_ns, ..forged(rst) });
+    }
+    let time_ns = wire.seen[0].time_ns + 3;
+    let answer = Segment { rst: true, time_ns, ..Segment::new(Side::Client, asked, b"") };
+    wire.seen.insert(3, answer);
+    for (mode, judged) in wire.judged() {
+        assert_eq!(told(&judged), ["200 /0"], "{mode}");
+        assert_eq!(judged.events[0].connection, 1, "{mode}");
+    }
+}
+
 #[test]
 fn a_refusal_crosses_the_reset_of_half_a_request() {
     for len in [3, 10, 20, 31] {

@@ -132,8 +132,9 @@ impl Connection {
         let begins = link.start(d) == Some(header.seq);
         let answered = header.has(flag::ACK) && link.start(1 - d) == Some(header.ack);
         let fits = self.flight.before().is_some_and(|before| {
-            if begins && answered && before.tcp.next[1 - d] != header.ack {
-                // The new connection begins exactly where the one before ended.
+            // The new connection may begin exactly where the one before ended.
+            let same_start = before.tcp.link.start(d) == Some(header.seq);
+            if begins && !same_start && answered && before.tcp.next[1 - d] != header.ack {
                 return false;
             }
             let overlap = seq_distance(header.skip_from, before.tcp.next[d]);

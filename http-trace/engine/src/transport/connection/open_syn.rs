@@ -149,10 +149,11 @@ impl Connection {
         let Some(active) = self.flight.active_mut() else { return };
         let quiet = active.protocol.is_answered();
         let next = [0, 1].map(|d| active.protocol.next(d) as u32);
+        let same_start = self.tcp.link.start(d) == Some(header.seq);
         let Some(syn) = &mut active.syn else { return };
         let answer = syn.answer;
         // Where both would fit, the acknowledgement tells the new connection from the open one.
-        let answered = header.has(flag::ACK) && answer == Some(header.ack);
+        let answered = header.has(flag::ACK) && answer == Some(header.ack) && !same_start;
         let continues = next[d] == header.seq && !(answered && next[1 - d] != header.ack);
         if header.len == 0 || syn.d != d || header.seq != syn.seq || continues {
             return;
