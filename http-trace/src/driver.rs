@@ -22,6 +22,7 @@ use crate::own_sockets::OwnSockets;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
+use crate::sink::Style;
 use crate::sink::outlet::{Next, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
@@ -346,16 +347,19 @@ fn metrics(config: &Config) -> Metrics {
 fn outputs(config: &Config) -> Outputs {
     Outputs {
         specs: config.output.clone(),
-        headers: config.headers.clone(),
-        request_headers: config.request_headers.clone(),
+        style: Style {
+            headers: config.headers.clone(),
+            request_headers: config.request_headers.clone(),
+            endpoints: config.endpoints(),
+            zone: (!config.utc).then(jiff::tz::TimeZone::system),
+            verbose: config.verbose,
+            ..Style::default()
+        },
         color: config.color,
-        utc: config.utc,
-        verbose: config.verbose,
         line_buffered: config.line_buffered,
         queue: config.output_queue,
         count: config.count,
         alerts_to: config.alerts_to.clone(),
-        endpoints: config.endpoints(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use self::news::{Behind, UNDELIVERED, queue_losses};
-use super::choice::{Color, HeaderChoice, Style};
+use super::choice::{Color, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::failing::Failing;
 use super::format::Format;
@@ -24,7 +24,6 @@ use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::sync::unix_ns;
 use http_trace_detect::alert::Alert;
-use http_trace_model::endpoint::Endpoints;
 use http_trace_model::event::{HttpEvent, Loss};
 
 /// Whether the run should continue.
@@ -39,14 +38,10 @@ pub enum Next {
 pub struct Outputs {
     /// One per `--output`; empty: the default for standard output.
     pub specs: Vec<OutputSpec>,
-    pub headers: HeaderChoice,
-    pub request_headers: HeaderChoice,
+    /// What the styles of all outputs have in common.
+    pub style: Style,
     /// Colours of `pretty`.
     pub color: Color,
-    /// Whether its times are UTC rather than local.
-    pub utc: bool,
-    /// Level of detail of `pretty`.
-    pub verbose: u8,
     pub line_buffered: bool,
     /// Queue limit of each output, bytes.
     pub queue: usize,
@@ -54,8 +49,6 @@ pub struct Outputs {
     pub count: Option<u64>,
     /// Where alerts are sent in addition to the outputs.
     pub alerts_to: Vec<Target>,
-    /// How paths are grouped into endpoints.
-    pub endpoints: Endpoints,
 }
 
 #[derive(Debug)]
@@ -526,16 +519,11 @@ fn style(wanted: &Outputs, terminal: bool) -> Style {
     // Some terminals do not know their size.
     let columns = || terminal_size::terminal_size().map_or(80, |(width, _)| width.0.into());
     Style {
-        headers: wanted.headers.clone(),
-        request_headers: wanted.request_headers.clone(),
-        endpoints: wanted.endpoints.clone(),
-        zone: (!wanted.utc).then(jiff::tz::TimeZone::system),
         hostname: gethostname::gethostname().to_string_lossy().into_owned(),
-        verbose: wanted.verbose,
         color,
         start_ns: unix_ns().unwrap_or(0),
         width: terminal.then(columns),
-        ..Style::default()
+        ..wanted.style.clone()
     }
 }
 
