@@ -14,14 +14,10 @@ use http_trace_common::record::{Record, flag};
 use self::finished::{Finished, of_unreadable, unreadable};
 use crate::ban::Bans;
 use crate::config::{Config, Source};
-use crate::enrich::proxy::Trusted;
 use crate::messages;
 use crate::metrics::endpoints::EndpointCounts;
 use crate::metrics::{Metrics, Number};
 use crate::own_sockets::OwnSockets;
-use crate::redact::Secrets;
-use crate::scope::Scope;
-use crate::select::Selection;
 use crate::sink::Style;
 use crate::sink::outlet::{Next, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
@@ -67,27 +63,6 @@ pub fn detection(config: &Config) -> Settings {
     }
 }
 
-/// Settings of the stages that can change during a run, other than the rules.
-#[derive(Debug)]
-pub struct Choices {
-    scope: Scope,
-    trusted: Trusted,
-    selection: Selection,
-    secrets: Option<Secrets>,
-}
-
-impl Choices {
-    /// Takes them from the configuration.
-    pub fn of(config: &Config) -> Self {
-        Choices {
-            scope: config.scope(),
-            trusted: config.trusted(),
-            selection: config.selection(),
-            secrets: config.secrets(),
-        }
-    }
-}
-
 impl Driver {
     pub fn open(
         config: &Config,
@@ -97,17 +72,16 @@ impl Driver {
     ) -> Result<Self, String> {
         let reminder = (!config.quiet && std::io::stderr().is_terminal())
             .then(|| Reminder { next: Instant::now() + REMINDER, last: None });
-        let Choices { scope, trusted, selection, secrets } = Choices::of(config);
         Ok(Driver {
             pipeline: Pipeline::new(pipeline_config(config)),
             stages: Stages {
-                scope,
-                trusted,
+                scope: config.scope(),
+                trusted: config.trusted(),
                 attribution: None,
                 detector,
                 exit: Exit {
-                    selection,
-                    secrets,
+                    selection: config.selection(),
+                    secrets: config.secrets(),
                     bans: None,
                     metrics: config.listen.map(|_| metrics(config)),
                     #[cfg(feature = "inventory")]
@@ -158,15 +132,14 @@ impl Driver {
         stages.next()
     }
 
-    /// Applies new settings from the next event on.
-    pub fn set(&mut self, choices: Choices) {
-        let Choices { scope, trusted, selection, secrets } = choices;
-        let stages = &mut self.stages;
-        if let Some(bans) = &mut stages.exit.bans {
+    /// Applies those settings that can change during a run, other than the rules, from the next event on.
+    pub fn set(&mut self, config: &Config) {
+        let Stages { scope, trusted, exit, .. } = &mut self.stages;
+        (*scope, *trusted) = (config.scope(), config.trusted());
+        if let Some(bans) = &mut exit.bans {
             bans.trusted = trusted.clone();
         }
-        (stages.scope, stages.trusted) = (scope, trusted);
-        (stages.exit.selection, stages.exit.secrets) = (selection, secrets);
+        (exit.selection, exit.secrets) = (config.selection(), config.secrets());
     }
 
     /// Applies new rules; counters of rules whose definition is unchanged are kept.

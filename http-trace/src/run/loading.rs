@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use super::exit::{Ended, cannot_start, say};
 use crate::config::Config;
-use crate::driver::{self, Choices, Driver};
+use crate::driver::{self, Driver};
 use crate::messages::counted;
 use crate::priority;
 use crate::select::Pattern;
@@ -35,7 +35,7 @@ pub struct Rules {
 }
 
 /// The result of a reload.
-type Again = (Config, Choices, Prepared, Loaded);
+type Again = (Config, Prepared, Loaded);
 
 /// Rule files by path, with the text that last loaded.
 type Known = BTreeMap<PathBuf, File>;
@@ -108,7 +108,7 @@ impl Rules {
         self.asked |= asked;
         if let Some(thread) = self.thread.take_if(|thread| thread.is_finished()) {
             match thread.join() {
-                Ok((again, choices, prepared, loaded)) => {
+                Ok((again, prepared, loaded)) => {
                     loaded.said.iter().for_each(|line| say(line));
                     self.known = loaded.known;
                     self.hole_in_gate = self.hole_in_gate.or(loaded.hole_in_gate);
@@ -120,7 +120,7 @@ impl Rules {
                     }
                     *config = again;
                     loaded_now = true;
-                    driver.set(choices);
+                    driver.set(config);
                     let reloaded = driver.reload(prepared);
                     if !config.quiet {
                         say(&reload_line(reloaded));
@@ -137,8 +137,7 @@ impl Rules {
                 let (rules, mut loaded) = load(&config, &known);
                 loaded.said.splice(..0, said);
                 let prepared = Prepared::new(rules, driver::detection(&config));
-                let choices = Choices::of(&config);
-                (config, choices, prepared, loaded)
+                (config, prepared, loaded)
             };
             match priority::spawn("rules", read) {
                 Ok(thread) => self.thread = Some(thread),
