@@ -18,6 +18,7 @@ use super::detect;
 use super::key::{Key, Shape};
 use super::values::Field;
 use crate::select::filters;
+use crate::sink::deliver::without_password;
 
 /// Rewords a serde error like our other messages: what was expected comes first.
 pub(super) fn worded(message: &str) -> String {
@@ -219,17 +220,6 @@ impl Layers {
         F::collect(parsed.collect::<Result<_, _>>()?)
             .map_err(|what| format!("{}{what}", given.origin))
     }
-}
-
-/// A value for display: user and password of a URL are removed (RFC 3986 §3.2.1).
-pub fn without_password(value: &str) -> Cow<'_, str> {
-    let shown = || {
-        let (scheme, rest) = value.split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (_, place) = rest[..end].rsplit_once('@')?;
-        Some(format!("{scheme}://{place}{}", &rest[end..]))
-    };
-    shown().map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 /// Variables that are ignored without a warning: those passed to alert commands, which may run this program,

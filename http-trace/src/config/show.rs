@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::key::{Form, Shape};
-use super::layers::without_password;
 use super::{Config, KEYS};
+use crate::sink::deliver::without_password;
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

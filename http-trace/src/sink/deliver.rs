@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
-pub use self::target::{Target, is_url};
+pub use self::target::{Target, host_and_port, is_url, without_password};
 use super::failing::{Failing, News};
 use super::log_file::{Before, LogFile};
 use crate::own_sockets::OwnSockets;

@@ -1,5 +1,6 @@
 //! Parses `--alerts-to`. Must not open anything.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -77,12 +78,11 @@ impl FromStr for Target {
             }
             ("syslog", "") => Ok(Target::Syslog(SyslogServer::Local)),
             ("syslog", place) => match place.split_once("://") {
-                Some((_, host)) if !has_host_and_port(host) => Err(WANT),
                 Some(("udp", host)) => {
-                    Ok(Target::Syslog(SyslogServer::Udp(with_port(host, UDP_PORT))))
+                    Ok(Target::Syslog(SyslogServer::Udp(with_port(host, UDP_PORT).ok_or(WANT)?)))
                 }
                 Some(("tcp", host)) => {
-                    Ok(Target::Syslog(SyslogServer::Tcp(with_port(host, TCP_PORT))))
+                    Ok(Target::Syslog(SyslogServer::Tcp(with_port(host, TCP_PORT).ok_or(WANT)?)))
                 }
                 _ => Err(WANT),
             },
@@ -100,7 +100,7 @@ impl fmt::Display for Target {
             Target::Command(words) => write!(f, "command:{}", words.first().map_or("", |w| w)),
             // Paths and queries of webhooks often contain secrets.
             Target::Webhook(url) => {
-                let (scheme, place) = authority(url);
+                let [scheme, _, place, _] = parts(url);
                 write!(f, "{scheme}{place}")
             }
             Target::Syslog(SyslogServer::Local) => f.write_str("syslog"),
@@ -112,37 +112,45 @@ impl fmt::Display for Target {
 
 /// Whether it is a URL with one of these schemes (`http://`), a host, and no malformed port.
 pub fn is_url(text: &str, schemes: &[&str]) -> bool {
-    let (scheme, place) = authority(text);
-    schemes.contains(&scheme) && has_host_and_port(place) && !text.contains(char::is_whitespace)
+    let [scheme, _, place, _] = parts(text);
+    let is_place = || host_and_port(place).is_some() && !text.contains(char::is_whitespace);
+    schemes.contains(&scheme) && is_place()
 }
 
-/// Scheme with `://`, and host and port, of a URL (RFC 3986 §3.2), without user and password.
-fn authority(url: &str) -> (&str, &str) {
-    let begin = url.find("://").map_or(0, |at| at + 3);
-    let (scheme, rest) = url.split_at(begin);
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let place = rest[..end].rsplit_once('@');
-    (scheme, place.map_or(&rest[..end], |(_, place)| place))
+/// A value for display: user and password of a URL are removed (RFC 3986 §3.2.1).
+pub fn without_password(value: &str) -> Cow<'_, str> {
+    match parts(value) {
+        ["", ..] | [_, "", ..] => Cow::Borrowed(value),
+        [scheme, _, place, rest] => Cow::Owned(format!("{scheme}{place}{rest}")),
+    }
 }
 
-/// Whether it is `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets. Checked here because clients use the
+/// Scheme with `://`, user and password with `@`, host and port, and the rest of a URL (RFC 3986 §3).
+fn parts(url: &str) -> [&str; 4] {
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
+    let (place, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, place) = place.split_at(place.rfind('@').map_or(0, |at| at + 1));
+    [scheme, user, place, rest]
+}
+
+/// Parses `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets. Checked here because clients use the
 /// default port in place of a malformed one.
-fn has_host_and_port(place: &str) -> bool {
-    let (host, port) = match place.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((host, port))) if port.is_empty() || port.starts_with(':') => (host, port),
-        Some(_) => return false,
+pub fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
         None => place.split_at(place.find(':').unwrap_or(place.len())),
     };
     let number = |port: &str| {
-        let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        digits && port.parse::<u16>().is_ok_and(|port| port > 0)
+        let digits = port.strip_prefix(':').filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+        digits?.parse().ok().filter(|port| *port > 0)
     };
-    !host.is_empty() && port.strip_prefix(':').is_none_or(number)
+    let port = if port.is_empty() { None } else { Some(number(port)?) };
+    (!host.is_empty()).then_some((host, port))
 }
 
-fn with_port(host: &str, port: u16) -> String {
-    let after_brackets = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
-    if after_brackets.contains(':') { host.to_owned() } else { format!("{host}:{port}") }
+fn with_port(host: &str, port: u16) -> Option<String> {
+    let is_given = host_and_port(host)?.1.is_some();
+    Some(if is_given { host.to_owned() } else { format!("{host}:{port}") })
 }
 
 #[cfg(test)]

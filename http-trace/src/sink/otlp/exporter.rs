@@ -13,7 +13,7 @@ use super::{FRAME_HEAD, origin};
 use crate::own_sockets::OwnSockets;
 use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
-use crate::sink::deliver::is_url;
+use crate::sink::deliver::{is_url, without_password};
 use crate::sink::writer::WhenFull;
 use crate::sync::lock;
 
@@ -65,9 +65,7 @@ impl FromStr for Collector {
 impl fmt::Display for Collector {
     /// Without user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
-        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        write!(f, "{scheme}://{place}")
+        f.write_str(&without_password(&self.url))
     }
 }
 

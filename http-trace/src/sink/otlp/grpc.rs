@@ -16,6 +16,7 @@ use crate::grpc::{Answer, code};
 use crate::own_sockets::OwnSockets;
 use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
+use crate::sink::deliver::host_and_port;
 
 /// Default port of collectors.
 const PORT: u16 = 4317;
@@ -33,16 +34,8 @@ pub struct Grpc {
 
 /// Parses `HOST`, `HOST:PORT`, or either with an IPv6 address in brackets.
 pub fn server(place: &str, tls: bool) -> Server {
-    let in_brackets = place.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (host, port) = match in_brackets {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
-    };
-    Server {
-        host: host.to_owned(),
-        port: port.and_then(|port| port.parse().ok()).unwrap_or(PORT),
-        tls,
-    }
+    let (host, port) = host_and_port(place).unwrap_or((place, None));
+    Server { host: host.to_owned(), port: port.unwrap_or(PORT), tls }
 }
 
 impl Grpc {
