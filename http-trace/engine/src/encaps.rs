@@ -7,7 +7,7 @@ use http_trace_common::walk::Encap;
 
 /// Limit of numbered tunnels. If forged ones evict the oldest, events in flight under those numbers name
 /// no tunnel, never a wrong one.
-const MOST: usize = 4096;
+const MOST: usize = 1 << 16;
 
 /// Tags and tunnels by number, and their numbers.
 #[derive(Debug, Default)]
@@ -18,13 +18,7 @@ pub struct Encaps {
 }
 
 impl Encaps {
-    /// Sets the meaning of a number that was assigned elsewhere.
-    pub fn set(&mut self, number: u32, encap: &Encap) {
-        self.by_number.insert(number, Arc::new(*encap));
-    }
-
-    /// The number of these tags and tunnels, assigned if they have none yet; 0 for an empty list. Not to
-    /// be mixed with [`Encaps::set`].
+    /// The number of these tags and tunnels, assigned if they have none yet; 0 for an empty list.
     pub fn number(&mut self, encap: &Encap) -> u32 {
         if encap.is_empty() {
             return 0;

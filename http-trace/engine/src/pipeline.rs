@@ -148,13 +148,7 @@ impl Pipeline {
         self.shared.events.interfaces.set(index, name);
     }
 
-    /// Sets the tags and tunnels of a number in [`RecordHeader::encap`].
-    pub fn set_encap(&mut self, number: u32, encap: &Encap) {
-        self.shared.events.encaps.set(number, encap);
-    }
-
-    /// The number of these tags and tunnels for [`RecordHeader::encap`], for sources of records that do
-    /// not assign numbers.
+    /// The number of these tags and tunnels for [`RecordHeader::encap`].
     pub fn encap_number(&mut self, encap: &Encap) -> u32 {
         self.shared.events.encaps.number(encap)
     }

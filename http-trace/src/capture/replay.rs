@@ -1,7 +1,6 @@
 //! Converts frames to records without the filter: one record per TCP segment, with or without payload, as on
 //! the wire.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,9 +18,6 @@ use http_trace_engine::origin::CapturePoint;
 
 /// Maximum number of link types reported, over all files.
 const MAX_REFUSED_LINKS: usize = 1000;
-
-/// Maximum number of encapsulations that are assigned a number.
-const MAX_ENCAPS: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayOptions {
@@ -79,7 +75,8 @@ pub struct Replay {
     bytes: std::ops::Range<usize>,
     /// Sequence number of a FIN after bytes that the snap length removed: it becomes a record of its own.
     pending_fin: Option<u32>,
-    encaps: Encaps,
+    /// Tags and tunnels of the current record.
+    encap: Encap,
     lanes: Lanes,
     sums: Sums,
     /// Link types already reported, by file.
@@ -103,7 +100,7 @@ impl Replay {
             header: RecordHeader::zeroed(),
             bytes: 0..0,
             pending_fin: None,
-            encaps: Encaps::default(),
+            encap: Encap::default(),
             lanes: Lanes::default(),
             sums: Sums::default(),
             refused_links: Vec::new(),
@@ -189,7 +186,7 @@ impl Replay {
                     return false;
                 }
                 self.header = header(&frame, &segment, packet.len());
-                self.header.encap = self.encaps.number(&encap);
+                self.encap = encap;
                 let begin = segment.payload_offset as usize;
                 self.bytes = begin..begin + self.header.len as usize;
                 let payload = packet.get(self.bytes.clone()).unwrap_or_default();
@@ -237,9 +234,9 @@ impl Replay {
         }
     }
 
-    /// The encapsulation for a number in [`RecordHeader::encap`].
-    pub fn encap(&self, number: u32) -> Option<&Encap> {
-        self.encaps.by_number.get(number.checked_sub(1)? as usize)
+    /// Tags and tunnels of the current record, whose [`RecordHeader::encap`] is 0.
+    pub fn encap(&self) -> &Encap {
+        &self.encap
     }
 
     /// What the frames held.
@@ -259,30 +256,5 @@ fn header(frame: &Frame<'_>, segment: &Segment, captured: usize) -> RecordHeader
         hook: Hook::Capture as u8,
         interfaces: [frame.interface, 0, 0, 0],
         ..RecordHeader::of_segment(segment, len)
-    }
-}
-
-/// Encapsulations and their numbers, starting at 1.
-#[derive(Debug, Default)]
-struct Encaps {
-    by_number: Vec<Encap>,
-    numbers: HashMap<Encap, u32, foldhash::quality::RandomState>,
-}
-
-impl Encaps {
-    fn number(&mut self, encap: &Encap) -> u32 {
-        if encap.is_empty() {
-            return 0;
-        }
-        if let Some(number) = self.numbers.get(encap) {
-            return *number;
-        }
-        if self.by_number.len() >= MAX_ENCAPS {
-            return 0;
-        }
-        self.by_number.push(*encap);
-        let number = self.by_number.len() as u32;
-        self.numbers.insert(*encap, number);
-        number
     }
 }

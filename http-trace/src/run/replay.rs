@@ -79,7 +79,7 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
     let mut filter = config.kernel_filter.then(|| {
         HostFilter::new(FilterConfig { snippet: config.snippet(), ..FilterConfig::DEFAULT })
     });
-    let mut named = Named::default();
+    let mut named = HashSet::<u32, foldhash::fast::RandomState>::default();
     let mut begin_ns = None;
     let mut last_forget_ns = 0;
     let mut lost: Option<FilterLosses> = None;
@@ -95,7 +95,16 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         let Some(session) = shared.session.as_mut() else { break };
         session.upkeep();
         let driver = &mut session.driver;
-        named.name(header, &replay, driver);
+        let interface = header.interfaces[0];
+        if interface != 0
+            && named.insert(interface)
+            && let Some(name) = replay.frames.interface_name(interface)
+        {
+            driver.pipeline.set_interface(interface, name);
+        }
+        let encap = driver.pipeline.encap_number(replay.encap());
+        let header = &RecordHeader { encap, ..*header };
+        let record = Record { header, ..record };
         let next = match &mut filter {
             None => driver.push(&record),
             Some(filter) => {
@@ -136,32 +145,6 @@ fn report_losses(losses: &mut FilterLosses, filter: &HostFilter, driver: &mut Dr
     let now_ns = driver.pipeline.now_ns();
     for loss in losses.take(now_ns, |counter| filter.counter(counter)) {
         driver.pipeline.add_loss(&loss);
-    }
-}
-
-/// The numbers, counted from 1, of the interfaces and encapsulations whose names the pipeline knows.
-#[derive(Default)]
-struct Named {
-    interfaces: HashSet<u32, foldhash::fast::RandomState>,
-    encaps: HashSet<u32, foldhash::fast::RandomState>,
-}
-
-impl Named {
-    /// Registers the names of the record's interface and encapsulation when they first occur.
-    fn name(&mut self, header: &RecordHeader, replay: &Replay, driver: &mut Driver) {
-        let (interface, encap) = (header.interfaces[0], header.encap);
-        if interface != 0
-            && self.interfaces.insert(interface)
-            && let Some(name) = replay.frames.interface_name(interface)
-        {
-            driver.pipeline.set_interface(interface, name);
-        }
-        if encap != 0
-            && self.encaps.insert(encap)
-            && let Some(layers) = replay.encap(encap)
-        {
-            driver.pipeline.set_encap(encap, layers);
-        }
     }
 }
 
