@@ -248,9 +248,10 @@ impl Pipeline {
                 }
             }
         };
-        self.work(id, out, |connection, env| {
+        self.work(id, out, true, |connection, env| {
             env.path = path;
             connection.record(env, d, record);
+            connection.deadline(env)
         });
         Some(id)
     }
@@ -412,21 +413,21 @@ impl Pipeline {
         Some(self.table.insert(key, connection, List::Embryonic, self.shared.now_ns))
     }
 
-    /// Runs `work` for a connection, then updates its list, its timer and the memory in use.
+    /// Runs `work` for a connection, which returns its next deadline, then updates its list, its timer and the memory
+    /// in use. After a timer instead of a record, the connection keeps its place in its list.
     fn work(
         &mut self,
         id: Id,
         out: &mut dyn FnMut(Output),
-        work: impl FnOnce(&mut Connection, &mut Env<'_>),
+        is_record: bool,
+        work: impl FnOnce(&mut Connection, &mut Env<'_>) -> Option<u64>,
     ) {
         let Some((&key, connection)) = self.table.get_mut(id) else { return };
         let before = connection.memory();
+        let was_busy = connection.is_busy();
         let name = (Some(id), key, connection.number);
         let mut deadline = None;
-        let original = self.shared.with(name, out, |env| {
-            work(connection, env);
-            deadline = connection.deadline(env);
-        });
+        let original = self.shared.with(name, out, |env| deadline = work(connection, env));
         let after = connection.memory();
         let list = if connection.tcp.is_closed() {
             List::Closed
@@ -448,9 +449,14 @@ impl Pipeline {
             connection.tcp.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
         }
-        self.table.touch(id, list, self.shared.now_ns);
+        if is_record || list == List::Closed || was_busy != (list == List::Busy) {
+            self.table.touch(id, list, self.shared.now_ns);
+        }
         if let Some(original) = original {
             self.merge(id, &original);
+        }
+        if !is_record {
+            return;
         }
         if self.heads_bytes > self.shared.config.heads_bytes {
             self.free_heads(out);

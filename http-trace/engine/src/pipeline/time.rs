@@ -100,35 +100,10 @@ impl Pipeline {
             return;
         }
         connection.tcp.timer = 0;
-        self.work_untouched(id, out);
-    }
-
-    /// As [`Pipeline::work`], for timers: the connection keeps its place in its list.
-    fn work_untouched(&mut self, id: Id, out: &mut dyn FnMut(Output)) {
-        let Some((&key, connection)) = self.table.get_mut(id) else { return };
-        let before = connection.memory();
-        let was_busy = connection.is_busy();
-        let name = (Some(id), key, connection.number);
-        let mut deadline = None;
-        let original = self.shared.with(name, out, |env| deadline = connection.tick(env));
-        let after = connection.memory();
-        self.heads_bytes = (self.heads_bytes + after.0).saturating_sub(before.0);
-        self.reorder_bytes = (self.reorder_bytes + after.1).saturating_sub(before.1);
-        let number = connection.number;
-        if let Some(deadline) = deadline {
+        self.work(id, out, false, |connection, env| {
             // Never immediately: time must pass between two checks.
-            let deadline = deadline.max(self.shared.now_ns + 1);
-            connection.tcp.timer = timer(deadline);
-            self.timers.push(Reverse((deadline, id, number)));
-        }
-        let (closed, busy) = (connection.tcp.is_closed(), connection.is_busy());
-        if closed || busy != was_busy {
-            let list = if closed { List::Closed } else { List::Idle };
-            self.table.touch(id, list, self.shared.now_ns);
-        }
-        if let Some(original) = original {
-            self.merge(id, &original);
-        }
+            connection.tick(env).map(|deadline| deadline.max(env.now_ns + 1))
+        });
     }
 
     /// Removes expired connections: closed, idle, and those without payload.
