@@ -23,7 +23,7 @@ use crate::sink::outlet::{Next, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
 use crate::stages::{Exit, Stages};
 use crate::state_file::Keeper;
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 use crate::state_file::inventory::InventoryKeeper;
 use http_trace_detect::{Detector, Prepared, Reloaded, Settings};
 use http_trace_engine::fragments::shipped::{self, Shipped};
@@ -84,7 +84,7 @@ impl Driver {
                     secrets: config.secrets(),
                     bans: None,
                     metrics: config.listen.map(|_| metrics(config)),
-                    #[cfg(feature = "inventory")]
+                    #[cfg(feature = "live")]
                     inventory: None,
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
@@ -217,7 +217,7 @@ impl Driver {
     pub fn output_news(&mut self) -> Vec<String> {
         let exit = &mut self.stages.exit;
         let mut news = exit.outlet.news();
-        #[cfg(feature = "inventory")]
+        #[cfg(feature = "live")]
         if let Some(inventory) = &mut exit.inventory {
             let unreadable = of_unreadable(self.pipeline.stats());
             inventory.unreadable(&unreadable, self.pipeline.now_ns());
@@ -264,7 +264,7 @@ impl Driver {
         let Stages { detector, mut exit, outside, attribution, .. } = self.stages;
         let unreadable = of_unreadable(&stats);
         exit.outlet.unreadable(&unreadable);
-        #[cfg(feature = "inventory")]
+        #[cfg(feature = "live")]
         if let Some(inventory) = &mut exit.inventory {
             inventory.unreadable(&unreadable, self.pipeline.now_ns());
         }
@@ -275,9 +275,9 @@ impl Driver {
         // Saved after delivery: what a saved state has counted is never counted again.
         let keeper = self.keeper.take();
         let kept = keeper.map(|keeper| keeper.finish(detector.save()));
-        #[cfg(feature = "inventory")]
+        #[cfg(feature = "live")]
         let inventory = (exit.inventory).map(InventoryKeeper::finish).unwrap_or_default();
-        #[cfg(not(feature = "inventory"))]
+        #[cfg(not(feature = "live"))]
         let inventory = Default::default();
         Finished {
             detect,

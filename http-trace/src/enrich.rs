@@ -17,7 +17,7 @@ pub mod choice;
 #[cfg(feature = "live")]
 pub mod cri;
 pub mod directory;
-#[cfg(feature = "kubernetes")]
+#[cfg(feature = "live")]
 pub mod kubernetes;
 #[cfg(feature = "live")]
 pub mod proc_fs;

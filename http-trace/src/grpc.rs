@@ -3,7 +3,6 @@
 //! # Layout
 //! - [`client`] calls a server over TCP or TLS, and keeps the connection.
 
-#[cfg(feature = "grpc")]
 pub mod client;
 
 use std::future::Future;
@@ -24,7 +23,6 @@ const LARGEST: usize = 1 << 20;
 const LARGEST_HEADERS: u32 = 16 << 10;
 
 /// gRPC status codes (github.com/grpc/grpc, doc/statuscodes.md).
-#[cfg_attr(not(feature = "grpc"), allow(dead_code))]
 pub mod code {
     pub const OK: u32 = 0;
     pub const CANCELLED: u32 = 1;

@@ -35,12 +35,12 @@ pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod enrich;
-#[cfg(any(feature = "grpc", feature = "live"))]
+#[cfg(feature = "live")]
 mod grpc;
 pub mod histogram;
 pub mod messages;
 pub mod metrics;
-#[cfg(any(feature = "webhook", feature = "kubernetes"))]
+#[cfg(feature = "live")]
 mod own_client;
 pub mod own_sockets;
 pub mod priority;

@@ -14,7 +14,7 @@ use crate::scope::Scope;
 use crate::select::Selection;
 use crate::sink::Entry;
 use crate::sink::outlet::{Next, Outlet};
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 use crate::state_file::inventory::InventoryKeeper;
 use http_trace_detect::{Detected, Detector};
 use http_trace_model::event::{HttpEvent, Loss, Output, basic_user};
@@ -46,7 +46,7 @@ pub struct Exit {
     /// Counts every event, with `--listen`.
     pub metrics: Option<Metrics>,
     /// Counts the inventory of the site, with `--state`.
-    #[cfg(feature = "inventory")]
+    #[cfg(feature = "live")]
     pub inventory: Option<InventoryKeeper>,
     /// Formats and writes.
     pub outlet: Outlet,
@@ -157,7 +157,7 @@ impl Exit {
                     }
                     None => {}
                 }
-                #[cfg(feature = "inventory")]
+                #[cfg(feature = "live")]
                 if let Some(inventory) = &mut self.inventory {
                     inventory.event(&event);
                 }
@@ -180,7 +180,7 @@ impl Exit {
                 if let Some(secrets) = &self.secrets {
                     secrets.redact_alert(&mut alert);
                 }
-                #[cfg(feature = "inventory")]
+                #[cfg(feature = "live")]
                 if let Some(inventory) = &mut self.inventory {
                     inventory.alert(&alert);
                 }
@@ -192,7 +192,7 @@ impl Exit {
     }
 
     fn loss(&mut self, loss: &Loss) {
-        #[cfg(feature = "inventory")]
+        #[cfg(feature = "live")]
         if let Some(inventory) = &mut self.inventory {
             inventory.loss(loss);
         }
@@ -205,9 +205,9 @@ impl Exit {
     }
 
     const fn keeps_inventory(&self) -> bool {
-        #[cfg(feature = "inventory")]
+        #[cfg(feature = "live")]
         return self.inventory.is_some();
-        #[cfg(not(feature = "inventory"))]
+        #[cfg(not(feature = "live"))]
         return false;
     }
 }

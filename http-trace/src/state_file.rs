@@ -5,9 +5,9 @@
 //! - [`taken`] is the file on disk: locked, read once, replaced atomically.
 //! - [`database`] is the database of the inventory beside it; [`inventory`] writes that.
 
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 pub mod database;
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 pub mod inventory;
 pub mod taken;
 

@@ -9,7 +9,7 @@ use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
 use crate::sink::Place;
 use crate::sink::deliver::Target;
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 use crate::state_file::inventory;
 
 /// Identifies a file regardless of the name used for it.
@@ -108,12 +108,12 @@ fn outputs(config: &Config) -> Vec<Used> {
             Target::Command(_) | Target::Webhook(_) | Target::Syslog(_) => {}
         }
     }
-    #[cfg(feature = "inventory")]
+    #[cfg(feature = "live")]
     let inventory = config.state.as_deref().map(inventory::path);
     if let Some(path) = &config.state {
         all.push((format!("--state {}", path.display()), path));
     }
-    #[cfg(feature = "inventory")]
+    #[cfg(feature = "live")]
     if let Some(path) = &inventory {
         all.push((format!("the inventory {}", path.display()), path));
     }

@@ -56,7 +56,7 @@ fn put(text: &[u8]) -> Result<(), String> {
     }
 }
 
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 fn read(state: &std::path::Path, options: Options) -> Result<http_trace_report::Inventory, String> {
     let path = crate::state_file::inventory::path(state);
     let name = path.display();
@@ -71,7 +71,7 @@ fn read(state: &std::path::Path, options: Options) -> Result<http_trace_report::
     }
 }
 
-#[cfg(not(feature = "inventory"))]
+#[cfg(not(feature = "live"))]
 fn read(_: &std::path::Path, _: Options) -> Result<http_trace_report::Inventory, String> {
-    Err("this build keeps no inventory: it needs the feature 'inventory'".to_owned())
+    Err("this build keeps no inventory: that needs a build with the feature 'live'".to_owned())
 }

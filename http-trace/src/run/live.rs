@@ -17,11 +17,8 @@ use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice};
 use crate::driver::Driver;
-#[cfg(not(feature = "kubernetes"))]
-use crate::enrich::choice::NamesFrom;
 use crate::enrich::cri::Cri;
 use crate::enrich::directory::Directory;
-#[cfg(feature = "kubernetes")]
 use crate::enrich::kubernetes::{
     access::Place,
     watch::{Times, Watch},
@@ -312,7 +309,6 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
 }
 
 /// Starts naming pods, if an API server is configured.
-#[cfg(feature = "kubernetes")]
 fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
     let Some(place) = Place::find(&config.kubernetes) else { return };
     let hostname = || gethostname::gethostname().to_string_lossy().to_lowercase();
@@ -324,13 +320,6 @@ fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
     };
     if let Err(why) = watch.start(directory.clone(), own.clone(), say) {
         say(&format!("pods are not named: cannot start a thread: {why}"));
-    }
-}
-
-#[cfg(not(feature = "kubernetes"))]
-fn follow_pods(config: &Config, _: &Arc<Directory>, _: &OwnSockets) {
-    if let NamesFrom::At(_) = config.kubernetes {
-        say("pods are not named: this build lacks the feature 'kubernetes'");
     }
 }
 

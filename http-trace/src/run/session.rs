@@ -15,7 +15,7 @@ use crate::messages::counted;
 use crate::own_sockets::OwnSockets;
 use crate::sink::writer::WhenFull;
 use crate::state_file::Keeper;
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 use crate::state_file::inventory::{self, InventoryKeeper};
 use crate::state_file::taken::Taken;
 use crate::sync::unix_ns;
@@ -309,13 +309,13 @@ fn restore(config: &Config, driver: &mut Driver) -> Result<Option<u64>, String> 
         }
     }
     driver.keeper = Some(Keeper::new(taken, config.state_interval, config.state_size));
-    #[cfg(feature = "inventory")]
+    #[cfg(feature = "live")]
     keep_inventory(config, path, driver);
     Ok(until_ns)
 }
 
 /// Also keeps the inventory, unless the run only tests rules.
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 fn keep_inventory(config: &Config, state: &std::path::Path, driver: &mut Driver) {
     if config.tries_rules {
         return;

@@ -10,7 +10,7 @@ mod carrier;
 mod command;
 mod syslog;
 mod target;
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 mod webhook;
 
 use std::collections::VecDeque;
@@ -106,15 +106,15 @@ impl Delivery {
             }
             Target::Command(words) => Box::new(command::Command::new(words.clone())?),
             Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
-            #[cfg(feature = "webhook")]
+            #[cfg(feature = "live")]
             Target::Webhook(url) => {
                 Box::new(webhook::Webhook::new(url.clone(), own.clone(), webhook::PATIENCE))
             }
-            #[cfg(not(feature = "webhook"))]
+            #[cfg(not(feature = "live"))]
             Target::Webhook(_) => {
                 let _ = own;
                 return Err(io::Error::other(
-                    "this build has no webhooks; build it with the feature `webhook`",
+                    "this build has no webhooks: they need a build with the feature 'live'",
                 ));
             }
         };
@@ -132,7 +132,7 @@ impl Delivery {
     pub fn check(target: &Target) -> io::Result<()> {
         match target {
             Target::Command(words) => command::Command::new(words.clone()).map(drop),
-            Target::Webhook(_) if cfg!(not(feature = "webhook")) => {
+            Target::Webhook(_) if cfg!(not(feature = "live")) => {
                 Self::start(target, &OwnSockets::default()).map(drop)
             }
             _ => Ok(()),

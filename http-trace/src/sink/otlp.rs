@@ -7,12 +7,12 @@
 
 mod attributes;
 pub mod exporter;
-#[cfg(feature = "grpc")]
+#[cfg(feature = "live")]
 mod grpc;
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 mod http;
 mod numbers;
-#[cfg(any(feature = "webhook", feature = "grpc"))]
+#[cfg(feature = "live")]
 mod request;
 mod wire;
 

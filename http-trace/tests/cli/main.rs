@@ -12,7 +12,7 @@ mod help_and_rules_are_printed_whole;
 mod options_do_what_they_say;
 mod outputs_overwrite_nothing_that_is_read;
 mod pipes_and_signals_lose_nothing;
-#[cfg(feature = "inventory")]
+#[cfg(feature = "live")]
 mod the_inventory_is_kept;
 mod wrong_input_is_named;
 

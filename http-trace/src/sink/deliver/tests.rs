@@ -1,7 +1,7 @@
 //! Each destination, reached and out of reach.
 
 use std::io::Read;
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 
@@ -240,7 +240,7 @@ fn a_program_that_cannot_be_run_is_told_at_the_start() {
 }
 
 /// One HTTP request from the next connection: its first line and its body.
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 fn request(listener: &TcpListener, answer: &str) -> (String, String) {
     let (stream, _) = listener.accept().expect("a connection");
     let mut input = BufReader::new(stream);
@@ -263,7 +263,7 @@ fn request(listener: &TcpListener, answer: &str) -> (String, String) {
     (first, String::from_utf8(body).expect("UTF-8"))
 }
 
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 #[test]
 fn a_webhook_is_posted_to_and_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -282,7 +282,7 @@ fn a_webhook_is_posted_to_and_tried_again() {
     assert_eq!((told.delivered, told.lost), (2, 0));
 }
 
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 #[test]
 fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     // Accepts nothing, so that the answer never comes.
@@ -308,7 +308,7 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
 }
 
 /// What a receiver of webhooks says after a status of success changes nothing, and is read within bounds.
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 #[test]
 fn a_webhook_whose_answer_does_not_end_has_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

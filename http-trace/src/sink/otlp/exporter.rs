@@ -75,24 +75,24 @@ impl Collector {
     /// # Errors
     /// A transport that this build does not have; malformed header fields.
     pub fn transport(&self, own: &OwnSockets) -> io::Result<Box<dyn Transport>> {
-        #[cfg(any(feature = "webhook", feature = "grpc"))]
+        #[cfg(feature = "live")]
         let headers = std::env::var(super::request::HEADERS).unwrap_or_default();
         let _ = own;
         match self.url.split_once("://") {
-            #[cfg(feature = "grpc")]
+            #[cfg(feature = "live")]
             Some((scheme @ ("grpc" | "grpcs"), place)) => {
                 let server = super::grpc::server(place, scheme == "grpcs");
                 let grpc = super::grpc::Grpc::new(server, self.gzip, &headers, own.clone())?;
                 Ok(Box::new(grpc))
             }
-            #[cfg(feature = "webhook")]
+            #[cfg(feature = "live")]
             Some(("http" | "https", _)) => {
                 let (own, patience) = (own.clone(), super::request::PATIENCE);
                 let http = super::http::Http::new(&self.url, self.gzip, &headers, own, patience)?;
                 Ok(Box::new(http))
             }
             _ => Err(io::Error::other(
-                "this build has no client for it; build it with the features `webhook` (http) and `grpc`",
+                "this build has no client for it: that needs a build with the feature 'live'",
             )),
         }
     }

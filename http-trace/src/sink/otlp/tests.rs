@@ -1,7 +1,7 @@
 //! What the records hold, and what becomes of them when the collector is not there, refuses or lies.
 
 use std::collections::VecDeque;
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 use std::io::Read as _;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -315,7 +315,7 @@ fn a_loss_is_a_log_record() {
 }
 
 /// What a listener answers, one after the other, and what it does then.
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 enum Then {
     Close,
     /// Sends this as fast as it is taken.
@@ -325,7 +325,7 @@ enum Then {
     Hang,
 }
 
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 fn serve(listener: &std::net::TcpListener, answer: &str, then: &Then) {
     let (mut stream, _) = listener.accept().expect("a client");
     let mut head = Vec::new();
@@ -349,7 +349,7 @@ fn serve(listener: &std::net::TcpListener, answer: &str, then: &Then) {
 }
 
 /// `Some(true)`: taken; `Some(false)`: to be tried again; `None`: counted as refused.
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 #[test]
 fn http_answers_and_what_they_mean() {
     const PATIENCE: Duration = Duration::from_millis(300);
@@ -416,7 +416,7 @@ fn http_answers_and_what_they_mean() {
 }
 
 /// Some collectors answer in JSON whatever they were sent.
-#[cfg(feature = "webhook")]
+#[cfg(feature = "live")]
 #[test]
 fn what_an_answer_in_json_refuses_is_counted() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
