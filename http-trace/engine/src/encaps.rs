@@ -7,7 +7,7 @@ use http_trace_common::walk::Encap;
 
 /// Limit of numbered tunnels. If forged ones evict the oldest, events in flight under those numbers name
 /// no tunnel, never a wrong one.
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 14;
 
 /// Tags and tunnels by number, and their numbers.
 #[derive(Debug, Default)]
