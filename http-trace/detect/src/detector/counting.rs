@@ -29,7 +29,9 @@ impl Core {
         while let Some((number, inputs)) = fed.next(&mut word) {
             let correlation = &self.correlations[number];
             if correlation.kind == Kind::EventCount && correlation.undoes(inputs) {
-                fed.undone.push((number, inputs));
+                if self.counters.len_of(number) > 0 {
+                    fed.undone.push((number, inputs));
+                }
                 continue;
             }
             let mut hit = Hit { view, time_ns, inputs, distinct: None };
