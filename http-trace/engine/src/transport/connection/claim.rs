@@ -129,12 +129,10 @@ impl Connection {
     /// one becomes a SYN that waits to be confirmed.
     pub(super) fn take_up_before(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let link = &self.tcp.link;
-        let begins = link.start(d) == Some(header.seq);
-        let answered = header.has(flag::ACK) && link.start(1 - d) == Some(header.ack);
+        let (begins, answer) = (link.start(d) == Some(header.seq), link.start(1 - d));
         let fits = self.flight.before().is_some_and(|before| {
-            // The new connection may begin exactly where the one before ended.
-            let same_start = before.tcp.link.start(d) == Some(header.seq);
-            if begins && !same_start && answered && before.tcp.next[1 - d] != header.ack {
+            let tcp = &before.tcp;
+            if begins && is_of_another(tcp, d, tcp.next[1 - d], answer, header) {
                 return false;
             }
             let overlap = seq_distance(header.skip_from, before.tcp.next[d]);
@@ -193,6 +191,21 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether a record at the position of a connection is another's, which begins exactly there: it acknowledges the
+/// `answer` to another SYN, and not the position `peer_next`.
+pub(super) fn is_of_another(
+    tcp: &Tcp,
+    d: usize,
+    peer_next: u32,
+    answer: Option<u32>,
+    header: &RecordHeader,
+) -> bool {
+    header.has(flag::ACK)
+        && answer == Some(header.ack)
+        && peer_next != header.ack
+        && tcp.link.start(d) != Some(header.seq)
 }
 
 /// Whether a record continues a closed connection at its position.

@@ -9,6 +9,7 @@ use http_trace_common::flow::seq_distance;
 use http_trace_common::record::{Record, RecordHeader, flag};
 
 use super::Connection;
+use super::claim::is_of_another;
 use crate::protocol::End;
 use crate::transport::Env;
 use crate::transport::streams::{Held, JUMP, OpenSyn, SYN_DATA};
@@ -148,13 +149,11 @@ impl Connection {
     pub(super) fn confirm_syn(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let Some(active) = self.flight.active_mut() else { return };
         let quiet = active.protocol.is_answered();
-        let next = [0, 1].map(|d| active.protocol.next(d) as u32);
-        let same_start = self.tcp.link.start(d) == Some(header.seq);
+        let [next, peer_next] = [d, 1 - d].map(|d| active.protocol.next(d) as u32);
         let Some(syn) = &mut active.syn else { return };
         let answer = syn.answer;
-        // Where both would fit, the acknowledgement tells the new connection from the open one.
-        let answered = header.has(flag::ACK) && answer == Some(header.ack) && !same_start;
-        let continues = next[d] == header.seq && !(answered && next[1 - d] != header.ack);
+        let continues =
+            next == header.seq && !is_of_another(&self.tcp, d, peer_next, answer, header);
         if header.len == 0 || syn.d != d || header.seq != syn.seq || continues {
             return;
         }
