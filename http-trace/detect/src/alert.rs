@@ -47,8 +47,12 @@ pub struct Entity {
 
 impl Entity {
     /// `ip`, `hostname`, `user`, `url`, `user_agent` or `value`.
-    pub const fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
+        let is_ip =
+            || str::from_utf8(&self.shown.value).is_ok_and(|ip| ip.parse::<IpAddr>().is_ok());
         match self.shown.field {
+            // A log may name a client by its host.
+            Field::ClientIp | Field::PeerIp if !is_ip() => "hostname",
             Field::ClientIp | Field::PeerIp | Field::ServerIp | Field::ForwardedClient => "ip",
             Field::Host => "hostname",
             Field::UserName => "user",

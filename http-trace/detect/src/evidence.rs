@@ -160,7 +160,9 @@ impl Evidence {
             }
         }
         self.servers.see(&event.server.ip);
-        self.clients.see(&event.client_ip());
+        if let Some(client) = event.known_client() {
+            self.clients.see(&client);
+        }
         self.direct |= event.forwarded.is_none();
         let names_another = event.request.as_ref().and_then(|r| forwarded_client(&r.headers));
         self.for_others += u64::from(names_another.is_some());

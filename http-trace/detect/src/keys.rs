@@ -133,7 +133,7 @@ impl Keys {
 pub fn hash_field(hashes: &Hashes, field: &Field, ipv6_prefix: u8, view: &View<'_>) -> Option<u64> {
     let address = |ip| hashes.number(network(ip, ipv6_prefix));
     Some(match field {
-        Field::ClientIp => address(view.event.client_ip()),
+        Field::ClientIp if view.event.client_name.is_none() => address(view.event.client_ip()),
         Field::ServerIp => address(view.event.server.ip),
         Field::ServerPort => hashes.number(view.event.server.port.into()),
         Field::Host => hashes.text(view.target().host?, to_lower),

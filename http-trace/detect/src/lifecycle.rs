@@ -349,7 +349,9 @@ fn shown(field: &Field, view: &View<'_>, evidence: &Evidence) -> Option<Shown> {
             .first()
             .filter(|ip| !ip.is_unspecified())
             .map(|ip| ip.to_string().into_bytes()),
-        Field::ClientIp => evidence.clients.first().map(|ip| ip.to_string().into_bytes()),
+        Field::ClientIp if view.event.client_name.is_none() => {
+            evidence.clients.first().map(|ip| ip.to_string().into_bytes())
+        }
         Field::Host => evidence.hosts.first().cloned(),
         Field::Path => evidence.paths.first().cloned(),
         Field::UserAgent => evidence.user_agents.first().cloned(),

@@ -203,6 +203,9 @@ impl<'a> View<'a> {
         let text = |bytes: Option<&'a [u8]>| bytes.map(Value::Text);
         let number = |n: Option<u64>| n.map(Value::Number);
         match field {
+            Field::ClientIp | Field::PeerIp if event.client_name.is_some() => {
+                text(event.client_name.as_deref())
+            }
             Field::ClientIp => Some(Value::Ip(event.client_ip())),
             Field::PeerIp => Some(Value::Ip(event.client.ip)),
             Field::ClientPort => number(event.client.known_port().map(u64::from)),

@@ -195,6 +195,9 @@ pub struct HttpEvent {
     pub nat_server: Option<Endpoint>,
     /// The original client, if `client` is a trusted proxy that names it.
     pub forwarded: Option<Forwarded>,
+    /// What a log has in place of the client's address: the name of a host, or `unix:`. `client` is
+    /// [`Endpoint::NOBODY`] then.
+    pub client_name: Option<Box<[u8]>>,
     /// First byte of the response (of the request when there is no response).
     pub time_ns: u64,
     /// First byte of the request.
@@ -306,6 +309,7 @@ impl HttpEvent {
             nat_client: None,
             nat_server: None,
             forwarded: None,
+            client_name: None,
             time_ns,
             request_start_ns: None,
             request_end_ns: None,
@@ -354,6 +358,11 @@ impl HttpEvent {
     /// Address of the client: the peer's, unless it is a trusted proxy that names another.
     pub fn client_ip(&self) -> IpAddr {
         self.forwarded.map_or(self.client.ip, |f| f.ip)
+    }
+
+    /// [`HttpEvent::client_ip`], unless a log names the client otherwise.
+    pub fn known_client(&self) -> Option<IpAddr> {
+        self.client_name.is_none().then(|| self.client_ip())
     }
 
     /// Time from the request's last byte to the first byte of the final head, in ns.

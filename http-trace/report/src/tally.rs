@@ -72,7 +72,7 @@ impl Tally {
             self.bytes = self.bytes.saturating_add(bytes);
             self.bodies += 1;
         }
-        self.clients.add(event.client_ip(), room);
+        self.clients.add(event, room);
     }
 
     /// Adds the counts of another tally.
@@ -110,7 +110,14 @@ pub struct Clients {
 }
 
 impl Clients {
-    fn add(&mut self, ip: IpAddr, room: &mut usize) {
+    fn add(&mut self, event: &HttpEvent, room: &mut usize) {
+        match event.known_client() {
+            Some(ip) => self.add_ip(ip, room),
+            None => self.more = true,
+        }
+    }
+
+    fn add_ip(&mut self, ip: IpAddr, room: &mut usize) {
         if self.seen.contains(&ip) {
             return;
         }
@@ -123,7 +130,7 @@ impl Clients {
     }
 
     fn join(&mut self, other: &Clients, room: &mut usize) {
-        other.seen.iter().for_each(|ip| self.add(*ip, room));
+        other.seen.iter().for_each(|ip| self.add_ip(*ip, room));
         self.more |= other.more;
     }
 
@@ -157,7 +164,7 @@ pub struct Total {
 
 impl Total {
     pub fn add(&mut self, event: &HttpEvent, status: u16, room: &mut usize) {
-        self.clients.add(event.client_ip(), room);
+        self.clients.add(event, room);
         self.came(event.time_ns, event.time_ns);
         let mut counts = [0; CLASSES.len()];
         counts[class_at(status)] = 1;

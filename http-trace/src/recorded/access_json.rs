@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::combined::{clf_time, request_line};
 use super::parts::{
-    Line, address, answered, line_of, logged_status, missing, request, seconds, time,
+    Client, Line, address, answered, line_of, logged_status, missing, of_client, request, seconds,
+    time,
 };
 use crate::text::unescaped;
-use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 use http_trace_model::head::RequestHead;
 
@@ -79,10 +79,9 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let ip = socket.map(|socket| socket.ip().to_canonical());
     let port = record.number(&["remote_port", "client_port"]);
     let port = port.and_then(|port| u16::try_from(port).ok());
-    let client = Endpoint {
-        ip: ip.or_else(|| address(&from)).ok_or_else(|| wrong("client address (remote_addr)"))?,
-        port: port.or(socket.map(|socket| socket.port())).unwrap_or(0),
-    };
+    let client = ip.or_else(|| address(&from)).map(Client::Ip);
+    let client = client.or_else(|| Client::named(from.as_bytes()));
+    let client = client.ok_or_else(|| wrong("client address (remote_addr)"))?;
     let when = record.text(TIME);
     let when = when
         .as_deref()
@@ -92,7 +91,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let code = record.number(STATUS).and_then(|code| logged_status(code, bytes));
     let code = code.ok_or_else(|| wrong("status from 100 to 999, or 0 for none"))?;
 
-    let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
+    let mut event = of_client(client, time_ns);
+    event.client.port = port.or(socket.map(|socket| socket.port())).unwrap_or(0);
     let line = record.get(&["request", "request_line"]);
     let line = line.as_deref().and_then(request_line);
     let protocol =

@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 
 use super::parts::{
-    Line, address, answered, hex, is_forwarded, line_of, logged_status, missing, request,
+    Client, Line, address, answered, hex, is_forwarded, line_of, logged_status, missing, of_client,
+    request,
 };
-use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 
 /// Maximum length of the time in brackets.
@@ -21,8 +21,9 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
              access log"
         )
     };
-    let Origin { vhost, forwarded: before, ip, rest } =
-        origin(line).ok_or_else(|| wrong("missing client address at the start"))?;
+    let Origin { vhost, forwarded: before, client, rest } = origin(line)
+        .or_else(|| named(line))
+        .ok_or_else(|| wrong("missing client address at the start"))?;
     let rest = split(rest).1;
     let (user, time_ns, rest) = before_time(rest)
         .ok_or_else(|| wrong("missing time, such as [10/Oct/2000:13:55:36 -0700]"))?;
@@ -41,8 +42,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let forwarded = quoted(rest).map(|(value, _)| value);
     let forwarded = before.or(forwarded.filter(|value| is_forwarded(value)));
 
-    let client = Endpoint { ip, port: 0 };
-    let mut event = HttpEvent::new(time_ns, client, Endpoint::NOBODY);
+    let mut event = of_client(client, time_ns);
     let given = |value: Vec<u8>| Some(value).filter(|v| !v.is_empty() && v != b"-");
     let (referer, agent) = (given(referer), given(agent));
     // The log never contains the password; a user name shows that credentials were sent.
@@ -77,7 +77,7 @@ struct Origin<'a> {
     vhost: Option<&'a [u8]>,
     /// X-Forwarded-For without its last address if no other follows: the load balancer wrote that one.
     forwarded: Option<Vec<u8>>,
-    ip: IpAddr,
+    client: Client<'a>,
     rest: &'a [u8],
 }
 
@@ -99,9 +99,20 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
     Some(Origin {
         vhost: vhost.filter(|vhost| *vhost != b"-"),
         forwarded: (!list.is_empty()).then_some(forwarded.into_bytes()),
-        ip,
+        client: Client::Ip(ip),
         rest,
     })
+}
+
+/// A line with a name in place of the address: `[VHOST] NAME IDENT USER [TIME]`, where nearly no client has an IDENT.
+fn named(line: &[u8]) -> Option<Origin<'_>> {
+    let (first, after) = split(line);
+    let (second, behind) = split(after);
+    let is_second = second != b"-" && behind.starts_with(b"- ");
+    let (vhost, name, rest) =
+        if is_second { (Some(first), second, behind) } else { (None, first, after) };
+    before_time(split(rest).1)?;
+    Some(Origin { vhost, forwarded: None, client: Client::named(name)?, rest })
 }
 
 /// The addresses at the start of a text, whether commas join them, and what follows.

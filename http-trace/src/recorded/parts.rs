@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use http_trace_model::event::{HttpEvent, Missing, NoResponse};
+use http_trace_model::event::{Endpoint, HttpEvent, Missing, NoResponse};
 use http_trace_model::field::draft::minor_version;
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 
@@ -13,6 +13,31 @@ pub(super) enum Line {
     Event(Box<HttpEvent>),
     /// Not a response: an alert, a loss, a comment, a record of another log.
     Other,
+}
+
+/// A client as a log names it.
+pub(super) enum Client<'a> {
+    Ip(IpAddr),
+    /// A name in place of the address: that of a host (Apache's HostnameLookups), or of a Unix socket (`unix:`).
+    Name(&'a [u8]),
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn named(name: &'a [u8]) -> Option<Self> {
+        let is_name = name.iter().any(u8::is_ascii_alphabetic)
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:/@".contains(byte));
+        is_name.then_some(Client::Name(name))
+    }
+}
+
+/// An event of a log that names no server.
+pub(super) fn of_client(client: Client<'_>, time_ns: u64) -> HttpEvent {
+    let mut event = HttpEvent::new(time_ns, Endpoint::NOBODY, Endpoint::NOBODY);
+    match client {
+        Client::Ip(ip) => event.client.ip = ip,
+        Client::Name(name) => event.client_name = Some(name.into()),
+    }
+    event
 }
 
 /// Builds a request head from its parts, without absent fields.

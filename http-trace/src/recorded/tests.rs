@@ -402,7 +402,7 @@ fn what_a_json_log_names_beside_that_is_read_too() {
     assert_eq!(head.headers.first("content-type"), Some(&b"text/html; charset=utf-8"[..]));
     for (line, expected) in [
         (
-            &br#"{"remote_addr":"x","status":200,"time":"2026-11-23T09:51:57Z"}"#[..],
+            &br#"{"remote_addr":"1.2.3","status":200,"time":"2026-11-23T09:51:57Z"}"#[..],
             "missing client address",
         ),
         (

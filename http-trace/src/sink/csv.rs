@@ -13,7 +13,7 @@ use http_trace_model::field::{Get, Value};
 /// Columns and their fields. The pod is empty while only its UID is known.
 const COLUMNS: &[(&str, &str)] = &[
     ("time", "@timestamp"),
-    ("client", "client.ip"),
+    ("client", "client.address"),
     ("client_port", "client.port"),
     ("server", "server.ip"),
     ("server_port", "server.port"),

@@ -48,6 +48,8 @@ struct Peers {
     nat_client: Option<Endpoint>,
     nat_server: Option<Endpoint>,
     forwarded: Option<Forwarded>,
+    /// Whether the client has a name in place of an address; then the fields depend on that, too.
+    is_named: bool,
 }
 
 /// A process, kept so that its address is not reused, and the object that is open before its fields. Shared processes
@@ -102,13 +104,15 @@ impl Render for Json {
                 nat_client: event.nat_client,
                 nat_server: event.nat_server,
                 forwarded: event.forwarded,
+                is_named: event.client_name.is_some(),
             };
             let render = |out: &mut Vec<u8>| Left {
                 open: plan.append(shared.clone(), ROOT, &mut view, choices, out),
                 escaped: false,
             };
             let place = event.connection as usize;
-            let (text, left) = self.connections.get(place, |of| *of == peers, || peers, render);
+            let (text, left) =
+                self.connections.get(place, |of| *of == peers && !peers.is_named, || peers, render);
             put(out, text);
             open = left.open;
         }

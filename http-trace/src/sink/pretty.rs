@@ -117,7 +117,10 @@ impl Pretty {
         if let Some(forwarded) = event.forwarded {
             let _ = write!(ends, "{} via ", forwarded.ip);
         }
-        let _ = write!(ends, "{}", event.client.ip);
+        let _ = match &event.client_name {
+            Some(name) => write!(ends, "{}", Escaped(name)),
+            None => write!(ends, "{}", event.client.ip),
+        };
         // Events of an access log have no server.
         if event.server != Endpoint::NOBODY {
             let _ = write!(ends, " → {}", End(event.server));
@@ -169,7 +172,8 @@ impl Pretty {
         let time = time.get(..8).unwrap_or(&time);
         let (status, method) = status_and_method(event);
         let room = width.saturating_sub(NARROW_REST + METHOD_WIDTH);
-        let client = event.client_ip().to_string();
+        let name = event.client_name.as_ref().map(|name| Escaped(name).to_string());
+        let client = name.unwrap_or_else(|| event.client_ip().to_string());
         let client_width = room.saturating_sub(LEAST_URL).max(CLIENT_WIDTH);
         let client = padded(cut_middle(&client, client_width), CLIENT_WIDTH);
         let url_width = room.saturating_sub(columns(&client)).max(LEAST_URL / 2);

@@ -78,6 +78,40 @@ const LOADS: &[Load] = &[
         |n| format!("/fetch?url=http://192.168.1.{n}/"),
         Some("http-ssrf-targets"),
     ),
+    (
+        "tables that somebody sorts",
+        OUTSIDE,
+        |n| {
+            let query = format!("SELECT+%2A+FROM+%60users%60+ORDER+BY+%60users%60.%60c{n}%60+ASC");
+            format!(
+                "/pma/index.php?route=/sql&db=a&table=users&sql_query={query}&sql_signature=0a1b&ajax_request=true"
+            )
+        },
+        None,
+    ),
+    (
+        "rows that somebody looks for",
+        OUTSIDE,
+        |n| {
+            let query = format!(
+                "SELECT%20%2A%0AFROM%20%60users%60%0AWHERE%20%60c{n}%60%20%3D%20%275%27%0ALIMIT%2050"
+            );
+            format!("/adminer.php?server=db&username=a&db=shop&sql={query}")
+        },
+        None,
+    ),
+    (
+        "a query in what is no whole value",
+        OUTSIDE,
+        |n| format!("/item.php?sort=up&id=1%20and%20{n}=(select%20count(*)%20from%20users)&x=1"),
+        Some("http-sql-injection"),
+    ),
+    (
+        "one beside a whole value",
+        OUTSIDE,
+        |n| format!("/item.php?query=select+a+from+b&id=1'+order+by+{n}--+-"),
+        Some("http-sql-injection"),
+    ),
     ("probes of an exporter", INSIDE, |n| format!("/probe?target=http://10.2.2.{n}/"), None),
 ];
 

@@ -194,6 +194,61 @@ fn what_an_access_log_does_not_say_is_not_made_up() {
     assert!(!ran.out.contains("0.0.0.0"), "{}", ran.out);
 }
 
+/// Apache with HostnameLookups, and nginx behind a Unix socket. Each name is counted for itself.
+#[test]
+fn a_client_without_an_address_is_known_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let named = |name: &str| access_log().replace("10.1.2.3 ", name);
+    for (log, expected) in [
+        (named("h1.example.net "), Some("h1.example.net")),
+        (named("shop.example:80 h1.example.net "), Some("h1.example.net")),
+        (named("unix: "), Some("unix:")),
+        (
+            named("h1 ")
+                .split_inclusive('\n')
+                .zip(named("h2 ").split_inclusive('\n'))
+                .enumerate()
+                .map(|(n, (one, other))| if n % 2 == 0 { one } else { other })
+                .collect(),
+            None,
+        ),
+    ] {
+        fs::write(&file, log).unwrap();
+        let mut out = run(&["detect", file.to_str().unwrap(), "--events", "-o", "json"]).out;
+        // From the log, and from what was written of it.
+        for _ in 0..2 {
+            // It is not known to be internal.
+            let told = alerts(&out);
+            let told = told.iter().any(|alert| alert == "http-error-spike-external opened");
+            assert_eq!(told, expected.is_some(), "{expected:?}");
+            for record in records(&out) {
+                let alert = &record["http_trace"]["alert"];
+                let Some(name) = expected.filter(|_| alert["entities"][0]["role"] == "client")
+                else {
+                    assert!(
+                        record["source"].is_null() && record["client"]["ip"].is_null(),
+                        "{record}"
+                    );
+                    assert!(record["network"]["type"].is_null(), "{record}");
+                    continue;
+                };
+                let entity =
+                    serde_json::json!({"role": "client", "type": "hostname", "value": name});
+                assert_eq!(alert["entities"][0], entity);
+                assert_eq!(record["related"]["hosts"].as_array().unwrap().last().unwrap(), name);
+            }
+            fs::write(&file, events_of(&out)).unwrap();
+            out = run(&["detect", file.to_str().unwrap(), "--events", "-o", "json"]).out;
+        }
+    }
+    fs::write(&file, named("h1.example.net ")).unwrap();
+    for (format, shown) in [("csv", ",h1.example.net,"), ("pretty", "  h1.example.net  ")] {
+        let ran = run(&["detect", file.to_str().unwrap(), "--events", "-o", format]);
+        assert!(ran.out.contains(shown) && !ran.out.contains("0.0.0.0"), "{}", ran.out);
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_counts() {
     let folder = tempfile::tempdir().unwrap();

@@ -23,6 +23,7 @@ pub struct Draft {
     pub(super) has_duration: bool,
     pub(super) ttfb_ns: Option<u64>,
     pub(super) source_ip: Option<IpAddr>,
+    pub(super) client_address: Option<Bytes>,
     pub(super) destination_ip: Option<IpAddr>,
     pub(super) client_port: Option<u16>,
     pub(super) forwarded_ip: Option<IpAddr>,
@@ -74,7 +75,13 @@ impl Draft {
     pub fn finish(mut self) -> Result<HttpEvent, &'static str> {
         let time_ns = self.time_ns.ok_or("@timestamp")?;
         self.event.time_ns = time_ns;
-        self.event.client.ip = self.source_ip.ok_or("source.ip")?;
+        match (self.source_ip, self.client_address.take()) {
+            (Some(ip), _) => self.event.client.ip = ip,
+            (None, Some(name)) if Value::Text(&name).ip().is_none() => {
+                self.event.client_name = Some(Box::from(&name[..]));
+            }
+            (None, _) => return Err("source.ip"),
+        }
         if let Some(ip) = self.destination_ip {
             self.event.server.ip = ip;
         }

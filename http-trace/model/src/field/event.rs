@@ -91,12 +91,12 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
 ];
 
 const PEERS: &[Field<HttpEvent>] = &[
-    always("source", OBJECT, "", "The client's end of the connection. Without a port if the recorded event (http-trace detect) has none."),
+    field("source", OBJECT, "", "The client's end of the connection. Without a port if the recorded event (http-trace detect) has none; absent if an access log has a name in place of the address."),
     always("source.ip", Kind::Ip, "IP header", "The connection's client, nearest to the server.")
         .strict()
         .of_connection()
         .rules(&["source.ip", "source.address"])
-        .get(|v| Some(Value::Ip(v.record.client.ip)))
+        .get(|v| v.record.client_name.is_none().then_some(Value::Ip(v.record.client.ip)))
         .read(|d, v| d.source_ip = v.ip()),
     field("source.port", Kind::Port, "TCP header", "")
         .of_connection()
@@ -111,13 +111,14 @@ const PEERS: &[Field<HttpEvent>] = &[
         .of_connection()
         .get(|v| v.record.nat_client.map(|nat| Value::Number(nat.port.into()))),
     always("client", OBJECT, "", ""),
-    always("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The client: the real one behind trusted proxies, otherwise as `source.ip`.")
+    field("client.ip", Kind::Ip, "IP header; X-Forwarded-For, Forwarded, X-Real-IP or PROXY protocol of a trusted proxy", "The client: the real one behind trusted proxies, otherwise as `source.ip`.")
         .of_connection()
         .rules(&["c-ip", "src_ip", "src-ip", "clientip", "client_ip", "client.ip", "client.address", "id.orig_h"])
-        .get(|v| Some(Value::Ip(v.record.client_ip()))),
-    always("client.address", Kind::Text, "as client.ip", "As `client.ip`.")
+        .get(|v| v.record.known_client().map(Value::Ip)),
+    always("client.address", Kind::Text, "as client.ip", "As `client.ip`, or what an access log has in place of an address: the name of a host, or `unix:`. Rules count such a client under its name.")
         .of_connection()
-        .get(|v| Some(Value::Ip(v.record.client_ip()))),
+        .get(|v| Some(v.record.client_name.as_deref().map_or_else(|| Value::Ip(v.record.client_ip()), Value::Text)))
+        .read(|d, v| d.client_address = v.into_bytes()),
     field("client.port", Kind::Port, "as client.ip", "")
         .of_connection()
         .get(|v| client(v.record).port.map(|port| Value::Number(port.into())))
@@ -153,10 +154,11 @@ const PEERS: &[Field<HttpEvent>] = &[
     always("network", OBJECT, "", ""),
     constant!("network.transport", "tcp").of_connection(),
     constant!("network.protocol", "http").of_connection(),
-    always("network.type", Kind::OneOf(&["ipv4", "ipv6"]), "IP header", "")
+    field("network.type", Kind::OneOf(&["ipv4", "ipv6"]), "IP header", "")
         .of_connection()
         .get(|v| {
-            let ip = v.record.server.known_ip().unwrap_or(v.record.client.ip);
+            let of_client = || v.record.client_name.is_none().then_some(v.record.client.ip);
+            let ip = v.record.server.known_ip().or_else(of_client)?;
             Some(Value::word(if ip.is_ipv4() { "ipv4" } else { "ipv6" }))
         }),
     field("network.community_id", Kind::Pattern("^1:[A-Za-z0-9+/]{27}=$"), "tuple", "Community ID version 1, to join records with those of Zeek, Suricata and Packetbeat. Absent unless both ends are known with their ports.")

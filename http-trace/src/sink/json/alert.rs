@@ -103,8 +103,13 @@ pub const ALERT: &[Field<Alert>] = &[
         }
         some_list(ips.into_iter().map(made))
     }),
-    field("related.hosts", Kind::Texts(0), "")
-        .get(|v| some_list(v.record.hosts.iter().map(|(host, _)| Value::Text(host)))),
+    field("related.hosts", Kind::Texts(0), "").get(|v| {
+        let hosts = v.record.hosts.iter().map(|(host, _)| &host[..]);
+        let clients = v.record.entities.iter().filter(|entity| entity.kind() == "hostname");
+        let clients = clients.filter(|entity| entity.shown.field == RuleField::ClientIp);
+        let all = hosts.chain(clients.map(|entity| &entity.shown.value[..]));
+        some_list(all.map(Value::Text))
+    }),
     field("related.user", Kind::Texts(0), "").get(|v| {
         let mut users = Vec::new();
         for user in entities(v.record, |field| matches!(field, RuleField::UserName)) {
