@@ -143,15 +143,6 @@ impl Syn {
         }
     }
 
-    /// Sets [`Syn::first`].
-    #[inline(always)]
-    pub const fn set_first(&mut self, direction: Direction, seq: u32) {
-        match direction {
-            Direction::FromA => self.first[0] = seq,
-            Direction::FromB => self.first[1] = seq,
-        }
-    }
-
     /// Whether the ISN of a direction was seen.
     #[inline(always)]
     pub const fn knows(&self, direction: Direction) -> bool {

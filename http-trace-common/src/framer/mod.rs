@@ -418,12 +418,6 @@ impl Framer {
         self.flags = (self.flags & flag::FRAMED) | flag::RESUMING;
     }
 
-    /// The next bytes are the `remaining` body bytes of a message that another framer framed.
-    pub const fn resume_in_body(&mut self, remaining: u64) {
-        *self =
-            Framer { phase: Phase::Body as u8, flags: flag::FRAMED, remaining, ..Framer::new() };
-    }
-
     /// Not HTTP/1.x from here on: the peer sent 101 or a 2xx to CONNECT, or the bytes are TLS or HTTP/2.
     #[inline(always)]
     pub const fn set_opaque(&mut self) {
