@@ -451,7 +451,7 @@ fn faults_say_what_would_be_right() {
     assert!(ran.err.contains("did you mean 'http-path-scan'?"), "{}", ran.err);
     let ran = run(&["rules", "explain", "http-path-refused"]);
     let line = ran.out.lines().find(|line| line.starts_with("counted by"));
-    assert!(line.is_some_and(|line| line.contains("http-slow-scan")), "{}", ran.out);
+    assert!(line.is_some_and(|line| line.contains("http-refused-many")), "{}", ran.out);
 }
 
 /// What a correlation would have counted raises no alert for every event because the correlation has a fault.

@@ -17,6 +17,10 @@ const STORE: &[(&str, &str)] = &[("x-amz-request-id", "1"), ("content-length", "
 const FEDERATED: &[(&str, &str)] =
     &[("accept", "application/activity+json"), ("signature", "keyId=\"a\"")];
 const IMAGE: (&str, &str) = ("referer", "http://h/page");
+const CHALLENGE: (&str, &str) = ("www-authenticate", "Basic realm=\"x\"");
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const CRAWLER: (&str, &str) =
+    ("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)");
 
 /// The n-th exchange: method, target, fields of the request, status, fields of the response, server.
 type Exchange = (String, String, Vec<(&'static str, String)>, u16, Vec<(&'static str, String)>, u8);
@@ -49,6 +53,30 @@ const LOADS: &[Load] = &[
     ("POSTs to a login that is refused", 60, Some("http-brute-force"), |_| {
         exchange("POST", "/login".into(), &[], 401, &[DIGEST])
     }),
+    ("POSTs whose bodies wait for a challenge", 120, None, |n| match n % 2 {
+        0 => exchange("POST", "/form".into(), &[FORM], 401, &[CHALLENGE]),
+        _ => exchange("POST", "/form".into(), &[FORM, BASIC], 200, &[]),
+    }),
+    ("a visitor who signs in", 60, None, |n| match n {
+        30.. => exchange("GET", "/api/me".into(), &[("accept", "*/*")], 200, &[]),
+        _ => exchange("GET", format!("/api/me?_={n}"), &[("accept", "*/*")], 401, &[]),
+    }),
+    ("copies to a share that may be read", 60, None, |n| {
+        exchange("PUT", format!("/share/f{n}.txt"), &[BASIC], 403, &[])
+    }),
+    ("messages of servers whose keys are gone", 60, None, |_| {
+        exchange("POST", "/users/a/inbox".into(), &[("signature", "keyId=\"x\"")], 401, &[])
+    }),
+    ("the same field elsewhere", 60, Some("http-brute-force"), |_| {
+        exchange("POST", "/login".into(), &[("signature", "x")], 401, &[])
+    }),
+    ("a crawler that finds old addresses", 60, None, |n| {
+        exchange("GET", format!("/products/old-{n}"), &[CRAWLER], 404, &[])
+    }),
+    ("styles and scripts of an old page", 60, None, |n| {
+        let page = [("referer", "https://shop.example/")];
+        exchange("GET", format!("/_next/static/chunks/{n}.js"), &page, 404, &[])
+    }),
     ("a wrong password", 60, Some("http-brute-force"), |_| {
         exchange("POST", "/onvif".into(), &[BASIC], 401, &[DIGEST])
     }),
@@ -80,10 +108,9 @@ const LOADS: &[Load] = &[
     ("programs, as pictures", 60, Some("http-path-scan"), |n| {
         exchange("GET", format!("/p{n};.png"), &[IMAGE], 404, &[])
     }),
-    ("passwords in bodies, refused with a challenge", 60, Some("http-brute-force"), |_| {
+    ("passwords in bodies, refused with a challenge", 60, Some("http-brute-force-logged"), |_| {
         let json = [("content-type", "application/json")];
-        let basic = [("www-authenticate", "Basic realm=\"x\"")];
-        exchange("POST", "/api/account".into(), &json, 401, &basic)
+        exchange("POST", "/api/account".into(), &json, 401, &[CHALLENGE])
     }),
     ("tiles of a map, some of the sea", 60, None, |n| {
         exchange("GET", format!("/tiles/12/7/{n}.png"), &[], 404 - 204 * (n % 3).min(1) as u16, &[])

@@ -325,6 +325,42 @@ fn a_wordlist_that_is_answered_is_told() {
     assert_eq!([told(0), told(1), told(3)], [1, 0, 0], "{alerts:?}");
 }
 
+/// Lists of names that a server answers alike, numbers in queries, shells, passwords under many names of browsers.
+#[test]
+fn what_one_client_tries_is_named_however_it_is_answered() {
+    let told = |count: usize, line: &dyn Fn(usize) -> String| {
+        let alerts = alerts_of_log(&(0..count).map(line).collect::<String>());
+        let all = alerts.into_values().flatten().filter(|(_, severity)| *severity > 0);
+        let mut rules: Vec<String> = all.map(|(rule, _)| rule).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    };
+    let word = |n: usize| format!("/w{}{n}x", n * 7 % 26);
+    let words = |count, agent| told(count, &|n| log_line(1, n / 2, ("GET", &word(n)), 200, agent));
+    assert_eq!(words(70, BROWSER), ["http-paths-answered"]);
+    assert_eq!(words(50, BROWSER), [""; 0]);
+    assert_eq!(words(70, "Mozilla/5.0 (compatible; bingbot/2.0)"), [""; 0]);
+    let numbers = |count, there: usize| {
+        told(count, &|n| {
+            let status = if n % there == 0 { 404 } else { 200 };
+            log_line(1, n, ("GET", &format!("/invoice.php?id={}", 4000 + n)), status, BROWSER)
+        })
+    };
+    assert_eq!(numbers(30, 3), ["http-id-enumeration-query"]);
+    assert_eq!(numbers(30, 20), [""; 0]);
+    let shell = |n| log_line(1, 5 * n, ("GET", &format!("/wp-{n}.php")), 404, BROWSER);
+    assert_eq!(told(15, &shell), ["http-program-probing"]);
+    let names = |bad: usize| {
+        told(400, &|n| {
+            let status = if n % bad == 0 { 302 } else { 401 };
+            log_line(n, n, ("POST", "/login"), status, &format!("Mozilla/5.0 ({n})"))
+        })
+    };
+    assert_eq!(names(1000), ["http-spread-logins-any"]);
+    assert_eq!(names(5), [""; 0]);
+}
+
 /// One login each from many addresses; users of whom one in six mistypes; programs with an outdated password.
 #[test]
 fn logins_that_many_clients_are_refused_are_told_once() {
