@@ -2,7 +2,8 @@
 //! legitimate requests raise nothing above informational. The targets are from published vulnerabilities and
 //! tools.
 
-use crate::{alerts_of_log, log_line};
+use crate::{alerts_of_events, alerts_of_log, log_line};
+use serde_json::json;
 
 const BROWSER: &str = "Mozilla/5.0";
 
@@ -337,7 +338,27 @@ fn what_one_client_tries_is_named_however_it_is_answered() {
         rules
     };
     let word = |n: usize| format!("/w{}{n}x", n * 7 % 26);
-    let words = |count, agent| told(count, &|n| log_line(1, n / 2, ("GET", &word(n)), 200, agent));
+    let words = |count: usize, agent: &str| {
+        let events = (0..count).map(|n| {
+            json!({
+                "@timestamp": format!("2026-11-24T10:00:{:02}Z", n / 2),
+                "event": {"kind": "event"},
+                "http_trace": {"missing": []},
+                "source": {"ip": "198.51.100.7"},
+                "destination": {"ip": "10.0.0.2", "port": 80},
+                "url": {"original": word(n)},
+                "http": {
+                    "request": {"method": "GET", "headers": {"user-agent": [agent]}},
+                    "response": {
+                        "status_code": 200,
+                        "headers": {"content-type": ["text/html"]},
+                        "body": {"bytes": 5000},
+                    },
+                },
+            })
+        });
+        alerts_of_events(&events.collect::<Vec<_>>())
+    };
     assert_eq!(words(70, BROWSER), ["http-paths-answered"]);
     assert_eq!(words(50, BROWSER), [""; 0]);
     assert_eq!(words(70, "Mozilla/5.0 (compatible; bingbot/2.0)"), [""; 0]);
