@@ -80,6 +80,12 @@ fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
         let mut detector = detector(BOUND);
         let mut visitors = Visitors::new(13);
         let template: Vec<HttpEvent> = (0..256).map(|_| visitors.event(true)).collect();
+        let is_browser = |event: &&HttpEvent| {
+            let request = event.request.as_ref();
+            let agent = request.and_then(|request| request.headers.first("user-agent"));
+            agent.is_some_and(|agent| agent.ends_with(b"Firefox/145.0"))
+        };
+        let browser = template.iter().find(is_browser).expect("a browser").clone();
         let mut push = |event: HttpEvent| {
             detector.push(Box::new(event), &mut |detected| {
                 if let Detected::Alert(alert) = detected {
@@ -97,7 +103,7 @@ fn a_million_spoofed_clients_stay_within_the_bound_and_hide_no_scanner() {
             push(event);
             // The scanner begins long after the table is full: ten paths per second.
             if number > SPOOFED / 2 && number.is_multiple_of(1000) {
-                let mut event = template[0].clone();
+                let mut event = browser.clone();
                 event.client.ip = scanner;
                 event.time_ns = time_ns;
                 if let Some(request) = &mut event.request {
