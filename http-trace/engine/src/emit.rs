@@ -305,7 +305,8 @@ impl Emitter<'_> {
         event.time_ns = request.start_ns;
         event.sockets = sockets(None, Some(&request.origin));
         event.no_response = Some(why);
-        event.given_up_ns = Some(since_ns);
+        // The server may have closed before the request came.
+        event.given_up_ns = Some(since_ns.max(request.end_ns.unwrap_or(request.start_ns)));
         event.missing.extend(request_headers(Some(&request)));
         event.flags = sorted(exchange.oddities);
         event.request = Some(request.head);

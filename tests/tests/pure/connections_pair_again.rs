@@ -278,3 +278,97 @@ fn a_refusal_crosses_the_reset_of_half_a_request() {
         }
     }
 }
+
+/// Programs that take a 103 for the answer ask again before they have it. When one segment of theirs is lost, a response
+/// has the request that it answers, or none.
+#[test]
+fn a_client_asks_again_when_it_has_a_hint() {
+    const HINT: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
+    let mut wire = Wire::open();
+    for n in 0..8 {
+        if n == 0 {
+            wire.send(Side::Client, &get(n));
+        }
+        wire.send(Side::Server, HINT);
+        // The next request, now and then, and what answers the one before.
+        let early = n % 3 == 1;
+        if early {
+            wire.send(Side::Client, &get(n + 1));
+        }
+        wire.send(
+            Side::Server,
+            format!("HTTP/1.1 {} OK\r\nContent-Length: 1\r\n\r\na", 210 + n).as_bytes(),
+        );
+        if !early {
+            wire.send(Side::Client, &get(n + 1));
+        }
+    }
+    let told = |seen: &[Segment]| {
+        let frames = frames(&Path::v4(40_000), seen);
+        [plain(&frames), filtered(&frames, Faults::default()).0].map(|judged| {
+            let events = responses(&judged).into_iter();
+            let pairs = events.filter_map(|event| {
+                let status =
+                    event.response.as_ref().map(|head| head.status).filter(|s| *s >= 210)?;
+                let target = event.request.as_ref().map(|head| head.target.to_vec());
+                Some((status, target, event.flags.contains(&"request_assumed")))
+            });
+            pairs.collect::<Vec<_>>()
+        })
+    };
+    let right = |status: u16| format!("/{}", status - 210).into_bytes();
+    for all in told(&wire.seen) {
+        assert_eq!(all.len(), 8);
+        assert!(all.iter().all(|(status, target, _)| *target == Some(right(*status))), "{all:?}");
+    }
+    for lost in 3..wire.seen.len() {
+        let mut seen = wire.seen.clone();
+        seen.remove(lost);
+        for pairs in told(&seen) {
+            for (status, target, is_assumed) in &pairs {
+                let fits = target.as_ref().is_none_or(|target| *target == right(*status));
+                assert!(fits || *is_assumed, "without segment {lost}: {pairs:?}");
+            }
+        }
+    }
+}
+
+/// A client that sends head and body apart, whose body overtakes the head: the server had received both when it
+/// answered.
+#[test]
+fn a_body_overtakes_its_head() {
+    for length in [1_usize, 10, 1_000] {
+        let mut wire = Wire::open();
+        let head = format!("POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        wire.push(Side::Client, head.as_bytes(), |_| {});
+        wire.push(Side::Client, &vec![b'x'; length], |_| {});
+        let last = wire.seen.len() - 1;
+        wire.seen.swap(last - 1, last);
+        wire.send(Side::Server, ANSWER);
+        wire.exchange(1);
+        for (filter, judged) in wire.judged() {
+            let events = responses(&judged);
+            assert_eq!(events.len(), 2, "{filter}, {length}");
+            assert_eq!(events[0].request_body_bytes, Some(length as u64), "{filter}");
+            assert!(events[0].flags.is_empty(), "{filter}, {length}: {:?}", events[0].flags);
+        }
+    }
+}
+
+/// A request that meets the server's FIN is given up no sooner than it was sent.
+#[test]
+fn a_request_meets_the_close() {
+    let mut wire = Wire::open();
+    wire.exchange(0);
+    wire.push(Side::Server, b"", |s| s.fin = true);
+    wire.next[1] -= 1;
+    wire.push(Side::Client, &get(1), |_| {});
+    wire.next[1] += 1;
+    wire.push(Side::Server, b"", |s| (s.rst, s.ack) = (true, 0));
+    for (filter, judged) in wire.judged() {
+        let events = &judged.events;
+        assert_eq!(events.len(), 2, "{filter}");
+        assert!(events[1].no_response.is_some(), "{filter}");
+        assert!(events[1].end_ns() >= events[1].request_start_ns, "{filter}");
+    }
+}

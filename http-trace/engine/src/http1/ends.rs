@@ -185,10 +185,27 @@ impl Http1 {
         if current.is_none_or(|c| c.response.is_none() && !c.emitted) {
             return;
         }
+        self.believe_body();
         if let Some(transaction) = self.exchanges.take_current()
             && !transaction.emitted
         {
             self.yield_exchange(cx, transaction.into_exchange(outcome));
+        }
+    }
+
+    /// A declared body is whole if the server had received all of it when it answered, also if part was not seen: a
+    /// segment that came before the head, where the filter did not know the connection yet.
+    fn believe_body(&mut self) {
+        let current = self.exchanges.current.as_mut();
+        let Some(request) = current.and_then(|current| current.pending.as_mut()) else { return };
+        let bodies = self.halves.iter().filter(|half| half.message == Message::Request);
+        for half in bodies.filter(|half| half.framer.phase() == Phase::Body) {
+            let rest = half.framer.skippable();
+            let end = half.next.saturating_add(rest);
+            if half.ordinal == request.ordinal && request.end >= end && !request.end_lost {
+                request.end_lost = true;
+                request.request.body_bytes = request.request.body_bytes.saturating_add(rest);
+            }
         }
     }
 

@@ -372,6 +372,9 @@ impl Http1 {
             self.queue.set_unknown();
         }
         if informational {
+            if status != 100 {
+                self.exchanges.order.inform();
+            }
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
                 current.informational.push((head, first));

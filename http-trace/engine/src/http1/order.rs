@@ -36,6 +36,9 @@ pub(crate) struct Order {
     /// Number of requests that a close has ended; if the connection continues, these are answered first.
     /// See [`Order::owe`].
     owed: u8,
+    /// Whether the server sends 1xx responses: a client that asks again when it has received more may still wait for
+    /// its answer, and some take a 103 for that.
+    informs: bool,
 }
 
 /// Requests may have been lost since the last one that was seen.
@@ -78,6 +81,15 @@ impl Order {
     /// Whether a pair was only assumed, also before the connection was last quiet.
     pub const fn rests_on_assumption(&self) -> bool {
         self.has(ASSUMED)
+    }
+
+    /// Notes a 1xx response that is not 100, which every client knows for what it is.
+    pub const fn inform(&mut self) {
+        self.informs = true;
+    }
+
+    pub const fn informs(&self) -> bool {
+        self.informs
     }
 
     /// The client sent a request while the answer to an earlier one was still arriving.
@@ -272,7 +284,7 @@ impl Order {
             // The gap may hold the first requests of a batch.
             return (batch.begins_batch && unanswered && known).then_some((first, otherwise));
         }
-        let sure = (waits || !otherwise) && (unanswered || alone);
+        let sure = (waits || !otherwise) && (unanswered || alone) && (first == 0 || !self.informs);
         // Whether those before were all answered is not known of a client that sends batches.
         sure.then_some((first, otherwise && first > 0))
     }

@@ -151,10 +151,10 @@ impl Exchanges {
             self.order.alternates(one);
         }
         self.finals = 0;
-        let open = self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.response.is_some() || current.emitted);
+        let open = self.current.as_ref().is_some_and(|current| {
+            let informed = !current.informational.is_empty() && !current.is_open();
+            current.response.is_some() || current.emitted || informed
+        });
         let lossy = self.responses_lost;
         self.order.request(&mut request, &self.waiting, open, lossy, server_next);
         if self.waiting.len() >= MAX_WAITING {
@@ -213,7 +213,7 @@ impl Exchanges {
     /// assumes the first of those that were sent when everything before it had been received; returns
     /// whether it did. Not for a client that keeps requests open, which sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
-        if self.order.overlaps() {
+        if self.order.overlaps() || self.order.informs() {
             return false;
         }
         let first = self.waiting.iter().position(|request| request.ack == start);
@@ -303,7 +303,7 @@ impl Exchanges {
                     self.drop_front();
                 }
                 self.responses_lost = false;
-                if assumed {
+                if assumed || index > 0 {
                     self.order.assume();
                 }
                 if let Some(front) = self.waiting.front_mut() {
