@@ -50,6 +50,16 @@ const TOOLS: &[(&str, Lookup)] = &[
     ("npm/10.5.0 node/v20.12.2 linux x64", |n| {
         vec![("GET", format!("/@scope%2fpkg{n}"), 404), ("GET", format!("/left-pad{n}"), 404)]
     }),
+    ("npm/10.2.4 node/v20.11.0 linux x64", |n| {
+        let own = format!("/artifactory/api/npm/own/@scope%2fpkg{n}");
+        vec![("GET", format!("/repository/npm-group/pkg{n}"), 404), ("GET", own, 404)]
+    }),
+    ("Kodi/20.2 (Linux; Android 11) Android/11", |n| {
+        vec![
+            ("HEAD", format!("/movies/Film%20{n}.nfo"), 404),
+            ("HEAD", format!("/movies/Film%20{n}-poster.jpg"), 404),
+        ]
+    }),
     ("Debian APT-HTTP/1.3 (2.6.1)", |n| {
         vec![("GET", format!("/debian/dists/stable{n}/InRelease"), 404)]
     }),
