@@ -355,6 +355,9 @@ fn times_that_tell_accounts_apart() {
         (0..30).map(move |i| {
             let mut event = response(&format!("203.0.113.{i}"), 401, "/login", BEGIN + i * S);
             let ms = if i % 3 == 0 { slow_ms } else { 10 };
+            if let Some(request) = &mut event.request {
+                request.method = "POST".into();
+            }
             event.response_start_ns = Some(event.time_ns);
             event.request_end_ns = Some(event.time_ns - ms * 1_000_000);
             event
