@@ -372,3 +372,37 @@ fn a_request_meets_the_close() {
         assert!(events[1].end_ns() >= events[1].request_start_ns, "{filter}");
     }
 }
+
+/// A client that sends sixteen requests at once, again and again: a lost response costs at most the batch that it was in,
+/// though the next ones were all seen before it was given up.
+#[test]
+fn a_batch_loses_a_response() {
+    const BATCH: usize = 16;
+    let mut wire = Wire::open();
+    for batch in 0..60 {
+        let numbers = batch * BATCH..(batch + 1) * BATCH;
+        wire.push(Side::Client, &numbers.clone().flat_map(get).collect::<Vec<_>>(), |_| {});
+        for n in numbers {
+            let answer = format!("HTTP/1.1 200 OK\r\nNumber: {n}\r\nContent-Length: 1\r\n\r\na");
+            wire.push(Side::Server, answer.as_bytes(), |_| {});
+        }
+    }
+    let answers: Vec<usize> =
+        (3..wire.seen.len()).filter(|&at| wire.seen[at].from == Side::Server).collect();
+    for lost in [answers[20 * BATCH], answers[20 * BATCH + 7], answers[21 * BATCH - 1]] {
+        let segment = wire.seen.remove(lost);
+        for (filter, judged) in wire.judged() {
+            let events = responses(&judged);
+            assert!(events.len() >= 59 * BATCH, "{filter}: {}", events.len());
+            for event in events {
+                let number = event.response.as_ref().and_then(|head| head.headers.first("number"));
+                let asked = event.request.as_ref().map(|head| head.target[1..].to_vec());
+                assert!(
+                    asked.is_none_or(|asked| Some(&asked[..]) == number),
+                    "{filter}: {number:?}"
+                );
+            }
+        }
+        wire.seen.insert(lost, segment);
+    }
+}

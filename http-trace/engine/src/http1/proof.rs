@@ -321,6 +321,9 @@ impl Http1 {
             Some(claim) if claim.held.len() < MAX_HELD => {
                 let paired = matches!(claim.basis, Basis::Asked { paired: true, .. });
                 claim.held.push((exchange, paired));
+                if self.is_borne_out() {
+                    self.confirm(cx, true);
+                }
             }
             Some(claim) => {
                 cx.stats.unproven += 1;
@@ -330,6 +333,16 @@ impl Http1 {
             }
             None => cx.exchange(exchange),
         }
+    }
+
+    /// Whether the next request, which was seen while the claimed bytes waited behind a hole, was sent when exactly these
+    /// had been received: as [`Http1::weigh_request`] for one that comes later.
+    fn is_borne_out(&self) -> bool {
+        let Some(claim) = &self.claim else { return false };
+        let Basis::Asked { at, .. } = claim.basis else { return false };
+        let end = self.halves[claim.d].next;
+        let next = self.exchanges.waiting.front();
+        end != at && self.is_at_rest(claim.d) && next.is_some_and(|next| next.ack == end)
     }
 
     /// When the current claim is accepted.
