@@ -219,6 +219,30 @@ fn a_copy_after_the_close_is_none() {
     }
 }
 
+/// The next connection's ACKs, of either end, overtake the bytes that they follow or acknowledge.
+#[test]
+fn acknowledgements_overtake_the_first_bytes_after_a_reset_response() {
+    for server in [false, true] {
+        let mut wire = Wire::open();
+        wire.send(Side::Client, &get(0));
+        wire.push(Side::Server, &ANSWER[..ANSWER.len() - 2], |_| {});
+        wire.push(Side::Client, b"", |s| s.rst = true);
+        wire.next = wire.next.map(|next| next.wrapping_add(2_000_000));
+        wire.handshake();
+        let ahead = get(1).len() as u32;
+        if server {
+            wire.push(Side::Server, b"", |s| s.ack += ahead);
+        } else {
+            wire.push(Side::Client, b"", |s| s.seq += ahead);
+        }
+        wire.exchange(1);
+        for (mode, judged) in wire.judged() {
+            assert_eq!(told(&judged), ["200 /0", "200 /1"], "{mode} {server}");
+            assert_eq!(judged.stats.hole_bytes, 0, "{mode} {server}");
+        }
+    }
+}
+
 /// The server takes the copy of the SYN for a new connection, and answers it.
 #[test]
 fn a_copy_of_syn_and_request_after_the_close_is_none() {
