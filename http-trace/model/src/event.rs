@@ -220,7 +220,7 @@ pub struct HttpEvent {
     pub informational: Vec<ResponseHead>,
     /// Response body bytes so far, excluding chunk framing; `None` in a body that goes on and that a filter skips.
     pub body_bytes: Option<u64>,
-    /// All bytes of the final response so far: head, framing and body; `None` with `body_bytes`.
+    /// All bytes of the final response so far: head, framing and body; `None` in one that goes on and that a filter skips.
     pub response_bytes: Option<u64>,
     /// How the body ended, once it has.
     pub body_end: Option<BodyEnd>,

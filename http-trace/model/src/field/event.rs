@@ -229,7 +229,7 @@ const HTTP: &[Field<HttpEvent>] = &[
             mime_type(value).map(Value::Lower)
         })
         .read(|d, v| d.add_line("content-type", v)),
-    field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire, so far; absent with `http.response.body.bytes`.")
+    field("http.response.bytes", NUMBER, "message framing", "Head, framing and body on the wire; if the event was written before the end, those so far, and absent if the kernel skips body.")
         .rules(&["http.response.bytes"])
         .get(|v| v.response().and(v.record.response_bytes).map(Value::Number))
         .read(|d, v| d.event.response_bytes = v.number()),
