@@ -100,6 +100,8 @@ pub struct Frames {
     skipped: Vec<PathBuf>,
     /// Number of frames delivered.
     pub delivered: u64,
+    /// Frames that are earlier than the one before them in their file.
+    pub backwards: u64,
 }
 
 impl Frames {
@@ -273,8 +275,9 @@ impl Frames {
         match source.format.next(&mut source.buffer) {
             Ok(Some(meta)) => {
                 source.current = meta;
-                source.time_ns = meta.time_ns.unwrap_or(source.time_ns);
-                let time_ns = source.time_ns;
+                let time_ns = meta.time_ns.unwrap_or(source.time_ns);
+                self.backwards += u64::from(time_ns < source.time_ns);
+                source.time_ns = time_ns;
                 self.queue.push(Reverse((time_ns, slot)));
             }
             Ok(None) => {

@@ -29,6 +29,8 @@ pub struct ReplayOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayCounts {
     pub frames: u64,
+    /// Frames that are earlier than the one before them in their file.
+    pub backwards: u64,
     /// TCP segments found.
     pub segments: u64,
     /// Segments truncated by the snap length.
@@ -241,8 +243,13 @@ impl Replay {
 
     /// What the frames held.
     pub fn counts(&self) -> ReplayCounts {
-        let frames = self.frames.delivered;
-        ReplayCounts { frames, fragments: self.fragments.counts(), ..self.counts }
+        let Frames { delivered, backwards, .. } = self.frames;
+        ReplayCounts {
+            frames: delivered,
+            backwards,
+            fragments: self.fragments.counts(),
+            ..self.counts
+        }
     }
 }
 

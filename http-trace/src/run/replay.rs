@@ -249,6 +249,12 @@ fn replay_lines(outcome: &Outcome) -> Vec<String> {
         ));
     }
     lines.extend(damaged(counts.disproved));
+    if counts.backwards > 0 {
+        lines.push(format!(
+            "{} earlier than the one before: sort the capture with reordercap",
+            counted(counts.backwards, "packet")
+        ));
+    }
     if counts.cut_segments > 0 {
         lines.push(format!(
             "{} truncated by the snap length ({} bytes missing): capture with -s 0",
