@@ -267,6 +267,17 @@ const SILENT: &[(&str, &str)] = &[
     ("/", "<?php echo 1"),
 ];
 
+/// Targets that look like attempts, for programs that are asked in a language of their own or show their users' files.
+const LANGUAGES: &[&str] = &[
+    "/w/api.php?action=query&list=search&srsearch=insource%3A%22SELECT+*+FROM%22&format=json",
+    "/issues/?jql=text%20~%20%22%3Cscript%3E%22",
+    "/rest/api/content/search?cql=type%3Dpage%20and%20text~%22..%2F..%2Fetc%22",
+    "/explore?orgId=1&left=%7B%22expr%22:%22%7Bjob%3D%5C%22a%5C%22%7D%20%7C%3D%20%5C%22%2Fetc%2Fpasswd%5C%22%22%7D",
+    "/app/discover?_a=(query:(language:kuery,query:'path:%22/etc/passwd%22'))",
+    "/search?search=system(%22ls%22)&group_id=1&scope=blobs",
+    "/remote.php/dav/files/anna/projects/site/.env",
+];
+
 /// Not attempts.
 const ORDINARY: &[&str] = &[
     "/",
@@ -276,6 +287,11 @@ const ORDINARY: &[&str] = &[
     "/files?q=mimeType%3D%27application/vnd.folder%27+and+name%3D%27x%27",
     "/odata/Items?$filter=(Price+gt+10)+and+(City+in+(%27Bern%27))",
     "/pdfjs/web/viewer.html?file=../../docs/manual.pdf",
+    "/_matrix/media/v3/preview_url?url=http%3A%2F%2F192.168.1.5%2Fpage",
+    "/job/app/buildWithParameters?TARGET_URL=http://10.0.0.5:8080/&BRANCH=main",
+    "/zabbix.php?action=latest.view&name=vfs.file.cksum%5B%2Fetc%2Fpasswd%2Csha256%5D",
+    "/gitweb/?p=host.git;a=blob;f=etc/passwd;hb=HEAD",
+    "/assets/css/../../../fonts/text.woff2",
     "/join.php?type=css&files=../../base.css,../print.css",
     "/pages/createpage-entervariables.action?templateId=7&spaceKey=DOC",
     "/view.php?id=4&return=../../orders/view.php?id=4",
@@ -580,6 +596,17 @@ fn several_attempts_are_medium() {
     for (client, (target, _)) in all.iter().enumerate() {
         let several = ("http-attack-attempts".to_owned(), 5);
         assert!(alerts[&client].contains(&several), "{target}: {:?}", alerts[&client]);
+    }
+}
+
+#[test]
+fn searches_in_the_language_of_a_program_are_not_answered_attacks() {
+    let lines = LANGUAGES.iter().enumerate();
+    let lines = lines.map(|(client, target)| log_line(client, 0, ("GET", target), 200, BROWSER));
+    let alerts = alerts_of_log(&lines.collect::<String>());
+    for (client, target) in LANGUAGES.iter().enumerate() {
+        let raised = alerts.get(&client).is_some_and(|a| has(a, "http-attack-answered"));
+        assert!(!raised, "{target}");
     }
 }
 

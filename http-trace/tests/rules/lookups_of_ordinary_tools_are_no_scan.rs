@@ -54,6 +54,22 @@ const TOOLS: &[(&str, Lookup)] = &[
         let own = format!("/artifactory/api/npm/own/@scope%2fpkg{n}");
         vec![("GET", format!("/repository/npm-group/pkg{n}"), 404), ("GET", own, 404)]
     }),
+    ("Element/1.11", |n| {
+        let server = format!("/_matrix/client/v1/media/thumbnail/a.example/Kq{n}ZbY?width=32");
+        vec![
+            ("GET", format!("/_matrix/client/v3/profile/%40u{n}%3Aa.example"), 404),
+            ("GET", server, 404),
+        ]
+    }),
+    ("Synapse/1.118.0", |n| {
+        vec![(
+            "GET",
+            format!("/_matrix/media/v3/download/a.example/Kq{n}ZbY?allow_remote=false"),
+            404,
+        )]
+    }),
+    ("Helm/3.16.1", |n| vec![("GET", format!("/charts/app-{n}.2.3.tgz"), 404)]),
+    ("Go-http-client/1.1", |n| vec![("GET", format!("/team/lib{n}?go-get=1"), 404)]),
     ("Kodi/20.2 (Linux; Android 11) Android/11", |n| {
         vec![
             ("HEAD", format!("/movies/Film%20{n}.nfo"), 404),
