@@ -11,6 +11,7 @@ mod faulty_rules_are_named_and_the_rest_load;
 mod gates_fail_closed;
 mod interfaces_inside_are_told_from_attacks;
 mod lookups_of_ordinary_tools_are_no_scan;
+mod ordinary_targets_are_no_attacks;
 mod programs_that_are_refused_are_no_attackers;
 mod reading_back_raises_no_new_alert;
 mod recorded_events_raise_the_alerts_of_the_capture;
