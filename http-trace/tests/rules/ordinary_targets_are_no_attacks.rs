@@ -208,3 +208,24 @@ fn ordinary_targets_are_no_attempts() {
         alerts.iter().map(|(client, alerts)| (ORDINARY[*client], alerts)).collect();
     assert!(raised.is_empty(), "{raised:?}");
 }
+
+/// What makes a target ordinary for a program does not hide an attack beside it.
+#[test]
+fn an_attack_beside_what_a_program_is_asked_is_seen() {
+    let targets = [
+        "/item?id=1%27%20or%20%271%27%3D%271&jql=a",
+        "/explore?left=%7B%7D&id=1%27%20or%20%271%27%3D%271",
+        "/app/discover?id=1%27%20or%20%271%27%3D%271&_a=(a)",
+        "/search?search=a&scope=blobs&id=1%27%20or%20%271%27%3D%271",
+        "/remote.php/webdav/../../../../etc/passwd",
+        "/view?file=/etc/passwd&name=vfs.file.size%5Ba%5D",
+        "/rest/services/Plots/FeatureServer/0/query?where=1%3D1+and+1%3D(select+count(*)+from+t)",
+    ];
+    let lines = targets.iter().enumerate();
+    let lines = lines.map(|(client, target)| log_line(client, 0, ("GET", target), 200, BROWSER));
+    let alerts = alerts_of_log(&lines.collect::<String>());
+    for (client, target) in targets.iter().enumerate() {
+        let alerts = alerts.get(&client).cloned().unwrap_or_default();
+        assert!(alerts.iter().any(|(rule, _)| rule == "http-attack-answered"), "{target}");
+    }
+}

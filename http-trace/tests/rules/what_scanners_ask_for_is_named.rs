@@ -39,7 +39,6 @@ const EXPLOITS: &[(&str, &str)] = &[
     ("GET", "/cgi-bin/popen.cgi?command=id&v=0.1"),
     ("GET", "/human2.aspx"),
     ("POST", "/api/jsonws/expandocolumn/update-column"),
-    ("POST", "/seeyon/thirdpartyController.do"),
     ("GET", "/sys/ui/extend/varkind/custom.jsp"),
     ("POST", "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php"),
     ("GET", "/server-info.action?bootstrapStatusProvider.applicationConfig.setupComplete=false"),

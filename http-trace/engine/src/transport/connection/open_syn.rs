@@ -55,15 +55,15 @@ impl Connection {
             return false;
         };
         // It may overtake data of the one who asked.
-        let (theirs, asked) = match d == *asked {
+        let (of_answer, of_syn) = match d == *asked {
             true => (header.ack, header.seq),
             false => (header.seq, header.ack),
         };
         let empty = header.len == 0 && header.skip_from == header.skip_to;
         empty
             && header.flags & (flag::SYN | flag::FIN | flag::RST) == 0
-            && theirs == *answer
-            && u64::from(asked.wrapping_sub(*seq)) <= JUMP
+            && of_answer == *answer
+            && u64::from(of_syn.wrapping_sub(*seq)) <= JUMP
     }
 
     /// Appends the rest of a SYN's data that is longer than one record: a filter ships it in records
