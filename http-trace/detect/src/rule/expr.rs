@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
@@ -11,7 +11,7 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 
 use crate::field::Field;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Expr {
     /// Always true or always false.
     Constant(bool),
@@ -27,7 +27,7 @@ pub enum Expr {
 }
 
 /// A test of a field's value. An absent field passes only [`Test::Absent`] and [`Test::Missing`].
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Test {
     /// The event has the field.
     Present,
@@ -79,7 +79,7 @@ impl Comparison {
 }
 
 /// A test of text. Literals with `fold` set are in lower case.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum TextTest {
     Equals(Literal),
     Starts(Literal),
@@ -118,10 +118,11 @@ pub const PATTERN_BYTES: usize = 1 << 20;
 const SMALL: usize = 2000;
 
 /// A regular expression. It is compiled on first use, unless it might exceed the size limit: most are never
-/// used, and compiling all of them would dominate start-up time.
+/// used, and compiling all of them would dominate start-up time. Copies share the compiled form.
+#[derive(Clone)]
 pub struct Pattern {
-    text: Box<str>,
-    compiled: OnceLock<Option<Regex>>,
+    text: Arc<str>,
+    compiled: Arc<OnceLock<Option<Regex>>>,
 }
 
 impl Pattern {
@@ -133,7 +134,7 @@ impl Pattern {
         let mut parser = regex_syntax::ParserBuilder::new();
         let parsed = parser.unicode(false).utf8(false).build().parse(&text);
         let parsed = parsed.map_err(|error| regex::Error::Syntax(error.to_string()))?;
-        let pattern = Pattern { text: text.into(), compiled: OnceLock::new() };
+        let pattern = Pattern { text: text.into(), compiled: Arc::default() };
         if size(&parsed) >= SMALL {
             let compiled = Some(pattern.compile()?);
             pattern.compiled.get_or_init(|| compiled);

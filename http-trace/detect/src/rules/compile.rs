@@ -44,7 +44,6 @@ pub(super) fn detections(section: &Detections) -> Compiled {
     let mut walks: Vec<Walk> = names.iter().map(|_| Walk::default()).collect();
     let each = names.iter().zip(&mut walks);
     let mut selections = Selections {
-        named: &section.named,
         compiled: each.map(|(name, walk)| (*name, walk.detection(&section.named[*name]))).collect(),
         used: HashSet::new(),
         names: &names,
@@ -117,8 +116,6 @@ impl Walk {
 }
 
 struct Selections<'a> {
-    named: &'a HashMap<String, Detection>,
-    /// Those not used by a condition yet.
     compiled: HashMap<&'a str, Expr>,
     used: HashSet<&'a str>,
     /// Sorted.
@@ -164,11 +161,9 @@ impl<'a> Selections<'a> {
         }
     }
 
-    /// A selection's condition; recompiled if it is used more than once.
     fn take(&mut self, name: &'a str) -> Expr {
         self.used.insert(name);
-        let again = || Walk::default().detection(&self.named[name]);
-        self.compiled.remove(name).unwrap_or_else(again)
+        self.compiled[name].clone()
     }
 
     fn none(&self, why: String) -> Finding {

@@ -149,8 +149,8 @@ fn errors(findings: Vec<Finding>) -> impl Iterator<Item = Finding> {
 
 /// Adds a filter's condition to those of the rules that it names.
 fn apply<'a>(document: Document<'a>, filter: &FilterRule, building: &mut Building<'a>) {
-    let compiled = || compile::detections(&filter.detection);
-    let mut findings: Vec<Finding> = errors(compiled().findings).collect();
+    let compiled = compile::detections(&filter.detection);
+    let mut findings: Vec<Finding> = errors(compiled.findings).collect();
     if !findings.is_empty() {
         building.report(document, findings);
         return;
@@ -175,14 +175,14 @@ fn apply<'a>(document: Document<'a>, filter: &FilterRule, building: &mut Buildin
     for detection in &mut building.rules.detections {
         if is_any || numbers.contains(&detection.rule) {
             let before = std::mem::replace(&mut detection.expr, Expr::Constant(true));
-            detection.expr = compile::all(vec![before, compiled().expr]);
+            detection.expr = compile::all(vec![before, compiled.expr.clone()]);
         }
     }
     let correlations = building.rules.correlations.iter();
     for (correlation, guard) in correlations.zip(&mut building.rules.guards) {
         if numbers.contains(&correlation.rule) {
             let before = guard.take().unwrap_or(Expr::Constant(true));
-            *guard = Some(compile::all(vec![before, compiled().expr]));
+            *guard = Some(compile::all(vec![before, compiled.expr.clone()]));
         }
     }
 }
