@@ -19,6 +19,11 @@ const FEDERATED: &[(&str, &str)] =
 const IMAGE: (&str, &str) = ("referer", "http://h/page");
 const CHALLENGE: (&str, &str) = ("www-authenticate", "Basic realm=\"x\"");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const BEARER: (&str, &str) = ("authorization", "Bearer eyJh");
+const EXPIRED: (&str, &str) = ("www-authenticate", "Bearer error=\"invalid_token\"");
+/// What the script of a page sends.
+const OF_A_PAGE: &[(&str, &str)] =
+    &[("cookie", "session=a"), ("referer", "http://h/page"), ("content-type", "application/json")];
 const CRAWLER: (&str, &str) =
     ("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)");
 
@@ -127,12 +132,10 @@ const LOADS: &[Load] = &[
     }),
     ("a gateway with many servers", 60, None, |n| {
         let passed = [("x-forwarded-for", "203.0.113.9")];
-        let (method, target, sent, status, got, _) = exchange("GET", "/".into(), &passed, 200, &[]);
-        (method, target, sent, status, got, n as u8)
+        of_server(n, exchange("GET", "/".into(), &passed, 200, &[]))
     }),
     ("one server after another", 60, Some("http-ssrf-sweep"), |n| {
-        let (method, target, sent, status, got, _) = exchange("GET", "/".into(), &[], 200, &[]);
-        (method, target, sent, status, got, n as u8)
+        of_server(n, exchange("GET", "/".into(), &[], 200, &[]))
     }),
     ("a server that answers 502, ten times a minute", 10, Some("http-server-down"), |_| {
         exchange("GET", "/".into(), &[], 502, &[])
@@ -240,7 +243,94 @@ const LOADS: &[Load] = &[
     ("a program among uploads", 1, Some("http-attack-answered"), |_| {
         exchange("GET", "/wp-content/uploads/2024/05/a.php?x=id".into(), &[], 200, &[])
     }),
+    ("probes of the pods of a node", 60, None, |n| {
+        let kubelet = [("user-agent", "kube-probe/1.29")];
+        of_server(n, exchange("GET", "/login".into(), &kubelet, 200, &[]))
+    }),
+    ("members of a cluster", 60, None, |n| {
+        of_server(n, exchange("GET", format!("/v1/task/a.{n}/status"), &[], 200, &[]))
+    }),
+    ("cameras that ask for Digest", 60, None, |n| {
+        of_server(n, exchange("GET", "/ISAPI/System/status".into(), &[], 401, &[DIGEST]))
+    }),
+    ("servers that refuse", 60, Some("http-ssrf-sweep"), |n| {
+        of_server(n, exchange("GET", "/latest/meta-data/".into(), &[], 403, &[]))
+    }),
+    ("tokens that have expired", 60, None, |_| {
+        exchange("GET", "/api".into(), &[BEARER], 401, &[EXPIRED])
+    }),
+    ("tokens that are refused", 60, Some("http-brute-force"), |_| {
+        exchange("GET", "/api".into(), &[BEARER], 401, &[])
+    }),
+    ("passwords that are no tokens", 60, Some("http-brute-force"), |_| {
+        exchange("GET", "/api".into(), &[BASIC], 401, &[EXPIRED])
+    }),
+    ("a page that stays open after its session", 60, None, |_| {
+        exchange("POST", "/api/ds/query".into(), OF_A_PAGE, 401, &[])
+    }),
+    ("a login of a page", 60, Some("http-brute-force"), |_| {
+        exchange("POST", "/api/login".into(), OF_A_PAGE, 401, &[])
+    }),
+    ("tokens that are to be refreshed", 60, None, |n| {
+        let length = (700 + n % 9).to_string();
+        exchange("POST", "/oauth/token".into(), &[FORM, ("content-length", &length)], 400, &[])
+    }),
+    ("passwords for tokens", 60, Some("http-login-guessing"), |n| {
+        let length = (80 + n % 9).to_string();
+        let sent = [FORM, ("content-length", &*length)];
+        exchange("POST", "/oauth/token".into(), &sent, 400, &[("content-length", "60")])
+    }),
+    ("packages that a cache looks for", 60, None, |n| {
+        let cache = [("user-agent", "Nexus/3.68.1-02 (PRO; Linux)")];
+        exchange("GET", format!("/repository/r/org/a{n}/1.{n}/a{n}-1.{n}.pom"), &cache, 404, &[])
+    }),
+    ("words, under the name of a cache", 60, Some("http-path-scan"), |n| {
+        let cache = [("user-agent", "Nexus/3.68.1-02 (PRO; Linux)")];
+        exchange("GET", format!("/w{n}.php"), &cache, 404, &[])
+    }),
+    ("files of repositories", 60, None, |n| {
+        let path = format!("/api/v4/projects/{n}/repository/files/catalog-info.yaml");
+        exchange("HEAD", path, &[BEARER], 404, &[])
+    }),
+    ("files of repositories, without an account", 60, Some("http-path-scan"), |n| {
+        let path = format!("/api/v4/projects/{n}/repository/files/catalog-info.yaml");
+        exchange("HEAD", path, &[], 404, &[])
+    }),
+    ("folders of others", 60, None, |n| {
+        exchange("PROPFIND", format!("/share/u{n}/"), &[BASIC], 403, &[])
+    }),
+    ("pictures of a site that is a bucket", 60, None, |n| {
+        exchange("GET", format!("/img-{n}.jpg"), &[], 200, STORE)
+    }),
+    ("names of buckets", 60, Some("http-bucket-enumeration-path"), |n| {
+        exchange("GET", format!("/bucket-{n}"), &[], 404, STORE)
+    }),
+    ("objects that are named by their digests", 60, None, |n| {
+        exchange("POST", format!("/backup/data/{n:064x}"), &[], 200, &[])
+    }),
+    ("other backups, answered alike", 60, Some("http-wordlist-answered"), |n| {
+        exchange("GET", format!("/backup/w{n}"), &[], 200, &[("content-length", "9")])
+    }),
+    ("checks which part a member has", 60, None, |n| {
+        let path = ["/primary", "/replica"][n % 2];
+        exchange("OPTIONS", path.into(), &[], 503 - 303 * (n % 2) as u16, &[])
+    }),
+    ("functions of a site and accounts of programs", 60, None, |n| {
+        let path = ["/.netlify/functions/f", "/credentials/store/c", "/solr/c"][n % 3];
+        let agent = [("user-agent", "Solr[HttpSolrClient] 1.0")];
+        let status = [400, 404][usize::from(n % 3 > 0)];
+        exchange("POST", format!("{path}{}", n % 9), &agent, status, &[])
+    }),
+    ("hidden files beside them", 60, Some("http-probing"), |n| {
+        exchange("GET", format!("/.netlify/w{n}"), &[], 404, &[])
+    }),
 ];
+
+/// An exchange with the n-th server.
+fn of_server(n: usize, exchange: Exchange) -> Exchange {
+    let (method, target, sent, status, got, _) = exchange;
+    (method, target, sent, status, got, n as u8)
+}
 
 #[test]
 fn each_load_raises_its_alert_or_none() {
@@ -258,6 +348,8 @@ fn each_load_raises_its_alert_or_none() {
                     .into_iter()
                     .collect()
             };
+            let length = got.iter().find(|(name, _)| *name == "content-length");
+            let length: u64 = length.map_or(0, |(_, length)| length.parse().unwrap());
             let ms = n * 60_000 / per_minute;
             let at =
                 format!("2026-11-24T10:{:02}:{:02}.{:03}Z", ms / 60_000, ms / 1000 % 60, ms % 1000);
@@ -267,10 +359,14 @@ fn each_load_raises_its_alert_or_none() {
                 "http_trace": {"missing": []},
                 "source": {"ip": format!("198.51.100.{client}")},
                 "destination": {"ip": format!("10.0.2.{server}"), "port": 1000 + client},
-                "url": {"original": target},
+                "url": {"original": target, "domain": "h"},
                 "http": {
                     "request": {"method": method, "headers": fields(sent)},
-                    "response": {"status_code": status, "headers": fields(got)},
+                    "response": {
+                        "status_code": status,
+                        "headers": fields(got),
+                        "body": {"bytes": length},
+                    },
                 },
             });
             events.push((ms, format!("{event}\n")));
