@@ -308,8 +308,58 @@ const LOADS: &[Load] = &[
     ("objects that are named by their digests", 60, None, |n| {
         exchange("POST", format!("/backup/data/{n:064x}"), &[], 200, &[])
     }),
-    ("other backups, answered alike", 60, Some("http-wordlist-answered"), |n| {
-        exchange("GET", format!("/backup/w{n}"), &[], 200, &[("content-length", "9")])
+    ("a wordlist, answered alike", 60, Some("http-wordlist-answered"), |n| {
+        let words =
+            ["adminer", ".git/config", "backup.zip", "wp-login.php", "phpinfo", "xmlrpc.php"];
+        exchange("GET", format!("/{}", words[n % 6]), &[], 200, &[("content-length", "9")])
+    }),
+    ("copies below a folder, looked at", 60, None, |n| {
+        exchange("HEAD", format!("/backup/base/{n}.tar.zst"), &[], 200, &[])
+    }),
+    ("images that an account asks for", 60, None, |n| {
+        exchange("HEAD", format!("/v2/local/app{n}/manifests/latest"), &[BEARER], 404, &[])
+    }),
+    ("images, without an account", 60, Some("http-path-scan"), |n| {
+        exchange("HEAD", format!("/v2/local/app{n}/manifests/latest"), &[], 404, &[])
+    }),
+    ("words, with an account", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/v2/w{n}"), &[BEARER], 404, &[])
+    }),
+    ("databases that are copied", 60, None, |n| {
+        let copier = [("user-agent", "CouchDB-Replicator/3.3.3")];
+        exchange("GET", format!("/userdb-{n}/_local/a"), &copier, 404, &[("server", "CouchDB/3.3")])
+    }),
+    ("an old key of a program", 60, None, |_| {
+        exchange("POST", "/prod/graphql".into(), &[("x-api-key", "old")], 401, &[])
+    }),
+    ("a balancer's check of a page", 60, None, |n| {
+        let balancer = [("user-agent", "ELB-HealthChecker/2.0")];
+        of_server(n, exchange("GET", "/index.php".into(), &balancer, 200, &[]))
+    }),
+    ("who writes at a site", 60, None, |n| {
+        let page = [("cookie", "wordpress_logged_in=a"), ("referer", "http://h/wp-admin/post.php")];
+        exchange("POST", format!("/wp-admin/admin-ajax.php/{}", n % 9), &page, 400, &[])
+    }),
+    ("words below a panel", 60, Some("http-probing"), |n| {
+        exchange("POST", format!("/wp-admin/admin-ajax.php/{}", n % 9), &[], 400, &[])
+    }),
+    ("words that all lead to a login", 60, Some("http-paths-to-login"), |n| {
+        exchange("GET", format!("/w{n}"), &[], 302, &[("location", "/login?next=/w")])
+    }),
+    ("short links", 60, None, |n| {
+        exchange("GET", format!("/w{n}"), &[], 302, &[("location", "https://shop.example/p")])
+    }),
+    ("pages of somebody whose session has ended", 60, None, |n| {
+        let page = [("cookie", "s=a")];
+        exchange("GET", format!("/w{n}"), &page, 302, &[("location", "/login?next=/w")])
+    }),
+    ("hundreds of parameters", 60, Some("http-parameter-mining"), |n| {
+        let names: String = (0..250).map(|at| format!("p{n}x{at}=1&")).collect();
+        exchange("GET", format!("/api?{names}"), &[], 200, &[])
+    }),
+    ("columns of a table", 60, None, |n| {
+        let columns: String = (0..250).map(|at| format!("columns%5B{at}%5D={n}&")).collect();
+        exchange("GET", format!("/api?{columns}"), &[], 200, &[])
     }),
     ("checks which part a member has", 60, None, |n| {
         let path = ["/primary", "/replica"][n % 2];
