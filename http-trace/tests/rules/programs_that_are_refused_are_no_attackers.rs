@@ -265,6 +265,23 @@ const LOADS: &[Load] = &[
     ("passwords that are no tokens", 60, Some("http-brute-force"), |_| {
         exchange("GET", "/api".into(), &[BASIC], 401, &[EXPIRED])
     }),
+    ("sessions that are to go on", 60, None, |_| {
+        let json = [("content-type", "application/json")];
+        exchange("POST", "/api/v1/auth/token/refresh".into(), &json, 401, &[])
+    }),
+    ("what a page looks up for its visitor", 60, None, |n| {
+        let page = [("referer", "http://h/search")];
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/suggest/w{n}"), &page, 404, &json)
+    }),
+    ("what no page of this site looks up", 60, Some("http-path-scan"), |n| {
+        let page = [("referer", "http://elsewhere.example/")];
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/suggest/w{n}"), &page, 404, &json)
+    }),
+    ("certificates that are asked after", 60, None, |n| {
+        exchange("GET", format!("/MFEwTzBNMEswSTAJBgUrDgMCGgUABBT{n:040x}"), &[], 404, &[])
+    }),
     ("a page that stays open after its session", 60, None, |_| {
         exchange("POST", "/api/ds/query".into(), OF_A_PAGE, 401, &[])
     }),

@@ -166,6 +166,7 @@ fn apply<'a>(document: Document<'a>, filter: &FilterRule, building: &mut Buildin
             let why = || format!("the filter names '{name}', which is not a loaded rule");
             match building.find(name) {
                 Some(number) => _ = numbers.insert(number),
+                None if building.is_disabled(name) => {}
                 None => findings.push(Finding::warning(name, why())),
             }
         }

@@ -95,10 +95,24 @@ fn every_threshold_is_the_one_that_is_documented() {
     let forbidden = |_: u64| post(403);
     let unauthorised = |_: u64| with(Visit::new(401, "/"), BASIC);
     let no_credentials = |_: u64| Visit::new(401, "/");
+    let outside =
+        |visit: Visit| Visit { client: "10.1.1.1".into(), server: "203.0.113.80".into(), ..visit };
+    let words_outside = |i: u64| outside(missing(i));
+    let links_outside = |i: u64| outside(with(missing(i), &format!("Host: h{i}\r\n")));
+    let to_login = |i: u64| said(Visit::new(302, format!("/w{i}")), "Location: /login?next=/w\r\n");
+    let elsewhere = |i: u64| said(Visit::new(302, format!("/w{i}")), "Location: /page\r\n");
+    let mined = |i: u64| {
+        let names: String = (0..100).map(|at| format!("p{i}x{at}=1&")).collect();
+        Visit::new(200, format!("/api?{names}"))
+    };
     type Of<'a> = &'a dyn Fn(u64) -> Visit;
     // Rule, severity, required number, interval in ms, visit, and a visit that must not count.
     let lines: &[(&str, u8, u64, u64, Of<'_>, Option<Of<'_>>)] = &[
         ("http-path-scan", 5, 30, 19_000, &missing, Some(&late)),
+        ("http-path-scan-outside", 5, 30, 19_000, &words_outside, Some(&links_outside)),
+        ("http-path-scan", 5, 30, 19_000, &missing, Some(&words_outside)),
+        ("http-paths-to-login", 5, 60, 4_900, &to_login, Some(&elsewhere)),
+        ("http-parameter-mining", 5, 10, 29_000, &mined, None),
         ("http-slow-scan", 2, 60, 1_400_000, &missing, None),
         ("http-wordlist-fuzzing", 7, 501, 1_100, &many_words, Some(&few_words)),
         ("http-brute-force", 5, 20, 14_000, &refused, Some(&no_credentials)),
@@ -130,6 +144,18 @@ fn every_threshold_is_the_one_that_is_documented() {
             assert_eq!(none, None, "{rule} of something else");
         }
     }
+}
+
+#[test]
+fn tokens_of_many_that_expire_are_no_abuse() {
+    let token = |i: u64, status| Visit {
+        asked: format!("Host: h\r\nAuthorization: Bearer {i}\r\n"),
+        ..Visit::new(status, "/api")
+    };
+    let expiring = |i: u64| token(i, if i.is_multiple_of(2) { 401 } else { 200 });
+    assert_eq!(told("http-credential-abuse", 200, 1_000, &expiring), None);
+    let tried = |i: u64| token(i, if i.is_multiple_of(5) { 200 } else { 401 });
+    assert_eq!(told("http-credential-abuse", 200, 1_000, &tried), Some(7));
 }
 
 #[test]
