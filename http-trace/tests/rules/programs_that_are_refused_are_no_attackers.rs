@@ -19,7 +19,7 @@ const FEDERATED: &[(&str, &str)] =
 const IMAGE: (&str, &str) = ("referer", "http://h/page");
 const CHALLENGE: (&str, &str) = ("www-authenticate", "Basic realm=\"x\"");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-const BEARER: (&str, &str) = ("authorization", "Bearer eyJh");
+const BEARER: (&str, &str) = ("authorization", "Bearer a");
 const EXPIRED: (&str, &str) = ("www-authenticate", "Bearer error=\"invalid_token\"");
 /// What the script of a page sends.
 const OF_A_PAGE: &[(&str, &str)] =
@@ -270,7 +270,7 @@ const LOADS: &[Load] = &[
         exchange("POST", "/api/v1/auth/token/refresh".into(), &json, 401, &[])
     }),
     ("what a page looks up for its visitor", 60, None, |n| {
-        let page = [("referer", "http://h/search")];
+        let page = [("referer", "http://h/search"), ("cookie", "s=a")];
         let json = [("content-type", "application/json")];
         exchange("GET", format!("/api/suggest/w{n}"), &page, 404, &json)
     }),
@@ -328,7 +328,7 @@ const LOADS: &[Load] = &[
     ("a wordlist, answered alike", 60, Some("http-wordlist-answered"), |n| {
         let words =
             ["adminer", ".git/config", "backup.zip", "wp-login.php", "phpinfo", "xmlrpc.php"];
-        exchange("GET", format!("/{}", words[n % 6]), &[], 200, &[("content-length", "9")])
+        exchange("GET", format!("/{}", words[n % 6]), &[], 200, &[("content-length", "98")])
     }),
     ("copies below a folder, looked at", 60, None, |n| {
         exchange("HEAD", format!("/backup/base/{n}.tar.zst"), &[], 200, &[])
@@ -390,6 +390,72 @@ const LOADS: &[Load] = &[
     }),
     ("hidden files beside them", 60, Some("http-probing"), |n| {
         exchange("GET", format!("/.netlify/w{n}"), &[], 404, &[])
+    }),
+    ("git, at groups that each ask for a login first", 60, None, |n| {
+        let path = format!("/group-{}/app.git/info/refs", n / 2);
+        match n % 2 {
+            0 => exchange("GET", path, &[], 401, &[CHALLENGE]),
+            _ => exchange("GET", path, &[BASIC], 200, &[]),
+        }
+    }),
+    ("a program that its server does not know yet", 60, None, |n| match n {
+        ..14 => exchange("GET", "/_nodes".into(), &[BASIC], 401, &[CHALLENGE]),
+        _ => exchange("GET", "/_nodes".into(), &[BASIC], 200, &[]),
+    }),
+    ("passwords until one is right", 60, Some("http-guessed-credentials"), |n| match n {
+        ..14 => {
+            let password = format!("Basic YTp{n}");
+            exchange("GET", "/_nodes".into(), &[("authorization", &password)], 401, &[CHALLENGE])
+        }
+        _ => exchange("GET", "/_nodes".into(), &[BASIC], 200, &[]),
+    }),
+    ("a recorder whose nonce is out of date", 60, None, |n| match n % 2 {
+        0 => exchange("GET", "/snapshot".into(), &[("authorization", "Digest x")], 401, &[DIGEST]),
+        _ => exchange("GET", "/snapshot".into(), &[("authorization", "Digest y")], 200, &[]),
+    }),
+    ("passwords for Digest", 60, Some("http-brute-force-logged"), |_| {
+        exchange("GET", "/snapshot".into(), &[("authorization", "Digest x")], 401, &[DIGEST])
+    }),
+    ("passwords at a gate", 60, Some("http-login-guessing"), |n| {
+        let length = (80 + n % 9).to_string();
+        let sent = [FORM, ("content-length", &*length)];
+        exchange("POST", "/remote/logincheck".into(), &sent, 200, &[("content-length", "60")])
+    }),
+    ("people who are let in at a gate", 60, None, |n| {
+        let length = (80 + n % 9).to_string();
+        let sent = [FORM, ("content-length", &*length)];
+        let got = [("content-length", "60"), ("set-cookie", "SVPNCOOKIE=0123456789abcdef")];
+        exchange("POST", "/remote/logincheck".into(), &sent, 200, &got)
+    }),
+    ("codes that lead back to where they are asked for", 60, Some("http-brute-force"), |_| {
+        let back = [("location", "/two-factor-challenge")];
+        exchange("POST", "/two-factor-challenge".into(), &[FORM], 302, &back)
+    }),
+    ("codes that are right", 60, None, |_| {
+        exchange("POST", "/two-factor-challenge".into(), &[FORM], 302, &[("location", "/home")])
+    }),
+    ("a balancer's checks of a database", 60, None, |n| {
+        exchange("OPTIONS", "/".into(), &[], 503 - 303 * (n % 2) as u16, &[])
+    }),
+    ("codes on things", 60, None, |n| {
+        let status = 404 - 204 * (n % 3).min(1) as u16;
+        exchange("GET", format!("/products/40063813{n:05}"), &[], status, &[])
+    }),
+    ("a program in a folder without programs", 1, Some("http-attack-answered"), |_| {
+        let session = [("cookie", "ASP.NET_SessionId=a")];
+        exchange("POST", "/aspnet_client/system_web/e.aspx".into(), &session, 200, &[])
+    }),
+    ("an archive under the name of a mirror", 60, Some("http-path-scan"), |n| {
+        let curl = [("user-agent", "curl/8.1")];
+        exchange("GET", format!("/www.example.com/backup/w{n}.zip"), &curl, 404, &[])
+    }),
+    ("indices, from outside", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/w{n}/_search"), &[], 404, &[])
+    }),
+    ("words, as a page looks them up, without a session", 60, Some("http-path-scan"), |n| {
+        let page = [("referer", "http://h/search")];
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/w{n}"), &page, 404, &json)
     }),
 ];
 

@@ -70,14 +70,16 @@ pub struct Tuning {
     pub rules: BTreeMap<String, Override>,
 }
 
+/// The built-in files where `c-ip|cidr` lists the internal networks.
+const OF_NETWORKS: [&str; 5] =
+    ["attempts.yml", "error-spike.yml", "probes.yml", "protocols.yml", "scanning.yml"];
+
 impl Tuning {
     /// Inserts the internal networks in the rules that use them, and adds filters.
     pub fn extend(&self, sources: &mut Vec<Source>) {
         if let Some(internal) = &self.internal {
             for source in &mut *sources {
-                // In these files `c-ip|cidr` lists the internal networks.
-                let asks = ["error-spike.yml", "attempts.yml", "probes.yml"].map(Origin::BuiltIn);
-                if asks.contains(&source.origin) {
+                if matches!(source.origin, Origin::BuiltIn(file) if OF_NETWORKS.contains(&file)) {
                     source.text = with_networks(&source.text, internal);
                 }
             }

@@ -37,6 +37,7 @@ impl Visit {
         event.server.ip = self.server.parse().expect("an address");
         event.request = Some(testing::request(&format!("{method} {path} HTTP/1.1\r\n{asked}\r\n")));
         event.response = Some(testing::response(&format!("HTTP/1.1 {status} x\r\n{said}\r\n")));
+        event.body_bytes = Some(98);
         event
     }
 }
@@ -101,6 +102,12 @@ fn every_threshold_is_the_one_that_is_documented() {
     let links_outside = |i: u64| outside(with(missing(i), &format!("Host: h{i}\r\n")));
     let to_login = |i: u64| said(Visit::new(302, format!("/w{i}")), "Location: /login?next=/w\r\n");
     let elsewhere = |i: u64| said(Visit::new(302, format!("/w{i}")), "Location: /page\r\n");
+    let one_page =
+        |i: u64| said(Visit::new(200, format!("/a/w{i}")), "Content-Type: text/html\r\n");
+    let methods = |i: u64| {
+        let names = ["TRACE", "PUT", "DELETE", "PATCH", "TRACK", "DEBUG"];
+        Visit { method: names[i as usize % 6], ..Visit::new(405, "/") }
+    };
     let mined = |i: u64| {
         let names: String = (0..100).map(|at| format!("p{i}x{at}=1&")).collect();
         Visit::new(200, format!("/api?{names}"))
@@ -112,6 +119,8 @@ fn every_threshold_is_the_one_that_is_documented() {
         ("http-path-scan-outside", 5, 30, 19_000, &words_outside, Some(&links_outside)),
         ("http-path-scan", 5, 30, 19_000, &missing, Some(&words_outside)),
         ("http-paths-to-login", 5, 60, 4_900, &to_login, Some(&elsewhere)),
+        ("http-paths-answered-folder", 5, 150, 1_900, &one_page, None),
+        ("http-method-probing", 2, 6, 50_000, &methods, None),
         ("http-parameter-mining", 5, 10, 29_000, &mined, None),
         ("http-slow-scan", 2, 60, 1_400_000, &missing, None),
         ("http-wordlist-fuzzing", 7, 501, 1_100, &many_words, Some(&few_words)),

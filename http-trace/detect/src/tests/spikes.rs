@@ -167,7 +167,8 @@ fn a_challenge_is_no_refusal() {
             false,
         ),
         ("GET", "Authorization: NTLM TlRMTVNTUAADAAAA\r\n", "NTLM", true),
-        ("GET", "Authorization: Digest username=\"a\"\r\n", "Digest nonce=\"c\"", true),
+        // The nonce may be out of date, as the success after it shows.
+        ("GET", "Authorization: Digest username=\"a\"\r\n", "Digest nonce=\"c\"", false),
         ("GET", "Authorization: Negotiate YIIa\r\n", "Negotiate oQcwBaADCgEC", true),
         ("POST", "", "Form", true),
     ];
