@@ -243,6 +243,38 @@ fn acknowledgements_overtake_the_first_bytes_after_a_reset_response() {
     }
 }
 
+/// Some devices and tools begin each connection of a port at the same sequence number; the server does not.
+#[test]
+fn a_client_that_always_begins_at_one_number_has_every_exchange() {
+    for (reset, answered) in [(false, true), (true, true), (false, false), (true, false)] {
+        let mut wire = Wire::open();
+        for n in 0..3 {
+            match answered || n > 0 {
+                true => wire.exchange(n),
+                false => {
+                    wire.send(Side::Client, &get(0));
+                }
+            }
+            if reset {
+                wire.push(Side::Client, b"", |s| s.rst = true);
+            } else {
+                wire.push(Side::Client, b"", |s| s.fin = true);
+                wire.push(Side::Server, b"", |s| s.fin = true);
+                wire.push(Side::Client, b"", |_| {});
+            }
+            wire.next = [1_000, wire.next[1].wrapping_add(70_000_000)];
+            wire.handshake();
+        }
+        for (mode, judged) in wire.judged() {
+            let first = ["200 /0"].into_iter().filter(|_| answered);
+            let expected: Vec<&str> = first.chain(["200 /1", "200 /2"]).collect();
+            assert_eq!(told(&judged), expected, "{mode} {reset} {answered}");
+            assert_eq!(judged.events.len(), 3, "{mode} {reset} {answered}");
+            assert_eq!(judged.stats.hole_bytes, 0, "{mode} {reset} {answered}");
+        }
+    }
+}
+
 /// The server takes the copy of the SYN for a new connection, and answers it.
 #[test]
 fn a_copy_of_syn_and_request_after_the_close_is_none() {

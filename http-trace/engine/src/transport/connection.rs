@@ -169,6 +169,11 @@ impl Connection {
                 self.begin_stream(o, header.ack);
             }
         }
+        if self.begins_alike(d, header) {
+            self.stop(env, End::Closed);
+            self.restart(env);
+            self.begin_stream(d, header.seq);
+        }
         if self.is_of_open_syn(d, header) {
             return;
         }

@@ -23,10 +23,10 @@ impl Connection {
         let placed = self.tcp.link.known[d] || self.tcp.next[d] != 0;
         let elsewhere = !placed || u64::from(far) > JUMP;
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
-            if let Some(start) = self.tcp.link.start(d) {
-                return start != header.seq;
-            }
             let o = 1 - d;
+            if let Some(start) = self.tcp.link.start(d) {
+                return start != header.seq || self.is_foreign(o, header);
+            }
             if header.has(flag::ACK)
                 && self.tcp.payload()
                 && self.tcp.link.start(o) == Some(header.ack)
@@ -41,6 +41,29 @@ impl Connection {
             return !(placed && (0..COPY).contains(&behind));
         }
         header.len > 0 && elsewhere
+    }
+
+    /// Whether a record with bytes acknowledges what direction `o` of a closed connection never sent: its
+    /// sender has begun another at the same sequence number, as some devices and tools do.
+    fn is_foreign(&self, o: usize, header: &RecordHeader) -> bool {
+        // A FIN takes one sequence number.
+        let sent = |start| self.next(o).wrapping_sub(start).wrapping_add(1);
+        let within = |start| header.ack.wrapping_sub(start) <= sent(start);
+        let start = self.tcp.link.start(o);
+        header.has(flag::ACK) && header.len > 0 && start.is_some_and(|start| !within(start))
+    }
+
+    /// Whether a record is the first of another connection that begins where this one did, which was left.
+    pub(super) fn begins_alike(&self, d: usize, header: &RecordHeader) -> bool {
+        let begins = self.tcp.link.start(d) == Some(header.seq);
+        begins && self.is_busy() && self.is_left() && self.is_foreign(1 - d, header)
+    }
+
+    /// Whether both ends said that they close the connection, or one reset it.
+    fn is_left(&self) -> bool {
+        let tcp = &self.tcp;
+        let claims = |d| self.flight.active().is_some_and(|a| a.claimed_fin(tcp, d).is_some());
+        (0..2).all(|d| tcp.fin[d] || claims(d)) || tcp.is_reset()
     }
 
     /// Begins another connection on the same tuple. Nothing may be in flight.
@@ -119,7 +142,16 @@ impl Connection {
             self.begin_stream(d, header.seq);
             return false;
         }
-        if (tcp.fin[0] || tcp.fin[1]) && !self.is_busy() {
+        if header.has(flag::ACK) && header.len == 0 && start == Some(header.ack) && self.is_left() {
+            // It answers a SYN at the sequence number of the one before.
+            self.stop(env, End::Closed);
+            self.restart(env);
+            self.tcp.link.set_client(1 - d);
+            self.begin_stream(1 - d, header.ack);
+            self.begin_stream(d, header.seq);
+            return false;
+        }
+        if (self.tcp.fin[0] || self.tcp.fin[1]) && !self.is_busy() {
             self.stop(env, End::Closed);
             if header.len == 0 {
                 self.begin_tentatively();
