@@ -275,6 +275,18 @@ fn a_client_that_always_begins_at_one_number_has_every_exchange() {
     }
 }
 
+/// The rest of a request was not seen; the server has it, and answers.
+#[test]
+fn an_answer_after_a_reset_acknowledges_more_than_was_seen() {
+    let mut wire = Wire::open();
+    wire.send(Side::Client, &get(0)[..20]);
+    wire.push(Side::Client, b"", |s| s.rst = true);
+    wire.push(Side::Server, ANSWER, |s| s.ack += 383);
+    for (mode, judged) in wire.judged() {
+        assert_eq!(judged.stats.hole_bytes, 383, "{mode}");
+    }
+}
+
 /// The server takes the copy of the SYN for a new connection, and answers it.
 #[test]
 fn a_copy_of_syn_and_request_after_the_close_is_none() {

@@ -43,14 +43,15 @@ impl Connection {
         header.len > 0 && elsewhere
     }
 
-    /// Whether a record with bytes acknowledges what direction `o` of a closed connection never sent: its
-    /// sender has begun another at the same sequence number, as some devices and tools do.
+    /// Whether a record with bytes of the client acknowledges what the server, direction `o`, of a closed
+    /// connection never sent: the client has begun another at the same sequence number, as some devices and
+    /// tools do. (A server may acknowledge more than was seen of a request.)
     fn is_foreign(&self, o: usize, header: &RecordHeader) -> bool {
         // A FIN takes one sequence number.
         let sent = |start| self.next(o).wrapping_sub(start).wrapping_add(1);
         let within = |start| header.ack.wrapping_sub(start) <= sent(start);
-        let start = self.tcp.link.start(o);
-        header.has(flag::ACK) && header.len > 0 && start.is_some_and(|start| !within(start))
+        let asks = header.has(flag::ACK) && header.len > 0 && self.tcp.link.is_client(1 - o);
+        asks && self.tcp.link.start(o).is_some_and(|start| !within(start))
     }
 
     /// Whether a record is the first of another connection that begins where this one did, which was left.
