@@ -38,7 +38,6 @@ const EXPLOITS: &[(&str, &str)] = &[
     ("POST", "/aspnet_client/system_web/log.aspx?exec_code=x"),
     ("POST", "/v1.41/containers/create"),
     ("POST", "/jenkins/scriptText"),
-    ("POST", "/api/v1/validate/code"),
     ("POST", "/goanywhere/lic/accept"),
     ("POST", "/OA_HTML/BneViewerXMLService?bne:uueupload=TRUE"),
     ("GET", "/cgi-bin/nobody/Search.cgi?username=admin%20;XmlAp%20r%20Account.User1>$(ps)"),

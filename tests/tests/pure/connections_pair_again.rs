@@ -34,6 +34,16 @@ impl Wire {
         self.push(Side::Client, b"", |_| {});
     }
 
+    /// The client resets the connection, or both ends close it.
+    fn close(&mut self, reset: bool) {
+        if reset {
+            return self.push(Side::Client, b"", |s| s.rst = true);
+        }
+        self.push(Side::Client, b"", |s| s.fin = true);
+        self.push(Side::Server, b"", |s| s.fin = true);
+        self.push(Side::Client, b"", |_| {});
+    }
+
     fn push(&mut self, from: Side, payload: &[u8], change: impl FnOnce(&mut Segment)) {
         self.now_ns += 1_000_000;
         let mut segment = Segment {
@@ -88,13 +98,7 @@ fn a_tuple_is_used_again_and_again() {
                     wire.handshake();
                 }
                 wire.exchange(n);
-                if reset {
-                    wire.push(Side::Client, b"", |s| s.rst = true);
-                } else {
-                    wire.push(Side::Client, b"", |s| s.fin = true);
-                    wire.push(Side::Server, b"", |s| s.fin = true);
-                    wire.push(Side::Client, b"", |_| {});
-                }
+                wire.close(reset);
             }
             // SYN; its SYN-ACK; the ACK; the request.
             let missed: &[usize] = [&[0, 2, 3][..], &[0, 1, 2, 3], &[3], &[0]][cut];
@@ -255,13 +259,7 @@ fn a_client_that_always_begins_at_one_number_has_every_exchange() {
                     wire.send(Side::Client, &get(0));
                 }
             }
-            if reset {
-                wire.push(Side::Client, b"", |s| s.rst = true);
-            } else {
-                wire.push(Side::Client, b"", |s| s.fin = true);
-                wire.push(Side::Server, b"", |s| s.fin = true);
-                wire.push(Side::Client, b"", |_| {});
-            }
+            wire.close(reset);
             wire.next = [1_000, wire.next[1].wrapping_add(70_000_000)];
             wire.handshake();
         }
