@@ -17,8 +17,11 @@ use super::view::View;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
-/// Maximum length of a cached value, in bytes.
-pub const LONGEST: usize = 192;
+/// Maximum length of a cached value, in bytes: of most cookies, which recur in all requests of a browser.
+pub const LONGEST: usize = 512;
+
+/// Literals shorter than this are in nearly all texts: a test with no other costs less than to confirm each find.
+const SHORTEST_LITERAL: usize = 2;
 
 /// A test, identified by its group and its index there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,9 +47,10 @@ pub struct Facts {
     groups: Vec<Group>,
     /// Tests evaluated individually.
     alone: Vec<(Field, Test)>,
-    /// Groups of header lines by the number of their name (shared by all names without a number): those of
-    /// responses, then those of requests.
+    /// Groups of header lines by the number of their name: those of responses, then those of requests.
     of_lines: [Vec<Vec<usize>>; 2],
+    /// The groups of names without a number, by name in lower case.
+    of_others: [HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>; 2],
     /// Bit set of the tests that an event without any of the values passes.
     without: Box<[u8]>,
     /// Bit set of the tests that the current event passes.
@@ -58,6 +62,8 @@ pub struct Facts {
     memo: Memo<u8>,
     /// Cache key of the current event's target; empty until needed.
     target: Vec<u8>,
+    /// Buffer for a name in lower case.
+    name: Vec<u8>,
 }
 
 /// What to evaluate for an event.
@@ -193,11 +199,19 @@ impl Builder {
     /// Compiles the tests.
     pub fn build(self) -> Facts {
         let mut of_lines = [(); 2].map(|()| vec![Vec::new(); u64::BITS as usize]);
+        let mut of_others = [(); 2].map(|()| HashMap::default());
         let mut without = Vec::new();
         let mut groups = Vec::with_capacity(self.groups.len());
         for (source, tests) in self.groups {
-            if let Source::Line { response, known, .. } = source {
-                of_lines[usize::from(!response)][known.number()].push(groups.len());
+            match &source {
+                Source::Line { response, known: Known::NONE, name } => {
+                    let name = name.as_bytes().to_ascii_lowercase();
+                    of_others[usize::from(!response)].insert(name.into(), groups.len());
+                }
+                Source::Line { response, known, .. } => {
+                    of_lines[usize::from(!response)][known.number()].push(groups.len());
+                }
+                _ => {}
             }
             let bytes = without.len()..without.len() + tests.len().div_ceil(8);
             without.resize(bytes.end, 0);
@@ -214,11 +228,13 @@ impl Builder {
             passed_alone: vec![None; self.alone.len()],
             alone: self.alone,
             of_lines,
+            of_others,
             passed: without.clone().into(),
             without: without.into(),
             has_searched: false,
             memo: Memo::new(LONGEST, longest.unwrap_or_default().max(1)),
             target: Vec::with_capacity(LONGEST),
+            name: Vec::new(),
         }
     }
 }
@@ -245,8 +261,11 @@ impl Facts {
         self.passed_alone.fill(None);
         self.passed.copy_from_slice(&self.without);
         for (direction, lines) in plan.lines.iter().enumerate() {
-            let headers = headers(view, direction == 0);
-            let mut there = headers.map_or(0, Headers::known) & lines;
+            let Some(headers) = headers(view, direction == 0) else { continue };
+            let mut there = headers.known() & lines;
+            if there & 1 << Known::NONE.number() != 0 {
+                self.evaluate_others(direction, headers, view);
+            }
             while there != 0 {
                 let known = there.trailing_zeros();
                 there &= there - 1;
@@ -257,6 +276,22 @@ impl Facts {
         }
         for group in &plan.others {
             self.evaluate_group(*group, view);
+        }
+    }
+
+    /// Evaluates the groups of the lines whose names have no number, each once.
+    fn evaluate_others(&mut self, direction: usize, headers: &Headers, view: &View<'_>) {
+        let mut done: SmallVec<[usize; 8]> = SmallVec::new();
+        for line in headers.iter().filter(|line| line.known == Known::NONE) {
+            self.name.clear();
+            self.name.extend(line.name.iter().map(u8::to_ascii_lowercase));
+            if let Some(group) = self.of_others[direction].get(&self.name[..])
+                && !done.contains(group)
+            {
+                let group = *group;
+                done.push(group);
+                self.evaluate_group(group, view);
+            }
         }
     }
 
@@ -377,7 +412,9 @@ impl Group {
                     let each = alternatives(text).iter().map(literals_of).enumerate();
                     let each =
                         each.map(|(at, all)| Some(all?.into_iter().map(move |one| (one, at))));
-                    each.collect::<Option<Vec<_>>>()
+                    let each = each.collect::<Option<Vec<_>>>();
+                    let is_long = |(one, _): &(Vec<u8>, usize)| one.len() >= SHORTEST_LITERAL;
+                    each.filter(|all| all.iter().cloned().flatten().any(|one| is_long(&one)))
                 }
                 _ => None,
             };

