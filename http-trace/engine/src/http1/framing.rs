@@ -175,9 +175,11 @@ impl Http1 {
         }
     }
 
-    /// Whether direction `d` may omit the body of a request that was answered before any of the body came.
+    /// Whether direction `d` may omit the body of a request that was answered before any of the body came: only
+    /// after `Expect: 100-continue` (RFC 9110 §10.1.1). Otherwise its client would choose what counts as a request.
     fn is_refused(&self, d: usize) -> bool {
         self.halves[d].message == Message::Request
+            && self.halves[d].expects
             && self.halves[d].framer.is_body_unbegun()
             && self.queue.has_none()
     }

@@ -56,6 +56,8 @@ pub(crate) struct Half {
     pub undecided_origin: Option<Box<Origin>>,
     /// Ordinal of the request whose body passes.
     pub ordinal: u32,
+    /// That request asked to be told whether its body is wanted (`Expect: 100-continue`).
+    pub expects: bool,
     /// Names of oddities for the current message.
     pub oddities: Vec<&'static str>,
     /// Framing was lost because of missing bytes in live traffic.

@@ -6,6 +6,7 @@ use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue
 use http_trace_common::start_line::{Match, status_line};
 
 use http_trace_model::event::{BodyEnd, NoResponse, oddity};
+use http_trace_model::head::Headers;
 
 use super::half::{Answered, Message, begins_with_method};
 use super::pending::{BEFORE_ALL, Pending};
@@ -315,6 +316,7 @@ impl Http1 {
         let ack = self.received(cx.link, d, &first);
         self.weigh_request(cx, d, ack, first.time_ns);
         let half = &self.halves[d];
+        let expects = half.framer.is_body_unbegun() && expects_continue(&head.headers);
         let server_next = self.halves[1 - d].next;
         let mut pending = Pending {
             ack,
@@ -334,6 +336,7 @@ impl Http1 {
         }
         let half = &mut self.halves[d];
         (half.ordinal, half.answered) = (ordinal, Answered::No);
+        half.expects = expects;
         Message::Request
     }
 
@@ -528,6 +531,11 @@ impl Http1 {
             half.framer.set_opaque();
         }
     }
+}
+
+/// Whether a request asks to be told whether its body is wanted (RFC 9110 §10.1.1).
+fn expects_continue(headers: &Headers) -> bool {
+    headers.all("expect").any(|value| value.to_ascii_lowercase().starts_with(b"100-continue"))
 }
 
 fn decode_flags(odd: u32) -> impl Iterator<Item = &'static str> {

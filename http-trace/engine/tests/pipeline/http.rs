@@ -242,9 +242,11 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
         check(fields, &talk, &expected);
     }
     // If the body comes nevertheless, it is body: anything that is not a request of a known method, and
-    // a request within a body that has begun, or one that is unanswered.
+    // a request within a body that has begun, or one that is unanswered, or that did not ask whether to send it.
     let like = get("/no");
-    let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {}\r\n\r\n", like.len());
+    let body = format!("Content-Length: {}\r\n\r\n", like.len());
+    let unasked = format!("POST /1 HTTP/1.1\r\n{body}");
+    let post = format!("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\n{body}");
     let words = "PUT it there".repeat(like.len()).split_off(11 * like.len());
     let (begun, rest) = like.split_at(4);
     let answered = || Talk::open().c(&post).s(REFUSED);
@@ -254,6 +256,7 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
         ("words", answered().c(&words), unfinished),
         ("begun", Talk::open().c(&post).c(begun).s(REFUSED).c(rest), unfinished),
         ("unanswered", unanswered, "POST /1 -> 401 U 2 Length"),
+        ("unasked", Talk::open().c(&unasked).s(REFUSED).c(&like), unfinished),
     ] {
         let talk = talk.c(&get("/2")).s(&ok(""));
         check(name, &talk, &[refused, "GET /2 -> 200 OK 0 Length"]);
