@@ -445,3 +445,40 @@ fn logins_that_many_clients_are_refused_are_told_once() {
     assert_eq!(tries(0, "agent/1.0", "/login", &|_| 401), [""; 0]);
     assert_eq!(tries(0, PEOPLE, "/api/refresh", &|_| 401), [""; 0]);
 }
+
+/// WordPress answers 200 to a wrong password, and xmlrpc.php to any call; a query may hold a password.
+#[test]
+fn guessing_that_no_status_shows_is_told() {
+    let told = |request: &dyn Fn(usize) -> (&'static str, String), agent, then: u16| {
+        let line = |n: usize| {
+            let (method, target) = request(n);
+            let line = log_line(1, n * 3, (method, &target), 200, agent);
+            line.replace(" 200 50 ", &format!(" 200 {} ", 4500 + n % 9))
+        };
+        let mut log: String = (0..25).map(line).collect();
+        let (method, target) = request(25);
+        log += &log_line(1, 80, (method, &target), then, agent);
+        let alerts = alerts_of_log(&log).remove(&1).unwrap_or_default();
+        alerts.into_iter().map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
+    let has = |rules: &[String], rule: &str| rules.iter().any(|name| name == rule);
+    let login = |_| ("POST", "/wp-login.php".to_owned());
+    let rules = told(&login, BROWSER, 302);
+    assert!(has(&rules, "http-login-guessing-wordpress"), "{rules:?}");
+    assert!(has(&rules, "http-guessed-credentials-wordpress"), "{rules:?}");
+    let call = |_| ("POST", "/blog/xmlrpc.php".to_owned());
+    let rules = told(&call, "Mozilla/5.0 (X11)", 200);
+    assert!(has(&rules, "http-login-guessing-xmlrpc"), "{rules:?}");
+    let rules = told(&call, "Jetpack by WordPress.com", 200);
+    assert!(!has(&rules, "http-login-guessing-xmlrpc"), "{rules:?}");
+    let query = |n| ("GET", format!("/brute/?username=admin&password=p{n}&Login=Login"));
+    let rules = told(&query, BROWSER, 200);
+    assert!(has(&rules, "http-login-guessing-query"), "{rules:?}");
+    for other in [
+        |_| ("GET", "/brute/?username=admin&password=p&Login=Login".to_owned()),
+        |n| ("GET", format!("/send?username=a&password=p&to=+4912{n}&text=hello")),
+    ] {
+        let rules = told(&other, BROWSER, 200);
+        assert!(!has(&rules, "http-login-guessing-query"), "{rules:?}");
+    }
+}
