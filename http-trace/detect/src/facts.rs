@@ -20,7 +20,8 @@ use http_trace_model::known::Known;
 /// Maximum length of a cached value, in bytes: of most cookies, which recur in all requests of a browser.
 pub const LONGEST: usize = 512;
 
-/// Literals shorter than this are in nearly all texts: a test with no other costs less than to confirm each find.
+/// Literals shorter than this occur in nearly all texts. A test that has only such literals is evaluated directly,
+/// which costs less than to confirm each find.
 const SHORTEST_LITERAL: usize = 2;
 
 /// A test, identified by its group and its index there.
@@ -409,19 +410,18 @@ impl Group {
         for (number, (field, test)) in tests.iter().enumerate() {
             let known = match test {
                 Test::Text(text) if source.has_text_of(field.as_ref()) => {
-                    let each = alternatives(text).iter().map(literals_of).enumerate();
-                    let each =
-                        each.map(|(at, all)| Some(all?.into_iter().map(move |one| (one, at))));
+                    let each = alternatives(text).iter().map(literals_of);
                     let each = each.collect::<Option<Vec<_>>>();
-                    let is_long = |(one, _): &(Vec<u8>, usize)| one.len() >= SHORTEST_LITERAL;
-                    each.filter(|all| all.iter().cloned().flatten().any(|one| is_long(&one)))
+                    let is_long = |one: &Vec<u8>| one.len() >= SHORTEST_LITERAL;
+                    each.filter(|each| each.iter().flatten().any(is_long))
                 }
                 _ => None,
             };
             match known {
-                Some(all) => {
-                    let all = all.into_iter().flatten();
-                    entries.extend(all.map(|(literal, at)| (literal, (number, at))));
+                Some(each) => {
+                    for (at, all) in each.into_iter().enumerate() {
+                        entries.extend(all.into_iter().map(|literal| (literal, (number, at))));
+                    }
                 }
                 None => always.push(number),
             }
