@@ -176,7 +176,7 @@ impl Driver {
                 stats.http_flows as f64,
             ),
         ];
-        let unreadable = [Unreadable::Tls, Unreadable::Http2, Unreadable::Other].map(|kind| {
+        let unreadable = Unreadable::ALL.map(|kind| {
             let of_kind = stats.unreadable.iter().filter(|((of, _), _)| *of == kind);
             (kind.name(), of_kind.map(|(_, count)| *count).sum())
         });

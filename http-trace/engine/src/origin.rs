@@ -104,6 +104,11 @@ impl Origin {
         }
     }
 
+    /// Whether a filter shipped this: what else it saw is body or no HTTP/1.x.
+    pub const fn is_filtered(&self) -> bool {
+        self.flags & flag::FILTERED != 0
+    }
+
     /// Whether a filter shipped this after framing it.
     pub const fn framed_by_filter(&self) -> bool {
         self.flags & UNFRAMED == flag::FILTERED

@@ -64,14 +64,19 @@ pub enum Unreadable {
     Http2 = 2,
     /// Anything else that is not HTTP/1.x.
     Other = 3,
+    /// What follows a CONNECT or an upgrade (RFC 9110 §9.3.6, §7.8), unless it is one of the above.
+    Tunnel = 4,
 }
 
 impl Unreadable {
+    pub const ALL: [Self; 4] = [Self::Tls, Self::Http2, Self::Other, Self::Tunnel];
+
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Unreadable::Tls),
             2 => Some(Unreadable::Http2),
             3 => Some(Unreadable::Other),
+            4 => Some(Unreadable::Tunnel),
             _ => None,
         }
     }
@@ -81,6 +86,7 @@ impl Unreadable {
             Unreadable::Tls => "TLS",
             Unreadable::Http2 => "HTTP/2",
             Unreadable::Other => "other",
+            Unreadable::Tunnel => "tunnel",
         }
     }
 }
@@ -114,8 +120,6 @@ pub struct Stats {
     pub aliases: u64,
     /// Connections on which a message was framed.
     pub http_flows: u64,
-    /// Connections that became tunnels or other protocols (CONNECT, 101).
-    pub tunnels: u64,
     /// Open connections evicted because the table was full.
     pub flows_evicted: u64,
     /// Directions that lost their framing.
@@ -145,7 +149,7 @@ pub struct Stats {
     pub disputed_segments: u64,
     /// Other segments that a receiver would have ignored.
     pub ignored_segments: u64,
-    /// Connections that are not read, by protocol and server port.
+    /// Connections that are not read, or no longer, by protocol and server port.
     pub unreadable: BTreeMap<(Unreadable, u16), u64>,
     /// Losses reported in the stream, by place.
     pub lost: BTreeMap<(&'static str, LossUnit), u64>,

@@ -72,7 +72,6 @@ impl Finished {
             (stats.hole_bytes, "byte in gaps", true),
             (stats.unended, "connection with no end seen", false),
             (stats.aliases, "tuple aliased by address translation", false),
-            (stats.tunnels, "tunnel", false),
             (stats.bad_status, "line with an invalid status code", false),
             (stats.unframed_bytes, "byte outside messages", false),
             (self.attribution.unknown, "endpoint of an unknown process", true),

@@ -10,6 +10,7 @@ use http_trace_model::head::Headers;
 
 use super::half::{Answered, Message, begins_with_method};
 use super::pending::{BEFORE_ALL, Pending};
+use super::transaction::Transaction;
 use super::{Http1, decode};
 use crate::config::Emit;
 use crate::origin::Origin;
@@ -237,8 +238,11 @@ impl Http1 {
             }
             Body::Tunnel => {
                 self.exchanges.tunnel_begins();
+                let next = self.exchanges.current.as_ref().map_or(Unreadable::Tunnel, what_follows);
                 self.message_ends(cx, d, BodyEnd::Tunnel, origin);
-                cx.stats.tunnels += 1;
+                if !cx.link.muted {
+                    cx.stats.count_unreadable(next, cx.server_port());
+                }
                 self.clear(1 - d);
                 self.become_opaque();
             }
@@ -531,6 +535,14 @@ impl Http1 {
             half.framer.set_opaque();
         }
     }
+}
+
+/// The protocol that a connection continues with after this response.
+fn what_follows(current: &Transaction) -> Unreadable {
+    let response = current.response.as_ref();
+    let upgrade = response.and_then(|response| response.head.headers.first("upgrade"));
+    let is_h2c = upgrade.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+    if is_h2c { Unreadable::Http2 } else { Unreadable::Tunnel }
 }
 
 /// Whether a request asks to be told whether its body is wanted (RFC 9110 §10.1.1).

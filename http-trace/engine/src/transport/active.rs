@@ -302,14 +302,20 @@ impl Active {
     /// its first head shows that, so nothing is reported before the head or the connection's end.
     pub fn report_gaps(&mut self, link: &Link, env: &mut Env<'_>) {
         let n = std::mem::take(&mut self.unreported);
-        if n > 0 && !env.is_copied(link) {
+        if n > 0 && !self.is_other(link) && !env.is_copied(link) {
             env.lose_bytes("hole", n);
         }
     }
 
+    /// Whether a filter saw the connection from its start and framed no message: what it did not ship is another
+    /// protocol's.
+    fn is_other(&self, link: &Link) -> bool {
+        !self.protocol.profile().http() && (0..2).all(|d| link.start(d).is_some())
+    }
+
     /// At the end of the connection: acknowledged bytes that never came are a gap, unless they are
     /// certainly body. One byte is a FIN or a keepalive probe.
-    pub fn count_unseen(&mut self, env: &mut Env<'_>) {
+    fn count_unseen(&self, link: &Link, env: &mut Env<'_>) {
         for (d, stream) in self.streams.iter().enumerate() {
             let missing = stream.acked.saturating_sub(self.protocol.next(d));
             if stream.fin.is_some() || !(2..=FAR).contains(&missing) {
@@ -319,7 +325,7 @@ impl Active {
             if missing > 1 {
                 env.stats.holes += 1;
                 env.stats.hole_bytes += missing;
-                if stream.live {
+                if stream.live && !self.is_other(link) {
                     env.lose_bytes("hole", missing);
                 }
             }
@@ -401,8 +407,9 @@ impl Active {
             let ack = position(next, ack);
             self.streams[o].given_up = self.streams[o].given_up.max(ack);
             self.protocol.never_seen(o, ack);
-            // Do not wait for a direction that never sent anything.
-            tcp.link.known[o] &= tcp.link.first(o) != Some(next);
+            // Do not wait for a direction that never sent anything. Of one whose start a filter saw, the bytes
+            // passed there and are not HTTP/1.x.
+            tcp.link.known[o] &= tcp.link.first(o) != Some(next) || meta.is_filtered();
         }
         self.streams[d].waiting_ns = 0;
         true

@@ -17,16 +17,18 @@ struct Live {
     /// Number of next records to lose.
     lost: u32,
     told: Vec<String>,
+    hook: Hook,
 }
 
 impl Live {
     fn new(wire: Wire) -> Self {
-        Live { wire, pipeline: Pipeline::new(Default::default()), lost: 0, told: Vec::new() }
+        let pipeline = Pipeline::new(Default::default());
+        Live { wire, pipeline, lost: 0, told: Vec::new(), hook: Hook::Tc }
     }
 
     fn send(&mut self, from_client: bool, flags: u8, bytes: &[u8]) {
         let (segment, mut context) = self.wire.make(from_client, flags, 0, bytes);
-        context.hook = Hook::Tc;
+        context.hook = self.hook;
         let (pipeline, lost, told) = (&mut self.pipeline, &mut self.lost, &mut self.told);
         let mut push = |record: Record<'_>| {
             if *lost > 0 {
@@ -200,4 +202,43 @@ fn an_end_that_another_cpu_is_beside_is_told() {
             assert_eq!(live.finish(), expected);
         }
     }
+}
+
+/// A server of another protocol sends what it stores, which begins like a status line. The filter has seen all
+/// bytes of the client and ships none of them: they are no requests, and not unseen either.
+#[test]
+fn what_another_protocol_transports_is_no_response() {
+    let stored = ok(3);
+    let hooks = [Hook::Tc, Hook::Capture];
+    for (hook, rounds) in hooks.into_iter().flat_map(|hook| (1..4).map(move |n| (hook, n))) {
+        let mut live = Live::new(Wire::new(FilterConfig::DEFAULT));
+        live.hook = hook;
+        for _ in 0..rounds {
+            live.send(true, tcp_flag::ACK, b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
+            for part in [b"$41\r\n", &stored[..], b"\r\n"] {
+                live.send(false, tcp_flag::ACK, part);
+                live.send(true, tcp_flag::ACK, b"");
+                live.wait_ms(10);
+            }
+        }
+        live.send(false, tcp_flag::FIN | tcp_flag::ACK, b"");
+        live.send(true, tcp_flag::FIN | tcp_flag::ACK, b"");
+        (0..50).for_each(|_| live.wait_ms(100));
+        assert_eq!(live.finish(), [""; 0], "{hook:?} {rounds}");
+    }
+    // A client that asks in HTTP after another protocol has its answer.
+    let mut live = Live::new(Wire::new(FilterConfig::DEFAULT));
+    live.send(false, tcp_flag::ACK, b"220 hello\r\n");
+    live.send(true, tcp_flag::ACK, b"\x01name\r\n");
+    live.send(false, tcp_flag::ACK, &stored);
+    live.wait_ms(5_000);
+    live.send(true, tcp_flag::ACK, &get("/"));
+    live.send(false, tcp_flag::ACK, &stored);
+    live.wait_ms(5_000);
+    let told = live.finish();
+    let events = told.iter().filter(|line| !line.starts_with("lost"));
+    assert_eq!(
+        events.collect::<Vec<_>>(),
+        [r#"200 Some(3) [] ["request_assumed", "resynchronised"]"#]
+    );
 }

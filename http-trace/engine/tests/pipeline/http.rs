@@ -2,6 +2,7 @@
 
 use crate::talk::{Bench, MS, START_NS, Side, Talk, check, get, ok};
 use http_trace_engine::pipeline::{Emit, PipelineConfig};
+use http_trace_engine::stats::Unreadable;
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -91,6 +92,20 @@ fn what_follows_a_tunnel_is_not_looked_at() {
         .c(&get("/inside"))
         .s(&ok("inside"));
     check("101", &talk, &["GET /ws -> 101 Switching 0 Tunnel"]);
+}
+
+/// What a tunnel holds is not read, and the end of a run says so.
+#[test]
+fn what_follows_a_tunnel_is_counted_as_not_readable() {
+    for (response, expected) in [
+        ("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n", Unreadable::Tunnel),
+        ("HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n", Unreadable::Http2),
+    ] {
+        let talk = Talk::open().c("GET /x HTTP/1.1\r\nUpgrade: x\r\n\r\n").s(response);
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.s("\0\0\x06").segs);
+        assert_eq!(bench.pipeline.stats().unreadable, [((expected, 80), 1)].into());
+    }
 }
 
 #[test]

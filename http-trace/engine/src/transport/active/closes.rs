@@ -99,7 +99,7 @@ impl Active {
         self.believe_fins(tcp, env);
         self.report_gaps(&tcp.link, env);
         if !env.is_copied(&tcp.link) {
-            self.count_unseen(env);
+            self.count_unseen(&tcp.link, env);
         }
         let reset = self.streams.iter().any(|stream| stream.reset);
         let end = match end {
