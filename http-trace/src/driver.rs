@@ -21,7 +21,7 @@ use crate::own_sockets::OwnSockets;
 use crate::sink::Style;
 use crate::sink::outlet::{Next, Outlet, Outputs};
 use crate::sink::writer::WhenFull;
-use crate::stages::{Exit, Stages};
+use crate::stages::{Exit, Outside, Stages};
 use crate::state_file::Keeper;
 #[cfg(feature = "live")]
 use crate::state_file::inventory::InventoryKeeper;
@@ -88,7 +88,7 @@ impl Driver {
                     inventory: None,
                     outlet: Outlet::open(&outputs(config), when_full, own)?,
                 },
-                outside: 0,
+                outside: Outside::default(),
             },
             shipped: Shipped::new(config.decap_bits()),
             reminder,

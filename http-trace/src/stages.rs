@@ -31,8 +31,14 @@ pub struct Stages {
     pub detector: Detector,
     /// The stages after detection.
     pub exit: Exit,
-    /// Segments and recorded events that were out of scope.
-    pub outside: u64,
+    pub outside: Outside,
+}
+
+/// Numbers of what was out of scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    pub segments: u64,
+    pub events: u64,
 }
 
 /// The stages after detection, for events and alerts.
@@ -56,7 +62,7 @@ impl Stages {
     /// Passes on an event of the engine or of a recording, whose client is known.
     fn event(&mut self, mut event: Box<HttpEvent>) {
         if !self.scope.admits_event(&event) {
-            self.outside += 1;
+            self.outside.events += 1;
             return;
         }
         if let Some(attribution) = &mut self.attribution {
@@ -93,7 +99,7 @@ impl Stages {
     /// Whether a record may belong to a connection in scope.
     pub fn admits(&mut self, record: &RecordHeader) -> bool {
         let admits = self.scope.admits_record(record, &self.trusted);
-        self.outside += u64::from(!admits);
+        self.outside.segments += u64::from(!admits);
         admits
     }
 

@@ -13,6 +13,12 @@ use super::input::{Buffer, MAX_BLOCK};
 /// Length of the file header in bytes.
 const HEADER_LEN: usize = 24;
 
+/// First word of a file header, for times in µs and in ns.
+const MAGIC: [u32; 2] = [0xa1b2_c3d4, 0xa1b2_3c4d];
+
+/// Second word of a file header, in both byte orders: version 2.4.
+const VERSION: [u32; 2] = [0x0004_0002, 0x0002_0004];
+
 /// A capture of this format, between two records.
 #[derive(Debug)]
 pub struct Pcap {
@@ -67,6 +73,12 @@ impl Pcap {
         else {
             return Ok(None);
         };
+        if MAGIC.contains(&sec) && VERSION.contains(&frac) {
+            return Err(Problem::Damaged {
+                offset,
+                what: "the header of another capture: read each with its own -r".to_owned(),
+            });
+        }
         let (captured, original) = match self.lengths_swapped {
             Swapped::Always => (second, first),
             Swapped::WhenImpossible if first > second => (second, first),

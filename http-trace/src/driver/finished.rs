@@ -3,6 +3,7 @@
 use crate::config::{Config, Source};
 use crate::enrich::process::AttributionCounts;
 use crate::messages::{self, Seen, Written, counted};
+use crate::stages::Outside;
 use crate::state_file::Kept;
 use http_trace_detect::DetectStats;
 use http_trace_engine::fragments::FragmentCounts;
@@ -27,8 +28,7 @@ pub struct Finished {
     pub bad_fragments: u64,
     /// Whether the run ended because the outputs reached their limit (`--count`, or a closed pipe).
     pub had_enough: bool,
-    /// Segments and recorded events that were out of scope.
-    pub outside: u64,
+    pub outside: Outside,
     /// Counters of attributing ends of events to processes.
     pub attribution: AttributionCounts,
 }
@@ -41,12 +41,12 @@ impl Finished {
         let all = config.verbose > 0;
         let written = &self.written;
         let mut lines = written.lines(&config.filters.join(" "), &config.sampled.join(" "));
-        if written.is_empty() && self.outside > 0 {
-            let what = match config.source {
-                Source::Recorded(_) => "event",
-                Source::Live | Source::Captures(_) => "segment",
-            };
-            let (outside, limits) = (counted(self.outside, what), config.limits.join(" "));
+        if written.is_empty() && self.outside != Outside::default() {
+            let Outside { segments, events } = self.outside;
+            let outside = [(segments, "segment"), (events, "event")]
+                .map(|(count, what)| (count > 0).then(|| counted(count, what)));
+            let outside = outside.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+            let limits = config.limits.join(" ");
             lines.insert(1, format!("nothing matches {limits}: {outside} left out"));
         }
         if written.events == 0 && written.left_out_by_filters > 0 {
@@ -73,7 +73,7 @@ impl Finished {
             (stats.unended, "connection with no end seen", false),
             (stats.aliases, "tuple aliased by address translation", false),
             (stats.bad_status, "line with an invalid status code", false),
-            (stats.unframed_bytes, "byte outside messages", false),
+            (stats.unframed_bytes, "byte outside messages", true),
             (self.attribution.unknown, "endpoint of an unknown process", true),
             (self.attribution.containers_unnamed, "endpoint in an unnamed container", false),
             (self.attribution.pods_unnamed, "endpoint in an unnamed pod", false),
@@ -126,13 +126,15 @@ impl Finished {
             gap_bytes: stats.hole_bytes,
             is_cut,
             has_lines,
-            is_empty: self.written.is_empty() && stats.flows == 0 && self.outside == 0,
+            is_empty: self.written.is_empty()
+                && stats.flows == 0
+                && self.outside == Outside::default(),
         })
     }
 
     /// Whether nothing came in at all.
     pub fn is_empty(&self) -> bool {
-        self.written.is_empty() && self.stats.records == 0 && self.outside == 0
+        self.written.is_empty() && self.stats.records == 0 && self.outside == Outside::default()
     }
 
     /// Counters of the judge by name: `judged: filter_disagrees 0, unsure 2, …`.

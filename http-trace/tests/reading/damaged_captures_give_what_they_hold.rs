@@ -78,6 +78,7 @@ fn damaged_files_are_read_as_far_as_they_go() {
             [PLAIN.pcap(1, 1), absurd, vec![0; 99]].concat(),
             "claims 4294967295 bytes",
         ),
+        ("two files in one", [PLAIN.pcap(1, 1), PLAIN.pcap(1, 1)].concat(), "another capture"),
         (
             "a block of 4 GiB",
             [start.clone(), long_block, vec![0; 99]].concat(),
