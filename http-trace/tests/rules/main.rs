@@ -15,6 +15,7 @@ mod ordinary_targets_are_no_attacks;
 mod programs_that_are_refused_are_no_attackers;
 mod reading_back_raises_no_new_alert;
 mod recorded_events_raise_the_alerts_of_the_capture;
+mod routine_lines_of_logs_are_no_attacks;
 mod rules_are_listed_explained_and_tested;
 mod slow_clients_are_told_from_servers_that_hang;
 mod what_scanners_ask_for_is_named;

@@ -1,0 +1,261 @@
+//! What browsers, apps and gateways write into an access log all day raises nothing above informational. Each such load
+//! has an attack beside it that looks almost the same.
+
+use crate::alerts_of_log;
+
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/126.0";
+const PAGE: &str = "https://app.example/";
+
+/// Method, target, status, referrer, user and user agent.
+type Line = (&'static str, String, u16, &'static str, &'static str, &'static str);
+
+/// What it is, seconds between two lines, how many, each line, and the rule above informational that must say so, if any.
+type Load = (&'static str, usize, usize, fn(usize) -> Line, Option<&'static str>);
+
+fn get(target: String, status: u16) -> Line {
+    ("GET", target, status, "-", "-", BROWSER)
+}
+
+/// Twenty bytes, each percent-encoded, as some clients of trackers write them.
+fn encoded(n: usize) -> String {
+    (0..20).map(|at| format!("%{:02X}", (n * 7919 + at * 1031 + n * at * 37) % 251)).collect()
+}
+
+/// Words of a wordlist, each its own first folder.
+fn word(n: usize) -> String {
+    format!("/w{}x{n}", n * 7 % 26)
+}
+
+const LOADS: &[Load] = &[
+    (
+        "pictures that a client does not resolve",
+        20,
+        6,
+        |n| get(format!("/missions/apollo/../images/p{n}.gif"), 404),
+        None,
+    ),
+    ("pictures above the root", 20, 12, |n| get(format!("/../images/p{n}.gif"), 400), None),
+    (
+        "climbs out of the root",
+        20,
+        6,
+        |n| get(format!("/a{n}/../../../../etc/passwd"), 404),
+        Some("http-attack-attempts"),
+    ),
+    (
+        "encoded climbs",
+        20,
+        6,
+        |n| get(format!("/a{n}/%2e%2e/private/x.txt"), 403),
+        Some("http-attack-attempts"),
+    ),
+    (
+        "climbs to a program",
+        20,
+        6,
+        |n| get(format!("/a{n}/../x.php"), 404),
+        Some("http-attack-attempts"),
+    ),
+    ("hidden files", 20, 6, |n| get(format!("/.hidden{n}"), 404), Some("http-probing")),
+    (
+        "folders of an account that are gone",
+        1,
+        60,
+        |n| ("PROPFIND", format!("/remote.php/dav/files/joe/d{n}/"), 404, "-", "-", "mirall/3.11"),
+        None,
+    ),
+    (
+        "dates of a calendar that are gone",
+        1,
+        60,
+        |n| ("GET", format!("/dav/calendars/joe/work/{n}-abc.ics"), 404, "-", "joe", "DAVx5/4.3"),
+        None,
+    ),
+    (
+        "a wordlist by PROPFIND",
+        1,
+        60,
+        |n| ("PROPFIND", word(n), 404, "-", "joe", "DAVx5/4.3"),
+        Some("http-path-scan"),
+    ),
+    (
+        "a wordlist with a name",
+        1,
+        60,
+        |n| ("GET", word(n), 404, "-", "joe", BROWSER),
+        Some("http-path-scan"),
+    ),
+    (
+        "previews of links",
+        5,
+        40,
+        |n| ("GET", format!("/old-{n}"), 404, "-", "-", "facebookexternalhit/1.1"),
+        None,
+    ),
+    (
+        "feeds",
+        5,
+        60,
+        |n| ("GET", format!("/feeds/u{n}.xml"), 404, "-", "-", "Feedbin feed-id:1 - 3 subscribers"),
+        None,
+    ),
+    (
+        "pictures of people",
+        2,
+        60,
+        |n| ("GET", format!("/avatars/u{n}.png"), 404, "-", "-", "okhttp/4.12.0"),
+        None,
+    ),
+    (
+        "old posts",
+        5,
+        40,
+        |n| {
+            (
+                "GET",
+                format!("/2009/0{}/post-{n}/", 1 + n % 9),
+                404,
+                "https://search.example/",
+                "-",
+                BROWSER,
+            )
+        },
+        None,
+    ),
+    (
+        "a wordlist with a referrer",
+        5,
+        40,
+        |n| ("GET", word(n), 404, "https://search.example/", "-", BROWSER),
+        Some("http-path-scan"),
+    ),
+    (
+        "announces",
+        1,
+        60,
+        |n| {
+            let target = format!(
+                "/announce?info_hash={}&peer_id=-BC0171-{n:012}&port=6881&event=started",
+                encoded(n)
+            );
+            ("GET", target, 200, "-", "-", "BitComet/2.01")
+        },
+        None,
+    ),
+    (
+        "an attack beside an announce",
+        1,
+        1,
+        |_| {
+            get(
+                format!(
+                    "/announce?info_hash={}&f=%2e%2e%2f%2e%2e%2f%65%74%63%2fpasswd",
+                    encoded(1)
+                ),
+                200,
+            )
+        },
+        Some("http-attack-answered"),
+    ),
+    (
+        "articles named like files",
+        90,
+        5,
+        |n| {
+            get(
+                [
+                    "/wiki/.htaccess",
+                    "/wiki/.env",
+                    "/tags/.DS_Store",
+                    "/docs/reference/.npmrc",
+                    "/wiki/.htpasswd",
+                ][n]
+                    .to_owned(),
+                200,
+            )
+        },
+        None,
+    ),
+    (
+        "settings below documents",
+        1,
+        1,
+        |_| get("/docs/.env".into(), 200),
+        Some("http-attack-answered"),
+    ),
+    (
+        "a repository below a wiki",
+        1,
+        1,
+        |_| get("/wiki/.git/config".into(), 200),
+        Some("http-attack-answered"),
+    ),
+    (
+        "pages that counters and advertising are told",
+        90,
+        5,
+        |n| {
+            let pages = [
+                "/pagead/ads?client=a&url=http%3A%2F%2F192.168.1.1%2Findex.html",
+                "/ad/serve?zone=1&url=http%3A%2F%2F10.1.2.3%2Fintranet%2F",
+                "/pageview?url=http%3A%2F%2Flocalhost%3A3000%2F&title=dev",
+                "/api/stats?src=http%3A%2F%2F192.168.0.10%3A8080%2F",
+                "/embed/comments?url=http%3A%2F%2Flocalhost%3A4000%2Fpost%2F",
+            ];
+            get(pages[n].to_owned(), 200)
+        },
+        None,
+    ),
+    (
+        "metadata by a counter",
+        1,
+        1,
+        |_| get("/pageview?url=http://169.254.169.254/latest/".into(), 200),
+        Some("http-attack-answered"),
+    ),
+    (
+        "a page whose session has expired",
+        2,
+        120,
+        |_| ("GET", "/api/notifications".into(), 401, PAGE, "-", BROWSER),
+        None,
+    ),
+    (
+        "guessing at a console",
+        2,
+        120,
+        |_| ("GET", "/manager/html".into(), 401, PAGE, "-", BROWSER),
+        Some("http-brute-force-logged"),
+    ),
+    (
+        "guessing at an interface",
+        2,
+        120,
+        |n| ("GET", format!("/api/me?key={n}"), 401, PAGE, "-", BROWSER),
+        Some("http-brute-force-logged"),
+    ),
+];
+
+fn line(client: usize, ms: usize, (method, target, status, referrer, user, agent): Line) -> String {
+    let (minute, second) = (ms / 60_000 % 60, ms / 1000 % 60);
+    format!(
+        "198.51.{}.{} - {user} [22/Nov/2026:10:{minute:02}:{second:02} +0000] \"{method} {target} HTTP/1.1\" {status} 50 \
+         \"{referrer}\" \"{agent}\"\n",
+        client / 250,
+        client % 250
+    )
+}
+
+#[test]
+fn each_load_raises_its_alert_or_none() {
+    for (what, seconds, count, of, expected) in LOADS {
+        let log: String = (0..*count).map(|n| line(1, n * seconds * 1000, of(n))).collect();
+        let alerts = alerts_of_log(&log).into_values().flatten();
+        let rules: Vec<String> =
+            alerts.filter(|(_, severity)| *severity > 0).map(|(rule, _)| rule).collect();
+        match expected {
+            Some(rule) => assert!(rules.iter().any(|name| name == rule), "{what}: {rules:?}"),
+            None => assert_eq!(rules, [""; 0], "{what}"),
+        }
+    }
+}
