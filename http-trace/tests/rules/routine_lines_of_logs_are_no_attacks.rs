@@ -234,6 +234,13 @@ const LOADS: &[Load] = &[
         |n| ("GET", format!("/api/me?key={n}"), 401, PAGE, "-", BROWSER),
         Some("http-brute-force-logged"),
     ),
+    (
+        "passwords at a gateway",
+        1,
+        60,
+        |_| ("POST", "/global-protect/login.esp".into(), 512, "-", "-", BROWSER),
+        Some("http-brute-force"),
+    ),
 ];
 
 fn line(client: usize, ms: usize, (method, target, status, referrer, user, agent): Line) -> String {
@@ -258,4 +265,31 @@ fn each_load_raises_its_alert_or_none() {
             None => assert_eq!(rules, [""; 0], "{what}"),
         }
     }
+}
+
+/// Who scans is told from a server that fails: a firewall may answer a scan with 503, and a scan may overload a server.
+#[test]
+fn a_scan_that_is_answered_with_errors_is_no_failing_server() {
+    let told = |of: &dyn Fn(usize) -> Line, clients: usize| {
+        let lines = (0..108).map(|n| line(n % clients, n * 100, of(n)));
+        let alerts = alerts_of_log(&lines.collect::<String>()).into_values().flatten();
+        alerts.filter(|(_, severity)| *severity > 0).map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
+    for status in [500, 503] {
+        assert_eq!(told(&|n| get(word(n), status), 1), ["http-scan-failed"]);
+        // Visitors; a program; a balancer in front of people.
+        assert_eq!(told(&|n| get(word(n), status), 20), ["http-server-failing"]);
+        assert_eq!(
+            told(&|n| get(format!("/api/v1/items/{n}"), status), 1),
+            ["http-server-failing"]
+        );
+        let people = ["Mozilla/5.0 (a)", "Mozilla/5.0 (b)", "Mozilla/5.0 (c)", "Mozilla/5.0 (d)"];
+        let visitor = |n: usize| ("GET", word(n), status, "-", "-", people[n % 4]);
+        assert_eq!(told(&visitor, 1), ["http-server-failing"]);
+    }
+    // What breaks a program's query breaks it for nobody else.
+    let quote = |n: usize| get(format!("/item?id={n}%27%20OR%20%271%27%3D%27{n}"), 500);
+    let rules = told(&quote, 1);
+    assert!(rules.iter().any(|rule| rule == "http-sql-injection"), "{rules:?}");
+    assert!(rules.iter().all(|rule| rule != "http-server-failing"), "{rules:?}");
 }
