@@ -137,6 +137,32 @@ fn programs_of_attackers_are_known_by_name() {
     }
 }
 
+/// WordPress answers 200 to a wrong password and redirects after the right one; browsers send nothing to xmlrpc.php.
+#[test]
+fn guessing_at_wordpress_from_many_addresses_is_told() {
+    let tries = |path: &'static str, agent: &'static str, refused: usize| {
+        rules((0..60).map(move |n| {
+            let status = if n % 10 < refused { 200 } else { 302 };
+            log_line(n, n * 5, ("POST", path), status, agent)
+        }))
+    };
+    assert_eq!(tries("/wp-login.php", BROWSER, 10), ["http-spread-logins"]);
+    assert_eq!(tries("/xmlrpc.php", BROWSER, 10), ["http-spread-logins"]);
+    assert_eq!(tries("/wp-login.php", BROWSER, 3), [""; 0]);
+    assert_eq!(tries("/wp-login.php?action=lostpassword", BROWSER, 10), [""; 0]);
+    assert_eq!(tries("/xmlrpc.php", "Jetpack by WordPress.com", 10), [""; 0]);
+}
+
+#[test]
+fn slow_guessing_at_a_console_is_told() {
+    let tries = |path: &'static str, seconds: usize, count: usize| {
+        rules((0..count).map(move |n| log_line(1, n * seconds, ("GET", path), 401, BROWSER)))
+    };
+    assert_eq!(tries("/manager/html", 6, 60), ["http-brute-force"]);
+    assert_eq!(tries("/manager/html", 60, 30), [""; 0]);
+    assert_eq!(tries("/manager/status", 6, 60), [""; 0]);
+}
+
 #[test]
 fn lists_of_users_are_an_enumeration() {
     let targets = [
@@ -153,4 +179,17 @@ fn lists_of_users_are_an_enumeration() {
     };
     assert_eq!(asked("\"-\""), ["http-user-enumeration"]);
     assert_eq!(asked("\"https://blog.example/wp-admin/\""), [""; 0]);
+}
+
+/// A log may not tell the host.
+#[test]
+fn parameters_are_counted_without_a_host() {
+    let names = |differ: bool| {
+        rules((0..40).map(move |n| {
+            let target = format!("/page?p{}=1", if differ { n } else { 0 });
+            log_line(1, n, ("GET", &target), 200, BROWSER)
+        }))
+    };
+    assert_eq!(names(true), ["http-parameter-fuzzing"]);
+    assert_eq!(names(false), [""; 0]);
 }

@@ -225,7 +225,7 @@ const LOADS: &[Load] = &[
         2,
         120,
         |_| ("GET", "/manager/html".into(), 401, PAGE, "-", BROWSER),
-        Some("http-brute-force-logged"),
+        Some("http-brute-force"),
     ),
     (
         "guessing at an interface",
