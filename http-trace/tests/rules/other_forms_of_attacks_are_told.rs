@@ -40,6 +40,8 @@ const HONEST: &[(&str, &str)] = &[
     ("POST", "/images/upload.php"),
     ("POST", "/uploads/index.php"),
     ("POST", "/css/style.php"),
+    ("POST", "/img/login.php"),
+    ("POST", "/photos/ws.php"),
     ("GET", "/images/a1.php"),
     ("GET", "/find?q=echo+%26+the+bunnymen"),
     ("GET", "/?name=100%25{a}"),
@@ -82,7 +84,7 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("x-forwarded-for", "198.51.100.7, 10.0.0.1", false),
     ("cookie", "id=x'%3BSELECT+CASE+WHEN+(1=1)+THEN+pg_sleep(10)+END--", true),
     ("cookie", "lang=..%2f..%2f..%2fetc%2fpasswd", true),
-    ("cookie", "back=%2Fshop%2F..%2Fcart; theme=dark", false),
+    ("cookie", "back=..%2F..%2Fcart; last=time.sleep(5)", false),
     ("authorization", "Bearer ';select/**/sleep(5);--", true),
     ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJOb25lIn0.eyJzdWIiOiJhIn0.", true),
     ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", false),
@@ -91,6 +93,7 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("test", "() { :;}; echo x", true),
     ("x-original-url", "/admin", true),
     ("x-original-url", "/cart", false),
+    ("x-original-url", "https://shop.example/admin", false),
     ("next-action", "0000000000000000000000000000000000000000", true),
     ("next-action", "7f3c0d2b9a4e41d8a6f0c5b2e1d49a7788c0ffee", false),
 ];
@@ -172,13 +175,15 @@ fn lists_of_users_are_an_enumeration() {
         "/wp-json/wp/v2/users",
         "/wp-json/wp/v2/users/1",
     ];
-    let asked = |referrer: &'static str| {
+    let asked = |referrer: &'static str, agent: &'static str| {
         rules(targets.into_iter().enumerate().map(move |(n, target)| {
-            log_line(1, n, ("GET", target), 200, BROWSER).replacen("\"-\"", referrer, 1)
+            log_line(1, n, ("GET", target), 200, agent).replacen("\"-\"", referrer, 1)
         }))
     };
-    assert_eq!(asked("\"-\""), ["http-user-enumeration"]);
-    assert_eq!(asked("\"https://blog.example/wp-admin/\""), [""; 0]);
+    assert_eq!(asked("\"-\"", BROWSER), ["http-user-enumeration"]);
+    assert_eq!(asked("\"https://blog.example/wp-admin/\"", BROWSER), [""; 0]);
+    assert_eq!(asked("\"-\"", "Mozilla/5.0 (compatible; Googlebot/2.1)"), [""; 0]);
+    assert_eq!(asked("\"-\"", "node-fetch/1.0"), [""; 0]);
 }
 
 /// A log may not tell the host.
