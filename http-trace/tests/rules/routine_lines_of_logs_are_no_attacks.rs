@@ -68,7 +68,7 @@ const LOADS: &[Load] = &[
         "dates of a calendar that are gone",
         1,
         60,
-        |n| ("GET", format!("/dav/calendars/joe/work/{n}-abc.ics"), 404, "-", "joe", "DAVx5/4.3"),
+        |n| ("GET", format!("/dav/calendars/joe/home/{n}-abc.ics"), 404, "-", "joe", "DAVx5/4.3"),
         None,
     ),
     (
