@@ -125,15 +125,19 @@ pub fn named_service(target: &Target<'_>, shown: fn(&[u8]) -> String) -> Option<
 }
 
 /// The service of an event, as bytes from the wire: the host in lower case, otherwise the server's address.
-pub fn service(event: &HttpEvent, target: &Target<'_>) -> Vec<u8> {
+pub fn service<'a>(event: &HttpEvent, target: &Target<'a>) -> Cow<'a, [u8]> {
     let Some(host) = target.host else {
-        return service_address(event).into_bytes();
+        return service_address(event).into_bytes().into();
     };
+    let port = target.port.filter(|port| !matches!(port, 80 | 443));
+    if port.is_none() && !host.iter().any(u8::is_ascii_uppercase) {
+        return host.into();
+    }
     let mut service = host.to_ascii_lowercase();
-    if let Some(port) = target.port.filter(|port| !matches!(port, 80 | 443)) {
+    if let Some(port) = port {
         service.extend_from_slice(format!(":{port}").as_bytes());
     }
-    service
+    service.into()
 }
 
 /// The server's address, for events whose host does not name the service.

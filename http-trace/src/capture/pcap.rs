@@ -9,12 +9,10 @@ use pcap_parser::pcap::parse_pcap_header;
 use super::error::Problem;
 use super::frames::Meta;
 use super::input::{Buffer, MAX_BLOCK};
+use super::magic::Kind;
 
 /// Length of the file header in bytes.
 const HEADER_LEN: usize = 24;
-
-/// First word of a file header, for times in µs and in ns.
-const MAGIC: [u32; 2] = [0xa1b2_c3d4, 0xa1b2_3c4d];
 
 /// Second word of a file header, in both byte orders: version 2.4.
 const VERSION: [u32; 2] = [0x0004_0002, 0x0002_0004];
@@ -73,7 +71,8 @@ impl Pcap {
         else {
             return Ok(None);
         };
-        if MAGIC.contains(&sec) && VERSION.contains(&frac) {
+        let begins = buffer.available().first_chunk();
+        if begins.is_some_and(|&begins| Kind::of(begins) == Kind::Pcap) && VERSION.contains(&frac) {
             return Err(Problem::Damaged {
                 offset,
                 what: "the header of another capture: read each with its own -r".to_owned(),

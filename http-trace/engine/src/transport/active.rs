@@ -307,8 +307,8 @@ impl Active {
         }
     }
 
-    /// Whether a filter saw the connection from its start and framed no message: what it did not ship is another
-    /// protocol's.
+    /// Whether the connection was seen from its start and no message was framed: what did not ship is another
+    /// protocol's. A record that was lost is counted where it was lost.
     fn is_other(&self, link: &Link) -> bool {
         !self.protocol.profile().http() && (0..2).all(|d| link.start(d).is_some())
     }

@@ -1,5 +1,7 @@
 //! The table of fields that only rules see. Detection computes the values of entries without a getter.
 
+use std::borrow::Cow;
+
 use super::entry::Field;
 use super::event::field;
 use super::value::{Kind, Value};
@@ -39,7 +41,10 @@ pub const DERIVED: &[Field<HttpEvent>] = &[
         "The path with `{id}` for numbers, `{uuid}`, `{date}`, `{hash}` and `{token}`, or a template of --template."),
     entry!("http_trace.service", Kind::Text, "request, server";
         "The requested host in lower case, with the port if it is not the default; otherwise the server's address; `-` if neither is known.")
-        .get(|v| Some(Value::Made(service(v.record, &v.target)))),
+        .get(|v| Some(match service(v.record, &v.target) {
+            Cow::Borrowed(host) => Value::Text(host),
+            Cow::Owned(service) => Value::Made(service),
+        })),
     entry!("http_trace.endpoint_known", Kind::Bool, "request";
         "Whether method, service and template are in the list of --known; absent without one."),
     entry!("http_trace.first_segment", Kind::Text, "request target";
