@@ -21,6 +21,12 @@ fn encoded(n: usize) -> String {
     (0..20).map(|at| format!("%{:02X}", (n * 7919 + at * 1031 + n * at * 37) % 251)).collect()
 }
 
+/// A login to WordPress, which redirects who gives the right password.
+fn wordpress(is_right: bool) -> Line {
+    let status = if is_right { 302 } else { 200 };
+    ("POST", "/wp-login.php".into(), status, "-", "-", BROWSER)
+}
+
 /// Words of a wordlist, each its own first folder.
 fn word(n: usize) -> String {
     format!("/w{}x{n}", n * 7 % 26)
@@ -240,6 +246,20 @@ const LOADS: &[Load] = &[
         60,
         |_| ("POST", "/global-protect/login.esp".into(), 512, "-", "-", BROWSER),
         Some("http-brute-force"),
+    ),
+    (
+        "people behind one address, one in four mistypes a password",
+        1,
+        200,
+        |n| wordpress(n % 4 > 0),
+        None,
+    ),
+    (
+        "passwords of WordPress, one in eight right",
+        1,
+        200,
+        |n| wordpress(n % 8 == 7),
+        Some("http-guessed-credentials-wordpress"),
     ),
 ];
 
