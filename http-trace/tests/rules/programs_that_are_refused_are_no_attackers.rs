@@ -363,6 +363,17 @@ const LOADS: &[Load] = &[
     ("words that all lead to a login", 60, Some("http-paths-to-login"), |n| {
         exchange("GET", format!("/w{n}"), &[], 302, &[("location", "/login?next=/w")])
     }),
+    ("words that all lead home", 60, Some("http-paths-led"), |n| {
+        exchange("GET", format!("/w{n}"), &[], 302, &[("location", "http://h/")])
+    }),
+    ("words that all lead to HTTPS", 60, Some("http-paths-moved"), |n| {
+        let there = format!("https://h/w{n}");
+        exchange("GET", format!("/w{n}"), &[], 301, &[("location", &there)])
+    }),
+    ("links of a site, which lead to HTTPS", 60, None, |n| {
+        let there = format!("https://h/w{n}");
+        exchange("GET", format!("/w{n}"), &[("referer", "http://h/")], 301, &[("location", &there)])
+    }),
     ("short links", 60, None, |n| {
         exchange("GET", format!("/w{n}"), &[], 302, &[("location", "https://shop.example/p")])
     }),
