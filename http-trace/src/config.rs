@@ -30,7 +30,7 @@ use crate::enrich::proxy::Trusted;
 use crate::redact::Secrets;
 use crate::scope::Scope;
 use crate::select::Selection;
-use crate::sink::{Format, OutputSpec, Place};
+use crate::sink::{Destination, Format, OutputSpec};
 use http_trace_engine::config::Emit;
 use http_trace_model::endpoint::{Endpoints, Templates};
 
@@ -59,7 +59,7 @@ impl Config {
             config.source = Source::Captures(config.read.clone());
         }
         if config.summary {
-            config.output.push(OutputSpec::new(Format::Summary, Place::Stdout));
+            config.output.push(OutputSpec::new(Format::Summary, Destination::Stdout));
         }
         let mut seen: Vec<Hook> = Vec::new();
         config.hook.retain(|hook| {

@@ -12,7 +12,7 @@ use http_trace_model::shown::{grouped, span};
 
 /// Counts of events from the pipeline, and what happened to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenCounts {
     /// Events written to some output.
     pub events: u64,
     pub left_out_by_filters: u64,
@@ -74,7 +74,7 @@ impl ByOutput {
     }
 }
 
-impl Written {
+impl WrittenCounts {
     /// Notes that a reload changes these filters and samples, given as text.
     pub fn reloads(&mut self, filters: &str, sample: &str) {
         for (count, by) in
@@ -257,7 +257,7 @@ impl Written {
 
     /// The last line of a run: whether anything was lost, what of the traffic was not there to be seen, and what
     /// was not readable. `seen` says what a run looked at.
-    pub fn verdict(&self, seen: &Seen<'_>) -> String {
+    pub fn verdict(&self, seen: &Coverage<'_>) -> String {
         let mut line = self.losses();
         if self.not_running_ns > 0 {
             let time = span(self.not_running_ns.div_ceil(1_000_000_000));
@@ -285,7 +285,7 @@ impl Written {
 
 /// What a run looked at, besides what came of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen<'a> {
+pub struct Coverage<'a> {
     /// Connections that are not readable: protocol, port and count.
     pub unreadable: &'a [(&'a str, u16, u64)],
     /// Gaps in connections, and how many bytes of these they hide.
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_end_names_classes_and_losses() {
-        let mut written = Written::default();
+        let mut written = WrittenCounts::default();
         written.saw(&testing::event());
         let mut event = testing::event();
         event.informational.push(testing::response("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -431,30 +431,30 @@ mod tests {
 
     #[test]
     fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
-        let mut written = Written::default();
+        let mut written = WrittenCounts::default();
         let tls = [("TLS", 443, 12)];
-        let whole = Seen::default();
-        let of_tls = Seen { unreadable: &tls, ..whole };
+        let whole = Coverage::default();
+        let of_tls = Coverage { unreadable: &tls, ..whole };
         for (seen, expected) in [
             (whole, "nothing was lost; everything was readable"),
             (of_tls, "nothing was lost; not readable: 12 TLS on :443"),
             (
-                Seen { gaps: 2, gap_bytes: 3_000, ..of_tls },
+                Coverage { gaps: 2, gap_bytes: 3_000, ..of_tls },
                 "nothing was lost; 3,000 bytes of connections were not seen (2 gaps); not readable: 12 TLS on \
                  :443",
             ),
             (
-                Seen { is_cut: true, ..whole },
+                Coverage { is_cut: true, ..whole },
                 "nothing was lost; not all of the input was read; the rest was readable",
             ),
-            (Seen { is_empty: true, ..whole }, "nothing was lost; there was nothing to read"),
+            (Coverage { is_empty: true, ..whole }, "nothing was lost; there was nothing to read"),
             (
-                Seen { has_lines: true, is_empty: true, ..whole },
+                Coverage { has_lines: true, is_empty: true, ..whole },
                 "nothing was lost; none of it gave an event",
             ),
-            (Seen { has_lines: true, ..whole }, "nothing was lost; everything was readable"),
+            (Coverage { has_lines: true, ..whole }, "nothing was lost; everything was readable"),
             (
-                Seen { is_cut: true, is_empty: true, ..whole },
+                Coverage { is_cut: true, is_empty: true, ..whole },
                 "nothing was lost; not all of the input was read; none of it gave an event",
             ),
         ] {
@@ -491,10 +491,10 @@ mod tests {
             took,
             hints: vec!["a hint".to_owned()],
         };
-        let mut written = Written {
+        let mut written = WrittenCounts {
             taken_by_none: 4,
             by_output: vec![of(1, 5), of(0, 6), of(3, 0)],
-            ..Written::default()
+            ..WrittenCounts::default()
         };
         written.saw(&testing::event());
         assert_eq!(

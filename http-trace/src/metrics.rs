@@ -12,7 +12,7 @@ use std::hash::Hash;
 
 use self::endpoints::EndpointCounts;
 use crate::histogram::Histogram;
-use crate::messages::Written;
+use crate::messages::WrittenCounts;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
 use http_trace_model::process::Process;
 
@@ -175,14 +175,19 @@ impl Metrics {
     }
 
     /// Formats everything, including what happened to events and metrics of the agent.
-    pub fn text(&mut self, written: &Written, of_agent: &[Number]) -> String {
+    pub fn text(&mut self, written: &WrittenCounts, of_agent: &[Number]) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
         let _ = self.write(&mut out, written, of_agent);
         out
     }
 
-    fn write(&mut self, out: &mut String, written: &Written, of_agent: &[Number]) -> fmt::Result {
+    fn write(
+        &mut self,
+        out: &mut String,
+        written: &WrittenCounts,
+        of_agent: &[Number],
+    ) -> fmt::Result {
         head(
             out,
             "http_trace_responses_total",
@@ -354,7 +359,7 @@ mod tests {
         metrics.event(&of(answer(0), Some("shop"), "cart\"\n"));
         metrics.event(&of(answer(0), None, "nginx"));
         metrics.event(&answer(0));
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         let line = r#"http_trace_responses_total{class="2xx",code="200",server_port="80""#;
         for labels in
             [r#",workload="cart\"\n",namespace="shop"} 1"#, r#",workload="nginx"} 1"#, "} 1"]
@@ -364,15 +369,15 @@ mod tests {
         for n in 0..2 * MOST {
             metrics.event(&of(answer(SECOND), None, &format!("worker-{n}")));
         }
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         assert!(text.contains(r#"server_port="_OTHER"} 515"#), "{text}");
         assert!(text.lines().filter(|l| l.starts_with(line)).count() <= MOST + 1);
         // After a day the series are free for others.
         metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "late"));
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         assert!(!text.contains("worker-1"), "{text}");
         metrics.event(&of(answer(EXPIRES_NS + 2 * SECOND), None, "later"));
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         assert!(text.contains(&format!("{line},workload=\"later\"}} 1")), "{text}");
     }
 
@@ -384,7 +389,7 @@ mod tests {
         // A stream in progress has no duration yet.
         metrics.event(&event(80, b"GET", 200, None));
         metrics.event(&event(8080, b"BREW", 418, Some(60 * SECOND)));
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         for line in [
             r#"http_trace_responses_total{class="2xx",code="200",server_port="80"} 3"#,
             r#"http_trace_responses_total{class="4xx",code="418",server_port="8080"} 1"#,
@@ -408,7 +413,7 @@ mod tests {
         }
         assert_eq!(metrics.responses.values.len(), MOST + 1);
         assert_eq!(metrics.times.values.len(), MOST + 1);
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         let others = 60_000 - MOST;
         let line = format!(
             "http_trace_responses_total{{class=\"_OTHER\",code=\"_OTHER\",server_port=\"_OTHER\"}} {others}"
@@ -423,7 +428,7 @@ mod tests {
         let mut later = event(81, b"GET", 200, Some(1));
         later.time_ns += EXPIRES_NS;
         metrics.event(&later);
-        let text = metrics.text(&Written::default(), &[]);
+        let text = metrics.text(&WrittenCounts::default(), &[]);
         assert!(!text.contains("server_port=\"80\""), "{text}");
         assert!(text.contains("server_port=\"81\""), "{text}");
     }

@@ -31,7 +31,7 @@ use http_trace_model::known::Known;
 use context::Context;
 use layers::Layer;
 use marks::Marks;
-use names::{Names, Of};
+use names::{Names, NamesOf};
 use recent::Recent;
 
 /// What a field's name says about its value.
@@ -70,8 +70,8 @@ impl Default for Secrets {
 impl Secrets {
     /// The built-in names and these; with `personal`, personal data too.
     pub fn with(headers: &[String], parameters: &[String], personal: bool) -> Self {
-        let within = Names::with(Of::Texts, personal, &[headers, parameters].concat());
-        let headers = Names::with(Of::Fields, personal, headers);
+        let within = Names::with(NamesOf::Texts, personal, &[headers, parameters].concat());
+        let headers = Names::with(NamesOf::Fields, personal, headers);
         let lines = std::array::from_fn(|number| line(&headers, Known::name(number)));
         Secrets {
             headers,

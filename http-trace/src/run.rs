@@ -53,7 +53,7 @@ pub use self::stop::Stop;
 use crate::capture::input::Input;
 use crate::config::{Config, Source};
 use crate::own_sockets::OwnSockets;
-use crate::sink::Place;
+use crate::sink::Destination;
 use crate::sink::deliver::Delivery;
 
 /// Checks for problems that can be found before anything is opened; prints warnings.
@@ -69,7 +69,7 @@ pub fn check(config: &Config) -> Result<(), String> {
 pub fn check_destinations(config: &Config) -> Result<(), String> {
     let cannot = |name: &dyn Display, why| format!("cannot write to {name}: {why}");
     for output in &config.output {
-        if let Place::Collector(collector) = &output.place {
+        if let Destination::Collector(collector) = &output.place {
             let transport = collector.transport(&OwnSockets::default());
             transport.map_err(|why| cannot(&output.place, why))?;
         }

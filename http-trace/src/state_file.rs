@@ -45,7 +45,7 @@ pub struct Keeper {
 
 /// Outcome of the last write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct SaveOutcome {
     /// A message to print.
     pub said: Option<String>,
     /// Why the file is not up to date.
@@ -145,12 +145,12 @@ impl Keeper {
     }
 
     /// Writes the final state and waits for it.
-    pub fn finish(mut self, snapshot: Snapshot) -> Kept {
+    pub fn finish(mut self, snapshot: Snapshot) -> SaveOutcome {
         // Whichever write first finds the state too large reports it, once.
         let before = self.wait().filter(|_| self.said_failure.is_none());
         self.begin(snapshot);
         let last = self.wait().filter(|_| self.said_failure.is_none());
-        Kept { said: last.or(before), failure: self.said_failure }
+        SaveOutcome { said: last.or(before), failure: self.said_failure }
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         assert_eq!(written(&mut keeper, 8), None);
         assert!(path.exists(), "something changed");
-        assert_eq!(keeper.finish(Snapshot::default()), Kept::default());
+        assert_eq!(keeper.finish(Snapshot::default()), SaveOutcome::default());
     }
 
     #[test]

@@ -17,7 +17,7 @@ const INLINE: usize = 4;
 const NO_INDEX: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
+struct SeenValue {
     hash: u64,
     /// Bucket in which it was last seen.
     bucket: u32,
@@ -25,9 +25,9 @@ struct Seen {
 
 /// A distinct count over a [`Window`]; values are in the order in which they first came.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Vec<Seen>")]
+#[serde(from = "Vec<SeenValue>")]
 pub struct Distinct {
-    seen: SmallVec<[Seen; INLINE]>,
+    seen: SmallVec<[SeenValue; INLINE]>,
     /// Positions by hash, if there are many values.
     #[serde(skip)]
     index: Option<Box<Index>>,
@@ -35,8 +35,8 @@ pub struct Distinct {
 
 type Index = HashMap<u64, u32, foldhash::fast::RandomState>;
 
-impl From<Vec<Seen>> for Distinct {
-    fn from(saved: Vec<Seen>) -> Distinct {
+impl From<Vec<SeenValue>> for Distinct {
+    fn from(saved: Vec<SeenValue>) -> Distinct {
         let mut distinct = Distinct::default();
         for seen in saved {
             if distinct.find(seen.hash).is_none() {
@@ -76,7 +76,7 @@ impl Distinct {
             self.evict(most, window);
         }
         window.add(bucket, 1)?;
-        self.push(Seen { hash, bucket });
+        self.push(SeenValue { hash, bucket });
         Ok(true)
     }
 
@@ -96,7 +96,7 @@ impl Distinct {
     }
 
     /// Adds a value that is not there yet.
-    fn push(&mut self, seen: Seen) {
+    fn push(&mut self, seen: SeenValue) {
         self.seen.push(seen);
         if let Some(index) = &mut self.index {
             index.insert(seen.hash, self.seen.len() as u32 - 1);
@@ -116,7 +116,7 @@ impl Distinct {
     fn evict(&mut self, most: usize, window: &mut Window) {
         self.seen.retain(|seen| !window.is_past(seen.bucket));
         if self.seen.len() >= most.saturating_mul(2) {
-            let age = |seen: &Seen| window.newest().wrapping_sub(seen.bucket) as usize % CELLS;
+            let age = |seen: &SeenValue| window.newest().wrapping_sub(seen.bucket) as usize % CELLS;
             let mut evicted = [0_usize; CELLS];
             self.seen.iter().for_each(|seen| evicted[age(seen)] += 1);
             let mut left = self.seen.len() - most;
@@ -143,7 +143,7 @@ impl Distinct {
         let seen = if self.seen.spilled() { self.seen.capacity() } else { 0 };
         let index =
             self.index.as_ref().map_or(0, |index| size_of::<Index>() + index.capacity() * 20);
-        seen * size_of::<Seen>() + index
+        seen * size_of::<SeenValue>() + index
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn values_out_of_a_file_are_counted_once() {
-        let seen = |hash| Seen { hash, bucket: 5 };
+        let seen = |hash| SeenValue { hash, bucket: 5 };
         let mut distinct = Distinct::from(vec![seen(7), seen(7), seen(8)]);
         assert_eq!(distinct.seen.len(), 2);
         let mut window = Window::new(5, false);

@@ -160,7 +160,7 @@ pub enum Kind {
     EventCount,
     ValueCount(Vec<Field>),
     /// All inputs within the window, or a condition over them.
-    Temporal(Option<Seen>),
+    Temporal(Option<InputCondition>),
     /// All inputs in the given order, within the window.
     TemporalOrdered,
     ValueSum(Field),
@@ -187,24 +187,24 @@ impl Kind {
 
 /// A condition over the inputs that were seen, by index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum InputCondition {
     Input(usize),
-    All(Vec<Seen>),
+    All(Vec<InputCondition>),
     /// At least this many hold.
-    AtLeast(usize, Vec<Seen>),
-    Not(Box<Seen>),
+    AtLeast(usize, Vec<InputCondition>),
+    Not(Box<InputCondition>),
 }
 
-impl Seen {
+impl InputCondition {
     /// Evaluates the condition; `seen` tells whether an input was seen.
     pub fn holds(&self, seen: &dyn Fn(usize) -> bool) -> bool {
         match self {
-            Seen::Input(at) => seen(*at),
-            Seen::All(parts) => parts.iter().all(|part| part.holds(seen)),
-            Seen::AtLeast(wanted, parts) => {
+            InputCondition::Input(at) => seen(*at),
+            InputCondition::All(parts) => parts.iter().all(|part| part.holds(seen)),
+            InputCondition::AtLeast(wanted, parts) => {
                 parts.iter().filter(|part| part.holds(seen)).count() >= *wanted
             }
-            Seen::Not(part) => !part.holds(seen),
+            InputCondition::Not(part) => !part.holds(seen),
         }
     }
 }

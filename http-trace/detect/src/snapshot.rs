@@ -68,16 +68,16 @@ pub(super) struct Content {
 
 /// The hits of a snapshot, and its time.
 #[derive(Debug)]
-pub struct Seen {
+pub struct SnapshotHits {
     pub hits: Hits,
     /// Time of the last event or tick, event time, Unix ns.
     pub now_ns: u64,
 }
 
-pub fn hits(bytes: &[u8]) -> Result<Seen, BadSnapshot> {
+pub fn hits(bytes: &[u8]) -> Result<SnapshotHits, BadSnapshot> {
     let taken = postcard::take_from_bytes::<(Hits, Context)>(open(bytes)?);
     let ((hits, context), _) = taken.map_err(damaged)?;
-    Ok(Seen { hits, now_ns: context.now_ns })
+    Ok(SnapshotHits { hits, now_ns: context.now_ns })
 }
 
 pub(super) fn decode(payload: &[u8]) -> Result<Content, BadSnapshot> {

@@ -19,18 +19,18 @@ use http_trace_model::target::Target;
 pub struct ViewContext {
     /// Path templates and known endpoints.
     pub endpoints: Endpoints,
-    uri: Made,
-    decoded_target: Made,
+    uri: LazyText,
+    decoded_target: LazyText,
 }
 
 /// A text made from the current event on first use; its buffer is reused for the next one.
 #[derive(Debug, Default)]
-struct Made {
+struct LazyText {
     text: OnceCell<Vec<u8>>,
     spare: RefCell<Vec<u8>>,
 }
 
-impl Made {
+impl LazyText {
     fn get(&self, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         self.text.get_or_init(|| {
             let mut out = self.spare.take();

@@ -47,7 +47,7 @@ pub struct FragmentCounts {
 
 /// Where and when a fragment was seen.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct FragmentOrigin<'a> {
     /// Its tags and tunnels.
     pub encap: &'a Encap,
     pub time_ns: u64,
@@ -123,7 +123,7 @@ impl Fragments {
         &mut self,
         piece: &Fragment,
         bytes: &[u8],
-        seen: &Seen<'_>,
+        seen: &FragmentOrigin<'_>,
         options: WalkOptions,
     ) -> Option<(Whole, Result<(Segment, Encap), Skip>)> {
         let mut whole = self.add(piece, data(piece, bytes), seen)?;
@@ -134,7 +134,7 @@ impl Fragments {
                 Ok((Found::Segment(segment), encap)) => return Some((whole, Ok((segment, encap)))),
                 Err(skip) => return Some((whole, Err(skip))),
                 Ok((Found::Fragment(piece), encap)) => {
-                    let seen = Seen { encap: &encap, ..*seen };
+                    let seen = FragmentOrigin { encap: &encap, ..*seen };
                     whole = self.add(&piece, data(&piece, &whole.payload), &seen)?;
                 }
             }
@@ -142,7 +142,12 @@ impl Fragments {
     }
 
     /// Adds a fragment with its bytes; returns the packet if it is complete.
-    pub fn add(&mut self, piece: &Fragment, data: &[u8], seen: &Seen<'_>) -> Option<Whole> {
+    pub fn add(
+        &mut self,
+        piece: &Fragment,
+        data: &[u8],
+        seen: &FragmentOrigin<'_>,
+    ) -> Option<Whole> {
         self.counts.fragments += u64::from(!seen.continues);
         let name = (piece.id, *seen.encap, seen.point);
         let (from, to) = (piece.offset, piece.offset.checked_add(data.len() as u32)?);
@@ -184,7 +189,7 @@ impl Fragments {
 
     /// Drops the packet that begins with this fragment because it is not wanted: its other fragments are
     /// dropped as they come and are not waited for.
-    pub fn refuse(&mut self, id: FragmentId, seen: &Seen<'_>) {
+    pub fn refuse(&mut self, id: FragmentId, seen: &FragmentOrigin<'_>) {
         self.counts.fragments += 1;
         let name = (id, *seen.encap, seen.point);
         // The fragments so far belonged to this packet.

@@ -112,7 +112,7 @@ struct Entry {
 }
 
 /// Where a head is found: half of its hash, and its number.
-type Place = (u32, u32);
+type HeadIndex = (u32, u32);
 
 /// The connection that a sighting is a copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub struct Sightings {
     /// The latest heads, each at its number modulo [`HEADS`].
     heads: Vec<Entry>,
     /// Places of heads whose hashes share a suffix.
-    index: Vec<[Place; WAYS]>,
+    index: Vec<[HeadIndex; WAYS]>,
     /// Number of heads so far.
     count: u32,
     hasher: foldhash::quality::RandomState,
@@ -185,7 +185,7 @@ impl Sightings {
         let (number, set) = (self.count, entry.hash as usize % SETS);
         self.count = number.wrapping_add(1);
         // An empty place looks like one of the first head, which must stay.
-        let age = |place: &&mut Place| (**place == (0, 0), number.wrapping_sub(place.1));
+        let age = |place: &&mut HeadIndex| (**place == (0, 0), number.wrapping_sub(place.1));
         let set = self.index.get_mut(set);
         if let Some(oldest) = set.and_then(|set| set.iter_mut().max_by_key(age)) {
             *oldest = (tag(entry.hash), number);

@@ -39,7 +39,7 @@ pub struct Lanes {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LanePosition {
     /// Number of the lane within its tuple.
     pub lane: u32,
     /// Its payload starts a stream whose SYN was seen, but was taken for a copy of another lane's.
@@ -99,11 +99,11 @@ impl Lanes {
         payload: &[u8],
         encap: &Encap,
         interface: u32,
-    ) -> Place {
+    ) -> LanePosition {
         let first = *self.first_interface.get_or_insert(interface);
         self.enabled |= !encap.is_empty() || interface != first;
         if !self.enabled {
-            return Place { lane: 0, stream_begins: false };
+            return LanePosition { lane: 0, stream_begins: false };
         }
         let tag = self.hasher.hash_one((encap, interface));
         let sample = Sample::of(&self.hasher, segment.payload_seq(), payload);
@@ -131,7 +131,7 @@ impl Lanes {
             }
         };
         lanes[number].take(segment, tag, payload.len() as u32, sample);
-        Place { lane: number as u32, stream_begins }
+        LanePosition { lane: number as u32, stream_begins }
     }
 
     fn lanes_of(&mut self, key: FlowKey) -> &mut Vec<Lane> {

@@ -13,7 +13,7 @@ use super::frames::{Frame, Frames};
 use super::lanes::Lanes;
 use super::link;
 use super::sums::Sums;
-use http_trace_engine::fragments::{FragmentCounts, Fragments, PATIENCE_NS, Seen, Whole};
+use http_trace_engine::fragments::{FragmentCounts, FragmentOrigin, Fragments, PATIENCE_NS, Whole};
 use http_trace_engine::origin::CapturePoint;
 
 /// Maximum number of link types reported, over all files.
@@ -162,7 +162,7 @@ impl Replay {
         ) {
             Ok((Found::Segment(segment), encap)) => Ok((segment, encap)),
             Ok((Found::Fragment(piece), encap)) => {
-                let seen = Seen {
+                let seen = FragmentOrigin {
                     encap: &encap,
                     time_ns: frame.time_ns,
                     point: CapturePoint::of_capture(),

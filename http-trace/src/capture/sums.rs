@@ -35,14 +35,14 @@ struct Tuple {
     stamps: Stamps,
 }
 
-type Known = HashMap<FlowKey, Tuple, foldhash::fast::RandomState>;
+type Tuples = HashMap<FlowKey, Tuple, foldhash::fast::RandomState>;
 
 /// Which senders fill in checksums, by connection and direction: first of all those of whose SYN it is right. And
 /// the timestamps of both.
 #[derive(Debug, Default)]
 pub struct Sums {
-    young: Known,
-    old: Known,
+    young: Tuples,
+    old: Tuples,
 }
 
 impl Sums {

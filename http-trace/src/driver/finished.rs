@@ -2,9 +2,9 @@
 
 use crate::config::{Config, Source};
 use crate::enrich::process::AttributionCounts;
-use crate::messages::{self, Seen, Written, counted};
+use crate::messages::{self, Coverage, WrittenCounts, counted};
 use crate::stages::Outside;
-use crate::state_file::Kept;
+use crate::state_file::SaveOutcome;
 use http_trace_detect::DetectStats;
 use http_trace_engine::fragments::FragmentCounts;
 use http_trace_engine::stats::Stats;
@@ -13,13 +13,13 @@ use http_trace_model::shown::grouped;
 /// What remains of a driver at its end.
 #[derive(Debug)]
 pub struct Finished {
-    pub written: Written,
+    pub written: WrittenCounts,
     pub stats: Stats,
     pub detect: DetectStats,
     /// Outcome of the last write of the file of `--state`.
-    pub kept: Kept,
+    pub kept: SaveOutcome,
     /// The same for the inventory.
-    pub inventory: Kept,
+    pub inventory: SaveOutcome,
     /// Whether `--state` was given but its file cannot be written.
     pub keeps_nothing: bool,
     /// Counters of IP fragments that the programs shipped.
@@ -120,7 +120,7 @@ impl Finished {
     /// not read, `has_lines` that recorded lines were.
     pub fn verdict(&self, is_cut: bool, has_lines: bool) -> String {
         let stats = &self.stats;
-        self.written.verdict(&Seen {
+        self.written.verdict(&Coverage {
             unreadable: &of_unreadable(stats),
             gaps: stats.holes,
             gap_bytes: stats.hole_bytes,

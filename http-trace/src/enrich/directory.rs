@@ -44,12 +44,12 @@ impl Named {
 pub struct Directory {
     /// Changes whenever the contents change.
     generation: AtomicU64,
-    known: Mutex<Known>,
+    known: Mutex<NamesById>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct NamesById {
     /// By id, from the runtime.
     containers: HashMap<Box<str>, Named>,
     /// By the id in their cgroup path.
@@ -149,7 +149,7 @@ impl Directory {
     }
 }
 
-impl Known {
+impl NamesById {
     fn has(&self, id: &str) -> bool {
         self.containers.contains_key(id) || self.pod_of.contains_key(id)
     }

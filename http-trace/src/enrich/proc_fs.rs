@@ -13,7 +13,7 @@ use http_trace_model::process::{Process, Workload};
 use super::cgroup;
 use super::cri::Cri;
 use super::runtimes::Runtimes;
-use super::source::{Found, noted};
+use super::source::{PidOwner, noted};
 
 /// The initial PID namespace (PROC_PID_INIT_INO, linux/proc_ns.h): in any other, pids in /proc differ from
 /// those that the kernel program notes.
@@ -95,16 +95,16 @@ impl Proc {
     }
 
     /// A process that /proc does not know.
-    fn gone(&mut self, sender: &Sender) -> Found {
+    fn gone(&mut self, sender: &Sender) -> PidOwner {
         let Some(workload) = self.cgroups.workload(sender.cgroup_id) else {
-            return Found::NotNow;
+            return PidOwner::NotNow;
         };
         let workload = self.name(workload);
-        Found::Process { process: Box::new(noted(sender, workload)), is_of_cgroup: true }
+        PidOwner::Process { process: Box::new(noted(sender, workload)), is_of_cgroup: true }
     }
 
     /// Looks up a process by pid; also returns its start time (CLOCK_BOOTTIME, ns), or 0 if it is gone.
-    pub fn look(&mut self, sender: &Sender) -> (u64, Found) {
+    pub fn look(&mut self, sender: &Sender) -> (u64, PidOwner) {
         let pid = sender.process();
         let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
         let stat = read("stat").filter(|_| self.is_of_kernel);
@@ -116,7 +116,7 @@ impl Proc {
             return (0, self.gone(sender));
         }
         if flags & KERNEL_THREAD != 0 {
-            return (began_ns, Found::Kernel);
+            return (began_ns, PidOwner::Kernel);
         }
         let noted: Box<str> = String::from_utf8_lossy(sender.name()).into();
         // If the names differ, the process has called execve or renamed itself: use the noted name.
@@ -138,7 +138,7 @@ impl Proc {
             user_name: if is_contained { None } else { self.users.name(user) },
             workload,
         };
-        let found = Found::Process { process: Box::new(process), is_of_cgroup };
+        let found = PidOwner::Process { process: Box::new(process), is_of_cgroup };
         (began_ns, found)
     }
 }
@@ -318,14 +318,14 @@ mod tests {
         let thread =
             Sender { since_ns: u64::MAX, process_and_thread: pid << 32, ..Sender::default() };
         let (began_ns, found) = proc.look(&thread);
-        let Found::Process { process, .. } = found else { panic!("{found:?}") };
+        let PidOwner::Process { process, .. } = found else { panic!("{found:?}") };
         let own = std::env::current_exe().expect("a path");
         assert_eq!(process.executable.as_deref(), own.to_str());
         let line = std::env::args().collect::<Vec<_>>().join(" ");
         assert_eq!(process.command_line.as_deref(), line.get(..line.len().min(4096)));
         assert_eq!(u64::from(process.pid), pid);
         let before = Sender { since_ns: began_ns - 1, ..thread };
-        let (0, Found::Process { process: gone, .. }) = proc.look(&before) else {
+        let (0, PidOwner::Process { process: gone, .. }) = proc.look(&before) else {
             panic!("another one")
         };
         assert_eq!((gone.name, gone.executable), (None, None));
@@ -334,7 +334,9 @@ mod tests {
             comm: *b"another\0\0\0\0\0\0\0\0\0",
             ..thread
         };
-        let (_, Found::Process { process, .. }) = proc.look(&named) else { panic!("it is there") };
+        let (_, PidOwner::Process { process, .. }) = proc.look(&named) else {
+            panic!("it is there")
+        };
         assert_eq!((process.name.as_deref(), process.executable), (Some("another"), None));
     }
 }

@@ -13,7 +13,7 @@ use http_trace_model::event::{HttpEvent, Missing};
 use http_trace_model::process::{Process, Workload};
 
 use super::directory::Directory;
-use super::source::{self, Answer, Found, Source};
+use super::source::{self, Answer, PidOwner, Source};
 
 /// Maximum number of remembered processes; then all are looked up again.
 const MOST: usize = 4096;
@@ -64,7 +64,7 @@ pub struct Attribution {
     directory: Arc<Directory>,
     /// Generation of the directory that the names below reflect.
     generation: u64,
-    known: HashMap<u32, Known, RandomState>,
+    known: HashMap<u32, CachedProcess, RandomState>,
     /// By cgroup, for processes whose lookup is late.
     workloads: HashMap<u64, Workload, RandomState>,
     /// Processes with a pending lookup.
@@ -99,7 +99,7 @@ impl Patience {
 
 /// Result of a process lookup.
 #[derive(Debug)]
-struct Known {
+struct CachedProcess {
     /// `None` for what must not be named.
     process: Option<Arc<Process>>,
     sender: Sender,
@@ -111,7 +111,7 @@ struct Known {
     again: Option<Instant>,
 }
 
-impl Known {
+impl CachedProcess {
     /// Whether this is the process that sends.
     fn is(&self, by: &SentBy) -> bool {
         let (known, sender) = (&self.sender, &by.sender);
@@ -204,7 +204,7 @@ impl Attribution {
 
     fn process(&mut self, by: &SentBy) -> Option<Arc<Process>> {
         let pid = by.sender.process();
-        let is_due = |known: &Known| known.again.is_some_and(|at| at <= Instant::now());
+        let is_due = |known: &CachedProcess| known.again.is_some_and(|at| at <= Instant::now());
         let known = self.known.get(&pid).filter(|known| known.is(by));
         if known.is_none_or(is_due) {
             self.ask(by);
@@ -244,10 +244,10 @@ impl Attribution {
     fn learn(&mut self, answer: Answer) {
         let Answer { sender, mut found, began_ns, asked_ns } = answer;
         self.asked.remove(&sender.process());
-        if let Found::Process { process, .. } = &mut found {
+        if let PidOwner::Process { process, .. } = &mut found {
             self.directory.complete(&mut process.workload);
         }
-        if let Found::Process { process, is_of_cgroup: true } = &found
+        if let PidOwner::Process { process, is_of_cgroup: true } = &found
             && process.workload != Workload::default()
             && sender.cgroup_id > ROOT_CGROUP
         {
@@ -261,14 +261,14 @@ impl Attribution {
         }
         let mut again = None;
         let process = match found {
-            Found::Process { process, .. } => Some(Arc::from(process)),
-            Found::Kernel => None,
-            Found::NotNow => {
+            PidOwner::Process { process, .. } => Some(Arc::from(process)),
+            PidOwner::Kernel => None,
+            PidOwner::NotNow => {
                 again = Some(Instant::now() + ASK_AGAIN);
                 Some(Arc::new(source::noted(&sender, Workload::default())))
             }
         };
-        let known = Known { process, sender, began_ns, asked_ns, again };
+        let known = CachedProcess { process, sender, began_ns, asked_ns, again };
         self.known.insert(sender.process(), known);
     }
 }
@@ -324,7 +324,7 @@ mod tests {
         }
     }
 
-    fn stage(look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static) -> (Fake, Attribution) {
+    fn stage(look: impl FnMut(&Sender) -> (u64, PidOwner) + Send + 'static) -> (Fake, Attribution) {
         let senders = Fake::default();
         let source = Source::start(look).expect("a thread");
         let stage = Attribution::new(Box::new(senders.clone()), source, Arc::default());
@@ -332,7 +332,7 @@ mod tests {
     }
 
     /// The process with the sender's pid and an executable.
-    fn found(sender: &Sender) -> (u64, Found) {
+    fn found(sender: &Sender) -> (u64, PidOwner) {
         let process = Process {
             pid: sender.process(),
             name: Some("prog".into()),
@@ -342,8 +342,8 @@ mod tests {
         (1, of(process))
     }
 
-    fn of(process: Process) -> Found {
-        Found::Process { process: Box::new(process), is_of_cgroup: true }
+    fn of(process: Process) -> PidOwner {
+        PidOwner::Process { process: Box::new(process), is_of_cgroup: true }
     }
 
     /// The processes named for client (socket 1, time 10) and server (socket 2, time 20).
@@ -398,7 +398,7 @@ mod tests {
     fn a_number_that_has_become_another_process_is_not_taken_for_the_first() {
         let (senders, mut stage) = stage(|sender| match &sender.comm[..3] {
             b"old" => (0, of(source::noted(sender, Workload::default()))),
-            b"ker" => (1, Found::Kernel),
+            b"ker" => (1, PidOwner::Kernel),
             _ => found(sender),
         });
         for (name, shown) in [
@@ -423,7 +423,7 @@ mod tests {
             let mut times = asked.lock().expect("not poisoned");
             *times += 1;
             match *times {
-                1..=2 => (0, Found::NotNow),
+                1..=2 => (0, PidOwner::NotNow),
                 _ => found(sender),
             }
         });

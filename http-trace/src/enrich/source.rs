@@ -18,7 +18,7 @@ const WAITING: usize = 64;
 #[derive(Debug)]
 pub struct Answer {
     pub sender: Sender,
-    pub found: Found,
+    pub found: PidOwner,
     /// Start time of the process (CLOCK_BOOTTIME, ns, rounded down), or 0 if it is gone.
     pub began_ns: u64,
     /// Time of the lookup (Unix ns).
@@ -27,7 +27,7 @@ pub struct Answer {
 
 /// What a pid refers to.
 #[derive(Debug)]
-pub enum Found {
+pub enum PidOwner {
     /// A process; if it is gone, as noted, with the workload of its cgroup.
     Process {
         process: Box<Process>,
@@ -50,7 +50,7 @@ pub struct Source {
 impl Source {
     /// Starts a thread that answers with this function.
     pub fn start(
-        mut look: impl FnMut(&Sender) -> (u64, Found) + Send + 'static,
+        mut look: impl FnMut(&Sender) -> (u64, PidOwner) + Send + 'static,
     ) -> io::Result<Self> {
         let (questions, asked) = sync_channel::<Sender>(WAITING);
         let (answer, answers) = sync_channel(WAITING);

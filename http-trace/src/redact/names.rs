@@ -64,7 +64,7 @@ const LONGEST: usize = 96;
 
 /// What the names apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum NamesOf {
     Fields,
     /// Names within any text.
     Texts,
@@ -84,14 +84,14 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn with(of: Of, personal: bool, own: &[String]) -> Self {
+    pub(super) fn with(of: NamesOf, personal: bool, own: &[String]) -> Self {
         let folded = |name: &String| {
             let mut buffer = [0; LONGEST];
             let (folded, _) = fold(name.as_bytes(), &mut buffer);
             (name.as_bytes().to_vec(), folded.to_vec())
         };
         let applies = |rule: Rule| match rule {
-            Rule::Field => of == Of::Fields,
+            Rule::Field => of == NamesOf::Fields,
             Rule::Personal => personal,
             Rule::Shown | Rule::End | Rule::Word | Rule::Whole => true,
         };
@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn names_that_mean_a_secret_and_names_that_do_not() {
-        let names = Names::with(Of::Texts, false, &["x-mine".into(), "pan1".into(), "_".into()]);
+        let names =
+            Names::with(NamesOf::Texts, false, &["x-mine".into(), "pan1".into(), "_".into()]);
         for (name, expected) in [
             ("password", true),
             ("PASSWORD", true),
@@ -261,7 +262,7 @@ mod tests {
         ] {
             assert_eq!(names.mean_secret(name.as_bytes()), expected, "{name}");
         }
-        let fields = Names::with(Of::Fields, true, &[]);
+        let fields = Names::with(NamesOf::Fields, true, &[]);
         for (name, expected) in [
             ("X-Custom-Key", true),
             ("X-RapidAPI-Key", true),

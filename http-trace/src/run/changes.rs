@@ -31,7 +31,7 @@ impl Changes {
             Changes { changed: Arc::default(), files: Arc::new(Mutex::new(config.read_again())) };
         let (changed, files) = (changes.changed.clone(), changes.files.clone());
         let now = move || stamp(&lock(&files));
-        let mut seen = Seen::new(now());
+        let mut seen = SettledStamp::new(now());
         priority::spawn("config", move || {
             // Until the event loop has dropped its handle.
             while Arc::strong_count(&changed) > 1 {
@@ -57,14 +57,14 @@ impl Changes {
 
 /// Reports a change once it is complete: the same stamp twice in a row, and different from the last reported one.
 #[derive(Debug)]
-struct Seen {
+struct SettledStamp {
     last: u64,
     reported: u64,
 }
 
-impl Seen {
+impl SettledStamp {
     const fn new(stamp: u64) -> Self {
-        Seen { last: stamp, reported: stamp }
+        SettledStamp { last: stamp, reported: stamp }
     }
 
     fn is_new(&mut self, stamp: u64) -> bool {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once_and_when_it_is_complete() {
-        let mut seen = Seen::new(0);
+        let mut seen = SettledStamp::new(0);
         let stamps = [0, 1, 2, 2, 2, 0, 2, 2, 3, 3];
         let told = stamps.map(|stamp| seen.is_new(stamp));
         let expected = [3, 9];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::magic::{self, Kind};
 use crate::config::{Config, Source};
-use crate::sink::Place;
+use crate::sink::Destination;
 use crate::sink::deliver::Target;
 #[cfg(feature = "live")]
 use crate::state_file::inventory;
@@ -96,9 +96,9 @@ fn outputs(config: &Config) -> Vec<Used> {
     let mut to_stdout = config.output.is_empty();
     for output in &config.output {
         match &output.place {
-            Place::File(path) => all.push((format!("--output {}", path.display()), path)),
-            Place::Stdout => to_stdout = true,
-            Place::Collector(_) => {}
+            Destination::File(path) => all.push((format!("--output {}", path.display()), path)),
+            Destination::Stdout => to_stdout = true,
+            Destination::Collector(_) => {}
         }
     }
     for target in &config.alerts_to {

@@ -14,7 +14,7 @@ use crate::text::{Escaped, terminal};
 use http_trace_detect::alert::Shown;
 use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
-use http_trace_detect::snapshot::{Seen, hits};
+use http_trace_detect::snapshot::{SnapshotHits, hits};
 use http_trace_model::columns::{aligned, columns, cut, wrapped};
 
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -26,7 +26,7 @@ const ENTITIES: usize = 5;
 const NAME: usize = 48;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct HitsQuery<'a> {
     pub rule: Option<&'a str>,
     pub days: u32,
     /// Columns of the terminal, if it is written to one; earlier days are left out as needed.
@@ -37,7 +37,7 @@ pub struct Asked<'a> {
 }
 
 /// Prints the hits in the state `path`, of one rule or of all, into `out`.
-pub fn run(path: &Path, asked: Asked<'_>, out: &mut String) -> Result<(), String> {
+pub fn run(path: &Path, asked: HitsQuery<'_>, out: &mut String) -> Result<(), String> {
     let name = path.display();
     let useless = |why: &dyn Display| format!("the state {name} cannot be used: {why}");
     let bytes = taken::read(path)
@@ -132,7 +132,7 @@ fn json_lines(of: &OfRule, secrets: Option<&Secrets>, out: &mut String) {
 }
 
 /// One column per day, so that trends show; rules without hits are only named.
-fn table(rules: &[&OfRule], seen: &Seen, asked: Asked<'_>, out: &mut String) {
+fn table(rules: &[&OfRule], seen: &SnapshotHits, asked: HitsQuery<'_>, out: &mut String) {
     let (hit, silent): (Vec<&OfRule>, Vec<&OfRule>) =
         rules.iter().partition(|of| of.tally.count > 0);
     let last_hit = hit.iter().map(|of| of.tally.last_ns).max().unwrap_or(0);

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use super::exit::{Ended, say};
 use crate::config::Config;
-use crate::sink::Place;
+use crate::sink::Destination;
 use crate::sink::format::Format;
 use crate::sink::whole_file;
 use crate::text::{Escaped, lines_for_terminal};
@@ -28,10 +28,10 @@ pub fn run(config: &Config) -> Result<Ended, String> {
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let width = width.filter(|_| is_terminal && output.place == Place::Stdout);
+    let width = width.filter(|_| is_terminal && output.place == Destination::Stdout);
     let text = form.write(&report, width);
     let written = match &output.place {
-        Place::File(path) => whole_file::open(path, output.mode)
+        Destination::File(path) => whole_file::open(path, output.mode)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.flush()))
             .map_err(|error| format!("{}: {error}", path.display())),
         // Anybody who can write to the database chooses its contents.

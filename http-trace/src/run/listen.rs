@@ -121,7 +121,7 @@ struct Served {
 impl Connections {
     /// Adds a connection, for which the oldest one beyond [`MOST`] is closed. Waits while all are new, or while
     /// there are too many threads.
-    fn add(self: &Arc<Self>, stream: TcpStream) -> Place {
+    fn add(self: &Arc<Self>, stream: TcpStream) -> OpenConnection {
         let stream = Arc::new(stream);
         let mut state = lock(&self.state);
         while state.threads >= MOST_THREADS || state.is_full_of_new() {
@@ -135,7 +135,7 @@ impl Connections {
         }
         state.threads += 1;
         state.open.push_back((Instant::now(), stream.clone()));
-        Place { connections: self.clone(), stream }
+        OpenConnection { connections: self.clone(), stream }
     }
 }
 
@@ -147,12 +147,12 @@ impl Served {
 }
 
 /// A connection with its thread, until dropped.
-struct Place {
+struct OpenConnection {
     connections: Arc<Connections>,
     stream: Arc<TcpStream>,
 }
 
-impl Drop for Place {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         let mut state = lock(&self.connections.state);
         state.threads -= 1;

@@ -20,7 +20,7 @@ use crate::driver::Driver;
 use crate::enrich::cri::Cri;
 use crate::enrich::directory::Directory;
 use crate::enrich::kubernetes::{
-    access::Place,
+    access::CredentialSource,
     watch::{Times, Watch},
 };
 use crate::enrich::proc_fs::{CommandLines, Proc};
@@ -310,7 +310,7 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
 
 /// Starts naming pods, if an API server is configured.
 fn follow_pods(config: &Config, directory: &Arc<Directory>, own: &OwnSockets) {
-    let Some(place) = Place::find(&config.kubernetes) else { return };
+    let Some(place) = CredentialSource::find(&config.kubernetes) else { return };
     let hostname = || gethostname::gethostname().to_string_lossy().to_lowercase();
     let watch = Watch {
         place,

@@ -22,23 +22,23 @@ use http_trace_detect::{Prepared, Reloaded, builtin, load};
 /// The rules of a run, and the thread that reloads them.
 #[derive(Debug)]
 pub struct Rules {
-    known: Known,
+    known: RuleFiles,
     /// Whether some could not be read at the start, or failed to load in a run that tests rules.
     pub is_faulty: bool,
     /// Whether something in the rules, or of what the settings say of them, has no effect.
     pub has_faults: bool,
     /// Why `--fail-on-alert` could have missed an alert after a reload.
     pub hole_in_gate: Option<&'static str>,
-    thread: Option<JoinHandle<Again>>,
+    thread: Option<JoinHandle<ReloadedRules>>,
     /// Whether a reload was requested since the thread started.
     asked: bool,
 }
 
 /// The result of a reload.
-type Again = (Config, Prepared, Loaded);
+type ReloadedRules = (Config, Prepared, Loaded);
 
 /// Rule files by path, with the text that last loaded.
-type Known = BTreeMap<PathBuf, File>;
+type RuleFiles = BTreeMap<PathBuf, File>;
 
 #[derive(Clone, Debug)]
 struct File {
@@ -49,7 +49,7 @@ struct File {
 
 #[derive(Debug, Default)]
 struct Loaded {
-    known: Known,
+    known: RuleFiles,
     /// Messages for the user.
     said: Vec<String>,
     /// Number of unreadable files and folders.
@@ -69,7 +69,7 @@ struct Loaded {
 impl Rules {
     /// Loads the initial rules. Errors in files are reported; their valid rules load.
     pub fn begin(config: &Config) -> Result<(Self, RuleSet), Ended> {
-        let (set, loaded) = load(config, &Known::new());
+        let (set, loaded) = load(config, &RuleFiles::new());
         loaded.said.iter().for_each(|line| say(line));
         if config.tries_rules && !set.correlations.iter().any(|c| c.alerts) {
             let of: Vec<String> = config.rules.iter().map(|path| shown(path)).collect();
@@ -204,7 +204,7 @@ fn reload_line(reloaded: Reloaded) -> String {
 
 /// Reads and parses the rule files; a pipe only the first time. The last good text of a `known` file is used
 /// if it cannot be read now or has new errors.
-fn load(config: &Config, known: &Known) -> (RuleSet, Loaded) {
+fn load(config: &Config, known: &RuleFiles) -> (RuleSet, Loaded) {
     let mut loaded = Loaded::default();
     let mut files = Vec::new();
     for path in &config.rules {
@@ -297,8 +297,8 @@ fn is_worse(last: &File, origin: &Origin, parsed: &Parsed) -> bool {
 }
 
 /// The current files with the rules that loaded and the number of errors of each.
-fn known_now(files: Vec<Source>, parsed: &Parsed) -> Known {
-    let mut known = Known::new();
+fn known_now(files: Vec<Source>, parsed: &Parsed) -> RuleFiles {
+    let mut known = RuleFiles::new();
     for file in files {
         if let Origin::File(path) = file.origin {
             let (text, ids) = (file.text, Vec::new());
@@ -426,7 +426,7 @@ mod tests {
             (&one_bad, Some(one_bad.replace("404", "x|y: [")), vec!["a"], true),
         ] {
             fs::write(&path, first).expect("written");
-            let (_, loaded) = load(&config, &Known::new());
+            let (_, loaded) = load(&config, &RuleFiles::new());
             match &now {
                 Some(text) => fs::write(&path, text).expect("written"),
                 None => fs::remove_file(&path).expect("removed"),
@@ -455,7 +455,7 @@ mod tests {
         let typed = vec![("rules", vec![named]), ("no-builtin-rules", vec!["true".to_owned()])];
         let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
         let config = Config::from_layers(&layers).expect("good");
-        let (_, loaded) = load(&config, &Known::new());
+        let (_, loaded) = load(&config, &RuleFiles::new());
         fs::remove_file(path.join("b.yml")).expect("removed");
         let (rules, loaded) = load(&config, &loaded.known);
         assert!(rules.find("a").is_some() && rules.find("b").is_none());

@@ -44,7 +44,7 @@ impl Shared {
 
 /// Why reading did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum Unfinished {
     /// It was still waiting for input when the run had to stop.
     Blocked,
     /// The thread panicked; the panic was printed.
@@ -61,7 +61,7 @@ pub fn drive<T: Send + 'static>(
     session: Session,
     blocks: bool,
     read: impl FnOnce(&Mutex<Shared>) -> T + Send + 'static,
-) -> (Option<Session>, Result<T, Left>) {
+) -> (Option<Session>, Result<T, Unfinished>) {
     let shared = Arc::new(Mutex::new(Shared { session: Some(session), blocks, last: None }));
     let told = if blocks {
         let (sender, finished) = mpsc::channel();
@@ -78,11 +78,11 @@ pub fn drive<T: Send + 'static>(
 
 /// Waits for the reading thread. While the source is silent, event time follows the host clock; on a signal
 /// the thread is abandoned.
-fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Result<T, Left> {
+fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Result<T, Unfinished> {
     loop {
         match finished.recv_timeout(SILENCE / 2) {
             Ok(told) => return Ok(told),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Left::Failed),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(Unfinished::Failed),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
         let mut shared = lock(shared);
@@ -91,7 +91,7 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
         if session.stop.is_requested() {
             drop(shared);
             // The thread ends by itself unless a read blocks it.
-            return finished.recv_timeout(SILENCE).map_err(|_| Left::Blocked);
+            return finished.recv_timeout(SILENCE).map_err(|_| Unfinished::Blocked);
         }
         session.upkeep();
         let Some((time_ns, came)) = last else { continue };
@@ -101,7 +101,7 @@ fn follow_clock<T>(shared: &Mutex<Shared>, finished: &mpsc::Receiver<T>) -> Resu
         }
         let now_ns = time_ns.saturating_add(silent.as_nanos() as u64).saturating_sub(SLACK_NS);
         if now_ns > time_ns && session.driver.tick(now_ns) == Next::Stop {
-            return Err(Left::Blocked);
+            return Err(Unfinished::Blocked);
         }
     }
 }

@@ -9,7 +9,7 @@ use terminal_size::terminal_size_of;
 use super::exit::clear_line;
 use crate::capture::Replay;
 use crate::config::Config;
-use crate::sink::Place;
+use crate::sink::Destination;
 use http_trace_model::columns::cut;
 
 /// Update interval, and the delay before the first one: most captures are read sooner.
@@ -30,8 +30,8 @@ pub struct Progress {
 impl Progress {
     /// `None` where nobody looks, or where events are shown.
     pub fn of(config: &Config) -> Option<Self> {
-        let to_stdout =
-            config.output.is_empty() || config.output.iter().any(|o| o.place == Place::Stdout);
+        let to_stdout = config.output.is_empty()
+            || config.output.iter().any(|o| o.place == Destination::Stdout);
         let shows_events = to_stdout && io::stdout().is_terminal();
         if config.quiet || shows_events || !io::stderr().is_terminal() {
             return None;

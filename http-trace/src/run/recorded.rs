@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::exit::{Ended, Reading, say};
-use super::pipe::{self, Left, Shared};
+use super::pipe::{self, Shared, Unfinished};
 use super::session::{Session, reading, started};
 use super::stop::Stop;
 use crate::capture::error::shown;
@@ -46,7 +46,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
         _ if stop.is_requested() && (!blocks || config.fail_on_alert.is_some()) => {
             Reading::Interrupted
         }
-        Err(Left::Failed) => Reading::Faulty,
+        Err(Unfinished::Failed) => Reading::Faulty,
         _ if read_so_far.bad > 0 => Reading::Faulty,
         _ => Reading::Whole,
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::exit::{Ended, Reading};
-use super::pipe::{self, Left, Shared};
+use super::pipe::{self, Shared, Unfinished};
 use super::progress::Progress;
 use super::session::{Session, reading, some_of, started};
 use super::stop::Stop;
@@ -51,8 +51,8 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     let (session, outcome) =
         pipe::drive(session, blocks, move |shared| read(&config_too, &paths, shared, &stop_too));
     let outcome = outcome.unwrap_or_else(|left| Outcome {
-        failed: left == Left::Failed,
-        interrupted: left == Left::Blocked,
+        failed: left == Unfinished::Failed,
+        interrupted: left == Unfinished::Blocked,
         ..Outcome::default()
     });
     let Some(mut session) = session else { return Ok(Ended::Lossy) };

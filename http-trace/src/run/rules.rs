@@ -63,7 +63,7 @@ pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
         }
         Rules::Hits { state, rule, days, output, config } => {
             let secrets = Config::load(Vec::new(), config.as_deref())?.secrets();
-            let asked = hits::Asked {
+            let asked = hits::HitsQuery {
                 rule: rule.as_deref(),
                 days: *days,
                 width: terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()),

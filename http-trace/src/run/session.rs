@@ -321,7 +321,7 @@ fn keep_inventory(config: &Config, state: &std::path::Path, driver: &mut Driver)
         return;
     }
     let path = inventory::path(state);
-    let asked = inventory::Asked {
+    let asked = inventory::KeeperSettings {
         endpoints: config.endpoints(),
         every: config.state_interval,
         keep: config.inventory_keep,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::choice::Style;
 use super::render::{Entry, Render};
-use cache::{Cache, Left};
+use cache::{Cache, ObjectState};
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{Endpoint, Forwarded, HttpEvent, Loss};
 use http_trace_model::field::event::EVENT;
@@ -106,7 +106,7 @@ impl Render for Json {
                 forwarded: event.forwarded,
                 is_named: event.client_name.is_some(),
             };
-            let render = |out: &mut Vec<u8>| Left {
+            let render = |out: &mut Vec<u8>| ObjectState {
                 open: plan.append(shared.clone(), ROOT, &mut view, choices, out),
                 escaped: false,
             };
@@ -135,7 +135,7 @@ impl Render for Json {
                     let before = std::mem::take(&mut view.escaped);
                     let open = plan.append(steps.clone(), open, &mut view, choices, out);
                     let escaped = std::mem::replace(&mut view.escaped, before);
-                    Left { open, escaped }
+                    ObjectState { open, escaped }
                 },
             );
             put(out, text);

@@ -36,4 +36,4 @@ mod zeek;
 pub use choice::{Color, HeaderChoice, Style};
 pub use format::Format;
 pub use render::{Entry, Render};
-pub use spec::{OutputSpec, Place};
+pub use spec::{Destination, OutputSpec};

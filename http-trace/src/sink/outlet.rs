@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use self::news::{Behind, UNDELIVERED, queue_losses};
+use self::news::{ReportedLosses, UNDELIVERED, queue_losses};
 use super::choice::{Color, Style};
 use super::deliver::{Delivery, Notice, Target};
 use super::failing::Failing;
@@ -16,10 +16,10 @@ use super::json::Json;
 use super::log_file::{Before, LogFile};
 use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
-use super::spec::{Alerts, Only, OutputSpec, Place};
+use super::spec::{Alerts, Destination, OutputFilter, OutputSpec};
 use super::whole_file;
 use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
-use crate::messages::{ByOutput, Written};
+use crate::messages::{ByOutput, WrittenCounts};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::sync::unix_ns;
@@ -54,16 +54,16 @@ pub struct Outputs {
 #[derive(Debug)]
 pub struct Outlet {
     left: Option<u64>,
-    outputs: Vec<One>,
-    deliveries: Vec<(Delivery, Behind)>,
+    outputs: Vec<OneOutput>,
+    deliveries: Vec<(Delivery, ReportedLosses)>,
     /// Renders alerts for deliveries.
     notices: Json,
-    pub written: Written,
+    pub written: WrittenCounts,
     now_ns: u64,
 }
 
 #[derive(Debug)]
-struct One {
+struct OneOutput {
     format: Format,
     alerts: Alerts,
     /// Its own filters.
@@ -81,7 +81,7 @@ struct One {
     /// What its exporter tells, if it has one.
     exporter: State,
     /// What of these was reported.
-    behind: Behind,
+    behind: ReportedLosses,
     /// Records dropped and not reported yet, and the earliest of their times.
     dropped: Option<(Records, u64)>,
     /// All events that were not written to it.
@@ -102,14 +102,14 @@ impl Outlet {
     pub fn open(wanted: &Outputs, when_full: WhenFull, own: &OwnSockets) -> Result<Self, String> {
         let stdout_is_terminal = io::stdout().is_terminal();
         let format = if stdout_is_terminal { Format::Pretty } else { Format::Json };
-        let default = OutputSpec::new(format, Place::Stdout);
+        let default = OutputSpec::new(format, Destination::Stdout);
         let specs = match wanted.specs.as_slice() {
             [] => std::slice::from_ref(&default),
             some => some,
         };
         let mut outputs = Vec::new();
         for spec in specs {
-            let terminal = spec.place == Place::Stdout && stdout_is_terminal;
+            let terminal = spec.place == Destination::Stdout && stdout_is_terminal;
             let style = Style {
                 fields: spec.fields.clone(),
                 report: spec.report.clone(),
@@ -119,14 +119,14 @@ impl Outlet {
             };
             let (render, state) = (spec.format.render(&style), State::default());
             let pace = match (&spec.place, wanted.line_buffered || terminal) {
-                (Place::Collector(_), _) => Pace::Batches,
+                (Destination::Collector(_), _) => Pace::Batches,
                 (_, true) => Pace::Lines,
                 (_, false) => Pace::Blocks,
             };
             let name = spec.place.to_string();
             let mut rotates = Arc::default();
             let writer = match &spec.place {
-                Place::Collector(collector) => collector.transport(own).map(|transport| {
+                Destination::Collector(collector) => collector.transport(own).map(|transport| {
                     let state = state.clone();
                     let exporter = Exporter::new(transport, &style.hostname, when_full, state);
                     Box::new(exporter) as Box<dyn Write + Send>
@@ -138,10 +138,10 @@ impl Outlet {
             }
             .and_then(|to| Writer::start(to, name.clone(), wanted.queue, when_full, pace))
             .map_err(|why| format!("cannot write to {name}: {why}"))?;
-            outputs.push(One {
+            outputs.push(OneOutput {
                 format: spec.format,
                 alerts: spec.alerts,
-                only: (spec.only != Only::default()).then(|| spec.only.selection.clone()),
+                only: (spec.only != OutputFilter::default()).then(|| spec.only.selection.clone()),
                 by_filters: ByOutput {
                     name: spec.name(),
                     filters: spec.only.given(),
@@ -154,7 +154,7 @@ impl Outlet {
                 writer: Some(writer),
                 rotates,
                 exporter: state,
-                behind: Behind::default(),
+                behind: ReportedLosses::default(),
                 dropped: None,
                 lost: 0,
                 lost_alerts: 0,
@@ -163,7 +163,7 @@ impl Outlet {
             });
         }
         let deliver = |target: &Target| match Delivery::start(target, own) {
-            Ok(delivery) => Ok((delivery, Behind::default())),
+            Ok(delivery) => Ok((delivery, ReportedLosses::default())),
             Err(why) => Err(format!("cannot write to {target}: {why}")),
         };
         Ok(Outlet {
@@ -171,7 +171,7 @@ impl Outlet {
             notices: Json::new(&style(wanted, false)),
             left: wanted.count,
             outputs,
-            written: Written::default(),
+            written: WrittenCounts::default(),
             now_ns: 0,
         })
     }
@@ -306,12 +306,12 @@ impl Outlet {
     /// Whether it is full, an output failed for good, or nobody is left who takes anything.
     pub fn is_done(&self) -> bool {
         let is_read = || !self.deliveries.is_empty() || self.outputs.iter().any(|one| !one.closed);
-        let has_failed = |one: &One| one.writer.is_none() && !one.closed;
+        let has_failed = |one: &OneOutput| one.writer.is_none() && !one.closed;
         self.is_full() || self.outputs.iter().any(has_failed) || !is_read()
     }
 
     /// Writes everything pending and closes the outputs.
-    pub fn close(mut self) -> Written {
+    pub fn close(mut self) -> WrittenCounts {
         self.losses_behind(true);
         // All at once: each may take its time.
         self.outputs.iter_mut().for_each(|one| one.end(self.now_ns));
@@ -350,8 +350,8 @@ impl Outlet {
     }
 }
 
-impl One {
-    fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut Written) {
+impl OneOutput {
+    fn event(&mut self, entry: &Entry<'_>, now_ns: u64, written: &mut WrittenCounts) {
         let event = entry.event;
         // The interval of a loss covers request and response, either of which a user may search for.
         let first_ns =
@@ -370,7 +370,7 @@ impl One {
         &mut self,
         records: Records,
         [first_ns, now_ns]: [u64; 2],
-        written: &mut Written,
+        written: &mut WrittenCounts,
         with: impl FnOnce(&mut dyn Render, &mut Vec<u8>),
     ) -> bool {
         self.tell_dropped(now_ns);
@@ -445,7 +445,7 @@ impl One {
     }
 
     /// Writes what is pending. Drops that still cannot be reported in the stream are counted.
-    fn close(&mut self, now_ns: u64, written: &mut Written) {
+    fn close(&mut self, now_ns: u64, written: &mut WrittenCounts) {
         let Some(writer) = self.writer.take() else { return };
         let since_ns = self.dropped.take().map_or(now_ns, |(_, since_ns)| since_ns);
         let name = writer.name.clone();

@@ -22,7 +22,7 @@ use crate::select::filters::{FILTERS, cut, nanoseconds};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSpec {
     pub format: Format,
-    pub place: Place,
+    pub place: Destination,
     pub alerts: Alerts,
     /// Which fields of events are written; `None`: all.
     pub fields: Option<Fields>,
@@ -33,7 +33,7 @@ pub struct OutputSpec {
     /// Signals sent to a collector.
     pub signals: Vec<Signal>,
     /// Filters of its own, in addition to those of the run.
-    pub only: Only,
+    pub only: OutputFilter,
     pub report: ReportSpec,
     /// Interval of a summary, ns.
     pub every_ns: u64,
@@ -41,41 +41,41 @@ pub struct OutputSpec {
 
 /// Destination of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// Standard output.
     Stdout,
     File(PathBuf),
     Collector(Collector),
 }
 
-impl Place {
+impl Destination {
     pub fn file(&self) -> Option<&Path> {
         match self {
-            Place::File(path) => Some(path),
-            Place::Stdout | Place::Collector(_) => None,
+            Destination::File(path) => Some(path),
+            Destination::Stdout | Destination::Collector(_) => None,
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Stdout => f.write_str("standard output"),
-            Place::File(path) => write!(f, "{}", path.display()),
-            Place::Collector(collector) => write!(f, "{collector}"),
+            Destination::Stdout => f.write_str("standard output"),
+            Destination::File(path) => write!(f, "{}", path.display()),
+            Destination::Collector(collector) => write!(f, "{collector}"),
         }
     }
 }
 
 /// Filters of one output. Equal if their text is.
 #[derive(Clone, Debug, Default)]
-pub struct Only {
+pub struct OutputFilter {
     pub selection: Selection,
     /// Their text.
     given: Vec<(&'static str, String)>,
 }
 
-impl Only {
+impl OutputFilter {
     /// Their text: `status=5xx,client=internal`.
     pub fn given(&self) -> String {
         let each = self.given.iter().map(|(name, value)| format!("{name}={value}"));
@@ -83,13 +83,13 @@ impl Only {
     }
 }
 
-impl PartialEq for Only {
+impl PartialEq for OutputFilter {
     fn eq(&self, other: &Self) -> bool {
         self.given == other.given
     }
 }
 
-impl Eq for Only {}
+impl Eq for OutputFilter {}
 
 /// Which alerts one output writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ const OPTIONS: &[OutputOption] = &[
     OutputOption {
         name: "compression",
         set: |spec, value| match (&mut spec.place, value) {
-            (Place::Collector(collector), "gzip" | "none") => {
+            (Destination::Collector(collector), "gzip" | "none") => {
                 collector.gzip = value == "gzip";
                 Ok(())
             }
@@ -221,7 +221,7 @@ const OPTIONS: &[OutputOption] = &[
 
 impl OutputSpec {
     /// All events and alerts of a run to one destination.
-    pub fn new(format: Format, place: Place) -> Self {
+    pub fn new(format: Format, place: Destination) -> Self {
         OutputSpec {
             format,
             place,
@@ -230,7 +230,7 @@ impl OutputSpec {
             mode: None,
             rotation: Rotation::default(),
             signals: Signal::DEFAULT.to_vec(),
-            only: Only::default(),
+            only: OutputFilter::default(),
             report: ReportSpec::default(),
             every_ns: EVERY_NS,
         }
@@ -242,7 +242,7 @@ impl OutputSpec {
     pub fn name(&self) -> String {
         let format = self.format.name();
         match &self.place {
-            Place::Stdout => format.to_owned(),
+            Destination::Stdout => format.to_owned(),
             place => format!("{format}:{place}"),
         }
     }
@@ -271,9 +271,11 @@ impl FromStr for OutputSpec {
         let format = Format::named(format).ok_or_else(want)?;
         let place = match file {
             Some("") => return Err(want()),
-            url if format == Format::Otlp => Place::Collector(url.unwrap_or_default().parse()?),
-            Some("-") | None => Place::Stdout,
-            Some(file) => Place::File(PathBuf::from(file)),
+            url if format == Format::Otlp => {
+                Destination::Collector(url.unwrap_or_default().parse()?)
+            }
+            Some("-") | None => Destination::Stdout,
+            Some(file) => Destination::File(PathBuf::from(file)),
         };
         let mut spec = OutputSpec::new(format, place);
         let mut given = Vec::new();
@@ -390,7 +392,7 @@ mod tests {
                 alerts,
                 ..OutputSpec::new(
                     Format::Json,
-                    file.map_or(Place::Stdout, |file| Place::File(file.into())),
+                    file.map_or(Destination::Stdout, |file| Destination::File(file.into())),
                 )
             };
             assert_eq!(text.parse(), Ok(expected), "{text}");
@@ -481,7 +483,7 @@ mod tests {
     fn an_output_takes_filters() {
         let spec: OutputSpec =
             "json:a,status=4xx,!404,client=internal,mode=640".parse().expect("an output");
-        assert_eq!(spec.place, Place::File("a".into()));
+        assert_eq!(spec.place, Destination::File("a".into()));
         assert_eq!(spec.mode, Some(0o640));
         let only = &spec.only.selection;
         assert_eq!(

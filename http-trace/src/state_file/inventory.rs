@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::database::{Bounds, Database, move_aside};
-use super::{Kept, taken};
+use super::{SaveOutcome, taken};
 use crate::priority;
 use crate::sync::unix_ns;
 use crate::text::Escaped;
@@ -47,7 +47,7 @@ pub fn read(path: &Path, options: Options) -> Result<Option<Inventory>, String> 
 
 /// Settings of a keeper.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct KeeperSettings {
     /// How paths are grouped into endpoints.
     pub endpoints: Endpoints,
     /// Write interval.
@@ -66,7 +66,7 @@ type Rows = Vec<(Key, Value)>;
 /// Counts events and passes rows to the writing thread.
 #[derive(Debug)]
 pub struct InventoryKeeper {
-    asked: Asked,
+    asked: KeeperSettings,
     inventory: Inventory,
     /// The day being counted.
     day: u32,
@@ -88,7 +88,7 @@ struct Thread {
 
 impl InventoryKeeper {
     /// Opens or creates the database; an unusable one is moved aside. Also returns a message about that.
-    pub fn open(path: PathBuf, asked: Asked) -> Result<(Self, Option<String>), String> {
+    pub fn open(path: PathBuf, asked: KeeperSettings) -> Result<(Self, Option<String>), String> {
         let mut inventory = Inventory::new(Options {
             endpoints: asked.endpoints.clone(),
             unseen_ns: None,
@@ -204,7 +204,7 @@ impl InventoryKeeper {
     }
 
     /// Writes the remaining rows.
-    pub fn finish(mut self) -> Kept {
+    pub fn finish(mut self) -> SaveOutcome {
         if self.is_changed {
             let rows = self.rows();
             let _ = self.thread.rows.send(rows);
@@ -215,7 +215,7 @@ impl InventoryKeeper {
             Some("the inventory is no longer kept: its writer thread failed".to_owned())
         });
         let said = news.try_iter().filter(|line| failure.as_ref() != Some(line));
-        Kept { said: said.last(), failure }
+        SaveOutcome { said: said.last(), failure }
     }
 }
 

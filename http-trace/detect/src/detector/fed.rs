@@ -93,7 +93,7 @@ impl Fed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::{Kind, Seen};
+    use crate::rule::{InputCondition, Kind};
 
     fn correlation(kind: Kind, inputs: Vec<Input>) -> Correlation {
         Correlation {
@@ -117,7 +117,7 @@ mod tests {
             correlation(count(), vec![D(0)]),
             correlation(count(), vec![D(70)]),
             correlation(Kind::Temporal(None), vec![C(0), D(1), C(1)]),
-            correlation(Kind::Temporal(Some(Seen::Input(0))), vec![C(2), D(0)]),
+            correlation(Kind::Temporal(Some(InputCondition::Input(0))), vec![C(2), D(0)]),
         ];
         let feeds = Feeds::new(71, &correlations);
         let mut fed = Fed::new(71, correlations.len());

@@ -18,7 +18,7 @@ use super::names;
 use super::refused::Written;
 use crate::field::Field;
 use crate::rule::expr::Comparison;
-use crate::rule::{Correlation, Group, Input, Kind, MOST_INPUTS, RuleSet, Seen};
+use crate::rule::{Correlation, Group, Input, InputCondition, Kind, MOST_INPUTS, RuleSet};
 
 /// Adds the correlations to the rules; returns the detections that are inputs and raise no
 /// alerts of their own.
@@ -259,7 +259,10 @@ fn groups(rule: &CorrelationRule, findings: &mut Vec<Finding>) -> Vec<Group> {
 }
 
 /// The condition of a temporal correlation; `None` requires all inputs.
-fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Seen>, Finding> {
+fn seen(
+    condition: &CorrelationCondition,
+    inputs: &[String],
+) -> Result<Option<InputCondition>, Finding> {
     let wrong = |why: String| Finding::error("condition", why);
     match condition {
         CorrelationCondition::Extended(expr) => extended(expr, inputs).map(Some).map_err(wrong),
@@ -269,8 +272,8 @@ fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Se
             [(ConditionOperator::Gte | ConditionOperator::Eq, n)]
                 if (1..=inputs.len() as u64).contains(&n) =>
             {
-                let all = (0..inputs.len()).map(Seen::Input).collect();
-                Ok(Some(Seen::AtLeast(n as usize, all)))
+                let all = (0..inputs.len()).map(InputCondition::Input).collect();
+                Ok(Some(InputCondition::AtLeast(n as usize, all)))
             }
             _ => Err(wrong(format!(
                 "it always has the same result: want 'gte' with a number of rules, from 1 to {}",
@@ -280,18 +283,18 @@ fn seen(condition: &CorrelationCondition, inputs: &[String]) -> Result<Option<Se
     }
 }
 
-fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<Seen, String> {
+fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<InputCondition, String> {
     let each = |parts: &[ConditionExpr]| {
         let parts = parts.iter().map(|part| extended(part, inputs));
         parts.collect::<Result<Vec<_>, _>>()
     };
     Ok(match expr {
-        ConditionExpr::And(parts) => Seen::All(each(parts)?),
-        ConditionExpr::Or(parts) => Seen::AtLeast(1, each(parts)?),
-        ConditionExpr::Not(part) => Seen::Not(Box::new(extended(part, inputs)?)),
+        ConditionExpr::And(parts) => InputCondition::All(each(parts)?),
+        ConditionExpr::Or(parts) => InputCondition::AtLeast(1, each(parts)?),
+        ConditionExpr::Not(part) => InputCondition::Not(Box::new(extended(part, inputs)?)),
         ConditionExpr::Identifier(name) => {
             let at = inputs.iter().position(|input| input == name);
-            Seen::Input(at.ok_or_else(|| format!("'{name}' is not among its rules"))?)
+            InputCondition::Input(at.ok_or_else(|| format!("'{name}' is not among its rules"))?)
         }
         ConditionExpr::Selector { quantifier, pattern } => {
             let selects = |name: &str| match pattern {
@@ -299,11 +302,12 @@ fn extended(expr: &ConditionExpr, inputs: &[String]) -> Result<Seen, String> {
                 SelectorPattern::Pattern(pattern) => pattern_matches(pattern, name),
             };
             let selected = (0..).zip(inputs).filter(|(_, name)| selects(name));
-            let selected: Vec<Seen> = selected.map(|(at, _)| Seen::Input(at)).collect();
+            let selected: Vec<InputCondition> =
+                selected.map(|(at, _)| InputCondition::Input(at)).collect();
             match quantifier {
-                Quantifier::Any => Seen::AtLeast(1, selected),
-                Quantifier::All => Seen::All(selected),
-                Quantifier::Count(n) => Seen::AtLeast(*n as usize, selected),
+                Quantifier::Any => InputCondition::AtLeast(1, selected),
+                Quantifier::All => InputCondition::All(selected),
+                Quantifier::Count(n) => InputCondition::AtLeast(*n as usize, selected),
             }
         }
     })

@@ -9,7 +9,7 @@ use http_trace_common::walk::{
     Encap, FragmentId, LayerKind, Segment, Skip, Tunnel, WalkOptions, tcp_flag,
 };
 
-use super::{FragmentCounts, Fragments, Seen, Whole};
+use super::{FragmentCounts, FragmentOrigin, Fragments, Whole};
 use crate::origin::CapturePoint;
 
 /// How long a packet waits for its fragments, ns. Identifications are reused, the sooner the faster the
@@ -71,7 +71,7 @@ impl Shipped {
     ) -> Option<Record<'_>> {
         let header = record.header;
         let piece = header.fragment();
-        let seen = Seen {
+        let seen = FragmentOrigin {
             encap: &record.tunnel.map(Tunnel::encap).unwrap_or_default(),
             time_ns: header.time_ns,
             point: CapturePoint::of(header),

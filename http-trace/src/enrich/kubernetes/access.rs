@@ -21,7 +21,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Where credentials come from.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum CredentialSource {
     /// Folder of this pod's service account, and URL of the server.
     ServiceAccount(PathBuf, String),
     File(PathBuf),
@@ -42,12 +42,12 @@ impl fmt::Debug for Access {
     }
 }
 
-impl Place {
+impl CredentialSource {
     /// Finds the source, if there is a server to query.
     pub fn find(choice: &NamesFrom) -> Option<Self> {
         match choice {
             NamesFrom::Off => None,
-            NamesFrom::At(path) => Some(Place::File(path.clone())),
+            NamesFrom::At(path) => Some(CredentialSource::File(path.clone())),
             NamesFrom::Usual => {
                 let [host, port] =
                     ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"].map(env::var);
@@ -56,7 +56,7 @@ impl Place {
                 // Without a mounted token, pods are silently not named.
                 folder.join("token").exists().then_some(())?;
                 let host = if host.contains(':') { format!("[{host}]") } else { host };
-                Some(Place::ServiceAccount(folder, format!("https://{host}:{port}")))
+                Some(CredentialSource::ServiceAccount(folder, format!("https://{host}:{port}")))
             }
         }
     }
@@ -64,12 +64,12 @@ impl Place {
     /// Reads the current credentials.
     pub fn read(&self) -> Result<Access, String> {
         match self {
-            Place::ServiceAccount(folder, server) => Ok(Access {
+            CredentialSource::ServiceAccount(folder, server) => Ok(Access {
                 server: server.clone(),
                 tls: tls(Some(&bytes(&folder.join("ca.crt"))?), None, false)?,
                 token: Some(text(&folder.join("token"))?),
             }),
-            Place::File(path) => {
+            CredentialSource::File(path) => {
                 let file: Kubeconfig = yaml_serde::from_str(&text(path)?)
                     .map_err(|error| format!("{}: invalid kubeconfig: {error}", path.display()))?;
                 let folder = path.parent().unwrap_or(Path::new(""));
@@ -228,7 +228,7 @@ users:
         let path = folder.path().join("config");
         fs::write(&path, text).expect("written");
         fs::write(folder.path().join("token"), "of a file\n").expect("written");
-        Place::File(path).read()
+        CredentialSource::File(path).read()
     }
 
     #[test]
@@ -260,7 +260,7 @@ users:
             let error = read(&FILE.replace(from, to)).expect_err(to);
             assert!(error.contains(why), "{error}");
         }
-        let none = Place::File("/nowhere/config".into()).read();
+        let none = CredentialSource::File("/nowhere/config".into()).read();
         assert!(none.expect_err("there is none").contains("/nowhere/config: No such file"));
     }
 }

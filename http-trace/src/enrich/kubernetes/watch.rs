@@ -15,7 +15,7 @@ use serde::Deserialize;
 use ureq::Body;
 use ureq::http::Response;
 
-use super::access::Place;
+use super::access::CredentialSource;
 use super::pod::{List, Object};
 use crate::enrich::directory::Directory;
 use crate::own_client;
@@ -35,7 +35,7 @@ const LARGEST_ERROR: u64 = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Watch {
     /// The API server.
-    pub place: Place,
+    pub place: CredentialSource,
     pub node: String,
     pub labels: Vec<String>,
     /// Timeouts and pauses.
@@ -87,7 +87,7 @@ struct Kind {
 
 /// Object of a watch event.
 #[derive(Deserialize)]
-struct Of<T> {
+struct WatchEvent<T> {
     object: T,
 }
 
@@ -281,14 +281,15 @@ impl Follower {
         let bad = |error| End::Failed(format!("invalid pod change: {error}"));
         let Kind { r#type: kind } = serde_json::from_slice(line).map_err(bad)?;
         if kind == "ERROR" {
-            let status = serde_json::from_slice::<Of<Status>>(line);
+            let status = serde_json::from_slice::<WatchEvent<Status>>(line);
             let status = status.map(|of| of.object).unwrap_or_default();
             return Err(match status.code {
                 410 => End::Gone,
                 _ => End::Failed(format!("{} {}", status.code, status.message)),
             });
         }
-        let Of { object: pod } = serde_json::from_slice::<Of<Object>>(line).map_err(bad)?;
+        let WatchEvent { object: pod } =
+            serde_json::from_slice::<WatchEvent<Object>>(line).map_err(bad)?;
         match &*kind {
             "ADDED" | "MODIFIED" => match pod.members(&self.watch.node, &self.watch.labels) {
                 Some(members) => self.directory.set_pod(members),
@@ -331,7 +332,7 @@ mod tests {
         fs::write(&path, kubeconfig).expect("written");
         let directory = Arc::new(Directory::default());
         let watch = Watch {
-            place: Place::File(path),
+            place: CredentialSource::File(path),
             node: "n1".to_owned(),
             labels: vec!["app".to_owned()],
             times: Times {

@@ -13,12 +13,12 @@ struct Slot<K> {
     /// Everything that the fields depend on.
     of: K,
     text: Vec<u8>,
-    left: Left,
+    left: ObjectState,
 }
 
 /// State after the fields.
 #[derive(Clone, Copy, Debug)]
-pub struct Left {
+pub struct ObjectState {
     /// The object that is open.
     pub open: usize,
     /// Whether any byte was written as `\xNN`.
@@ -38,8 +38,8 @@ impl<K> Cache<K> {
         place: usize,
         is_it: impl FnOnce(&K) -> bool,
         make: impl FnOnce() -> K,
-        render: impl FnOnce(&mut Vec<u8>) -> Left,
-    ) -> (&[u8], Left) {
+        render: impl FnOnce(&mut Vec<u8>) -> ObjectState,
+    ) -> (&[u8], ObjectState) {
         let count = self.slots.len();
         let slot = &mut self.slots[place % count];
         let known = slot.take_if(|slot| !is_it(&slot.of));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http_trace_model::event::{Loss, LossUnit};
 
-use super::{One, Outlet};
+use super::{OneOutput, Outlet};
 use crate::messages::counted;
 use crate::sink::deliver::Delivery;
 use crate::sink::failing::News;
@@ -20,13 +20,13 @@ pub const UNDELIVERED: (&str, LossUnit) = ("alert_delivery", LossUnit::Alerts);
 
 /// What was reported so far.
 #[derive(Debug, Default)]
-pub struct Behind {
+pub struct ReportedLosses {
     told: u64,
     told_at: Option<Instant>,
     since_ns: u64,
 }
 
-impl Behind {
+impl ReportedLosses {
     /// What is new of `lost` so far, if a report is due; `now_ns` is event time. With `is_last`, one always is.
     pub fn news(
         &mut self,
@@ -53,7 +53,7 @@ impl Outlet {
     /// Messages about outputs and deliveries that began to fail or succeed again. Losses that they count are reported.
     pub fn news(&mut self) -> Vec<String> {
         let mut news = self.losses_behind(false);
-        let of = |one: &One| {
+        let of = |one: &OneOutput| {
             let writer = one.writer.as_ref()?;
             let name = &writer.name;
             Some(match writer.news()? {
@@ -65,7 +65,7 @@ impl Outlet {
             })
         };
         news.extend(self.outputs.iter().filter_map(of));
-        let of = |one: &One| {
+        let of = |one: &OneOutput| {
             let name = &one.writer.as_ref()?.name;
             Some(match lock(&one.rotates).news()? {
                 News::Fails(why) => {
@@ -75,7 +75,7 @@ impl Outlet {
             })
         };
         news.extend(self.outputs.iter().filter_map(of));
-        let of = |(delivery, _): &(Delivery, Behind)| {
+        let of = |(delivery, _): &(Delivery, ReportedLosses)| {
             let name = &delivery.name;
             Some(match delivery.news()? {
                 News::Fails(why) => format!("cannot deliver alerts to {name}: {why}"),
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_one_report_and_its_rest_comes_last() {
-        let mut behind = Behind::default();
+        let mut behind = ReportedLosses::default();
         let mut news = |lost, is_last| {
             let loss = behind.news(lost, ("here", LossUnit::Records), 7, is_last);
             loss.map(|loss| loss.count)

@@ -29,14 +29,14 @@ fn stuck(
     released: mpsc::Receiver<()>,
     got: &Arc<Mutex<Vec<u8>>>,
     first: &Entry<'_>,
-    written: &mut Written,
-) -> One {
+    written: &mut WrittenCounts,
+) -> OneOutput {
     let (asked, stuck) = mpsc::channel();
     let got = Arc::clone(got);
     let slow = Slow { asked, released, got };
     let limit = 64 << 10;
     let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, Pace::Blocks);
-    let mut one = One {
+    let mut one = OneOutput {
         format: Format::Json,
         alerts: Alerts::None,
         only: None,
@@ -47,7 +47,7 @@ fn stuck(
         writer: Some(writer.expect("a thread")),
         rotates: Arc::default(),
         exporter: State::default(),
-        behind: Behind::default(),
+        behind: ReportedLosses::default(),
         dropped: None,
         lost: 0,
         lost_alerts: 0,
@@ -63,7 +63,7 @@ fn stuck(
 fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     let (release, released) = mpsc::channel();
     let got = Arc::new(Mutex::new(Vec::new()));
-    let mut written = Written::default();
+    let mut written = WrittenCounts::default();
     let event = testing::event();
     let entry = Entry { event: &event, user: None };
     let mut one = stuck(released, &got, &entry, &mut written);
@@ -117,7 +117,7 @@ impl Render for AlwaysDue {
 #[test]
 fn what_is_due_and_finds_no_room_is_no_loss() {
     let (release, released) = mpsc::channel();
-    let mut written = Written::default();
+    let mut written = WrittenCounts::default();
     let event = testing::event();
     let entry = Entry { event: &event, user: None };
     let mut one = stuck(released, &Arc::default(), &entry, &mut written);
@@ -138,7 +138,7 @@ fn what_is_due_and_finds_no_room_is_no_loss() {
 #[test]
 fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     let (release, released) = mpsc::channel();
-    let mut written = Written::default();
+    let mut written = WrittenCounts::default();
     let event = testing::event();
     let entry = Entry { event: &event, user: None };
     let mut one = stuck(released, &Arc::default(), &entry, &mut written);
@@ -150,7 +150,7 @@ fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     assert_eq!(one.lost, 200);
     // An alert alone is no silent loss either.
     let (release, released) = mpsc::channel();
-    let mut of_alert = Written::default();
+    let mut of_alert = WrittenCounts::default();
     let mut one = stuck(released, &Arc::default(), &entry, &mut of_alert);
     assert!(one.write([0, 1], [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x')));
     one.close(testing::TIME_NS, &mut of_alert);
