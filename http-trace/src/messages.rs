@@ -13,8 +13,10 @@ use http_trace_model::shown::{grouped, span};
 /// Counts of events from the pipeline, and what happened to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrittenCounts {
-    /// Events written to some output.
+    /// Events written to some output, or counted in a summary.
     pub events: u64,
+    /// Whether all outputs are summaries, which count events and write none.
+    pub only_counted: bool,
     pub left_out_by_filters: u64,
     pub not_sampled: u64,
     /// What settings left out that a reload has changed since, by their text.
@@ -199,7 +201,8 @@ impl WrittenCounts {
                 let _ = write!(line, ", {}", counted(count, what));
             }
         }
-        let _ = write!(line, "; {} written", counted(self.events, "event"));
+        let done = if self.only_counted { "counted" } else { "written" };
+        let _ = write!(line, "; {} {done}", counted(self.events, "event"));
         for (count, by) in [
             (self.left_out_by_filters, filters),
             (self.not_sampled, sample),

@@ -166,12 +166,14 @@ impl Outlet {
             Ok(delivery) => Ok((delivery, ReportedLosses::default())),
             Err(why) => Err(format!("cannot write to {target}: {why}")),
         };
+        let only_counted =
+            !outputs.is_empty() && outputs.iter().all(|o| o.format == Format::Summary);
         Ok(Outlet {
             deliveries: wanted.alerts_to.iter().map(deliver).collect::<Result<_, _>>()?,
             notices: Json::new(&style(wanted, false)),
             left: wanted.count,
             outputs,
-            written: WrittenCounts::default(),
+            written: WrittenCounts { only_counted, ..WrittenCounts::default() },
             now_ns: 0,
         })
     }

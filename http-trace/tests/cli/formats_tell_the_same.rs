@@ -446,6 +446,9 @@ fn a_summary_counts_what_json_writes() {
     let folder = tempfile::tempdir().unwrap();
     let json = folder.path().join("json").to_str().unwrap().to_owned();
     let both = run(&["-r", NGINX, "--summary", "-o", &format!("json:{json}")]);
+    assert!(both.err.contains(" events written\n"), "{}", both.err);
+    let only = run(&["-r", NGINX, "--summary"]);
+    assert!(only.err.contains(" events counted\n"), "{}", only.err);
     assert_eq!(both.status, 0, "{}", both.err);
     let alone = run(&["-r", NGINX, "-o", "summary,every=1s"]);
     assert_eq!(alone.status, 0, "{}", alone.err);
