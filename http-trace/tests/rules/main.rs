@@ -10,6 +10,7 @@ mod errors;
 mod faulty_rules_are_named_and_the_rest_load;
 mod gates_fail_closed;
 mod interfaces_inside_are_told_from_attacks;
+mod loads;
 mod lookups_of_ordinary_tools_are_no_scan;
 mod ordinary_targets_are_no_attacks;
 mod other_forms_of_attacks_are_told;
@@ -19,6 +20,7 @@ mod recorded_events_raise_the_alerts_of_the_capture;
 mod routine_lines_of_logs_are_no_attacks;
 mod rules_are_listed_explained_and_tested;
 mod slow_clients_are_told_from_servers_that_hang;
+mod what_is_repeated_is_no_guess;
 mod what_scanners_ask_for_is_named;
 mod who_has_signed_in_is_no_attacker;
 
