@@ -266,20 +266,27 @@ impl WrittenCounts {
             let time = span(self.not_running_ns.div_ceil(1_000_000_000));
             let _ = write!(line, "; nothing was traced in the {time} before this run");
         }
-        if seen.gaps > 0 {
-            let (gaps, bytes) = (counted(seen.gaps, "gap"), counted(seen.gap_bytes, "byte"));
-            let _ = write!(line, "; {bytes} of connections were not seen ({gaps})");
+        // Where the filter runs, bytes cut off a segment are no gap.
+        let [segments, bytes] = seen.truncated;
+        let is_truncated = bytes > seen.gap_bytes;
+        if seen.gaps > 0 || is_truncated {
+            let bytes = counted(bytes.max(seen.gap_bytes), "byte");
+            let gaps = (seen.gaps > 0).then(|| counted(seen.gaps, "gap"));
+            let cut = is_truncated.then(|| counted(segments, "truncated segment"));
+            let why = gaps.into_iter().chain(cut).collect::<Vec<_>>().join(", ");
+            let _ = write!(line, "; {bytes} of connections were not seen ({why})");
         }
         if seen.is_cut {
             line.push_str("; not all of the input was read");
         }
+        let is_partial = seen.is_cut || segments > 0;
         let unreadable = unreadable(seen.unreadable);
         line.push_str("; ");
         line.push_str(match &unreadable {
             Some(unreadable) => unreadable,
-            None if seen.is_empty && (seen.is_cut || seen.has_lines) => "none of it gave an event",
+            None if seen.is_empty && (is_partial || seen.has_lines) => "none of it gave an event",
             None if seen.is_empty => "there was nothing to read",
-            None if seen.is_cut => "the rest was readable",
+            None if is_partial => "the rest was readable",
             None => "everything was readable",
         });
         line
@@ -294,6 +301,8 @@ pub struct Coverage<'a> {
     /// Gaps in connections, and how many bytes of these they hide.
     pub gaps: u64,
     pub gap_bytes: u64,
+    /// Segments truncated by the snap length, and how many of their bytes are missing.
+    pub truncated: [u64; 2],
     /// Whether some of the input was not read: files, lines, or what comes after a signal.
     pub is_cut: bool,
     /// Whether nothing came.
@@ -456,6 +465,20 @@ mod tests {
                 "nothing was lost; none of it gave an event",
             ),
             (Coverage { has_lines: true, ..whole }, "nothing was lost; everything was readable"),
+            (
+                Coverage { gaps: 1, gap_bytes: 9, truncated: [1, 9], ..whole },
+                "nothing was lost; 9 bytes of connections were not seen (1 gap); the rest was readable",
+            ),
+            (
+                Coverage { gaps: 1, gap_bytes: 9, truncated: [2, 3_000], ..whole },
+                "nothing was lost; 3,000 bytes of connections were not seen (1 gap, 2 truncated segments); the \
+                 rest was readable",
+            ),
+            (
+                Coverage { truncated: [2, 3_000], is_empty: true, ..whole },
+                "nothing was lost; 3,000 bytes of connections were not seen (2 truncated segments); none of it \
+                 gave an event",
+            ),
             (
                 Coverage { is_cut: true, is_empty: true, ..whole },
                 "nothing was lost; not all of the input was read; none of it gave an event",

@@ -117,17 +117,19 @@ impl Finished {
     }
 
     /// The last line: whether anything was lost and what was not readable. `is_cut` says that some of the input was
-    /// not read, `has_lines` that recorded lines were.
-    pub fn verdict(&self, is_cut: bool, has_lines: bool) -> String {
+    /// not read, `has_lines` that recorded lines were; `truncated` are the segments truncated by the snap length,
+    /// and their missing bytes.
+    pub fn verdict(&self, is_cut: bool, has_lines: bool, truncated: [u64; 2]) -> String {
         let stats = &self.stats;
         self.written.verdict(&Coverage {
             unreadable: &of_unreadable(stats),
             gaps: stats.holes,
             gap_bytes: stats.hole_bytes,
+            truncated,
             is_cut,
             has_lines,
             is_empty: self.written.is_empty()
-                && stats.flows == 0
+                && (stats.flows == 0 || truncated[0] > 0)
                 && self.outside == Outside::default(),
         })
     }

@@ -63,6 +63,9 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
             counted(outcome.crowded, "capture")
         ));
     }
+    if let Some(counts) = &outcome.counts {
+        session.truncated = [counts.cut_segments, counts.cut_bytes];
+    }
     let reading = match outcome.interrupted {
         true => Reading::Interrupted,
         false if outcome.failed => Reading::Faulty,

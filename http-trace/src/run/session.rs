@@ -40,6 +40,8 @@ pub struct Session {
     pub malformed: u64,
     /// Logs that broke off.
     pub broken: u64,
+    /// Segments truncated by the snap length, and how many of their bytes a capture lacks.
+    pub truncated: [u64; 2],
     /// Until when earlier runs with this `--state` have traced, Unix ns.
     traced_until_ns: Option<u64>,
 }
@@ -103,6 +105,7 @@ impl Session {
             lines: 0,
             malformed: 0,
             broken: 0,
+            truncated: [0; 2],
             traced_until_ns,
         })
     }
@@ -146,7 +149,8 @@ impl Session {
     /// Closes the driver and prints the summary, followed by the source's own `lines`.
     pub fn finish(self, lines: Vec<String>, reading: Reading) -> Ended {
         let has_lines = self.lines > 0;
-        let Session { config, mut driver, rules, problems, malformed, broken, .. } = self;
+        let Session { config, mut driver, rules, problems, malformed, broken, truncated, .. } =
+            self;
         driver.stages.exit.outlet.unread(malformed, problems.len() as u64 + broken);
         let finished = driver.finish();
         if !config.quiet {
@@ -172,7 +176,7 @@ impl Session {
             say("stopped, as nobody reads the output any more");
         }
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
-            say(&finished.verdict(is_cut, has_lines));
+            say(&finished.verdict(is_cut, has_lines, truncated));
         }
         let problems = reading != Reading::Whole || rules.is_faulty || !problems.is_empty();
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;

@@ -197,3 +197,36 @@ proptest! {
         }
     }
 }
+
+/// The last line tells what the snap length cut off, whether or not the filter runs.
+#[test]
+fn what_the_snap_length_cut_off_was_not_readable() {
+    let body = [b'x'; 1_000];
+    let answer = [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".as_slice(), &body].concat();
+    let talk = crate::open().ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").answer(&answer);
+    let scratch = Scratch::new("snap-length");
+    for (snap_length, expected) in [
+        (40, "bytes of connections were not seen (2 truncated segments); none of it gave an event"),
+        (100, "bytes of connections were not seen (1 truncated segment); the rest was readable"),
+        (2_000, "nothing was lost; everything was readable"),
+    ] {
+        let mut file = PLAIN.header(4, 101);
+        for (n, frame) in (1..).zip(talk.frames()) {
+            let kept = &frame[..frame.len().min(snap_length)];
+            file.extend(PLAIN.record(n, 0, kept, frame.len() as u32));
+        }
+        let path = scratch.file("cut.pcap", &file);
+        for (more, expected) in [
+            (&["--kernel-filter"][..], expected),
+            (
+                &[],
+                if snap_length < 2_000 { "bytes of connections were not seen (" } else { expected },
+            ),
+        ] {
+            let ran = crate::command::run(&[&["-r", path.to_str().unwrap()], more].concat());
+            let last = ran.err.lines().last().unwrap_or_default();
+            assert!(last.contains(expected), "{snap_length} {more:?}: {}", ran.err);
+            assert!(snap_length == 2_000 || !last.contains("everything"), "{last}");
+        }
+    }
+}
