@@ -326,7 +326,7 @@ impl Http1 {
             ack,
             malformed: odd & decode::MALFORMED_REQUEST != 0
                 || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
-            flags: half.framer.flags(),
+            flags: half.framer.flags() | blank_before_colon(odd),
             differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
             reported: half.reported,
             has_event: half.has_event,
@@ -543,6 +543,11 @@ fn what_follows(current: &Transaction) -> Unreadable {
     let upgrade = response.and_then(|response| response.head.headers.first("upgrade"));
     let is_h2c = upgrade.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"));
     if is_h2c { Unreadable::Http2 } else { Unreadable::Tunnel }
+}
+
+/// The framer's flag for a blank before a colon, which it looks for only in fields that it reads.
+const fn blank_before_colon(odd: u32) -> u32 {
+    if odd & decode::SPACE_BEFORE_COLON != 0 { flag::SPACE_BEFORE_COLON } else { 0 }
 }
 
 /// Whether a request asks to be told whether its body is wanted (RFC 9110 §10.1.1).

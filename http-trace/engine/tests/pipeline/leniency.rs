@@ -159,6 +159,7 @@ fn request_heads_that_servers_read_differently_are_flagged() {
         ),
         ("Content-Length: 1\r\nContent-Length: 1", "a", "request_length_repeated"),
         ("Content-Length : 1", "a", "request_space_before_colon"),
+        ("Host : x", "", "request_space_before_colon"),
         ("A: b\r\n c", "", "request_obs_fold"),
         ("A: b\nB: c", "", "request_bare_lf"),
         ("Content-Length: x", "", "request_length_invalid"),
