@@ -320,7 +320,9 @@ impl Http1 {
         let ack = self.received(cx.link, d, &first);
         self.weigh_request(cx, d, ack, first.time_ns);
         let half = &self.halves[d];
-        let expects = half.framer.is_body_unbegun() && expects_continue(&head.headers);
+        let has_body = half.framer.is_body_unbegun();
+        let expects = has_body && expects_continue(&head.headers);
+        let is_body_optional = has_body && matches!(&head.method[..], b"GET" | b"HEAD" | b"DELETE");
         let server_next = self.halves[1 - d].next;
         let mut pending = Pending {
             ack,
@@ -330,6 +332,7 @@ impl Http1 {
             differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
             reported: half.reported,
             has_event: half.has_event,
+            is_body_optional,
             ..Pending::new(head, method, half.head_start, half.next, first)
         };
         pending.request.head_cut = half.head_len > raw.len() as u64;

@@ -35,6 +35,9 @@ pub(crate) struct Pending {
     pub first_known: bool,
     /// It was sent together with one whose answer is only assumed ([`super::order::Order::certain`]).
     pub assumed: bool,
+    /// Its server may ignore its body, or that of one before it that was open when this was sent, and answer what the
+    /// body looks like.
+    pub is_body_optional: bool,
     /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
     pub malformed: bool,
     /// Oddities of its head ([`flag`]).
@@ -77,6 +80,7 @@ impl Pending {
             begins_batch: false,
             first_known: false,
             assumed: false,
+            is_body_optional: false,
             malformed: false,
             flags: 0,
             differs: false,

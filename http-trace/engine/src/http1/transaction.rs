@@ -155,6 +155,9 @@ impl Exchanges {
             let informed = !current.informational.is_empty() && !current.is_open();
             current.response.is_some() || current.emitted || informed
         });
+        if self.waiting.back().or(self.answered()).is_some_and(|before| before.is_body_optional) {
+            (request.assumed, request.is_body_optional) = (true, true);
+        }
         let lossy = self.responses_lost;
         self.order.request(&mut request, &self.waiting, open, lossy, server_next);
         if self.waiting.len() >= MAX_WAITING {

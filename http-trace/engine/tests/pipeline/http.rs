@@ -494,3 +494,26 @@ fn a_request_whose_head_is_too_long_says_so() {
         &["GET /1 -> 200 OK 1 Length missing [RequestHeaders]"],
     );
 }
+
+/// A server that ignores the body of a GET answers what it looks like. Which response that is, nothing shows in time.
+#[test]
+fn what_is_sent_behind_a_body_that_a_server_may_ignore_is_assumed() {
+    for (method, is_assumed) in [("GET", true), ("DELETE", true), ("POST", false)] {
+        let body = "GET /no HTTP/1.1\r\n\r\n";
+        let length = body.len();
+        let first = format!("{method} /1 HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+        let flag = if is_assumed { " flags request_assumed" } else { "" };
+        let talk = Talk::open().c(&(first.clone() + &get("/2") + &get("/3"))).s(&ok("a"));
+        let talk = talk.s(&ok("b")).s(&ok("c"));
+        let expected = [
+            format!("{method} /1 -> 200 OK 1 Length"),
+            format!("GET /2 -> 200 OK 1 Length{flag}"),
+            format!("GET /3 -> 200 OK 1 Length{flag}"),
+            "GET /4 -> 200 OK 1 Length".to_owned(),
+        ];
+        let expected = expected.each_ref().map(String::as_str);
+        check(method, &talk.c(&get("/4")).s(&ok("d")), &expected);
+        let talk = Talk::open().c(&first).s(&ok("a")).c(&get("/4")).s(&ok("d"));
+        check(method, &talk, &[expected[0], expected[3]]);
+    }
+}
