@@ -376,6 +376,20 @@ proptest! {
         prop_assert_eq!(some.stats.filter_disagrees, 0);
     }
 
+    /// A client that asks one by one and is not seen, on a connection whose start is: each response is found.
+    #[test]
+    fn where_only_the_server_is_seen(mut talk in talks()) {
+        talk.client = Client::OneByOne;
+        let mut seen = talk.play();
+        seen.segments.retain(|segment| segment.from == Side::Server);
+        let frames = frames(&Path::v4(40_000), &seen.segments);
+        check(&plain(&frames), &talk, Some(0), false).map_err(TestCaseError::fail)?;
+        let (some, _) = filtered(&frames, Faults::default());
+        check(&some, &talk, Some(0), false)
+            .map_err(|wrong| TestCaseError::fail(format!("filtered: {wrong}")))?;
+        prop_assert_eq!(some.stats.filter_disagrees, 0);
+    }
+
     /// After losses, a client that was seen to keep several requests open is not taken for one that asks one
     /// by one, or in batches.
     #[test]

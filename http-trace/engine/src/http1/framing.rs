@@ -45,6 +45,9 @@ impl Http1 {
         // Where the current head begins in `bytes`.
         let mut head_from = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.halves[d].framer.phase() == Phase::Peek {
+                self.decide_unheard(cx, d, at > 0, origin);
+            }
             let half = &mut self.halves[d];
             let step = half.framer.step(&mut self.queue, rest);
             let taken = step.taken as usize;
@@ -182,6 +185,25 @@ impl Http1 {
             && self.halves[d].expects
             && self.halves[d].framer.is_body_unbegun()
             && self.queue.has_none()
+    }
+
+    /// Where the client is not heard, bytes after a head with a length are its body, whatever they look like, if the
+    /// server has received nothing since. `here` says that the head ended in this segment.
+    fn decide_unheard(&mut self, cx: &mut Cx<'_>, d: usize, here: bool, origin: &Origin) {
+        let (half, client) = (&self.halves[d], &self.halves[1 - d]);
+        let is_heard = cx.link.known[1 - d] && cx.link.first(1 - d) != Some(client.next);
+        let ack = origin.ack.number();
+        let continues = here || ack.is_some() && half.passed_ack == ack;
+        let mut framer = half.framer;
+        if !is_heard
+            && continues
+            && half.undecided.is_empty()
+            && let Some(event) = framer.decide_body()
+            && framer.phase() == Phase::Body
+        {
+            self.halves[d].framer = framer;
+            self.event(cx, d, event, origin);
+        }
     }
 
     /// Bytes [next, next + n) were declared skipped as body.

@@ -517,3 +517,28 @@ fn what_is_sent_behind_a_body_that_a_server_may_ignore_is_assumed() {
         check(method, &talk, &[expected[0], expected[3]]);
     }
 }
+
+/// While only the server is heard, a declared body is one, whatever it looks like, unless another request may have come.
+#[test]
+fn a_declared_body_is_one_where_only_the_server_is_heard() {
+    let body = ok("a").repeat(3);
+    let whole = ok(&body);
+    let (head, _) = whole.split_at(whole.len() - body.len());
+    for (name, parts) in [
+        ("at once", &[&whole[..]][..]),
+        ("head apart", &[head, &body]),
+        ("by the message", &[head, &ok("a"), &ok("a"), &ok("a")]),
+    ] {
+        let mut talk = Talk::open();
+        for n in 0..2 {
+            talk = talk.c(&get(&format!("/{n}")));
+            talk = parts.iter().fold(talk, |talk, part| talk.s(part));
+        }
+        talk = talk.c("HEAD / HTTP/1.1\r\n\r\n").s(head).c(&get("/4")).s(&ok("b")).s_fin();
+        talk.segs.retain(|seg| seg.from == Side::Server);
+        let one = format!("? -> 200 OK {} Length missing [Request]", body.len());
+        let of_head = "? -> 200 OK 0 None missing [Request]";
+        let last = "? -> 200 OK 1 Length missing [Request] flags resynchronised";
+        check(name, &talk, &[&one, &one, "(finish)", of_head, last]);
+    }
+}
