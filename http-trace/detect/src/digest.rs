@@ -1,4 +1,4 @@
-//! Bounds the alerts of a rule that one client can raise on one server. A rule that groups by values a client
+//! Bounds the alerts of a rule that one client, or clients under many names, can raise on one server. A rule that groups by values a client
 //! can invent, such as hosts or paths, gets an internal correlation that counts its opening alerts. Beyond
 //! the rule's limit, one alert (the digest) is reported in place of them. Knows no counters.
 
@@ -35,10 +35,14 @@ pub fn add(set: &mut RuleSet) -> Vec<Option<usize>> {
 fn digest(of: &Correlation, rule: &Rule) -> Correlation {
     let client = ("c-ip", Field::ClientIp);
     let server = ("s-ip", Field::ServerIp);
-    let groups = match rule.alert_limit {
-        // One digest for all alerts of a server.
-        0 => vec![server],
-        _ => vec![client, server],
+    // A rule across clients that groups by what they call themselves is bounded for all of them.
+    let names_itself = |group: &Group| group.of.contains(&Field::ClientKind);
+    let is_across_clients = of.group_by.iter().any(names_itself)
+        && !of.group_by.iter().any(|group| group.of.contains(&Field::ClientIp));
+    let groups = if rule.alert_limit == 0 || is_across_clients {
+        vec![server]
+    } else {
+        vec![client, server]
     };
     let groups =
         groups.into_iter().map(|(name, field)| Group { name: name.to_owned(), of: vec![field] });

@@ -327,6 +327,18 @@ fn a_scan_that_many_clients_share_is_one() {
     assert_eq!(folder(BROWSER, 20), ["http-spread-folder-scan"]);
     assert_eq!(folder(BROWSER, 3), [""; 0]);
     assert_eq!(folder("inventory/1.0", 20), [""; 0]);
+    // The same under as many names as addresses.
+    let named = |each: usize| {
+        let requests = (0..each).flat_map(|n| (0..64).map(move |client| (client, n)));
+        let line = |(client, n): (usize, usize)| {
+            let target = format!("/word{}", client * each + n);
+            let agent = format!("Mozilla/5.0 (X11; {client})");
+            log_line(client, n * 9 + client / 8, ("GET", &target), 404, &agent)
+        };
+        rules(alerts_of_log(&requests.map(line).collect::<String>()))
+    };
+    assert_eq!(named(15), ["http-spread-scan-any"]);
+    assert_eq!(named(7), [""; 0]);
     let attack = shared(BROWSER, &|client, n| format!("/a{n}?f=../../../etc/passwd{client}"));
     assert_eq!(rules(attack), ["http-spread-attack"]);
     let service = shared("inventory/1.0", &|client, n| format!("/v1/items/name-{client}-{n}"));

@@ -81,6 +81,24 @@ fn beyond_ten_alerts_of_a_client_on_a_server_one_stands_for_the_rest() {
     assert_eq!(digests[0].id, digest.id);
 }
 
+/// Attackers with many addresses under many names are bounded together.
+#[test]
+fn beyond_ten_alerts_across_clients_one_stands_for_the_rest() {
+    let spread = (0..400).map(|i| {
+        let mut event = asked(&format!("198.51.100.{}", i % 20), "h", BEGIN + i * S / 10);
+        let name = i / 20;
+        event.request = Some(testing::request(&format!(
+            "GET /a?f=../../../../etc/passwd HTTP/1.1\r\nHost: h\r\nUser-Agent: n{name}\r\n\r\n"
+        )));
+        event
+    });
+    let (alerts, _) = run(&mut built_in(), spread);
+    let of_rule = |alert: &&Alert| &*alert.rule.id == "http-spread-attack";
+    let alerts: Vec<Alert> = alerts.iter().filter(of_rule).cloned().collect();
+    assert_eq!(alerts.len(), 11);
+    assert_eq!(told(&alerts[10..]), [(State::Opened, 11, Some(1))]);
+}
+
 #[test]
 fn a_restart_raises_no_limit() {
     let mut before = of(RULES);
