@@ -154,17 +154,20 @@ pub fn client_kind(headers: &Headers) -> Vec<u8> {
 /// The protective attributes missing from a Set-Cookie (RFC 6265 §4.1.2; SameSite from RFC 6265bis). A cookie
 /// that is being deleted needs none.
 pub fn cookie_lacks(cookie: &[u8]) -> impl Iterator<Item = &'static [u8]> {
-    let has = |wanted: &[u8]| {
-        cookie.split(|b| *b == b';').skip(1).any(|attribute| {
-            let name = attribute.split(|b| *b == b'=').next().unwrap_or_default();
-            name.trim_ascii().eq_ignore_ascii_case(wanted)
-        })
-    };
-    let value = cookie.split(|b| *b == b';').next().unwrap_or_default();
-    let deleted = value.trim_ascii().ends_with(b"=");
-    let lacks =
-        [&b"httponly"[..], b"samesite", b"secure"].map(|name| (name, !deleted && !has(name)));
-    lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(name, _)| name)
+    const WANTED: [&[u8]; 3] = [b"httponly", b"samesite", b"secure"];
+    let mut ends = memchr::memchr_iter(b';', cookie).chain([cookie.len()]);
+    let mut from = ends.next().unwrap_or_default();
+    let is_deleted = cookie[..from].trim_ascii().ends_with(b"=");
+    let mut lacks = [!is_deleted; 3];
+    for end in ends.filter(|_| !is_deleted) {
+        let attribute = &cookie[from + 1..end];
+        let name = memchr::memchr(b'=', attribute).map_or(attribute, |at| &attribute[..at]);
+        for (lacks, wanted) in lacks.iter_mut().zip(WANTED) {
+            *lacks &= !name.trim_ascii().eq_ignore_ascii_case(wanted);
+        }
+        from = end;
+    }
+    WANTED.into_iter().zip(lacks).filter(|(_, lacks)| *lacks).map(|(name, _)| name)
 }
 
 /// Whether `referrer` is a URL of `host`.

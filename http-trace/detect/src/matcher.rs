@@ -259,7 +259,10 @@ pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
         TextTest::AnyOf(tests) => {
             Some(tests.iter().map(literals_of).collect::<Option<Vec<_>>>()?.concat())
         }
-        TextTest::Regex(_) => None,
+        TextTest::Regex(pattern) => {
+            let literals = pattern.literals();
+            (!literals.is_empty()).then(|| literals.to_vec())
+        }
     }
 }
 

@@ -117,11 +117,15 @@ pub const PATTERN_BYTES: usize = 1 << 20;
 /// An expression whose [`size`] is below this compiles to less than [`PATTERN_BYTES`].
 const SMALL: usize = 2000;
 
+/// Maximum number of literals that stand for a regular expression.
+const MOST_LITERALS: usize = 64;
+
 /// A regular expression. It is compiled on first use, unless it might exceed the size limit: most are never
 /// used, and compiling all of them would dominate start-up time. Copies share the compiled form.
 #[derive(Clone)]
 pub struct Pattern {
     text: Arc<str>,
+    literals: Arc<[Vec<u8>]>,
     compiled: Arc<OnceLock<Option<Regex>>>,
 }
 
@@ -134,7 +138,8 @@ impl Pattern {
         let mut parser = regex_syntax::ParserBuilder::new();
         let parsed = parser.unicode(false).utf8(false).build().parse(&text);
         let parsed = parsed.map_err(|error| regex::Error::Syntax(error.to_string()))?;
-        let pattern = Pattern { text: text.into(), compiled: Arc::default() };
+        let literals = required(&parsed).unwrap_or_default().into();
+        let pattern = Pattern { text: text.into(), literals, compiled: Arc::default() };
         if size(&parsed) >= SMALL {
             let compiled = Some(pattern.compile()?);
             pattern.compiled.get_or_init(|| compiled);
@@ -148,12 +153,65 @@ impl Pattern {
         compiled.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
+    /// Lower-case literals of which every text that matches contains at least one, in some case; empty if none are
+    /// known.
+    pub fn literals(&self) -> &[Vec<u8>] {
+        &self.literals
+    }
+
     fn compile(&self) -> Result<Regex, regex::Error> {
         RegexBuilder::new(&self.text)
             .unicode(false)
             .size_limit(PATTERN_BYTES)
             .dfa_size_limit(PATTERN_BYTES)
             .build()
+    }
+}
+
+/// Lower-case literals of which every match contains at least one; `None` if there are none, or too many.
+fn required(of: &Hir) -> Option<Vec<Vec<u8>>> {
+    match of.kind() {
+        HirKind::Capture(part) => required(&part.sub),
+        HirKind::Repetition(part) if part.min > 0 => required(&part.sub),
+        HirKind::Alternation(parts) => {
+            let all = parts.iter().map(required).collect::<Option<Vec<_>>>()?.concat();
+            (all.len() <= MOST_LITERALS).then_some(all)
+        }
+        HirKind::Concat(parts) => {
+            // Neighbours that stand for one text each are one literal.
+            let (mut best, mut run) = (None, Vec::new());
+            for part in parts {
+                match one_text(part) {
+                    Some(text) => run.extend(text),
+                    None => {
+                        let run = (!run.is_empty()).then(|| vec![std::mem::take(&mut run)]);
+                        best = [best, run, required(part)].into_iter().max_by_key(shortest)?;
+                    }
+                }
+            }
+            let run = (!run.is_empty()).then(|| vec![run]);
+            [best, run].into_iter().max_by_key(shortest)?
+        }
+        _ => one_text(of).filter(|text| !text.is_empty()).map(|text| vec![text]),
+    }
+}
+
+/// The length of the shortest of these literals.
+fn shortest(literals: &Option<Vec<Vec<u8>>>) -> Option<usize> {
+    literals.as_ref()?.iter().map(Vec::len).min()
+}
+
+/// The only text that an expression matches, in lower case, apart from its case.
+fn one_text(of: &Hir) -> Option<Vec<u8>> {
+    match of.kind() {
+        HirKind::Empty | HirKind::Look(_) => Some(Vec::new()),
+        HirKind::Literal(literal) => Some(literal.0.to_ascii_lowercase()),
+        HirKind::Class(Class::Bytes(class)) => {
+            let mut letters = class.ranges().iter().flat_map(|range| range.start()..=range.end());
+            let first = letters.next()?.to_ascii_lowercase();
+            letters.all(|letter| letter.to_ascii_lowercase() == first).then(|| vec![first])
+        }
+        _ => None,
     }
 }
 
@@ -190,6 +248,25 @@ impl fmt::Debug for Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_has_the_literals_that_it_cannot_match_without() {
+        for (text, expected) in [
+            ("a[bc]+def", &["def"][..]),
+            ("(?i)Ab(?:c|D)?e", &["ab"]),
+            (r"(?i)\b(?:one|two\w*)=", &["one", "two"]),
+            (r"\$\{[a-z]{1,12}\$\{", &["${"]),
+            ("(?:ab)+x{2,}", &["ab"]),
+            ("x|[0-9]", &[]),
+            ("(?:abc)?", &[]),
+            ("^$", &[]),
+        ] {
+            let pattern = Pattern::new(text.to_owned()).expect(text);
+            let literals: Vec<_> =
+                pattern.literals().iter().map(|l| l.escape_ascii().to_string()).collect();
+            assert_eq!(literals, expected, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_compiled_late_compiles() {
