@@ -224,6 +224,7 @@ impl Probe {
         {
             return Err(error);
         }
+        probe.ring.begin_ns = clock::boot_ns();
         Ok((probe, notices))
     }
 

@@ -30,8 +30,10 @@ pub struct Ring {
     is_asleep: bool,
     /// Id of the agent's network namespace in records.
     own_netns: u32,
-    /// Kernel time at which the run ended (ns). The programs are detached one after the other, so that later
-    /// packets would be seen in one direction only and look like losses: their records are dropped.
+    /// Kernel times at which the run began and ended (ns). The programs are attached and detached one after the
+    /// other, so that packets before and after would be seen in one direction only and look like losses: their records
+    /// are dropped.
+    pub begin_ns: u64,
     pub end_ns: u64,
     /// Whether the last drain found no record.
     is_empty: bool,
@@ -52,6 +54,7 @@ impl Ring {
             asleep,
             is_asleep: false,
             own_netns,
+            begin_ns: 0,
             end_ns: u64::MAX,
             is_empty: false,
             is_woken: false,
@@ -72,7 +75,7 @@ impl Ring {
                 continue;
             };
             let mut header = *record.header;
-            if header.time_ns > self.end_ns {
+            if !(self.begin_ns..=self.end_ns).contains(&header.time_ns) {
                 continue;
             }
             header.time_ns = clock.unix_ns(header.time_ns);

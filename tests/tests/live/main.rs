@@ -8,6 +8,7 @@ mod a_lone_response_is_written_at_once;
 mod a_reload_loses_no_response;
 mod a_restart_reports_what_it_missed;
 mod a_reused_address_names_its_new_owner;
+mod a_start_under_load_loses_nothing;
 mod a_syn_flood_hides_no_connection;
 mod at_full_speed_every_response_is_reported_or_lost;
 mod bans_keep_attackers_out_and_nobody_else;
