@@ -15,6 +15,7 @@ mod webhook;
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ const MOST_WAITING: usize = 1024;
 /// signal ends it.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 const LAST_WAIT_COMMAND: Duration = command::PATIENCE;
+/// How long the end of a run waits for a program that is killed then.
+const LAST_END: Duration = Duration::from_millis(300);
 
 /// First pause after a temporary failure; doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
@@ -67,6 +70,8 @@ pub struct Delivery {
 struct Shared {
     state: Mutex<Queue>,
     changed: Condvar,
+    /// Whether the run ends without waiting any longer.
+    over: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +101,7 @@ impl Delivery {
     /// A file that cannot be opened, a program that cannot be run, a destination that this build does not have, or a
     /// thread that cannot be started.
     pub fn start(target: &Target, own: &OwnSockets) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
         let carrier: Box<dyn Carrier> = match target {
             Target::Stdout => Box::new(Lines::new(io::stdout())),
             Target::File(path, mode) => {
@@ -104,7 +110,9 @@ impl Delivery {
                     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                 })?))
             }
-            Target::Command(words) => Box::new(command::Command::new(words.clone())?),
+            Target::Command(words) => {
+                Box::new(command::Command::new(words.clone(), Arc::clone(&shared.over))?)
+            }
             Target::Syslog(place) => Box::new(syslog::Syslog::new(place.clone())),
             #[cfg(feature = "live")]
             Target::Webhook(url) => {
@@ -118,7 +126,7 @@ impl Delivery {
                 ));
             }
         };
-        let mut delivery = Self::of(carrier, target.to_string())?;
+        let mut delivery = Self::of(shared, carrier, target.to_string())?;
         if matches!(target, Target::Command(_)) {
             delivery.last_wait = LAST_WAIT_COMMAND;
         }
@@ -131,7 +139,9 @@ impl Delivery {
     /// A program that cannot be run, or a destination that this build does not have.
     pub fn check(target: &Target) -> io::Result<()> {
         match target {
-            Target::Command(words) => command::Command::new(words.clone()).map(drop),
+            Target::Command(words) => {
+                command::Command::new(words.clone(), Arc::default()).map(drop)
+            }
             Target::Webhook(_) if cfg!(not(feature = "live")) => {
                 Self::start(target, &OwnSockets::default()).map(drop)
             }
@@ -139,8 +149,7 @@ impl Delivery {
         }
     }
 
-    fn of(carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+    fn of(shared: Arc<Shared>, carrier: Box<dyn Carrier>, name: String) -> io::Result<Self> {
         let of_thread = Arc::clone(&shared);
         priority::spawn("http-trace-alert", move || empty(&of_thread, carrier))?;
         Ok(Delivery { name, last_wait: LAST_WAIT, shared })
@@ -190,7 +199,11 @@ impl Delivery {
         if left > 0 {
             state.lose(left);
         }
-        state.told.clone()
+        let told = state.told.clone();
+        // No program stays behind.
+        self.shared.over.store(true, Ordering::Relaxed);
+        drop(wait_while(&self.shared.changed, state, LAST_END, |state| !state.ended));
+        told
     }
 }
 
@@ -199,8 +212,9 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     let mut state = lock(&shared.state);
     let mut last_retries = LAST_RETRIES;
     loop {
-        let Some(notice) = state.waiting.pop_front() else {
-            if state.closing.is_some() {
+        let over = shared.over.load(Ordering::Relaxed);
+        let Some(notice) = state.waiting.pop_front().filter(|_| !over) else {
+            if over || state.closing.is_some() {
                 break;
             }
             state = sync::wait(&shared.changed, state);

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::carrier::{Carrier, Failure, Notice};
@@ -18,23 +20,26 @@ const KEPT: &[&str] = &["PATH", "HOME", "LANG", "LC_ALL", "TZ"];
 pub(super) struct Command {
     words: Vec<String>,
     patience: Duration,
+    /// Whether nobody waits for it any more: the process is killed.
+    over: Arc<AtomicBool>,
     /// Whether the thread that starts programs still has capabilities.
     #[cfg(target_os = "linux")]
     privileged: bool,
 }
 
 impl Command {
-    pub(super) fn new(words: Vec<String>) -> io::Result<Self> {
+    pub(super) fn new(words: Vec<String>, over: Arc<AtomicBool>) -> io::Result<Self> {
         if let Some(program) = words.first() {
             look_for(program)?;
         }
-        Ok(Self::within(words, PATIENCE))
+        Ok(Command { over, ..Self::within(words, PATIENCE) })
     }
 
-    pub(super) const fn within(words: Vec<String>, patience: Duration) -> Self {
+    pub(super) fn within(words: Vec<String>, patience: Duration) -> Self {
         Command {
             words,
             patience,
+            over: Arc::default(),
             #[cfg(target_os = "linux")]
             privileged: true,
         }
@@ -56,6 +61,7 @@ impl Carrier for Command {
         }
         let mut command = std::process::Command::new(program);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let begun = Instant::now();
         let mut child = command
             .args(arguments)
             // The agent's environment may contain secrets.
@@ -77,14 +83,14 @@ impl Carrier for Command {
                 let _ = stdin.write_all(&line);
             });
         }
-        let status = wait(&mut child, self.patience)
+        let status = wait(&mut child, self.patience, &self.over)
             .map_err(|error| Failure::lasting(format!("{program}: {error}")))?;
         match status {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(Failure::lasting(format!("{program}: {status}"))),
             None => Err(Failure::lasting(format!(
                 "{program}: ended after {} s",
-                self.patience.as_secs()
+                begun.elapsed().as_secs()
             ))),
         }
     }
@@ -169,15 +175,19 @@ fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// Waits for the process, and kills it after the time limit.
-fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<std::process::ExitStatus>> {
+/// Waits for the process, and kills it after the time limit, or when nobody waits any more.
+fn wait(
+    child: &mut Child,
+    patience: Duration,
+    over: &AtomicBool,
+) -> io::Result<Option<std::process::ExitStatus>> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(1);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || over.load(Ordering::Relaxed) {
             end(child)?;
             child.wait()?;
             return Ok(None);

@@ -73,7 +73,7 @@ impl Carrier for Failing {
 
 fn failing(times: u32, is_passing: bool) -> Delivery {
     let carrier = Box::new(Failing { times, is_passing });
-    Delivery::of(carrier, "x".to_owned()).expect("a thread")
+    Delivery::of(Arc::default(), carrier, "x".to_owned()).expect("a thread")
 }
 
 #[test]
@@ -181,13 +181,37 @@ fn commands_that_fail_hang_or_are_not_there_are_counted() {
     ] {
         let words = words.into_iter().map(str::to_owned).collect();
         let carrier = command::Command::within(words, Duration::from_millis(50));
-        let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+        let delivery =
+            Delivery::of(Arc::default(), Box::new(carrier), "x".into()).expect("a thread");
         delivery.send(notice("a"));
         let told = delivery.close_within(LONG);
         assert_eq!((told.delivered, told.lost), (0, 1));
         let failure = told.failure.expect("why");
         assert!(failure.starts_with(expected), "{failure}");
     }
+}
+
+#[test]
+fn a_program_that_hangs_does_not_outlive_the_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pid");
+    let script = folder.path().join("hangs");
+    let text = format!("#!/bin/sh\necho $$ >> {}\nexec sleep 100\n", file.display());
+    std::fs::write(&script, text).expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&script, mode).expect("a mode");
+    let delivery = start(&format!("command:{}", script.display()));
+    for message in ["a", "b", "c"] {
+        delivery.send(notice(message));
+    }
+    while !std::fs::read_to_string(&file).is_ok_and(|pids| pids.ends_with('\n')) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(delivery.close_within(Duration::from_millis(20)).lost, 3);
+    let pids = std::fs::read_to_string(&file).expect("the process's id");
+    let pid = pids.trim_end().to_owned();
+    // The first is killed, and none follows.
+    assert!(!pid.contains('\n') && !std::path::Path::new("/proc").join(&pid).exists(), "{pids}");
 }
 
 #[test]
@@ -198,7 +222,7 @@ fn a_program_gets_a_clean_environment() {
     assert!(std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CARGO")));
     let words = ["sh", "-c", &format!("env > {}", out.display())].map(str::to_owned);
     let carrier = command::Command::within(words.to_vec(), LONG);
-    let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+    let delivery = Delivery::of(Arc::default(), Box::new(carrier), "x".into()).expect("a thread");
     delivery.send(notice("a"));
     assert_eq!(delivery.close_within(LONG).delivered, 1);
     let variables = std::fs::read_to_string(&out).expect("the environment");
@@ -289,7 +313,7 @@ fn a_webhook_that_hangs_or_refuses_holds_nobody_up_and_is_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let carrier = webhook::Webhook::new(url, OwnSockets::default(), Duration::from_millis(100));
-    let hanging = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+    let hanging = Delivery::of(Arc::default(), Box::new(carrier), "x".into()).expect("a thread");
     let count = 3 * MOST_WAITING as u64;
     for _ in 0..count {
         hanging.send(notice("a"));
@@ -318,7 +342,8 @@ fn a_webhook_whose_answer_does_not_end_has_accepted() {
         let answer = format!("HTTP/1.1 200 OK\r\n{head}{end}");
         let patience = Duration::from_millis(300);
         let carrier = webhook::Webhook::new(url.clone(), OwnSockets::default(), patience);
-        let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+        let delivery =
+            Delivery::of(Arc::default(), Box::new(carrier), "x".into()).expect("a thread");
         delivery.send(notice("a"));
         let (stream, _) = listener.accept().expect("a connection");
         let told = std::thread::scope(|scope| {
@@ -402,7 +427,7 @@ fn what_a_command_started_ends_with_it() {
     let script = format!("sleep 1000 & echo $! > {}; wait", out.display());
     let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
     let carrier = command::Command::within(words, Duration::from_secs(2));
-    let delivery = Delivery::of(Box::new(carrier), "x".into()).expect("a thread");
+    let delivery = Delivery::of(Arc::default(), Box::new(carrier), "x".into()).expect("a thread");
     delivery.send(notice("a"));
     assert_eq!(delivery.close_within(LONG).lost, 1);
     let started = std::fs::read_to_string(&out).expect("a process");
