@@ -159,6 +159,13 @@ fn settings(config: Config) -> (Config, Vec<String>) {
             return (config, vec![line]);
         }
     };
+    // A path that is new and cannot be read is a fault of the settings; one that is gone keeps the last rules.
+    let new = again.rules.iter().filter(|path| !config.rules.contains(path));
+    let mut unreadable =
+        new.filter(|path| !load::is_pipe(path)).flat_map(|path| load::read(path).1);
+    if let Some(error) = unreadable.next() {
+        return (config, vec![format!("{error}; settings unchanged")]);
+    }
     let mut said = Vec::new();
     if !waiting.is_empty() {
         said.push(format!("restart to change {}", waiting.join(", ")));
@@ -398,6 +405,31 @@ mod tests {
             "title: {name}\nname: {name}\nlogsource: {{category: webserver}}\n\
              detection: {{s: {{sc-status: {status}}}, condition: s}}\n"
         )
+    }
+
+    #[test]
+    fn a_reload_with_rules_that_are_not_there_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [file, good, other] =
+            ["c.toml", "r.yml", "other.yml"].map(|name| folder.path().join(name));
+        let write = |rules: &Path| {
+            fs::write(&file, format!("status = \"4xx\"\nrules = [{rules:?}]\n")).expect("written");
+        };
+        fs::write(&good, rule("a", "404")).expect("written");
+        write(&good);
+        let layers = Layers::gather(KEYS, vec![], &|_| None, Some(&file)).expect("good");
+        let config = Config::from_layers(&layers).expect("good");
+        write(&other);
+        let (again, said) = settings(config.clone());
+        assert_eq!(again.rules, [good.clone()]);
+        assert!(said[0].ends_with("; settings unchanged") && said.len() == 1, "{said:?}");
+        // Once it is there, it is taken; one that was taken and is gone later is no fault of the settings.
+        fs::write(&other, rule("b", "404")).expect("written");
+        let (again, _) = settings(config);
+        assert_eq!(again.rules, [other.clone()]);
+        fs::remove_file(&other).expect("removed");
+        let (_, said) = settings(again);
+        assert!(said.is_empty(), "{said:?}");
     }
 
     /// File text, rules active after the reload, and whether the old text is kept.
