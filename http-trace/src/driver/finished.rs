@@ -121,7 +121,7 @@ impl Finished {
     /// and their missing bytes.
     pub fn verdict(&self, is_cut: bool, has_lines: bool, truncated: [u64; 2]) -> String {
         let stats = &self.stats;
-        self.written.verdict(&Coverage {
+        let mut line = self.written.verdict(&Coverage {
             unreadable: &of_unreadable(stats),
             gaps: stats.holes,
             gap_bytes: stats.hole_bytes,
@@ -131,7 +131,13 @@ impl Finished {
             is_empty: self.written.is_empty()
                 && (stats.flows == 0 || truncated[0] > 0)
                 && self.outside == Outside::default(),
-        })
+        });
+        let state = self.keeps_nothing || self.kept.failure.is_some();
+        let kept = [(state, "state"), (self.inventory.failure.is_some(), "inventory")];
+        for (_, what) in kept.iter().filter(|(failed, _)| *failed) {
+            line.push_str(&format!("; the {what} was not kept"));
+        }
+        line
     }
 
     /// Whether nothing came in at all.
