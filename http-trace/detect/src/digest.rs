@@ -1,6 +1,6 @@
-//! Bounds the alerts of a rule that one client, or clients under many names, can raise on one server. A rule that groups by values a client
-//! can invent, such as hosts or paths, gets an internal correlation that counts its opening alerts. Beyond
-//! the rule's limit, one alert (the digest) is reported in place of them. Knows no counters.
+//! Bounds the alerts of a rule that one client, or clients under many names, can raise on one server. A rule that
+//! groups by values a client can invent, such as hosts or paths, gets an internal correlation that counts its opening
+//! alerts. Beyond the rule's limit, one alert (the digest) is reported in place of them. Knows no counters.
 
 use crate::field::Field;
 use crate::rule::expr::Comparison;

@@ -128,7 +128,8 @@ pub struct Rule {
     /// Minimum time between updates of an alert, in ns.
     pub suppress_ns: u64,
     /// Maximum alerts that one client may raise on one server within the window or the suppression period,
-    /// whichever is longer; more are combined into a digest. 0: one digest for all alerts of a server.
+    /// whichever is longer; more are combined into a digest. 0: one digest for all alerts of a server. Of a rule that
+    /// groups by [`Field::ClientKind`], that all clients may raise.
     pub alert_limit: u64,
     /// Maximum number of keys tracked at once; further keys are not admitted, which is counted.
     pub group_limit: Option<usize>,

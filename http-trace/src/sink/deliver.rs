@@ -200,7 +200,8 @@ impl Delivery {
             state.lose(left);
         }
         let told = state.told.clone();
-        // No program stays behind.
+        // No program stays behind, and none follows.
+        state.waiting.clear();
         self.shared.over.store(true, Ordering::Relaxed);
         drop(wait_while(&self.shared.changed, state, LAST_END, |state| !state.ended));
         told
@@ -212,9 +213,8 @@ fn empty(shared: &Shared, mut carrier: Box<dyn Carrier>) {
     let mut state = lock(&shared.state);
     let mut last_retries = LAST_RETRIES;
     loop {
-        let over = shared.over.load(Ordering::Relaxed);
-        let Some(notice) = state.waiting.pop_front().filter(|_| !over) else {
-            if over || state.closing.is_some() {
+        let Some(notice) = state.waiting.pop_front() else {
+            if state.closing.is_some() {
                 break;
             }
             state = sync::wait(&shared.changed, state);
