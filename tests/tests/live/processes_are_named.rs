@@ -31,6 +31,8 @@ struct Named {
     events: usize,
     /// Ends without a name, for which `missing` has `process`.
     unknown: usize,
+    /// Ends with a pid alone, since a busy host answered the lookup of their process late; `missing` says it.
+    late: usize,
     executables: usize,
 }
 
@@ -54,13 +56,17 @@ fn compare(outcome: &Outcome, names: [&str; 2]) -> Named {
                 continue;
             };
             assert_eq!(pid.to_string(), said, "another process is named: {json}");
-            let is_named = process["name"].as_str();
-            assert!(is_named.is_some_and(|is| is.starts_with(name)), "{json}");
+            let Some(is_named) = process["name"].as_str() else {
+                assert!(seen.missing.contains(&"process".to_owned()), "{json}");
+                named.late += 1;
+                continue;
+            };
+            assert!(is_named.starts_with(name), "{json}");
             named.executables += usize::from(process["executable"].is_string());
         }
     }
     // At least 99 of 100.
-    assert!(named.unknown * 50 <= named.events, "{named:?}");
+    assert!((named.unknown + named.late) * 50 <= named.events, "{named:?}");
     named
 }
 
