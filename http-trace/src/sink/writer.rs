@@ -7,6 +7,7 @@
 //! A lone line is written at once. Under load, lines are written in blocks of [`BLOCK`] bytes, or every [`INTERVAL`];
 //! the interval is shorter while there are few bytes. [`Pace`] lists the alternatives.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,7 +18,7 @@ use super::failing::{Failing, News};
 use crate::priority;
 use crate::sync::{self, lock, wait_for, wait_while};
 
-/// Bytes that are written without waiting for more; at most the queue's limit.
+/// Bytes that are written without waiting for more; at most half of the queue's limit.
 pub const BLOCK: usize = 256 << 10;
 
 /// Longest wait of a line for others.
@@ -115,14 +116,39 @@ enum Waits {
     Bytes,
 }
 
+/// Lines that are written together.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Where in `bytes` records end, and how many do there.
+    ends: Vec<(usize, Records)>,
+}
+
+impl Block {
+    /// Records that end beyond the first `written` bytes.
+    fn records_beyond(&self, written: usize) -> Records {
+        sum(self.ends.iter().filter(|(end, _)| *end > written).map(|(_, records)| *records))
+    }
+
+    /// The same memory without lines, unless it is large.
+    fn emptied(mut self) -> Self {
+        self.bytes.clear();
+        self.ends.clear();
+        if self.bytes.capacity() > KEEP { Block::default() } else { self }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
-    pending: Vec<u8>,
+    /// What the thread has not taken yet; each but the last is full.
+    blocks: VecDeque<Block>,
+    /// Bytes of these and of the block that is being written.
+    bytes: usize,
+    /// Memory of a block that was written.
+    spare: Block,
     waits: Waits,
     /// Whether the producer waits for room in the queue.
     full: bool,
-    /// Where in `pending` records end, and how many do there; see [`count`].
-    ends: Vec<(usize, Records)>,
     /// Records for which nothing was appended yet: some formats only count until they are due.
     counted: Records,
     /// Records in the block that is being written.
@@ -134,11 +160,6 @@ struct State {
     failing: Failing,
 }
 
-/// Records that end beyond the first `written` bytes.
-fn count(ends: &[(usize, Records)], written: usize) -> Records {
-    sum(ends.iter().filter(|(end, _)| *end > written).map(|(_, records)| *records))
-}
-
 /// Adds them up.
 pub fn sum(records: impl IntoIterator<Item = Records>) -> Records {
     let add = |[a, b]: Records, [c, d]: Records| [a + c, b + d];
@@ -148,7 +169,24 @@ pub fn sum(records: impl IntoIterator<Item = Records>) -> Records {
 impl State {
     /// Records that were accepted and may not have been written.
     fn unwritten(&self) -> Records {
-        sum([count(&self.ends, 0), self.counted, self.in_block])
+        let of_blocks = self.blocks.iter().map(|block| block.records_beyond(0));
+        sum(of_blocks.chain([self.counted, self.in_block]))
+    }
+
+    /// Bytes of the next block.
+    fn next_bytes(&self) -> usize {
+        self.blocks.front().map_or(0, |block| block.bytes.len())
+    }
+
+    /// The block to append to, which is of fewer than `enough` bytes.
+    fn last(&mut self, enough: usize) -> Block {
+        match self.blocks.pop_back() {
+            Some(last) if last.bytes.len() < enough => last,
+            full => {
+                self.blocks.extend(full);
+                std::mem::take(&mut self.spare)
+            }
+        }
     }
 }
 
@@ -174,9 +212,8 @@ impl Writer {
         when_full: WhenFull,
         pace: Pace,
     ) -> io::Result<Self> {
-        // One half is pending while the other is being written.
-        let limit = (limit / 2).max(1);
-        let block = BLOCK.min(limit);
+        // One block can fill while another is being written.
+        let block = BLOCK.min(limit / 2).max(1);
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let thread =
@@ -197,7 +234,7 @@ impl Writer {
         render: impl FnOnce(&mut Vec<u8>),
     ) -> Result<bool, Broken> {
         let mut state = lock(&self.shared.state);
-        while state.pending.len() >= self.limit && state.broken.is_none() {
+        while state.bytes >= self.limit && state.broken.is_none() {
             if self.when_full == WhenFull::Drop || self.is_stopped() {
                 return Ok(false);
             }
@@ -210,18 +247,20 @@ impl Writer {
         if let Some(broken) = &state.broken {
             return Err(broken.clone());
         }
-        let begin = state.pending.len();
-        render(&mut state.pending);
+        let mut block = state.last(self.block);
+        let begin = block.bytes.len();
+        render(&mut block.bytes);
         state.counted = sum([state.counted, records]);
-        let end = state.pending.len();
+        let end = block.bytes.len();
         if end > begin && state.counted != [0, 0] {
-            let records = std::mem::take(&mut state.counted);
-            state.ends.push((end, records));
+            block.ends.push((end, std::mem::take(&mut state.counted)));
         }
+        state.bytes += end - begin;
+        state.blocks.push_back(block);
         let wake = match state.waits {
             Waits::Not => false,
-            Waits::Company => self.pace == Pace::Lines || state.pending.len() >= self.block,
-            Waits::Bytes => !state.pending.is_empty(),
+            Waits::Company => self.pace == Pace::Lines || state.next_bytes() >= self.block,
+            Waits::Bytes => state.next_bytes() > 0,
         };
         if wake {
             // It is awake from now on: wake it once.
@@ -243,6 +282,12 @@ impl Writer {
     /// Records that were accepted and may not have been written.
     pub fn unwritten(&self) -> Records {
         lock(&self.shared.state).unwritten()
+    }
+
+    /// Whether a write failed for good: nothing more is taken.
+    #[cfg(feature = "live")]
+    pub fn broken(&self) -> Option<Broken> {
+        lock(&self.shared.state).broken.clone()
     }
 
     fn is_stopped(&self) -> bool {
@@ -295,17 +340,14 @@ fn empty(
     pace: Pace,
     when_full: WhenFull,
 ) {
-    let (mut block, mut ends) = (Vec::new(), Vec::new());
     let mut last: Option<Instant> = None;
     let (mut window, mut bytes) = (Instant::now(), 0);
     let mut interval = if pace == Pace::Batches { BATCH } else { BRIEF };
     loop {
         let mut state = lock(&shared.state);
         loop {
-            if state.closing.is_some()
-                || (!state.pending.is_empty()
-                    && (pace == Pace::Lines || state.pending.len() >= enough))
-            {
+            let ready = state.next_bytes();
+            if state.closing.is_some() || (ready > 0 && (pace == Pace::Lines || ready >= enough)) {
                 break;
             }
             let waited = last.map_or(interval, |l| l.elapsed());
@@ -314,23 +356,18 @@ fn empty(
                 state = wait_for(&shared.bytes, state, interval - waited);
                 continue;
             }
-            if !state.pending.is_empty() {
+            if ready > 0 {
                 break;
             }
             state.waits = Waits::Bytes;
             state = sync::wait(&shared.bytes, state);
         }
         state.waits = Waits::Not;
-        let full = std::mem::take(&mut state.full);
-        std::mem::swap(&mut state.pending, &mut block);
-        std::mem::swap(&mut state.ends, &mut ends);
-        state.in_block = count(&ends, 0);
-        let finished = block.is_empty() && state.closing.is_some();
+        let block = state.blocks.pop_front().unwrap_or_default();
+        state.in_block = block.records_beyond(0);
+        let finished = block.bytes.is_empty() && state.closing.is_some();
         drop(state);
-        if full {
-            shared.room.notify_all();
-        }
-        let mut rest = &block[..];
+        let mut rest = &block.bytes[..];
         let result = loop {
             match write_all(&mut *destination, &mut rest) {
                 Err(error)
@@ -340,21 +377,20 @@ fn empty(
                 result => break result,
             }
         };
-        let left = count(&ends, block.len() - rest.len());
-        ends.clear();
+        let length = block.bytes.len();
+        let left = block.records_beyond(length - rest.len());
         let now = Instant::now();
         last = Some(now);
-        bytes += block.len();
+        bytes += length;
         if pace != Pace::Batches && now - window >= WINDOW {
             interval = if bytes > FEW { INTERVAL } else { BRIEF };
             (window, bytes) = (now, 0);
         }
-        block.clear();
-        if block.capacity() > KEEP {
-            block = Vec::new();
-        }
         let mut state = lock(&shared.state);
         state.in_block = left;
+        state.bytes -= length;
+        state.spare = block.emptied();
+        let full = std::mem::take(&mut state.full);
         if result.is_ok() {
             state.failing.error = None;
         }
@@ -369,6 +405,10 @@ fn empty(
             drop(state);
             shared.room.notify_all();
             return;
+        }
+        drop(state);
+        if full {
+            shared.room.notify_all();
         }
     }
 }

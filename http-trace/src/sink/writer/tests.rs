@@ -97,7 +97,7 @@ fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded()
     let taken = (0..1000)
         .filter(|_| writer.write([1, 0], |out| out.extend_from_slice(&line)).expect("not broken"))
         .count();
-    assert!((30..=70).contains(&taken), "{taken} of 1000");
+    assert!((64..=70).contains(&taken), "{taken} of 1000");
     // As soon as the reader goes on there is room again.
     drop(release);
     let begin = Instant::now();
@@ -143,6 +143,24 @@ fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
     assert_eq!(writer.news(), None, "told once");
     assert_eq!(writer.close(), Ok([0, 0]));
     assert_eq!(disk.lock().expect("free").1, b"one\ntwo\n");
+}
+
+#[test]
+fn a_full_disk_leaves_the_whole_queue_to_what_comes() {
+    let disk = Arc::new(Mutex::new((0, Vec::new())));
+    let to = Box::new(Disk(Arc::clone(&disk)));
+    let writer = Writer::start(to, "x".into(), 1000, WhenFull::Drop, Pace::Lines);
+    let writer = writer.expect("a thread");
+    let write = || writer.write([1, 0], |out| out.extend_from_slice(b"123456789\n"));
+    // A single line is taken off the queue, and tried again until there is room.
+    assert_eq!(write(), Ok(true));
+    assert!(matches!(next(|| writer.news()), News::Fails(_)));
+    let taken = 1 + (0..200).filter(|_| write() == Ok(true)).count();
+    assert_eq!(taken, 100);
+    disk.lock().expect("free").0 = 9999;
+    assert_eq!(next(|| writer.news()), News::GoesOn);
+    assert_eq!(writer.close(), Ok([0, 0]));
+    assert_eq!(disk.lock().expect("free").1.len(), 1000);
 }
 
 #[test]
@@ -249,7 +267,7 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
         writer.stop = Some(Arc::clone(&stop));
         let put = |bytes: &'static [u8]| writer.write([1, 0], |out| out.extend_from_slice(bytes));
         assert_eq!(put(b"a\n"), Ok(true));
-        while !lock(&writer.shared.state).pending.is_empty() {
+        while !lock(&writer.shared.state).blocks.is_empty() {
             std::thread::yield_now();
         }
         assert_eq!(put(b"b\n"), Ok(true));
