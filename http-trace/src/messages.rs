@@ -47,6 +47,8 @@ pub struct WrittenCounts {
     pub bans: Option<String>,
     /// Failed outputs, with the reason.
     pub failed: Vec<String>,
+    /// Events and alerts for outputs whose reader closed its pipe.
+    pub unread: [u64; 2],
 }
 
 /// What an output with filters of its own left out.
@@ -169,6 +171,15 @@ impl WrittenCounts {
             let failed = counted(counts.failed, "client");
             self.failed.push(format!("{failed} not banned: {why}"));
         }
+    }
+
+    /// A line about outputs that nobody reads any more; `has_stopped` says whether the run ended for it.
+    pub fn readers_gone(&self, has_stopped: bool) -> Option<String> {
+        let begin = if has_stopped { "stopped, as nobody" } else { "nobody" };
+        let is_unread = self.unread != [0, 0];
+        let unread = is_unread.then(|| format!("; {} not written there", records(self.unread)));
+        (has_stopped || is_unread)
+            .then(|| format!("{begin} reads the output any more{}", unread.unwrap_or_default()))
     }
 
     /// Whether nothing was read.

@@ -184,6 +184,7 @@ impl<'a> Live<'a> {
         if let Some(listener) = &self.listener {
             listener.answer(|| driver.metrics(&numbers(probe)));
         }
+        driver.stages.exit.outlet.look_for_readers();
         probe.sweep();
         probe.own.sweep(now);
         if let Some(line) = driver.reminder(now) {

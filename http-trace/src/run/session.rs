@@ -172,8 +172,8 @@ impl Session {
             finished.had_enough && config.count.is_none_or(|count| finished.written.events < count);
         let is_unread = is_closed && config.source != Source::Live;
         let is_cut = reading != Reading::Whole || is_unread || !problems.is_empty();
-        if is_closed && finished.written.failed.is_empty() && !config.quiet {
-            say("stopped, as nobody reads the output any more");
+        if finished.written.failed.is_empty() && !config.quiet {
+            finished.written.readers_gone(is_closed).iter().for_each(|line| say(line));
         }
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
             say(&finished.verdict(is_cut, has_lines, truncated));

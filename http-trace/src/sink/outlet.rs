@@ -65,6 +65,8 @@ pub struct Outlet {
 #[derive(Debug)]
 struct OneOutput {
     format: Format,
+    #[cfg(feature = "live")]
+    is_stdout: bool,
     alerts: Alerts,
     /// Its own filters.
     only: Option<Selection>,
@@ -140,6 +142,8 @@ impl Outlet {
             .map_err(|why| format!("cannot write to {name}: {why}"))?;
             outputs.push(OneOutput {
                 format: spec.format,
+                #[cfg(feature = "live")]
+                is_stdout: spec.place == Destination::Stdout,
                 alerts: spec.alerts,
                 only: (spec.only != OutputFilter::default()).then(|| spec.only.selection.clone()),
                 by_filters: ByOutput {
@@ -232,6 +236,19 @@ impl Outlet {
     pub fn tick(&mut self, now_ns: u64) {
         for one in &mut self.outputs {
             one.tick(now_ns);
+        }
+    }
+
+    /// Finds outputs that nobody reads any more, though there is nothing to write to them now.
+    #[cfg(feature = "live")]
+    pub fn look_for_readers(&mut self) {
+        for one in &mut self.outputs {
+            let Some(writer) = &one.writer else { continue };
+            if let Some(broken) = writer.broken() {
+                one.broke(broken);
+            } else if one.is_stdout && !stdout_is_read() {
+                one.broke(Broken::Closed);
+            }
         }
     }
 
@@ -331,8 +348,11 @@ impl Outlet {
                 self.written.by_output.push(one.by_filters.clone());
             }
             *self.written.left_out.entry(one.format.name()).or_default() += one.left_out;
+            let lost = [one.lost, one.lost_alerts];
             if let Some((name, why)) = &one.failure {
-                self.written.failed(name, why, [one.lost, one.lost_alerts]);
+                self.written.failed(name, why, lost);
+            } else if one.closed {
+                self.written.unread = sum([self.written.unread, lost]);
             }
         }
         // What was rejected at the very end.
@@ -480,6 +500,18 @@ impl OneOutput {
             Broken::Failed(why) => self.failure = Some((name, why)),
         }
     }
+}
+
+/// Whether standard output has a reader; a file and a terminal always have one.
+#[cfg(feature = "live")]
+fn stdout_is_read() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut ready = [PollFd::new(&stdout, PollFlags::empty())];
+    // Errors and hang-ups are told without being asked for, see poll(2).
+    let polled = poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    let is_gone = ready[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+    polled.is_err() || !is_gone
 }
 
 fn destination(

@@ -1,13 +1,14 @@
 //! A run that is stopped under load, at any moment, reports no loss: exchanges that it did not see to the end
 //! because it stopped are none.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use http_trace_tests::agent::{Agent, ROOMY};
+use http_trace_tests::agent::{Agent, ROOMY, binary};
 use http_trace_tests::need::program;
 use http_trace_tests::needs;
-use http_trace_tests::netns::{Pair, address};
+use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::Nginx;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
@@ -64,4 +65,25 @@ fn at_the_cgroup() {
 fn at_xdp() {
     needs!(alone; "nginx", "wrk");
     stops("xdp", &[]);
+}
+
+/// Otherwise the agent of a pipeline that was ended stays until the next event.
+#[test]
+fn where_the_reader_has_gone_though_nothing_was_to_write() {
+    needs!();
+    let namespace = Namespace::new("gone").expect("a namespace");
+    let mut command = Command::new(binary().expect("the tracer"));
+    command.args(["-o", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut agent = namespace.enter(|| command.spawn()).expect("entered").expect("started");
+    let mut said = BufReader::new(agent.stderr.take().expect("a pipe")).lines();
+    let begins =
+        |line: &std::io::Result<String>| line.as_ref().is_ok_and(|l| l.contains("tracing at"));
+    assert!(said.any(|line| begins(&line)));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(agent.try_wait().expect("its status").is_none(), "it traces");
+    drop(agent.stdout.take());
+    let said: Vec<String> = said.map_while(Result::ok).collect();
+    assert!(agent.wait().expect("its end").success());
+    let why = "http-trace: stopped, as nobody reads the output any more";
+    assert!(said.iter().any(|line| line == why), "{said:?}");
 }

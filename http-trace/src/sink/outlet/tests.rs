@@ -37,6 +37,8 @@ fn stuck(
     let limit = 64 << 10;
     let writer = Writer::start(Box::new(slow), "slow".into(), limit, WhenFull::Drop, Pace::Blocks);
     let mut one = OneOutput {
+        #[cfg(feature = "live")]
+        is_stdout: false,
         format: Format::Json,
         alerts: Alerts::None,
         only: None,
