@@ -102,7 +102,7 @@ pub struct Probe {
     follows: bool,
     /// Whether changes of interfaces end a sleep: after a failure of netlink they would do so without end.
     is_watching: bool,
-    /// Interfaces that are up and attached to.
+    /// Interfaces that were up and traced.
     traced: BTreeSet<u32>,
     /// When the hooks are next checked (kernel time, ns).
     next_check_ns: u64,
@@ -362,14 +362,18 @@ impl Probe {
     }
 
     pub fn traced_interfaces(&self) -> Vec<Arc<str>> {
-        // With the cgroup hook alone nothing is attached to interfaces.
-        let everywhere = self.attached.indexes().is_empty();
+        let sees_all = self.sees_all();
         let traced = self.interfaces.known.iter();
         traced
-            .filter(|(index, i)| i.up && (everywhere || self.attached.has_interface(**index)))
+            .filter(|(index, i)| i.up && (sees_all || self.attached.has_interface(**index)))
             .filter(|(_, i)| self.wanted.contains(&i.name))
             .map(|(_, i)| i.name.clone())
             .collect()
+    }
+
+    /// Whether nothing is attached to interfaces: the other hooks see all of them.
+    fn sees_all(&self) -> bool {
+        !self.hooks.iter().any(|hook| matches!(hook, Hook::Tc | Hook::Xdp))
     }
 
     /// Names of the interfaces that are traced once they are up.
@@ -380,18 +384,21 @@ impl Probe {
 
     /// Attaches to new interfaces and detaches from unwanted ones.
     fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
-        for index in self.attached.indexes() {
+        let mut before: BTreeSet<u32> = self.attached.indexes().into_iter().collect();
+        before.extend(&self.traced);
+        for index in before {
             let keep =
                 self.interfaces.known.get(&index).is_some_and(|i| self.wanted.contains(&i.name));
             if !keep {
                 self.attached.forget(index);
-                self.traced.remove(&index);
-                if let Some(name) = self.names.get(&index) {
+                if self.traced.remove(&index)
+                    && let Some(name) = self.names.get(&index)
+                {
                     notices.push(Notice::Detached(name.clone()));
                 }
             }
         }
-        let mut allowed = Vec::new();
+        let (mut allowed, sees_all) = (Vec::new(), self.sees_all());
         for (&index, interface) in &self.interfaces.known {
             self.names.insert(index, interface.name.clone());
             if !self.wanted.contains(&interface.name) {
@@ -410,9 +417,8 @@ impl Probe {
                     Err(error) => notices.push(Notice::Failed(error)),
                 }
             }
-            if !(interface.up && self.attached.has_interface(index)) {
-                self.traced.remove(&index);
-            } else if self.traced.insert(index) {
+            let is_traced = sees_all || self.attached.has_interface(index);
+            if interface.up && is_traced && self.traced.insert(index) {
                 notices.push(Notice::Attached(interface.name.clone()));
                 // Ours is among them if it was attached before the interface was up.
                 let own = self.attached.xdp_program(index);

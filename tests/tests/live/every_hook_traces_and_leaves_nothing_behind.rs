@@ -190,19 +190,22 @@ fn nothing_stays_behind() {
 #[test]
 fn an_interface_that_comes_later_is_traced() {
     needs!(alone; "python3");
-    let namespace = Namespace::new("later").expect("a namespace");
-    let agent = Agent::start(&namespace, &["-i", "lo", "-i", "new*"]).expect("the agent");
-    namespace.ip("link add old0 type veth peer name peer0").expect("a veth pair");
-    namespace.ip("link set old0 name new0").expect("a new name");
-    namespace.ip("link set new0 up").expect("up");
-    std::thread::sleep(Duration::from_millis(400));
-    namespace.ip("link del new0").expect("deleted");
-    std::thread::sleep(Duration::from_millis(300));
-    let outcome = agent.stop().expect("the agent's end");
-    let said = outcome.said.join("\n");
-    assert!(said.contains("tracing new0 too"), "{said}");
-    assert!(said.contains("stopped tracing new0"), "{said}");
-    assert!(!said.contains("peer0"), "{said}");
+    for hook in ["tc", "socket-filter"] {
+        let namespace = Namespace::new("later").expect("a namespace");
+        let options = ["--hook", hook, "-i", "lo", "-i", "new*"];
+        let mut agent = Agent::start(&namespace, &options).expect("the agent");
+        namespace.ip("link add old0 type veth peer name peer0").expect("a veth pair");
+        namespace.ip("link set old0 name new0").expect("a new name");
+        namespace.ip("link set new0 up").expect("up");
+        agent.wait_for_line("tracing new0 too", Duration::from_secs(5));
+        namespace.ip("link del new0").expect("deleted");
+        agent.wait_for_line("stopped tracing new0", Duration::from_secs(5));
+        let outcome = agent.stop().expect("the agent's end");
+        let said = outcome.said.join("\n");
+        assert!(said.contains("tracing new0 too"), "{hook}: {said}");
+        assert!(said.contains("stopped tracing new0"), "{hook}: {said}");
+        assert!(!said.contains("peer0"), "{hook}: {said}");
+    }
 }
 
 /// The programs are attached while it is down.
