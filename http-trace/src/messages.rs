@@ -39,7 +39,7 @@ pub struct WrittenCounts {
     pub alerts: BTreeMap<Arc<str>, u64>,
     /// The highest severity among them.
     pub worst: Option<Severity>,
-    /// Alerts delivered to destinations other than outputs, by destination.
+    /// Records of alerts delivered to destinations other than outputs, by destination; an alert has several.
     pub delivered: BTreeMap<String, u64>,
     /// Alerts and losses that a format cannot represent, by format.
     pub left_out: BTreeMap<&'static str, u64>,
@@ -142,7 +142,7 @@ impl WrittenCounts {
     pub fn delivered(&mut self, name: &str, delivered: u64, lost: u64, failure: Option<String>) {
         if lost > 0 {
             let why = failure.unwrap_or_else(|| "too slow".to_owned());
-            let lost = counted(lost, "alert");
+            let lost = counted(lost, "alert record");
             self.failed.push(format!("{lost} not delivered to {name}: {why}"));
         }
         *self.delivered.entry(name.to_owned()).or_default() += delivered;
@@ -239,7 +239,7 @@ impl WrittenCounts {
         }
         lines.extend(self.bans.clone());
         for (name, count) in &self.delivered {
-            lines.push(format!("{} delivered to {name}", counted(*count, "alert")));
+            lines.push(format!("{} delivered to {name}", counted(*count, "alert record")));
         }
         for (format, count) in self.left_out.iter().filter(|(_, count)| **count > 0) {
             let records = match count {
@@ -257,8 +257,10 @@ impl WrittenCounts {
     /// Whether anything was lost, in words: the beginning of the last line.
     fn losses(&self) -> String {
         let each = self.lost.iter();
-        let each =
-            each.map(|((place, unit), count)| format!("{} {unit} ({place})", grouped(*count)));
+        let each = each.map(|((place, unit), count)| {
+            let unit = unit.strip_suffix('s').unwrap_or(unit);
+            format!("{} ({place})", counted(*count, unit))
+        });
         let mut lost: Vec<String> = each.collect();
         if !self.failed.is_empty() {
             lost.push("what could not be written or delivered".to_owned());

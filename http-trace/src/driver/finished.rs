@@ -119,7 +119,14 @@ impl Finished {
     /// The last line: whether anything was lost and what was not readable. `is_cut` says that some of the input was
     /// not read, `has_lines` that recorded lines were; `truncated` are the segments truncated by the snap length,
     /// and their missing bytes.
-    pub fn verdict(&self, is_cut: bool, has_lines: bool, truncated: [u64; 2]) -> String {
+    /// Rules that are `faulty` were not all read.
+    pub fn verdict(
+        &self,
+        is_cut: bool,
+        has_lines: bool,
+        truncated: [u64; 2],
+        faulty: bool,
+    ) -> String {
         let stats = &self.stats;
         let mut line = self.written.verdict(&Coverage {
             unreadable: &of_unreadable(stats),
@@ -136,6 +143,9 @@ impl Finished {
         let kept = [(state, "state"), (self.inventory.failure.is_some(), "inventory")];
         for (_, what) in kept.iter().filter(|(failed, _)| *failed) {
             line.push_str(&format!("; the {what} was not kept"));
+        }
+        if faulty {
+            line.push_str("; not all rules were loaded");
         }
         line
     }

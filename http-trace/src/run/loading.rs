@@ -155,7 +155,8 @@ fn settings(config: Config) -> (Config, Vec<String>) {
     let (again, [taken, waiting]) = match config.again() {
         Ok(again) => again,
         Err(error) => {
-            let line = format!("{error}; settings unchanged");
+            // The error may have several lines.
+            let line = format!("settings unchanged: {error}");
             return (config, vec![line]);
         }
     };
@@ -164,7 +165,7 @@ fn settings(config: Config) -> (Config, Vec<String>) {
     let mut unreadable =
         new.filter(|path| !load::is_pipe(path)).flat_map(|path| load::read(path).1);
     if let Some(error) = unreadable.next() {
-        return (config, vec![format!("{error}; settings unchanged")]);
+        return (config, vec![format!("settings unchanged: {error}")]);
     }
     let mut said = Vec::new();
     if !waiting.is_empty() {
@@ -196,6 +197,9 @@ fn shown(path: &Path) -> String {
 }
 
 fn reload_line(reloaded: Reloaded) -> String {
+    if reloaded.kept == reloaded.rules && reloaded.gone == 0 {
+        return format!("rules reloaded: {} active, none changed", reloaded.rules);
+    }
     let mut line = format!(
         "rules reloaded: {} active, {} unchanged, {} new, {} removed or changed",
         reloaded.rules,
@@ -422,7 +426,7 @@ mod tests {
         write(&other);
         let (again, said) = settings(config.clone());
         assert_eq!(again.rules, std::slice::from_ref(&good));
-        assert!(said[0].ends_with("; settings unchanged") && said.len() == 1, "{said:?}");
+        assert!(said[0].starts_with("settings unchanged: ") && said.len() == 1, "{said:?}");
         // Once it is there, it is taken; one that was taken and is gone later is no fault of the settings.
         fs::write(&other, rule("b", "404")).expect("written");
         let (again, _) = settings(config);
