@@ -12,7 +12,7 @@ use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::Nginx;
 
 /// Connections of a run, by four concurrent clients, with two requests each.
-const CONNECTIONS: usize = 20_000;
+const CONNECTIONS: usize = 10_000;
 const CLIENTS: usize = 4;
 
 /// Opens the connections with two requests each; the server closes.
