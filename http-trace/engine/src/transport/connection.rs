@@ -196,38 +196,8 @@ impl Connection {
     /// Processes a record that is accepted as the connection's.
     fn take(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
-        if !self.tcp.is_heard(0) && !self.tcp.is_heard(1) {
-            self.tcp.set_interface(header);
-        }
-        self.tcp.set_heard(d);
-        if header.flags & (flag::FILTERED | flag::SYN) == flag::FILTERED
-            && !self.tcp.was_unanswered()
-        {
-            // The filter saw what answered the SYN.
-            self.tcp.set_heard(1 - d);
-        }
-        // A response acknowledges what it answers, not where the peer's stream begins.
-        let answers = may_answer(record.bytes);
-        if header.has(flag::SYN) {
-            if self.syn(env, d, record) {
-                return;
-            }
-        } else if header.has(flag::STREAM_BEGINS) {
-            self.stream_begins(env, d, header);
-            // The filter followed the stream from its beginning: what an end acknowledges with its first
-            // bytes is where the peer's stream begins, whether or not that will be seen.
-            let link = &self.tcp.link;
-            let asks = !link.is_client(1 - d);
-            if asks && !answers && !link.known[1 - d] && header.has(flag::ACK) {
-                self.begin_stream(1 - d, header.ack);
-            }
-        }
-        if header.has(flag::OPAQUE) {
-            self.opaque_record(env, d, record);
-        }
-        self.confirm_syn(env, d, header);
-        if !answers {
-            self.learn_start(env, d, header);
+        if self.learn_beginnings(env, d, record) {
+            return;
         }
         let spans =
             header.len > 0 || header.skip_from != header.seq || header.skip_to != header.seq;
@@ -305,6 +275,46 @@ impl Connection {
         }
         self.hand_back(env, d, header);
         self.deactivate(env);
+    }
+
+    /// Learns from a record who was heard and where streams begin. Returns whether it is a SYN that is held until another
+    /// record confirms it.
+    fn learn_beginnings(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
+        let header = record.header;
+        if !self.tcp.is_heard(0) && !self.tcp.is_heard(1) {
+            self.tcp.set_interface(header);
+        }
+        self.tcp.set_heard(d);
+        if header.flags & (flag::FILTERED | flag::SYN) == flag::FILTERED
+            && !self.tcp.was_unanswered()
+        {
+            // The filter saw what answered the SYN.
+            self.tcp.set_heard(1 - d);
+        }
+        // A response acknowledges what it answers, not where the peer's stream begins.
+        let answers = may_answer(record.bytes);
+        if header.has(flag::SYN) {
+            if self.syn(env, d, record) {
+                return true;
+            }
+        } else if header.has(flag::STREAM_BEGINS) {
+            self.stream_begins(env, d, header);
+            // The filter followed the stream from its beginning: what an end acknowledges with its first
+            // bytes is where the peer's stream begins, whether or not that will be seen.
+            let link = &self.tcp.link;
+            let asks = !link.is_client(1 - d);
+            if asks && !answers && !link.known[1 - d] && header.has(flag::ACK) {
+                self.begin_stream(1 - d, header.ack);
+            }
+        }
+        if header.has(flag::OPAQUE) {
+            self.opaque_record(env, d, record);
+        }
+        self.confirm_syn(env, d, header);
+        if !answers {
+            self.learn_start(env, d, header);
+        }
+        false
     }
 
     /// Processes a held record that is accepted now.
