@@ -191,6 +191,23 @@ impl State {
 }
 
 impl Shared {
+    /// Takes back a block, of which the last `unwritten` bytes were not written: then writing is `broken`.
+    fn give_back(&self, block: Block, unwritten: usize, broken: Option<Broken>) {
+        let mut state = lock(&self.state);
+        let length = block.bytes.len();
+        state.in_block = block.records_beyond(length - unwritten);
+        state.bytes -= length;
+        state.spare = block.emptied();
+        if broken.is_none() {
+            state.failing.error = None;
+        }
+        state.broken = broken;
+        if std::mem::take(&mut state.full) {
+            drop(state);
+            self.room.notify_all();
+        }
+    }
+
     /// Waits until a failed write is due for its retry; false once the queue is closed.
     fn wait_after(&self, error: &io::Error) -> bool {
         let mut state = lock(&self.state);
@@ -221,7 +238,7 @@ impl Writer {
                 if when_full == WhenFull::Drop {
                     priority::raise();
                 }
-                empty(&of_thread, destination, block, pace, when_full);
+                empty(&of_thread, destination, Schedule::new(pace, block), when_full);
             })?;
         Ok(Writer { shared, thread: Some(thread), name, limit, block, when_full, pace, stop: None })
     }
@@ -332,41 +349,71 @@ impl Writer {
     }
 }
 
-/// Writes pending bytes in blocks of `enough` bytes, until the queue is closed or writing fails for good.
-fn empty(
-    shared: &Shared,
-    mut destination: Box<dyn Write + Send>,
-    enough: usize,
+/// When blocks are written: see [`Pace`].
+struct Schedule {
     pace: Pace,
-    when_full: WhenFull,
-) {
-    let mut last: Option<Instant> = None;
-    let (mut window, mut bytes) = (Instant::now(), 0);
-    let mut interval = if pace == Pace::Batches { BATCH } else { BRIEF };
-    loop {
+    /// Size of a block that waits for nothing.
+    enough: usize,
+    /// Longest wait of a line, by the load of the last [`WINDOW`].
+    interval: Duration,
+    last: Option<Instant>,
+    window: Instant,
+    /// Bytes written in the window.
+    bytes: usize,
+}
+
+impl Schedule {
+    fn new(pace: Pace, enough: usize) -> Self {
+        let interval = if pace == Pace::Batches { BATCH } else { BRIEF };
+        Schedule { pace, enough, interval, last: None, window: Instant::now(), bytes: 0 }
+    }
+
+    /// Waits until a block is due, and takes it; `None` if the queue is closed and nothing is left.
+    fn next(&self, shared: &Shared) -> Option<Block> {
         let mut state = lock(&shared.state);
         loop {
             let ready = state.next_bytes();
-            if state.closing.is_some() || (ready > 0 && (pace == Pace::Lines || ready >= enough)) {
+            let is_full = ready > 0 && (self.pace == Pace::Lines || ready >= self.enough);
+            let waited = self.last.map_or(self.interval, |last| last.elapsed());
+            if state.closing.is_some() || is_full || ready > 0 && waited >= self.interval {
                 break;
             }
-            let waited = last.map_or(interval, |l| l.elapsed());
-            if waited < interval {
+            if waited < self.interval {
                 state.waits = Waits::Company;
-                state = wait_for(&shared.bytes, state, interval - waited);
-                continue;
+                state = wait_for(&shared.bytes, state, self.interval - waited);
+            } else {
+                state.waits = Waits::Bytes;
+                state = sync::wait(&shared.bytes, state);
             }
-            if ready > 0 {
-                break;
-            }
-            state.waits = Waits::Bytes;
-            state = sync::wait(&shared.bytes, state);
         }
         state.waits = Waits::Not;
-        let block = state.blocks.pop_front().unwrap_or_default();
-        state.in_block = block.records_beyond(0);
-        let finished = block.bytes.is_empty() && state.closing.is_some();
-        drop(state);
+        let block = state.blocks.pop_front().filter(|block| !block.bytes.is_empty());
+        state.in_block = block.as_ref().map_or([0, 0], |block| block.records_beyond(0));
+        block
+    }
+
+    fn note_written(&mut self, bytes: usize) {
+        let now = Instant::now();
+        self.last = Some(now);
+        self.bytes += bytes;
+        if self.pace != Pace::Batches && now - self.window >= WINDOW {
+            self.interval = if self.bytes > FEW { INTERVAL } else { BRIEF };
+            (self.window, self.bytes) = (now, 0);
+        }
+    }
+}
+
+/// Writes blocks until the queue is closed or writing fails for good.
+fn empty(
+    shared: &Shared,
+    mut destination: Box<dyn Write + Send>,
+    mut schedule: Schedule,
+    when_full: WhenFull,
+) {
+    let mut broken = None;
+    while broken.is_none()
+        && let Some(block) = schedule.next(shared)
+    {
         let mut rest = &block.bytes[..];
         let result = loop {
             match write_all(&mut *destination, &mut rest) {
@@ -377,40 +424,16 @@ fn empty(
                 result => break result,
             }
         };
-        let length = block.bytes.len();
-        let left = block.records_beyond(length - rest.len());
-        let now = Instant::now();
-        last = Some(now);
-        bytes += length;
-        if pace != Pace::Batches && now - window >= WINDOW {
-            interval = if bytes > FEW { INTERVAL } else { BRIEF };
-            (window, bytes) = (now, 0);
-        }
-        let mut state = lock(&shared.state);
-        state.in_block = left;
-        state.bytes -= length;
-        state.spare = block.emptied();
-        let full = std::mem::take(&mut state.full);
-        if result.is_ok() {
-            state.failing.error = None;
-        }
-        if let Err(error) = result {
-            state.broken = Some(match error.kind() {
-                io::ErrorKind::BrokenPipe => Broken::Closed,
-                _ => Broken::Failed(error.to_string()),
-            });
-        }
-        if finished || state.broken.is_some() {
-            state.ended = true;
-            drop(state);
-            shared.room.notify_all();
-            return;
-        }
-        drop(state);
-        if full {
-            shared.room.notify_all();
-        }
+        broken = result.err().map(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Broken::Closed,
+            _ => Broken::Failed(error.to_string()),
+        });
+        schedule.note_written(block.bytes.len());
+        let unwritten = rest.len();
+        shared.give_back(block, unwritten, broken.clone());
     }
+    lock(&shared.state).ended = true;
+    shared.room.notify_all();
 }
 
 /// Advances `bytes` past what was written.
