@@ -199,6 +199,10 @@ impl Protocol for Http1 {
     }
 
     fn joined(&mut self, link: &Link, d: usize) {
+        if !link.is_client(d) {
+            // A request without an acknowledgement was not made by TCP: it came before what is seen.
+            self.exchanges.server_begins(self.halves[d].next);
+        }
         self.exchanges.responses_lost |= !link.is_client(d);
         self.queue.set_unknown();
     }

@@ -146,6 +146,31 @@ fn a_tuple_is_used_again_at_the_same_numbers() {
     }
 }
 
+/// They may count from 0, have no handshake, or acknowledge 0.
+#[test]
+fn packets_that_were_made_by_hand_pair() {
+    let starts = [[0, 0], [1, 1], [1_000, 0], [0, 1_000], [u32::MAX, 0], [0, u32::MAX], [7, 9]];
+    let ways = [false, true].into_iter().flat_map(|a| [(a, false), (a, true)]);
+    for ((handshake, acks), next) in ways.flat_map(|way| starts.map(|next| (way, next))) {
+        for count in [1, 3] {
+            let mut wire = Wire { seen: Vec::new(), next, now_ns: 1_700_000_000 * SECOND };
+            if handshake {
+                wire.handshake();
+            }
+            for n in 0..count {
+                wire.push(Side::Client, &get(n), |_| {});
+                wire.push(Side::Server, ANSWER, |_| {});
+            }
+            let seen = wire.seen.iter_mut().skip(if handshake { 3 } else { 0 });
+            seen.filter(|_| !acks).for_each(|segment| segment.ack = 0);
+            let expected: Vec<_> = (0..count).map(|n| format!("200 /{n}")).collect();
+            for (mode, judged) in wire.judged() {
+                assert_eq!(told(&judged), expected, "{mode} {handshake} {acks} {next:?}");
+            }
+        }
+    }
+}
+
 /// Only the acknowledgement of its SYN-ACK tells it from the one before.
 #[test]
 fn a_connection_begins_exactly_where_its_client_ended() {

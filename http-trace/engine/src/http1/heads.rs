@@ -13,7 +13,7 @@ use super::pending::{BEFORE_ALL, Pending};
 use super::transaction::Transaction;
 use super::{Http1, decode};
 use crate::config::Emit;
-use crate::origin::Origin;
+use crate::origin::{Ack, Origin};
 use crate::protocol::body::BodyStart;
 use crate::protocol::exchange::{Outcome, Response};
 use crate::protocol::{Cx, HeadKind, HeadSeen, Link};
@@ -93,8 +93,15 @@ impl Http1 {
 
     /// The position up to which the current head of direction `d` acknowledges the other direction.
     pub(super) fn acknowledged(&self, link: &Link, d: usize) -> Option<u64> {
-        let ack = self.halves[d].head_origin?.ack;
-        link.acknowledged(1 - d, self.halves[1 - d].next, ack)
+        self.acknowledged_by(link, d, self.halves[d].head_origin?.ack)
+    }
+
+    /// The position of the other direction that a segment of direction `d` acknowledges.
+    pub(super) fn acknowledged_by(&self, link: &Link, d: usize, ack: Ack) -> Option<u64> {
+        let next = self.halves[1 - d].next;
+        // Without an acknowledgement it was not made by TCP: it follows what was seen.
+        let seen = link.known[1 - d].then_some(next);
+        link.acknowledged(1 - d, next, ack).or(seen)
     }
 
     /// Finds the exchange of the response head in direction `d`; `taken` says that the framer has
@@ -349,11 +356,11 @@ impl Http1 {
 
     /// How much of the server's stream the client had received when it sent `first` in direction `d`.
     pub(super) fn received(&self, link: &Link, d: usize, first: &Origin) -> u64 {
-        // An acknowledgement of 0 means a packet that was not made by TCP.
-        let ack = Some(first.ack).filter(|ack| ack.number() != Some(0));
-        let received = ack.and_then(|ack| link.acknowledged(1 - d, self.halves[1 - d].next, ack));
-        // Without an acknowledgement it came with the SYN, before anything that the server sent.
-        received.or(link.first(1 - d)).unwrap_or(BEFORE_ALL)
+        let received = link.acknowledged(1 - d, self.halves[1 - d].next, first.ack);
+        // Without an acknowledgement it came with the SYN, before anything that the server sent, or was not made by
+        // TCP.
+        let seen = link.known[1 - d].then_some(self.halves[1 - d].next);
+        received.or(link.first(1 - d)).or(seen).unwrap_or(BEFORE_ALL)
     }
 
     fn response(

@@ -41,7 +41,7 @@ impl Http1 {
             let continues = ack.is_some() && self.halves[d].passed_ack == ack;
             (!continues).then(|| Basis::Unheard { ack, received: false, live: origin.is_live() })
         } else if self.answers(cx.link, d, at, origin) {
-            let ack = cx.link.acknowledged(1 - d, self.halves[1 - d].next, origin.ack);
+            let ack = self.acknowledged_by(cx.link, d, origin.ack);
             self.reach(1 - d, ack);
             let paired = self.exchanges.assume_batch(at, ack.unwrap_or(u64::MAX));
             self.requeue(false);
@@ -84,10 +84,7 @@ impl Http1 {
         if !link.is_client(1 - d) {
             return false;
         }
-        // An acknowledgement of 0 means a packet that was not made by TCP.
-        let ack = Some(origin.ack).filter(|ack| ack.number() != Some(0));
-        let ack = ack.and_then(|ack| link.acknowledged(1 - d, self.halves[1 - d].next, ack));
-        let ack = ack.unwrap_or(u64::MAX);
+        let ack = self.acknowledged_by(link, d, origin.ack).unwrap_or(u64::MAX);
         let asks = &self.halves[1 - d];
         let in_head = asks.message == Message::Head && asks.head_start < ack;
         let in_head = in_head
