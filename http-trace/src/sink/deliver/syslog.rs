@@ -1,6 +1,6 @@
-//! Sends alerts by syslog (RFC 5424): to the local daemon, as datagrams, or over a stream. Must not retry.
+//! Sends alerts by syslog: to the local daemon as syslog(3) does, or to a server by RFC 5424, as datagrams or over a
+//! stream. Must not retry.
 
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::path::Path;
@@ -115,7 +115,10 @@ fn first(to: &str) -> std::io::Result<std::net::SocketAddr> {
 
 impl Carrier for Syslog {
     fn carry(&mut self, notice: &Notice) -> Result<(), Failure> {
-        let text = message(notice, &self.host);
+        let text = match self.place {
+            SyslogServer::Local => local_message(notice),
+            _ => message(notice, &self.host),
+        };
         let open = self.open.take();
         // The first write after a restart of the daemon would be lost.
         let open = open.filter(|open| !matches!(open, Open::Tcp(stream) if is_closed(stream)));
@@ -143,9 +146,26 @@ impl Carrier for Syslog {
     }
 }
 
-/// `<PRI>1 TIME HOST http-trace PID alert [data] MESSAGE`. The message of an alert that was told before begins with its
-/// state, because receivers may write the message alone.
+/// `<PRI>1 TIME HOST http-trace PID alert [data] MESSAGE`.
 fn message(notice: &Notice, host: &str) -> String {
+    let (priority, pid, data, text) = parts(notice);
+    // Six decimals are the most (RFC 5424 §6.2.3).
+    let time = time(notice).strftime("%Y-%m-%dT%H:%M:%S%.6fZ");
+    // Marks text that is not ASCII as UTF-8 (RFC 5424 §6.4); some receivers leave it in the text.
+    let mark = if text.is_ascii() { "" } else { "\u{feff}" };
+    format!("<{priority}>1 {time} {} http-trace {pid} alert {data} {mark}{text}", word(host, 255))
+}
+
+/// `<PRI>TIME http-trace[PID]: [data] MESSAGE`, in local time: local daemons read no other form (syslog(3)).
+fn local_message(notice: &Notice) -> String {
+    let (priority, pid, data, text) = parts(notice);
+    let time = time(notice).to_zoned(jiff::tz::TimeZone::system());
+    format!("<{priority}>{} http-trace[{pid}]: {data} {text}", time.strftime("%b %e %H:%M:%S"))
+}
+
+/// Priority, process id, structured data and text of an alert. The text of one that was told before begins with its
+/// state, because receivers may write the text alone.
+fn parts(notice: &Notice) -> (u8, u32, String, String) {
     let level = match notice.severity {
         9.. => 2,
         7..=8 => 3,
@@ -153,28 +173,24 @@ fn message(notice: &Notice, host: &str) -> String {
         1..=3 => 5,
         0 => 6,
     };
-    let time = jiff::Timestamp::from_nanosecond(notice.time_ns.into()).unwrap_or_default();
-    let mut text = String::new();
-    // Writing to a string cannot fail. Six decimals are the most (RFC 5424 §6.2.3).
-    let _ = write!(
-        text,
-        "<{}>1 {} {} http-trace {} alert [{DATA} rule=\"{}\" severity=\"{}\" id=\"{:016x}\" state=\"{}\"] ",
-        FACILITY * 8 + level,
-        time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
-        word(host, 255),
-        std::process::id(),
+    let data = format!(
+        "[{DATA} rule=\"{}\" severity=\"{}\" id=\"{:016x}\" state=\"{}\"]",
         data(&notice.rule),
         notice.severity,
         notice.id,
         notice.state.name(),
     );
-    // Marks the text as UTF-8 (RFC 5424 §6.4).
-    text.push('\u{feff}');
+    let mut text = String::new();
     if notice.state != State::Opened {
-        let _ = write!(text, "{}: ", notice.state.name());
+        text.push_str(notice.state.name());
+        text.push_str(": ");
     }
     text.extend(notice.message.chars().map(|c| if c.is_control() { ' ' } else { c }));
-    text
+    (FACILITY * 8 + level, std::process::id(), data, text)
+}
+
+fn time(notice: &Notice) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(notice.time_ns.into()).unwrap_or_default()
 }
 
 /// PRINTUSASCII of limited length, or the NILVALUE.
@@ -248,24 +264,37 @@ mod tests {
     }
 
     #[test]
+    fn messages_to_the_local_daemon_are_as_those_of_syslog_3() {
+        let text = local_message(&notice("10.0.0.1 asked\n"));
+        let (begin, end) = text.split_once(" http-trace[").expect("a tag");
+        // `<85>Nov 20 06:40:07`, in the time zone of this host.
+        assert!(begin.starts_with("<85>Nov ") && begin.len() == 19, "{text}");
+        let expected = format!(
+            "{}]: [httpTrace@32473 rule=\"r\" severity=\"3\" id=\"00000000000000ab\" \
+             state=\"opened\"] 10.0.0.1 asked ",
+            std::process::id()
+        );
+        assert_eq!(end, expected);
+    }
+
+    #[test]
     fn messages_are_as_rfc_5424_says() {
         let mut notice = notice("a \u{1b}[31m\r\n<13>1 forged");
         notice.rule = "x\"]\\y".into();
         let text = message(&notice, "");
         let begin = format!(
             "<85>1 2026-11-20T06:40:07.123456Z - http-trace {} alert \
-             [httpTrace@32473 rule=\"x\\\"\\]\\\\y\" severity=\"3\" id=\"00000000000000ab\" state=\"opened\"] \u{feff}",
+             [httpTrace@32473 rule=\"x\\\"\\]\\\\y\" severity=\"3\" id=\"00000000000000ab\" state=\"opened\"] ",
             std::process::id()
         );
         assert_eq!(text, begin + "a  [31m  <13>1 forged");
         for state in [State::Updated, State::Ended] {
             notice.state = state;
             let (text, name) = (message(&notice, ""), state.name());
-            assert!(
-                text.contains(&format!(" state=\"{name}\"] \u{feff}{name}: a  [31m")),
-                "{text}"
-            );
+            assert!(text.contains(&format!(" state=\"{name}\"] {name}: a  [31m")), "{text}");
         }
+        notice.message = "ä".into();
+        assert!(message(&notice, "").ends_with("] \u{feff}ended: ä"));
         for (severity, priority) in [(0, 86), (4, 84), (7, 83), (10, 82)] {
             notice.severity = severity;
             assert!(message(&notice, "h").starts_with(&format!("<{priority}>1 ")));
