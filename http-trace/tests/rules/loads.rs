@@ -21,6 +21,21 @@ pub fn exchange(
     (method.to_owned(), target, own(sent), status, own(got), 1)
 }
 
+/// The host of a target in absolute or authority form (RFC 9112 §3.2).
+fn host(target: &str) -> &str {
+    let authority = match target.strip_prefix("http://") {
+        Some(rest) => rest.split('/').next(),
+        None => target.strip_suffix(":443"),
+    };
+    authority.unwrap_or("h")
+}
+
+/// Clients of a proxy are inside.
+fn address(client: usize, load: fn(usize) -> Exchange) -> String {
+    let network = if host(&load(0).1) == "h" { "198.51.100" } else { "10.9.8" };
+    format!("{network}.{client}")
+}
+
 /// What is done, how often a minute, the rule above informational that must say so, if any, and each exchange.
 pub type Load = (&'static str, usize, Option<&'static str>, fn(usize) -> Exchange);
 
@@ -43,15 +58,16 @@ pub fn check(loads: &[Load]) {
             let length = got.iter().find(|(name, _)| *name == "content-length");
             let length: u64 = length.map_or(0, |(_, length)| length.parse().unwrap());
             let ms = n * 60_000 / per_minute;
+            let domain = host(&target).to_owned();
             let at =
                 format!("2026-11-24T10:{:02}:{:02}.{:03}Z", ms / 60_000, ms / 1000 % 60, ms % 1000);
             let event = json!({
                 "@timestamp": at,
                 "event": {"kind": "event"},
                 "http_trace": {"missing": []},
-                "source": {"ip": format!("198.51.100.{client}")},
+                "source": {"ip": address(client, *load)},
                 "destination": {"ip": format!("10.0.2.{server}"), "port": 1000 + client},
-                "url": {"original": target, "domain": "h"},
+                "url": {"original": target, "domain": domain},
                 "http": {
                     "request": {"method": method, "headers": fields(sent)},
                     "response": {
@@ -68,10 +84,10 @@ pub fn check(loads: &[Load]) {
     std::fs::write(&file, events.into_iter().map(|(_, event)| event).collect::<String>()).unwrap();
     let ran = crate::command::run(&["detect", "-o", "json", file.to_str().unwrap()]);
     let alerts = crate::command::records(&ran.out);
-    for (client, (what, _, expected, _)) in loads.iter().enumerate() {
+    for (client, (what, _, expected, load)) in loads.iter().enumerate() {
         let of = |alert: &&Value| {
-            let source = alert["http_trace"]["alert"]["clients"][0]["value"]
-                == format!("198.51.100.{client}");
+            let source =
+                alert["http_trace"]["alert"]["clients"][0]["value"] == address(client, *load);
             source && alert["event"]["severity"].as_u64() > Some(2)
         };
         let mut ids: Vec<_> =

@@ -87,6 +87,8 @@ const ORDINARY: &[&str] = &[
     "/rest/api/2/search?jql=summary%20~%20%22can't%20log%20in%22%20and%20assignee%20=%20currentUser()",
     "/loki/api/v1/query_range?query={app=%22web%22}%20|=%20%22error%22%20|%20json",
     "/api/datasources/proxy/1/query?db=t&q=SELECT%20mean(%22idle%22)%20FROM%20%22cpu%22%20WHERE%20time%20%3E=%20now()",
+    "/exec?limit=0%2C1000&explain=true&src=con&query=SELECT%20a%20FROM%20t%20UNION%20ALL%20SELECT%20a%20FROM%20u",
+    "/?database=default&query=SELECT%20concat(host%2C%27%3A%27%2Cport)%20FROM%20hits%20WHERE%20host%20IN%20(SELECT%20host%20FROM%20hosts)",
     "/wp-admin/plugin-editor.php?file=hello.php&plugin=hello.php",
     "/wp-admin/load-scripts.php?c=0&load%5Bchunk_0%5D=jquery-core,utils&ver=6.5",
     "/project/-/blob/main/config/database.yml",

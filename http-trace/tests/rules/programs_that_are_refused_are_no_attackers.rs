@@ -424,6 +424,43 @@ const LOADS: &[Load] = &[
         let session = [("cookie", "ASP.NET_SessionId=a")];
         exchange("POST", "/aspnet_client/system_web/e.aspx".into(), &session, 200, &[])
     }),
+    ("a browser whose proxy blocks trackers", 60, None, |n| {
+        exchange(
+            "CONNECT",
+            format!("h{n}.ads.example:443"),
+            &[],
+            403,
+            &[("via", "1.1 p (squid/5.7)")],
+        )
+    }),
+    ("home pages through a proxy", 60, None, |n| {
+        let proxied = [("proxy-connection", "keep-alive")];
+        exchange("GET", format!("http://h{n}.example/"), &proxied, 200, &[])
+    }),
+    ("home pages of hosts that a server may have", 60, Some("http-host-enumeration"), |n| {
+        exchange("GET", format!("http://h{n}.example/"), &[], 200, &[])
+    }),
+    ("a proxy whose servers are away", 80, None, |n| {
+        exchange("GET", format!("http://h{n}.example/feed"), &[], 503, &[])
+    }),
+    ("a suite that is not in a store", 60, None, |n| {
+        let apt = [("user-agent", "Debian APT-HTTP/1.3 (2.6.1)")];
+        exchange("GET", format!("/debian/dists/gone/main/binary-{n}/Packages.xz"), &apt, 403, STORE)
+    }),
+    ("suites, by a browser", 60, Some("http-path-scan"), |n| {
+        let browser = [("user-agent", "Mozilla/5.0")];
+        exchange("GET", format!("/w{n}/dists/gone/Packages.xz"), &browser, 403, &[])
+    }),
+    ("a package index of a name of its own", 60, None, |n| {
+        let folder = if n % 2 == 0 { "root/dev/+simple" } else { "whl/cpu" };
+        let pip = [("user-agent", "pip/23.2.1")];
+        exchange("GET", format!("/{folder}/package-{n}/"), &pip, 404, &[])
+    }),
+    ("shared state of bitbake", 60, None, |n| {
+        let of = format!("sstate%3Azlib%3Acore2-64%3A1.0%3Ar0%3Acore2-64%3A11%3A{n:064x}");
+        let target = format!("/sstate-cache/universal/{n:02x}/{of}_populate_sysroot.tar.zst");
+        exchange("HEAD", target, &[("user-agent", "Mozilla/5.0 (X11; Ubuntu)")], 404, &[])
+    }),
     ("an archive under the name of a mirror", 60, Some("http-path-scan"), |n| {
         let curl = [("user-agent", "curl/8.1")];
         exchange("GET", format!("/www.example.com/backup/w{n}.zip"), &curl, 404, &[])
