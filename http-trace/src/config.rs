@@ -224,7 +224,8 @@ impl Config {
     pub fn secrets(&self) -> Option<Secrets> {
         let (headers, parameters) = (&self.redact_headers, &self.redact_parameters);
         let personal = !self.redact.is_empty();
-        (!self.show_secrets).then(|| Secrets::with(headers, parameters, personal))
+        let written = self.request_headers.of_requests();
+        (!self.show_secrets).then(|| Secrets::with(headers, parameters, personal, written))
     }
 
     /// Which bodies' first bytes are written.

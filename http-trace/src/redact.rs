@@ -40,6 +40,8 @@ struct Line {
     secret: bool,
     /// Whether the value may be an identifier that looks like a token.
     identifier: bool,
+    /// Whether an output writes the field of a request.
+    written: bool,
     /// Context of the value if it is not a secret as a whole.
     cx: Context,
 }
@@ -53,6 +55,8 @@ pub struct Secrets {
     within: Names,
     /// Whether mail addresses are redacted.
     personal: bool,
+    /// Request fields that outputs write, in lower case; `None`: all.
+    written: Option<Vec<String>>,
     /// For known names, by their number.
     lines: [Line; Known::COUNT],
     /// For other names.
@@ -63,20 +67,28 @@ pub struct Secrets {
 
 impl Default for Secrets {
     fn default() -> Self {
-        Secrets::with(&[], &[], false)
+        Secrets::with(&[], &[], false, None)
     }
 }
 
 impl Secrets {
-    /// The built-in names and these; with `personal`, personal data too.
-    pub fn with(headers: &[String], parameters: &[String], personal: bool) -> Self {
+    /// The built-in names and these; with `personal`, personal data too. Values of request fields that are not
+    /// among `written` are dropped, which costs less than to search them.
+    pub fn with(
+        headers: &[String],
+        parameters: &[String],
+        personal: bool,
+        written: Option<Vec<String>>,
+    ) -> Self {
         let within = Names::with(NamesOf::Texts, personal, &[headers, parameters].concat());
         let headers = Names::with(NamesOf::Fields, personal, headers);
-        let lines = std::array::from_fn(|number| line(&headers, Known::name(number)));
+        let line = |number| line(&headers, written.as_deref(), Known::name(number));
+        let lines = std::array::from_fn(line);
         Secrets {
             headers,
             within,
             personal,
+            written,
             lines,
             others: Recent::new(recent::NAMES),
             clean: Recent::new(recent::VALUES),
@@ -99,11 +111,11 @@ impl Secrets {
             if let Some(version) = &mut request.version {
                 replace(version, |version| self.clean(version, &cx));
             }
-            self.headers(&mut request.headers);
+            self.headers(&mut request.headers, true);
         }
         for response in event.response.iter_mut().chain(&mut event.informational) {
             replace(&mut response.reason, |text| self.clean(text, &Context::TEXT));
-            self.headers(&mut response.headers);
+            self.headers(&mut response.headers, false);
         }
         if let Some(content) = &mut event.body_snippet {
             replace(content, |text| self.clean(text, &Context::BODY));
@@ -203,7 +215,7 @@ impl Secrets {
         }
     }
 
-    fn headers(&mut self, headers: &mut Headers) {
+    fn headers(&mut self, headers: &mut Headers, of_request: bool) {
         let mut clean = std::mem::replace(&mut self.clean, Recent::new(recent::VALUES));
         let mut others = std::mem::replace(&mut self.others, Recent::new(recent::NAMES));
         headers.change(|header| {
@@ -211,11 +223,14 @@ impl Secrets {
             let line = match is_known {
                 true => self.lines[header.known.number()],
                 false => others.get(header.name).unwrap_or_else(|| {
-                    let line = line(&self.headers, header.name);
+                    let line = line(&self.headers, self.written.as_deref(), header.name);
                     others.add(header.name, line);
                     line
                 }),
             };
+            if of_request && !line.written {
+                return Some(Vec::new());
+            }
             let may_be_clean = !line.secret && line.cx.is_text();
             if may_be_clean && clean.get(header.value).is_some() {
                 return None;
@@ -235,7 +250,7 @@ impl Secrets {
 
     /// The value without its secrets, or `None` if it has none.
     fn value(&self, name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
-        self.value_of(name, line(&self.headers, name), value)
+        self.value_of(name, line(&self.headers, None, name), value)
     }
 
     /// [`Secrets::value`] with what the name says.
@@ -360,10 +375,12 @@ fn scheme(name: &[u8], value: &[u8]) -> usize {
     }
 }
 
-/// What a field's name says, given the names that denote secrets.
-fn line(secret: &Names, name: &[u8]) -> Line {
+/// What a field's name says, given the names that denote secrets and those of request fields that are written.
+fn line(secret: &Names, written: Option<&[String]>, name: &[u8]) -> Line {
+    let is_it = |written: &String| written.as_bytes().eq_ignore_ascii_case(name);
     Line {
         secret: secret.mean_secret(name),
+        written: written.is_none_or(|all| all.iter().any(is_it)),
         identifier: names::is_identifier(name),
         cx: Context::of_header(name),
     }

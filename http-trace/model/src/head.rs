@@ -157,7 +157,7 @@ impl Headers {
     pub fn change(&mut self, mut other: impl FnMut(Header<'_>) -> Option<Vec<u8>>) {
         for at in 0..self.lines.len() {
             if let Some(value) = self.get(at).and_then(&mut other) {
-                self.lines[at].value = self.own(&value);
+                self.lines[at].value = self.part(&[], &value);
             }
         }
     }

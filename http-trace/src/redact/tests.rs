@@ -77,7 +77,7 @@ fn versions_of_requests() {
 
 #[test]
 fn a_list_of_ones_own_extends_it() {
-    let secrets = Secrets::with(&["x-mine".into()], &["pan".into()], false);
+    let secrets = Secrets::with(&["x-mine".into()], &["pan".into()], false, None);
     assert!(secrets.value(b"X-Mine", b"a").is_some());
     assert!(secrets.value(b"Location", b"/?PAN=1234").is_some());
     assert!(secrets.value(b"Cookie", b"a=b").is_some());

@@ -10,6 +10,30 @@ pub const EVERY_NS: u64 = 10_000_000_000;
 /// Shortest interval of summaries, ns.
 pub const LEAST_EVERY_NS: u64 = 1_000_000_000;
 
+/// Request fields that some format reads whether they are chosen or not.
+const ALWAYS: [&str; 20] = [
+    "b3",
+    "client-ip",
+    "content-length",
+    "content-type",
+    "forwarded",
+    "host",
+    "origin",
+    "proxy-connection",
+    "referer",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "user-agent",
+    "via",
+    "x-b3-spanid",
+    "x-b3-traceid",
+    "x-forwarded-for",
+    "x-forwarded-from",
+    "x-request-id",
+    "xroxy-connection",
+];
+
 /// Which header fields are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderChoice {
@@ -29,6 +53,17 @@ impl HeaderChoice {
                 names.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
             }
         }
+    }
+
+    /// Names of the request fields that an output may write, in lower case, if these are chosen; `None`: all.
+    pub fn of_requests(&self) -> Option<Vec<String>> {
+        let chosen = match self {
+            HeaderChoice::All => return None,
+            HeaderChoice::None => &[][..],
+            HeaderChoice::Names(names) => names,
+        };
+        let always = ALWAYS.iter().map(|name| (*name).to_owned());
+        Some(always.chain(chosen.iter().cloned()).collect())
     }
 
     /// Whether some of these fields are written and others are not.

@@ -111,7 +111,7 @@ fn every_variant_is_redacted_or_shown_in_every_sink() {
     let style = Style { verbose: 2, width: Some(4000), ..Style::default() };
     let like = http_trace_samples::alert();
     let (mut count, mut faults) = (0, Vec::new());
-    let mut of = [false, true].map(|personal| Secrets::with(&[], &[], personal));
+    let mut of = [false, true].map(|personal| Secrets::with(&[], &[], personal, None));
     for variant in variants() {
         count += 1;
         let secrets = &mut of[usize::from(variant.personal)];
