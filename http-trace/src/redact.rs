@@ -272,7 +272,7 @@ impl Secrets {
         cookies(value, cookie, &mut out);
         // Only names and attributes remain.
         let mut cuts = Vec::new();
-        if shapes::any(&out) {
+        if Marks::of(&out).any(Marks::SHAPE) {
             shapes::secrets(&out, &Context::TEXT, &mut cuts);
         }
         apply(&out, cuts).or(Some(out))
@@ -280,12 +280,12 @@ impl Secrets {
 
     /// The text without its secrets, or `None` if it has none.
     fn clean(&self, text: &[u8], cx: &Context) -> Option<Vec<u8>> {
-        let (marks, has_shapes) = (Marks::of(text), shapes::any(text));
-        if marks.is_empty() && !has_shapes && !cx.protocols && !cx.is_url() {
+        let marks = Marks::of(text);
+        if marks.is_empty() && !cx.protocols && !cx.is_url() {
             return None;
         }
         let mut cuts = Vec::new();
-        self.find(text, marks, cx, has_shapes, &mut cuts);
+        self.find(text, marks, cx, &mut cuts);
         let mut layer: Option<Layer> = None;
         let layers = if marks.any(Marks::ESCAPE) { layers::MOST } else { 0 };
         for nth in 0..=layers {
@@ -296,8 +296,7 @@ impl Secrets {
                 break;
             };
             let mut found = Vec::new();
-            let (text, has_shapes) = (&inner.text[..], shapes::any(&inner.text));
-            self.find(text, Marks::of(text), cx, has_shapes, &mut found);
+            self.find(&inner.text, Marks::of(&inner.text), cx, &mut found);
             let sent = |(from, to)| (inner.sent(from), inner.sent(to));
             cuts.extend(found.into_iter().map(sent));
             layer = Some(inner);
@@ -306,16 +305,9 @@ impl Secrets {
     }
 
     /// Finds secrets in a text with these marks, without decoding it.
-    fn find(
-        &self,
-        text: &[u8],
-        marks: Marks,
-        cx: &Context,
-        has_shapes: bool,
-        cuts: &mut Vec<(usize, usize)>,
-    ) {
+    fn find(&self, text: &[u8], marks: Marks, cx: &Context, cuts: &mut Vec<(usize, usize)>) {
         let is_secret = |name: &[u8]| self.within.mean_secret(name);
-        if has_shapes {
+        if marks.any(Marks::SHAPE) {
             shapes::secrets(text, cx, cuts);
         }
         if (cx.colons || cx.authority) && marks.any(Marks::BLANK) {

@@ -12,7 +12,7 @@ use super::context::Context;
 
 /// What follows the prefix of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tail {
+pub(super) enum Tail {
     /// At least this many letters, digits, `-` and `_`.
     Token(usize),
     /// The same, and dots.
@@ -32,7 +32,7 @@ enum Tail {
 }
 
 /// All shapes by tail and prefixes. With at most 64 prefixes they are searched for with vector instructions.
-const SHAPES: &[(Tail, &str)] = &[
+pub(super) const SHAPES: &[(Tail, &str)] = &[
     // Base64 of `{"`, `{ `, and `{` followed by a line end or tab.
     (Tail::Jwt, "eyJ eyA ewo ew0 ewk"),
     (Tail::Key, "-----BEGIN"),
@@ -75,14 +75,9 @@ static AUTOMATON: LazyLock<Option<(AhoCorasick, Vec<Tail>)>> = LazyLock::new(|| 
 /// Length of the shortest text that can contain a shape.
 const SHORTEST: usize = 12;
 
-/// Whether a text may contain a shape: one pass of the automaton.
-pub(super) fn any(text: &[u8]) -> bool {
-    text.len() >= SHORTEST && AUTOMATON.as_ref().is_some_and(|(all, _)| all.is_match(text))
-}
-
 /// Adds the ranges of all shapes in a text.
 pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>) {
-    let Some((automaton, tails)) = AUTOMATON.as_ref() else {
+    let Some((automaton, tails)) = AUTOMATON.as_ref().filter(|_| text.len() >= SHORTEST) else {
         return;
     };
     let (mut done, mut jwts) = (0, false);
@@ -326,9 +321,7 @@ pub(super) fn is_opaque(value: &[u8]) -> bool {
 /// Whether the user of Basic authentication is a key rather than a name: some APIs expect keys there.
 pub(super) fn is_key(user: &[u8]) -> bool {
     let mut cuts = Vec::new();
-    if any(user) {
-        secrets(user, &Context::TEXT, &mut cuts);
-    }
+    secrets(user, &Context::TEXT, &mut cuts);
     let digits = user.iter().filter(|b| b.is_ascii_digit()).count();
     !cuts.is_empty() || user.len() >= 20 && digits >= 2 && looks_random(user)
 }
