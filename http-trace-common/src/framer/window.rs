@@ -45,6 +45,14 @@ impl Window for [u8] {
         }
         u64::from_le_bytes(word)
     }
+    /// The kernel has no vector instructions.
+    #[cfg(not(target_arch = "bpf"))]
+    #[inline(always)]
+    fn find_lf(&self, at: u32, end: u32) -> (u32, bool) {
+        let line = self.get(at as usize..end as usize).unwrap_or_default();
+        let lf = memchr::memchr(b'\n', line);
+        (lf.map_or(line.len(), |lf| lf + 1) as u32, lf.is_some())
+    }
 }
 
 /// Maximum number of words that one step searches for LF.
