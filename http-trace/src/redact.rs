@@ -287,12 +287,9 @@ impl Secrets {
         let mut cuts = Vec::new();
         self.find(text, marks, cx, &mut cuts);
         let mut layer: Option<Layer> = None;
-        let layers = if marks.any(Marks::ESCAPE) { layers::MOST } else { 0 };
-        for nth in 0..=layers {
+        for nth in 0..=layers::MOST {
             let outer = layer.as_ref().map_or(text, |layer| &layer.text);
-            let Some(inner) =
-                Layer::of(outer, layer.as_ref(), nth == layers).filter(|_| layers > 0)
-            else {
+            let Some(inner) = Layer::of(outer, layer.as_ref(), nth == layers::MOST) else {
                 break;
             };
             let mut found = Vec::new();

@@ -155,17 +155,14 @@ pub fn client_kind(headers: &Headers) -> Vec<u8> {
 /// that is being deleted needs none.
 pub fn cookie_lacks(cookie: &[u8]) -> impl Iterator<Item = &'static [u8]> {
     const WANTED: [&[u8]; 3] = [b"httponly", b"samesite", b"secure"];
-    let mut ends = memchr::memchr_iter(b';', cookie).chain([cookie.len()]);
-    let mut from = ends.next().unwrap_or_default();
-    let is_deleted = cookie[..from].trim_ascii().ends_with(b"=");
-    let mut lacks = [!is_deleted; 3];
-    for end in ends.filter(|_| !is_deleted) {
-        let attribute = &cookie[from + 1..end];
-        let name = memchr::memchr(b'=', attribute).map_or(attribute, |at| &attribute[..at]);
+    let end = memchr::memchr(b';', cookie).unwrap_or(cookie.len());
+    let (pair, attributes) = cookie.split_at(end);
+    let mut lacks = [!pair.trim_ascii().ends_with(b"="); 3];
+    for attribute in attributes.split(|b| *b == b';') {
+        let name = attribute.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii();
         for (lacks, wanted) in lacks.iter_mut().zip(WANTED) {
-            *lacks &= !name.trim_ascii().eq_ignore_ascii_case(wanted);
+            *lacks &= !name.eq_ignore_ascii_case(wanted);
         }
-        from = end;
     }
     WANTED.into_iter().zip(lacks).filter(|(_, lacks)| *lacks).map(|(name, _)| name)
 }
