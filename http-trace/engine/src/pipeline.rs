@@ -34,9 +34,6 @@ use crate::transport::connection::Connection;
 use crate::transport::recent::Recent;
 use crate::transport::tcp::timer;
 
-/// Longest time after the end of a connection in which a copy of its SYN may come at the same place.
-const AGAIN_NS: u64 = 1_000_000_000;
-
 const _: () = assert!(Table::<FlowKey, Connection>::SLOT_BYTES <= 128);
 
 /// The engine: connections, streams and their shared state.
@@ -285,14 +282,11 @@ impl Pipeline {
             if tcp.is_closed() || is_asked {
                 self.remove(id, End::Stopped, out);
             }
-        } else if tcp.link.start(direction.index()) == Some(header.seq) {
-            // A copy passes elsewhere, or at once. Some devices and tools begin at the same number each time.
-            if tcp.is_closed() {
-                tcp.note_again(header, age_ns >= AGAIN_NS);
-            }
-            if is_asked && age_ns >= u64::from(SYN_AGAIN_MS) * 1_000_000 {
-                tcp.set_unanswered();
-            }
+        } else if is_asked
+            && age_ns >= u64::from(SYN_AGAIN_MS) * 1_000_000
+            && tcp.link.start(direction.index()) == Some(header.seq)
+        {
+            tcp.set_unanswered();
         }
     }
 
@@ -435,7 +429,7 @@ impl Pipeline {
     ) {
         let Some((&key, connection)) = self.table.get_mut(id) else { return };
         let before = connection.memory();
-        let (was_busy, was_closed) = (connection.is_busy(), connection.tcp.is_closed());
+        let was_busy = connection.is_busy();
         let name = (Some(id), key, connection.number);
         let mut deadline = None;
         let original = self.shared.with(name, out, |env| deadline = work(connection, env));
@@ -460,8 +454,7 @@ impl Pipeline {
             connection.tcp.timer = timer(deadline);
             self.timers.push(Reverse((deadline, id, number)));
         }
-        let is_moved = was_busy != (list == List::Busy) || was_closed != (list == List::Closed);
-        if is_record || is_moved {
+        if is_record || list == List::Closed || was_busy != (list == List::Busy) {
             self.table.touch(id, list, self.shared.now_ns);
         }
         if let Some(original) = original {

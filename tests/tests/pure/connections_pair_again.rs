@@ -118,34 +118,6 @@ fn a_tuple_is_used_again_and_again() {
     }
 }
 
-/// As some devices, load generators and replays of a capture do. Soon after the close, the same bytes are a copy.
-#[test]
-fn a_tuple_is_used_again_at_the_same_numbers() {
-    for (reset, asks_alike) in [(true, true), (true, false), (false, true), (false, false)] {
-        for pause_ns in [SECOND / 50, SECOND / 2, 2 * SECOND, 45 * SECOND, 400 * SECOND] {
-            let mut wire = Wire::open();
-            let first = [1_000, 5_000_000];
-            let target = |n: usize| if asks_alike { 7 } else { n };
-            for n in 0..5 {
-                if n > 0 {
-                    wire.next = first;
-                    wire.now_ns += pause_ns;
-                    wire.handshake();
-                }
-                wire.exchange(target(n));
-                wire.close(reset);
-            }
-            let is_copy = asks_alike && pause_ns < SECOND;
-            let all = if is_copy { 0..1 } else { 0..5 };
-            let expected: Vec<_> = all.map(|n| format!("200 /{}", target(n))).collect();
-            for (mode, judged) in wire.judged() {
-                assert_eq!(told(&judged), expected, "{mode} {reset} {pause_ns}");
-                assert_eq!(judged.stats.hole_bytes, 0, "{mode} {reset} {pause_ns}");
-            }
-        }
-    }
-}
-
 /// They may count from 0, have no handshake, or acknowledge 0.
 #[test]
 fn packets_that_were_made_by_hand_pair() {

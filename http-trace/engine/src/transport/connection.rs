@@ -143,9 +143,6 @@ impl Connection {
             }
             self.take_up_before(env, d, header);
         }
-        if self.begins_otherwise(env, d, record) {
-            self.restart_alike(env, d);
-        }
         if self.tcp.is_closed() && self.continues(d, header) {
             self.reopen(env);
         }
@@ -281,9 +278,6 @@ impl Connection {
     /// record confirms it.
     fn learn_beginnings(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
-        if !self.tcp.is_heard(0) && !self.tcp.is_heard(1) {
-            self.tcp.set_interface(header);
-        }
         self.tcp.set_heard(d);
         if header.flags & (flag::FILTERED | flag::SYN) == flag::FILTERED
             && !self.tcp.was_unanswered()

@@ -1,7 +1,5 @@
 //! TCP state of a connection while nothing is in flight. One exists per connection: it must stay small.
 
-use http_trace_common::record::RecordHeader;
-
 use crate::protocol::Link;
 use crate::stats::Stats;
 
@@ -35,13 +33,6 @@ const UNANSWERED: u16 = 1 << 8;
 const CLOSED: u16 = 1 << 9;
 /// The direction's sender was heard; shifted by the direction.
 const HEARD: u16 = 1 << 10;
-
-/// A SYN at the closed connection's sequence number belongs to another connection.
-const BEGINS_AGAIN: u16 = 1 << 12;
-/// A SYN at that number came soon after the close: it may be a copy.
-const ASKED_AGAIN: u16 = 1 << 13;
-/// The lowest bits of the number of the interface at which the connection was seen first: captures of a host have few.
-const INTERFACE: u32 = 14;
 
 /// A deadline in units of 2^20 ns, never 0.
 pub(crate) const fn timer(deadline_ns: u64) -> u32 {
@@ -96,28 +87,6 @@ impl Tcp {
     /// Whether anything of direction `d` was seen, here or by the filter. Otherwise all of it may pass elsewhere.
     pub const fn is_heard(&self, d: usize) -> bool {
         self.bits & HEARD << (d & 1) != 0
-    }
-
-    /// Notes the interface at which the connection was seen first.
-    pub const fn set_interface(&mut self, header: &RecordHeader) {
-        self.bits |= (header.interfaces[0] << INTERFACE) as u16;
-    }
-
-    /// Notes that a SYN, or what a filter says of one, came at the sequence number of the closed connection's: it
-    /// belongs to another one, unless that was seen first at another interface, or a moment ago: then it may be a copy.
-    pub const fn note_again(&mut self, header: &RecordHeader, is_copy_late: bool) {
-        if (header.interfaces[0] << INTERFACE) as u16 == self.bits >> INTERFACE << INTERFACE {
-            self.bits |= if is_copy_late { BEGINS_AGAIN } else { ASKED_AGAIN };
-        }
-    }
-
-    /// Whether a SYN came that is a copy or begins another connection; the first bytes tell.
-    pub const fn may_begin_again(&self) -> bool {
-        self.bits & ASKED_AGAIN != 0
-    }
-
-    pub const fn begins_again(&self) -> bool {
-        self.bits & BEGINS_AGAIN != 0
     }
 
     pub const fn set_payload(&mut self) {

@@ -25,9 +25,7 @@ impl Connection {
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
             let o = 1 - d;
             if let Some(start) = self.tcp.link.start(d) {
-                return start != header.seq
-                    || self.is_foreign(o, header)
-                    || self.tcp.begins_again();
+                return start != header.seq || self.is_foreign(o, header);
             }
             if header.has(flag::ACK)
                 && self.tcp.payload()
@@ -62,16 +60,6 @@ impl Connection {
         begins && self.is_busy() && self.is_left() && self.is_foreign(1 - d, header)
     }
 
-    /// Whether a record is the first of another connection that begins where this one did, which is closed: its bytes are
-    /// others.
-    pub(super) fn begins_otherwise(&self, env: &Env<'_>, d: usize, record: &Record<'_>) -> bool {
-        self.tcp.is_closed()
-            && self.tcp.may_begin_again()
-            && self.tcp.link.is_client(d)
-            && self.tcp.link.start(d) == Some(record.header.seq)
-            && env.recent.differs((self.number, d), record.header.seq, record.bytes)
-    }
-
     /// Whether both ends said that they close the connection, or one reset it.
     fn is_left(&self) -> bool {
         let tcp = &self.tcp;
@@ -82,18 +70,6 @@ impl Connection {
     /// Begins another connection on the same tuple. Nothing may be in flight.
     pub(super) fn restart(&mut self, env: &mut Env<'_>) {
         *self = Connection::new(env.sink.restart(env.stats));
-    }
-
-    /// As [`Connection::restart`], for one whose streams begin where those before did; the client's is direction `d`.
-    pub(super) fn restart_alike(&mut self, env: &mut Env<'_>, d: usize) {
-        let starts = [0, 1].map(|d| self.tcp.link.start(d));
-        self.restart(env);
-        self.tcp.link.set_client(d);
-        for (d, start) in starts.into_iter().enumerate() {
-            if let Some(start) = start {
-                self.begin_stream(d, start);
-            }
-        }
     }
 
     /// The stream of direction `d` begins at `seq`.
