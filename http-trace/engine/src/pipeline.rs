@@ -234,11 +234,6 @@ impl Pipeline {
     /// [`Pipeline::judge`] at the current time; returns the record's connection.
     fn judge_now(&mut self, record: &Record<'_>, out: &mut dyn FnMut(Output)) -> Option<Id> {
         let header = record.header;
-        if header.ack == 0 && header.flags & (flag::ACK | flag::SYN) == flag::ACK {
-            // A packet that was not made by TCP: what it acknowledges says nothing.
-            let header = RecordHeader { flags: header.flags & !flag::ACK, ..*header };
-            return self.judge_now(&Record { header: &header, ..*record }, out);
-        }
         let (key, direction) = header.key();
         if header.flags & (flag::SYN | flag::STREAM_BEGINS) != 0 {
             self.note_syn(&key, direction, header, out);

@@ -17,7 +17,11 @@ const FILTERS: &str = "A filter's value may begin with '!' to exclude what it ma
 /// Exit statuses of runs that trace or read.
 const OF_RUNS: &[(&str, &str)] = &[
     ("0", "done"),
-    ("1", "data was lost, a file was unreadable or truncated, or -r was interrupted"),
+    (
+        "1",
+        "data was lost, the state was not kept, rules or a file were unreadable or truncated, or -r was \
+         interrupted",
+    ),
     ("2", "usage error, cannot start, or --fail-on-alert is inconclusive"),
     ("3", "an alert at or above the level of --fail-on-alert"),
 ];

@@ -119,7 +119,7 @@ impl Finished {
     /// The last line: whether anything was lost and what was not readable. `is_cut` says that some of the input was
     /// not read, `has_lines` that recorded lines were; `truncated` are the segments truncated by the snap length,
     /// and their missing bytes.
-    /// Rules that are `faulty` were not all read.
+    /// `faulty`: some rules could not be read.
     pub fn verdict(
         &self,
         is_cut: bool,

@@ -502,7 +502,7 @@ impl OneOutput {
     }
 }
 
-/// Whether standard output has a reader; a file and a terminal always have one.
+/// Whether standard output has a reader; a file always has one.
 #[cfg(feature = "live")]
 fn stdout_is_read() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

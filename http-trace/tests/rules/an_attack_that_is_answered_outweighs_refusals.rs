@@ -173,6 +173,8 @@ const TARGETS: &[(&str, &str)] = &[
         BROWSER,
     ),
     ("/query?q=select%20a%20from%20b&name='%20or%20'1'='1", BROWSER),
+    ("/?query=show%20'%20union%20select%20password%20from%20users%20where%20'1'='1", BROWSER),
+    ("/search.json?q=select%20a%20from%20b'%20union%20select%20password%20from%20users--", BROWSER),
     ("/query?q=select%20a%20from%20b%20into%20outfile%20'/var/www/x.php'", BROWSER),
     ("/s/x/_/WEB-INF/web.xml", BROWSER),
     ("/s/x/_/META-INF/maven/com.example/core/pom.xml", BROWSER),

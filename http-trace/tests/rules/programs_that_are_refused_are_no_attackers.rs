@@ -434,14 +434,23 @@ const LOADS: &[Load] = &[
         )
     }),
     ("home pages through a proxy", 60, None, |n| {
-        let proxied = [("proxy-connection", "keep-alive")];
-        exchange("GET", format!("http://h{n}.example/"), &proxied, 200, &[])
+        exchange("GET", format!("http://h{n}.example/"), &[], 200, &[("via", "1.1 p (squid/5.7)")])
     }),
     ("home pages of hosts that a server may have", 60, Some("http-host-enumeration"), |n| {
-        exchange("GET", format!("http://h{n}.example/"), &[], 200, &[])
+        let says_so = [("proxy-connection", "keep-alive")];
+        exchange("GET", format!("http://h{n}.example/"), &says_so, 200, &[])
     }),
     ("a proxy whose servers are away", 80, None, |n| {
-        exchange("GET", format!("http://h{n}.example/feed"), &[], 503, &[])
+        exchange(
+            "GET",
+            format!("http://h{n}.example/feed"),
+            &[],
+            503,
+            &[("x-cache", "MISS from p")],
+        )
+    }),
+    ("words, refused, under the name of npm", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/w{n}"), &[("user-agent", "npm/10.5.0")], 403, &[])
     }),
     ("a suite that is not in a store", 60, None, |n| {
         let apt = [("user-agent", "Debian APT-HTTP/1.3 (2.6.1)")];

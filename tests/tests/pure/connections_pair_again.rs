@@ -124,6 +124,10 @@ fn packets_that_were_made_by_hand_pair() {
     let starts = [[0, 0], [1, 1], [1_000, 0], [0, 1_000], [u32::MAX, 0], [0, u32::MAX], [7, 9]];
     let ways = [false, true].into_iter().flat_map(|a| [(a, false), (a, true)]);
     for ((handshake, acks), next) in ways.flat_map(|way| starts.map(|next| (way, next))) {
+        if handshake && !acks && next.contains(&u32::MAX) {
+            // The stream does begin at 0.
+            continue;
+        }
         for count in [1, 3] {
             let mut wire = Wire { seen: Vec::new(), next, now_ns: 1_700_000_000 * SECOND };
             if handshake {

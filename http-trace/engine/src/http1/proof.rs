@@ -198,7 +198,7 @@ impl Http1 {
             .is_some_and(|claim| claim.d == d && matches!(claim.basis, Basis::Asked { .. }));
         let asks = &self.halves[1 - d];
         let ack = cx.link.acknowledged(1 - d, asks.next, origin.ack);
-        let ack = ack.filter(|&ack| ack as u32 != 0).unwrap_or(u64::MAX);
+        let ack = ack.unwrap_or(u64::MAX);
         let received = match self.exchanges.waiting.front() {
             Some(asked) => ack > asked.request.start,
             // A request's head is passing, or was not seen. One more byte is a FIN.

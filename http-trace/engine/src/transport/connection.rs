@@ -135,6 +135,27 @@ impl Connection {
     }
 
     pub fn record(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
+        if self.acknowledges_nothing(d, record.header) {
+            let flags = record.header.flags & !flag::ACK;
+            let header = RecordHeader { flags, ..*record.header };
+            return self.record_acknowledged(env, d, &Record { header: &header, ..*record });
+        }
+        self.record_acknowledged(env, d, record);
+    }
+
+    /// Whether an acknowledgement of 0 is none: the packet was made by a script. The other direction reaches 0 where it
+    /// wraps, or begins there.
+    fn acknowledges_nothing(&self, d: usize, header: &RecordHeader) -> bool {
+        if header.ack != 0 || header.len == 0 || header.flags & (flag::SYN | flag::RST) != 0 {
+            return false;
+        }
+        let o = 1 - d;
+        let is_before = |start| seq_distance(start, 0) >= 0;
+        !self.tcp.link.start(o).is_some_and(is_before)
+    }
+
+    /// [`Connection::record`] of a record whose acknowledgement counts.
+    fn record_acknowledged(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         if self.flight.before().is_some() {
             if self.repeats_before(d, header) {
