@@ -118,6 +118,31 @@ fn a_tuple_is_used_again_and_again() {
     }
 }
 
+/// The request before has no answer: that of the next is not its.
+#[test]
+fn a_server_that_always_begins_at_one_number_answers_the_request_that_it_has() {
+    for end in 0..4 {
+        for pause_ns in [SECOND / 3, 2 * SECOND, 20 * SECOND] {
+            let mut wire = Wire::open();
+            wire.send(Side::Client, &get(0));
+            match end {
+                0 => {}
+                1 => wire.push(Side::Client, b"", |s| s.fin = true),
+                2 => wire.push(Side::Server, b"", |s| s.fin = true),
+                _ => wire.close(false),
+            }
+            wire.next = [2_000_000_000, 5_000_000];
+            wire.now_ns += pause_ns;
+            wire.handshake();
+            wire.exchange(1);
+            wire.close(false);
+            for (mode, judged) in wire.judged() {
+                assert_eq!(told(&judged), ["200 /1"], "{mode} {end} {pause_ns}");
+            }
+        }
+    }
+}
+
 /// They may count from 0, have no handshake, or acknowledge 0.
 #[test]
 fn packets_that_were_made_by_hand_pair() {

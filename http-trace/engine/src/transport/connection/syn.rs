@@ -54,10 +54,14 @@ impl Connection {
         asks && self.tcp.link.start(o).is_some_and(|start| !within(start))
     }
 
-    /// Whether a record is the first of another connection that begins where this one did, which was left.
+    /// Whether a record is the first of another connection that begins where this one did, which was left, or whose
+    /// server has begun anew.
     pub(super) fn begins_alike(&self, d: usize, header: &RecordHeader) -> bool {
         let begins = self.tcp.link.start(d) == Some(header.seq);
-        begins && self.is_busy() && self.is_left() && self.is_foreign(1 - d, header)
+        let syn = self.flight.active().and_then(|active| active.syn.as_ref());
+        let answered = || syn.is_some_and(|syn| syn.d != d && syn.seq == header.ack);
+        let is_left = || self.is_left() || answered();
+        begins && self.is_busy() && is_left() && self.is_foreign(1 - d, header)
     }
 
     /// Whether both ends said that they close the connection, or one reset it.
@@ -92,6 +96,12 @@ impl Connection {
         }
         let tcp = &mut self.tcp;
         if tcp.link.start(d) == Some(header.seq) {
+            // Some servers begin at the same number each time.
+            let held = self.flight.active_mut().and_then(|active| active.syn.as_mut());
+            let held = held.filter(|syn| header.has(flag::ACK) && syn.d != d);
+            if let Some(syn) = held.filter(|syn| syn.is_answered_by(header.ack)) {
+                syn.answer = Some(header.seq);
+            }
             return false;
         }
         let next = match self.flight.active() {
