@@ -157,8 +157,11 @@ fn under(asks: Asks, at_once: usize, hook: &str) {
     assert_eq!(unanswered.iter().find(asked), None, "{said}");
     // Each connection has paused by then, and wrk has not begun to break off.
     let between = |time: &u64| (started + 1500..ended.saturating_sub(300)).contains(time);
-    let missing = ledger.missing();
-    assert_eq!(missing.into_iter().find(between), None, "{said}");
+    let missing = ledger.missing().into_iter().filter(between).count() as u64;
+    // Two CPUs that meet on a connection can cost its framing once more: then its responses are counted until it pauses.
+    let is_raced = outcome.counter("claim_refused") > 0;
+    let counted = if is_raced { outcome.counter("unproven") } else { 0 };
+    assert!(missing <= counted, "{missing} missing, {counted} counted\n{said}");
 }
 
 #[test]
