@@ -138,24 +138,8 @@ impl Connection {
         if self.acknowledges_nothing(d, record.header) {
             let flags = record.header.flags & !flag::ACK;
             let header = RecordHeader { flags, ..*record.header };
-            return self.record_acknowledged(env, d, &Record { header: &header, ..*record });
+            return self.record(env, d, &Record { header: &header, ..*record });
         }
-        self.record_acknowledged(env, d, record);
-    }
-
-    /// Whether an acknowledgement of 0 is none: the packet was made by a script. The other direction reaches 0 where it
-    /// wraps, or begins there.
-    fn acknowledges_nothing(&self, d: usize, header: &RecordHeader) -> bool {
-        if header.ack != 0 || header.len == 0 || header.flags & (flag::SYN | flag::RST) != 0 {
-            return false;
-        }
-        let o = 1 - d;
-        let is_before = |start| seq_distance(start, 0) >= 0;
-        !self.tcp.link.start(o).is_some_and(is_before)
-    }
-
-    /// [`Connection::record`] of a record whose acknowledgement counts.
-    fn record_acknowledged(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) {
         let header = record.header;
         if self.flight.before().is_some() {
             if self.repeats_before(d, header) {
@@ -209,6 +193,17 @@ impl Connection {
             self.tcp.next[d] = 0;
         }
         self.take(env, d, record);
+    }
+
+    /// Whether an acknowledgement of 0 is none: the packet was made by a script. The other direction reaches 0 where it
+    /// wraps, or begins there.
+    fn acknowledges_nothing(&self, d: usize, header: &RecordHeader) -> bool {
+        let acknowledges = header.flags & (flag::ACK | flag::SYN | flag::RST) == flag::ACK;
+        let is_before = |start| seq_distance(start, 0) >= 0;
+        header.ack == 0
+            && header.len > 0
+            && acknowledges
+            && !self.tcp.link.start(1 - d).is_some_and(is_before)
     }
 
     /// Processes a record that is accepted as the connection's.

@@ -57,11 +57,12 @@ impl Connection {
     /// Whether a record is the first of another connection that begins where this one did, which was left, or whose
     /// server has begun anew.
     pub(super) fn begins_alike(&self, d: usize, header: &RecordHeader) -> bool {
-        let begins = self.tcp.link.start(d) == Some(header.seq);
-        let syn = self.flight.active().and_then(|active| active.syn.as_ref());
-        let answered = || syn.is_some_and(|syn| syn.d != d && syn.seq == header.ack);
-        let is_left = || self.is_left() || answered();
-        begins && self.is_busy() && is_left() && self.is_foreign(1 - d, header)
+        if self.tcp.link.start(d) != Some(header.seq) || !self.is_foreign(1 - d, header) {
+            return false;
+        }
+        let Some(active) = self.flight.active() else { return false };
+        let answered = active.syn.as_ref().is_some_and(|syn| syn.d != d && syn.seq == header.ack);
+        self.is_left() || answered
     }
 
     /// Whether both ends said that they close the connection, or one reset it.
