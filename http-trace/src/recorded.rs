@@ -146,10 +146,10 @@ fn identity(number: u64, line: &[u8]) -> u64 {
     })
 }
 
-/// Parses a line of an access log, or one behind a syslog header.
+/// Parses a line of an access log, or one behind a syslog header or what a container's runtime shows before it.
 fn text(line: &[u8]) -> Result<Line, String> {
     let line = line.trim_ascii_end();
-    match syslog::message(line) {
+    match syslog::message(line).or_else(|| container::shown(line)) {
         Some(message @ [b'{', ..]) => object(message),
         message => combined::event(message.unwrap_or(line)),
     }

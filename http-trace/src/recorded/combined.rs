@@ -1,7 +1,8 @@
 //! Access logs in combined or common format, as written by Apache and nginx:
 //! `[VHOST[:PORT]] [X-FORWARDED-FOR] ADDRESS IDENT USER [TIME] "REQUEST" STATUS BYTES "REFERER" "USER-AGENT"
 //! ["X-FORWARDED-FOR"]`, where the last is that of nginx's example of a `log_format`, and the first is logged before or
-//! instead of the address behind a load balancer.
+//! instead of the address behind a load balancer, also in quotes or parentheses. Numbers before the referrer, such as
+//! times, are passed over.
 
 use std::net::IpAddr;
 
@@ -36,7 +37,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let code = code
         .and_then(|code| logged_status(code, bytes))
         .ok_or_else(|| wrong("missing status from 100 to 999, or 000 for none"))?;
-    let rest = words.next().unwrap_or_default();
+    let rest = past_numbers(words.next().unwrap_or_default());
     let (referer, rest) = quoted(rest).unwrap_or_default();
     let (agent, rest) = quoted(rest).unwrap_or_default();
     let forwarded = quoted(rest).map(|(value, _)| value);
@@ -72,6 +73,14 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
     (word, after.strip_prefix(b" ").unwrap_or(after))
 }
 
+/// What follows the numbers at the start of a text; `-` stands for one that is not known.
+fn past_numbers(mut text: &[u8]) -> &[u8] {
+    while let Some(b'0'..=b'9' | b'-') = text.first() {
+        text = split(text).1;
+    }
+    text
+}
+
 /// What a line has before the name of the user.
 struct Origin<'a> {
     vhost: Option<&'a [u8]>,
@@ -82,6 +91,11 @@ struct Origin<'a> {
 }
 
 fn origin(line: &[u8]) -> Option<Origin<'_>> {
+    if let Some((value, rest)) = enclosed(line) {
+        let (mut list, _, rest) = addresses(rest);
+        let forwarded = Some(value.to_vec()).filter(|value| is_forwarded(value));
+        return Some(Origin { vhost: None, forwarded, client: Client::Ip(list.pop()?), rest });
+    }
     let (first, after) = split(line);
     let (mut vhost, (mut list, is_joined, rest)) = match addresses(line) {
         (list, ..) if list.is_empty() => (Some(first), addresses(after)),
@@ -104,6 +118,17 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
     })
 }
 
+/// Splits off X-Forwarded-For in quotes or parentheses.
+fn enclosed(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (end, text) = match line.split_first()? {
+        (b'"', text) => (b'"', text),
+        (b'(', text) => (b')', text),
+        _ => return None,
+    };
+    let (value, rest) = text.split_at(memchr::memchr(end, text)?);
+    Some((value, rest[1..].trim_ascii_start()))
+}
+
 /// A line with a name in place of the address: `[VHOST] NAME IDENT USER [TIME]`, where nearly no client has an IDENT.
 fn named(line: &[u8]) -> Option<Origin<'_>> {
     let (first, after) = split(line);
@@ -121,11 +146,13 @@ fn addresses(mut text: &[u8]) -> (Vec<IpAddr>, bool, &[u8]) {
     loop {
         let (word, after) = split(text);
         let bare = word.strip_suffix(b",").unwrap_or(word);
-        let Some(ip) = std::str::from_utf8(bare).ok().and_then(address) else {
-            return (list, is_joined, text);
-        };
-        list.push(ip);
         is_joined |= bare.len() < word.len();
+        match std::str::from_utf8(bare).ok().and_then(address) {
+            Some(ip) => list.push(ip),
+            // The name of a proxy's client that is not known (RFC 7239 §6.2, §6.3).
+            None if bare.len() < word.len() => {}
+            None => return (list, is_joined, text),
+        }
         text = after;
     }
 }

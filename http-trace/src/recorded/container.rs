@@ -1,5 +1,6 @@
 //! Takes a log line out of the envelope in which a container's runtime keeps it: CRI (`TIME STREAM TAG LINE`, by
-//! containerd and CRI-O) or Docker's json-file. Knows no format of the lines.
+//! containerd and CRI-O) or Docker's json-file, and away from what commands that show it write before it. Knows no format of
+//! the lines.
 
 use serde_json::Value;
 
@@ -37,4 +38,27 @@ pub(super) fn written(line: &[u8]) -> Option<Written> {
         _ => return None,
     };
     Some(Written { text: words.next().unwrap_or_default().to_vec(), ends, is_stderr })
+}
+
+/// The line behind what `docker compose logs` (`NAME | `), `kubectl logs --prefix` (`[pod/NAME/NAME] `) and either's
+/// option for times (`TIME `) write before it; `None` if there is nothing.
+pub(super) fn shown(line: &[u8]) -> Option<&[u8]> {
+    let named = of_compose(line).or_else(|| of_pod(line));
+    let rest = named.unwrap_or(line);
+    let (first, after) = rest.split_at(memchr::memchr(b' ', rest)?);
+    let is_time = std::str::from_utf8(first).ok().and_then(time).is_some();
+    if is_time { Some(after.trim_ascii_start()) } else { named }
+}
+
+fn of_compose(line: &[u8]) -> Option<&[u8]> {
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(byte);
+    let end = line.iter().position(|byte| !is_of_name(byte))?;
+    let (name, rest) = line.split_at(end);
+    let rest = rest.trim_ascii_start().strip_prefix(b"| ")?;
+    name.first()?.is_ascii_alphabetic().then_some(rest)
+}
+
+fn of_pod(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"[pod/")?;
+    rest[memchr::memchr(b']', rest)? + 1..].strip_prefix(b" ")
 }

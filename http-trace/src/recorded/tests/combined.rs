@@ -1,0 +1,87 @@
+//! Variants of the combined format.
+
+use super::one;
+
+/// `%{X-Forwarded-For}i %h` and, in place of the address, `%{X-Forwarded-For}i`: formats that are in use behind load
+/// balancers.
+#[test]
+fn a_list_of_clients_before_the_address_is_understood() {
+    for (start, source, forwarded, host) in [
+        ("203.0.113.7 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7"), None),
+        (
+            "203.0.113.7, 198.51.100.4 10.0.0.1 - -",
+            "10.0.0.1",
+            Some("203.0.113.7, 198.51.100.4"),
+            None,
+        ),
+        ("2001:db8::7, 10.0.0.9 fd00::1 - -", "fd00::1", Some("2001:db8::7, 10.0.0.9"), None),
+        ("- 10.0.0.1 - -", "10.0.0.1", None, None),
+        ("203.0.113.7, 10.0.0.1 - bob smith", "10.0.0.1", Some("203.0.113.7"), None),
+        ("203.0.113.7, 10.0.0.2, 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7, 10.0.0.2"), None),
+        (
+            "www.example.org:443 203.0.113.7, 10.0.0.1 - -",
+            "10.0.0.1",
+            Some("203.0.113.7"),
+            Some("www.example.org:443"),
+        ),
+        (
+            "www.example.org 203.0.113.7 198.51.100.4 - -",
+            "198.51.100.4",
+            Some("203.0.113.7"),
+            Some("www.example.org"),
+        ),
+        ("203.0.113.7 198.51.100.4 - -", "198.51.100.4", None, Some("203.0.113.7")),
+        ("\"203.0.113.7\" 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7"), None),
+        (
+            "\"203.0.113.7, 198.51.100.4\" 10.0.0.1 - -",
+            "10.0.0.1",
+            Some("203.0.113.7, 198.51.100.4"),
+            None,
+        ),
+        ("\"-\" 198.51.100.4 - -", "198.51.100.4", None, None),
+        ("(203.0.113.7) 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7"), None),
+        ("unknown, 203.0.113.7 10.0.0.1 - -", "10.0.0.1", Some("203.0.113.7"), None),
+    ] {
+        let line = format!(
+            "{start} [23/Nov/2026:09:52:56 +0000] \"GET / HTTP/1.1\" 404 397 \"-\" \"curl\" \"-\""
+        );
+        let event = one(line.as_bytes());
+        assert_eq!(event.client.ip.to_string(), source, "{start}");
+        let headers = event.request.expect("a request").headers;
+        assert_eq!(headers.first("x-forwarded-for"), forwarded.map(str::as_bytes), "{start}");
+        assert_eq!(headers.first("host"), host.map(str::as_bytes), "{start}");
+    }
+}
+
+/// The last field of nginx's example of a format.
+#[test]
+fn a_proxy_that_names_its_clients_at_the_end_of_the_line_is_understood() {
+    for (end, forwarded) in [
+        (r#" "198.51.100.7""#, Some("198.51.100.7")),
+        (r#" "198.51.100.7, 2001:db8::1""#, Some("198.51.100.7, 2001:db8::1")),
+        (r#" "-""#, None),
+        (r#" "0.004""#, None),
+        (r#" 0.004"#, None),
+        ("", None),
+    ] {
+        let line = format!(
+            r#"10.0.0.5 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 404 1 "-" "curl/8"{end}"#
+        );
+        let request = one(line.as_bytes()).request.expect("a request");
+        let seen = request.headers.first("x-forwarded-for");
+        assert_eq!(seen, forwarded.map(str::as_bytes), "{end}");
+    }
+}
+
+/// Formats with times or lengths before the referrer.
+#[test]
+fn numbers_before_the_referrer_are_passed_over() {
+    for numbers in ["", " 0.003", " 1523 0.003", " - 12", " 0.003,"] {
+        let line = format!(
+            r#"10.0.0.5 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 404 153{numbers} "http://h/" "curl/8""#
+        );
+        let headers = one(line.as_bytes()).request.expect("a request").headers;
+        assert_eq!(headers.first("referer"), Some(&b"http://h/"[..]), "{numbers}");
+        assert_eq!(headers.first("user-agent"), Some(&b"curl/8"[..]), "{numbers}");
+    }
+}
