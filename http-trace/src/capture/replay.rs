@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytemuck::Zeroable;
 use http_trace_common::record::{Hook, Record, RecordHeader, flag};
-use http_trace_common::walk::{self, Encap, Found, LinkType, More, Segment, Skip, WalkOptions};
+use http_trace_common::walk::{
+    self, Encap, Found, LinkType, More, Segment, Skip, WalkOptions, tcp_flag,
+};
 
 use super::error::Problem;
 use super::frames::{Frame, Frames};
@@ -81,6 +83,8 @@ pub struct Replay {
     encap: Encap,
     lanes: Lanes,
     sums: Sums,
+    /// Whether a segment had a SYN, RST or ACK, as the first of every TCP has.
+    flagged: bool,
     /// Link types already reported, by file.
     refused_links: Vec<(Arc<str>, LinkType)>,
     counts: ReplayCounts,
@@ -105,6 +109,7 @@ impl Replay {
             encap: Encap::default(),
             lanes: Lanes::default(),
             sums: Sums::default(),
+            flagged: false,
             refused_links: Vec::new(),
             counts: ReplayCounts::default(),
         }
@@ -178,11 +183,16 @@ impl Replay {
             Err(skip) => Err(skip),
         };
         match found {
-            Ok((segment, encap)) => {
+            Ok((mut segment, encap)) => {
                 let packet = match &self.whole {
                     Some(whole) => whole.payload.as_slice(),
                     None => frame.data,
                 };
+                self.flagged |= !segment.is_refused();
+                if !self.flagged {
+                    // No TCP sent it: tools that make packets of a text set no flags (text2pcap).
+                    segment.flags |= tcp_flag::ACK;
+                }
                 if segment.is_refused() || self.sums.disprove(packet, &segment) {
                     self.counts.disproved += 1;
                     return false;

@@ -73,6 +73,29 @@ fn records() {
     );
 }
 
+/// Segments without flags are taken until one has flags: no TCP sends them, but tools that make packets of a text do.
+#[test]
+fn segments_of_a_tool_have_no_flags() {
+    let frame = |flagged: bool, seq: u32| {
+        let mut frame = Path::v4(50_000).frame(&Segment::new(Side::Server, seq, b"HTTP"));
+        frame[14 + 20 + 13] = if flagged { 0x10 } else { 0 };
+        frame
+    };
+    let mut file = PLAIN.header(4, 1);
+    for (flagged, seq) in [(false, 0), (false, 4), (true, 8), (false, 12), (true, 16)] {
+        let frame = frame(flagged, seq);
+        file.extend(PLAIN.record(1, 0, &frame, frame.len() as u32));
+    }
+    let frames = Frames::from_reader("test", Box::new(Cursor::new(file)));
+    let mut replay = Replay::new(frames, ReplayOptions::default());
+    let mut taken = Vec::new();
+    while let Some(record) = replay.next_record() {
+        taken.push((record.header.seq, record.header.has(flag::ACK)));
+    }
+    assert_eq!(taken, [(0, true), (4, true), (8, true), (16, true)]);
+    assert_eq!(replay.counts().disproved, 1);
+}
+
 /// Unsupported link types are reported by name, once per file.
 #[test]
 fn unknown_link_type() {
