@@ -48,30 +48,9 @@ impl Http1 {
             if self.halves[d].framer.phase() == Phase::Peek {
                 self.decide_unheard(cx, d, at > 0, origin);
             }
-            let half = &mut self.halves[d];
-            let step = half.framer.step(&mut self.queue, rest);
+            let step = self.halves[d].framer.step(&mut self.queue, rest);
             let taken = step.taken as usize;
-            // Advance first: the request's end, noted below, is after these bytes.
-            half.next += taken as u64;
-            match step.span {
-                Span::Head => half.head_len += taken as u64,
-                Span::Body => {
-                    self.count(d, taken as u64, true, origin);
-                    self.keep_body(d, rest.get(..taken).unwrap_or_default());
-                }
-                Span::ChunkFraming | Span::Trailers => self.count(d, taken as u64, false, origin),
-                Span::Undecided => {
-                    if half.undecided.is_empty() {
-                        half.undecided_origin = Some(Box::new(*origin));
-                    }
-                    half.undecided.extend_from_slice(rest.get(..taken).unwrap_or_default());
-                }
-                Span::Ignored if half.framer.phase() == Phase::Unsure => {
-                    let lost = half.lost;
-                    self.profile.unframed(cx, d, taken as u64, lost);
-                }
-                Span::Ignored => {}
-            }
+            self.take_span(cx, d, step.span, rest.get(..taken).unwrap_or_default(), origin);
             at += taken;
             match step.event {
                 None => {
@@ -83,18 +62,8 @@ impl Http1 {
                     }
                 }
                 Some(Event::HeadBegins { back }) => {
-                    let start = self.halves[d].next - u64::from(back);
                     let at_segment = begins && at == usize::from(back);
-                    // A body was possible here: it was unknown whether HEAD was answered.
-                    if back > 0
-                        && !self.answers_begun_head()
-                        && !(at_segment && self.is_response_proven(cx, d, start, origin))
-                    {
-                        self.halves[d].framer.lose();
-                        self.event(cx, d, Event::Lost, origin);
-                        continue;
-                    }
-                    if !self.weigh_head(cx, d, origin) {
+                    if !self.believes_head(cx, d, back, at_segment, origin) {
                         continue;
                     }
                     head_from = at;
@@ -126,6 +95,57 @@ impl Http1 {
             let rest = bytes.get(head_from..).unwrap_or_default();
             half.head.extend_from_slice(rest.get(..room).unwrap_or(rest));
         }
+    }
+
+    /// Takes the bytes of one span of direction `d`.
+    #[inline]
+    fn take_span(&mut self, cx: &mut Cx<'_>, d: usize, span: Span, bytes: &[u8], origin: &Origin) {
+        let half = &mut self.halves[d];
+        let len = bytes.len() as u64;
+        // Advance first: the request's end, noted below, is after these bytes.
+        half.next += len;
+        match span {
+            Span::Head => half.head_len += len,
+            Span::Body => {
+                self.count(d, len, true, origin);
+                self.keep_body(d, bytes);
+            }
+            Span::ChunkFraming | Span::Trailers => self.count(d, len, false, origin),
+            Span::Undecided => {
+                if half.undecided.is_empty() {
+                    half.undecided_origin = Some(Box::new(*origin));
+                }
+                half.undecided.extend_from_slice(bytes);
+            }
+            Span::Ignored if half.framer.phase() == Phase::Unsure => {
+                let lost = half.lost;
+                self.profile.unframed(cx, d, len, lost);
+            }
+            Span::Ignored => {}
+        }
+    }
+
+    /// Whether the bytes from `back` before the current position of direction `d` are taken for a head. Otherwise the
+    /// framing is lost, or the bytes belong to no message.
+    fn believes_head(
+        &mut self,
+        cx: &mut Cx<'_>,
+        d: usize,
+        back: u8,
+        at_segment: bool,
+        origin: &Origin,
+    ) -> bool {
+        let start = self.halves[d].next - u64::from(back);
+        // A body was possible here: it was unknown whether HEAD was answered.
+        if back > 0
+            && !self.answers_begun_head()
+            && !(at_segment && self.is_response_proven(cx, d, start, origin))
+        {
+            self.halves[d].framer.lose();
+            self.event(cx, d, Event::Lost, origin);
+            return false;
+        }
+        self.weigh_head(cx, d, origin)
     }
 
     /// Whether the framing of direction `d`, which was lost, resumes with this segment; its bytes are passed over if not.

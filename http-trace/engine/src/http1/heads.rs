@@ -207,18 +207,7 @@ impl Http1 {
                 self.request(cx, d, raw, method, origin)
             }
             HeadFacts::Response { status, .. } if status == 0 || self.is_unasked(d) => {
-                cx.stats.bad_status += 1;
-                // Its request was answered, by nothing that could be an event of its own.
-                self.turn(cx, 1 - d, first);
-                self.answer(cx.link, d, true);
-                let answered = self.exchanges.take_current();
-                if answered.as_ref().is_some_and(|answered| answered.owed) {
-                    self.exchanges.order.settle();
-                }
-                if let Some(answered) = answered.filter(|a| a.pending.is_some() && !a.emitted) {
-                    let why = Outcome::Unanswered(NoResponse::Unreadable, origin.time_ns);
-                    self.yield_exchange(cx, answered.into_exchange(why));
-                }
+                self.response_is_no_event(cx, d, first, origin);
                 Message::Uncounted
             }
             HeadFacts::Response { .. } => {
@@ -238,6 +227,27 @@ impl Http1 {
             // The framer did not know that the answered request has a response with a body.
             self.halves[d].framer.decide_body();
         }
+        self.body_begins(cx, d, body, origin);
+    }
+
+    /// Takes a response that cannot be an event: its status is none, or nobody can have asked for it.
+    fn response_is_no_event(&mut self, cx: &mut Cx<'_>, d: usize, first: bool, origin: &Origin) {
+        cx.stats.bad_status += 1;
+        // Its request was answered, by nothing that could be an event of its own.
+        self.turn(cx, 1 - d, first);
+        self.answer(cx.link, d, true);
+        let answered = self.exchanges.take_current();
+        if answered.as_ref().is_some_and(|answered| answered.owed) {
+            self.exchanges.order.settle();
+        }
+        if let Some(answered) = answered.filter(|a| a.pending.is_some() && !a.emitted) {
+            let why = Outcome::Unanswered(NoResponse::Unreadable, origin.time_ns);
+            self.yield_exchange(cx, answered.into_exchange(why));
+        }
+    }
+
+    /// What follows the head that ended in direction `d`.
+    fn body_begins(&mut self, cx: &mut Cx<'_>, d: usize, body: Body, origin: &Origin) {
         match body {
             Body::None | Body::Length(0) => {
                 let end = if matches!(body, Body::None) { BodyEnd::None } else { BodyEnd::Length };
