@@ -134,7 +134,8 @@ pub struct RecordHeader {
     pub ack: u32,
     /// [`skip_from`, `seq`) was skipped as body; equal to `seq` if nothing was.
     pub skip_from: u32,
-    /// [`seq + len`, `skip_to`) was skipped as body; equal to `seq + len` if nothing was.
+    /// [`seq + len`, `skip_to`) was skipped as body; equal to `seq + len` if nothing was. Without [`flag::FILTERED`], a
+    /// snap length has cut it.
     pub skip_to: u32,
     /// Number of payload bytes that follow.
     pub len: u32,

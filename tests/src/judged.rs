@@ -92,15 +92,25 @@ impl Bench {
 }
 
 /// The records of Ethernet frames, read from a capture of them.
-pub fn records(frames: &[Timed], mut each: impl FnMut(Record<'_>)) {
-    let borrowed = frames.iter().map(|(time, frame)| (*time, frame.as_slice()));
-    let file = pcap::file(LinkType::Ethernet, borrowed);
+pub fn records(frames: &[Timed], each: impl FnMut(Record<'_>)) {
+    records_of(pcap::of(LinkType::Ethernet, frames), each);
+}
+
+fn records_of(file: Vec<u8>, mut each: impl FnMut(Record<'_>)) {
     let frames = Frames::from_reader("built", Box::new(std::io::Cursor::new(file)));
     let mut replay = Replay::new(frames, ReplayOptions::default());
     while let Some(record) = replay.next_record() {
         each(record);
     }
     assert!(replay.frames.problems().is_empty(), "{:?}", replay.frames.problems());
+}
+
+/// Judges what a capture with this snap length has of Ethernet frames.
+pub fn cut(frames: &[Timed], snap_length: usize) -> Judged {
+    let file = pcap::of(LinkType::Ethernet, frames);
+    let mut bench = Bench::new();
+    records_of(pcap::cut(&file, snap_length), |record| bench.push(record));
+    bench.finish()
 }
 
 /// Judges every byte of Ethernet frames.

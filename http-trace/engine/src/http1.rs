@@ -14,12 +14,13 @@
 //! - `memory`: state of a quiet connection.
 //! - [`decode`], [`preface`]: decode heads and PROXY protocol headers.
 //! - `half`, `hand_back`: framing of one direction, and how a filter resynchronises with it.
-//! - `heads`, `lines`, `unfinished`, `ends`: completed heads; what is not HTTP/1.x; heads that
-//!   are never completed; how exchanges end.
+//! - `heads`, `lines`, `unfinished`, `cut`, `ends`: completed heads; what is not HTTP/1.x; heads that
+//!   are never completed; heads with a gap; how exchanges end.
 //! - `proof`: whether a message begins where framing was lost.
 //! - `framing`: from bytes to heads, bodies and ends.
 
 mod claim;
+mod cut;
 pub mod decode;
 mod ends;
 mod framing;

@@ -272,6 +272,7 @@ fn header(frame: &Frame<'_>, segment: &Segment, captured: usize) -> RecordHeader
         wire_len: frame.wire_len,
         hook: Hook::Capture as u8,
         interfaces: [frame.interface, 0, 0, 0],
+        skip_to: segment.payload_seq().wrapping_add(segment.payload_len),
         ..RecordHeader::of_segment(segment, len)
     }
 }

@@ -171,7 +171,10 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Dri
         egress: header.has(flag::EGRESS),
     };
     let mut next = Next::Go;
+    let end = header.seq.wrapping_add(header.len);
+    let mut has_end = false;
     filter.push(record.bytes, &segment(header), &context, &mut |shipped| {
+        has_end |= shipped.header.skip_to == end;
         // The filter, as in the kernel, knows nothing about tunnels.
         let shipped_header = RecordHeader { encap: header.encap, ..*shipped.header };
         let shipped = Record { header: &shipped_header, ..shipped };
@@ -179,6 +182,17 @@ fn through_filter(filter: &mut HostFilter, record: &Record<'_>, driver: &mut Dri
             next = Next::Stop;
         }
     });
+    if next == Next::Go && has_end && header.skip_to != end {
+        // The rest of the segment is in no capture, and the kernel's filter never meets such a segment.
+        let cut = RecordHeader {
+            seq: end,
+            skip_from: end,
+            len: 0,
+            flags: header.flags & (flag::ACK | flag::EGRESS),
+            ..*header
+        };
+        next = driver.push(&Record { tunnel: None, header: &cut, bytes: &[] });
+    }
     for (key, handed) in driver.pipeline.take_hand_backs() {
         filter.hand_back(key, handed);
     }

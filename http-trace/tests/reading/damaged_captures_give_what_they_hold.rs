@@ -207,7 +207,7 @@ fn what_the_snap_length_cut_off_was_not_readable() {
     let scratch = Scratch::new("snap-length");
     for (snap_length, expected) in [
         (40, "bytes of connections were not seen (2 truncated segments); none of it gave an event"),
-        (100, "bytes of connections were not seen (1 truncated segment); the rest was readable"),
+        (100, "bytes of connections were not seen (1 gap); the rest was readable"),
         (2_000, "nothing was lost; everything was readable"),
     ] {
         let mut file = PLAIN.header(4, 101);
@@ -227,6 +227,43 @@ fn what_the_snap_length_cut_off_was_not_readable() {
             let last = ran.err.lines().last().unwrap_or_default();
             assert!(last.contains(expected), "{snap_length} {more:?}: {}", ran.err);
             assert!(snap_length == 2_000 || !last.contains("everything"), "{last}");
+        }
+    }
+}
+
+/// Heads that a snap length cut after their first lines are events and pair, as if they had been whole.
+#[test]
+fn heads_that_are_cut_pair() {
+    let padding = format!("X-Long: {}", "x".repeat(400));
+    let mut talk = crate::open();
+    for n in 0..6 {
+        let body = "x".repeat(n * 700);
+        let length = body.len();
+        let asked = format!("GET /{n}?a=<script> HTTP/1.1\r\nHost: x\r\n{padding}\r\n\r\n");
+        let answer =
+            format!("HTTP/1.1 20{n} OK\r\n{padding}\r\nContent-Length: {length}\r\n\r\n{body}");
+        talk = talk.ask(asked.as_bytes());
+        for segment in answer.as_bytes().chunks(1_400) {
+            talk = talk.answer(segment);
+        }
+    }
+    let whole =
+        http_trace_testkit::pcap::temporary(http_trace_testkit::tcp::LinkType::Raw, &talk.frames());
+    let whole = std::fs::read(whole.path()).unwrap();
+    let scratch = Scratch::new("cut-heads");
+    for snap_length in [120, 300, 600, 2_000] {
+        let path = scratch.file("cut.pcap", &http_trace_testkit::pcap::cut(&whole, snap_length));
+        for more in [&["--kernel-filter"][..], &[]] {
+            let path = path.to_str().unwrap();
+            let ran = crate::command::run(&[&["-r", path, "-o", "json"], more].concat());
+            let records = crate::admitted(&ran);
+            let events = records.iter().filter(|record| record["event"]["kind"] == "event");
+            let pairs = events.map(|event| {
+                let status = &event["http"]["response"]["status_code"];
+                format!("{status} {}", event["url"]["path"].as_str().unwrap_or_default())
+            });
+            let expected: Vec<_> = (0..6).map(|n| format!("20{n} /{n}")).collect();
+            assert_eq!(pairs.collect::<Vec<_>>(), expected, "{snap_length} {more:?}");
         }
     }
 }

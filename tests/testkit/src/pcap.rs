@@ -73,6 +73,23 @@ pub fn of(link: impl Into<u32>, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     file(link, frames.iter().map(|(time, frame)| (*time, &frame[..])))
 }
 
+/// A file as [`file`] makes it, with what a capture with this snap length has of its frames.
+pub fn cut(file: &[u8], snap_length: usize) -> Vec<u8> {
+    let (header, mut rest) = file.split_at(24);
+    let mut out = header.to_vec();
+    while let Some((record, behind)) = rest.split_at_checked(16) {
+        let len = record.get(12..16).and_then(|len| len.try_into().ok()).map(u32::from_le_bytes);
+        let (frame, behind) = behind.split_at(len.unwrap_or_default() as usize);
+        let kept = frame.get(..snap_length).unwrap_or(frame);
+        out.extend_from_slice(record.get(..8).unwrap_or_default());
+        out.extend_from_slice(&(kept.len() as u32).to_le_bytes());
+        out.extend_from_slice(record.get(12..).unwrap_or_default());
+        out.extend_from_slice(kept);
+        rest = behind;
+    }
+    out
+}
+
 /// A temporary file with these frames, a millisecond apart; deleted on drop.
 pub fn temporary(link: impl Into<u32>, frames: &[Vec<u8>]) -> NamedTempFile {
     let times = (1_700_000_000_000_000_000..).step_by(1_000_000);

@@ -6,8 +6,8 @@ use http_trace_engine::host_filter::Faults;
 use http_trace_tests::flood;
 use http_trace_tests::generate::{self, conversation};
 use http_trace_tests::judged::{
-    Judged, Return, difference, filtered, filtered_late, is_honest, is_truth, plain, responses,
-    returns, same, same_times,
+    Judged, Return, cut, difference, filtered, filtered_late, is_honest, is_truth, plain,
+    responses, returns, same, same_times,
 };
 use http_trace_tests::mangle::{self, mangles};
 use http_trace_tests::scene::{Scene, Side, Step};
@@ -75,6 +75,17 @@ proptest! {
         if filter.counter(Counter::StepBudget) == 0 {
             prop_assert_eq!(filter.counter(Counter::BecameUnsure), 0);
         }
+    }
+
+    /// A capture with a snap length: nothing false, and most of one in which each side waits for the other.
+    #[test]
+    fn a_capture_with_a_snap_length(
+        scene in conversations(),
+        layout in layouts(),
+        snap_length in prop_oneof![54usize..300, 300usize..1600],
+    ) {
+        let frames = frames(&Path::v4(40_000), &segments(&scene, &layout));
+        ok(is_honest(&cut(&frames, snap_length), &scene.truth))?;
     }
 
     /// A close or reset anywhere, by either side, and what a server still sends to a client that has closed: the filter

@@ -269,6 +269,10 @@ impl Http1 {
         if n == known {
             return;
         }
+        if self.halves[d].message == Message::Head {
+            let end = self.halves[d].next + n;
+            self.cut_request(cx, d, end);
+        }
         self.lose(cx, d, n - known, origin);
         // A gap that is body hides no request, whether the filter skips it or the gap is passed here.
         let answered = answered || self.profile.framed(1 - d);

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use http_trace_common::framer::{Body, HeadFacts, MethodKind, Phase, RequestQueue, flag};
-use http_trace_common::start_line::{Match, status_line};
 
 use http_trace_model::event::{BodyEnd, NoResponse, oddity};
 use http_trace_model::head::Headers;
@@ -106,7 +105,7 @@ impl Http1 {
 
     /// Finds the exchange of the response head in direction `d`; `taken` says that the framer has
     /// removed its request from the queue.
-    fn answer(&mut self, link: &Link, d: usize, taken: bool) {
+    pub(super) fn answer(&mut self, link: &Link, d: usize, taken: bool) {
         if !link.is_client(1 - d) {
             return;
         }
@@ -439,7 +438,13 @@ impl Http1 {
         Message::Response
     }
 
-    fn put_response(&mut self, link: &Link, response: Box<Response>, flags: u32, body: Body) {
+    pub(super) fn put_response(
+        &mut self,
+        link: &Link,
+        response: Box<Response>,
+        flags: u32,
+        body: Body,
+    ) {
         if link.client().is_none() || self.exchanges.current.is_none() {
             // No request was ever seen: the sender of a response is the server.
             self.exchanges.answer(response.start, None);
@@ -486,35 +491,6 @@ impl Http1 {
         if doubtful || request.is_some_and(|request| ack <= request.start) {
             self.exchanges.unanswer();
         }
-    }
-
-    /// Makes an event of a response head that was cut after its status line. With `for_good`, any other
-    /// cut head counts as unframed bytes.
-    pub(super) fn cut_head(&mut self, cx: &mut Cx<'_>, d: usize, for_good: bool) {
-        let half = &self.halves[d];
-        if status_line(&half.head) != Match::Yes || !decode::has_start_line(&half.head) {
-            if for_good && !half.reported {
-                self.profile.unframed(cx, d, half.head_len, half.lost);
-            }
-            return;
-        }
-        let Some(first) = half.head_origin else { return };
-        let (start, flags) = (half.head_start, half.framer.flags());
-        let Some((head, _)) = decode::response(&half.head, half.head_len, first.time_ns) else {
-            return;
-        };
-        let new = !self.profile.http();
-        self.profile.met_http(cx, d, true);
-        self.turn(cx, 1 - d, new);
-        self.answer(cx.link, d, false);
-        if (100..200).contains(&head.status) {
-            let half = &self.halves[d];
-            self.profile.unframed(cx, d, half.head_len, half.lost);
-            return;
-        }
-        let response = Box::new(Response { head_cut: true, ..Response::new(head, first, start) });
-        self.put_response(cx.link, response, flags, Body::Unknown);
-        self.yield_current(cx, Outcome::Lost);
     }
 
     /// Sets the sender of direction `d` as the client; `first` says that this is known from the

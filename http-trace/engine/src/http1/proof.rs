@@ -175,7 +175,8 @@ impl Http1 {
         }
         let server = &self.halves[claim.d];
         let missing = ack.saturating_sub(server.next);
-        let answered = self.exchanges.is_quiet() && self.is_at_rest(claim.d);
+        let answered =
+            self.exchanges.is_quiet() && (self.is_at_rest(claim.d) || self.is_cut(claim));
         if missing > 0 {
             // The client has received more than was seen.
             if server.framer.skippable() == missing && self.exchanges.waiting.is_empty() {
@@ -187,6 +188,18 @@ impl Http1 {
             self.exchanges.order.overlap();
             self.refute(cx);
         }
+    }
+
+    /// Whether all that was seen of the last claimed response is a head without its end, as captures with a snap
+    /// length have them, of a client that asks one at a time. Where such a response ends is only known from the
+    /// request that follows it.
+    fn is_cut(&self, claim: &Claim) -> bool {
+        let server = &self.halves[claim.d];
+        let last = claim.held.last().and_then(|(exchange, _)| exchange.response.as_ref());
+        last.is_some_and(|last| last.head_cut)
+            && server.framer.phase() == Phase::Unsure
+            && server.passed_ack.is_none()
+            && !self.exchanges.order.pipelines()
     }
 
     /// Whether a head that begins in direction `d` is accepted. One that answers nothing refutes a claim

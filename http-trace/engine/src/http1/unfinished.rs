@@ -72,7 +72,7 @@ impl Http1 {
 
     /// The complete lines of the request head that passes in direction `d`, and the length of the first. Nothing
     /// else may show that this is a request, so that one must be strictly valid (RFC 9112 §3.2).
-    fn begun_head(&self, d: usize) -> Option<(RequestHead, usize)> {
+    pub(super) fn begun_head(&self, d: usize) -> Option<(RequestHead, usize)> {
         let half = &self.halves[d];
         // The last line may be cut.
         let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;

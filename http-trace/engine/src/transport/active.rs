@@ -248,8 +248,11 @@ impl Active {
         stream.given_up = stream.given_up.min(self.protocol.next(d));
     }
 
-    /// Hands over a declared skip of direction `d`.
+    /// Hands over a declared skip of direction `d`. Where no filter declares it, a snap length has cut these bytes.
     pub fn skip(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
+        if !origin.is_filtered() {
+            return self.lose(tcp, env, d, n, origin);
+        }
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.skip(cx, d, n, origin);
     }
