@@ -10,16 +10,17 @@
 
 pub mod shipped;
 
-use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
 
 use http_trace_common::walk::{
     self, Encap, Found, Fragment, FragmentId, Segment, Skip, WalkOptions,
 };
+use lru::LruCache;
 
 use crate::origin::CapturePoint;
 
 /// Limit of incomplete packets.
-const MAX_PACKETS: usize = 4096;
+const MAX_PACKETS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Limit of bytes in incomplete packets.
 const MAX_BYTES: usize = 16 << 20;
 /// Limit of separate runs of bytes in one packet.
@@ -86,8 +87,6 @@ struct Pieces {
     dropped: bool,
     /// When its first fragment came.
     since_ns: u64,
-    /// Distinguishes a packet from a later one with the same name in `order`.
-    serial: u64,
 }
 
 /// Contiguous bytes of a payload.
@@ -107,13 +106,19 @@ impl Run {
 type Name = (FragmentId, Encap, CapturePoint);
 
 /// Incomplete packets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fragments {
-    packets: HashMap<Name, Pieces, foldhash::quality::RandomState>,
-    order: VecDeque<(Name, u64)>,
+    /// In the order in which they began.
+    packets: LruCache<Name, Pieces>,
     bytes: usize,
-    serial: u64,
     counts: FragmentCounts,
+}
+
+impl Default for Fragments {
+    fn default() -> Self {
+        let packets = LruCache::sparse(MAX_PACKETS);
+        Fragments { packets, bytes: 0, counts: FragmentCounts::default() }
+    }
 }
 
 impl Fragments {
@@ -156,10 +161,10 @@ impl Fragments {
             // A first fragment for a packet that expects none belongs to another packet.
             waited > seen.patience_ns || packet.dropped && from == 0 && !seen.continues
         };
-        if self.packets.get(&name).is_none_or(is_another) {
+        if self.packets.peek(&name).is_none_or(is_another) {
             self.begin(name, seen.time_ns);
         }
-        let packet = self.packets.get_mut(&name)?;
+        let packet = self.packets.peek_mut(&name)?;
         if packet.dropped {
             return None;
         }
@@ -176,10 +181,14 @@ impl Fragments {
         }
         self.bytes = (self.bytes + packet.cost()).saturating_sub(had);
         if !packet.is_whole() {
-            self.keep_bounds();
+            while self.bytes > MAX_BYTES
+                && let Some((_, oldest)) = self.packets.pop_lru()
+            {
+                self.counts.displaced += self.release(&oldest);
+            }
             return None;
         }
-        let packet = self.packets.remove(&name)?;
+        let packet = self.packets.pop(&name)?;
         self.bytes = self.bytes.saturating_sub(packet.cost());
         self.counts.reassembled += 1;
         let (protocol, encap) = packet.first?;
@@ -193,35 +202,29 @@ impl Fragments {
         self.counts.fragments += 1;
         let name = (id, *seen.encap, seen.point);
         // The fragments so far belonged to this packet.
-        if let Some(packet) = self.packets.get_mut(&name) {
+        if let Some(packet) = self.packets.peek_mut(&name) {
             packet.dropped = true;
         }
         self.begin(name, seen.time_ns);
-        if let Some(packet) = self.packets.get_mut(&name) {
+        if let Some(packet) = self.packets.peek_mut(&name) {
             packet.dropped = true;
         }
     }
 
     /// Drops packets that have waited for longer than `patience_ns`.
     pub fn expire(&mut self, now_ns: u64, patience_ns: u64) {
-        while let Some((name, serial)) = self.order.front() {
-            if let Some(packet) = self.packets.get(name)
-                && packet.serial == *serial
-            {
-                if now_ns.saturating_sub(packet.since_ns) <= patience_ns {
-                    return;
-                }
-                let name = *name;
-                self.counts.given_up += self.remove(&name);
-            }
-            self.order.pop_front();
+        let waited = |packet: &Pieces| now_ns.saturating_sub(packet.since_ns);
+        while self.packets.peek_lru().is_some_and(|(_, packet)| waited(packet) > patience_ns)
+            && let Some((_, packet)) = self.packets.pop_lru()
+        {
+            self.counts.given_up += self.release(&packet);
         }
     }
 
     /// Counters so far; incomplete packets count as given up.
     pub fn counts(&self) -> FragmentCounts {
         let mut counts = self.counts;
-        let waiting = self.packets.values().filter(|packet| !packet.dropped);
+        let waiting = self.packets.iter().filter(|(_, packet)| !packet.dropped);
         counts.given_up += waiting.count() as u64;
         counts
     }
@@ -233,52 +236,19 @@ impl Fragments {
 
     /// Begins a packet without fragments, replacing one with the same name.
     fn begin(&mut self, name: Name, time_ns: u64) {
-        self.counts.given_up += self.remove(&name);
-        self.make_room();
-        self.serial += 1;
-        self.order.push_back((name, self.serial));
-        let packet = Pieces { serial: self.serial, since_ns: time_ns, ..Pieces::default() };
-        self.packets.insert(name, packet);
+        if let Some(packet) = self.packets.pop(&name) {
+            self.counts.given_up += self.release(&packet);
+        }
+        let packet = Pieces { since_ns: time_ns, ..Pieces::default() };
+        if let Some((_, oldest)) = self.packets.push(name, packet) {
+            self.counts.displaced += self.release(&oldest);
+        }
     }
 
-    /// Removes a packet; returns 1 if it was incomplete, otherwise 0.
-    fn remove(&mut self, name: &Name) -> u64 {
-        let Some(packet) = self.packets.remove(name) else { return 0 };
+    /// Subtracts the memory of a packet that was removed; returns 1 if it was incomplete, otherwise 0.
+    fn release(&mut self, packet: &Pieces) -> u64 {
         self.bytes = self.bytes.saturating_sub(packet.cost());
         u64::from(!packet.dropped)
-    }
-
-    fn make_room(&mut self) {
-        while self.packets.len() >= MAX_PACKETS {
-            if !self.drop_oldest() {
-                break;
-            }
-        }
-        // Names of completed packets stay in `order` until here.
-        if self.order.len() > 2 * MAX_PACKETS {
-            let packets = &self.packets;
-            self.order
-                .retain(|(name, serial)| packets.get(name).is_some_and(|p| p.serial == *serial));
-        }
-    }
-
-    fn keep_bounds(&mut self) {
-        while self.bytes > MAX_BYTES {
-            if !self.drop_oldest() {
-                break;
-            }
-        }
-    }
-
-    /// Drops the oldest packet; `false` if there is none.
-    fn drop_oldest(&mut self) -> bool {
-        while let Some((name, serial)) = self.order.pop_front() {
-            if self.packets.get(&name).is_some_and(|p| p.serial == serial) {
-                self.counts.displaced += self.remove(&name);
-                return true;
-            }
-        }
-        false
     }
 }
 

@@ -4,7 +4,8 @@
 //! It provides the environment of [`http_trace_common::filter`] and must add no decisions: a flow table,
 //! a table of SYNs and counters, all bounded like the kernel's maps.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
 
 use bytemuck::Zeroable;
 use http_trace_common::{
@@ -18,8 +19,15 @@ use http_trace_common::{
     record::Record,
     walk::{Segment, Tunnel, tcp_flag},
 };
+use lru::LruCache;
 
 use crate::crowd::{self, Doing, Entry};
+
+/// Limit of connections that are followed, as in the kernel.
+const MAX_FLOWS: usize = 65_536;
+
+/// Limit of SYNs that are remembered, as in the kernel.
+const MAX_SYNS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 
 /// Limit of hand-backs that wait for their flow.
 const MAX_HANDED_BACK: usize = 1024;
@@ -51,11 +59,7 @@ pub struct HostFilter {
 #[derive(Debug)]
 struct Tables {
     flows: HashMap<FlowKey, Flow, foldhash::fast::RandomState>,
-    max_flows: usize,
-    syns: HashMap<FlowKey, Syn, foldhash::fast::RandomState>,
-    /// Keys of `syns` in order of insertion, for eviction.
-    syn_order: VecDeque<FlowKey>,
-    max_syns: usize,
+    syns: LruCache<FlowKey, Syn>,
     handed_back: HashMap<FlowKey, HandBack, foldhash::fast::RandomState>,
     counters: [u64; counter::COUNT],
     attempt: u32,
@@ -67,26 +71,13 @@ struct Tables {
 impl HostFilter {
     /// A filter with the kernel's default table sizes.
     pub fn new(config: FilterConfig) -> Self {
-        Self::with_sizes(config, 65_536, 16_384)
-    }
-
-    /// The filter for kernels that cannot frame: whole connections ship.
-    pub fn without_framing(config: FilterConfig) -> Self {
-        HostFilter { frames: false, ..Self::new(config) }
-    }
-
-    /// A filter that follows at most `max_flows` connections and remembers `max_syns` SYNs.
-    pub fn with_sizes(config: FilterConfig, max_flows: usize, max_syns: usize) -> Self {
         HostFilter {
             config,
             frames: true,
             scratch: Box::new(Scratch::zeroed()),
             tables: Tables {
                 flows: HashMap::default(),
-                max_flows,
-                syns: HashMap::default(),
-                syn_order: VecDeque::new(),
-                max_syns,
+                syns: LruCache::sparse(MAX_SYNS),
                 handed_back: HashMap::default(),
                 counters: [0; counter::COUNT],
                 attempt: 0,
@@ -95,6 +86,11 @@ impl HostFilter {
                 own: HashSet::default(),
             },
         }
+    }
+
+    /// The filter for kernels that cannot frame: whole connections ship.
+    pub fn without_framing(config: FilterConfig) -> Self {
+        HostFilter { frames: false, ..Self::new(config) }
     }
 
     /// Excludes an endpoint of the agent's own, as the kernel's table of them does.
@@ -271,7 +267,7 @@ impl HostFilter {
 impl Tables {
     /// Evicts flows as the agent does in the kernel's table.
     fn make_room(&mut self, now_s: u32) {
-        if self.flows.len() < crowd::high_mark(self.max_flows) {
+        if self.flows.len() < crowd::high_mark(MAX_FLOWS) {
             return;
         }
         let entries: Vec<Entry> = self
@@ -283,7 +279,7 @@ impl Tables {
                 last_seen: flow.last_seen_s.into(),
             })
             .collect();
-        let excess = entries.len() - crowd::low_mark(self.max_flows);
+        let excess = entries.len() - crowd::low_mark(MAX_FLOWS);
         for key in crowd::leaving(entries).take(excess) {
             self.flows.remove(&key);
         }
@@ -380,7 +376,7 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
             return Claim::Refused;
         }
         self.tables.make_room(flow.last_seen_s);
-        if self.tables.flows.len() >= self.tables.max_flows {
+        if self.tables.flows.len() >= MAX_FLOWS {
             return Claim::Missing;
         }
         self.tables.flows.insert(*key, *flow);
@@ -396,18 +392,11 @@ impl<F: FnMut(Record<'_>), const FRAMES: bool> Env for HostEnv<'_, F, FRAMES> {
     }
 
     fn syn(&mut self, key: &FlowKey, into: &mut Syn) {
-        *into = self.tables.syns.get(key).copied().unwrap_or(Syn::zeroed());
+        *into = self.tables.syns.peek(key).copied().unwrap_or(Syn::zeroed());
     }
 
     fn set_syn(&mut self, key: &FlowKey, syn: &Syn) {
-        if self.tables.syns.insert(*key, *syn).is_none() {
-            self.tables.syn_order.push_back(*key);
-            if self.tables.syn_order.len() > self.tables.max_syns
-                && let Some(oldest) = self.tables.syn_order.pop_front()
-            {
-                self.tables.syns.remove(&oldest);
-            }
-        }
+        self.tables.syns.put(*key, *syn);
     }
 
     fn hand_back(&mut self, key: &FlowKey, into: &mut HandBack) -> bool {

@@ -42,12 +42,13 @@
 //! when each saw the same head: by one clock in live traffic. If captures of two hosts are merged, their
 //! clocks must agree to within the time between them.
 
-use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 
 use hashbrown::HashMap;
 use http_trace_common::flow::{Address, Direction, FlowKey};
 use http_trace_common::record::{Hook, RecordHeader, flag};
+use lru::LruCache;
 
 use crate::origin::{Ack, CapturePoint};
 use crate::table::Id;
@@ -62,7 +63,7 @@ const SETS: usize = 4096;
 const WAYS: usize = 4;
 
 /// Limit of aliases; the oldest is evicted, and found again when needed.
-pub const MAX_ALIASES: usize = 65_536;
+pub const MAX_ALIASES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
 /// Numbers below this do not look random.
 const DRAWN: u32 = 1 << 20;
@@ -354,8 +355,6 @@ pub struct Alias {
     pub flipped: bool,
     /// Distinguishes the paths of one connection; 0 is that of its own name.
     pub path: u8,
-    /// Position in the order of creation.
-    made: u64,
 }
 
 /// The names that one connection was seen under, as far as needed.
@@ -374,22 +373,22 @@ pub struct Names {
 }
 
 /// Names of connections that have more than one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Aliases {
-    by_key: HashMap<FlowKey, Alias, foldhash::fast::RandomState>,
-    /// Aliases in order of creation, including ones removed since.
-    order: VecDeque<(u64, FlowKey)>,
-    made: u64,
+    by_key: LruCache<FlowKey, Alias>,
     names: HashMap<u64, Names, foldhash::fast::RandomState>,
+}
+
+impl Default for Aliases {
+    fn default() -> Self {
+        Aliases { by_key: LruCache::sparse(MAX_ALIASES), names: HashMap::default() }
+    }
 }
 
 impl Aliases {
     /// The connection that `key` is an alias of, if any.
     pub fn get(&self, key: &FlowKey) -> Option<Alias> {
-        if self.by_key.is_empty() {
-            return None;
-        }
-        self.by_key.get(key).copied()
+        self.by_key.peek(key).copied()
     }
 
     /// The names of the connection with this number, if it has several.
@@ -427,33 +426,13 @@ impl Aliases {
             names.client_ns = nearer_ns;
             names.client = (alias, original.flipped);
         }
-        self.made += 1;
-        self.by_key.insert(
-            alias,
-            Alias {
-                id: original.id,
-                number: original.number,
-                flipped: original.flipped,
-                path,
-                made: self.made,
-            },
-        );
-        self.order.push_back((self.made, alias));
-        while self.by_key.len() > MAX_ALIASES {
-            let Some((made, key)) = self.order.pop_front() else { break };
-            if self.by_key.get(&key).is_some_and(|a| a.made == made) {
-                self.by_key.remove(&key);
-            }
-        }
-        if self.order.len() > 2 * self.by_key.len() + 1024 {
-            let by_key = &self.by_key;
-            self.order.retain(|(made, key)| by_key.get(key).is_some_and(|a| a.made == *made));
-        }
+        let &Original { id, number, flipped, .. } = original;
+        self.by_key.put(alias, Alias { id, number, flipped, path });
     }
 
     /// From here on, `key` names a connection of its own.
     pub fn remove(&mut self, key: &FlowKey) {
-        self.by_key.remove(key);
+        self.by_key.pop(key);
     }
 
     /// The connection with this number is gone. Its aliases are removed when they are looked up, or when

@@ -10,14 +10,15 @@
 //! The first lane of a tuple is 0, so that captures without such tuples are not affected, and nothing is
 //! stored until a tag or a second interface has been seen.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 
 use http_trace_common::flow::{FlowKey, seq_distance};
 use http_trace_common::walk::{Encap, Segment, tcp_flag};
+use lru::LruCache;
 
-/// Maximum number of tuples; the half that was not seen for the longest time is evicted at once.
-const MAX_TUPLES: usize = 1 << 16;
+/// Maximum number of tuples; the one that was not seen for the longest time is evicted.
+const MAX_TUPLES: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
 /// Maximum number of lanes of a tuple; beyond it the last lane is used.
 const MAX_LANES: usize = 16;
 /// Maximum distance between sequence numbers of a connection: more than any window in use.
@@ -29,13 +30,19 @@ const PREFIXES: [usize; 3] = [16, 64, 256];
 
 type State = foldhash::fast::RandomState;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lanes {
     enabled: bool,
     first_interface: Option<u32>,
-    young: HashMap<FlowKey, Vec<Lane>, State>,
-    old: HashMap<FlowKey, Vec<Lane>, State>,
+    by_tuple: LruCache<FlowKey, Vec<Lane>>,
     hasher: State,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        let (by_tuple, hasher) = (LruCache::sparse(MAX_TUPLES), State::default());
+        Lanes { enabled: false, first_interface: None, by_tuple, hasher }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +114,7 @@ impl Lanes {
         }
         let tag = self.hasher.hash_one((encap, interface));
         let sample = Sample::of(&self.hasher, segment.payload_seq(), payload);
-        let lanes = self.lanes_of(segment.key);
+        let lanes = self.by_tuple.get_or_insert_mut(segment.key, Vec::new);
         let best = lanes
             .iter()
             .enumerate()
@@ -132,14 +139,6 @@ impl Lanes {
         };
         lanes[number].take(segment, tag, payload.len() as u32, sample);
         LanePosition { lane: number as u32, stream_begins }
-    }
-
-    fn lanes_of(&mut self, key: FlowKey) -> &mut Vec<Lane> {
-        if self.young.len() >= MAX_TUPLES / 2 && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        let old = &mut self.old;
-        self.young.entry(key).or_insert_with(|| old.remove(&key).unwrap_or_default())
     }
 }
 

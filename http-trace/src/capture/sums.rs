@@ -8,15 +8,15 @@
 //! that of the first. So the sender must have sent payload with a right checksum before, and the segment must
 //! fit into one packet.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::num::NonZeroUsize;
 
 use super::stamps::{Sent, Stamps, timestamps};
 use http_trace_common::flow::FlowKey;
 use http_trace_common::walk::{Segment, Sum, of_segment, tcp_flag};
+use lru::LruCache;
 
-/// Maximum number of connections remembered; the older half is evicted at once.
-const MAX_TUPLES: usize = 1 << 16;
+/// Maximum number of connections remembered; the one that was not seen for the longest time is evicted.
+const MAX_TUPLES: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
 
 /// Longest payload of a segment that cannot have been merged from several, with an MTU of 1,500 bytes.
 const ONE_PACKET: u32 = 1_460;
@@ -35,14 +35,15 @@ struct Tuple {
     stamps: Stamps,
 }
 
-type Tuples = HashMap<FlowKey, Tuple, foldhash::fast::RandomState>;
-
 /// Which senders fill in checksums, by connection and direction: first of all those of whose SYN it is right. And
 /// the timestamps of both.
-#[derive(Debug, Default)]
-pub struct Sums {
-    young: Tuples,
-    old: Tuples,
+#[derive(Debug)]
+pub struct Sums(LruCache<FlowKey, Tuple>);
+
+impl Default for Sums {
+    fn default() -> Self {
+        Sums(LruCache::sparse(MAX_TUPLES))
+    }
 }
 
 impl Sums {
@@ -71,7 +72,12 @@ impl Sums {
         };
         // Other senders are not known before their SYN.
         let is_new = syn && (stamps.is_some() || matches!(sum(), Sum::Right));
-        let Some(known) = self.known(segment.key, is_new) else { return false };
+        let known = if is_new {
+            Some(self.0.get_or_insert_mut(segment.key, Tuple::default))
+        } else {
+            self.0.get_mut(&segment.key)
+        };
+        let Some(known) = known else { return false };
         let d = segment.direction.index();
         let right = &mut known.right[d];
         if right.syn || syn {
@@ -103,19 +109,5 @@ impl Sums {
             };
             known.stamps.stale(d, &sent)
         })
-    }
-
-    /// What is known of a connection; `is_new` adds one that is not known.
-    fn known(&mut self, key: FlowKey, is_new: bool) -> Option<&mut Tuple> {
-        if self.young.len() >= MAX_TUPLES / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-        match self.young.entry(key) {
-            Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(place) => {
-                let known = self.old.remove(&key);
-                Some(place.insert(known.or(is_new.then(Tuple::default))?))
-            }
-        }
     }
 }

@@ -1,13 +1,14 @@
 //! Reassembles fragments that the programs in the kernel shipped, into the records that they would have
 //! shipped of the whole packets. Must not frame payload.
 
-use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
 
 use http_trace_common::record::{Record, RecordHeader, flag};
 use http_trace_common::walk::{
     Encap, FragmentId, LayerKind, Segment, Skip, Tunnel, WalkOptions, tcp_flag,
 };
+use lru::LruCache;
 
 use super::{FragmentCounts, FragmentOrigin, Fragments, Whole};
 use crate::origin::CapturePoint;
@@ -17,7 +18,7 @@ use crate::origin::CapturePoint;
 pub const PATIENCE_NS: u64 = 1_000_000_000;
 
 /// Limit of completed packets that are remembered to recognise their copies at other points.
-const MOST_MET: usize = 4096;
+const MOST_MET: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// Incomplete packets, by the point where their fragments were seen.
 #[derive(Debug)]
@@ -144,11 +145,16 @@ impl Shipped {
 }
 
 /// Completed packets: one that is completed at another point shortly after was sent only once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Met {
-    packets: HashMap<FragmentId, Meeting, foldhash::quality::RandomState>,
-    order: VecDeque<FragmentId>,
+    packets: LruCache<FragmentId, Meeting>,
     hasher: foldhash::quality::RandomState,
+}
+
+impl Default for Met {
+    fn default() -> Self {
+        Met { packets: LruCache::sparse(MOST_MET), hasher: Default::default() }
+    }
 }
 
 /// Where a packet was completed first, and a hash of its payload.
@@ -163,21 +169,13 @@ impl Met {
     /// Whether the packet was seen at another point before; remembers it if it was not seen before.
     fn elsewhere(&mut self, whole: &Whole, point: CapturePoint, time_ns: u64) -> bool {
         let payload = self.hasher.hash_one(&whole.payload);
-        if let Some(met) = self.packets.get(&whole.id)
+        if let Some(met) = self.packets.peek(&whole.id)
             && met.payload == payload
             && time_ns.saturating_sub(met.time_ns) <= PATIENCE_NS
         {
             return met.point != point;
         }
-        let meeting = Meeting { point, payload, time_ns };
-        if self.packets.insert(whole.id, meeting).is_none() {
-            self.order.push_back(whole.id);
-            if self.order.len() > MOST_MET
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.packets.remove(&oldest);
-            }
-        }
+        self.packets.put(whole.id, Meeting { point, payload, time_ns });
         false
     }
 }
