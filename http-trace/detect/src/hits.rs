@@ -10,7 +10,7 @@ use super::keys::network_text;
 use super::rule::{Correlation, Rule};
 use super::view::{Value, View};
 
-/// Maximum number of entities per rule; approximately the most recent ones.
+/// Maximum number of entities per rule: the ones hit last.
 pub const ENTITIES: usize = 100;
 /// Maximum number of days.
 pub const DAYS: usize = 400;
@@ -18,8 +18,6 @@ pub const DAYS: usize = 400;
 const RULES: usize = 10_000;
 /// Maximum stored length of a value, in bytes: a value of this length may have been cut.
 pub const TEXT: usize = 128;
-/// Number of entities of which the one with the oldest last hit is evicted.
-const LOOK_AT: usize = 8;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 
@@ -75,10 +73,6 @@ pub struct OfRule {
     /// Counts and times over all entities.
     pub tally: Tally,
     pub entities: Vec<OfEntity>,
-    #[serde(skip)]
-    index: HashMap<u64, usize, foldhash::fast::RandomState>,
-    #[serde(skip)]
-    hand: usize,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -105,8 +99,6 @@ impl Hits {
         self.rules.truncate(RULES);
         for of in &mut self.rules {
             of.entities.truncate(ENTITIES);
-            of.index = (0..).zip(&of.entities).map(|(n, e)| (e.hash, n)).collect();
-            of.hand = 0;
         }
         self.places.clear();
         let mut known: HashMap<String, usize> = HashMap::new();
@@ -134,7 +126,6 @@ impl Hits {
                 if of.fields != fields {
                     // The entities were grouped by other fields.
                     of.entities.clear();
-                    of.index.clear();
                     of.fields = fields;
                 }
                 Some(at)
@@ -184,34 +175,19 @@ impl OfRule {
     }
 
     fn entity(&mut self, hash: u64, values: impl FnOnce() -> Vec<Vec<u8>>) -> &mut Tally {
-        let at = match self.index.get(&hash) {
-            Some(at) => *at,
-            None => {
-                let at = self.make_room();
-                let entity = OfEntity { hash, values: values(), tally: Tally::default() };
-                if at == self.entities.len() {
-                    self.entities.push(entity);
-                } else {
-                    self.index.remove(&self.entities[at].hash);
-                    self.entities[at] = entity;
-                }
-                self.index.insert(hash, at);
-                at
+        let entities = &mut self.entities;
+        let known = entities.iter().position(|entity| entity.hash == hash);
+        let at = known.unwrap_or_else(|| {
+            let oldest = |at: &usize| entities[*at].tally.last_ns;
+            if entities.len() >= ENTITIES
+                && let Some(at) = (0..entities.len()).min_by_key(oldest)
+            {
+                entities.swap_remove(at);
             }
-        };
+            entities.push(OfEntity { hash, values: values(), tally: Tally::default() });
+            entities.len() - 1
+        });
         &mut self.entities[at].tally
-    }
-
-    fn make_room(&mut self) -> usize {
-        if self.entities.len() < ENTITIES {
-            return self.entities.len();
-        }
-        let from = self.hand;
-        self.hand = (from + LOOK_AT) % ENTITIES;
-        (from..from + LOOK_AT)
-            .map(|at| at % ENTITIES)
-            .min_by_key(|at| self.entities[*at].tally.last_ns)
-            .unwrap_or(from)
     }
 }
 
@@ -261,9 +237,9 @@ mod tests {
             rule.entity(n, Vec::new).add(n + 1);
             rule.entity(u64::MAX, Vec::new).add(n + 1);
         }
-        assert_eq!((rule.entities.len(), rule.index.len()), (ENTITIES, ENTITIES));
+        assert_eq!(rule.entities.len(), ENTITIES);
         // The entity that is hit all the time was never evicted.
         assert_eq!(rule.entity(u64::MAX, Vec::new).count, 10_000);
-        assert!(rule.entities.iter().all(|e| e.tally.last_ns > 8_000));
+        assert!(rule.entities.iter().all(|e| e.tally.last_ns > 9_900));
     }
 }
