@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use http_trace_model::value::hex;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends a quoted JSON string (RFC 8259 §7). Control characters (including C1 and DEL) and characters that
@@ -229,14 +231,13 @@ fn has_special(word: u64) -> bool {
 }
 
 /// Restores the original bytes from the decoded text of a [`json_string`], replacing each `\xNN` by its byte.
-pub fn unescaped(text: &str) -> Cow<'_, [u8]> {
-    let mut rest = text.as_bytes();
+pub fn unescaped<T: AsRef<[u8]> + ?Sized>(text: &T) -> Cow<'_, [u8]> {
+    let mut rest = text.as_ref();
     let mut out = Vec::new();
     while let Some(at) = memchr::memchr_iter(b'\\', rest).find(|at| begins_escape(&rest[at + 1..]))
     {
-        let digit = |b: u8| char::from(b).to_digit(16).unwrap_or(0) as u8;
         out.extend_from_slice(&rest[..at]);
-        out.push(digit(rest[at + 2]) << 4 | digit(rest[at + 3]));
+        out.extend(hex(&rest[at + 2..at + 4]));
         rest = &rest[at + 4..];
     }
     if out.is_empty() {

@@ -1,6 +1,8 @@
 //! The request target without what hides it from a reader: percent-encoding, also repeated, `+` for a blank,
 //! overlong UTF-8, escapes as in JSON, letters and signs of other widths, comments of SQL. For comparing only; it decides nothing and keeps no structure of a URL.
 
+use http_trace_model::value::hex;
+
 /// Maximum decoding passes; attackers encode twice where a proxy decodes first.
 const ROUNDS: usize = 3;
 
@@ -30,11 +32,11 @@ fn percent_decode(text: &mut Vec<u8>) -> bool {
     while from < text.len() {
         let (byte, len) = match &text[from..] {
             [b'%' | b'\\', b'u' | b'U', a, b, c, d, ..] => {
-                let scalar = hex(*a, *b).zip(hex(*c, *d));
+                let scalar = hex(&[*a, *b]).zip(hex(&[*c, *d]));
                 let scalar = scalar.map(|(high, low)| u32::from(high) << 8 | u32::from(low));
                 scalar.and_then(plain).map(|b| (b, 6))
             }
-            [b'%', high, low, ..] => hex(*high, *low).map(|b| (b, 3)),
+            [b'%', high, low, ..] => hex(&[*high, *low]).map(|b| (b, 3)),
             _ => None,
         }
         .unwrap_or((text[from], 1));
@@ -44,11 +46,6 @@ fn percent_decode(text: &mut Vec<u8>) -> bool {
     }
     text.truncate(to);
     from != to
-}
-
-fn hex(high: u8, low: u8) -> Option<u8> {
-    let digit = |b: u8| char::from(b).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 /// The byte that a character is, or that programs take it for: of full width, as of slashes and full stops of other

@@ -1,4 +1,4 @@
-//! Parsers for values that users write. Errors state only what was expected; the caller adds
+//! Parsers for values that users write, and of hexadecimal digits. Errors state only what was expected; the caller adds
 //! the option's name.
 
 use std::time::Duration;
@@ -75,6 +75,15 @@ pub fn bytes(text: &str) -> Result<usize, &'static str> {
     let bytes = usize::try_from(size.as_u64()).map_err(|_| WANT)?;
     // Overflow saturates at the maximum, so the maximum itself is rejected.
     (1..usize::MAX).contains(&bytes).then_some(bytes).ok_or(WANT)
+}
+
+/// The byte that two hexadecimal digits stand for.
+pub fn hex(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    match digits {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    }
 }
 
 /// A field name (RFC 9110 §5.1: a token), in lower case.

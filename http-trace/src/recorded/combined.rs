@@ -7,10 +7,11 @@
 use std::net::IpAddr;
 
 use super::parts::{
-    Client, Line, address, answered, hex, is_forwarded, line_of, logged_status, missing, of_client,
+    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, of_client,
     request,
 };
 use http_trace_model::field::draft::basic;
+use http_trace_model::value::hex;
 
 /// Maximum length of the time in brackets.
 const LONGEST_TIME: usize = 32;

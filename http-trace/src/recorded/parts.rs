@@ -104,15 +104,6 @@ pub(super) fn missing(
     missing.map(|(what, _)| what).collect()
 }
 
-/// The byte that two hexadecimal digits stand for.
-pub(super) fn hex(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    match digits {
-        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
-        _ => None,
-    }
-}
-
 /// A status code that is valid in an event.
 pub(super) fn status(code: u64) -> Option<u16> {
     u16::try_from(code).ok().filter(|code| (100..=999).contains(code))

@@ -2,13 +2,12 @@
 
 use serde_json::Value;
 
-use super::parts::{
-    Line, address, hex, line_of, missing, request, response, seconds, status, time,
-};
+use super::parts::{Line, address, line_of, missing, request, response, seconds, status, time};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 use http_trace_model::head::ResponseHead;
+use http_trace_model::value::hex;
 
 /// Header fields that `proxied` may hold.
 const OF_PROXIES: [&str; 8] = [
@@ -130,22 +129,10 @@ impl Columns {
         };
         // Separators within a member are escaped.
         let proxied = cell("proxied").unwrap_or_default().split(|b| *b == self.set_separator);
-        let proxied: Vec<_> = proxied.map(unescape).collect();
-        event(&|name| cell(name).map(unescape), &proxied)
+        let unescaped = |value| unescaped(value).into_owned();
+        let proxied: Vec<_> = proxied.map(unescaped).collect();
+        event(&|name| cell(name).map(unescaped), &proxied)
     }
-}
-
-/// Undoes `\xHH`.
-fn unescape(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut at = 0;
-    while let Some(&byte) = value.get(at) {
-        let is_escape = byte == b'\\' && value.get(at + 1) == Some(&b'x');
-        let escaped = value.get(at + 2..at + 4).and_then(hex).filter(|_| is_escape);
-        out.push(escaped.unwrap_or(byte));
-        at += if escaped.is_some() { 4 } else { 1 };
-    }
-    out
 }
 
 /// Builds an event from the fields of the log, of which `proxied` is a set.

@@ -1,6 +1,8 @@
 //! Decodes a text and maps positions back, so that a secret in a URL within a URL can be found in the decoded
 //! text and removed from the original.
 
+use http_trace_model::value::hex;
+
 /// Number of encodings that are undone one by one: a URL in a URL in a URL. Anything encoded more often is
 /// decoded completely in the next step.
 pub(super) const MOST: usize = 3;
@@ -57,13 +59,12 @@ impl Layer {
 
 /// Length and value of the escape at the end of a text.
 fn escape(text: &[u8]) -> Option<(usize, u8)> {
-    let (len, high, low) = match text {
-        [.., b'%', high, low] => (3, high, low),
-        [.., b'\\', b'u', b'0', b'0', high, low] => (6, high, low),
+    let len = match text {
+        [.., b'%', _, _] => 3,
+        [.., b'\\', b'u', b'0', b'0', _, _] => 6,
         _ => return None,
     };
-    let digit = |digit: &u8| char::from(*digit).to_digit(16);
-    let byte = digit(high)? << 4 | digit(low)?;
+    let byte = hex(&text[text.len() - 2..])?;
     // JSON escapes of characters other than ASCII do not denote bytes.
-    Some((len, u8::try_from(byte).ok()?)).filter(|(len, byte)| *len == 3 || byte.is_ascii())
+    Some((len, byte)).filter(|(len, byte)| *len == 3 || byte.is_ascii())
 }
