@@ -1,26 +1,29 @@
-//! The HTTP server of `--listen`: answers `/metrics`, `/healthz` and `/readyz` on its own threads. The run's
+//! The HTTP server of `--listen`: answers `/metrics`, `/healthz` and `/readyz` on its own thread. The run's
 //! event loop supplies the numbers; it polls for requests a few times a second. A slow or hostile client
 //! occupies one of a few connections, until it is the oldest of too many, and never blocks the loop.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
-use crate::sync::{lock, wait_for};
+use crate::sync::lock;
 
 /// Maximum concurrent connections: a further one closes the oldest, so that a probe is answered at once.
 const MOST: usize = 32;
 /// How long a connection is kept even so: a client that has just connected has yet to send its request.
 const GRACE: Duration = Duration::from_millis(20);
-/// Maximum concurrent threads: those of open connections, and of closed ones that have yet to end.
-const MOST_THREADS: usize = 4 * MOST;
 /// Time limit of a connection, from first to last byte.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the loop may be busy before it counts as stuck.
@@ -33,10 +36,12 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type Answer = Arc<str>;
+/// Asks the event loop for the numbers.
+type Ask = SyncSender<oneshot::Sender<Answer>>;
 
 /// The event loop's end of the server.
 pub struct Listener {
-    questions: Receiver<SyncSender<Answer>>,
+    questions: Receiver<oneshot::Sender<Answer>>,
     health: Arc<Health>,
     pub at: SocketAddr,
     _excluded: Excluded,
@@ -69,13 +74,15 @@ impl Listener {
             ),
             _ => error,
         })?;
+        listener.set_nonblocking(true)?;
         let at = listener.local_addr()?;
         let excluded = own.exclude(at)?;
         let (ask, questions) = sync_channel(MOST);
         let health =
             Arc::new(Health { alive: Mutex::new(Instant::now()), ready: AtomicBool::new(false) });
         let shared = health.clone();
-        priority::spawn("listen", move || accept(&listener, &ask, &shared))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        priority::spawn("listen", move || runtime.block_on(accept(listener, ask, shared)))?;
         Ok(Listener { questions, health, at, _excluded: excluded })
     }
 
@@ -94,7 +101,7 @@ impl Listener {
         let text = Answer::from(text());
         for client in waiting {
             // The client has stopped waiting.
-            let _ = client.try_send(text.clone());
+            let _ = client.send(text.clone());
         }
     }
 }
@@ -105,112 +112,48 @@ impl Health {
     }
 }
 
-/// Open connections, oldest first, and the threads that serve them.
-#[derive(Default)]
-struct Connections {
-    state: Mutex<Served>,
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct Served {
-    open: VecDeque<(Instant, Arc<TcpStream>)>,
-    threads: usize,
-}
-
-impl Connections {
-    /// Adds a connection, for which the oldest one beyond [`MOST`] is closed. Waits while all are new, or while
-    /// there are too many threads.
-    fn add(self: &Arc<Self>, stream: TcpStream) -> OpenConnection {
-        let stream = Arc::new(stream);
-        let mut state = lock(&self.state);
-        while state.threads >= MOST_THREADS || state.is_full_of_new() {
-            state = wait_for(&self.ended, state, GRACE);
-        }
-        if state.open.len() >= MOST
-            && let Some((_, oldest)) = state.open.pop_front()
-        {
-            // Ends what its thread waits for.
-            let _ = oldest.shutdown(Shutdown::Both);
-        }
-        state.threads += 1;
-        state.open.push_back((Instant::now(), stream.clone()));
-        OpenConnection { connections: self.clone(), stream }
-    }
-}
-
-impl Served {
-    fn is_full_of_new(&self) -> bool {
-        let oldest = self.open.front();
-        self.open.len() >= MOST && oldest.is_some_and(|(since, _)| since.elapsed() < GRACE)
-    }
-}
-
-/// A connection with its thread, until dropped.
-struct OpenConnection {
-    connections: Arc<Connections>,
-    stream: Arc<TcpStream>,
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        let mut state = lock(&self.connections.state);
-        state.threads -= 1;
-        state.open.retain(|(_, open)| !Arc::ptr_eq(open, &self.stream));
-        self.connections.ended.notify_one();
-    }
-}
-
-fn accept(listener: &TcpListener, ask: &SyncSender<SyncSender<Answer>>, health: &Arc<Health>) {
-    let connections = Arc::<Connections>::default();
+/// Serves all connections. One beyond [`MOST`] closes the oldest, once that is no longer new.
+async fn accept(listener: TcpListener, ask: Ask, health: Arc<Health>) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut open: VecDeque<(Instant, AbortHandle)> = VecDeque::new();
     loop {
-        let Ok((stream, _)) = listener.accept() else {
+        let Ok((stream, _)) = listener.accept().await else {
             // Most likely too many open files, which is temporary.
-            thread::sleep(Duration::from_millis(100));
+            sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let place = connections.add(stream);
+        open.retain(|(_, task)| !task.is_finished());
+        if open.len() >= MOST
+            && let Some((since, oldest)) = open.pop_front()
+        {
+            sleep(GRACE.saturating_sub(since.elapsed())).await;
+            oldest.abort();
+        }
         let (ask, health) = (ask.clone(), health.clone());
-        // If no thread can be started the connection is closed; the client will retry.
-        let _ = thread::Builder::new().spawn(move || {
-            let _ = serve(&place.stream, &ask, &health);
-        });
+        let served = async move { timeout(PATIENCE, serve(stream, &ask, &health)).await };
+        open.push_back((Instant::now(), tokio::spawn(served).abort_handle()));
     }
 }
 
-fn serve(
-    mut stream: &TcpStream,
-    ask: &SyncSender<SyncSender<Answer>>,
-    health: &Health,
-) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
-    let head = read_head(stream, until)?;
-    let (status, kind, body) = answer(&head, ask, health);
+async fn serve(mut stream: TcpStream, ask: &Ask, health: &Health) -> io::Result<()> {
+    let head = read_head(&mut stream).await?;
+    let (status, kind, body) = answer(&head, ask, health).await;
     let fields = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let body = if head.starts_with(b"HEAD ") { "" } else { &body };
-    for mut rest in [fields.as_bytes(), body.as_bytes()] {
-        while !rest.is_empty() {
-            stream.set_write_timeout(Some(left(until)?))?;
-            match stream.write(rest)? {
-                0 => return Ok(()),
-                n => rest = &rest[n..],
-            }
-        }
+    stream.write_all(fields.as_bytes()).await?;
+    if !head.starts_with(b"HEAD ") {
+        stream.write_all(body.as_bytes()).await?;
     }
     Ok(())
 }
 
 /// Reads until the empty line after the header fields, or until [`MOST_HEAD`] bytes.
-fn read_head(mut stream: &TcpStream, until: Instant) -> io::Result<Vec<u8>> {
+async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    let mut chunk = [0; 1024];
     loop {
-        stream.set_read_timeout(Some(left(until)?))?;
-        let n = stream.read(&mut chunk)?;
-        head.extend_from_slice(&chunk[..n]);
+        let n = stream.read_buf(&mut head).await?;
         let ends = memchr::memmem::find(&head, b"\r\n\r\n").is_some();
         if ends || n == 0 || head.len() > MOST_HEAD {
             return Ok(head);
@@ -219,11 +162,7 @@ fn read_head(mut stream: &TcpStream, until: Instant) -> io::Result<Vec<u8>> {
 }
 
 /// Returns status, content type and content.
-fn answer(
-    head: &[u8],
-    ask: &SyncSender<SyncSender<Answer>>,
-    health: &Health,
-) -> (&'static str, &'static str, Answer) {
+async fn answer(head: &[u8], ask: &Ask, health: &Health) -> (&'static str, &'static str, Answer) {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target) = (words.next(), words.next().unwrap_or_default());
@@ -245,7 +184,7 @@ fn answer(
         }
         b"/readyz" if health.ready.load(Ordering::Relaxed) => said("200 OK", "ok\n"),
         b"/readyz" => unavailable("the programs are not attached yet\n"),
-        b"/metrics" => match numbers(ask) {
+        b"/metrics" => match numbers(ask).await {
             Some(text) => ("200 OK", METRICS, text),
             None => unavailable("the agent is busy\n"),
         },
@@ -254,20 +193,18 @@ fn answer(
 }
 
 /// The numbers, if the loop supplies them in time.
-fn numbers(ask: &SyncSender<SyncSender<Answer>>) -> Option<Answer> {
-    let (reply, answer) = sync_channel(1);
+async fn numbers(ask: &Ask) -> Option<Answer> {
+    let (reply, answer) = oneshot::channel();
     ask.try_send(reply).ok()?;
-    answer.recv_timeout(ALIVE).ok()
-}
-
-/// Time left until the deadline.
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    timeout(ALIVE, answer).await.ok()?.ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::thread;
+
     use super::*;
 
     fn ask(at: SocketAddr, request: &str) -> String {
