@@ -13,6 +13,7 @@ use std::hash::Hash;
 use self::endpoints::EndpointCounts;
 use crate::histogram::Histogram;
 use crate::messages::WrittenCounts;
+use crate::text::Escaped;
 use http_trace_model::event::{HttpEvent, NoResponse, status_class};
 use http_trace_model::process::Process;
 
@@ -51,7 +52,7 @@ pub struct Metrics {
 type Workload = (Box<str>, Option<Box<str>>);
 
 fn workload(process: &Process) -> Option<Workload> {
-    let name = process.workload_name()?.into();
+    let name = Escaped(process.workload_name()?.as_bytes()).to_string().into();
     let pod = process.workload.pod.as_ref();
     Some((name, pod.and_then(|pod| pod.namespace.clone())))
 }
@@ -362,7 +363,7 @@ mod tests {
         let text = metrics.text(&WrittenCounts::default(), &[]);
         let line = r#"http_trace_responses_total{class="2xx",code="200",server_port="80""#;
         for labels in
-            [r#",workload="cart\"\n",namespace="shop"} 1"#, r#",workload="nginx"} 1"#, "} 1"]
+            [r#",workload="cart\"\\x0a",namespace="shop"} 1"#, r#",workload="nginx"} 1"#, "} 1"]
         {
             assert!(text.contains(&format!("{line}{labels}\n")), "{labels}: {text}");
         }

@@ -229,11 +229,13 @@ impl Emitter<'_> {
         let continues = matches!(outcome, Outcome::StillOpen | Outcome::Open);
         // A filter says what it has skipped at the end, not on the way.
         let is_skipped = continues && response.origin.framed_by_filter();
-        // Before the first byte of a body, it is unknown whether there will be one.
+        // Before the first byte of a body, it is unknown whether there will be one, and how long it is where its length
+        // is invalid.
+        let is_lost = outcome == Outcome::Lost && response.body_bytes == 0;
         let unknown = response.head_cut || is_skipped || continues && response.body_bytes == 0;
-        event.body_bytes = (!unknown).then_some(response.body_bytes);
+        event.body_bytes = (!unknown && !is_lost).then_some(response.body_bytes);
         let bytes = head_len + response.framing_bytes + response.body_bytes;
-        event.response_bytes = (!is_skipped).then_some(bytes);
+        event.response_bytes = (!is_skipped && !is_lost).then_some(bytes);
         if is_skipped && event.request_end_ns.is_none() {
             event.request_body_bytes = None;
         }

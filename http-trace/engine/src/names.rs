@@ -20,8 +20,8 @@
 //!   alone therefore merges nothing; one that also sees another's packets, to copy them, could equally
 //!   send under its name.
 //! - A capture may be taken at one point that all copies pass (`tcpdump -i any` on a router). There the
-//!   translation must change an address, since two connections of one client differ in a port alone, and
-//!   both numbers must look random: captures written by programs begin every connection at 0, 1 or 1000.
+//!   translation must change an address, since two connections of one client differ in a port alone.
+//! - In captures, both numbers must look random: those written by programs begin every connection at 0, 1 or 1000.
 //! - In a capture, equal tuples were already told apart by the reader, which sees more than heads.
 //!
 //! Translations that rewrite sequence numbers (SYN proxies, some firewalls) are not followed: both sides
@@ -234,13 +234,15 @@ fn translates(first: &Sighting, second: &Sighting) -> bool {
     if live != second.point.is_live() || a == b && !live {
         return false;
     }
-    if first.point != second.point {
-        return true;
+    let is_elsewhere = first.point != second.point;
+    if live {
+        // A hook sees a packet once per direction at each point.
+        return is_elsewhere;
     }
-    // A live hook sees a packet once per direction at each point.
     let translated = a.iter().zip(&b).any(|(a, b)| a.0 != b.0);
+    // Captures that programs write begin every connection at the same numbers.
     let drawn = first.seq >= DRAWN && first.ack.number().is_some_and(|ack| ack >= DRAWN);
-    !live && translated && drawn
+    drawn && (is_elsewhere || translated)
 }
 
 /// Address and port of the sender and of the receiver.

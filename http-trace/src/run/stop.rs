@@ -41,9 +41,9 @@ impl Stop {
     }
 
     /// Stops on SIGINT and SIGTERM; after [`Stop::watch`], a second signal ends the process at once. SIGHUP
-    /// requests a reload, or a stop if the terminal is gone; SIGUSR1 and SIGUSR2 do nothing.
+    /// requests a reload, or a stop if the terminal is gone; SIGUSR1, SIGUSR2 and SIGXFSZ do nothing.
     pub fn on_signals(&mut self) -> std::io::Result<()> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
         let (signals, tell) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM] {
             let insists = self.insists.clone();
@@ -55,8 +55,9 @@ impl Stop {
             *place = Some(signals);
         }
         self.had_terminal = has_terminal();
-        // Other daemons open their logs anew at these; by default they would end this one without a word.
-        for signal in [SIGUSR1, SIGUSR2] {
+        // By default they would end this process without a word: other daemons open their logs anew at the first two, and
+        // a file that may not grow any more (RLIMIT_FSIZE) is then an error like a full disk.
+        for signal in [SIGUSR1, SIGUSR2, SIGXFSZ] {
             signal_hook::flag::register(signal, Arc::default())?;
         }
         signal_hook::flag::register(SIGHUP, self.hung_up.clone())?;

@@ -169,6 +169,22 @@ fn a_full_disk_is_named_and_ends_with_1() {
     assert!(ran.err.contains("; 0 events written\n"), "{}", ran.err);
 }
 
+/// RLIMIT_FSIZE, of which the kernel tells with a signal (SIGXFSZ) first.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_may_not_grow_is_named_and_ends_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.jsonl");
+    let mut shell = std::process::Command::new("sh");
+    let script = "ulimit -f 1; exec \"$0\" -r \"$1\" -o \"json:$2\"";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_http-trace"), NGINX]).arg(&file);
+    let ran = crate::command::ran(&mut shell);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    let why = format!("cannot write to {}: File too large", file.display());
+    assert!(ran.err.contains(&why), "{}", ran.err);
+    assert!(ran.err.contains("not written there"), "{}", ran.err);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_an_output_lacks_is_said_of_that_one() {

@@ -515,3 +515,17 @@ fn an_exchange_survives_a_pause_of_an_hour() {
         assert_eq!(bench.finish(), [expected, &["GET /2 -> 200 OK 1 Length"]].concat());
     }
 }
+
+/// Nobody knows how long a body is whose length is invalid.
+#[test]
+fn a_body_of_an_invalid_length_has_no_size() {
+    for length in ["99999999999999999999", "-5", "x", "3\r\nContent-Length: 4"] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nabc");
+        let talk = Talk::open().c(&get("/")).s(&answer).s_fin().c_fin();
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        bench.finish();
+        let [event] = &bench.events[..] else { panic!("{length}: {:?}", bench.events) };
+        assert_eq!((event.body_bytes, event.response_bytes), (None, None), "{length}");
+    }
+}
