@@ -293,6 +293,9 @@ impl Protocol for Http1 {
         let server = 1 - client;
         let heard = !stopped && cx.link.known[server] && witness.complete[server];
         let why = heard.then_some((witness.why, witness.since_ns));
+        if !heard {
+            self.yield_unseen(cx, stopped);
+        }
         self.unanswered(cx, why, ended[server]);
         if let (Some(pending), Some((why, since_ns))) = (unfinished, why) {
             cx.exchange(pending.unanswered(why, since_ns));

@@ -58,6 +58,8 @@ crate::named_enum! {
         Refused = "refused",
         /// The answer is not a response: a status line without a valid status code (RFC 9112 §4).
         Unreadable = "unreadable",
+        /// Whether it was answered is not known: the capture ends before, or has nothing of the server.
+        Unseen = "unseen",
     }
 }
 

@@ -27,7 +27,7 @@ use crate::metrics::method;
 use crate::text::utf8;
 use http_trace_detect::alert::Alert;
 use http_trace_detect::rule::Level;
-use http_trace_model::event::{HttpEvent, Loss};
+use http_trace_model::event::{HttpEvent, Loss, NoResponse};
 use http_trace_model::field::loss::LOSS;
 use http_trace_model::field::{Value, View};
 use http_trace_model::fields::trace_context;
@@ -232,6 +232,7 @@ impl Record {
 
 fn severity_of(event: &HttpEvent) -> (u64, &'static str) {
     match (&event.response, event.no_response) {
+        (_, Some(NoResponse::Unseen)) => severity::INFO,
         (_, Some(_)) => severity::ERROR,
         (Some(response), _) if response.status >= 500 => severity::ERROR,
         (Some(response), _) if response.status >= 400 => severity::WARN,

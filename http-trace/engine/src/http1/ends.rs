@@ -125,6 +125,31 @@ impl Http1 {
         }
     }
 
+    /// Yields the requests of a capture that ends before their answers could come, or that has nothing of their server.
+    pub(super) fn yield_unseen(&mut self, cx: &mut Cx<'_>, stopped: bool) {
+        let Some(client) = cx.link.client().filter(|_| self.profile.http()) else { return };
+        // What does not begin with a request may be a body that imitates one.
+        let begins = match (cx.link.first(client), self.exchanges.waiting.front()) {
+            (Some(first), Some(front)) => front.request.start == first,
+            _ => !self.profile.has_passed(),
+        };
+        let nothing = self.halves[1 - client].seen_ns == 0 && self.exchanges.current.is_none();
+        let mut unheard = begins && nothing;
+        let mut certain = stopped && !self.exchanges.responses_lost;
+        let mut follows = true;
+        for pending in &mut self.exchanges.waiting {
+            unheard &= follows || !pending.after_gap;
+            follows = pending.request.head_cut;
+            certain &= !pending.after_gap && !pending.reported;
+            let is_one = (unheard || certain) && !pending.malformed && !pending.has_event;
+            if is_one && !pending.request.origin.is_live() {
+                let since_ns = pending.request.end_ns.unwrap_or(pending.request.start_ns);
+                cx.exchange(pending.unanswered_so_far(NoResponse::Unseen, since_ns));
+            }
+            certain &= pending.kind != MethodKind::Connect;
+        }
+    }
+
     /// Yields requests that have waited too long, each once; `heard` says that all that the server sent was seen,
     /// as its client acknowledges it.
     pub(super) fn overdue(&mut self, cx: &mut Cx<'_>, why: NoResponse, heard: bool) {

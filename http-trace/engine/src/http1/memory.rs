@@ -80,6 +80,8 @@ const FRAMED: u8 = 1 << 0;
 const OPAQUE: u8 = 1 << 2;
 /// A message was framed.
 const HTTP: u8 = 1 << 4;
+/// Bytes passed that were not framed as a message.
+const PASSED: u8 = 1 << 5;
 
 impl Profile {
     /// Whether a head was framed in direction `d`.
@@ -115,6 +117,11 @@ impl Profile {
         self.unreadable != 0
     }
 
+    /// Whether bytes passed that were not framed as a message.
+    pub const fn has_passed(&self) -> bool {
+        self.bits & PASSED != 0
+    }
+
     /// A message was framed in direction `d`.
     pub fn met_http(&mut self, cx: &mut Cx<'_>, d: usize, response: bool) {
         self.set_framed(d);
@@ -134,6 +141,7 @@ impl Profile {
     /// Counts `n` bytes of direction `d` that were not framed as a message, once the connection is known
     /// to be HTTP: in another protocol none would be. `lost` says that they follow a loss of our own.
     pub fn unframed(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, lost: bool) {
+        self.bits |= if n > 0 { PASSED } else { 0 };
         if cx.link.muted {
             return;
         }

@@ -99,7 +99,7 @@ fn heads_that_never_end() {
     check(
         "a request crosses the answer to none",
         &early.c("b\r\n\r\n"),
-        &["? -> 408 Request Timeout 0 Length missing [Request]"],
+        &["? -> 408 Request Timeout 0 Length missing [Request]", "(finish)", "GET /1 -> Unseen"],
     );
     check(
         "the server says so of a body",

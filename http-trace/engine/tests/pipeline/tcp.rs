@@ -364,7 +364,7 @@ fn one_direction_alone() {
     );
     let mut client = talk;
     client.segs.retain(|seg| seg.from == Side::Client);
-    check("requests", &client, &[]);
+    check("requests", &client, &["(finish)", "GET /1 -> Unseen", "GET /2 -> Unseen"]);
 }
 
 /// As in captures that programs write, which all begin at the same numbers.

@@ -5,7 +5,7 @@ use super::entry::{Field, Get};
 use super::own::OWN;
 use super::value::{About, Kind, Value};
 use crate::constant;
-use crate::event::{Endpoint, Forwarded, HttpEvent, basic_user};
+use crate::event::{Endpoint, Forwarded, HttpEvent, NoResponse, basic_user};
 use crate::fields::{mime_type, trace_context};
 use crate::known::Known;
 
@@ -68,7 +68,7 @@ const ENVELOPE: &[Field<HttpEvent>] = &[
         }),
     constant!("event.action", "http-response").of_run(),
     constant!("event.dataset", "http_trace.response").of_run(),
-    always("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came.")
+    always("event.outcome", Kind::OneOf(&["success", "failure", "unknown"]), "status line", "`failure` for status codes from 400 and for no response, `unknown` while only 1xx heads came, and where the response was not seen.")
         .get(|v| Some(Value::word(outcome(v.record)))),
     field("event.duration", NUMBER, "clock of the capture", "Time from the first byte of the request to `event.end`, in ns.")
         .get(|v| v.record.duration_ns().map(Value::Number))
@@ -278,9 +278,10 @@ const HTTP: &[Field<HttpEvent>] = &[
         .get(|v| trace_context(&v.request()?.headers)?.1.map(Value::Lower)),
 ];
 
-/// `failure` for status codes from 400 and for no response, `unknown` if only 1xx heads were seen.
+/// `failure` for status codes from 400 and for no response, `unknown` if only 1xx heads were seen, or nothing.
 fn outcome(event: &HttpEvent) -> &'static str {
     match (&event.response, event.no_response) {
+        (_, Some(NoResponse::Unseen)) => "unknown",
         (_, Some(_)) => "failure",
         (Some(r), _) if r.status >= 400 => "failure",
         (Some(_), _) => "success",

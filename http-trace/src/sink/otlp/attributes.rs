@@ -10,7 +10,7 @@ use crate::metrics::method;
 use crate::sink::choice::HeaderChoice;
 use crate::sink::time::rfc3339;
 use crate::text::utf8;
-use http_trace_model::event::HttpEvent;
+use http_trace_model::event::{HttpEvent, NoResponse};
 use http_trace_model::field::event::getter;
 use http_trace_model::field::{About, Field, Get, Kind, Value, View};
 use http_trace_model::head::Headers;
@@ -127,7 +127,7 @@ fn ends(event: &HttpEvent) -> [(Option<IpAddr>, Option<u16>); 2] {
 pub fn error_type(event: &HttpEvent) -> Option<Value<'static>> {
     let least = if is_client(event) { 400 } else { 500 };
     match (&event.response, event.no_response) {
-        (_, Some(why)) => Some(Value::word(why.name())),
+        (_, Some(why)) if why != NoResponse::Unseen => Some(Value::word(why.name())),
         (Some(response), None) if response.status >= least => {
             Some(Value::Made(response.status.to_string().into_bytes()))
         }
