@@ -38,8 +38,12 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let code = code
         .and_then(|code| logged_status(code, bytes))
         .ok_or_else(|| wrong("missing status from 100 to 999, or 000 for none"))?;
-    let rest = past_numbers(words.next().unwrap_or_default());
-    let (referer, rest) = quoted(rest).unwrap_or_default();
+    let rest = words.next().unwrap_or_default();
+    let (referer, rest) = match past_numbers(rest) {
+        // A referrer that is not known may stand without quotes.
+        behind if behind.len() < rest.len() && !has_two(behind) => (Vec::new(), behind),
+        behind => quoted(behind).unwrap_or_default(),
+    };
     let (agent, rest) = quoted(rest).unwrap_or_default();
     let forwarded = quoted(rest).map(|(value, _)| value);
     let forwarded = before.or(forwarded.filter(|value| is_forwarded(value)));
@@ -82,6 +86,10 @@ fn past_numbers(mut text: &[u8]) -> &[u8] {
     text
 }
 
+fn has_two(text: &[u8]) -> bool {
+    quoted(text).is_some_and(|(_, rest)| quoted(rest).is_some())
+}
+
 /// What a line has before the name of the user.
 struct Origin<'a> {
     vhost: Option<&'a [u8]>,
@@ -94,7 +102,7 @@ struct Origin<'a> {
 fn origin(line: &[u8]) -> Option<Origin<'_>> {
     if let Some((value, rest)) = enclosed(line) {
         let (mut list, _, rest) = addresses(rest);
-        let forwarded = Some(value.to_vec()).filter(|value| is_forwarded(value));
+        let forwarded = Some(value).filter(|value| is_forwarded(value));
         return Some(Origin { vhost: None, forwarded, client: Client::Ip(list.pop()?), rest });
     }
     let (first, after) = split(line);
@@ -120,14 +128,10 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
 }
 
 /// Splits off X-Forwarded-For in quotes or parentheses.
-fn enclosed(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (end, text) = match line.split_first()? {
-        (b'"', text) => (b'"', text),
-        (b'(', text) => (b')', text),
-        _ => return None,
-    };
-    let (value, rest) = text.split_at(memchr::memchr(end, text)?);
-    Some((value, rest[1..].trim_ascii_start()))
+fn enclosed(line: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let Some(text) = line.strip_prefix(b"(") else { return quoted(line) };
+    let (value, rest) = text.split_at(memchr::memchr(b')', text)?);
+    Some((value.to_vec(), rest[1..].trim_ascii_start()))
 }
 
 /// A line with a name in place of the address: `[VHOST] NAME IDENT USER [TIME]`, where nearly no client has an IDENT.

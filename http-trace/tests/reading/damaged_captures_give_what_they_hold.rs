@@ -267,3 +267,99 @@ fn heads_that_are_cut_pair() {
         }
     }
 }
+
+/// A capture of these frames, each cut to its length.
+fn cut_each(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
+    let mut file = PLAIN.header(4, 101);
+    for (n, (frame, len)) in (1..).zip(frames) {
+        let kept = &frame[..frame.len().min(*len)];
+        file.extend(PLAIN.record(n, 0, kept, frame.len() as u32));
+    }
+    file
+}
+
+/// `STATUS PATH no_response missing` of each event, without and with the filter.
+fn told(scratch: &Scratch, file: &[u8]) -> [Vec<String>; 2] {
+    let path = scratch.file("cut.pcap", file);
+    let path = path.to_str().unwrap();
+    [&[][..], &["--kernel-filter"]].map(|more| {
+        let ran = crate::command::run(&[&["-r", path, "-o", "json"], more].concat());
+        let records = crate::admitted(&ran);
+        let events = records.iter().filter(|record| record["event"]["kind"] == "event");
+        let shown = events.map(|event| {
+            let status = &event["http"]["response"]["status_code"];
+            let own = &event["http_trace"];
+            let (path, why) = (&event["url"]["path"], &own["no_response"]);
+            format!("{status} {path} {why} {}", own["missing"])
+        });
+        shown.collect()
+    })
+}
+
+/// As of two points with different snap lengths.
+#[test]
+fn whole_copies_behind_cut_ones_count() {
+    let answer = format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(300));
+    let mut talk = crate::open();
+    for n in 0..3 {
+        let asked = format!("GET /{n} HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(300));
+        talk = talk.ask(asked.as_bytes()).answer(answer.as_bytes());
+    }
+    let twice = talk.frames().into_iter().flat_map(|frame| [(frame.clone(), 120), (frame, 9_000)]);
+    let file = cut_each(&twice.collect::<Vec<_>>());
+    let expected: Vec<_> = (0..3).map(|n| format!("200 \"/{n}\" null []")).collect();
+    let [plain, _] = told(&Scratch::new("two-taps"), &file);
+    assert_eq!(plain, expected);
+}
+
+/// Of a connection that was open before, and of a client that does not wait.
+#[test]
+fn cut_bodies_and_lines_lose_no_response_and_pair_none_wrongly() {
+    let scratch = Scratch::new("cut-bodies");
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n{}\r\n0\r\n\r\n",
+        "x".repeat(512)
+    );
+    let mut talk = crate::open();
+    for n in 0..4 {
+        let asked = format!("GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n");
+        talk = talk.ask(asked.as_bytes()).answer(chunked.as_bytes());
+    }
+    let frames = talk.frames();
+    for begin in [0, frames.len() - 8] {
+        let cut: Vec<_> = frames[begin..].iter().map(|frame| (frame.clone(), 200)).collect();
+        for told in told(&scratch, &cut_each(&cut)) {
+            let paths: Vec<_> = told.iter().map(|event| &event[..8]).collect();
+            assert_eq!(
+                paths,
+                [r#"200 "/0""#, r#"200 "/1""#, r#"200 "/2""#, r#"200 "/3""#],
+                "{begin}"
+            );
+        }
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "l".repeat(300));
+    let talk = crate::open()
+        .ask(long.as_bytes())
+        .ask(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n")
+        .answer(b"HTTP/1.1 201 Long\r\nContent-Length: 0\r\n\r\n")
+        .answer(b"HTTP/1.1 202 Short\r\nContent-Length: 0\r\n\r\n");
+    let cut: Vec<_> = talk.frames().into_iter().map(|frame| (frame, 150)).collect();
+    for told in told(&scratch, &cut_each(&cut)) {
+        assert!(told.iter().all(|event| !event.starts_with("201 \"/short")), "{told:?}");
+        assert!(told.iter().any(|event| event.starts_with("201 ")), "{told:?}");
+    }
+}
+
+/// Behind a head that is cut, a body may imitate requests.
+#[test]
+fn what_may_be_a_body_is_no_request_without_an_answer() {
+    let post = format!("POST /1 HTTP/1.1\r\nContent-Length: 62\r\nX: {}\r\n\r\n", "x".repeat(300));
+    let talk = crate::open()
+        .ask(post.as_bytes())
+        .ask(b"GET /fake HTTP/1.1\r\nHost: x\r\n\r\n")
+        .ask(b"GET /fake HTTP/1.1\r\nHost: x\r\n\r\n");
+    let cut: Vec<_> = talk.frames().into_iter().map(|frame| (frame, 150)).collect();
+    for told in told(&Scratch::new("fake"), &cut_each(&cut)) {
+        assert_eq!(told, [r#"null "/1" "unseen" ["request_headers"]"#]);
+    }
+}

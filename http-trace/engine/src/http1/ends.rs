@@ -2,6 +2,7 @@
 
 use http_trace_common::framer::{Body, MethodKind, Phase};
 use http_trace_model::event::{BodyEnd, NoResponse, oddity};
+use http_trace_model::head::RequestHead;
 
 use super::Http1;
 use super::half::{Half, Message};
@@ -139,14 +140,15 @@ impl Http1 {
         let mut follows = true;
         for pending in &mut self.exchanges.waiting {
             unheard &= follows || !pending.after_gap;
-            follows = pending.request.head_cut;
+            follows = pending.request.head_cut && has_no_body(&pending.request.head);
             certain &= !pending.after_gap && !pending.reported;
             let is_one = (unheard || certain) && !pending.malformed && !pending.has_event;
             if is_one && !pending.request.origin.is_live() {
                 let since_ns = pending.request.end_ns.unwrap_or(pending.request.start_ns);
                 cx.exchange(pending.unanswered_so_far(NoResponse::Unseen, since_ns));
             }
-            certain &= pending.kind != MethodKind::Connect;
+            let goes_on = pending.kind != MethodKind::Connect;
+            (certain, unheard) = (certain && goes_on, unheard && goes_on);
         }
     }
 
@@ -238,4 +240,11 @@ impl Http1 {
     pub(super) fn yield_informational(&mut self, cx: &mut Cx<'_>, transaction: Transaction) {
         self.yield_exchange(cx, transaction.into_exchange(Outcome::Informational));
     }
+}
+
+/// Whether a request whose head is cut has no body, as far as its head shows.
+fn has_no_body(head: &RequestHead) -> bool {
+    let declares = |name| head.headers.first(name).is_some();
+    matches!(&head.method[..], b"GET" | b"HEAD" | b"OPTIONS")
+        && !["content-length", "transfer-encoding"].into_iter().any(declares)
 }

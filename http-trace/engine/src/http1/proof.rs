@@ -19,7 +19,7 @@ use super::claim::{Basis, Claim};
 use super::half::Message;
 use super::pending::{BEFORE_ALL, Pending};
 use crate::origin::Origin;
-use crate::protocol::exchange::{Exchange, Response};
+use crate::protocol::exchange::{Exchange, Outcome, Response};
 use crate::protocol::{Cx, Link};
 
 /// Limit of exchanges that a claim may hold back.
@@ -190,13 +190,12 @@ impl Http1 {
         }
     }
 
-    /// Whether all that was seen of the last claimed response is a head without its end, as captures with a snap
-    /// length have them, of a client that asks one at a time. Where such a response ends is only known from the
-    /// request that follows it.
+    /// Whether the last claimed response ends in a gap, as in captures with a snap length, of a client that asks one at a
+    /// time. Where such a response ends is only known from the request that follows it.
     fn is_cut(&self, claim: &Claim) -> bool {
         let server = &self.halves[claim.d];
-        let last = claim.held.last().and_then(|(exchange, _)| exchange.response.as_ref());
-        last.is_some_and(|last| last.head_cut)
+        let last = claim.held.last().map(|(exchange, _)| exchange.outcome);
+        last == Some(Outcome::Lost)
             && server.framer.phase() == Phase::Unsure
             && server.passed_ack.is_none()
             && !self.exchanges.order.pipelines()

@@ -4,7 +4,7 @@
 use http_trace_common::framer::{MethodKind, Phase, flag};
 use http_trace_model::head::RequestHead;
 
-use super::half::{Answered, Message};
+use super::half::{Answered, Message, begins_with_method};
 use super::pending::Pending;
 use super::{Http1, decode};
 use crate::origin::Origin;
@@ -78,13 +78,25 @@ impl Http1 {
         let whole = half.head.iter().rposition(|&b| b == b'\n')? + 1;
         let raw = half.head.get(..whole)?;
         let line = raw.iter().position(|&b| b == b'\n')? + 1;
-        let (head, odd) = decode::request(raw, half.head_len)?;
-        let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
-        let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
-        let valid = odd & decode::MALFORMED_REQUEST == 0 && method && visible(&head.target);
-        valid.then_some((head, line))
+        Some((valid_request(raw, half.head_len)?, line))
     }
 
+    /// The request of whose line only the beginning passed in direction `d`.
+    pub(super) fn cut_line(&self, d: usize) -> Option<RequestHead> {
+        let half = &self.halves[d];
+        let is_line = !half.head.contains(&b'\n') && begins_with_method(&half.head);
+        let mut words = half.head.rsplitn(2, |&b| b == b' ');
+        let line = match (words.next(), words.next()) {
+            (Some(last), Some(before))
+                if before.contains(&b' ') && b"HTTP/1.".starts_with(last) =>
+            {
+                before
+            }
+            _ => &half.head[..],
+        };
+        // One more byte, at least, is cut.
+        valid_request(line, half.head_len + 1).filter(|_| is_line)
+    }
     /// Whether no response so far can belong to a request that comes now.
     fn is_order_certain(&self) -> bool {
         let exchanges = &self.exchanges;
@@ -169,4 +181,12 @@ impl Http1 {
         let [a, b] = [0, 1].map(|d| self.take_begun(cx, d, since_ns, complete[d]));
         a.or(b)
     }
+}
+
+fn valid_request(raw: &[u8], len: u64) -> Option<RequestHead> {
+    let (head, odd) = decode::request(raw, len)?;
+    let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
+    let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
+    let valid = odd & decode::MALFORMED_REQUEST == 0 && method && visible(&head.target);
+    valid.then_some(head)
 }

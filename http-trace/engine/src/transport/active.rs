@@ -204,6 +204,9 @@ impl Active {
                         self.pass_gap(tcp, env, d, piece.start - next, &piece.meta);
                     }
                     match &piece.content {
+                        Content::Skip(n) if !piece.meta.is_filtered() => {
+                            self.lose(tcp, env, d, *n, &piece.meta);
+                        }
                         Content::Skip(n) => self.skip(tcp, env, d, *n, &piece.meta),
                         Content::Bytes(bytes) => {
                             let chunk = Chunk { bytes, begins: piece.begins, origin: &piece.meta };
@@ -251,10 +254,35 @@ impl Active {
     /// Hands over a declared skip of direction `d`. Where no filter declares it, a snap length has cut these bytes.
     pub fn skip(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
         if !origin.is_filtered() {
-            return self.lose(tcp, env, d, n, origin);
+            let end = self.protocol.next(d) + n;
+            self.streams[d].cut = Some(Box::new((end, *origin)));
+            return;
         }
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.skip(cx, d, n, origin);
+    }
+
+    /// Passes over what a snap length has cut, before a record of direction `d` if there is one. The other bytes of a whole
+    /// copy, seen at another point, follow at once.
+    pub fn pass_cuts(
+        &mut self,
+        tcp: &mut Tcp,
+        env: &mut Env<'_>,
+        record: Option<(usize, &RecordHeader)>,
+    ) {
+        let client = tcp.link.client_or_first();
+        for o in [client, 1 - client] {
+            let Some(cut) = self.streams[o].cut.take() else { continue };
+            let next = self.protocol.next(o);
+            let is_copy = record.is_some_and(|(d, header)| {
+                let start = position(next, header.seq);
+                d == o && start <= next && start + u64::from(header.len) > next
+            });
+            let (end, origin) = *cut;
+            if end > next && !is_copy {
+                self.lose(tcp, env, o, end - next, &origin);
+            }
+        }
     }
 
     /// Passes over `n` missing bytes: as a skip where the filter has skipped them, otherwise as a loss.

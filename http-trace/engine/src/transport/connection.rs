@@ -258,6 +258,9 @@ impl Connection {
         let origin = Origin::of(header, env.path);
         self.activate(env);
         if let Some(active) = self.flight.active_mut() {
+            if spans || ends {
+                active.pass_cuts(&mut self.tcp, env, Some((d, header)));
+            }
             let link = &self.tcp.link;
             if joined {
                 active.protocol.joined(link, d);

@@ -32,6 +32,8 @@ pub(crate) struct Stream {
     pub waiting_ns: u64,
     /// Position of the FIN, and where it was seen.
     pub fin: Option<Box<(u64, Origin)>>,
+    /// Position up to which a snap length has cut the last segment, and its origin: passed over unless a whole copy is next.
+    pub cut: Option<Box<(u64, Origin)>>,
     /// The peer's segments are captured live, not read from a file.
     pub live: bool,
     /// A RST came at an unexpected position.
@@ -41,7 +43,11 @@ pub(crate) struct Stream {
 impl Stream {
     /// Whether nothing waits, is missing or claims to end the stream.
     pub fn is_settled(&self) -> bool {
-        self.buffer.is_empty() && self.fin.is_none() && self.short_ns == 0 && self.waiting_ns == 0
+        self.buffer.is_empty()
+            && self.fin.is_none()
+            && self.cut.is_none()
+            && self.short_ns == 0
+            && self.waiting_ns == 0
     }
 
     /// Position and origin of the next thing that waits: buffered bytes or the FIN.

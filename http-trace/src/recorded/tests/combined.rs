@@ -73,6 +73,29 @@ fn a_proxy_that_names_its_clients_at_the_end_of_the_line_is_understood() {
     }
 }
 
+/// As Apache escapes it, whoever wrote it.
+#[test]
+fn quotes_in_the_list_of_clients_end_nothing() {
+    for list in [r#"203.0.113.7\""#, r#"x\" 203.0.113.9 y"#] {
+        let line = format!(
+            r#""{list}" 10.0.0.1 - - [10/Oct/2026:13:55:36 +0000] "GET /a HTTP/1.1" 200 1"#
+        );
+        let event = one(line.as_bytes());
+        assert_eq!(event.client.ip.to_string(), "10.0.0.1", "{list}");
+        let headers = event.request.expect("a request").headers;
+        assert_eq!(headers.first("x-forwarded-for"), None, "{list}");
+    }
+}
+
+/// `-` in place of a quoted referrer.
+#[test]
+fn a_referrer_without_quotes_hides_no_user_agent() {
+    let line = r#"10.0.0.1 - - [10/Oct/2026:13:55:36 +0000] "GET /a HTTP/1.1" 200 153 - "curl/8""#;
+    let headers = one(line.as_bytes()).request.expect("a request").headers;
+    assert_eq!(headers.first("referer"), None);
+    assert_eq!(headers.first("user-agent"), Some(&b"curl/8"[..]));
+}
+
 /// Formats with times or lengths before the referrer.
 #[test]
 fn numbers_before_the_referrer_are_passed_over() {

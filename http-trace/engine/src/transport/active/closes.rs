@@ -95,6 +95,7 @@ impl Active {
 
     /// The connection is over.
     pub fn finish(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, end: End) {
+        self.pass_cuts(tcp, env, None);
         self.drain(tcp, env, true);
         self.believe_fins(tcp, env);
         self.report_gaps(&tcp.link, env);
