@@ -207,6 +207,8 @@ pub(crate) struct Chunk<'a> {
 /// Bytes of one direction that will not come.
 pub(crate) struct Gap<'a> {
     pub len: u64,
+    /// A snap length has cut them: they were there.
+    pub is_cut: bool,
     /// The other end had answered before they were sent.
     pub answered: bool,
     /// Where the bytes after the gap were seen.

@@ -10,14 +10,14 @@ use crate::protocol::exchange::{Outcome, Response};
 use crate::protocol::{Cx, HeadKind};
 
 impl Http1 {
-    /// Takes a request head that is cut, perhaps within its target, and whose rest is in a gap that ends at `gap_end`, as
+    /// Takes a request head that is cut, by a snap length (`is_cut`) perhaps within its target, and whose rest is in a gap that ends at `gap_end`, as
     /// a request whose end is not known. Captures with a snap length have only such.
-    pub(super) fn cut_request(&mut self, cx: &mut Cx<'_>, d: usize, gap_end: u64) {
+    pub(super) fn cut_request(&mut self, cx: &mut Cx<'_>, d: usize, gap_end: u64, is_cut: bool) {
         let half = &self.halves[d];
         let may_be_one = half.answered == Answered::No && !cx.link.is_client(1 - d);
         let Some(first) = half.head_origin.filter(|_| may_be_one) else { return };
         let begun = if self.is_in_request_head(d) { self.begun_head(d) } else { None };
-        let cut = || self.cut_line(d).map(|head| (head, half.head.len()));
+        let cut = || self.cut_line(d).filter(|_| is_cut).map(|head| (head, half.head.len()));
         let Some((head, line)) = begun.or_else(cut) else { return };
         let new = !self.profile.http();
         self.profile.met_http(cx, d, false);

@@ -255,7 +255,7 @@ impl Http1 {
 
     /// Bytes [next, next + n) will not come.
     pub(super) fn pass_gap(&mut self, cx: &mut Cx<'_>, d: usize, gap: &Gap<'_>) {
-        let &Gap { len: n, answered, origin } = gap;
+        let &Gap { len: n, is_cut, answered, origin } = gap;
         self.halves[d].seen(origin);
         let known = n.min(self.halves[d].framer.skippable());
         if known > 0 && self.halves[d].framer.phase() != Phase::Opaque {
@@ -271,7 +271,7 @@ impl Http1 {
         }
         if self.halves[d].message == Message::Head {
             let end = self.halves[d].next + n;
-            self.cut_request(cx, d, end);
+            self.cut_request(cx, d, end, is_cut);
         }
         self.lose(cx, d, n - known, origin);
         // A gap that is body hides no request, whether the filter skips it or the gap is passed here.

@@ -205,7 +205,7 @@ impl Active {
                     }
                     match &piece.content {
                         Content::Skip(n) if !piece.meta.is_filtered() => {
-                            self.lose(tcp, env, d, *n, &piece.meta);
+                            self.lose(tcp, env, d, *n, &piece.meta, true);
                         }
                         Content::Skip(n) => self.skip(tcp, env, d, *n, &piece.meta),
                         Content::Bytes(bytes) => {
@@ -280,7 +280,7 @@ impl Active {
             });
             let (end, origin) = *cut;
             if end > next && !is_copy {
-                self.lose(tcp, env, o, end - next, &origin);
+                self.lose(tcp, env, o, end - next, &origin, true);
             }
         }
     }
@@ -293,16 +293,25 @@ impl Active {
             // for lack of room would be reported.
             return self.skip(tcp, env, d, n, origin);
         }
-        self.lose(tcp, env, d, n, origin);
+        self.lose(tcp, env, d, n, origin, false);
     }
 
-    /// Passes over `n` lost bytes.
-    pub fn lose(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, d: usize, n: u64, origin: &Origin) {
+    /// Passes over `n` lost bytes; `is_cut` says that a snap length has cut them.
+    pub fn lose(
+        &mut self,
+        tcp: &mut Tcp,
+        env: &mut Env<'_>,
+        d: usize,
+        n: u64,
+        origin: &Origin,
+        is_cut: bool,
+    ) {
         self.count_lost(env, d, n, origin);
         if self.protocol.profile().http() {
             self.report_gaps(&tcp.link, env);
         }
-        let gap = Gap { len: n, answered: self.answer_waits(&tcp.link, 1 - d, origin), origin };
+        let answered = self.answer_waits(&tcp.link, 1 - d, origin);
+        let gap = Gap { len: n, is_cut, answered, origin };
         self.protocol.gap(&mut env.cx(&mut tcp.link), d, &gap);
     }
 

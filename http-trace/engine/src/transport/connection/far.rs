@@ -76,7 +76,7 @@ impl Connection {
         let next = active.protocol.next(d);
         if start < next || start - next > FAR {
             // 32-bit sequence numbers do not show how much is missing.
-            active.lose(tcp, env, d, 1, origin);
+            active.lose(tcp, env, d, 1, origin, false);
             let stream = &mut active.streams[d];
             (stream.buffer, stream.acked, stream.given_up) = (Buffer::default(), 0, 0);
             let cx = &mut env.cx(&mut tcp.link);
