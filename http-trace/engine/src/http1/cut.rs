@@ -10,8 +10,9 @@ use crate::protocol::exchange::{Outcome, Response};
 use crate::protocol::{Cx, HeadKind};
 
 impl Http1 {
-    /// Takes a request head that is cut, by a snap length (`is_cut`) perhaps within its target, and whose rest is in a gap that ends at `gap_end`, as
-    /// a request whose end is not known. Captures with a snap length have only such.
+    /// Takes the head of direction `d`, whose rest is in a gap that ends at `gap_end`, as a request whose end is not
+    /// known. Its request line must be whole, unless a snap length cut it (`is_cut`): then no more than the rest of it
+    /// is missing, and it keeps its place among the requests.
     pub(super) fn cut_request(&mut self, cx: &mut Cx<'_>, d: usize, gap_end: u64, is_cut: bool) {
         let half = &self.halves[d];
         let may_be_one = half.answered == Answered::No && !cx.link.is_client(1 - d);

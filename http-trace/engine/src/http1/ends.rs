@@ -137,6 +137,7 @@ impl Http1 {
         let nothing = self.halves[1 - client].seen_ns == 0 && self.exchanges.current.is_none();
         let mut unheard = begins && nothing;
         let mut certain = stopped && !self.exchanges.responses_lost;
+        // Whether a gap before the next request hides only the rest of a head.
         let mut follows = true;
         for pending in &mut self.exchanges.waiting {
             unheard &= follows || !pending.after_gap;

@@ -81,7 +81,7 @@ impl Http1 {
         Some((valid_request(raw, half.head_len)?, line))
     }
 
-    /// The request of whose line only the beginning passed in direction `d`.
+    /// The request of whose line only the beginning passed in direction `d`; without what may be part of its version.
     pub(super) fn cut_line(&self, d: usize) -> Option<RequestHead> {
         let half = &self.halves[d];
         let is_line = !half.head.contains(&b'\n') && begins_with_method(&half.head);
@@ -97,6 +97,7 @@ impl Http1 {
         // One more byte, at least, is cut.
         valid_request(line, half.head_len + 1).filter(|_| is_line)
     }
+
     /// Whether no response so far can belong to a request that comes now.
     fn is_order_certain(&self) -> bool {
         let exchanges = &self.exchanges;
