@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::ban::Counts;
 use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
-use http_trace_model::event::{HttpEvent, Loss, NOT_RUNNING};
+use http_trace_model::event::{HttpEvent, Loss, NOT_RUNNING, NoResponse};
 use http_trace_model::shown::{grouped, span};
 
 /// Counts of events from the pipeline, and what happened to them.
@@ -31,6 +31,8 @@ pub struct WrittenCounts {
     pub informational: u64,
     /// Requests without a response.
     pub unanswered: u64,
+    /// Requests of captures that do not show their response.
+    pub unseen: u64,
     /// Losses by place and unit.
     pub lost: BTreeMap<(&'static str, &'static str), u64>,
     /// Time between an earlier run and this one, ns.
@@ -97,8 +99,10 @@ impl WrittenCounts {
             if let Some(class) = event.status_class() {
                 *self.classes.entry(class).or_default() += 1;
             }
-        } else if event.no_response.is_some() {
-            self.unanswered += 1;
+        } else if let Some(why) = event.no_response {
+            let of =
+                if why == NoResponse::Unseen { &mut self.unseen } else { &mut self.unanswered };
+            *of += 1;
         }
     }
 
@@ -184,7 +188,7 @@ impl WrittenCounts {
 
     /// Whether nothing was read.
     pub fn is_empty(&self) -> bool {
-        self.classes.is_empty() && self.informational == 0 && self.unanswered == 0
+        self.classes.is_empty() && self.informational == 0 && self.unanswered + self.unseen == 0
     }
 
     /// Whether anything was lost.
@@ -211,6 +215,13 @@ impl WrittenCounts {
             if count > 0 {
                 let _ = write!(line, ", {}", counted(count, what));
             }
+        }
+        if self.unseen > 0 {
+            let _ = write!(
+                line,
+                ", {} without a response in the capture",
+                counted(self.unseen, "request")
+            );
         }
         let done = if self.only_counted { "counted" } else { "written" };
         let _ = write!(line, "; {} {done}", counted(self.events, "event"));

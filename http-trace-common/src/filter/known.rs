@@ -67,11 +67,9 @@ pub(super) fn known_flow<E: Env>(
     }
     if ahead > 0 {
         let (gap, skippable) = (ahead as u64, own.framer.skippable());
-        if skippable >= gap {
-            if own.framer.skip(gap).is_some() {
-                s.unreported = unreported::END;
-            }
-            side(s).next = seq;
+        if skippable > gap {
+            own.framer.skip(gap);
+            own.next = seq;
         } else {
             // If the first bytes of the stream are late or lost, the host must know where it begins; and what was
             // skipped up to the gap was body nevertheless.
@@ -80,7 +78,11 @@ pub(super) fn known_flow<E: Env>(
                 emit_passed(s, env);
             }
             let own = side(s);
-            if !own.framer.pass_on_trial(gap) {
+            let ends = skippable == gap;
+            if ends {
+                // Of a body that ends in the gap, the time of its end is not known.
+                own.framer.skip(gap);
+            } else if !own.framer.pass_on_trial(gap) {
                 own.framer.lose();
             }
             own.floor = seq;
@@ -88,8 +90,10 @@ pub(super) fn known_flow<E: Env>(
             own.reported = seq;
             // The first bytes of the stream were not seen; what ships next is not its beginning.
             own.flags &= !side_flag::AT_START;
-            s.flow.queue.set_unknown();
-            env.count(Counter::BecameUnsure, 1);
+            if !ends {
+                s.flow.queue.set_unknown();
+                env.count(Counter::BecameUnsure, 1);
+            }
         }
     } else if ahead < 0 {
         let past = ahead.unsigned_abs();

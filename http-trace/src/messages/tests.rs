@@ -113,6 +113,22 @@ fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
 }
 
 #[test]
+fn requests_that_a_capture_leaves_open_are_not_called_unanswered() {
+    let mut written = WrittenCounts::default();
+    let mut event = testing::event();
+    event.response = None;
+    for why in [NoResponse::Unseen, NoResponse::Timeout, NoResponse::Unseen] {
+        event.no_response = Some(why);
+        written.saw(&event);
+    }
+    assert_eq!(
+        written.lines("", "")[0],
+        "0 responses, 1 unanswered request, 2 requests without a response in the capture; 0 events written"
+    );
+    assert!(!written.is_empty());
+}
+
+#[test]
 fn an_output_with_filters_says_what_they_left_out() {
     let of = |took, left_out| ByOutput {
         name: "json:a".to_owned(),

@@ -137,11 +137,16 @@ impl Http1 {
         let certain = exchanges.waiting.is_empty()
             && !current.owed
             && !exchanges.responses_lost
-            && !exchanges.order.gap()
-            && self.is_in_request_head(client);
+            && !exchanges.order.gap();
         let half = &self.halves[client];
         let ack = link.acknowledged(client, half.next, origin.ack)?;
-        let (head, line) = self.begun_head(client).filter(|_| certain)?;
+        let begun = if self.is_in_request_head(client) {
+            self.begun_head(client)
+        } else {
+            // The server did not wait for the end of the request line, as for a URI that is too long.
+            self.cut_line(client).map(|head| (head, half.head.len()))
+        };
+        let (head, line) = begun.filter(|_| certain)?;
         let (kind, first) = (half.framer.method_kind(), half.head_origin?);
         // A FIN takes one sequence number.
         let was_read = (half.head_start + line as u64..=half.next + 1).contains(&ack);

@@ -1,6 +1,8 @@
 //! Segments that lie inside a body.
 
 use http_trace_common::{config::FilterConfig, counter::Counter, record::flag, walk::tcp_flag};
+use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+use http_trace_model::event::{Missing, Output};
 use proptest::prelude::*;
 
 use super::{Wire, get, ok};
@@ -43,5 +45,39 @@ proptest! {
             (records, counters.map(|counter| wire.filter.counter(counter)))
         };
         prop_assert_eq!(run(b'b'), run(0xbb));
+    }
+}
+
+/// What lies in a gap was not seen, so nobody knows when a body ended there.
+#[test]
+fn a_body_that_ends_in_a_gap_has_no_time_of_its_end() {
+    for (late, missing) in [(false, &[Missing::End][..]), (true, &[])] {
+        let mut wire = Wire::new(FilterConfig::DEFAULT);
+        let mut pipeline = Pipeline::new(PipelineConfig::default());
+        let mut events = vec![];
+        let mut out = |output| {
+            if let Output::Http(event) = output {
+                events.push(event);
+            }
+        };
+        wire.judged(true, &get("/1"), &mut pipeline, &mut out);
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n";
+        wire.judged(false, head, &mut pipeline, &mut out);
+        wire.judged(false, &[b'b'; 2000], &mut pipeline, &mut out);
+        let begins = wire.seq[1];
+        wire.seq[1] = begins.wrapping_add(1000);
+        wire.judged(true, &get("/2"), &mut pipeline, &mut out);
+        wire.judged(false, &ok(0), &mut pipeline, &mut out);
+        if late {
+            let ends = std::mem::replace(&mut wire.seq[1], begins);
+            wire.judged(false, &[b'b'; 1000], &mut pipeline, &mut out);
+            wire.seq[1] = ends;
+        }
+        wire.judged(true, &get("/3"), &mut pipeline, &mut out);
+        pipeline.finish(&mut out);
+        let ends: Vec<_> = events.iter().map(|e| e.missing.clone()).collect();
+        assert_eq!(ends[0], missing, "late: {late}");
+        assert_eq!(events[0].body_bytes, Some(3000));
+        assert_eq!(events[1].request.as_ref().map(|r| &r.target[..]), Some(&b"/2"[..]));
     }
 }

@@ -219,6 +219,18 @@ fn an_unsolicited_408_answers_nothing() {
         &talk,
         &["GET /slow -> 408 T 0 Length missing [RequestHeaders] flags request_unfinished"],
     );
+    // Part of a request line: a server need not wait for its end, if it is too long or too slow.
+    let long = format!("GET /{} HT", "long".repeat(3_000));
+    let talk =
+        Talk::open().c(&long).s("HTTP/1.1 414 L\r\nContent-Length: 0\r\n\r\n").s_fin().c_fin();
+    check(
+        "partial request line",
+        &talk,
+        &[&format!(
+            "GET /{} -> 414 L 0 Length missing [RequestHeaders] flags request_unfinished",
+            "long".repeat(3_000)
+        )],
+    );
 }
 
 #[test]
