@@ -47,7 +47,7 @@ pub(super) fn known_flow<E: Env>(
     if s.end == 0 {
         return false;
     }
-    let (seq, end) = (s.seq, s.end);
+    let seq = s.seq;
     let own = side(s);
     if own.flags & side_flag::KNOWN == 0 {
         // The first segment of this side; what came before is unknown.
@@ -66,57 +66,11 @@ pub(super) fn known_flow<E: Env>(
         own.place = place;
     }
     if ahead > 0 {
-        let (gap, skippable) = (ahead as u64, own.framer.skippable());
-        if skippable > gap {
-            own.framer.skip(gap);
-            own.next = seq;
-        } else {
-            // If the first bytes of the stream are late or lost, the host must know where it begins; and what was
-            // skipped up to the gap was body nevertheless.
-            let at_start = own.flags & side_flag::AT_START != 0;
-            if at_start || E::FRAMES && own.reported != own.next {
-                emit_passed(s, env);
-            }
-            let own = side(s);
-            let ends = skippable == gap;
-            if ends {
-                // Of a body that ends in the gap, the time of its end is not known.
-                own.framer.skip(gap);
-            } else if !own.framer.pass_on_trial(gap) {
-                own.framer.lose();
-            }
-            own.floor = seq;
-            own.next = seq;
-            own.reported = seq;
-            // The first bytes of the stream were not seen; what ships next is not its beginning.
-            own.flags &= !side_flag::AT_START;
-            if !ends {
-                s.flow.queue.set_unknown();
-                env.count(Counter::BecameUnsure, 1);
-            }
-        }
-    } else if ahead < 0 {
-        let past = ahead.unsigned_abs();
-        let copied = if past < end { past } else { end };
-        let below_floor = seq_distance(seq, own.floor);
-        if below_floor <= 0 && copied == end {
-            env.count(Counter::Copies, 1);
-        }
-        // Bytes below the floor were never seen and ship as they are. Repeated bytes may differ
-        // from the first copy, so they are examined (`raw`). Bytes above `next` are framed as
-        // usual; those of an unsure side only within its budget.
-        let is_bounded = copied == end || own.framer.phase() != framer::Phase::Unsure;
-        if below_floor > 0 || own.place == place && is_bounded {
-            let until = below_floor as u32;
-            s.mode = mode::RAW;
-            s.raw_end = if below_floor > 0 && until < end { until } else { copied };
-            s.frame_from = copied;
-            return true;
-        }
-        if copied == end {
-            return false;
-        }
-        s.at = past;
+        pass_gap(s, env, ahead as u32);
+    } else if ahead < 0
+        && let Some(goes_on) = repeat(s, env, place, ahead.unsigned_abs())
+    {
+        return goes_on;
     }
     if !E::FRAMES {
         return unsure(s, env, config);
@@ -142,6 +96,72 @@ pub(super) fn known_flow<E: Env>(
         return unsure(s, env, config);
     }
     true
+}
+
+/// Handles `ahead` bytes before the segment that were not seen.
+#[inline(always)]
+fn pass_gap<E: Env>(s: &mut Scratch, env: &mut E, ahead: u32) {
+    let seq = s.seq;
+    let own = side(s);
+    let (gap, skippable) = (u64::from(ahead), own.framer.skippable());
+    if skippable > gap {
+        // The body goes on behind them.
+        own.framer.skip(gap);
+        own.next = seq;
+        return;
+    }
+    // If the first bytes of the stream are late or lost, the host must know where it begins; and what was
+    // skipped up to the gap was body nevertheless.
+    let at_start = own.flags & side_flag::AT_START != 0;
+    if at_start || E::FRAMES && own.reported != own.next {
+        emit_passed(s, env);
+    }
+    let own = side(s);
+    let ends = skippable == gap;
+    if ends {
+        // When the body ended is not known, and the host has to learn that.
+        own.framer.skip(gap);
+    } else if !own.framer.pass_on_trial(gap) {
+        own.framer.lose();
+    }
+    own.floor = seq;
+    own.next = seq;
+    own.reported = seq;
+    // The first bytes of the stream were not seen; what ships next is not its beginning.
+    own.flags &= !side_flag::AT_START;
+    if !ends {
+        s.flow.queue.set_unknown();
+        env.count(Counter::BecameUnsure, 1);
+    }
+}
+
+/// Handles a segment whose first `past` bytes, or more, were handled before; `place` is where it was seen. `None` if it is
+/// framed behind them as usual, else what [`known_flow`] returns.
+#[inline(always)]
+fn repeat<E: Env>(s: &mut Scratch, env: &mut E, place: u32, past: u32) -> Option<Continue> {
+    let (seq, end) = (s.seq, s.end);
+    let own = side(s);
+    let copied = if past < end { past } else { end };
+    let below_floor = seq_distance(seq, own.floor);
+    if below_floor <= 0 && copied == end {
+        env.count(Counter::Copies, 1);
+    }
+    // Bytes below the floor were never seen and ship as they are. Repeated bytes may differ
+    // from the first copy, so they are examined (`raw`). Bytes above `next` are framed as
+    // usual; those of an unsure side only within its budget.
+    let is_bounded = copied == end || own.framer.phase() != framer::Phase::Unsure;
+    if below_floor > 0 || own.place == place && is_bounded {
+        let until = below_floor as u32;
+        s.mode = mode::RAW;
+        s.raw_end = if below_floor > 0 && until < end { until } else { copied };
+        s.frame_from = copied;
+        return Some(true);
+    }
+    if copied == end {
+        return Some(false);
+    }
+    s.at = past;
+    None
 }
 
 /// Handles a side whose framing is lost: everything ships, within a budget, until the host hands
