@@ -13,6 +13,12 @@ const LANGUAGES: &[&str] = &[
     "/app/discover?_a=(query:(language:kuery,query:'path:%22/etc/passwd%22'))",
     "/search?search=system(%22ls%22)&group_id=1&scope=blobs",
     "/remote.php/dav/files/anna/projects/site/.env",
+    "/api/sources/lines?key=app%3Asrc%2Fmain%2Fwebapp%2FWEB-INF%2Fweb.xml&from=1&to=500",
+    "/org/proj/_git/repo?path=%2F.env&version=GBmain&_a=contents",
+    "/en/latest/search.html?q=__class__.__name__&check_keywords=yes&area=default",
+    "/matomo.php?action_name=SQL%20injection%3A%20%27%20or%201%3D1%20--&idsite=1&url=https%3A%2F%2Fs.example%2Fsql",
+    "/graph?g0.expr=avail_bytes%7Bmountpoint%3D%22%2Fetc%2Fhosts%22%7D&g0.tab=1",
+    "/query?g0.expr=usage_bytes%7Bdevice%3D%22%2Fetc%2Fresolv.conf%22%7D",
 ];
 
 /// Not attempts.
@@ -210,6 +216,13 @@ const ORDINARY: &[&str] = &[
     "/api/v1/repos/o/r/contents/.env",
     "/projects/P/repos/r/browse/.env",
     "/docs/sample.sql",
+    "/secure/attachment/12345/backup.zip",
+    "/pluginfile.php/1234/mod_resource/content/1/database.sql?forcedownload=1",
+    "/g/p/uploads/0123456789abcdef0123456789abcdef/backup.zip",
+    "/download/attachments/98765/web.config?version=1",
+    "/browser/trunk/.htaccess?rev=12",
+    "/o/r/releases/download/v1.0/database.sqlite",
+    "/artifactory/libs-release-local/app/web.config",
 ];
 
 #[test]
@@ -246,6 +259,11 @@ fn an_attack_beside_what_a_program_is_asked_is_seen() {
         "/app/discover?id=1%27%20or%20%271%27%3D%271&_a=(a)",
         "/search?search=a&scope=blobs&id=1%27%20or%20%271%27%3D%271",
         "/remote.php/webdav/../../../../etc/passwd",
+        "/matomo.php?action_name=a&idsite=1%27%20or%20%271%27%3D%271",
+        "/api/sources/lines?key=a&from=1%27%20or%20%271%27%3D%271",
+        "/attachments/12/shell.php",
+        "/uploads/backup.zip",
+        "/attachments/.env",
         "/view?file=/etc/passwd&name=vfs.file.size%5Ba%5D",
         "/rest/services/Plots/FeatureServer/0/query?where=1%3D1+and+1%3D(select+count(*)+from+t)",
     ];

