@@ -34,9 +34,15 @@ impl Http1 {
             self.halves[d].framer.lose();
             self.not_http(cx, d, &start);
         }
-        if begins && self.is_refused(d) && begins_request(bytes) {
+        if begins && self.is_refused(d) && begins_request(bytes) && !self.is_whole_body(d, bytes) {
+            let half = &self.halves[d];
+            let until = half.next.saturating_add(half.framer.skippable());
+            // Where a chunk is expected, no other message can begin.
+            let may_be_body = half.framer.is_length_unbegun();
             self.message_ends(cx, d, BodyEnd::None, origin);
-            self.halves[d].framer.leave_out_body();
+            let half = &mut self.halves[d];
+            half.framer.leave_out_body();
+            half.left_out = may_be_body.then_some(until);
         }
         if self.halves[d].framer.phase() == Phase::Unsure && !self.resumes(cx, d, chunk) {
             return;
@@ -205,6 +211,15 @@ impl Http1 {
             && self.halves[d].expects
             && self.halves[d].framer.is_body_unbegun()
             && self.queue.has_none()
+    }
+
+    /// Whether these bytes are as many as the body that is expected, or end it and begin the next request: of a client that
+    /// leaves the body out, they are so only by chance.
+    fn is_whole_body(&self, d: usize, bytes: &[u8]) -> bool {
+        let framer = &self.halves[d].framer;
+        let len = usize::try_from(framer.skippable()).unwrap_or(usize::MAX);
+        let rest = bytes.get(len..).filter(|_| framer.is_length_unbegun());
+        rest.is_some_and(|rest| rest.is_empty() || begins_request(rest))
     }
 
     /// Where the client is not heard, bytes after a head with a length are its body, whatever they look like, if the

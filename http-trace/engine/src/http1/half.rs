@@ -58,6 +58,8 @@ pub(crate) struct Half {
     pub ordinal: u32,
     /// That request asked to be told whether its body is wanted (`Expect: 100-continue`).
     pub expects: bool,
+    /// Where its body would have ended, if what followed was taken for another request instead, and may be the body.
+    pub left_out: Option<u64>,
     /// Names of oddities for the current message.
     pub oddities: Vec<&'static str>,
     /// Framing was lost because of missing bytes in live traffic.

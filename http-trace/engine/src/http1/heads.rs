@@ -112,6 +112,12 @@ impl Http1 {
         let ack = self.acknowledged(link, d);
         let start = self.halves[d].head_start;
         self.reach(1 - d, ack);
+        if let Some(ack) = ack
+            && let Some(until) = self.halves[1 - d].left_out.take_if(|until| ack < *until)
+        {
+            // A server that reads the body would still wait for the rest of it.
+            self.exchanges.begin_before(until);
+        }
         if self.is_too_early(d, ack) {
             self.exchanges.answer_early();
             return self.requeue(taken);
@@ -337,8 +343,11 @@ impl Http1 {
         self.weigh_request(cx, d, ack, first.time_ns);
         let half = &self.halves[d];
         let has_body = half.framer.is_body_unbegun();
-        let expects = has_body && expects_continue(&head.headers);
-        let is_body_optional = has_body && matches!(&head.method[..], b"GET" | b"HEAD" | b"DELETE");
+        // HTTP/1.0 has no such field (RFC 9110 section 10.1.1).
+        let expects = has_body && head.minor_version > 0 && expects_continue(&head.headers);
+        let may_be_body = half.left_out.is_some_and(|until| half.head_start < until);
+        let is_body_optional =
+            may_be_body || has_body && matches!(&head.method[..], b"GET" | b"HEAD" | b"DELETE");
         let server_next = self.halves[1 - d].next;
         let mut pending = Pending {
             ack,
@@ -348,6 +357,7 @@ impl Http1 {
             differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
             reported: half.reported,
             has_event: half.has_event,
+            assumed: may_be_body,
             is_body_optional,
             ..Pending::new(head, method, half.head_start, half.next, first)
         };
@@ -401,6 +411,8 @@ impl Http1 {
             if status != 100 {
                 self.exchanges.order.inform();
             }
+            // The body is wanted now, and comes.
+            self.halves[1 - d].expects = false;
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
                 current.informational.push((head, first));

@@ -193,6 +193,12 @@ impl Exchanges {
         self.order.ordinal
     }
 
+    /// What begins before `until` are requests, and no body that imitates them.
+    pub fn begin_before(&mut self, until: u64) {
+        let begin = self.waiting.iter_mut().filter(|request| request.request.start < until);
+        begin.for_each(|request| (request.assumed, request.is_body_optional) = (false, false));
+    }
+
     /// The server's stream begins at `first`.
     pub fn server_begins(&mut self, first: u64) {
         let early = self.waiting.iter_mut().filter(|r| r.ack == BEFORE_ALL);

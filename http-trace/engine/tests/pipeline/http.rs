@@ -284,8 +284,22 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
     let answered = || Talk::open().c(&post).s(REFUSED);
     let unanswered = Talk::open().c(&post).c(&like).s(REFUSED);
     let unfinished = "POST /1 -> 401 U 2 Length flags request_unfinished";
+    // Nor after the server has asked for it, or of a version without such a field.
+    let longer = |line: &str| {
+        format!(
+            "POST /1 {line}\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            like.len() + 3
+        )
+    };
+    let continues = "HTTP/1.1 100 Continue\r\n\r\n";
+    let asked = Talk::open().c(&longer("HTTP/1.1")).s(continues).s(REFUSED).c(&like).c("abc");
+    let old = Talk::open().c(&longer("HTTP/1.0")).s(REFUSED).c(&like).c("abc");
+    let continued = "POST /1 -> 100 401 U 2 Length flags request_unfinished";
     for (name, talk, refused) in [
         ("words", answered().c(&words), unfinished),
+        ("as long as a request", answered().c(&like), unfinished),
+        ("asked for", asked, continued),
+        ("HTTP/1.0", old, unfinished),
         ("begun", Talk::open().c(&post).c(begun).s(REFUSED).c(rest), unfinished),
         ("unanswered", unanswered, "POST /1 -> 401 U 2 Length"),
         ("unasked", Talk::open().c(&unasked).s(REFUSED).c(&like), unfinished),
@@ -293,6 +307,37 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
         let talk = talk.c(&get("/2")).s(&ok(""));
         check(name, &talk, &[refused, "GET /2 -> 200 OK 0 Length"]);
     }
+    let together = answered().c(&(like.clone() + &get("/2"))).s(&ok(""));
+    check("with the next request", &together, &[unfinished, "GET /2 -> 200 OK 0 Length"]);
+    // Where both are possible, one is assumed, until the server answers before the body would end.
+    let (two, three) = (get("/no") + &get("/22"), get("/3"));
+    let post = format!(
+        "POST /1 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        two.len()
+    );
+    let refused = Talk::open().c(&post).s(REFUSED).c(&get("/no"));
+    check(
+        "either",
+        &refused.clone().c(&get("/22")).c(&three).s(&ok("")).c(&get("/4")).s(&ok("")),
+        &[
+            unfinished,
+            "GET /no -> 200 OK 0 Length flags request_assumed",
+            "GET /22 -> 200 OK 0 Length flags request_assumed",
+            "(finish)",
+            "GET /3 -> Unseen",
+            "GET /4 -> Unseen",
+        ],
+    );
+    check(
+        "answered before",
+        &refused.s(&ok("")).c(&get("/22")).s(&ok("")).c(&three).s(&ok("")),
+        &[
+            unfinished,
+            "GET /no -> 200 OK 0 Length",
+            "GET /22 -> 200 OK 0 Length",
+            "GET /3 -> 200 OK 0 Length",
+        ],
+    );
 }
 
 #[test]
