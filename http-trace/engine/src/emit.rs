@@ -353,7 +353,7 @@ impl Emitter<'_> {
             forwarded: self.cx.proxied.get(&self.number).copied(),
             request_start_ns: request.map(|request| request.start_ns),
             request_end_ns: request.and_then(|request| request.end_ns),
-            request_body_bytes: request.map(|request| request.body_bytes),
+            request_body_bytes: request.filter(|r| !r.body_lost).map(|r| r.body_bytes),
             connection: self.number,
             ordinal,
             complete: false,

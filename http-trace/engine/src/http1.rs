@@ -9,7 +9,7 @@
 //! and when.
 //!
 //! # Layout
-//! - `order`, `pending`, `transaction`: requests in flight and which of them a response answers.
+//! - `order`, `pauses`, `pending`, `transaction`: requests in flight and which of them a response answers.
 //! - `claim`: responses held back until they are confirmed.
 //! - `memory`: state of a quiet connection.
 //! - [`decode`], [`preface`]: decode heads and PROXY protocol headers.
@@ -30,6 +30,7 @@ mod heads;
 mod lines;
 mod memory;
 mod order;
+mod pauses;
 mod pending;
 pub mod preface;
 mod proof;

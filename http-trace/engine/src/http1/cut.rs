@@ -40,7 +40,7 @@ impl Http1 {
             ..Pending::new(head, half.framer.method_kind(), half.head_start, gap_end, first)
         };
         pending.request.head_cut = true;
-        self.exchanges.push(pending, self.halves[1 - d].next);
+        self.push(d, pending);
         self.clear(d);
     }
 

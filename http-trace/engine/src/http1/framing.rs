@@ -376,8 +376,9 @@ impl Http1 {
             Message::Response => self.yield_current(cx, Outcome::Lost),
             Message::Request => {
                 // Its end is unknown from here on; it may already have ended.
-                if let Some(request) = self.exchanges.waiting.back_mut() {
-                    request.end_lost = true;
+                if let Some(pending) = self.exchanges.request_mut(self.halves[d].ordinal) {
+                    pending.end_lost = true;
+                    pending.request.body_lost = true;
                 }
             }
             _ => {}

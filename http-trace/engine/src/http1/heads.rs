@@ -342,13 +342,17 @@ impl Http1 {
         let ack = self.received(cx.link, d, &first);
         self.weigh_request(cx, d, ack, first.time_ns);
         let half = &self.halves[d];
+        if self.exchanges.is_quiet() && self.exchanges.order.was_answered(ack, half.next) {
+            // Its response went without it.
+            cx.stats.requests_unmatched += 1;
+            return Message::Uncounted;
+        }
         let has_body = half.framer.is_body_unbegun();
         // HTTP/1.0 has no such field (RFC 9110 section 10.1.1).
         let expects = has_body && head.minor_version > 0 && expects_continue(&head.headers);
         let may_be_body = half.left_out.is_some_and(|until| half.head_start < until);
         let is_body_optional =
             may_be_body || has_body && matches!(&head.method[..], b"GET" | b"HEAD" | b"DELETE");
-        let server_next = self.halves[1 - d].next;
         let mut pending = Pending {
             ack,
             malformed: odd & decode::MALFORMED_REQUEST != 0
@@ -363,7 +367,7 @@ impl Http1 {
         };
         pending.request.head_cut = half.head_len > raw.len() as u64;
         let informed = half.answered == Answered::Informed;
-        let mut ordinal = self.exchanges.push(pending, server_next);
+        let mut ordinal = self.push(d, pending);
         if informed {
             ordinal = self.exchanges.complete_begun();
         }
@@ -371,6 +375,12 @@ impl Http1 {
         (half.ordinal, half.answered) = (ordinal, Answered::No);
         half.expects = expects;
         Message::Request
+    }
+
+    /// Adds a request of direction `d`, as [`super::transaction::Exchanges::push`].
+    pub(super) fn push(&mut self, d: usize, request: Pending) -> u32 {
+        let server = &self.halves[1 - d];
+        self.exchanges.push(request, server.next, server.seen_ns)
     }
 
     /// How much of the server's stream the client had received when it sent `first` in direction `d`.

@@ -97,7 +97,7 @@ impl Http1 {
         self.turn(cx, d, first_message);
         self.seen_part(cx, d, HeadKind::Request, raw, raw.len() as u64);
         let half = &self.halves[d];
-        let (from, server_next) = (half.head_start, self.halves[1 - d].next);
+        let from = half.head_start;
         let end = from + len as u64;
         let mut pending = Pending {
             ack: self.received(cx.link, d, &first),
@@ -107,7 +107,7 @@ impl Http1 {
             ..Pending::new(decode::other_request(raw), MethodKind::Other, from, end, first)
         };
         pending.request.end_ns = Some(first.time_ns);
-        self.exchanges.push(pending, server_next);
+        self.push(d, pending);
         // Its part of the current head is accounted for; the bytes after it are not.
         let half = &mut self.halves[d];
         half.head_len = half.head_len.saturating_sub(len as u64);

@@ -15,6 +15,8 @@ use crate::origin::Ack;
 
 /// Number of exchanges one at a time that show, after a loss, how the client works.
 const SHOWN_BY: u8 = 3;
+/// Number of such exchanges after which a client that kept requests open before seems to have stopped.
+const STOPPED_BY: u8 = 8;
 
 /// This few bytes after a request are its trailing line terminator, or the FIN.
 const NO_REQUEST: u64 = 3;
@@ -39,6 +41,8 @@ pub(crate) struct Order {
     /// Whether the server sends 1xx responses: a client that asks again when it has received more may still wait for
     /// its answer, and some take a 103 for that.
     informs: bool,
+    /// The client kept requests open before, and seems to have waited for all answers since.
+    stopped: bool,
 }
 
 /// Requests may have been lost since the last one that was seen.
@@ -147,7 +151,7 @@ impl Order {
 
     /// Requests may be missing before `end` (a position in the client's stream).
     pub fn requests_lost(&mut self, end: u64) {
-        let known = self.has(PAST_GAP) && seq_distance(self.gap_end, end as u32) <= 0;
+        let known = self.is_acknowledged(end);
         if known && self.has(GAP) {
             return;
         }
@@ -163,8 +167,15 @@ impl Order {
     /// seen, they were not a request.
     pub fn begin_unknown(&mut self, end: u64) {
         self.bits |= GAP | INITIAL;
-        self.bits &= !PAST_GAP;
-        self.gap_end = end as u32;
+        if !self.is_acknowledged(end) {
+            self.bits &= !PAST_GAP;
+            self.gap_end = end as u32;
+        }
+    }
+
+    /// Whether the server's segment that is known acknowledged the client's bytes up to `end`.
+    pub const fn is_acknowledged(&self, end: u64) -> bool {
+        self.has(PAST_GAP) && seq_distance(self.gap_end, end as u32) <= 0
     }
 
     /// Requests may be missing before `end`; `lost` says that bytes are missing, rather than the beginning.
@@ -196,6 +207,12 @@ impl Order {
             (self.gap_end, self.past_gap) = (ack, start as u32);
             self.bits |= PAST_GAP;
         }
+    }
+
+    /// Whether a request that ends at `end`, and that its client sent when it had received all before `ack`, was answered
+    /// before it was seen.
+    pub const fn was_answered(&self, ack: u64, end: u64) -> bool {
+        self.begins_unknown() && self.is_acknowledged(end) && self.past_gap == ack as u32
     }
 
     /// A request is about to join `waiting`; `open` says that a response is in progress, `lossy` that
@@ -235,12 +252,22 @@ impl Order {
         self.bits &= !GAP;
     }
 
-    /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests.
-    pub fn alternates(&mut self, one: bool) {
+    /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests, and
+    /// `pauses` that the client paused before some of them.
+    pub fn alternates(&mut self, one: bool, pauses: bool) {
         self.streak = if one { self.streak.saturating_add(1) } else { 0 };
         if self.streak >= SHOWN_BY && !self.pipelines() {
             self.bits |= WAITS;
+        } else if self.streak >= STOPPED_BY && pauses {
+            self.bits = self.bits & !(BATCHES | WINDOW) | WAITS;
+            self.stopped = true;
         }
+    }
+
+    /// Whether the client seems to have stopped keeping requests open. One that is always ahead by as many would look the
+    /// same, so its pairs are only assumed.
+    pub const fn seems_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Which request of `waiting` is answered by the response that begins at `start` in a segment

@@ -66,6 +66,7 @@ impl Pending {
                 start_ns: origin.time_ns,
                 end_ns: None,
                 body_bytes: 0,
+                body_lost: false,
                 head_cut: false,
                 origin,
             }),

@@ -12,6 +12,7 @@ use http_trace_model::event::{BodyEnd, oddity};
 use http_trace_model::head::ResponseHead;
 
 use super::order::Order;
+use super::pauses::Pauses;
 use super::pending::{BEFORE_ALL, Pending, head_cost};
 use crate::origin::Origin;
 use crate::protocol::exchange::{Exchange, Outcome, Response};
@@ -130,6 +131,8 @@ pub(crate) struct Exchanges {
     pub responses_lost: bool,
     /// Memory of heads held, in bytes.
     pub held: usize,
+    /// Of a client that kept requests open, whose order is in doubt.
+    pub(super) pauses: Pauses,
     /// Final responses since the last request.
     pub(super) finals: u8,
 }
@@ -140,15 +143,16 @@ impl Exchanges {
         self.waiting.is_empty() && self.current.is_none()
     }
 
-    /// Adds a request whose head is complete, and returns its ordinal; `server_next` is the end of the
-    /// server's bytes seen.
-    pub fn push(&mut self, mut request: Pending, server_next: u64) -> u32 {
+    /// Adds a request whose head is complete, and returns its ordinal. The server's bytes are seen up to `server_next`,
+    /// the last at `seen_ns`.
+    pub fn push(&mut self, mut request: Pending, server_next: u64, seen_ns: u64) -> u32 {
         self.order.ordinal = self.order.ordinal.saturating_add(1);
         let ordinal = self.order.ordinal;
         request.ordinal = ordinal;
         if self.waiting.front().is_some_and(|front| front.after_gap) {
             let one = self.finals == 1 && request.ack == server_next;
-            self.order.alternates(one);
+            let pauses = self.pauses.add(one, request.request.start_ns, seen_ns);
+            self.order.alternates(one, pauses);
         }
         self.finals = 0;
         let open = self.current.as_ref().is_some_and(|current| {
@@ -324,7 +328,7 @@ impl Exchanges {
                 self.begin();
                 if let Some(current) = &mut self.current {
                     current.by_numbers = true;
-                    current.assumed = assumed;
+                    current.assumed = assumed || self.order.seems_stopped();
                 }
                 true
             }
@@ -350,7 +354,7 @@ impl Exchanges {
     fn begin(&mut self) {
         match self.waiting.pop_front() {
             Some(request) => {
-                let assumed = request.assumed;
+                let assumed = request.assumed || self.order.seems_stopped();
                 let current = Transaction::new(request.ordinal, Some(request));
                 self.current = Some(Transaction { assumed, ..current });
             }

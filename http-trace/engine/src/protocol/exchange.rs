@@ -47,6 +47,8 @@ pub(crate) struct Request {
     /// Time of its last byte, once seen.
     pub end_ns: Option<u64>,
     pub body_bytes: u64,
+    /// The framing of its body was lost: there may be more.
+    pub body_lost: bool,
     /// Its head exceeded the limit of what is kept of one.
     pub head_cut: bool,
     /// Where its head was seen.

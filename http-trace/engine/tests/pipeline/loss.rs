@@ -440,6 +440,32 @@ fn windowed(depth: usize, begin: usize, steps: &[Step]) -> (Talk, Vec<usize>) {
     (talk.c_ack(), bytes_of)
 }
 
+/// A client that had a request open when tracing began, or seemed to, is not silent for good: once it has paused before it
+/// asked again, and was answered at once, nothing else was open. In pairs this shows only as likely.
+#[test]
+fn a_client_that_stops_keeping_requests_open_is_reported_again() {
+    for (pause_ms, pairs) in [(100, 20), (0, 0)] {
+        // The first response answers a request that was not seen.
+        let mut talk = Talk::new().c(&get("/ahead")).s(&ok("?")).s(&ok("/ahead"));
+        for n in 0..30 {
+            talk = talk.wait_ms(pause_ms).c(&get(&format!("/{n}"))).s(&ok(&format!("/{n}")));
+        }
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        bench.finish();
+        let paired =
+            bench.events.iter().filter(|event| event.request.is_some() && event.response.is_some());
+        let mut number = 0;
+        for event in paired {
+            let target = event.request.as_ref().map(|request| request.target.len() as u64);
+            assert_eq!(event.body_bytes, target, "{:#?}", bench.lines);
+            assert!(event.flags.contains(&"request_assumed"), "{:#?}", bench.lines);
+            number += 1;
+        }
+        assert!((pairs..=30).contains(&number), "{number} of {pause_ms} ms: {:#?}", bench.lines);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
