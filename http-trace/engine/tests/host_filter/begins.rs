@@ -114,3 +114,32 @@ fn a_client_hello_to_a_server_without_tls_is_no_loss() {
     let stats = pipeline.stats();
     assert_eq!((stats.holes, stats.unframed_bytes), (0, 0));
 }
+
+/// Where a mirror shows the first response before its request, only that pair is lost.
+#[test]
+fn a_first_response_that_is_seen_before_its_request_costs_no_other_pair() {
+    use http_trace_engine::pipeline::{Pipeline, PipelineConfig};
+    use http_trace_model::event::Output;
+    let mut pipeline = Pipeline::new(PipelineConfig::default());
+    let mut wire = Wire::new(FilterConfig::DEFAULT);
+    let mut pairs = vec![];
+    let mut out = |output| {
+        if let Output::Http(event) = output {
+            pairs.push((event.request.map(|r| r.target.to_vec()), event.response.is_some()));
+        }
+    };
+    let (first, begin) = (get("/0"), wire.seq);
+    wire.seq[0] = begin[0].wrapping_add(first.len() as u32);
+    wire.judged(false, &ok(3), &mut pipeline, &mut out);
+    let after = std::mem::replace(&mut wire.seq, begin);
+    wire.judged(true, &first, &mut pipeline, &mut out);
+    wire.seq = after;
+    for n in 1..9 {
+        wire.judged(true, &get(&format!("/{n}")), &mut pipeline, &mut out);
+        wire.judged(false, &ok(3), &mut pipeline, &mut out);
+    }
+    pipeline.finish(&mut out);
+    let expected = (1..9).map(|n| (Some(format!("/{n}").into_bytes()), true));
+    assert_eq!(pairs.first(), Some(&(None, true)));
+    assert!(pairs[1..].iter().cloned().eq(expected), "{pairs:?}");
+}

@@ -248,6 +248,24 @@ fn a_response_may_come_before_its_request_has_ended() {
     );
 }
 
+/// Of a request body whose end nobody can find, nobody knows the size.
+#[test]
+fn an_upload_whose_framing_is_lost_has_no_size() {
+    let chunked = "POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let begun = || Talk::open().c(chunked);
+    for (name, talk, size) in [
+        ("whole", begun().c("2\r\nde\r\n0\r\n\r\n"), Some(5)),
+        ("no chunk size", begun().c("zz\r\nde\r\n0\r\n\r\n"), None),
+        ("a gap", begun().c("2\r\n").lost().c("de\r\n0\r\n\r\n"), None),
+    ] {
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.s(&ok("x")).c_ack().c(&get("/2")).s(&ok("")).segs);
+        bench.finish();
+        let sizes: Vec<_> = bench.events.iter().map(|event| event.request_body_bytes).collect();
+        assert_eq!(sizes, [size, Some(0)], "{name}: {:#?}", bench.lines);
+    }
+}
+
 /// RFC 9110 §10.1.1: a client that sent `Expect: 100-continue` and is refused may omit the body. Clients
 /// authenticate this way (NTLM) on one connection.
 #[test]
