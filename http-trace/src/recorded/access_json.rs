@@ -1,5 +1,5 @@
 //! Access logs in JSON, an object per line: nginx's `log_format … escape=json` and similar, with the names of
-//! variables or other common keys; Traefik; Caddy, whose request is a nested object.
+//! variables or other common keys; HAProxy, Traefik, Envoy; Caddy and Kong, whose requests are nested objects.
 
 use std::net::SocketAddr;
 
@@ -29,7 +29,10 @@ impl Record<'_> {
             _ => None,
         };
         let within = |object: &Value| names.iter().find_map(|name| said(object.get(name)?));
-        let found = within(self.object).or_else(|| within(self.object.get("request")?))?;
+        let part = |name: &str| self.object.get(name).filter(|part| part.is_object());
+        let found = within(self.object)
+            .or_else(|| within(part("response")?))
+            .or_else(|| within(part("request")?))?;
         Some(if self.repaired { unescaped(&found).into_owned() } else { found.into_bytes() })
     }
 
@@ -42,14 +45,85 @@ impl Record<'_> {
     }
 }
 
-const ADDRESS: &[&str] =
-    &["remote_addr", "remote_ip", "client_ip", "clientip", "client", "remote", "ClientHost"];
-const STATUS: &[&str] = &["status", "status_code", "response_code", "response", "DownstreamStatus"];
-const TIME: &[&str] =
-    &["time_iso8601", "msec", "time_local", "@timestamp", "timestamp", "time", "ts", "date"];
+const ADDRESS: &[&str] = &[
+    "remote_addr",
+    "remote_ip",
+    "client_ip",
+    "clientip",
+    "client",
+    "remote",
+    "ClientHost",
+    "downstream_remote_address",
+];
+const STATUS: &[&str] = &[
+    "status",
+    "status_code",
+    "response_code",
+    "response",
+    "DownstreamStatus",
+    "http_status",
+    "http_status_code",
+    "response_status",
+];
+const TIME: &[&str] = &[
+    "time_iso8601",
+    "msec",
+    "time_local",
+    "@timestamp",
+    "timestamp",
+    "time",
+    "ts",
+    "date",
+    "start_time",
+    "started_at",
+];
+/// A whole request line, or the target alone.
+const LINE: &[&str] = &["request", "request_line", "http_request"];
+const METHOD: &[&str] =
+    &["request_method", "method", "verb", "RequestMethod", "http_method", "http_verb"];
+/// Targets, of which those of [`LINE`] are tried last: Logstash's patterns call the target of a request line `request`.
+const TARGET: &[&str] = &[
+    "request_uri",
+    "uri",
+    "path",
+    "url",
+    "RequestPath",
+    "request_path",
+    "uri_path",
+    "http_uri",
+    "http_url",
+    "http_path",
+];
+const QUERY: &[&str] = &["args", "query_string", "http_query"];
+/// Keys of the request as HAProxy's logs name it, which are no header fields.
+const NO_FIELDS: &[&str] = &[
+    "version",
+    "referrer",
+    "method",
+    "verb",
+    "request",
+    "uri",
+    "url",
+    "path",
+    "query",
+    "status",
+    "status-code",
+];
 
 fn has_any(object: &Value, names: &[&str]) -> bool {
     names.iter().any(|name| object.get(name).is_some())
+}
+
+/// Whether a record names its request. Servers leave it empty where a client sent none.
+fn has_request(object: &Value) -> bool {
+    let has = |names: &[&str]| {
+        let request = object.get("request").filter(|request| request.is_object());
+        has_any(object, names) || request.is_some_and(|request| has_any(request, names))
+    };
+    let line = LINE.iter().find_map(|name| object.get(name).filter(|line| !line.is_object()));
+    // A target alone is no request.
+    let is_target = line.and_then(Value::as_str).is_some_and(|line| line.starts_with('/'));
+    line.is_some() && !is_target || has(METHOD) && (line.is_some() || has(TARGET))
 }
 
 fn has_address(object: &Value) -> bool {
@@ -93,8 +167,9 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
 
     let mut event = of_client(client, time_ns);
     event.client.port = port.or(socket.map(|socket| socket.port())).unwrap_or(0);
-    let line = record.get(&["request", "request_line"]);
-    let line = line.as_deref().and_then(request_line);
+    let line = record.get(LINE);
+    // A target may contain what looks like a version.
+    let line = line.as_deref().filter(|line| !line.starts_with(b"/")).and_then(request_line);
     let protocol =
         record.text(&["server_protocol", "protocol", "http_version", "proto", "RequestProtocol"]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
@@ -104,6 +179,9 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         record.get(&["sent_http_content_type", "content_type", "downstream_Content-Type"]);
     let fields = [("content-type", content_type.as_deref())];
     answered(&mut event, code, version, &fields);
+    if event.request.is_none() && !has_request(object) {
+        return Err(wrong("request (request, or request_method and request_uri)"));
+    }
     event.missing = missing(&event, version, false, false);
     if code.is_some() {
         event.body_bytes = bytes;
@@ -128,15 +206,14 @@ fn request_head(
 ) -> Option<RequestHead> {
     let (method, target) = match line {
         Some((method, target, _)) => (method.to_vec(), target.to_vec()),
-        None => (
-            record.get(&["request_method", "method", "verb", "RequestMethod"])?,
-            record.get(&["request_uri"]).or_else(|| path_and_query(record))?,
-        ),
+        None => {
+            (record.get(METHOD)?, record.get(&["request_uri"]).or_else(|| path_and_query(record))?)
+        }
     };
     let mut head = request(&method, &target, version, &[]);
-    let mut named = vec!["version", "referrer"];
+    let mut named = NO_FIELDS.to_vec();
     for (name, keys) in [
-        ("host", &["http_host", "host", "server_name", "vhost", "RequestHost"][..]),
+        ("host", &["http_host", "host", "server_name", "vhost", "RequestHost", "authority"][..]),
         ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
         ("user-agent", &["http_user_agent", "user_agent", "agent"]),
         ("x-forwarded-for", &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"]),
@@ -158,7 +235,7 @@ fn request_head(
             head.headers.push(name.as_bytes(), &value);
         }
     }
-    // Header fields under their own names: with a prefix in Traefik, as lists in Caddy.
+    // Header fields under their own names: with a prefix in Traefik, in an object in Caddy and Kong.
     for (key, value) in members() {
         if let Some(name) = key.strip_prefix("request_")
             && name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -169,7 +246,7 @@ fn request_head(
     }
     let fields = record.object.pointer("/request/headers").and_then(Value::as_object);
     for (name, values) in fields.into_iter().flatten() {
-        let values = values.as_array().map_or(&[][..], Vec::as_slice);
+        let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
         // Caddy empties the lists of credentials and cookies.
         let removed = values.is_empty().then_some("");
         for value in values.iter().filter_map(Value::as_str).chain(removed) {
@@ -186,11 +263,9 @@ fn request_head(
 }
 
 fn path_and_query(record: &Record<'_>) -> Option<Vec<u8>> {
-    // Logstash's patterns call the target of a request line `request`.
-    let named = ["uri", "path", "url", "RequestPath", "request_path", "uri_path", "request"];
-    let mut path = record.get(&named)?;
+    let mut path = record.get(TARGET).or_else(|| record.get(LINE))?;
     if !path.contains(&b'?')
-        && let Some(query) = record.get(&["args", "query_string"])
+        && let Some(query) = record.get(QUERY)
     {
         path.push(b'?');
         path.extend(query);

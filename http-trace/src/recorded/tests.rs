@@ -1,5 +1,6 @@
 //! Each format as its writer produces it, and lines that are no format.
 
+mod access_json;
 mod combined;
 mod own;
 mod zeek;
@@ -229,51 +230,6 @@ fn zeros_before_a_line_are_no_part_of_it() {
             assert_eq!(recorded.by_ref().filter(Result::is_ok).count(), 2, "{zeros}");
             assert_eq!((recorded.lines, recorded.others), (3, 0), "{zeros}");
         }
-    }
-}
-
-/// Default formats of other servers.
-#[test]
-fn json_of_traefik_and_caddy_is_read() {
-    let traefik = r#"{"ClientAddr":"192.0.2.7:40","ClientHost":"192.0.2.7","ClientUsername":"-","DownstreamContentSize":357,"DownstreamStatus":404,"Duration":3573,"RequestHost":"shop.example","RequestMethod":"GET","RequestPath":"/a?b=c","RequestProtocol":"HTTP/1.1","ServiceURL":{"Host":"10.0.0.3:80"},"StartUTC":"2021-12-08T14:02:43.5Z","request_User-Agent":"probe","request_Referer":"http://b/","time":"2021-12-08T14:02:43Z"}"#;
-    let caddy = r#"{"level":"info","ts":1629470295.02,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"192.0.2.7","remote_port":"44790","proto":"HTTP/1.1","method":"GET","host":"shop.example","uri":"/a?b=c","headers":{"User-Agent":["probe"],"Referer":["http://b/"],"Accept":["*/*"]}},"user_id":"","duration":0.2,"size":357,"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
-    let line = [
-        "192.0.2.7",
-        "0.0.0.0:0",
-        "GET /a?b=c",
-        "404",
-        "357",
-        "shop.example",
-        "probe",
-        "http://b/",
-    ];
-    for (text, time) in [(traefik, "1638972163000000000"), (caddy, "1629470295020000000")] {
-        let shown = shown(&one(text.as_bytes()));
-        assert_eq!(shown[0], time);
-        assert_eq!(shown[1..], line);
-    }
-    // That credentials were sent is told without them.
-    let removed = caddy.replace("\"Referer\"", "\"Authorization\":[],\"Referer\"");
-    let request = one(removed.as_bytes()).request.expect("a request");
-    assert_eq!(request.headers.first("authorization"), Some(&b""[..]));
-}
-
-/// Names of Logstash's pattern for access logs, and others for the target.
-#[test]
-fn json_with_the_target_alone_is_read() {
-    for target in
-        [r#""request":"/a?b=c""#, r#""request_path":"/a","args":"b=c""#, r#""uri_path":"/a?b=c""#]
-    {
-        let text = format!(
-            r#"{{"@timestamp":"2026-11-28T08:00:00Z","clientip":"192.0.2.7","verb":"GET",{target},"response":404}}"#
-        );
-        let event = one(text.as_bytes());
-        let request = event.request.expect("a request");
-        assert_eq!(
-            (&request.method[..], &request.target[..]),
-            (&b"GET"[..], &b"/a?b=c"[..]),
-            "{text}"
-        );
     }
 }
 

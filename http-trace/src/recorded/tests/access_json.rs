@@ -1,0 +1,109 @@
+//! JSON with the names that servers and their users give its members.
+
+use super::{one, read, shown};
+
+/// Default formats of other servers.
+#[test]
+fn json_of_traefik_and_caddy_is_read() {
+    let traefik = r#"{"ClientAddr":"192.0.2.7:40","ClientHost":"192.0.2.7","ClientUsername":"-","DownstreamContentSize":357,"DownstreamStatus":404,"Duration":3573,"RequestHost":"shop.example","RequestMethod":"GET","RequestPath":"/a?b=c","RequestProtocol":"HTTP/1.1","ServiceURL":{"Host":"10.0.0.3:80"},"StartUTC":"2021-12-08T14:02:43.5Z","request_User-Agent":"probe","request_Referer":"http://b/","time":"2021-12-08T14:02:43Z"}"#;
+    let caddy = r#"{"level":"info","ts":1629470295.02,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"192.0.2.7","remote_port":"44790","proto":"HTTP/1.1","method":"GET","host":"shop.example","uri":"/a?b=c","headers":{"User-Agent":["probe"],"Referer":["http://b/"],"Accept":["*/*"]}},"user_id":"","duration":0.2,"size":357,"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
+    let line = [
+        "192.0.2.7",
+        "0.0.0.0:0",
+        "GET /a?b=c",
+        "404",
+        "357",
+        "shop.example",
+        "probe",
+        "http://b/",
+    ];
+    for (text, time) in [(traefik, "1638972163000000000"), (caddy, "1629470295020000000")] {
+        let shown = shown(&one(text.as_bytes()));
+        assert_eq!(shown[0], time);
+        assert_eq!(shown[1..], line);
+    }
+    // That credentials were sent is told without them.
+    let removed = caddy.replace("\"Referer\"", "\"Authorization\":[],\"Referer\"");
+    let request = one(removed.as_bytes()).request.expect("a request");
+    assert_eq!(request.headers.first("authorization"), Some(&b""[..]));
+}
+
+/// Names of Logstash's pattern for access logs, and others for the target.
+#[test]
+fn json_with_the_target_alone_is_read() {
+    for target in
+        [r#""request":"/a?b=c""#, r#""request_path":"/a","args":"b=c""#, r#""uri_path":"/a?b=c""#]
+    {
+        let text = format!(
+            r#"{{"@timestamp":"2026-11-28T08:00:00Z","clientip":"192.0.2.7","verb":"GET",{target},"response":404}}"#
+        );
+        let event = one(text.as_bytes());
+        let request = event.request.expect("a request");
+        assert_eq!(
+            (&request.method[..], &request.target[..]),
+            (&b"GET"[..], &b"/a?b=c"[..]),
+            "{text}"
+        );
+    }
+}
+
+/// Names that users give to HAProxy's variables, and the defaults of Istio and Kong.
+#[test]
+fn requests_under_other_names_are_read() {
+    let client = r#""client_ip":"192.0.2.7","client_port":40"#;
+    let haproxy = |request: &str| {
+        format!(r#"{{"timestamp":"2026-11-20T08:00:00Z",{client},{request},"status_code":404}}"#)
+    };
+    let istio = r#"{"authority":"h.example","bytes_received":0,"downstream_remote_address":"192.0.2.7:40","method":"GET","path":"/a?b=c","protocol":"HTTP/1.1","response_code":404,"start_time":"2026-11-20T08:00:00Z","user_agent":"probe"}"#;
+    let kong = r#"{"client_ip":"192.0.2.7","started_at":1795161600000,"request":{"method":"GET","uri":"/a?b=c","url":"http://h.example:8000/a?b=c","size":75,"headers":{"host":"h.example","user-agent":"probe"}},"response":{"status":404,"size":934,"headers":{"content-type":"text/html"}}}"#;
+    for text in [
+        haproxy(r#""http_method":"GET","http_request":"/a?b=c""#),
+        haproxy(r#""http_request":"GET /a?b=c HTTP/1.1""#),
+        haproxy(r#""http_method":"GET","http_uri":"/a?b=c""#),
+        haproxy(r#""http_method":"GET","http_path":"/a","http_query":"b=c""#),
+        istio.to_owned(),
+        kong.to_owned(),
+    ] {
+        let event = one(text.as_bytes());
+        assert_eq!(shown(&event)[..2], ["1795161600000000000", "192.0.2.7"], "{text}");
+        assert_eq!(shown(&event)[3..5], ["GET /a?b=c", "404"], "{text}");
+        let request = event.request.expect("a request");
+        for name in ["method", "request", "uri", "path", "query"] {
+            assert_eq!(request.headers.first(name), None, "{text}: {name}");
+        }
+        if text.contains("h.example") {
+            assert_eq!(request.headers.first("host"), Some(&b"h.example"[..]), "{text}");
+            assert_eq!(request.headers.first("user-agent"), Some(&b"probe"[..]), "{text}");
+        }
+    }
+    // What a client puts into a target makes no request line of it.
+    let odd = haproxy(r#""http_method":"GET","http_request":"/a b HTTP/1.1""#);
+    assert_eq!(shown(&one(odd.as_bytes()))[3], "GET /a b HTTP/1.1");
+}
+
+/// A request under names that are not known would be an event that no rule can match.
+#[test]
+fn a_line_that_names_no_request_is_malformed() {
+    for (request, is_read) in [
+        ("", false),
+        (r#","op":"GET","where":"/a""#, false),
+        (r#","method":"GET""#, false),
+        (r#","path":"/a""#, false),
+        (r#","request":"/a""#, false),
+        (r#","request":{"method":"GET"}"#, false),
+        (r#","request":"""#, true),
+        (r#","request":null"#, true),
+        (r#","request_method":"","request_uri":"""#, true),
+        (r#","request":{"method":"","uri":""}"#, true),
+    ] {
+        let text = format!(
+            r#"{{"remote_addr":"192.0.2.7","time":"2026-11-20T08:00:00Z","status":400{request}}}"#
+        );
+        let event = read(text.as_bytes()).remove(0);
+        let read = event.as_ref().is_ok_and(|event| event.request.is_none());
+        assert_eq!(read, is_read, "{text}: {event:?}");
+        if let Err(why) = event {
+            assert!(why.starts_with("line 1: missing request"), "{why}");
+        }
+    }
+}
