@@ -175,8 +175,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
     let version = version.unwrap_or_default();
     event.request = request_head(&record, line, version);
-    let content_type =
-        record.get(&["sent_http_content_type", "content_type", "downstream_Content-Type"]);
+    let content_type = content_type(&record);
     let fields = [("content-type", content_type.as_deref())];
     answered(&mut event, code, version, &fields);
     if event.request.is_none() && !has_request(object) {
@@ -196,6 +195,26 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         event.response_end_ns = code.map(|_| time_ns);
     }
     Ok(line_of(event))
+}
+
+/// That of the response. nginx's variable `content_type` is the request's, which the client chooses.
+fn content_type(record: &Record<'_>) -> Option<Vec<u8>> {
+    let named = [
+        "sent_http_content_type",
+        "upstream_http_content_type",
+        "response_content_type",
+        "downstream_Content-Type",
+    ];
+    // Of Caddy and Kong.
+    let fields = ["/resp_headers", "/response/headers"];
+    let in_fields = || {
+        let fields = fields.iter().find_map(|at| record.object.pointer(at)?.as_object())?;
+        let is_it = |(name, _): &(&String, _)| name.eq_ignore_ascii_case("content-type");
+        let (_, value) = fields.iter().find(is_it)?;
+        let first = value.as_array().and_then(|all| all.first()).unwrap_or(value);
+        first.as_str().map(|text| text.as_bytes().to_vec())
+    };
+    record.get(&named).or_else(in_fields)
 }
 
 /// The request, with the header fields that the record has; `line` is its request line.

@@ -107,3 +107,25 @@ fn a_line_that_names_no_request_is_malformed() {
         }
     }
 }
+
+/// The type that a client claims for its body says nothing about the answer.
+#[test]
+fn the_type_of_the_content_is_that_of_the_response() {
+    for (more, expected) in [
+        (r#""content_type":"text/html""#, None),
+        (r#""http_content_type":"text/html""#, None),
+        (r#""content_type":"text/html","sent_http_content_type":"a/b""#, Some("a/b")),
+        (r#""upstream_http_content_type":"a/b""#, Some("a/b")),
+        (r#""downstream_Content-Type":"a/b""#, Some("a/b")),
+        (r#""resp_headers":{"Server":["Caddy"],"Content-Type":["a/b"]}"#, Some("a/b")),
+        (r#""response":{"headers":{"content-type":"a/b"}}"#, Some("a/b")),
+        (r#""resp_headers":{"Content-Type":[]}"#, None),
+    ] {
+        let text = format!(
+            r#"{{"remote_addr":"192.0.2.7","msec":1.5,"status":200,"request":"GET / HTTP/1.1",{more}}}"#
+        );
+        let response = one(text.as_bytes()).response.expect("a response");
+        let seen = response.headers.first("content-type");
+        assert_eq!(seen, expected.map(str::as_bytes), "{more}");
+    }
+}
