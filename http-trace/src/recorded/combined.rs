@@ -29,6 +29,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let rest = split(rest).1;
     let (user, time_ns, rest) = before_time(rest)
         .ok_or_else(|| wrong("missing time, such as [10/Oct/2000:13:55:36 -0700]"))?;
+    let user = past_own_address(user, &client);
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("missing \"request\""))?;
     let mut words = rest.trim_ascii_start().splitn(3, |b| *b == b' ');
     let number = |text: Option<&[u8]>| {
@@ -211,6 +212,18 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
         unquoted.get_or_insert(found);
     }
     unquoted
+}
+
+/// Strips `[ADDRESS] - `, which older versions of Kubernetes' ingress-nginx write before the user. A user of that name gains
+/// nothing: it must have the address of the client.
+fn past_own_address<'a>(text: &'a [u8], client: &Client<'_>) -> &'a [u8] {
+    let after = || {
+        let inside = text.strip_prefix(b"[")?;
+        let (inside, after) = inside.split_at(memchr::memchr(b']', inside)?);
+        let ip = std::str::from_utf8(inside).ok().and_then(address)?;
+        after.strip_prefix(b"] - ").filter(|_| matches!(client, Client::Ip(own) if *own == ip))
+    };
+    after().unwrap_or(text)
 }
 
 /// Undoes the server's escaping of a name.

@@ -1,5 +1,7 @@
 //! Variants of the combined format.
 
+use http_trace_model::event::basic_user;
+
 use super::one;
 
 /// `%{X-Forwarded-For}i %h` and, in place of the address, `%{X-Forwarded-For}i`: formats that are in use behind load
@@ -106,5 +108,23 @@ fn numbers_before_the_referrer_are_passed_over() {
         let headers = one(line.as_bytes()).request.expect("a request").headers;
         assert_eq!(headers.first("referer"), Some(&b"http://h/"[..]), "{numbers}");
         assert_eq!(headers.first("user-agent"), Some(&b"curl/8"[..]), "{numbers}");
+    }
+}
+
+/// Older versions of Kubernetes' ingress-nginx: `ADDRESS - [ADDRESS] - USER`.
+#[test]
+fn an_address_in_brackets_is_no_user() {
+    for (start, user) in [
+        ("192.0.2.7 - [192.0.2.7] - -", None),
+        ("192.0.2.7 - [192.0.2.7] - bob smith", Some("bob smith")),
+        ("2001:db8::7 - [2001:db8::7] - -", None),
+        ("192.0.2.7 - [198.51.100.4] - -", Some("[198.51.100.4] - -")),
+        ("192.0.2.7 - [192.0.2.7]", Some("[192.0.2.7]")),
+        ("192.0.2.7 - [x] - bob", Some("[x] - bob")),
+    ] {
+        let line = format!(r#"{start} [23/Nov/2026:09:52:56 +0000] "GET / HTTP/1.1" 401 12"#);
+        let event = one(line.as_bytes());
+        assert_eq!(basic_user(&event).as_deref(), user.map(str::as_bytes), "{start}");
+        assert_eq!(event.client.ip.to_string(), start.split(' ').next().unwrap_or_default());
     }
 }
