@@ -155,6 +155,12 @@ fn text(line: &[u8]) -> Result<Line, String> {
     }
 }
 
+/// Parses the line of an access log that a collector (Filebeat, Fluent Bit, journald) put into a record of its own.
+fn within(record: &Value) -> Option<Line> {
+    let mut names = ["message", "log", "MESSAGE"].into_iter();
+    names.find_map(|name| combined::event(record.get(name)?.as_str()?.trim_end().as_bytes()).ok())
+}
+
 /// Parses a line of JSON; its keys determine the format.
 fn object(line: &[u8]) -> Result<Line, String> {
     let (value, repaired): (Value, bool) = match serde_json::from_slice(line) {
@@ -167,13 +173,14 @@ fn object(line: &[u8]) -> Result<Line, String> {
     let line = match () {
         () if zeek::is_one(&value) => zeek::json(&value),
         () if suricata::is_one(&value) => suricata::event(&value),
+        () if access_json::is_ecs(&value) => access_json::event(&value, repaired),
         () if value.pointer("/event/kind").is_some() => own::event(&value),
         () if access_json::is_message(&value) => Ok(Line::Other),
-        () => {
-            Err("unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
+        () => within(&value).ok_or_else(|| {
+            "unknown JSON record: want event.kind (http-trace), id.orig_h (Zeek), event_type \
              (Suricata), or remote_addr, status and a time (JSON access logs)"
-                .to_owned())
-        }
+                .to_owned()
+        }),
     };
     match line {
         // The names that tell other writers' records may be those of its members.

@@ -1,5 +1,6 @@
 //! Access logs in JSON, an object per line: nginx's `log_format … escape=json` and similar, with the names of
-//! variables or other common keys; HAProxy, Traefik, Envoy; Caddy and Kong, whose requests are nested objects.
+//! variables or other common keys; HAProxy, Traefik, Envoy; Caddy and Kong, whose requests are nested objects; and the
+//! names of ECS, as Filebeat's modules write them, with dots or nested.
 
 use std::net::SocketAddr;
 
@@ -28,7 +29,7 @@ impl Record<'_> {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
-        let within = |object: &Value| names.iter().find_map(|name| said(object.get(name)?));
+        let within = |object: &Value| names.iter().find_map(|name| said(at(object, name)?));
         let part = |name: &str| self.object.get(name).filter(|part| part.is_object());
         let found = within(self.object)
             .or_else(|| within(part("response")?))
@@ -54,6 +55,10 @@ const ADDRESS: &[&str] = &[
     "remote",
     "ClientHost",
     "downstream_remote_address",
+    "source.ip",
+    "source.address",
+    "client.ip",
+    "client.address",
 ];
 const STATUS: &[&str] = &[
     "status",
@@ -64,7 +69,9 @@ const STATUS: &[&str] = &[
     "http_status",
     "http_status_code",
     "response_status",
+    ECS_STATUS,
 ];
+const ECS_STATUS: &str = "http.response.status_code";
 const TIME: &[&str] = &[
     "time_iso8601",
     "msec",
@@ -79,8 +86,15 @@ const TIME: &[&str] = &[
 ];
 /// A whole request line, or the target alone.
 const LINE: &[&str] = &["request", "request_line", "http_request"];
-const METHOD: &[&str] =
-    &["request_method", "method", "verb", "RequestMethod", "http_method", "http_verb"];
+const METHOD: &[&str] = &[
+    "request_method",
+    "method",
+    "verb",
+    "RequestMethod",
+    "http_method",
+    "http_verb",
+    "http.request.method",
+];
 /// Targets, of which those of [`LINE`] are tried last: Logstash's patterns call the target of a request line `request`.
 const TARGET: &[&str] = &[
     "request_uri",
@@ -93,8 +107,10 @@ const TARGET: &[&str] = &[
     "http_uri",
     "http_url",
     "http_path",
+    "url.original",
+    "url.path",
 ];
-const QUERY: &[&str] = &["args", "query_string", "http_query"];
+const QUERY: &[&str] = &["args", "query_string", "http_query", "url.query"];
 /// Keys of the request as HAProxy's logs name it, which are no header fields.
 const NO_FIELDS: &[&str] = &[
     "version",
@@ -114,12 +130,38 @@ fn has_any(object: &Value, names: &[&str]) -> bool {
     names.iter().any(|name| object.get(name).is_some())
 }
 
+/// The member of this name, which may be nested at any of its dots.
+fn at<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let nested = || {
+        let mut dots = name.match_indices('.');
+        dots.find_map(|(dot, _)| at(object.get(&name[..dot])?, &name[dot + 1..]))
+    };
+    object.get(name).or_else(nested)
+}
+
+/// Whether a record with the names of ECS is from an access log, and not our own.
+pub(super) fn is_ecs(object: &Value) -> bool {
+    let dataset = at(object, "event.dataset").and_then(Value::as_str);
+    let is_ours = match dataset {
+        Some(dataset) => dataset.starts_with("http_trace."),
+        None => at(object, "event.kind").is_some() && at(object, "event.module").is_none(),
+    };
+    let is_there = |names: &[&str]| names.iter().any(|name| at(object, name).is_some());
+    !is_ours && is_there(&[ECS_STATUS]) && is_there(&["@timestamp"]) && is_there(ADDRESS)
+}
+
 /// Whether a record names its request. Servers leave it empty where a client sent none.
 fn has_request(object: &Value) -> bool {
     let has = |names: &[&str]| {
         let request = object.get("request").filter(|request| request.is_object());
-        has_any(object, names) || request.is_some_and(|request| has_any(request, names))
+        let is_in = |object: &Value| names.iter().any(|name| at(object, name).is_some());
+        is_in(object) || request.is_some_and(is_in)
     };
+    // Filebeat leaves out what a client sent in place of a request line.
+    let dataset = at(object, "event.dataset").and_then(Value::as_str);
+    if !has(METHOD) && dataset.is_some_and(|dataset| dataset.ends_with(".access")) {
+        return true;
+    }
     let line = LINE.iter().find_map(|name| object.get(name).filter(|line| !line.is_object()));
     // A target alone is no request.
     let is_target = line.and_then(Value::as_str).is_some_and(|line| line.starts_with('/'));
@@ -151,7 +193,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let from = record.text(ADDRESS).unwrap_or_default();
     let socket = from.parse::<SocketAddr>().ok();
     let ip = socket.map(|socket| socket.ip().to_canonical());
-    let port = record.number(&["remote_port", "client_port"]);
+    let port = record.number(&["remote_port", "client_port", "source.port", "client.port"]);
     let port = port.and_then(|port| u16::try_from(port).ok());
     let client = ip.or_else(|| address(&from)).map(Client::Ip);
     let client = client.or_else(|| Client::named(from.as_bytes()));
@@ -161,7 +203,13 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         .as_deref()
         .and_then(|text| epoch(text).or_else(|| time(text)).or_else(|| clf_time(text)));
     let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
-    let bytes = record.number(&["body_bytes_sent", "bytes", "size", "DownstreamContentSize"]);
+    let bytes = record.number(&[
+        "body_bytes_sent",
+        "bytes",
+        "size",
+        "DownstreamContentSize",
+        "http.response.body.bytes",
+    ]);
     let code = record.number(STATUS).and_then(|code| logged_status(code, bytes));
     let code = code.ok_or_else(|| wrong("status from 100 to 999, or 0 for none"))?;
 
@@ -170,8 +218,14 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let line = record.get(LINE);
     // A target may contain what looks like a version.
     let line = line.as_deref().filter(|line| !line.starts_with(b"/")).and_then(request_line);
-    let protocol =
-        record.text(&["server_protocol", "protocol", "http_version", "proto", "RequestProtocol"]);
+    let protocol = record.text(&[
+        "server_protocol",
+        "protocol",
+        "http_version",
+        "proto",
+        "RequestProtocol",
+        "http.version",
+    ]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
     let version = version.unwrap_or_default();
     event.request = request_head(&record, line, version);
@@ -204,6 +258,7 @@ fn content_type(record: &Record<'_>) -> Option<Vec<u8>> {
         "upstream_http_content_type",
         "response_content_type",
         "downstream_Content-Type",
+        "http.response.mime_type",
     ];
     // Of Caddy and Kong.
     let fields = ["/resp_headers", "/response/headers"];
@@ -232,9 +287,23 @@ fn request_head(
     let mut head = request(&method, &target, version, &[]);
     let mut named = NO_FIELDS.to_vec();
     for (name, keys) in [
-        ("host", &["http_host", "host", "server_name", "vhost", "RequestHost", "authority"][..]),
-        ("referer", &["http_referer", "http_referrer", "referer", "referrer"]),
-        ("user-agent", &["http_user_agent", "user_agent", "agent"]),
+        (
+            "host",
+            &[
+                "http_host",
+                "host",
+                "server_name",
+                "vhost",
+                "RequestHost",
+                "authority",
+                "url.domain",
+            ][..],
+        ),
+        (
+            "referer",
+            &["http_referer", "http_referrer", "referer", "referrer", "http.request.referrer"],
+        ),
+        ("user-agent", &["http_user_agent", "user_agent", "agent", "user_agent.original"]),
         ("x-forwarded-for", &["http_x_forwarded_for", "x_forwarded_for", "forwarded_for"]),
     ] {
         if let Some(value) = record.get(keys) {
@@ -273,7 +342,7 @@ fn request_head(
         }
     }
     if let Some(user) = record
-        .get(&["remote_user", "user", "user_id", "ClientUsername"])
+        .get(&["remote_user", "user", "user_id", "ClientUsername", "user.name"])
         .filter(|_| head.headers.first("authorization").is_none())
     {
         head.headers.push(b"authorization", &basic(&user));

@@ -129,3 +129,60 @@ fn the_type_of_the_content_is_that_of_the_response() {
         assert_eq!(seen, expected.map(str::as_bytes), "{more}");
     }
 }
+
+/// As Filebeat's modules write them, nested or with dots, also where they say what kind of event it is.
+#[test]
+fn the_names_of_ecs_are_read() {
+    let nested = |event: &str| {
+        format!(
+            r#"{{"@timestamp":"2026-11-20T08:00:00.000Z",{event}"source":{{"address":"192.0.2.7","ip":"192.0.2.7","port":40}},"http":{{"request":{{"method":"GET","referrer":"http://r/"}},"response":{{"status_code":404,"body":{{"bytes":153}}}},"version":"1.1"}},"url":{{"original":"/a?b=c","path":"/a","query":"b=c","domain":"h.example"}},"user_agent":{{"original":"probe","name":"Other"}},"user":{{"name":"bob"}}}}"#
+        )
+    };
+    let dotted = r#"{"@timestamp":"2026-11-20T08:00:00.000Z","source.address":"192.0.2.7","http.request":{"method":"GET","referrer":"http://r/"},"http.response.status_code":404,"http.response.body.bytes":153,"http.version":"1.1","url.path":"/a","url.query":"b=c","url.domain":"h.example","user_agent.original":"probe","user.name":"bob"}"#;
+    for text in [
+        nested(""),
+        nested(r#""event":{"module":"nginx"},"#),
+        nested(r#""event":{"kind":"event","dataset":"apache.access"},"#),
+        dotted.to_owned(),
+    ] {
+        let event = one(text.as_bytes());
+        let expected = [
+            "1795161600000000000",
+            "192.0.2.7",
+            "0.0.0.0:0",
+            "GET /a?b=c",
+            "404",
+            "153",
+            "h.example",
+            "probe",
+            "http://r/",
+        ];
+        assert_eq!(shown(&event), expected, "{text}");
+        assert_eq!(event.minor_version(), Some(1));
+        let request = event.request.expect("a request");
+        assert!(request.headers.first("authorization").is_some(), "{text}");
+    }
+    // A module's record of a request line that is none, and a record that names its request otherwise.
+    for (dataset, is_read) in [("nginx.access", true), ("shop.requests", false)] {
+        let text = format!(
+            r#"{{"@timestamp":"2026-11-20T08:00:00Z","event":{{"kind":"event","dataset":"{dataset}"}},"source":{{"ip":"192.0.2.7"}},"http":{{"response":{{"status_code":400}}}}}}"#
+        );
+        let event = read(text.as_bytes()).remove(0);
+        assert_eq!(event.is_ok_and(|event| event.request.is_none()), is_read, "{text}");
+    }
+}
+
+/// What collectors write that parse no lines.
+#[test]
+fn a_line_within_a_record_of_a_collector_is_read() {
+    let line = r#"192.0.2.7 - - [20/Nov/2026:08:00:00 +0000] "GET /a\"b HTTP/1.1" 404 153"#;
+    for name in ["message", "log", "MESSAGE"] {
+        let text =
+            serde_json::json!({"@timestamp": "2026-11-20T09:00:00Z", name: line}).to_string();
+        let event = one(text.as_bytes());
+        assert_eq!(shown(&event)[0], "1795161600000000000", "{text}");
+        assert_eq!(shown(&event)[3], "GET /a\"b", "{text}");
+    }
+    let error = read(br#"{"message":"hello"}"#).remove(0).expect_err("refused");
+    assert!(error.contains("unknown JSON record"), "{error}");
+}
