@@ -4,6 +4,7 @@
 //! - [`own`] reads our own json, [`zeek`] Zeek's http.log as JSON or TSV, [`suricata`] eve.json.
 //! - [`combined`] and [`access_json`] read access logs, [`syslog`] removes syslog headers from their lines,
 //!   [`container`] takes lines out of a container runtime's envelopes.
+//! - [`w3c`] reads the extended log format of IIS and CloudFront.
 //! - [`parts`] holds what they have in common.
 //!
 //! The format is detected per line. Values that a format does not contain stay absent: an access log has no
@@ -17,6 +18,7 @@ mod own;
 mod parts;
 mod suricata;
 mod syslog;
+mod w3c;
 mod zeek;
 
 use std::io::{self, BufRead};
@@ -61,6 +63,7 @@ pub struct Recorded<R> {
     /// The beginnings of lines whose ends a container's runtime writes later, of standard output and error.
     begun: [Vec<u8>; 2],
     tsv: Option<zeek::Columns>,
+    w3c: Option<w3c::Columns>,
     /// Number of events returned.
     pub events: u64,
     /// Number of other records (alerts, losses, other logs).
@@ -77,6 +80,7 @@ impl<R: BufRead> Recorded<R> {
             buffer: Vec::new(),
             begun: Default::default(),
             tsv: None,
+            w3c: None,
             events: 0,
             others: 0,
             over: false,
@@ -124,14 +128,18 @@ impl<R: BufRead> Recorded<R> {
         match line.first() {
             Some(b'{') => object(line),
             Some(b'#') => {
-                zeek::comment(line, &mut self.tsv)?;
+                match w3c::columns(line) {
+                    Some(columns) => (self.tsv, self.w3c) = (None, Some(columns)),
+                    None => zeek::comment(line, &mut self.tsv)?,
+                }
                 Ok(Line::Other)
             }
             _ if line.trim_ascii().is_empty() => Ok(Line::Other),
-            _ => match &self.tsv {
-                // Without #close, other lines may follow its rows.
-                Some(columns) => columns.event(line).or_else(|why| text(line).map_err(|_| why)),
-                None => text(line),
+            // Without #close, other lines may follow the rows of Zeek's log.
+            _ => match (&self.tsv, &self.w3c) {
+                (Some(rows), _) => rows.event(line).or_else(|why| text(line).map_err(|_| why)),
+                (_, Some(rows)) => rows.event(line).or_else(|why| text(line).map_err(|_| why)),
+                (None, None) => text(line),
             },
         }
     }
