@@ -4,7 +4,7 @@
 //! - [`own`] reads our own json, [`zeek`] Zeek's http.log as JSON or TSV, [`suricata`] eve.json.
 //! - [`combined`] and [`access_json`] read access logs, [`syslog`] removes syslog headers from their lines,
 //!   [`container`] takes lines out of a container runtime's envelopes.
-//! - [`w3c`] reads the extended log format of IIS and CloudFront.
+//! - [`proxies`] reads the text formats of Envoy and other proxies, [`w3c`] the extended log format of IIS and CloudFront.
 //! - [`parts`] holds what they have in common.
 //!
 //! The format is detected per line. Values that a format does not contain stay absent: an access log has no
@@ -16,6 +16,7 @@ mod combined;
 mod container;
 mod own;
 mod parts;
+mod proxies;
 mod suricata;
 mod syslog;
 mod w3c;
@@ -159,7 +160,10 @@ fn text(line: &[u8]) -> Result<Line, String> {
     let line = line.trim_ascii_end();
     match syslog::message(line).or_else(|| container::shown(line)) {
         Some(message @ [b'{', ..]) => object(message),
-        message => combined::event(message.unwrap_or(line)),
+        message => {
+            let line = message.unwrap_or(line);
+            proxies::event(line).unwrap_or_else(|| combined::event(line))
+        }
     }
 }
 

@@ -238,7 +238,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 }
 
 /// Parses `"…" rest`, undoing `\"`, `\\` and `\xHH`, as written by both servers, and the letters of Apache.
-fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+pub(super) fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut text = text.strip_prefix(b"\"")?;
     let mut out = Vec::new();
     loop {

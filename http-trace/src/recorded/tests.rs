@@ -3,6 +3,7 @@
 mod access_json;
 mod combined;
 mod own;
+mod proxies;
 mod w3c;
 mod zeek;
 
