@@ -4,17 +4,19 @@
 //! instead of the address behind a load balancer, also in quotes or parentheses. Numbers before the referrer, such as
 //! times, are passed over.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::fmt::strtime;
 
 use super::parts::{
     Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, of_client,
-    request,
+    request, seconds, time,
 };
 use http_trace_model::field::draft::basic;
 use http_trace_model::value::hex;
 
 /// Maximum length of the time in brackets.
-const LONGEST_TIME: usize = 32;
+const LONGEST_TIME: usize = 40;
 
 pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let wrong = |what: &str| {
@@ -23,7 +25,8 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
              access log"
         )
     };
-    let Origin { vhost, forwarded: before, client, rest } = origin(line)
+    let Origin { vhost, forwarded: before, client, port, rest } = origin(line)
+        .or_else(|| socket(line))
         .or_else(|| named(line))
         .ok_or_else(|| wrong("missing client address at the start"))?;
     let rest = split(rest).1;
@@ -50,6 +53,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let forwarded = before.or(forwarded.filter(|value| is_forwarded(value)));
 
     let mut event = of_client(client, time_ns);
+    event.client.port = port;
     let given = |value: Vec<u8>| Some(value).filter(|v| !v.is_empty() && v != b"-");
     let (referer, agent) = (given(referer), given(agent));
     // The log never contains the password; a user name shows that credentials were sent.
@@ -97,6 +101,8 @@ struct Origin<'a> {
     /// X-Forwarded-For without its last address if no other follows: the load balancer wrote that one.
     forwarded: Option<Vec<u8>>,
     client: Client<'a>,
+    /// 0 where it is not known.
+    port: u16,
     rest: &'a [u8],
 }
 
@@ -104,7 +110,13 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
     if let Some((value, rest)) = enclosed(line) {
         let (mut list, _, rest) = addresses(rest);
         let forwarded = Some(value).filter(|value| is_forwarded(value));
-        return Some(Origin { vhost: None, forwarded, client: Client::Ip(list.pop()?), rest });
+        return Some(Origin {
+            vhost: None,
+            forwarded,
+            client: Client::Ip(list.pop()?),
+            port: 0,
+            rest,
+        });
     }
     let (first, after) = split(line);
     let (mut vhost, (mut list, is_joined, rest)) = match addresses(line) {
@@ -124,8 +136,17 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
         vhost: vhost.filter(|vhost| *vhost != b"-"),
         forwarded: (!list.is_empty()).then_some(forwarded.into_bytes()),
         client: Client::Ip(ip),
+        port: 0,
         rest,
     })
+}
+
+/// A line that begins with `ADDRESS:PORT`.
+fn socket(line: &[u8]) -> Option<Origin<'_>> {
+    let (first, rest) = split(line);
+    let client: SocketAddr = std::str::from_utf8(first).ok()?.parse().ok()?;
+    let (client, port) = (Client::Ip(client.ip().to_canonical()), client.port());
+    Some(Origin { vhost: None, forwarded: None, client, port, rest })
 }
 
 /// Splits off X-Forwarded-For in quotes or parentheses.
@@ -143,7 +164,7 @@ fn named(line: &[u8]) -> Option<Origin<'_>> {
     let (vhost, name, rest) =
         if is_second { (Some(first), second, behind) } else { (None, first, after) };
     before_time(split(rest).1)?;
-    Some(Origin { vhost, forwarded: None, client: Client::named(name)?, rest })
+    Some(Origin { vhost, forwarded: None, client: Client::named(name)?, port: 0, rest })
 }
 
 /// The addresses at the start of a text, whether commas join them, and what follows.
@@ -200,7 +221,7 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
         let Some(len) = memchr::memchr(b']', inside) else {
             continue;
         };
-        let time = std::str::from_utf8(&inside[..len]).ok().and_then(clf_time);
+        let time = std::str::from_utf8(&inside[..len]).ok().and_then(any_time);
         let Some(time) = time else {
             continue;
         };
@@ -271,8 +292,22 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
-/// Parses `10/Oct/2000:13:55:36 -0700`.
+/// Parses a time as a format may have it in brackets: that of the common format, of ISO 8601, or seconds with decimals.
+fn any_time(text: &str) -> Option<u64> {
+    let decimal = || seconds(text).filter(|_| text.contains('.'));
+    clf_time(text).or_else(|| time(text)).or_else(decimal)
+}
+
+/// Parses `10/Oct/2000:13:55:36 -0700`, with or without decimals. Python's servers and HAProxy leave out the zone; it is
+/// taken for UTC.
 pub(super) fn clf_time(text: &str) -> Option<u64> {
-    let at = jiff::fmt::strtime::parse("%d/%b/%Y:%H:%M:%S %z", text).ok()?;
-    u64::try_from(at.to_timestamp().ok()?.as_nanosecond()).ok()
+    let at = match strtime::parse("%d/%b/%Y:%H:%M:%S%.f %z", text) {
+        Ok(at) => at.to_timestamp().ok()?,
+        Err(_) => {
+            let mut local = ["%d/%b/%Y:%H:%M:%S%.f", "%d/%b/%Y %H:%M:%S%.f"].into_iter();
+            let at = local.find_map(|format| strtime::parse(format, text).ok()?.to_datetime().ok());
+            at?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()
+        }
+    };
+    u64::try_from(at.as_nanosecond()).ok()
 }

@@ -2,7 +2,7 @@
 
 use http_trace_model::event::basic_user;
 
-use super::one;
+use super::{one, read};
 
 /// `%{X-Forwarded-For}i %h` and, in place of the address, `%{X-Forwarded-For}i`: formats that are in use behind load
 /// balancers.
@@ -127,4 +127,43 @@ fn an_address_in_brackets_is_no_user() {
         assert_eq!(basic_user(&event).as_deref(), user.map(str::as_bytes), "{start}");
         assert_eq!(event.client.ip.to_string(), start.split(' ').next().unwrap_or_default());
     }
+}
+
+/// Without a zone as Python's http.server and werkzeug write it, and as formats have it that users made.
+#[test]
+fn times_in_other_forms_are_read() {
+    for (time, ns) in [
+        ("20/Nov/2026:08:00:00 +0000", 0),
+        ("20/Nov/2026:09:00:00 +0100", 0),
+        ("20/Nov/2026:08:00:00.250 +0000", 250_000_000),
+        ("20/Nov/2026:08:00:00.000001 +0000", 1000),
+        ("20/Nov/2026:08:00:00.250", 250_000_000),
+        ("20/Nov/2026 08:00:00", 0),
+        ("2026-11-20T08:00:00+00:00", 0),
+        ("2026-11-20T08:00:00.250Z", 250_000_000),
+        ("1795161600.250", 250_000_000),
+    ] {
+        let line = format!(r#"192.0.2.7 - - [{time}] "GET /a HTTP/1.1" 200 -"#);
+        let event = one(line.as_bytes());
+        assert_eq!(event.time_ns, 1_795_161_600_000_000_000 + ns, "{time}");
+        assert_eq!(event.request.expect("a request").target, "/a");
+    }
+    for time in ["1795161600", "20/Nov/2026", "8:00", "20/Nov/2026:08:00:00 UTC"] {
+        let line = format!(r#"192.0.2.7 - - [{time}] "GET /a HTTP/1.1" 200 -"#);
+        let error = read(line.as_bytes()).remove(0).expect_err("refused");
+        assert!(error.contains("missing time"), "{time}: {error}");
+    }
+}
+
+#[test]
+fn a_port_behind_the_address_is_the_clients() {
+    for (start, ip) in [("192.0.2.7:40", "192.0.2.7"), ("[2001:db8::7]:40", "2001:db8::7")] {
+        let line = format!(r#"{start} - bob [20/Nov/2026:08:00:00 +0000] "GET / HTTP/1.1" 200 1"#);
+        let event = one(line.as_bytes());
+        assert_eq!((&*event.client.ip.to_string(), event.client.port), (ip, 40));
+        assert_eq!(basic_user(&event).as_deref(), Some(&b"bob"[..]));
+    }
+    // The name of a host may be an address with a port.
+    let line = r#"10.0.0.5:80 192.0.2.7 - - [20/Nov/2026:08:00:00 +0000] "GET / HTTP/1.1" 200 1"#;
+    assert_eq!(one(line.as_bytes()).client.ip.to_string(), "192.0.2.7");
 }
