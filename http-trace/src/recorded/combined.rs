@@ -29,7 +29,9 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         .or_else(|| socket(line))
         .or_else(|| named(line))
         .ok_or_else(|| wrong("missing client address at the start"))?;
-    let rest = split(rest).1;
+    let (ident, rest) = split(rest);
+    // lighttpd's default has the host there.
+    let vhost = vhost.or_else(|| Some(ident).filter(|ident| is_host(ident)));
     let (user, time_ns, rest) = before_time(rest)
         .ok_or_else(|| wrong("missing time, such as [10/Oct/2000:13:55:36 -0700]"))?;
     let user = past_own_address(user, &client);
@@ -109,14 +111,10 @@ struct Origin<'a> {
 fn origin(line: &[u8]) -> Option<Origin<'_>> {
     if let Some((value, rest)) = enclosed(line) {
         let (mut list, _, rest) = addresses(rest);
+        // The host may be there, too (`"$host" $remote_addr`).
+        let vhost = line.get(1..=value.len()).filter(|name| **name == value && is_host(name));
         let forwarded = Some(value).filter(|value| is_forwarded(value));
-        return Some(Origin {
-            vhost: None,
-            forwarded,
-            client: Client::Ip(list.pop()?),
-            port: 0,
-            rest,
-        });
+        return Some(Origin { vhost, forwarded, client: Client::Ip(list.pop()?), port: 0, rest });
     }
     let (first, after) = split(line);
     let (mut vhost, (mut list, is_joined, rest)) = match addresses(line) {
@@ -147,6 +145,15 @@ fn socket(line: &[u8]) -> Option<Origin<'_>> {
     let client: SocketAddr = std::str::from_utf8(first).ok()?.parse().ok()?;
     let (client, port) = (Client::Ip(client.ip().to_canonical()), client.port());
     Some(Origin { vhost: None, forwarded: None, client, port, rest })
+}
+
+/// Whether a word is the name of a host in a domain, with or without a port.
+fn is_host(word: &[u8]) -> bool {
+    let (name, port) = word.split_at(memchr::memchr(b':', word).unwrap_or(word.len()));
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let is_port = port.iter().skip(1).all(u8::is_ascii_digit);
+    let has_letter = name.iter().any(u8::is_ascii_alphabetic);
+    name.contains(&b'.') && has_letter && name.iter().all(is_name) && is_port
 }
 
 /// Splits off X-Forwarded-For in quotes or parentheses.
@@ -235,8 +242,8 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
     unquoted
 }
 
-/// Strips `[ADDRESS] - `, which older versions of Kubernetes' ingress-nginx write before the user. A user of that name gains
-/// nothing: it must have the address of the client.
+/// Strips `[ADDRESS] - `, which older versions of Kubernetes' ingress-nginx write before the user. A user of that name
+/// gains nothing: it must have the address of the client.
 fn past_own_address<'a>(text: &'a [u8], client: &Client<'_>) -> &'a [u8] {
     let after = || {
         let inside = text.strip_prefix(b"[")?;
@@ -298,8 +305,8 @@ fn any_time(text: &str) -> Option<u64> {
     clf_time(text).or_else(|| time(text)).or_else(decimal)
 }
 
-/// Parses `10/Oct/2000:13:55:36 -0700`, with or without decimals. Python's servers and HAProxy leave out the zone; it is
-/// taken for UTC.
+/// Parses `10/Oct/2000:13:55:36 -0700`, with or without decimals. Python's servers and HAProxy leave out the zone; it
+/// is taken for UTC.
 pub(super) fn clf_time(text: &str) -> Option<u64> {
     let at = match strtime::parse("%d/%b/%Y:%H:%M:%S%.f %z", text) {
         Ok(at) => at.to_timestamp().ok()?,

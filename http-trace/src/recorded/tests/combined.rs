@@ -167,3 +167,26 @@ fn a_port_behind_the_address_is_the_clients() {
     let line = r#"10.0.0.5:80 192.0.2.7 - - [20/Nov/2026:08:00:00 +0000] "GET / HTTP/1.1" 200 1"#;
     assert_eq!(one(line.as_bytes()).client.ip.to_string(), "192.0.2.7");
 }
+
+/// lighttpd's default, and `"$host" $remote_addr`; a list of clients in quotes is the client's own text.
+#[test]
+fn hosts_in_other_places_are_the_host() {
+    for (start, host) in [
+        ("192.0.2.7 h.example - ", Some("h.example")),
+        ("192.0.2.7 h.example:8080 - ", Some("h.example:8080")),
+        ("\"h.example\" 192.0.2.7 - - ", Some("h.example")),
+        ("192.0.2.7 frank - ", None),
+        ("192.0.2.7 - - ", None),
+        ("\"-\" 192.0.2.7 - - ", None),
+        ("\"unknown\" 192.0.2.7 - - ", None),
+        ("\"a b.example\" 192.0.2.7 - - ", None),
+        ("\"h.example:x\" 192.0.2.7 - - ", None),
+        ("v.example 192.0.2.7 h.example - ", Some("v.example")),
+    ] {
+        let line = format!(r#"{start}[20/Nov/2026:08:00:00 +0000] "GET / HTTP/1.1" 200 1"#);
+        let event = one(line.as_bytes());
+        assert_eq!(event.client.ip.to_string(), "192.0.2.7", "{start}");
+        let headers = event.request.expect("a request").headers;
+        assert_eq!(headers.first("host"), host.map(str::as_bytes), "{start}");
+    }
+}
