@@ -28,23 +28,25 @@ const NAMES: &[(Rule, &str)] = &[
     ),
     (
         Rule::End,
-        "accesskey accountkey activationcode activationkey apikey appkey applicationkey assertion authcode authentication authkey \
-         authorization authorizationcode authticket backupcode captcharesponse clientkey codeverifier consumerkey contrasena \
-         cookie credential credentials csrf devicecode encryptionkey hmackey idtokenhint invitecode kennwort \
-         licencekey licensekey masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode passcode \
-         passkey passphrase passwd password passwordconfirm passwordconfirmation passwordhash passwords passwort \
-         pincode pinnumber privatekey pswd recoverycode samlart samlrequest samlresponse secret secretid secretkey \
-         secretkeybase secrets securityanswer securitycode servicekey sessid sessionid sessionkey \
-         sharedaccesssignature sharedkey signature signingkey ssoticket storagekey subscriptionkey token \
-         turnstileresponse twofactorcode usercode userpass userpwd verificationcode wachtwoord wskey xsrf",
+        "2facode accesskey accountkey activationcode activationkey apikey appkey applicationkey assertion \
+         authcode authentication authkey authorization authorizationcode authticket backupcode \
+         captcharesponse clientkey codeverifier consumerkey contrasena cookie credential credentials csrf \
+         dbpass devicecode encryptionkey hmackey idtokenhint invitecode jenkinscrumb kennwort licencekey \
+         licensekey macaroon magiclink masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode \
+         passcode passkey passphrase passwd password passwordconfirm passwordconfirmation passwordhash \
+         passwords passwort pincode pinnumber privatekey pswd recoverycode samlart samlrequest samlresponse \
+         secret secretid secretkey secretkeybase secrets securityanswer securitycode servicekey sessid \
+         sessionid sessionkey sharedaccesssignature sharedkey sharekey signature signingkey ssoticket \
+         storagekey subscriptionkey token turnstileresponse twofactorcode usercode userpass userpwd \
+         verificationcode wachtwoord wskey xsrf",
     ),
     (
         Rule::Word,
-        "auth bearer hmac jwt mfa otp pass pin psk pw pwd pword sess session sid sig totp",
+        "auth bearer hmac jwt mfa otp pass pin psk pw pwd pword sess session sid sig tok totp",
     ),
     (Rule::Whole, "2fa clave key loginpwd mdp pat pgt pgtiou sas senha ticket tokens"),
     // Every gateway has a name of its own for its key.
-    (Rule::Field, "key xibmclientid xhoneycombteam xjfrogartapi"),
+    (Rule::Field, "key xibmclientid xhoneycombteam xjfrogartapi xmsclientprincipal"),
     (
         Rule::Personal,
         "card cardnumber creditcard cvc cvv dob email iban mail mobile phone phonenumber ssn tel \
@@ -58,6 +60,10 @@ static IDENTIFIERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
                  key md5 parent ray ref revision sha1 sha256 span tag trace version";
     words.split(' ').collect()
 });
+
+/// Parameters that hold a token in some programs and an ordinary word or number in others.
+const AMBIGUOUS: &str =
+    "activation appid invite magic remember-me remember_me rememberme stok tgt verify";
 
 /// Longest name compared; of longer ones only the end is.
 const LONGEST: usize = 96;
@@ -171,6 +177,11 @@ pub(super) fn is_identifier(name: &[u8]) -> bool {
     IDENTIFIERS.iter().any(|word| folded.ends_with(word.as_bytes()))
 }
 
+/// Whether a value of this name is a secret if it looks like a token.
+pub(super) fn is_ambiguous(name: &[u8]) -> bool {
+    AMBIGUOUS.split(' ').any(|word| word.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// Number of a name's last byte, if it is a letter. That of every name in the table is.
 fn last_letter(name: &[u8]) -> Option<usize> {
     let last = name.last().filter(|last| last.is_ascii_lowercase())?;
@@ -256,6 +267,15 @@ mod tests {
             ("Content-Type", false),
             ("Connection", false),
             ("access_key_id", false),
+            ("Grpc-Metadata-Macaroon", true),
+            ("X-2FA-Code", true),
+            ("Jenkins-Crumb", true),
+            ("dbpass", true),
+            ("tok", true),
+            ("breadcrumb", false),
+            ("stock", false),
+            ("license", false),
+            ("hash", false),
             ("", false),
             ("-", false),
             ("123", false),
@@ -270,6 +290,8 @@ mod tests {
             ("Sec-WebSocket-Key", false),
             ("Idempotency-Key", false),
             ("X-Email", true),
+            ("X-Ms-Client-Principal", true),
+            ("X-Ms-Client-Principal-Name", false),
             ("X-Discard", false),
         ] {
             assert_eq!(fields.mean_secret(name.as_bytes()), expected, "{name}");

@@ -44,7 +44,7 @@ pub(super) const SHAPES: &[(Tail, &str)] = &[
     (Tail::Token(16), "whsec_"),
     (
         Tail::Token(20),
-        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ gldt- glptt- glcbt- gloas- xapp- sk- GOCSPX- \
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ gldt- glptt- glcbt- gloas- glft- glimt- xapp- sk- GOCSPX- \
          sq0atp- sq0csp- dckr_pat_ glsa_ lin_api_ figd_ PMAK- NRAK- xkeysib- AGE-SECRET-KEY-1 \
          tskey-",
     ),
@@ -157,7 +157,7 @@ fn run(text: &[u8], is: impl Fn(&u8) -> bool) -> usize {
     text.iter().position(|b| !is(b)).unwrap_or(text.len())
 }
 
-fn is_token(byte: &u8) -> bool {
+pub(super) fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 

@@ -4,7 +4,8 @@
 use memchr::memmem;
 
 use super::context::Context;
-use super::shapes::looks_random;
+use super::names::is_ambiguous;
+use super::shapes::{is_token, looks_random};
 
 /// Adds the ranges of values of secret parameters: in query and fragment they end at `&` or `#`; path
 /// parameters (`;jsessionid=…`) also at the next `/`, `?` or `;`.
@@ -16,7 +17,7 @@ pub(super) fn parameter_values(
 ) {
     let mut in_query = cx.query;
     let mut begins = cx.query;
-    let mut of_oauth = None;
+    let (mut of_oauth, mut of_subsonic) = (None, None);
     let mut at = 0;
     loop {
         if !begins {
@@ -39,21 +40,34 @@ pub(super) fn parameter_values(
             continue;
         };
         let name = &rest[..name_len];
-        // `code` is a secret only beside `state` (RFC 6749 §4.1.2) or at a callback: elsewhere it is more often
-        // a product's.
-        let secret = is_secret(name)
-            || (name.eq_ignore_ascii_case(b"code")
-                && *of_oauth.get_or_insert_with(|| has_state(text) || is_callback(text)));
-        if !secret {
-            continue;
-        }
         let from = at + name_len + 1;
         let is_end = |b: &u8| {
             matches!(b, b'&' | b'#')
                 || cx.ends.contains(b)
                 || (!in_query && matches!(b, b'/' | b'?' | b';'))
         };
-        let to = text[from..].iter().position(is_end).map_or(text.len(), |n| from + n);
+        let end = || text[from..].iter().position(is_end).map_or(text.len(), |n| from + n);
+        let has = |name: &[u8]| has_parameter(text, name);
+        // `code` is a secret only beside `state` (RFC 6749 §4.1.2) or at a callback: elsewhere it is more often
+        // a product's. Subsonic's clients send a password, or a hash of it and the salt, as `p`, `t` and `s`.
+        let secret = match name {
+            [b'p' | b's' | b't'] => {
+                let is_one = || {
+                    let is_called = memmem::find(text, b".view?").is_some();
+                    has(b"u=") && (is_called || has(b"c=") && has(b"v=1."))
+                };
+                is_secret(name) || *of_subsonic.get_or_insert_with(is_one)
+            }
+            name if name.eq_ignore_ascii_case(b"code") => {
+                is_secret(name)
+                    || *of_oauth.get_or_insert_with(|| has(b"state=") || is_callback(text))
+            }
+            name => is_secret(name) || is_ambiguous(name) && begins_random(&text[from..]),
+        };
+        if !secret {
+            continue;
+        }
+        let to = end();
         if to > from {
             cuts.push((from, to));
         }
@@ -67,8 +81,9 @@ const ANNOUNCES: &str = "activate activation confirm confirmation integration in
                          verify-email";
 
 /// Adds the ranges of path segments that look like tokens and follow a segment whose name is secret or
-/// announces a token: `/reset-token/…`, with a number or name between them: `/reset/MTIz/…`; and cookieless sessions of
-/// ASP.NET: `/(S(…))/`. A path may also be the value of a parameter, or in the fragment.
+/// announces a token: `/reset-token/…`, with a number or name between them: `/reset/MTIz/…`; and cookieless sessions
+/// of ASP.NET (`/(S(…))/`) and cPanel (`/cpsess…/`), and private calendars (`/private-…/basic.ics`). A path may also
+/// be the value of a parameter, or in the fragment.
 pub(super) fn segments(
     text: &[u8],
     is_secret: &dyn Fn(&[u8]) -> bool,
@@ -91,6 +106,8 @@ pub(super) fn segments(
             } else if segment.starts_with(b"(S(") || segment.starts_with(b"(F(") {
                 let inner = segment.strip_suffix(b"))").unwrap_or(segment);
                 cuts.push((at + 3, at + inner.len().max(3)));
+            } else if let Some(prefix) = before_token(segment) {
+                cuts.push((at + prefix, at + segment.len()));
             }
             if !matches!(segment, b"" | b".") {
                 before = [name, segment];
@@ -98,6 +115,23 @@ pub(super) fn segments(
             at += segment.len() + 1;
         }
     }
+}
+
+/// Whether a text begins with what looks like a token. Looks no further than its first word.
+fn begins_random(text: &[u8]) -> bool {
+    let len = text.iter().position(|byte| !is_token(byte)).unwrap_or(text.len());
+    looks_random(&text[..len])
+}
+
+/// Length of what a segment has before a token that it is for itself.
+fn before_token(segment: &[u8]) -> Option<usize> {
+    let (prefix, least, is): (&[u8], usize, fn(&u8) -> bool) = match segment.first()? {
+        b'c' => (b"cpsess", 6, u8::is_ascii_digit),
+        b'p' => (b"private-", 16, u8::is_ascii_hexdigit),
+        _ => return None,
+    };
+    let token = segment.strip_prefix(prefix)?;
+    (token.len() >= least && token.iter().all(is)).then_some(prefix.len())
 }
 
 /// Whether the path is one to which an authorization server sends back.
@@ -110,9 +144,9 @@ fn is_callback(text: &[u8]) -> bool {
     })
 }
 
-/// Whether there is a parameter `state`.
-fn has_state(text: &[u8]) -> bool {
-    memmem::find_iter(text, b"state=").any(|at| match at.checked_sub(1) {
+/// Whether a parameter begins so.
+fn has_parameter(text: &[u8], begin: &[u8]) -> bool {
+    memmem::find_iter(text, begin).any(|at| match at.checked_sub(1) {
         Some(before) => matches!(text[before], b'?' | b'&' | b'#' | b';'),
         None => true,
     })
