@@ -62,8 +62,18 @@ static IDENTIFIERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
 });
 
 /// Parameters that hold a token in some programs and an ordinary word or number in others.
-const AMBIGUOUS: &str =
-    "activation appid invite magic remember-me remember_me rememberme stok tgt verify";
+const AMBIGUOUS: [&str; 10] = [
+    "activation",
+    "appid",
+    "invite",
+    "magic",
+    "remember-me",
+    "remember_me",
+    "rememberme",
+    "stok",
+    "tgt",
+    "verify",
+];
 
 /// Longest name compared; of longer ones only the end is.
 const LONGEST: usize = 96;
@@ -179,7 +189,7 @@ pub(super) fn is_identifier(name: &[u8]) -> bool {
 
 /// Whether a value of this name is a secret if it looks like a token.
 pub(super) fn is_ambiguous(name: &[u8]) -> bool {
-    AMBIGUOUS.split(' ').any(|word| word.as_bytes().eq_ignore_ascii_case(name))
+    AMBIGUOUS.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Number of a name's last byte, if it is a letter. That of every name in the table is.
