@@ -150,8 +150,8 @@ pub(super) fn is_ecs(object: &Value) -> bool {
     !is_ours && is_there(&[ECS_STATUS]) && is_there(&["@timestamp"]) && is_there(ADDRESS)
 }
 
-/// Whether a record names its request. Servers leave it empty where a client sent none.
-fn has_request(object: &Value) -> bool {
+/// Whether a record names its request. Servers leave it empty where a client sent none, and refuse what is none.
+fn has_request(object: &Value, is_refused: bool) -> bool {
     let has = |names: &[&str]| {
         let request = object.get("request").filter(|request| request.is_object());
         let is_in = |object: &Value| names.iter().any(|name| at(object, name).is_some());
@@ -163,8 +163,9 @@ fn has_request(object: &Value) -> bool {
         return true;
     }
     let line = LINE.iter().find_map(|name| object.get(name).filter(|line| !line.is_object()));
-    // A target alone is no request.
+    // A target alone is a request whose method has another name, unless a client sent it as its line.
     let is_target = line.and_then(Value::as_str).is_some_and(|line| line.starts_with('/'));
+    let is_target = is_target && !is_refused;
     line.is_some() && !is_target || has(METHOD) && (line.is_some() || has(TARGET))
 }
 
@@ -232,7 +233,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let content_type = content_type(&record);
     let fields = [("content-type", content_type.as_deref())];
     answered(&mut event, code, version, &fields);
-    if event.request.is_none() && !has_request(object) {
+    if event.request.is_none() && !has_request(object, code.is_none_or(|code| code >= 400)) {
         return Err(wrong("request (request, or request_method and request_uri)"));
     }
     event.missing = missing(&event, version, false, false);

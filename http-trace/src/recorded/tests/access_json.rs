@@ -84,20 +84,22 @@ fn requests_under_other_names_are_read() {
 /// A request under names that are not known would be an event that no rule can match.
 #[test]
 fn a_line_that_names_no_request_is_malformed() {
-    for (request, is_read) in [
-        ("", false),
-        (r#","op":"GET","where":"/a""#, false),
-        (r#","method":"GET""#, false),
-        (r#","path":"/a""#, false),
-        (r#","request":"/a""#, false),
-        (r#","request":{"method":"GET"}"#, false),
-        (r#","request":"""#, true),
-        (r#","request":null"#, true),
-        (r#","request_method":"","request_uri":"""#, true),
-        (r#","request":{"method":"","uri":""}"#, true),
+    for (status, request, is_read) in [
+        (400, "", false),
+        (400, r#","op":"GET","where":"/a""#, false),
+        (400, r#","method":"GET""#, false),
+        (400, r#","path":"/a""#, false),
+        (200, r#","request":"/a""#, false),
+        (400, r#","request":{"method":"GET"}"#, false),
+        (400, r#","request":"""#, true),
+        (400, r#","request":null"#, true),
+        (400, r#","request_method":"","request_uri":"""#, true),
+        (400, r#","request":{"method":"","uri":""}"#, true),
+        // What a client sent in place of a request line.
+        (400, r#","request":"/a?b=%%120""#, true),
     ] {
         let text = format!(
-            r#"{{"remote_addr":"192.0.2.7","time":"2026-11-20T08:00:00Z","status":400{request}}}"#
+            r#"{{"remote_addr":"192.0.2.7","time":"2026-11-20T08:00:00Z","status":{status}{request}}}"#
         );
         let event = read(text.as_bytes()).remove(0);
         let read = event.as_ref().is_ok_and(|event| event.request.is_none());
