@@ -1,6 +1,7 @@
-//! Appends lines to a file. If log rotation moves or removes the file, it is reopened at its path. With rotation of its
-//! own, it is renamed to `PATH.1` between two lines, `PATH.1` to `PATH.2` and so on. A named pipe without a reader does
-//! not block. Must not know formats.
+//! Appends lines to a file. If log rotation moves or removes the file, it is reopened at its path; where that fails,
+//! so do writes, because what goes into a file that is nowhere any more is lost. With rotation of its own, it is
+//! renamed to `PATH.1` between two lines, `PATH.1` to `PATH.2` and so on. A named pipe without a reader does not block.
+//! Must not know formats.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -93,6 +94,8 @@ pub struct LogFile {
     is_cut: bool,
     /// Whether the last write failed; the rest of an incomplete line may never fit.
     failed: bool,
+    /// Whether the file is no longer at its path and could not be reopened there.
+    is_gone: bool,
     /// Whether the next bytes are the rest of a line whose beginning is no longer in the file.
     skips: bool,
     rotation: Rotation,
@@ -139,6 +142,7 @@ impl LogFile {
             within_line: false,
             is_cut: before == Before::Stays && is_cut(path),
             failed: false,
+            is_gone: false,
             skips: false,
             rotation: Rotation::default(),
             rotates: Arc::default(),
@@ -189,13 +193,12 @@ impl LogFile {
         age.is_some_and(|age| self.made.elapsed().is_ok_and(|is| is >= age))
     }
 
-    /// Renames the file and opens a new one. If that fails, or the file was already moved, keeps the open one.
+    /// Renames the file, unless it was already moved: [`LogFile::look`] opens a new one.
     fn rotate(&mut self) -> io::Result<()> {
         self.rotate_again = Instant::now() + LOOK;
         let there = fs::symlink_metadata(&self.path)?;
         if self.is.is_none() || identity(&there) != self.is {
             // logrotate has moved the file.
-            self.look = Instant::now();
             return Ok(());
         }
         if there.len() < self.size {
@@ -215,7 +218,6 @@ impl LogFile {
             fs::remove_file(&self.path)?;
         }
         self.rotate_again = Instant::now();
-        self.look();
         Ok(())
     }
 
@@ -242,10 +244,13 @@ impl LogFile {
         Ok(self)
     }
 
-    /// Reopens the file if it is no longer at its path; if that fails, keeps the open one. Returns whether earlier
-    /// content is no longer in the file.
-    fn look(&mut self) -> bool {
-        let Some(is) = self.is else { return false };
+    /// Reopens the file if it is no longer at its path. Returns whether earlier content is no longer in the file.
+    ///
+    /// # Errors
+    /// It cannot be reopened. The open one is kept, but must not be written.
+    fn look(&mut self) -> io::Result<bool> {
+        let Some(is) = self.is else { return Ok(false) };
+        self.is_gone = false;
         if let Ok(there) = fs::metadata(&self.path)
             && identity(&there) == Some(is)
         {
@@ -255,21 +260,21 @@ impl LogFile {
                 self.size = 0;
                 self.head_left = self.head.len();
             }
-            return is_empty;
+            return Ok(is_empty);
         }
-        if let Ok(file) = open(&self.path, self.mode)
-            && let Ok(metadata) = file.metadata()
-        {
-            self.is = identity(&metadata);
-            self.file = Some(file);
-            self.is_cut = is_cut(&self.path);
-            (self.size, self.made) = (metadata.len(), SystemTime::now());
-            if metadata.len() == 0 {
-                self.head_left = self.head.len();
-            }
-            return true;
+        let opened = open(&self.path, self.mode).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = opened.map_err(|error| {
+            self.is_gone = true;
+            io::Error::new(error.kind(), format!("cannot reopen the file: {error}"))
+        })?;
+        self.is = identity(&metadata);
+        self.file = Some(file);
+        self.is_cut = is_cut(&self.path);
+        (self.size, self.made) = (metadata.len(), SystemTime::now());
+        if metadata.len() == 0 {
+            self.head_left = self.head.len();
         }
-        false
+        Ok(true)
     }
 
     /// Writes to the open file, or to a named pipe that has a reader again.
@@ -385,9 +390,9 @@ fn identity(metadata: &Metadata) -> Option<(u64, u64)> {
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let now = Instant::now();
-        if (!self.within_line || self.failed) && now >= self.look {
+        if self.is_gone || (!self.within_line || self.failed) && now >= self.look {
             self.look = now + LOOK;
-            self.skips |= self.look() && self.within_line;
+            self.skips |= self.look()? && self.within_line;
         }
         if self.skips {
             let end = memchr::memchr(b'\n', bytes);
@@ -408,6 +413,7 @@ impl Write for LogFile {
                 // A file that cannot be renamed grows.
                 let rotated = self.rotate().map_err(|error| error.to_string());
                 lock(&self.rotates).error = rotated.err();
+                self.look()?;
             }
             match self.fits(bytes) {
                 0 => {}

@@ -29,13 +29,48 @@ fn what_is_moved_or_removed_is_opened_anew_and_what_is_emptied_has_no_hole() {
     File::create(&path).expect("emptied");
     write(&mut log, "4\n");
     assert_eq!(read(&path), "4\n");
-    // Where there is no place for it any more nothing fails.
-    fs::remove_file(&path).expect("removed");
-    fs::create_dir(&path).expect("in its place");
-    write(&mut log, "5\n");
-    fs::remove_dir(&path).expect("away again");
-    write(&mut log, "6\n");
-    assert_eq!(read(&path), "6\n");
+}
+
+/// What went into an unlinked file, or one that was moved and may be deleted, would be lost in silence.
+#[test]
+fn nothing_is_written_where_a_file_that_went_cannot_be_opened_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = folder.path().join("inside");
+    let path = inside.join("events.json");
+    let aside = folder.path().join("aside");
+    let gone: [fn(&Path, &Path, &Path); 3] = [
+        |inside, _, _| fs::remove_dir_all(inside).expect("removed"),
+        |_, path, _| {
+            fs::remove_file(path).expect("removed");
+            fs::create_dir(path).expect("in its place");
+        },
+        |inside, _, aside| fs::rename(inside, aside).expect("moved"),
+    ];
+    let mut rotation = Rotation { keep: 1, ..Rotation::default() };
+    rotation.set("1K", |_| None).expect("a size");
+    for (gone, rotation) in
+        gone.iter().flat_map(|gone| [(gone, Rotation::default()), (gone, rotation)])
+    {
+        let _ = fs::remove_dir_all(&inside);
+        let _ = fs::remove_dir_all(&aside);
+        fs::create_dir(&inside).expect("made");
+        let log = LogFile::open(&path, Before::Stays, None).expect("open");
+        let mut log = log.rotating(rotation).expect("a file");
+        log.write_all(b"1\n").expect("written");
+        gone(&inside, &path, &aside);
+        log.look = Instant::now();
+        for _ in 0..3 {
+            let error = log.write(b"2\n").expect_err("nowhere to write to");
+            assert!(error.to_string().starts_with("cannot reopen the file: "), "{error}");
+        }
+        let _ = fs::remove_dir(&path);
+        fs::create_dir_all(&inside).expect("back");
+        log.write_all(b"2\n").expect("written");
+        assert_eq!(read(&path), "2\n");
+        if aside.exists() {
+            assert_eq!(read(&aside.join("events.json")), "1\n");
+        }
+    }
 }
 
 /// A disk without room for the rest of a line: what makes room takes the line with it.
