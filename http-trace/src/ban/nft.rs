@@ -118,13 +118,22 @@ impl Set {
     /// elements. Nothing is created in an existing table, because it belongs to somebody else.
     ///
     /// # Errors
-    /// A message: `nft` is missing, permission is missing, or the set does not exist or is no set of
-    /// addresses with timeouts.
+    /// A message: `nft` is missing, permission is missing, or a set does not exist, is no set of addresses with
+    /// timeouts, or is used by no rule.
     pub fn prepare(&self, reset: bool) -> Result<Vec<Element>, String> {
         if !self.has_table()? {
             nft(&["-f", "-"], &self.script(reset))?;
+            return self.list();
         }
-        self.list()
+        let elements = self.list()?;
+        // Rules see only the sets of their own table.
+        let rules =
+            objects(&nft(&["-j", "list", "table", self.family.name(), &self.table], "")?, "rule")?;
+        match self.halves().iter().find(|half| !rules.iter().any(|rule| is_used(rule, &half.name)))
+        {
+            Some(half) => Err(self.no_rule(half)),
+            None => Ok(elements),
+        }
     }
 
     fn has_table(&self) -> Result<bool, String> {
@@ -205,6 +214,14 @@ impl Set {
         )
     }
 
+    fn no_rule(&self, half: &Half) -> String {
+        let (name, place, protocol) = (&half.name, self.place(), half.protocol);
+        format!(
+            "no rule of nft table {place} uses the set {name}, so a ban would have no effect: add one, as in `nft add \
+             rule {place} input {protocol} saddr @{name} drop`; or name a new table, which is then created with rules"
+        )
+    }
+
     /// Adds clients to the sets, each with a timeout and a comment.
     ///
     /// # Errors
@@ -260,6 +277,18 @@ fn objects(text: &str, kind: &str) -> Result<Vec<Value>, String> {
     let list = all["nftables"].as_array_mut().map(std::mem::take);
     let of_kind = |mut object: Value| object.get_mut(kind).map(Value::take);
     Ok(list.into_iter().flatten().filter_map(of_kind).collect())
+}
+
+/// Whether a part of a rule looks a set up by its name. A statement that adds to the set has the name under `set`.
+fn is_used(part: &Value, name: &str) -> bool {
+    match part {
+        Value::String(text) => text.strip_prefix('@') == Some(name),
+        Value::Array(parts) => parts.iter().any(|part| is_used(part, name)),
+        Value::Object(parts) => parts
+            .iter()
+            .any(|(key, part)| !(key == "set" && part.is_string()) && is_used(part, name)),
+        _ => false,
+    }
 }
 
 /// An element that is a single address; sets may also contain networks and ranges.
@@ -386,6 +415,22 @@ mod tests {
         assert_eq!(elements, expected);
         assert!(objects("no json", "set").is_err());
         assert_eq!(objects("{}", "set"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_set_is_used_by_rules_that_look_it_up() {
+        for (expression, expected) in [
+            (r#"[{"match":{"op":"==","left":{"payload":{}},"right":"@s"}},{"drop":null}]"#, true),
+            (r#"[{"match":{"op":"!=","left":{"payload":{}},"right":"@s"}},{"accept":null}]"#, true),
+            (r#"[{"match":{"op":"==","left":{"payload":{}},"right":"@s6"}},{"drop":null}]"#, false),
+            (r#"[{"match":{"op":"==","left":{"payload":{}},"right":"s"}},{"drop":null}]"#, false),
+            (r#"[{"set":{"op":"update","elem":{"elem":{"val":{}}},"set":"@s"}}]"#, false),
+            ("[]", false),
+        ] {
+            let expression: Value = serde_json::from_str(expression).expect("JSON");
+            let rule = serde_json::json!({"table": "t", "comment": "s", "expr": expression});
+            assert_eq!(is_used(&rule, "s"), expected, "{rule}");
+        }
     }
 
     #[test]

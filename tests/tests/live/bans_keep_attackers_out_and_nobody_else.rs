@@ -216,7 +216,8 @@ fn a_client_that_is_refused_keeps_no_other_in() {
     let table = "table inet own {
         set bad { type ipv4_addr; flags timeout, interval; elements = { 10.77.0.70/31 }; }
         set bad6 { type ipv6_addr; flags timeout; }
-        chain input { type filter hook input priority 0; ip saddr @bad ip saddr != 10.77.0.70/31 drop; }
+        chain input { type filter hook input priority 0; ip6 saddr @bad6 drop
+            ip saddr @bad ip saddr != 10.77.0.70/31 drop; }
     }";
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("own.nft");
@@ -306,6 +307,17 @@ fn nothing_is_made_in_a_table_of_somebody_else() {
     assert!(said.contains(hint), "{said}");
     run(&["add", "set", "inet", "filter", "bad", "{ type ipv4_addr; flags timeout; }"]);
     run(&["add", "set", "inet", "filter", "bad6", "{ type ipv6_addr; flags timeout; }"]);
+    // Bans that no rule looks up would have no effect.
+    let chain = "{ type filter hook input priority 0; }";
+    run(&["add", "chain", "inet", "filter", "input", chain]);
+    for (set, protocol) in [("bad", "ip"), ("bad6", "ip6")] {
+        let refused = start();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        let rule = format!("{protocol} saddr @{set} drop");
+        assert!(said.contains(&format!("nft add rule inet filter input {rule}")), "{said}");
+        run(&["add", "rule", "inet", "filter", "input", &rule]);
+    }
     let before = run(&["list", "ruleset"]).stdout;
     let said = start();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
