@@ -46,6 +46,7 @@ pub struct Driver {
     pub keeper: Option<Keeper>,
     /// Whether nothing is saved although that was asked for; the reason has been printed.
     pub keeps_nothing: bool,
+    is_live: bool,
 }
 
 #[derive(Debug)]
@@ -94,6 +95,7 @@ impl Driver {
             reminder,
             keeper: None,
             keeps_nothing: false,
+            is_live: config.source == Source::Live,
         })
     }
 
@@ -268,21 +270,31 @@ impl Driver {
         if let Some(inventory) = &mut exit.inventory {
             inventory.unreadable(&unreadable, self.pipeline.now_ns());
         }
+        let keeper = self.keeper.take();
+        #[cfg(feature = "live")]
+        let inventory = exit.inventory.take();
+        let keep = move || {
+            let kept = keeper.map(|keeper| keeper.finish(detector.save())).unwrap_or_default();
+            #[cfg(feature = "live")]
+            let inventory = inventory.map(InventoryKeeper::finish).unwrap_or_default();
+            #[cfg(not(feature = "live"))]
+            let inventory = Default::default();
+            [kept, inventory]
+        };
+        // Live, saved first: a command that takes alerts may hang, and a service manager kills what takes long to end.
+        // With files, which can be read again, saved after delivery: what a saved state has counted is never counted
+        // again.
+        let (saved, keep) = if self.is_live { (Some(keep()), None) } else { (None, Some(keep)) };
         let mut written = exit.outlet.close();
         if let Some(bans) = exit.bans {
             written.banned(bans.is_dry(), &bans.close());
         }
-        // Saved after delivery: what a saved state has counted is never counted again.
-        let keeper = self.keeper.take();
-        let kept = keeper.map(|keeper| keeper.finish(detector.save()));
-        #[cfg(feature = "live")]
-        let inventory = (exit.inventory).map(InventoryKeeper::finish).unwrap_or_default();
-        #[cfg(not(feature = "live"))]
-        let inventory = Default::default();
+        let saved = saved.or_else(|| keep.map(|keep| keep()));
+        let [kept, inventory] = saved.unwrap_or_default();
         Finished {
             detect,
             written,
-            kept: kept.unwrap_or_default(),
+            kept,
             inventory,
             keeps_nothing: self.keeps_nothing,
             fragments,

@@ -3,13 +3,15 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_trace_tests::agent::{Agent, ROOMY, binary};
+use http_trace_tests::client::curl;
 use http_trace_tests::need::program;
 use http_trace_tests::needs;
 use http_trace_tests::netns::{Namespace, Pair, address};
 use http_trace_tests::nginx::Nginx;
+use rustix::process::Signal;
 
 const NOWHERE: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
 
@@ -65,6 +67,36 @@ fn at_the_cgroup() {
 fn at_xdp() {
     needs!(alone; "nginx", "wrk");
     stops("xdp", &[]);
+}
+
+/// A service manager kills what takes long to end: what rules have counted is in the state before that.
+#[test]
+fn the_state_does_not_wait_for_a_command_that_hangs() {
+    needs!("nginx", "curl");
+    let pair = Pair::new(1500).expect("a pair");
+    let _nginx = Nginx::start(&pair.server, NOWHERE.into()).expect("nginx");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [state, rules] =
+        ["state", "rules.yml"].map(|name| folder.path().join(name).display().to_string());
+    let rule = "title: a page\nid: a-page\nlevel: high\nlogsource: {category: webserver}\n\
+                detection: {a: {url.path: /index.html}, condition: a}\n";
+    std::fs::write(&rules, rule).expect("a rule");
+    let options = ["--state", &state, "--rules", &rules, "--alerts-to", "command:sleep 20"];
+    let agent = Agent::start(&pair.server, &options).expect("the agent");
+    curl(&pair.client, &[&format!("http://{}/index.html", address::SERVER_V4)]).expect("curl");
+    agent.wait_for(1, Duration::from_secs(5)).expect("a response");
+    agent.signal(Signal::TERM).expect("signalled");
+    let end = Instant::now() + Duration::from_secs(10);
+    let hits = || {
+        let mut command = Command::new(binary().expect("the tracer"));
+        let ran = command.args(["rules", "hits", "--state", &state]).output().expect("it runs");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    while !hits().contains("a-page") {
+        assert!(Instant::now() < end, "the state has: {}", hits());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    agent.kill().expect("killed");
 }
 
 /// Otherwise the agent of a pipeline that was ended stays until the next event.
