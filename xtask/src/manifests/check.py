@@ -48,6 +48,10 @@ def main(folder, how):
                 continue
             found += [document for document in yaml.safe_load_all(text) if document]
         for document in found:
+            pod = document.get("spec", {}).get("template", {}).get("spec", {})
+            if document["kind"] == "DaemonSet" and pod.get("enableServiceLinks") is not False:
+                wrong += 1
+                print(f"{name}: a Service called http-trace would set the agent's HTTP_TRACE_PORT")
             for version in VERSIONS:
                 # There is no schema of the Prometheus operator here.
                 if document["apiVersion"].startswith("monitoring.coreos.com/"):
