@@ -128,9 +128,11 @@ pub struct Counts {
     /// Rows of this interval, by the key of [`Counts::key_of`].
     rows: HashMap<Box<[u8]>, Row, foldhash::fast::RandomState>,
     key: Vec<u8>,
-    /// Start of the interval.
+    /// Start of the interval, a multiple of its length.
     since_ns: u64,
     now_ns: u64,
+    /// Start of the run, or the first event that was recorded before it: no interval begins earlier.
+    begun_ns: u64,
 }
 
 #[derive(Debug)]
@@ -158,6 +160,7 @@ impl Counts {
             key: Vec::new(),
             since_ns: 0,
             now_ns: 0,
+            begun_ns: style.start_ns,
         }
     }
 
@@ -215,8 +218,9 @@ impl Counts {
                 |row: &Row| (row.ip, row.port, row.status, row.no_response.map(NoResponse::name));
             a.host.cmp(&b.host).then_with(|| of(a).cmp(&of(b)))
         });
+        let since_ns = self.since_ns.max(self.begun_ns).min(until_ns);
         for row in &mut rows {
-            (row.since_ns, row.until_ns) = (self.since_ns, until_ns);
+            (row.since_ns, row.until_ns) = (since_ns, until_ns);
         }
         match &self.form {
             Form::Lines(tables, plan) => {
@@ -226,7 +230,7 @@ impl Counts {
             }
             Form::Table(pretty, columns) if !rows.is_empty() => {
                 let time = pretty.clock(until_ns);
-                let text = table(&time, until_ns.saturating_sub(self.since_ns), &rows, *columns);
+                let text = table(&time, until_ns - since_ns, &rows, *columns);
                 out.extend_from_slice(text.as_bytes());
             }
             Form::Table(..) => {}
@@ -237,6 +241,7 @@ impl Counts {
 impl Render for Counts {
     fn event(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         let event = entry.event;
+        self.begun_ns = self.begun_ns.min(event.time_ns);
         self.tick(event.time_ns, out);
         if self.rows.is_empty() {
             self.since_ns = self.now_ns - self.now_ns % self.every_ns;
@@ -292,7 +297,12 @@ fn table(time: &str, took_ns: u64, rows: &[Row], room: usize) -> String {
     let width = widest.clamp(7, room.saturating_sub(OTHERS).clamp(7, 60));
     let all: u64 = rows.iter().map(|row| row.count).sum();
     let seconds = took_ns as f64 / 1e9;
-    let mut out = format!("{time}  {} in {}\n", counted(all, "event"), span(seconds.ceil() as u64));
+    // The first and the last interval of a run are shorter than the others.
+    let took = match took_ns % 1_000_000_000 {
+        0 => span(took_ns / 1_000_000_000),
+        _ => format!("{seconds:.1}s"),
+    };
+    let mut out = format!("{time}  {} in {took}\n", counted(all, "event"));
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
@@ -305,10 +315,13 @@ fn table(time: &str, took_ns: u64, rows: &[Row], room: usize) -> String {
             (Some(status), _) => status.to_string(),
             (None, why) => why.map_or("-", NoResponse::name).to_owned(),
         };
-        let rate = if seconds > 0.0 { row.count as f64 / seconds } else { 0.0 };
+        let rate = match took_ns {
+            0 => "-".to_owned(),
+            _ => format!("{:.1}", row.count as f64 / seconds),
+        };
         let _ = writeln!(
             out,
-            "  {service} {status:11} {:>9} {rate:>7.1} {:>8} {:>8} {:>10}",
+            "  {service} {status:11} {:>9} {rate:>7} {:>8} {:>8} {:>10}",
             grouped(row.count),
             bound(&row.ttfb, 0.5),
             bound(&row.ttfb, 0.99),
@@ -439,6 +452,35 @@ mod tests {
         assert!(row.contains("a\\x1b[31m.example"), "{text}");
         let words: Vec<&str> = row.split_whitespace().skip(1).collect();
         assert_eq!(words[..9], ["200", "20", "2.0", "≤", "10", "ms", "≤", "25", "ms"], "{text}");
+    }
+
+    /// An interval begins with the run that counts it, and ends with it.
+    #[test]
+    fn the_first_and_the_last_interval_are_as_long_as_they_were() {
+        let style =
+            |width, start_s| Style { width, start_ns: start_s * SECOND, ..Style::default() };
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let mut out = Vec::new();
+        let mut counts = Counts::new(&style(Some(120), 16));
+        (0..6).for_each(|_| push(&mut counts, &event(17, "a", 200), &mut out));
+        counts.tick(20 * SECOND, &mut out);
+        let first = text(std::mem::take(&mut out));
+        assert!(first.contains("  6 events in 4s\n") && first.contains("  1.5 ≤"), "{first}");
+        push(&mut counts, &event(23, "a", 200), &mut out);
+        counts.tick(25 * SECOND + SECOND / 2, &mut out);
+        let last = text(counts.tail());
+        assert!(last.contains("  1 event in 5.5s\n") && last.contains("  0.2 ≤"), "{last}");
+        let mut counts = Counts::new(&style(None, 16));
+        push(&mut counts, &event(17, "a", 200), &mut out);
+        let line = lines(&counts.tail());
+        assert_eq!(line[0]["event"]["start"], "1970-01-01T00:00:16.000000000Z");
+        // Recorded before the run: from the first event on.
+        let mut counts = Counts::new(&style(None, 1000));
+        push(&mut counts, &event(17, "a", 200), &mut out);
+        push(&mut counts, &event(19, "a", 200), &mut out);
+        let line = lines(&counts.tail());
+        assert_eq!(line[0]["event"]["start"], "1970-01-01T00:00:17.000000000Z");
+        assert_eq!(line[0]["event"]["end"], "1970-01-01T00:00:19.000000000Z");
     }
 
     #[test]
