@@ -55,6 +55,7 @@ use crate::config::{Config, Source};
 use crate::own_sockets::OwnSockets;
 use crate::sink::Destination;
 use crate::sink::deliver::Delivery;
+use crate::sink::log_file::check_place;
 
 /// Checks for problems that can be found before anything is opened; prints warnings.
 pub fn check(config: &Config) -> Result<(), String> {
@@ -65,7 +66,7 @@ pub fn check(config: &Config) -> Result<(), String> {
     clash::find(config).map_or(Ok(()), Err)
 }
 
-/// Checks destinations that a run would not start with, without opening or contacting them.
+/// Checks destinations and the port of `--listen` that a run would not start with, without opening or contacting them.
 pub fn check_destinations(config: &Config) -> Result<(), String> {
     let cannot = |name: &dyn Display, why| format!("cannot write to {name}: {why}");
     for output in &config.output {
@@ -73,9 +74,16 @@ pub fn check_destinations(config: &Config) -> Result<(), String> {
             let transport = collector.transport(&OwnSockets::default());
             transport.map_err(|why| cannot(&output.place, why))?;
         }
+        if let Some(path) = output.place.file() {
+            check_place(path).map_err(|why| cannot(&output.place, why))?;
+        }
     }
     for target in &config.alerts_to {
         Delivery::check(target).map_err(|why| cannot(target, why))?;
+    }
+    #[cfg(feature = "live")]
+    if let Some(at) = config.listen {
+        listen::check(at).map_err(|why| format!("cannot listen at {at}: {why}"))?;
     }
     Ok(())
 }

@@ -5,16 +5,48 @@ use std::ops::Range;
 use http_trace_detect::diagnose::nearest;
 use http_trace_detect::tune::Tuning;
 use serde::Deserialize as _;
-use toml::de::ValueDeserializer;
+use serde_path_to_error::Segment;
+use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
 
 use super::layers::worded as of_types;
 
-/// Reads the table; an error is its position in the file, if known, and its text.
-pub(super) fn read(table: ValueDeserializer<'_>) -> Result<Tuning, (Option<Range<usize>>, String)> {
-    let mut track = serde_path_to_error::Track::new();
-    let table = serde_path_to_error::Deserializer::new(table, &mut track);
-    let read = Tuning::deserialize(table);
-    read.map_err(|error| (error.span(), worded(&track.path().to_string(), error.message())))
+/// Its position in the file, if known, and its text.
+type Fault = (Option<Range<usize>>, String);
+
+/// Reads the table, and all that is wrong with it: what is faulty is left out, and the rest read again.
+pub(super) fn read(mut table: Spanned<DeValue<'_>>) -> (Tuning, Vec<Fault>) {
+    let mut faults = Vec::new();
+    loop {
+        let mut track = serde_path_to_error::Track::new();
+        let value = ValueDeserializer::from(table.clone());
+        let error =
+            match Tuning::deserialize(serde_path_to_error::Deserializer::new(value, &mut track)) {
+                Ok(tuning) => return (tuning, faults),
+                Err(error) => error,
+            };
+        let path = track.path();
+        faults.push((error.span(), worded(&path.to_string(), error.message())));
+        let keys = path.iter().map_while(|segment| match segment {
+            Segment::Map { key } => Some(key.as_str()),
+            _ => None,
+        });
+        if !remove(table.get_mut(), &keys.collect::<Vec<_>>()) {
+            return (Tuning::default(), faults);
+        }
+    }
+}
+
+/// Removes the value at this path; whether it was there.
+fn remove(from: &mut DeValue<'_>, path: &[&str]) -> bool {
+    let DeValue::Table(table) = from else { return false };
+    match path {
+        [] => false,
+        [key] => table.remove(*key).is_some(),
+        [key, below @ ..] => {
+            table.get_mut(*key).is_some_and(|value| remove(value.get_mut(), below))
+        }
+    }
 }
 
 /// Formats `detect.PATH MESSAGE`, suggesting the nearest name for an unknown field.
@@ -50,9 +82,10 @@ mod tests {
     fn parse(text: &str) -> Result<Tuning, String> {
         let table = toml::de::DeTable::parse(text).expect("TOML");
         let span = table.span();
-        let value = toml::de::DeValue::Table(table.into_inner());
-        let value = toml::Spanned::new(span, value);
-        read(value.into()).map_err(|(_, what)| format!("f.toml: {what}"))
+        let value = DeValue::Table(table.into_inner());
+        let (tuning, mut faults) = read(Spanned::new(span, value));
+        assert!(faults.len() < 2, "{faults:?}");
+        faults.pop().map_or(Ok(tuning), |(_, what)| Err(format!("f.toml: {what}")))
     }
 
     #[test]
@@ -110,5 +143,28 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_at_once() {
+        let text = "internl = []\nfilters = ['probes']\n[allow]\nclients = ['192.0.2.1', 'x']\nagents = 'y'\n\
+                    [rules.a]\nthreshold = -1\nwindow = 5\npercent = 30\n[rules.b]\nsevrity = 3\n";
+        let table = toml::de::DeTable::parse(text).expect("TOML");
+        let value = DeValue::Table(table.into_inner());
+        let (tuning, faults) = read(Spanned::new(0..text.len(), value));
+        for expected in [
+            "unknown key 'detect.internl'",
+            "detect.filters 'probes'",
+            "detect.allow.clients 'x'",
+            "unknown key 'detect.allow.agents'",
+            "detect.rules.a.threshold '-1'",
+            "detect.rules.a.window '5'",
+            "unknown key 'detect.rules.b.sevrity'",
+        ] {
+            let of = faults.iter().filter(|(_, what)| what.contains(expected));
+            assert_eq!(of.count(), 1, "{expected}: {faults:?}");
+        }
+        assert_eq!(faults.len(), 7, "{faults:?}");
+        assert_eq!(tuning.rules["a"].percent, Some(30));
     }
 }

@@ -130,17 +130,16 @@ impl Layers {
         for (given, value) in table.into_inner() {
             let at = line(given.span().start);
             let wanted = given.get_ref().replace('_', "-");
-            let value = ValueDeserializer::from(value);
             if wanted == "detect" {
-                match detect::read(value) {
-                    Ok(tuning) => self.tuning = tuning,
-                    Err((error, what)) => {
-                        let at = error.map_or(at, |span| line(span.start));
-                        self.faults.push(format!("{name}:{at}: {what}"));
-                    }
-                }
+                let (tuning, faults) = detect::read(value);
+                self.tuning = tuning;
+                self.faults.extend(faults.into_iter().map(|(span, what)| {
+                    let at = span.map_or(at, |span| line(span.start));
+                    format!("{name}:{at}: {what}")
+                }));
                 continue;
             }
+            let value = ValueDeserializer::from(value);
             let Some(key) = self.keys.iter().find(|key| key.name == wanted) else {
                 let near = nearest(&wanted, self.keys.iter().map(|key| key.name), 3).map_or_else(
                     || "every option is a key: see 'http-trace --help'".to_owned(),

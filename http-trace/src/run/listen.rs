@@ -54,19 +54,24 @@ struct Health {
     ready: AtomicBool,
 }
 
+/// Refuses an unspecified address, without binding it.
+pub fn check(at: SocketAddr) -> io::Result<()> {
+    match at.ip().is_unspecified() {
+        true => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "give one address of this host, so that the traffic of this port can be left out of the trace",
+        )),
+        false => Ok(()),
+    }
+}
+
 impl Listener {
     /// Binds the port, excludes it from tracing, and starts answering; not ready yet.
     ///
     /// # Errors
     /// Those of bind(2), and an unspecified address.
     pub fn open(at: SocketAddr, own: &OwnSockets) -> io::Result<Self> {
-        if at.ip().is_unspecified() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "give one address of this host, so that the traffic of this port can be left out \
-                 of the trace",
-            ));
-        }
+        check(at)?;
         let listener = TcpListener::bind(at).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied if at.port() < 1024 => io::Error::new(
                 error.kind(),

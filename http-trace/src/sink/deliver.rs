@@ -23,7 +23,7 @@ pub use self::carrier::Notice;
 use self::carrier::{Carrier, Failure};
 pub use self::target::{Target, host_and_port, is_url, without_password};
 use super::failing::{Failing, News};
-use super::log_file::{Before, LogFile};
+use super::log_file::{Before, LogFile, check_place};
 use crate::own_sockets::OwnSockets;
 use crate::priority;
 use crate::sync::{self, lock, wait_while};
@@ -136,9 +136,10 @@ impl Delivery {
     /// Finds why a run could not start with this destination, without opening or contacting it.
     ///
     /// # Errors
-    /// A program that cannot be run, or a destination that this build does not have.
+    /// A file without a folder, a program that cannot be run, or a destination that this build does not have.
     pub fn check(target: &Target) -> io::Result<()> {
         match target {
+            Target::File(path, _) => check_place(path),
             Target::Command(words) => {
                 command::Command::new(words.clone(), Arc::default()).map(drop)
             }

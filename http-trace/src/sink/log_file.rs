@@ -324,6 +324,17 @@ pub fn parse_mode(text: &str) -> Option<u32> {
     (mode & 0o600 == 0o600 && mode & 0o113 == 0).then_some(mode)
 }
 
+/// Finds why a file could not be opened or created at this path, without doing it: its folder is not there, or a folder
+/// is in its place.
+pub fn check_place(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match fs::metadata(folder.unwrap_or(Path::new(".")))?.is_dir() {
+        false => Err(io::ErrorKind::NotADirectory.into()),
+        true if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        true => Ok(()),
+    }
+}
+
 /// Opens a file, or creates it with mode 0600, because it may contain personal data. Does not wait for the reader of
 /// a named pipe.
 fn open(path: &Path, mode: Option<u32>) -> io::Result<File> {

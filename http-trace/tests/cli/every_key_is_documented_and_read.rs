@@ -212,6 +212,9 @@ fn settings_are_checked_as_a_run_would() {
         ("[detect\n", 2, "is not valid TOML"),
         ("user = 'no such'", 2, "--user no such: no such user in /etc/passwd"),
         ("output = 'json:/x'\nstate = '/x'", 2, "are the same file"),
+        ("listen = '0.0.0.0:9464'", 2, "cannot listen at 0.0.0.0:9464: give one address"),
+        ("output = 'json:/no/such/x'", 2, "cannot write to /no/such/x: No such file or directory"),
+        ("alerts-to = 'file:/tmp'", 2, "cannot write to file:/tmp: is a directory"),
     ] {
         fs::write(&file, text).unwrap();
         let ran = run(&["config", "check", "--config", name]);
@@ -266,8 +269,8 @@ fn a_check_says_of_rules_what_a_run_would() {
 fn all_faults_of_a_file_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
-    let text =
-        "stauts = 404\nport = \"http\"\nhost = 1.5\nmin-latency = 3\n[detect]\ninternl = []\n";
+    let text = "stauts = 404\nport = \"http\"\nhost = 1.5\nmin-latency = 3\n[detect]\ninternl = []\n\
+         [detect.rules.http-path-scan]\nthreshold = -1\n";
     fs::write(&file, text).unwrap();
     let ran = run(&["config", "check", file.to_str().unwrap()]);
     assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
@@ -277,6 +280,7 @@ fn all_faults_of_a_file_are_named() {
         "3: host",
         "4: min-latency '3'",
         "6: unknown",
+        "8: detect.rules.http-path-scan.threshold '-1'",
     ];
     for fault in named {
         assert!(ran.err.contains(&format!("c.toml:{fault}")), "{fault}: {}", ran.err);
