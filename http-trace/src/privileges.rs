@@ -66,6 +66,20 @@ pub const ATTACHING: CapabilitySet =
 /// Capabilities included in CAP_SYS_ADMIN (linux/capability.h).
 const OF_SYS_ADMIN: CapabilitySet = CapabilitySet::PERFMON.union(CapabilitySet::BPF);
 
+/// Why capabilities are of no use in a user namespace.
+pub const OF_NAMESPACE: &str = "this is a user namespace (a rootless container, or unshare -r), whose capabilities do \
+                                not suffice for bpf(2): run as root of the host";
+
+/// Whether the process is in a user namespace other than the host's, as far as its map of users tells
+/// (user_namespaces(7)).
+pub fn in_user_namespace() -> bool {
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !maps_all(&map))
+}
+
+fn maps_all(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// Capabilities of this thread; all if the kernel does not report them.
 pub fn held() -> CapabilitySet {
     capabilities(None).map_or(CapabilitySet::all(), |sets| sets.effective)
@@ -216,6 +230,20 @@ pub fn without<T: Send>(question: impl FnOnce() -> T + Send) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_namespace_is_told_by_its_map() {
+        for (map, all) in [
+            ("         0          0 4294967295\n", true),
+            ("         0          0          1\n", false),
+            ("         0       1000          1\n", false),
+            ("0 1000 1\n1 100000 65536\n", false),
+            ("0 100000 4294967295\n", false),
+            ("", false),
+        ] {
+            assert_eq!(maps_all(map), all, "{map}");
+        }
+    }
 
     #[test]
     fn what_is_missing_is_named_with_what_is_lost() {

@@ -299,6 +299,9 @@ fn load_error(error: EbpfError) -> String {
     let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
     if let Some(io) = errors.find(|io| io.kind() == io::ErrorKind::PermissionDenied) {
         let why = io::Error::from(io.kind());
+        if privileges::in_user_namespace() {
+            return format!("the kernel refuses bpf(2) ({why}): {}", privileges::OF_NAMESPACE);
+        }
         return format!(
             "the kernel refuses bpf(2) ({why}): it is disabled, or a seccomp profile or \
              security module forbids it; allow bpf(2) there"

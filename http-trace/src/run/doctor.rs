@@ -195,6 +195,10 @@ fn memlock(release: &str, limit: Option<u64>, ring: u64) -> (State, String) {
 }
 
 fn capabilities(config: &Config, report: &mut Report) {
+    if privileges::in_user_namespace() {
+        report.add("capabilities", State::Bad, privileges::OF_NAMESPACE);
+        return;
+    }
     let held = privileges::held();
     let mut needed = ATTACHING;
     needed.set(CapabilitySet::NET_RAW, config.hook.contains(&Hook::SocketFilter));
