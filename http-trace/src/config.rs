@@ -162,6 +162,20 @@ impl Config {
             .collect()
     }
 
+    /// Filters by process of which nothing passes, because the run names none: a warning.
+    pub fn names_none(&self) -> Option<String> {
+        let why = match self.source {
+            Source::Live if self.no_attribution => "--no-attribution names no process",
+            Source::Captures(_) => "captures do not name processes",
+            _ => return None,
+        };
+        let of_outputs = self.output.iter().map(|output| output.only.selection.wants_processes());
+        let wants = of_outputs.chain([self.selection().wants_processes()]).any(|wants| wants);
+        wants.then(|| {
+            format!("{why}: filters by process, container, pod or namespace leave everything out")
+        })
+    }
+
     /// Which connections are traced.
     pub fn scope(&self) -> Scope {
         Scope {
@@ -416,6 +430,24 @@ mod tests {
         assert!(error.contains("two outputs go to standard output"), "{error}");
         let two = testing::config(["http-trace", "-o", "pretty", "-o", "json:/tmp/x:y"]);
         assert_eq!(two.output[1].place.to_string(), "/tmp/x:y");
+    }
+
+    #[test]
+    fn a_filter_by_process_where_none_is_named_is_warned_of() {
+        for (words, warned) in [
+            (&["--process", "nginx", "--no-attribution"][..], true),
+            (&["--process", "nginx"], false),
+            (&["--process", "!nginx", "--no-attribution"], false),
+            (&["--pod", "web-*", "-r", "x"], true),
+            (&["-o", "json:x,container=3f*", "-r", "x"], true),
+            (&["-r", "x"], false),
+        ] {
+            let mut config = testing::config(["http-trace"].iter().chain(words).copied());
+            if words.contains(&"-r") {
+                config.source = Source::Captures(vec!["x".into()]);
+            }
+            assert_eq!(config.names_none().is_some(), warned, "{words:?}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ use crate::sink::log_file::check_place;
 
 /// Checks for problems that can be found before anything is opened; prints warnings.
 pub fn check(config: &Config) -> Result<(), String> {
-    config.warnings.iter().for_each(|line| say(line));
+    config.warnings.iter().chain(&config.names_none()).for_each(|line| say(line));
     limits::check(config)?.iter().for_each(|line| say(line));
     #[cfg(target_os = "linux")]
     confine::user(config)?;

@@ -218,6 +218,12 @@ impl Selection {
         of.into_iter().any(|of| !of.is_empty())
     }
 
+    /// Whether only events are written of which the process, container, pod or namespace is known.
+    pub fn wants_processes(&self) -> bool {
+        let of = [&self.process, &self.container, &self.pod, &self.namespace];
+        of.into_iter().any(|of| of.included().next().is_some())
+    }
+
     /// What may be meant where nothing was written: patterns without a wildcard match a whole value.
     /// Options are named with `before` and `behind` around them, as they are given.
     pub fn hints(&self, before: &str, behind: &str) -> Vec<String> {
@@ -256,13 +262,22 @@ impl Selection {
         let written = self.status.named().map(|statuses| ("status", statuses));
         let sampled = self.sample.iter().map(|s| ("sample", &s.statuses));
         let beyond = written.chain(sampled).filter(|(_, s)| s.first >= 600);
-        beyond.map(move |(option, statuses)| {
+        let beyond = beyond.map(move |(option, statuses)| {
             format!(
                 "{before}{option}{behind}HTTP has no status codes above 599 (RFC 9110 section 15); {} only matches \
                  invalid responses",
                 statuses.first
             )
-        })
+        });
+        let is_excluded = |s: &Statuses| {
+            self.status.excluded().any(|not| not.first <= s.first && s.last <= not.last)
+        };
+        let mut included = self.status.included().peekable();
+        let is_vain = included.peek().is_some() && included.all(is_excluded);
+        let vain = format!(
+            "{before}status{behind}all that it selects it excludes, too: nothing is written"
+        );
+        beyond.chain(is_vain.then_some(vain))
     }
 
     /// Whether an alert is to be written: all are, unless rules are chosen.

@@ -46,6 +46,7 @@ fn what_matches_nothing_says_how_much_it_left_out_and_what_may_be_meant() {
             ][..],
         ),
         (&["--sample", "9xx=1%"], &["--sample: HTTP has no status codes above 599"]),
+        (&["--status", "404,5xx,!400-599"], &["--status: all that it selects it excludes, too"]),
         (
             &["--path", "/ap"],
             &["2 left out by --path /ap", "'/ap' matches only /ap itself; did you mean '/ap*'?"],
