@@ -187,7 +187,13 @@ fn put(mut text: String, done: Ended) -> Ended {
 /// Reports what this host allows the agent to do.
 #[cfg(feature = "live")]
 fn doctor(asked: &Doctor, cli: Cli) -> Result<Ended, String> {
+    use http_trace::config::Source;
     let config = Config::try_from(cli)?;
+    if config.source != Source::Live {
+        return Err(
+            "doctor checks what live tracing needs, and reads no capture: leave -r out".to_owned()
+        );
+    }
     let (mut text, done) = run::doctor::run(asked, &config, &stop_on_signals(&config)?);
     if !asked.json {
         text = lines_for_terminal(&text);

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::confine::confine;
 use super::exit::Ended;
 use super::limits::soft;
-use super::live::{nothing_readable, options, work};
+use super::live::{may_appear, no_interface, nothing_readable, options, work};
 use super::stop::Stop;
 use crate::cli::Doctor;
 use crate::config::Config;
@@ -34,6 +34,8 @@ http_trace_model::named_enum! {
     /// Result of a check.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub enum State {
+        /// It was not tried.
+        Untried = "untried",
         Good = "ok",
         /// The agent works but may not see everything.
         Limited = "limited",
@@ -86,7 +88,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
                 (State::Good, format!("not requested: {why}"))
             }
             // Tracing will show whether it works.
-            Err(why) if why.starts_with("not tried") => (State::Good, why),
+            Err(why) if why.starts_with("not tried") => (State::Untried, why),
             Err(why) => (State::Bad, why),
         };
         report.add("hook", state, format!("{}: {found}", hook.name()));
@@ -111,7 +113,7 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
     }
     let text = if asked.json { report.json() } else { report.text() };
     let ended = match report.worst() {
-        State::Good => Ended::Done,
+        State::Untried | State::Good => Ended::Done,
         State::Limited => Ended::Lossy,
         State::Bad => Ended::CannotStart,
     };
@@ -234,6 +236,9 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
     config.listen = Some(([127, 0, 0, 1], 0).into());
     let (mut probe, notices) = Probe::start(options(&config, own.clone())?)?;
     attached(&config, &probe, &notices, report);
+    if probe.traced_interfaces().is_empty() && !may_appear(&config) {
+        return Ok(());
+    }
     let names = listeners();
     let hidden = probe.check_hooks(false);
     confine(&config, probe.needs(true))?;
@@ -271,7 +276,7 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
 fn attached(config: &Config, probe: &Probe, notices: &[Notice], report: &mut Report) {
     let traced = probe.traced_interfaces();
     let (state, found) = match traced.join(", ") {
-        none if none.is_empty() => (State::Bad, "none: `ip link` lists them".to_owned()),
+        none if none.is_empty() => (State::Bad, no_interface(config)),
         some => (State::Good, some),
     };
     report.add("interfaces", state, found);

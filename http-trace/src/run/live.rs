@@ -97,7 +97,7 @@ impl<'a> Live<'a> {
         let traced = probe.traced_interfaces();
         if traced.is_empty() {
             say(&no_interface(config));
-            if !config.interface.iter().any(|glob| glob.contains(['*', '?', '['])) {
+            if !may_appear(config) {
                 return Err(Ended::CannotStart);
             }
         }
@@ -453,7 +453,12 @@ pub(super) fn options(config: &Config, own: OwnSockets) -> Result<Options, Strin
     })
 }
 
-fn no_interface(config: &Config) -> String {
+/// Whether a pattern of interfaces was given: one that matches may come later.
+pub(super) fn may_appear(config: &Config) -> bool {
+    config.interface.iter().any(|glob| glob.contains(['*', '?', '[']))
+}
+
+pub(super) fn no_interface(config: &Config) -> String {
     let what = match config.interface.as_slice() {
         [] => "no interface is up".to_owned(),
         globs => format!("no interface that is up matches {}", globs.join(", ")),

@@ -89,6 +89,18 @@ fn hooks_and_traffic() {
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_named_at_once() {
+    needs!();
+    let pair = Pair::new(1500).expect("a pair");
+    let begun = Instant::now();
+    let (status, found) = doctor(&pair, &["-i", "nope", "--duration", "30s"]);
+    assert_eq!(status, Some(2), "{found:?}");
+    let what = "interfaces: no interface that is up matches nope";
+    assert_eq!(state_of(&found, what), "failed");
+    assert!(begun.elapsed() < Duration::from_secs(20), "no traffic is waited for");
+}
+
+#[test]
 fn what_an_earlier_run_left() {
     needs!("tc");
     let pair = Pair::new(1500).expect("a pair");
