@@ -157,9 +157,20 @@ impl Config {
     pub fn without_effect(&self) -> Vec<&str> {
         let without = KEYS.iter();
         without
-            .filter(|key| key.runs & self.source.run() == 0)
+            .filter(|key| key.runs & self.source.run() == 0 || self.lacks_other(key.name))
             .filter_map(|key| Some(&*self.layers.given(key.name)?.origin))
             .collect()
+    }
+
+    /// Whether this setting only changes what another one does, which was not given.
+    fn lacks_other(&self, name: &str) -> bool {
+        match name {
+            "watch-config" => self.read_again().is_empty(),
+            "ban-level" | "ban-allow" | "ban-most" => self.ban.is_none(),
+            "ban-reset" | "ban-lift" => self.ban.is_none() || self.ban_for.is_none(),
+            "executables" | "command-line" => self.no_attribution,
+            _ => false,
+        }
     }
 
     /// Filters by process of which nothing passes, because the run names none: a warning.
@@ -456,5 +467,22 @@ mod tests {
         assert_eq!(config.without_effect(), ["--interface", "--hook"]);
         let config = testing::config(["http-trace", "--kernel-filter", "--verify-checksums"]);
         assert_eq!(config.without_effect(), ["--kernel-filter", "--verify-checksums"]);
+        for (words, expected) in [
+            ("--watch-config", &["--watch-config"][..]),
+            ("--watch-config --rules x", &[]),
+            (
+                "--ban-lift --ban-reset --ban-level high",
+                &["--ban-level", "--ban-reset", "--ban-lift"],
+            ),
+            ("--ban-lift --ban-level high --ban nft:t/s", &["--ban-lift"]),
+            ("--ban-lift --ban-level high --ban nft:t/s --ban-for 1h", &[]),
+            ("--executables --no-attribution", &["--executables"]),
+            ("--executables --command-line", &[]),
+        ] {
+            let config = testing::config(["http-trace"].into_iter().chain(words.split(' ')));
+            let mut without = config.without_effect();
+            without.sort_by_key(|name| expected.iter().position(|wanted| wanted == name));
+            assert_eq!(without, expected, "{words}");
+        }
     }
 }

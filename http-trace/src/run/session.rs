@@ -249,7 +249,8 @@ pub fn started(config: &Config, from: &str) {
     if !scope.is_unlimited() {
         line.push_str(&format!("; only {scope}"));
     }
-    if let Some(time) = config.duration {
+    let is_recorded = matches!(config.source, Source::Recorded(_));
+    if let Some(time) = config.duration.filter(|_| !is_recorded) {
         line.push_str(&format!("; for {time:?}"));
     }
     if let Some(count) = config.count {
