@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 
 use crate::config::key::{Form, Key, Shape, runs};
 use crate::config::{Config, KEYS, Source};
+use http_trace_model::value;
 
 /// Trace every HTTP/1.x response that crosses this host, or that is in captures.
 #[derive(Clone, Debug, Default, Parser)]
@@ -131,6 +132,20 @@ pub struct Report {
 }
 
 impl Report {
+    /// Refuses values with the options that were typed, of which [`Report::output`] makes others.
+    pub fn check(&self) -> Result<(), String> {
+        let is_form = |form: &&String| http_trace_report::Form::of(form).is_some();
+        if let Some(form) = self.form.as_ref().filter(|form| !is_form(form)) {
+            let forms = http_trace_report::Form::NAMES.join(", ");
+            return Err(format!("--as '{form}': want {forms}"));
+        }
+        let unseen = self.unseen.as_ref().map(|unseen| (unseen, value::duration(unseen)));
+        match unseen {
+            Some((unseen, Err(want))) => Err(format!("--unseen '{unseen}': want {want}")),
+            _ => Ok(()),
+        }
+    }
+
     /// The equivalent value of `--output`.
     pub fn output(&self) -> String {
         let mut output = "report".to_owned();
@@ -207,7 +222,7 @@ pub enum Bans {
         #[command(flatten)]
         place: BanPlace,
         /// Client addresses
-        #[arg(value_name = "ADDRESS", required_unless_present = "all")]
+        #[arg(value_name = "ADDRESS")]
         clients: Vec<IpAddr>,
         /// Lift all bans
         #[arg(long, conflicts_with = "clients")]

@@ -71,6 +71,7 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
             cli.recorded = Some(detect.files);
         }
         Some(Command::Report(asked)) => {
+            asked.check()?;
             cli.options = asked.options.clone().after(before(&mut cli));
             cli.options.add("output", asked.output());
             is_report = asked.files.is_empty();

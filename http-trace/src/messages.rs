@@ -259,9 +259,10 @@ impl WrittenCounts {
             };
             lines.push(format!("{records} not written as {format}, which only has events"));
         }
-        if self.lost.keys().any(|(place, _)| *place == "ring_full") {
-            lines.push(RING_FULL.to_owned());
-        }
+        let has = |wanted: &str| self.lost.keys().any(|(place, _)| *place == wanted);
+        lines.extend(
+            ADVICE.iter().filter(|(place, _)| has(place)).map(|(_, line)| (*line).to_owned()),
+        );
         lines
     }
 
@@ -335,9 +336,24 @@ pub struct Coverage<'a> {
     pub has_lines: bool,
 }
 
-/// Advice for losses that occur if the CPUs were busy with other work.
-const RING_FULL: &str = "the agent could not keep up with the kernel: trace less (-i, -p), give it \
-                         more CPU, or enlarge the ring buffer (HTTP_TRACE_RING_SIZE=64MiB)";
+/// Advice about losses by their place: what bounds them.
+const ADVICE: &[(&str, &str)] = &[
+    (
+        "ring_full",
+        "the agent could not keep up with the kernel: trace less (-i, -p), give it more CPU, or enlarge the ring \
+         buffer (HTTP_TRACE_RING_SIZE=64MiB)",
+    ),
+    (
+        "table_full",
+        "more connections were open than are followed at once: raise max-flows (HTTP_TRACE_MAX_FLOWS), or trace less \
+         (-i, -p)",
+    ),
+    (
+        "output_queue",
+        "an output took its events too slowly: write fewer (--status, --sample, fields=compact), or enlarge its queue \
+         (HTTP_TRACE_OUTPUT_QUEUE)",
+    ),
+];
 
 /// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. Each item is a
 /// protocol, a port and a count; at most three ports per protocol are named.

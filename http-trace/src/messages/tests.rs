@@ -41,7 +41,7 @@ fn the_end_names_classes_and_losses() {
     assert!(written.is_lossy());
     assert_eq!(
         written.lines("", ""),
-        ["2 responses (4xx 2), 1 informational head; 0 events written", RING_FULL,]
+        ["2 responses (4xx 2), 1 informational head; 0 events written", ADVICE[0].1]
     );
 }
 

@@ -56,12 +56,18 @@ fn lift(
     all: bool,
     out: &mut String,
 ) -> Result<Ended, String> {
+    if clients.is_empty() && !all {
+        return Err("no client given: name addresses, or lift all bans with --all".to_owned());
+    }
     let set = set(place)?;
     let there: Vec<IpAddr> = set.list()?.iter().map(|element| element.client).collect();
     let (banned, others): (Vec<IpAddr>, Vec<IpAddr>) = match all {
         true => (there, Vec::new()),
         false => clients.iter().partition(|client| there.contains(client)),
     };
+    if all && banned.is_empty() {
+        say(&format!("no client is banned in {set}"));
+    }
     set.lift(&banned)?;
     for client in &banned {
         let _ = writeln!(out, "{client} lifted");

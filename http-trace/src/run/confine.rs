@@ -52,7 +52,7 @@ pub fn confine(config: &Config, mut keep: CapabilitySet) -> Result<(), String> {
             ),
             None => format!("cannot drop capabilities: {error}"),
         })?;
-    if config.verbose > 0 {
+    if config.verbose > 0 && !config.quiet {
         say(&format!("capabilities from now on: {}{because}", privileges::names(kept)));
     }
     Ok(())

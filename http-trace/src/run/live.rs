@@ -251,7 +251,7 @@ fn say_started(config: &Config, probe: &Probe, traced: &[Arc<str>], notices: &[N
             ));
         }
     }
-    if config.verbose > 0 {
+    if config.verbose > 0 && !config.quiet {
         say(&format!("this kernel: {}", probe.modes()));
     }
     if probe.framing == Framing::Host && !config.quiet {

@@ -53,6 +53,9 @@ pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
         Rules::Export { folder, force } => {
             let left = export(folder, *force)
                 .map_err(|why| format!("cannot write rules to {}: {why}", folder.display()))?;
+            if left.is_empty() {
+                say(&format!("the built-in rules are in {}", folder.display()));
+            }
             for path in &left {
                 say(&format!(
                     "{} not overwritten: it exists with different content (--force replaces it)",
