@@ -224,7 +224,10 @@ pub fn give_up(these: CapabilitySet) -> io::Result<()> {
 pub fn without<T: Send>(question: impl FnOnce() -> T + Send) -> Option<T> {
     let none = CapabilitySet::empty();
     let ask = || enter(None, none, none).ok().map(|_| question());
-    thread::scope(|scope| scope.spawn(ask).join().ok().flatten())
+    thread::scope(|scope| {
+        let asking = thread::Builder::new().spawn_scoped(scope, ask);
+        asking.ok().and_then(|asking| asking.join().ok().flatten())
+    })
 }
 
 #[cfg(test)]

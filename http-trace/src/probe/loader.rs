@@ -1,7 +1,7 @@
 //! Loads the programs with their map sizes and limits, and explains in one line why the kernel refuses them.
 //! Attaches nothing. An error is a line that says what to do next.
 
-use std::{error::Error, fs, io, iter::successors, panic::resume_unwind};
+use std::{error::Error, fs, io, iter::successors, panic::resume_unwind, thread};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -246,12 +246,15 @@ pub fn is_loaded(ebpf: &Ebpf, name: &str) -> bool {
 /// [`load_program`] for several programs in parallel: verification takes about 0.2 s each.
 pub fn load_programs(ebpf: &mut Ebpf, names: &[&str]) -> Result<(), String> {
     let wanted = ebpf.programs_mut().filter(|(name, _)| names.contains(name));
-    std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            wanted.map(|(name, program)| scope.spawn(move || verify(name, program))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    thread::scope(|scope| {
+        let verified = |(name, program)| {
+            thread::Builder::new().spawn_scoped(scope, move || verify(name, program))
+        };
+        let threads: Vec<_> = wanted.map(verified).collect();
+        threads.into_iter().try_for_each(|thread| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(error) => Err(format!("cannot start a thread: {error}")),
+        })
     })
 }
 

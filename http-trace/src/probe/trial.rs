@@ -16,7 +16,8 @@ use crate::config::TcMode;
 /// how they were attached. The cgroup hook is briefly attached to the host's root cgroup.
 pub fn try_hook(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     thread::scope(|scope| {
-        let trial = scope.spawn(|| in_own_namespace(hook, tc_mode));
+        let trial = thread::Builder::new().spawn_scoped(scope, || in_own_namespace(hook, tc_mode));
+        let trial = trial.map_err(|error| format!("not tried: cannot start a thread: {error}"))?;
         trial.join().unwrap_or_else(|_| Err("failed".to_owned()))
     })
 }

@@ -58,6 +58,13 @@ pub fn cannot_start(why: impl Display) -> Ended {
     Ended::CannotStart
 }
 
+/// Why a thread could not be started, and what limits their number.
+pub fn no_thread(error: impl Display) -> String {
+    format!(
+        "cannot start a thread: {error}; raise the limit of processes (ulimit -u, the cgroup's pids.max)"
+    )
+}
+
 /// What every line begins with.
 const BEFORE: &str = "http-trace: ";
 

@@ -2,6 +2,7 @@
 //! while no packets arrive, the host clock advances it.
 
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use http_trace_common::config::FilterConfig;
@@ -10,7 +11,7 @@ use http_trace_common::record::Hook;
 use http_trace_model::event::Loss;
 
 use super::confine::confine;
-use super::exit::{Ended, Reading, cannot_start, say};
+use super::exit::{Ended, Reading, cannot_start, no_thread, say};
 use super::listen::Listener;
 use super::service::Service;
 use super::session::{Ready, Session, some_of, started};
@@ -86,11 +87,12 @@ impl<'a> Live<'a> {
     /// Attaches the programs, drops privileges, and then opens everything else.
     fn start(config: &'a Config, stop: &Stop, own: &OwnSockets) -> Result<Self, Ended> {
         // The kernel verifies the programs while the rules are compiled: both take a tenth of a second and more.
-        let (ready, loaded) = std::thread::scope(|scope| {
-            let ready = scope.spawn(|| Ready::new(config));
+        let (ready, loaded) = thread::scope(|scope| {
+            let ready = thread::Builder::new().spawn_scoped(scope, || Ready::new(config));
             let loaded = options(config, own.clone()).and_then(Probe::start);
-            (ready.join(), loaded)
+            (ready.map(ScopedJoinHandle::join), loaded)
         });
+        let ready = ready.map_err(|error| cannot_start(no_thread(error)))?;
         let ready = ready.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let (mut probe, notices) = loaded.map_err(cannot_start)?;
         let traces_since_ns = probe.clock.now_ns();

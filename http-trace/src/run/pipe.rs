@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use super::exit::{no_thread, say};
 use super::session::Session;
 use crate::sink::outlet::Next;
 use crate::sync::{lock, unix_ns};
@@ -47,7 +48,7 @@ impl Shared {
 pub enum Unfinished {
     /// It was still waiting for input when the run had to stop.
     Blocked,
-    /// The thread panicked; the panic was printed.
+    /// The thread could not be started, or panicked; that was printed.
     Failed,
 }
 
@@ -66,10 +67,16 @@ pub fn drive<T: Send + 'static>(
     let told = if blocks {
         let (sender, finished) = mpsc::channel();
         let of_thread = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let read = move || {
             let _ = sender.send(read(&of_thread));
-        });
-        follow_clock(&shared, &finished)
+        };
+        match std::thread::Builder::new().spawn(read) {
+            Ok(_) => follow_clock(&shared, &finished),
+            Err(error) => {
+                say(&no_thread(error));
+                Err(Unfinished::Failed)
+            }
+        }
     } else {
         Ok(read(&shared))
     };

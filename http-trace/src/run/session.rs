@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::changes::Changes;
-use super::exit::{Ended, Reading, cannot_start, say};
+use super::exit::{Ended, Reading, cannot_start, no_thread, say};
 use super::loading::Rules;
 use super::stop::Stop;
 use crate::ban::{Bans, Plan};
@@ -72,7 +72,7 @@ impl Session {
         when_full: WhenFull,
         own: &OwnSockets,
     ) -> Result<Self, Ended> {
-        stop.watch();
+        stop.watch().map_err(|error| cannot_start(no_thread(error)))?;
         let Ready { rules, detector } = ready;
         let mut driver = Driver::open(config, detector, when_full, own).map_err(cannot_start)?;
         if when_full == WhenFull::Wait {

@@ -66,17 +66,20 @@ impl Stop {
 
     /// Makes a second signal end the process at once. Starts a thread, so it is called after the last change
     /// of privileges.
-    pub fn watch(&self) {
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn watch(&self) -> std::io::Result<()> {
         let signals = self.signals.lock().ok().and_then(|mut signals| signals.take());
-        let Some(mut signals) = signals else { return };
+        let Some(mut signals) = signals else { return Ok(()) };
         let insists = self.insists.clone();
-        std::thread::spawn(move || {
-            priority::ordinary();
+        let watch = move || {
             if signals.read_exact(&mut [0]).is_ok() {
                 std::thread::sleep(ONE_WISH);
                 insists.store(true, Ordering::Relaxed);
             }
-        });
+        };
+        priority::spawn("http-trace-stop", watch).map(drop)
     }
 
     /// Whether to reload; true once per request.
