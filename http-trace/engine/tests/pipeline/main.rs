@@ -2,6 +2,7 @@
 
 mod endless_heads;
 mod ends;
+mod expectations;
 mod far;
 mod http;
 mod leniency;
