@@ -168,10 +168,6 @@ impl<'a> View<'a> {
                 Some(response) => response.headers.all(name).any(|v| test(Value::Text(v))),
                 None => false,
             },
-            // Programs differ in which of several they take.
-            Field::UserAgent => self.any_request_line(Known::USER_AGENT, test),
-            Field::Referrer => self.any_request_line(Known::REFERER, test),
-            Field::Cookie => self.any_request_line(Known::COOKIE, test),
             Field::Flags => event.flags.iter().any(|flag| test(Value::Text(flag.as_bytes()))),
             Field::Interfaces => {
                 event.interfaces.iter().any(|name| test(Value::Text(name.as_bytes())))
@@ -192,11 +188,6 @@ impl<'a> View<'a> {
             Field::Plain(field) => field.of(&self.plain()).is_some_and(|value| value.any(test)),
             field => self.first(field).is_some_and(test),
         }
-    }
-
-    fn any_request_line(&self, name: Known, test: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
-        let request = self.event.request.as_ref();
-        request.is_some_and(|request| request.headers.all_known(name).any(|v| test(Value::Text(v))))
     }
 
     /// The view that getters of the field table read from.

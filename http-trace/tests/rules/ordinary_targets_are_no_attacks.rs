@@ -16,7 +16,6 @@ const LANGUAGES: &[&str] = &[
     "/api/sources/lines?key=app%3Asrc%2Fmain%2Fwebapp%2FWEB-INF%2Fweb.xml&from=1&to=500",
     "/org/proj/_git/repo?path=%2F.env&version=GBmain&_a=contents",
     "/en/latest/search.html?q=__class__.__name__&check_keywords=yes&area=default",
-    "/matomo.php?action_name=SQL%20injection%3A%20%27%20or%201%3D1%20--&idsite=1&url=https%3A%2F%2Fs.example%2Fsql",
     "/graph?g0.expr=avail_bytes%7Bmountpoint%3D%22%2Fetc%2Fhosts%22%7D&g0.tab=1",
     "/query?g0.expr=usage_bytes%7Bdevice%3D%22%2Fetc%2Fresolv.conf%22%7D",
 ];
@@ -220,7 +219,6 @@ const ORDINARY: &[&str] = &[
     "/pluginfile.php/1234/mod_resource/content/1/database.sql?forcedownload=1",
     "/g/p/uploads/0123456789abcdef0123456789abcdef/backup.zip",
     "/download/attachments/98765/web.config?version=1",
-    "/browser/trunk/.htaccess?rev=12",
     "/o/r/releases/download/v1.0/database.sqlite",
     "/artifactory/libs-release-local/app/web.config",
 ];
@@ -264,6 +262,13 @@ fn an_attack_beside_what_a_program_is_asked_is_seen() {
         "/attachments/12/shell.php",
         "/uploads/backup.zip",
         "/attachments/.env",
+        "/wp-content/uploads/2024/05/backup.sql",
+        "/files/1/id_rsa",
+        "/artifactory/x/.env",
+        "/uploads/2024/wp-config.php~",
+        "/shop/search.html?q=%27%20union%20select%201&check_keywords=yes&area=default",
+        "/api/sources/raw?key=../../../../etc/passwd",
+        "/query?g0.expr=up%7Ba%3D1%7D&g0.tab=%27%20union%20select%201",
         "/view?file=/etc/passwd&name=vfs.file.size%5Ba%5D",
         "/rest/services/Plots/FeatureServer/0/query?where=1%3D1+and+1%3D(select+count(*)+from+t)",
     ];

@@ -108,16 +108,6 @@ const LOADS: &[Load] = &[
         },
         None,
     ),
-    (
-        "an archive that a page leads to",
-        5,
-        6,
-        |n| {
-            let referrer = "https://files.example/list";
-            ("GET", format!("/pub/v{n}/www.zip"), 200, referrer, "-", BROWSER)
-        },
-        None,
-    ),
     ("records of backups", 5, 12, |n| get(format!("/api/v1/backups/{}", 100 + n), 200), None),
     (
         "packages that a mirror has no more",
