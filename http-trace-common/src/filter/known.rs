@@ -104,10 +104,12 @@ fn pass_gap<E: Env>(s: &mut Scratch, env: &mut E, ahead: u32) {
     let seq = s.seq;
     let own = side(s);
     let (gap, skippable) = (u64::from(ahead), own.framer.skippable());
-    if skippable > gap {
-        // The body goes on behind them.
-        own.framer.skip(gap);
-        own.next = seq;
+    // Of a body of which nothing came since its head, the bytes may have come before it.
+    if skippable > gap || skippable == gap && own.framer.is_length_unbegun() {
+        if own.framer.skip(gap).is_some() {
+            s.unreported = unreported::END;
+        }
+        side(s).next = seq;
         return;
     }
     // If the first bytes of the stream are late or lost, the host must know where it begins; and what was

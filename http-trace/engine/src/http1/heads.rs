@@ -421,8 +421,11 @@ impl Http1 {
             if status != 100 {
                 self.exchanges.order.inform();
             }
-            // The body is wanted now, and comes.
-            self.halves[1 - d].expects = false;
+            let asked = self.exchanges.awaiting_final().map(|pending| pending.ordinal);
+            if status == 100 && asked == Some(self.halves[1 - d].ordinal) {
+                // The body is wanted now, and comes.
+                self.halves[1 - d].expects = false;
+            }
             self.exchanges.hold_response(&head);
             if let Some(current) = &mut self.exchanges.current {
                 current.informational.push((head, first));

@@ -41,8 +41,19 @@ pub(crate) struct Order {
     /// Whether the server sends 1xx responses: a client that asks again when it has received more may still wait for
     /// its answer, and some take a 103 for that.
     informs: bool,
-    /// The client kept requests open before, and seems to have waited for all answers since.
-    stopped: bool,
+    ahead: Ahead,
+}
+
+/// Whether a client that was seen to ask before it had its answers goes on so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ahead {
+    /// Not known: what was seen may have been a body.
+    #[default]
+    Perhaps,
+    /// It was seen while nothing was in doubt.
+    Surely,
+    /// It seems to have waited for all answers since.
+    Stopped,
 }
 
 /// Requests may have been lost since the last one that was seen.
@@ -174,7 +185,7 @@ impl Order {
     }
 
     /// Whether the server's segment that is known acknowledged the client's bytes up to `end`.
-    pub const fn is_acknowledged(&self, end: u64) -> bool {
+    const fn is_acknowledged(&self, end: u64) -> bool {
         self.has(PAST_GAP) && seq_distance(self.gap_end, end as u32) <= 0
     }
 
@@ -209,10 +220,11 @@ impl Order {
         }
     }
 
-    /// Whether a request that ends at `end`, and that its client sent when it had received all before `ack`, was answered
-    /// before it was seen.
+    /// Whether the first request, which ends at `end`, was answered before it was seen: the server had received exactly
+    /// this, and its client had received all before `ack`.
     pub const fn was_answered(&self, ack: u64, end: u64) -> bool {
-        self.begins_unknown() && self.is_acknowledged(end) && self.past_gap == ack as u32
+        let is_all = self.is_acknowledged(end) && self.gap_end == end as u32;
+        self.begins_unknown() && is_all && self.past_gap == ack as u32
     }
 
     /// A request is about to join `waiting`; `open` says that a response is in progress, `lossy` that
@@ -242,9 +254,9 @@ impl Order {
         if !doubt && quiet && self.ordinal > 1 {
             self.bits |= WAITS;
         } else if !doubt && !quiet && !advanced {
-            self.bits |= BATCHES;
+            (self.bits, self.ahead) = (self.bits | BATCHES, Ahead::Surely);
         } else if !doubt && !quiet && request.ack <= server_next {
-            self.bits |= WINDOW;
+            (self.bits, self.ahead) = (self.bits | WINDOW, Ahead::Surely);
         }
         if doubt && !advanced && !waiting.is_empty() {
             self.bits |= BATCHES;
@@ -258,16 +270,16 @@ impl Order {
         self.streak = if one { self.streak.saturating_add(1) } else { 0 };
         if self.streak >= SHOWN_BY && !self.pipelines() {
             self.bits |= WAITS;
-        } else if self.streak >= STOPPED_BY && pauses {
+        } else if self.streak >= STOPPED_BY && pauses && self.ahead != Ahead::Surely {
             self.bits = self.bits & !(BATCHES | WINDOW) | WAITS;
-            self.stopped = true;
+            self.ahead = Ahead::Stopped;
         }
     }
 
     /// Whether the client seems to have stopped keeping requests open. One that is always ahead by as many would look the
     /// same, so its pairs are only assumed.
     pub const fn seems_stopped(&self) -> bool {
-        self.stopped
+        matches!(self.ahead, Ahead::Stopped)
     }
 
     /// Which request of `waiting` is answered by the response that begins at `start` in a segment

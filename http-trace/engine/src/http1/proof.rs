@@ -160,7 +160,7 @@ impl Http1 {
     /// `sent_ns`; the client had received everything before `ack`.
     pub(super) fn weigh_request(&mut self, cx: &mut Cx<'_>, d: usize, ack: u64, sent_ns: u64) {
         let server = &self.halves[1 - d];
-        if server.seen_ns > sent_ns || self.exchanges.order.is_acknowledged(self.halves[d].next) {
+        if server.seen_ns > sent_ns || self.exchanges.order.was_answered(ack, self.halves[d].next) {
             // It waited behind a hole, or was seen late. What the server has sent since shows nothing about it.
             return;
         }

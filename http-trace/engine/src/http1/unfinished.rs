@@ -140,11 +140,13 @@ impl Http1 {
             && !exchanges.order.gap();
         let half = &self.halves[client];
         let ack = link.acknowledged(client, half.next, origin.ack)?;
+        let is_refused = current.response.as_ref().is_some_and(|r| r.head.status >= 400);
         let begun = if self.is_in_request_head(client) {
             self.begun_head(client)
         } else {
             // The server did not wait for the end of the request line, as for a URI that is too long.
-            self.cut_line(client).map(|head| (head, half.head.len()))
+            let cut = if is_refused { self.cut_line(client) } else { None };
+            cut.map(|head| (head, half.head.len()))
         };
         let (head, line) = begun.filter(|_| certain)?;
         let (kind, first) = (half.framer.method_kind(), half.head_origin?);
