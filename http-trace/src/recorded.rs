@@ -169,6 +169,18 @@ fn text(line: &[u8]) -> Result<Line, String> {
 
 /// Parses the line of an access log that a collector (Filebeat, Fluent Bit, journald) put into a record of its own.
 fn within(record: &Value) -> Option<Line> {
+    // An application may write what a client sent into a record of its own.
+    let of_collectors = [
+        "stream",
+        "agent",
+        "fileset",
+        "input",
+        "kubernetes",
+        "docker",
+        "container_name",
+        "__REALTIME_TIMESTAMP",
+    ];
+    of_collectors.iter().find_map(|name| record.get(name))?;
     let mut names = ["message", "log", "MESSAGE"].into_iter();
     names.find_map(|name| combined::event(record.get(name)?.as_str()?.trim_end().as_bytes()).ok())
 }

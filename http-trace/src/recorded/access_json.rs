@@ -32,8 +32,8 @@ impl Record<'_> {
         let within = |object: &Value| names.iter().find_map(|name| said(at(object, name)?));
         let part = |name: &str| self.object.get(name).filter(|part| part.is_object());
         let found = within(self.object)
-            .or_else(|| within(part("response")?))
-            .or_else(|| within(part("request")?))?;
+            .or_else(|| within(part("request")?))
+            .or_else(|| within(part("response")?))?;
         Some(if self.repaired { unescaped(&found).into_owned() } else { found.into_bytes() })
     }
 
@@ -252,7 +252,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     Ok(line_of(event))
 }
 
-/// That of the response. nginx's variable `content_type` is the request's, which the client chooses.
+/// That of the response. nginx's variable `content_type` is the request's, which the client chooses: it is not believed
+/// beside other variables of nginx.
 fn content_type(record: &Record<'_>) -> Option<Vec<u8>> {
     let named = [
         "sent_http_content_type",
@@ -270,7 +271,10 @@ fn content_type(record: &Record<'_>) -> Option<Vec<u8>> {
         let first = value.as_array().and_then(|all| all.first()).unwrap_or(value);
         first.as_str().map(|text| text.as_bytes().to_vec())
     };
-    record.get(&named).or_else(in_fields)
+    let of_nginx = ["request_uri", "time_iso8601", "time_local", "msec"];
+    let is_nginx = of_nginx.iter().any(|name| record.object.get(*name).is_some());
+    let plain = || record.get(&["content_type"]).filter(|_| !is_nginx);
+    record.get(&named).or_else(in_fields).or_else(plain)
 }
 
 /// The request, with the header fields that the record has; `line` is its request line.
@@ -357,7 +361,8 @@ fn path_and_query(record: &Record<'_>) -> Option<Vec<u8>> {
         && let Some(query) = record.get(QUERY)
     {
         path.push(b'?');
-        path.extend(query);
+        // HAProxy's has it.
+        path.extend(query.strip_prefix(b"?").unwrap_or(&query));
     }
     Some(path)
 }

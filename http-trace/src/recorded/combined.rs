@@ -111,10 +111,14 @@ struct Origin<'a> {
 fn origin(line: &[u8]) -> Option<Origin<'_>> {
     if let Some((value, rest)) = enclosed(line) {
         let (mut list, _, rest) = addresses(rest);
-        // The host may be there, too (`"$host" $remote_addr`).
-        let vhost = line.get(1..=value.len()).filter(|name| **name == value && is_host(name));
         let forwarded = Some(value).filter(|value| is_forwarded(value));
-        return Some(Origin { vhost, forwarded, client: Client::Ip(list.pop()?), port: 0, rest });
+        return Some(Origin {
+            vhost: None,
+            forwarded,
+            client: Client::Ip(list.pop()?),
+            port: 0,
+            rest,
+        });
     }
     let (first, after) = split(line);
     let (mut vhost, (mut list, is_joined, rest)) = match addresses(line) {
@@ -152,8 +156,9 @@ fn is_host(word: &[u8]) -> bool {
     let (name, port) = word.split_at(memchr::memchr(b':', word).unwrap_or(word.len()));
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     let is_port = port.iter().skip(1).all(u8::is_ascii_digit);
-    let has_letter = name.iter().any(u8::is_ascii_alphabetic);
-    name.contains(&b'.') && has_letter && name.iter().all(is_name) && is_port
+    let last = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    let is_domain = last.len() >= 2 && last.iter().all(u8::is_ascii_alphabetic);
+    name.contains(&b'.') && is_domain && name.iter().all(is_name) && is_port
 }
 
 /// Splits off X-Forwarded-For in quotes or parentheses.

@@ -27,9 +27,13 @@ pub(super) fn columns(line: &[u8]) -> Option<Columns> {
 impl Columns {
     /// Parses a line of values.
     pub(super) fn event(&self, line: &[u8]) -> Result<Line, String> {
-        let by = if line.contains(&b'\t') { b'\t' } else { b' ' };
+        let is_blank = |byte: &&u8| matches!(byte, b'\t' | b' ');
+        let by = *line.iter().find(is_blank).unwrap_or(&b' ');
         let values: Vec<&[u8]> = line.trim_ascii_end().split(|byte| *byte == by).collect();
         let (got, want) = (values.len(), self.fields.len());
+        if self.fields.iter().any(|field| field == "x-session") {
+            return Err("a log of FTP or mail, not of HTTP".to_owned());
+        }
         if got != want {
             return Err(format!("{got} columns of {want} in a record of a W3C log"));
         }
@@ -70,10 +74,11 @@ impl Columns {
                 target.extend(query);
             }
             let mut agent = cell(&["cs(user-agent)"]);
-            if let Some(agent) = agent.as_mut().filter(|_| !self.is_encoded) {
-                agent.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
+            let mut forwarded = cell(&["x-forwarded-for", "cs(x-forwarded-for)"]);
+            let with_blanks = agent.iter_mut().chain(&mut forwarded).filter(|_| !self.is_encoded);
+            for byte in with_blanks.flatten().filter(|byte| **byte == b'+') {
+                *byte = b' ';
             }
-            let forwarded = cell(&["x-forwarded-for", "cs(x-forwarded-for)"]);
             let host = cell(&["x-host-header", "cs-host", "cs(host)"]);
             let (referer, cookie) = (cell(&["cs(referer)"]), cell(&["cs(cookie)"]));
             let user = cell(&["cs-username"]).map(|user| basic(&user));

@@ -32,17 +32,17 @@ const NAMES: &[(Rule, &str)] = &[
          authcode authentication authkey authorization authorizationcode authticket backupcode \
          captcharesponse clientkey codeverifier consumerkey contrasena cookie credential credentials csrf \
          dbpass devicecode encryptionkey hmackey idtokenhint invitecode jenkinscrumb kennwort licencekey \
-         licensekey macaroon magiclink masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode \
+         licensekey macaroon masterkey mfacode motdepasse nonce oauthverifier onetimecode otpcode \
          passcode passkey passphrase passwd password passwordconfirm passwordconfirmation passwordhash \
          passwords passwort pincode pinnumber privatekey pswd recoverycode samlart samlrequest samlresponse \
          secret secretid secretkey secretkeybase secrets securityanswer securitycode servicekey sessid \
-         sessionid sessionkey sharedaccesssignature sharedkey sharekey signature signingkey ssoticket \
+         sessionid sessionkey sharedaccesssignature sharedkey signature signingkey ssoticket \
          storagekey subscriptionkey token turnstileresponse twofactorcode usercode userpass userpwd \
          verificationcode wachtwoord wskey xsrf",
     ),
     (
         Rule::Word,
-        "auth bearer hmac jwt mfa otp pass pin psk pw pwd pword sess session sid sig tok totp",
+        "auth bearer hmac jwt mfa otp pass pin psk pw pwd pword sess session sid sig totp",
     ),
     (Rule::Whole, "2fa clave key loginpwd mdp pat pgt pgtiou sas senha ticket tokens"),
     // Every gateway has a name of its own for its key.
@@ -62,16 +62,21 @@ static IDENTIFIERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
 });
 
 /// Parameters that hold a token in some programs and an ordinary word or number in others.
-const AMBIGUOUS: [&str; 10] = [
+const AMBIGUOUS: [&str; 15] = [
     "activation",
     "appid",
     "invite",
     "magic",
+    "magic_link",
+    "magiclink",
     "remember-me",
     "remember_me",
     "rememberme",
+    "sharekey",
+    "share_key",
     "stok",
     "tgt",
+    "tok",
     "verify",
 ];
 
@@ -281,7 +286,6 @@ mod tests {
             ("X-2FA-Code", true),
             ("Jenkins-Crumb", true),
             ("dbpass", true),
-            ("tok", true),
             ("breadcrumb", false),
             ("stock", false),
             ("license", false),

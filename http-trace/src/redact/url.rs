@@ -53,8 +53,8 @@ pub(super) fn parameter_values(
         let secret = match name {
             [b'p' | b's' | b't'] => {
                 let is_one = || {
-                    let is_called = memmem::find(text, b".view?").is_some();
-                    has(b"u=") && (is_called || has(b"c=") && has(b"v=1."))
+                    let of_api = |part: &[u8]| memmem::find(text, part).is_some();
+                    of_api(b"/rest/") && has(b"u=") && (of_api(b".view?") || has(b"v=1."))
                 };
                 is_secret(name) || *of_subsonic.get_or_insert_with(is_one)
             }
@@ -106,7 +106,7 @@ pub(super) fn segments(
             } else if segment.starts_with(b"(S(") || segment.starts_with(b"(F(") {
                 let inner = segment.strip_suffix(b"))").unwrap_or(segment);
                 cuts.push((at + 3, at + inner.len().max(3)));
-            } else if let Some(prefix) = before_token(segment) {
+            } else if let Some(prefix) = before_token(segment, &text[at + segment.len()..]) {
                 cuts.push((at + prefix, at + segment.len()));
             }
             if !matches!(segment, b"" | b".") {
@@ -120,14 +120,19 @@ pub(super) fn segments(
 /// Whether a text begins with what looks like a token. Looks no further than its first word.
 fn begins_random(text: &[u8]) -> bool {
     let len = text.iter().position(|byte| !is_token(byte)).unwrap_or(text.len());
-    looks_random(&text[..len])
+    let kinds =
+        text[..len].iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::is_ascii_digit);
+    let next = kinds.clone().skip(1);
+    // A name with a number in it alternates less.
+    looks_random(&text[..len]) && kinds.zip(next).filter(|(one, other)| one != other).count() >= 3
 }
 
-/// Length of what a segment has before a token that it is for itself.
-fn before_token(segment: &[u8]) -> Option<usize> {
+/// Length of what a segment, which `after` follows, has before a token that it is for itself.
+fn before_token(segment: &[u8], after: &[u8]) -> Option<usize> {
+    let is_calendar = || after.starts_with(b"/basic.ics") || after.starts_with(b"/full.ics");
     let (prefix, least, is): (&[u8], usize, fn(&u8) -> bool) = match segment.first()? {
         b'c' => (b"cpsess", 6, u8::is_ascii_digit),
-        b'p' => (b"private-", 16, u8::is_ascii_hexdigit),
+        b'p' if is_calendar() => (b"private-", 16, u8::is_ascii_hexdigit),
         _ => return None,
     };
     let token = segment.strip_prefix(prefix)?;

@@ -178,13 +178,18 @@ fn the_names_of_ecs_are_read() {
 #[test]
 fn a_line_within_a_record_of_a_collector_is_read() {
     let line = r#"192.0.2.7 - - [20/Nov/2026:08:00:00 +0000] "GET /a\"b HTTP/1.1" 404 153"#;
-    for name in ["message", "log", "MESSAGE"] {
-        let text =
-            serde_json::json!({"@timestamp": "2026-11-20T09:00:00Z", name: line}).to_string();
+    for (name, of) in
+        [("message", "agent"), ("log", "kubernetes"), ("MESSAGE", "__REALTIME_TIMESTAMP")]
+    {
+        let text = serde_json::json!({of: "x", name: line}).to_string();
         let event = one(text.as_bytes());
         assert_eq!(shown(&event)[0], "1795161600000000000", "{text}");
         assert_eq!(shown(&event)[3], "GET /a\"b", "{text}");
     }
-    let error = read(br#"{"message":"hello"}"#).remove(0).expect_err("refused");
-    assert!(error.contains("unknown JSON record"), "{error}");
+    // An application's own record may hold what a client sent.
+    let own = serde_json::json!({"user": "anna", "message": line}).to_string();
+    for text in [r#"{"message":"hello"}"#, &own] {
+        let error = read(text.as_bytes()).remove(0).expect_err("refused");
+        assert!(error.contains("unknown JSON record"), "{error}");
+    }
 }

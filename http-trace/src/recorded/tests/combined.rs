@@ -168,13 +168,14 @@ fn a_port_behind_the_address_is_the_clients() {
     assert_eq!(one(line.as_bytes()).client.ip.to_string(), "192.0.2.7");
 }
 
-/// lighttpd's default, and `"$host" $remote_addr`; a list of clients in quotes is the client's own text.
+/// lighttpd's default; what is in quotes may be a list of clients, and so the client's own text.
 #[test]
 fn hosts_in_other_places_are_the_host() {
     for (start, host) in [
         ("192.0.2.7 h.example - ", Some("h.example")),
         ("192.0.2.7 h.example:8080 - ", Some("h.example:8080")),
-        ("\"h.example\" 192.0.2.7 - - ", Some("h.example")),
+        ("\"h.example\" 192.0.2.7 - - ", None),
+        ("192.0.2.7 0af.1b-22 - ", None),
         ("192.0.2.7 frank - ", None),
         ("192.0.2.7 - - ", None),
         ("\"-\" 192.0.2.7 - - ", None),
