@@ -103,35 +103,34 @@ pub(super) fn known_flow<E: Env>(
 fn pass_gap<E: Env>(s: &mut Scratch, env: &mut E, ahead: u32) {
     let seq = s.seq;
     let own = side(s);
-    let (gap, skippable) = (u64::from(ahead), own.framer.skippable());
+    let gap = u64::from(ahead);
+    let is_body = own.framer.skippable() >= gap;
     // Of a body of which nothing came since its head, the bytes may have come before it.
-    if skippable > gap || skippable == gap && own.framer.is_length_unbegun() {
-        if own.framer.skip(gap).is_some() {
+    let has_begun = !own.framer.is_length_unbegun();
+    let ends = is_body && own.framer.skip(gap).is_some();
+    if is_body && !(ends && has_begun) {
+        own.next = seq;
+        if ends {
             s.unreported = unreported::END;
         }
-        side(s).next = seq;
         return;
     }
     // If the first bytes of the stream are late or lost, the host must know where it begins; and what was
-    // skipped up to the gap was body nevertheless.
+    // skipped up to the gap was body nevertheless. When a body ended in it is not known.
     let at_start = own.flags & side_flag::AT_START != 0;
     if at_start || E::FRAMES && own.reported != own.next {
         emit_passed(s, env);
     }
     let own = side(s);
-    let ends = skippable == gap;
-    if ends {
-        // When the body ended is not known, and the host has to learn that.
-        own.framer.skip(gap);
-    } else if !own.framer.pass_on_trial(gap) {
-        own.framer.lose();
-    }
     own.floor = seq;
     own.next = seq;
     own.reported = seq;
     // The first bytes of the stream were not seen; what ships next is not its beginning.
     own.flags &= !side_flag::AT_START;
-    if !ends {
+    if !is_body {
+        if !own.framer.pass_on_trial(gap) {
+            own.framer.lose();
+        }
         s.flow.queue.set_unknown();
         env.count(Counter::BecameUnsure, 1);
     }

