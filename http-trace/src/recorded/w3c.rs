@@ -6,6 +6,7 @@ use super::parts::{
 };
 use http_trace_model::event::Endpoint;
 use http_trace_model::field::draft::basic;
+use http_trace_model::head::RequestHead;
 use http_trace_model::value::hex;
 
 /// The columns that the last `#Fields:` named.
@@ -67,37 +68,43 @@ impl Columns {
             event.server = Endpoint { ip, port: port("s-port") };
         }
         let version = text(&["cs-version", "cs-protocol-version"]).unwrap_or_default();
-        let request_head = || {
-            let (method, mut target) = (cell(&["cs-method"])?, cell(&["cs-uri-stem"])?);
-            if let Some(query) = cell(&["cs-uri-query"]) {
-                target.push(b'?');
-                target.extend(query);
-            }
-            let mut agent = cell(&["cs(user-agent)"]);
-            let mut forwarded = cell(&["x-forwarded-for", "cs(x-forwarded-for)"]);
-            let with_blanks = agent.iter_mut().chain(&mut forwarded).filter(|_| !self.is_encoded);
-            for byte in with_blanks.flatten().filter(|byte| **byte == b'+') {
-                *byte = b' ';
-            }
-            let host = cell(&["x-host-header", "cs-host", "cs(host)"]);
-            let (referer, cookie) = (cell(&["cs(referer)"]), cell(&["cs(cookie)"]));
-            let user = cell(&["cs-username"]).map(|user| basic(&user));
-            let fields = [
-                ("host", host.as_deref()),
-                ("referer", referer.as_deref()),
-                ("user-agent", agent.as_deref()),
-                ("cookie", cookie.as_deref()),
-                ("authorization", user.as_deref()),
-                ("x-forwarded-for", forwarded.as_deref()),
-            ];
-            Some(request(&method, &target, &version, &fields))
-        };
-        event.request = request_head();
+        event.request = self.request(cell, &version);
         let kind = cell(&["sc-content-type", "sc(content-type)"]);
         answered(&mut event, code, &version, &[("content-type", kind.as_deref())]);
         event.missing = missing(&event, &version, false, false);
         event.response_bytes = number("sc-bytes").filter(|_| code.is_some());
         Ok(line_of(event))
+    }
+
+    /// The request, from the cells of a record.
+    fn request(
+        &self,
+        cell: impl Fn(&[&str]) -> Option<Vec<u8>>,
+        version: &str,
+    ) -> Option<RequestHead> {
+        let (method, mut target) = (cell(&["cs-method"])?, cell(&["cs-uri-stem"])?);
+        if let Some(query) = cell(&["cs-uri-query"]) {
+            target.push(b'?');
+            target.extend(query);
+        }
+        let mut agent = cell(&["cs(user-agent)"]);
+        let mut forwarded = cell(&["x-forwarded-for", "cs(x-forwarded-for)"]);
+        let with_blanks = agent.iter_mut().chain(&mut forwarded).filter(|_| !self.is_encoded);
+        for byte in with_blanks.flatten().filter(|byte| **byte == b'+') {
+            *byte = b' ';
+        }
+        let host = cell(&["x-host-header", "cs-host", "cs(host)"]);
+        let (referer, cookie) = (cell(&["cs(referer)"]), cell(&["cs(cookie)"]));
+        let user = cell(&["cs-username"]).map(|user| basic(&user));
+        let fields = [
+            ("host", host.as_deref()),
+            ("referer", referer.as_deref()),
+            ("user-agent", agent.as_deref()),
+            ("cookie", cookie.as_deref()),
+            ("authorization", user.as_deref()),
+            ("x-forwarded-for", forwarded.as_deref()),
+        ];
+        Some(request(&method, &target, version, &fields))
     }
 }
 
