@@ -223,7 +223,7 @@ impl Order {
     /// Whether the first request, which ends at `end`, was answered before it was seen: the server had received exactly
     /// this, and its client had received all before `ack`.
     pub const fn was_answered(&self, ack: u64, end: u64) -> bool {
-        let is_all = self.is_acknowledged(end) && self.gap_end == end as u32;
+        let is_all = self.has(PAST_GAP) && self.gap_end == end as u32;
         self.begins_unknown() && is_all && self.past_gap == ack as u32
     }
 
