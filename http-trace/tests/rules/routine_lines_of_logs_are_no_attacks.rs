@@ -148,6 +148,30 @@ const LOADS: &[Load] = &[
         None,
     ),
     (
+        "a crawler after a site's relaunch",
+        1,
+        600,
+        |n| {
+            let target = match n % 2 {
+                0 => format!("/guide/chapter-{n}/"),
+                _ => format!("/how-to-mend-part-{n}.html"),
+            };
+            ("GET", target, 404, "-", "-", "Mozilla/5.0 (compatible; Googlebot/2.1)")
+        },
+        None,
+    ),
+    (
+        "a wordlist under a crawler's name",
+        1,
+        600,
+        |n| {
+            let letter = |of: usize| char::from(b'a' + (of % 26) as u8);
+            let target = format!("/{}{}{}", letter(n), letter(n / 26), letter(n * 7));
+            ("GET", target, 404, "-", "-", "Mozilla/5.0 (compatible; Googlebot/2.1)")
+        },
+        Some("http-wordlist-fuzzing"),
+    ),
+    (
         "a login that says what is wrong",
         1,
         60,
