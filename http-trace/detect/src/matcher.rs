@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::field::Field;
-use super::rule::expr::{Expr, Glob, Literal, Relation, Test, TextTest};
+use super::rule::expr::{Expr, Literal, Relation, Test, TextTest};
 use super::view::{Value, View};
 
 impl Relation {
@@ -54,45 +54,6 @@ impl Literal {
     }
 }
 
-impl Glob {
-    fn matches(&self, text: &[u8]) -> bool {
-        let Some((first, rest)) = self.parts.split_first() else {
-            return text.is_empty();
-        };
-        let Some((last, middle)) = rest.split_last() else {
-            return text.len() == first.len() && self.at(first, text, 0);
-        };
-        if text.len() < first.len() + last.len() || !self.at(first, text, 0) {
-            return false;
-        }
-        let end = text.len() - last.len();
-        if !self.at(last, text, end) {
-            return false;
-        }
-        // Matching each part as far left as possible leaves the most room for the rest.
-        let mut from = first.len();
-        for part in middle {
-            let Some(at) = (from..=end.saturating_sub(part.len()))
-                .find(|&at| at + part.len() <= end && self.at(part, text, at))
-            else {
-                return false;
-            };
-            from = at + part.len();
-        }
-        from <= end
-    }
-
-    fn at(&self, part: &[Option<u8>], text: &[u8], at: usize) -> bool {
-        text.get(at..at + part.len()).is_some_and(|text| {
-            part.iter().zip(text).all(|(want, got)| match want {
-                None => true,
-                Some(want) if self.fold => want.eq_ignore_ascii_case(got),
-                Some(want) => want == got,
-            })
-        })
-    }
-}
-
 impl TextTest {
     pub fn passes(&self, text: &[u8]) -> bool {
         match self {
@@ -106,7 +67,6 @@ impl TextTest {
                 .is_some_and(|at| literal.eq(&text[at..])),
             TextTest::Contains(literal) => literal.find(text),
             TextTest::AnyOf(tests) => tests.iter().any(|test| test.passes(text)),
-            TextTest::Glob(glob) => glob.matches(text),
             TextTest::Regex(regex) => regex.is_match(text),
         }
     }
@@ -249,13 +209,6 @@ pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
         TextTest::Equals(l) | TextTest::Starts(l) | TextTest::Ends(l) | TextTest::Contains(l) => {
             one(&l.bytes)
         }
-        TextTest::Glob(glob) => glob
-            .parts
-            .iter()
-            .flat_map(|part| part.split(Option::is_none))
-            .map(|run| run.iter().copied().flatten().collect::<Vec<u8>>())
-            .max_by_key(Vec::len)
-            .and_then(|longest| one(&longest)),
         TextTest::AnyOf(tests) => {
             Some(tests.iter().map(literals_of).collect::<Option<Vec<_>>>()?.concat())
         }
@@ -269,36 +222,6 @@ pub fn literals_of(test: &TextTest) -> Option<Vec<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn glob(pattern: &str) -> Glob {
-        Glob {
-            parts: pattern
-                .split('*')
-                .map(|part| part.bytes().map(|b| (b != b'?').then_some(b)).collect())
-                .collect(),
-            fold: true,
-        }
-    }
-
-    #[test]
-    fn globs() {
-        for (pattern, text, expected) in [
-            ("a*b", "ab", true),
-            ("a*b", "axxB", true),
-            ("a*b", "a", false),
-            ("aba*aba", "aba", false),
-            ("*a*", "bab", true),
-            ("*", "", true),
-            ("a?c", "abc", true),
-            ("a?c", "ac", false),
-            ("*x*y*", "yx", false),
-            ("*x*y*", "xy", true),
-            ("a*bc*bc", "abc", false),
-            ("a*bc*bc", "abcbc", true),
-        ] {
-            assert_eq!(glob(pattern).matches(text.as_bytes()), expected, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn literals_in_either_case() {

@@ -87,9 +87,7 @@ pub enum TextTest {
     Contains(Literal),
     /// Any of these tests passes.
     AnyOf(Box<[TextTest]>),
-    /// Matches a wildcard pattern.
-    Glob(Glob),
-    /// A regular expression, unanchored.
+    /// A regular expression, unanchored, or the form of a text with wildcards.
     Regex(Pattern),
 }
 
@@ -98,15 +96,6 @@ pub enum TextTest {
 pub struct Literal {
     /// In lower case if `fold`.
     pub bytes: Box<[u8]>,
-    /// Whether ASCII letters match in either case.
-    pub fold: bool,
-}
-
-/// A pattern with `*` (any bytes) and `?` (one byte).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob {
-    /// The parts between asterisks; `None` stands for `?`.
-    pub parts: Box<[Box<[Option<u8>]>]>,
     /// Whether ASCII letters match in either case.
     pub fold: bool,
 }

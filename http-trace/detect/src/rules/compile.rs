@@ -95,7 +95,7 @@ impl Walk {
             Detection::And(parts) => {
                 Ok(all(parts.iter().map(|part| self.detection(part)).collect()))
             }
-            Detection::Keywords(values) => Ok(item::any_keyword(values, true)),
+            Detection::Keywords(values) => item::any_keyword(values, true),
             Detection::ArrayMatch { field, .. } => Err(Finding::error(
                 field,
                 "[any] and [all] are not supported: events have no arrays of objects",

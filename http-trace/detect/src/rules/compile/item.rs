@@ -94,23 +94,21 @@ fn keywords(item: &DetectionItem) -> Result<Expr, Finding> {
     }
     let fold = !item.field.has_modifier(Modifier::Cased);
     if !item.field.has_modifier(Modifier::All) {
-        return Ok(any_keyword(&item.values, fold));
+        return any_keyword(&item.values, fold);
     }
-    let each = item.values.iter().map(|value| keyword(value, fold));
-    Ok(all(each.map(Expr::Keyword).collect()))
+    let each = item.values.iter().map(|value| Ok(Expr::Keyword(keyword(value, fold)?)));
+    Ok(all(each.collect::<Result<_, _>>()?))
 }
 
 /// At least one keyword, as a single test, so that each text of an event is searched once.
-pub(super) fn any_keyword(values: &[SigmaValue], fold: bool) -> Expr {
-    match values.is_empty() {
-        true => Expr::Constant(false),
-        false => {
-            let each = values.iter().map(|value| keyword(value, fold));
-            Expr::Keyword(any_text(each.collect()))
-        }
+pub(super) fn any_keyword(values: &[SigmaValue], fold: bool) -> Result<Expr, Finding> {
+    if values.is_empty() {
+        return Ok(Expr::Constant(false));
     }
+    let each = values.iter().map(|value| keyword(value, fold));
+    Ok(Expr::Keyword(any_text(each.collect::<Result<_, _>>()?)))
 }
 
-fn keyword(value: &SigmaValue, fold: bool) -> TextTest {
-    wildcards(&written(value), Part::Within, fold)
+fn keyword(value: &SigmaValue, fold: bool) -> Result<TextTest, Finding> {
+    wildcards("keywords", &written(value), Part::Within, fold)
 }

@@ -6,7 +6,7 @@ use rsigma_parser::value::{SigmaString, SpecialChar, StringPart};
 use rsigma_parser::{Modifier, SigmaValue};
 
 use super::modifiers::{Modifiers, Part};
-use crate::rule::expr::{Glob, Literal, TextTest};
+use crate::rule::expr::{Literal, Pattern, TextTest};
 use crate::rules::diagnose::Finding;
 
 pub(super) fn written(value: &SigmaValue) -> SigmaString {
@@ -95,42 +95,60 @@ fn with_dash(text: &SigmaString, dash: &str) -> SigmaString {
 }
 
 /// The search for a text, with or without wildcards; with `fold`, ASCII letters match in either case.
-pub(super) fn wildcards(text: &SigmaString, part: Part, fold: bool) -> TextTest {
-    let case = |text: &str| if fold { text.to_ascii_lowercase() } else { text.to_owned() };
-    // Runs between asterisks; `None` is a question mark.
-    let mut runs: Vec<Vec<Option<u8>>> = vec![Vec::new()];
-    if matches!(part, Part::Within | Part::End) {
-        runs.push(Vec::new());
+pub(super) fn wildcards(
+    name: &str,
+    text: &SigmaString,
+    part: Part,
+    fold: bool,
+) -> Result<TextTest, Finding> {
+    const ANY: StringPart = StringPart::Special(SpecialChar::WildcardMulti);
+    let mut pieces = &text.parts[..];
+    let mut starts_open = matches!(part, Part::Within | Part::End);
+    let mut ends_open = matches!(part, Part::Within | Part::Start);
+    while let Some(rest) = pieces.strip_prefix(&[ANY]) {
+        (pieces, starts_open) = (rest, true);
     }
-    for piece in &text.parts {
-        match (piece, runs.last_mut()) {
-            (StringPart::Plain(text), Some(run)) => run.extend(case(text).bytes().map(Some)),
-            (StringPart::Special(SpecialChar::WildcardSingle), Some(run)) => run.push(None),
-            _ => runs.push(Vec::new()),
-        }
+    while let Some(rest) = pieces.strip_suffix(&[ANY]) {
+        (pieces, ends_open) = (rest, true);
     }
-    if matches!(part, Part::Within | Part::Start) {
-        runs.push(Vec::new());
-    }
-    // A single literal between asterisks needs no glob.
-    let mut filled = runs.iter().filter(|run| !run.is_empty());
-    let literal = match (filled.next(), filled.next()) {
-        (None, _) if text.is_plain() => Some([].into()),
-        (Some(only), None) => only.iter().copied().collect::<Option<Box<[u8]>>>(),
-        _ => None,
+    let text = match pieces {
+        [] => "",
+        [StringPart::Plain(text)] => text,
+        pieces => return pattern(name, pieces, [starts_open, ends_open], fold),
     };
-    let Some(bytes) = literal else {
-        let parts = runs.into_iter().map(Vec::into_boxed_slice).collect();
-        return TextTest::Glob(Glob { parts, fold });
-    };
-    let literal = Literal { bytes, fold };
-    let is_open = |run: Option<&Vec<_>>| runs.len() > 1 && run.is_some_and(Vec::is_empty);
-    match (is_open(runs.first()), is_open(runs.last())) {
+    let case = if fold { text.to_ascii_lowercase() } else { text.to_owned() };
+    let literal = Literal { bytes: case.into_bytes().into(), fold };
+    Ok(match (starts_open, ends_open) {
         (true, true) => TextTest::Contains(literal),
         (true, false) => TextTest::Ends(literal),
         (false, true) => TextTest::Starts(literal),
         (false, false) => TextTest::Equals(literal),
+    })
+}
+
+/// The regular expression of a text with wildcards within.
+fn pattern(
+    name: &str,
+    pieces: &[StringPart],
+    [starts_open, ends_open]: [bool; 2],
+    fold: bool,
+) -> Result<TextTest, Finding> {
+    let mut pattern = String::from(if fold { "(?si)" } else { "(?s)" });
+    if !starts_open {
+        pattern.push('^');
     }
+    for piece in pieces {
+        match piece {
+            StringPart::Plain(text) => pattern.push_str(&regex::escape(text)),
+            StringPart::Special(SpecialChar::WildcardSingle) => pattern.push('.'),
+            StringPart::Special(SpecialChar::WildcardMulti) => pattern.push_str(".*"),
+        }
+    }
+    if !ends_open {
+        pattern.push('$');
+    }
+    let too_large = |error| Finding::error(name, format!("its wildcards: {error}"));
+    Pattern::new(pattern).map(TextTest::Regex).map_err(too_large)
 }
 
 /// At least one of the tests passes.
@@ -138,5 +156,39 @@ pub(super) fn any_text(mut tests: Vec<TextTest>) -> TextTest {
     match tests.len() {
         1 => tests.remove(0),
         _ => TextTest::AnyOf(tests.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_wildcards() {
+        for (text, part, searched, expected) in [
+            ("a*b", Part::Whole, "ab", true),
+            ("a*b", Part::Whole, "ax\nxB", true),
+            ("a*b", Part::Whole, "a", false),
+            ("a*b", Part::Whole, "abx", false),
+            ("a*b", Part::Start, "abx", true),
+            ("a*b", Part::End, "xab", true),
+            ("a*b", Part::Within, "xaxbx", true),
+            ("aba*aba", Part::Whole, "aba", false),
+            ("*a*", Part::Whole, "bab", true),
+            ("*", Part::Whole, "", true),
+            ("", Part::Whole, "a", false),
+            ("a?c", Part::Whole, "abc", true),
+            ("a?c", Part::Whole, "ac", false),
+            ("*a?", Part::Whole, "xab", true),
+            ("*.p?p", Part::Whole, "x.php", true),
+            ("*.p?p", Part::Whole, "xxphp", false),
+            ("*x*y*", Part::Whole, "yx", false),
+            ("*x*y*", Part::Whole, "xy", true),
+            ("a*bc*bc", Part::Whole, "abc", false),
+            ("\u{e4}*b", Part::Whole, "\u{e4}b", true),
+        ] {
+            let test = wildcards("field", &SigmaString::new(text), part, true).expect(text);
+            assert_eq!(test.passes(searched.as_bytes()), expected, "{text} {searched}");
+        }
     }
 }

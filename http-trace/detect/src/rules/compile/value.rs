@@ -42,7 +42,7 @@ pub(super) fn one_value(
             Some(number) => {
                 return Ok(Expr::Item(field.clone(), Test::Number(Comparison::Ne, number)));
             }
-            None => Test::Text(wildcards(&written(value), m.part, m.fold)),
+            None => Test::Text(wildcards(name, &written(value), m.part, m.fold)?),
         },
         Operation::Text | Operation::Networks => match value {
             SigmaValue::Null => Test::Absent,
@@ -54,7 +54,7 @@ pub(super) fn one_value(
                 if let Some(why) = never(name, field, value).filter(|_| is_whole) {
                     return Err(Finding::error(name, why));
                 }
-                let texts = one_of_texts(field, &variants(name, value, m)?, m);
+                let texts = one_of_texts(name, field, &variants(name, value, m)?, m)?;
                 return Ok(m.unless(field, texts));
             }
         },
@@ -73,10 +73,15 @@ fn number(value: &SigmaValue) -> Option<f64> {
 }
 
 /// The field has one of the texts that the value stands for.
-fn one_of_texts(field: &Field, texts: &[SigmaString], m: &Modifiers) -> Expr {
+fn one_of_texts(
+    name: &str,
+    field: &Field,
+    texts: &[SigmaString],
+    m: &Modifiers,
+) -> Result<Expr, Finding> {
     let item = |test| Expr::Item(field.clone(), test);
-    let tests = texts.iter().map(|text| wildcards(text, m.part, m.fold));
-    let mut parts: Vec<Expr> = tests.map(|test| item(Test::Text(test))).collect();
+    let tests = texts.iter().map(|text| wildcards(name, text, m.part, m.fold));
+    let mut parts = tests.map(|test| Ok(item(Test::Text(test?)))).collect::<Result<Vec<_>, _>>()?;
     // Rules for logs match `-` or empty text, which logs write for an absent value.
     let is_none = |text: &SigmaString| matches!(text.as_plain().as_deref(), Some("-" | ""));
     if m.part == Part::Whole && texts.iter().any(is_none) && field.is_dash_in_logs() {
@@ -86,7 +91,7 @@ fn one_of_texts(field: &Field, texts: &[SigmaString], m: &Modifiers) -> Expr {
             _ => Test::Missing,
         }));
     }
-    any(parts)
+    Ok(any(parts))
 }
 
 /// A relation between a field and the one named by the value.
