@@ -8,7 +8,7 @@ const ROUNDS: usize = 3;
 
 /// Whether nothing in a target is encoded.
 pub fn is_plain(target: &[u8]) -> bool {
-    let is_plain = |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*' | b'\\');
+    let is_plain = |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*' | b'\\' | b'#');
     // Without an early end, so that many bytes are compared at once.
     target.iter().fold(true, |all, b| all & is_plain(b))
 }
@@ -26,7 +26,8 @@ pub fn decode(target: &[u8], text: &mut Vec<u8>) {
     squeeze(text);
 }
 
-/// Decodes `%XX`, and `%uXXXX` and `\uXXXX` of what has one byte or stands for it; whether there was any.
+/// Decodes `%XX`, `&#NN;` and `&#xXX;`, and `%uXXXX` and `\uXXXX` of what has one byte or stands for it; whether
+/// there was any.
 fn percent_decode(text: &mut Vec<u8>) -> bool {
     let (mut from, mut to) = (0, 0);
     while from < text.len() {
@@ -36,6 +37,7 @@ fn percent_decode(text: &mut Vec<u8>) -> bool {
                 let scalar = scalar.map(|(high, low)| u32::from(high) << 8 | u32::from(low));
                 scalar.and_then(plain).map(|b| (b, 6))
             }
+            [b'&', b'#', rest @ ..] => reference(rest).map(|(b, len)| (b, len + 2)),
             [b'%', high, low, ..] => hex(&[*high, *low]).map(|b| (b, 3)),
             _ => None,
         }
@@ -46,6 +48,17 @@ fn percent_decode(text: &mut Vec<u8>) -> bool {
     }
     text.truncate(to);
     from != to
+}
+
+/// The ASCII character of a numeric reference (HTML Standard, section 13.2.5.80) after its `&#`, and the length to its `;`.
+fn reference(rest: &[u8]) -> Option<(u8, usize)> {
+    let end = rest.iter().take(8).position(|b| *b == b';')?;
+    let digits = std::str::from_utf8(rest.get(..end)?).ok()?;
+    let byte = match digits.strip_prefix(['x', 'X']) {
+        Some(digits) => u8::from_str_radix(digits, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    byte.is_ascii().then_some((byte, end + 1))
 }
 
 /// The byte that a character is, or that programs take it for: of full width, as of slashes and full stops of other
@@ -135,6 +148,8 @@ mod tests {
             ("/?q=${\\u006a%5cu006Edi}\\u20ac\\x", "/?q=${jndi}\\u20ac\\x"),
             ("/?q=%EF%BC%9Cｓcript>＇%E2%91%A06%E3%80%822", "/?q=<script>'16.2"),
             ("/?q=€；（ä）", "/?q=€；（ä）"),
+            ("/?q=1%26%2332;and&#x20;&#83;LEEP&#40;5)", "/?q=1 and SLEEP(5)"),
+            ("/?q=&#;&#+5;&#x;&#300;&#", "/?q=&#;&# 5;&#x;&#300;&#"),
             ("/a%00b%", "/ab%"),
             ("/%zz%4", "/%zz%4"),
             ("*", "*"),

@@ -280,7 +280,7 @@ pub(super) fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         match byte {
             b'"' => return Some((out, text.trim_ascii_start())),
             b'\\' => {
-                let (byte, after) = escaped(text)?;
+                let (byte, after) = escaped(text).unwrap_or((byte, text));
                 out.push(byte);
                 text = after;
             }
@@ -289,7 +289,7 @@ pub(super) fn quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// The byte encoded after a backslash, and the rest.
+/// The byte encoded after a backslash, and the rest; `None` if a writer without escaping left the backslash there.
 fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
     let (&next, after) = text.split_first()?;
     let byte = after.get(..2).and_then(hex).filter(|_| next == b'x');
@@ -300,7 +300,8 @@ fn escaped(text: &[u8]) -> Option<(u8, &[u8])> {
         (None, b'r') => (b'\r', after),
         (None, b'v') => (0x0b, after),
         (None, b'b') => (0x08, after),
-        (None, other) => (other, after),
+        (None, b'"' | b'\\') => (next, after),
+        (None, _) => return None,
     })
 }
 

@@ -161,6 +161,13 @@ const LOADS: &[Load] = &[
         None,
     ),
     (
+        "a wordlist with the address of a site as its referrer",
+        1,
+        70,
+        |n| ("GET", word(n), 503, "https://www.google.example/", "-", BROWSER),
+        Some("http-scan-failed"),
+    ),
+    (
         "a wordlist under a crawler's name",
         1,
         600,
