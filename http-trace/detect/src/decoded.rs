@@ -8,7 +8,8 @@ const ROUNDS: usize = 3;
 
 /// Whether nothing in a target is encoded.
 pub fn is_plain(target: &[u8]) -> bool {
-    let is_plain = |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*' | b'\\' | b'#');
+    let is_plain =
+        |b: &u8| (b'!'..0x7f).contains(b) && !matches!(b, b'%' | b'+' | b'*' | b'\\' | b'#');
     // Without an early end, so that many bytes are compared at once.
     target.iter().fold(true, |all, b| all & is_plain(b))
 }

@@ -5,7 +5,7 @@
 
 mod tables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use http_trace_common::flow::{Address, Direction, FlowKey};
@@ -15,8 +15,8 @@ use http_trace_model::event::{
 use http_trace_model::head::ResponseHead;
 use http_trace_model::known::Known;
 
+use self::tables::Attempts;
 pub use self::tables::Interfaces;
-use self::tables::{Attempts, Ports};
 use crate::config::PipelineConfig;
 use crate::encaps::Encaps;
 use crate::names::{Aliases, Halves, Kind, Original, Sighting, Sightings};
@@ -35,7 +35,7 @@ pub(crate) struct Context {
     /// The source that a PROXY protocol header named, by connection.
     proxied: HashMap<u64, Forwarded>,
     /// Server ports at which HTTP was seen.
-    ports: Ports,
+    ports: HashSet<u16>,
     attempts: Attempts,
     /// Recent heads, to find copies of a connection under another name.
     sightings: Sightings,
@@ -104,7 +104,7 @@ impl Sink for Emitter<'_> {
         };
         let port = self.key.sender(direction(1 - client)).1;
         let mut asked = self.config.attempt_ports.iter();
-        if !asked.any(|ports| ports.contains(&port)) && !self.cx.ports.contains(port) {
+        if !asked.any(|ports| ports.contains(&port)) && !self.cx.ports.contains(&port) {
             return;
         }
         let per_second = self.config.attempts_per_second;

@@ -39,25 +39,6 @@ impl Interfaces {
     }
 }
 
-#[derive(Debug)]
-pub struct Ports(Box<[u64; 1024]>);
-
-impl Default for Ports {
-    fn default() -> Self {
-        Ports(Box::new([0; 1024]))
-    }
-}
-
-impl Ports {
-    pub fn insert(&mut self, port: u16) {
-        self.0[usize::from(port >> 6)] |= 1 << (port & 63);
-    }
-
-    pub fn contains(&self, port: u16) -> bool {
-        self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
-    }
-}
-
 /// Events of failed connection attempts in the current second.
 #[derive(Debug, Default)]
 pub struct Attempts {
