@@ -18,6 +18,18 @@ const LANGUAGES: &[&str] = &[
     "/en/latest/search.html?q=__class__.__name__&check_keywords=yes&area=default",
     "/graph?g0.expr=avail_bytes%7Bmountpoint%3D%22%2Fetc%2Fhosts%22%7D&g0.tab=1",
     "/query?g0.expr=usage_bytes%7Bdevice%3D%22%2Fetc%2Fresolv.conf%22%7D",
+    // The path of a file, where programs look for what was typed.
+    "/rest.php/v1/search/page?q=%2Fetc%2Fhosts&limit=10",
+    "/wiki/api.php?action=opensearch&format=json&search=%2Fetc%2Fmotd&namespace=0",
+    "/Special:Search?search=%2Fetc%2Fsudoers&go=Go",
+    "/confluence/dosearchsite.action?queryString=%2Fetc%2Fhosts",
+    "/dokuwiki/lib/exe/ajax.php?call=qsearch&q=%2Fetc%2Fcrontab",
+    "/issues/auto_complete?scope=all&q=%2Fetc%2Fhosts&term=%2Fetc%2Fhosts",
+    "/buglist.cgi?quicksearch=%22/etc/hosts%22&list_id=7",
+    "/search?project=kernel&full=%22/etc/resolv.conf%22",
+    "/search/77/?q=/etc/crontab&o=date",
+    "/mail/?_task=mail&_action=search&_q=%2Fetc%2Fhosts",
+    "/glpi/front/search.php?globalsearch=%2Fetc%2Fhosts",
 ];
 
 /// Not attempts.
@@ -221,6 +233,19 @@ const ORDINARY: &[&str] = &[
     "/download/attachments/98765/web.config?version=1",
     "/o/r/releases/download/v1.0/database.sqlite",
     "/artifactory/libs-release-local/app/web.config",
+    "/api/v1/repos/o/r/raw/conf/.npmrc?ref=dev",
+    "/git/api/v1/repos/o/r.x/media/.env",
+    // One selector of logs, metrics or traces.
+    "/api/datasources/uid/P8E/resources/index/volume?query=%7Bapp%3D%22web%22%7D%20%7C%3D%20%22%2Fetc%2Fhosts%22&start=17&end=18",
+    "/grafana/api/datasources/uid/P8E/resources/detected_fields?query=%7Bapp%3D%22web%22%7D%20%7C%7E%20%22etc%2Fpasswd%22&limit=50",
+    "/loki/api/v1/tail?query=%7Bfilename%3D%22%2Fvar%2Flog%2Fauth.log%22%7D&limit=100",
+    "/select/logsql/hits?query=%7Bapp%3D%22web%22%7D%20%22%2Fetc%2Fshadow%22&step=1h",
+    "/prometheus/api/v1/parse_query?query=sum%20by%20(job)%20(rate(opened%7Bfile%3D%22%2Fetc%2Fgroup%22%7D%5B5m%5D))%20%3E%203",
+    "/federate?match%5B%5D=%7Bjob%3D~%22.%2B%22%7D&match%5B%5D=fs_free%7Bmountpoint%3D%22/etc/hosts%22,job=%22node%22%7D",
+    "/api/search?q=%7Bresource.file%3D%22/etc/fstab%22%20%26%26%20name%3D%22open%22%7D&limit=20",
+    "/jaeger/api/traces?service=web&tags=%7B%22http.target%22%3A%22/etc/passwd%22%7D&limit=20",
+    // A query that phpMyAdmin has signed.
+    "/index.php?route=/sql&db=mysql&table=user&pos=0&sql_query=SELECT+%2A+FROM+%60mysql%60.%60user%60+ORDER+BY+%60User%60+DESC&sql_signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 ];
 
 #[test]
@@ -271,6 +296,24 @@ fn an_attack_beside_what_a_program_is_asked_is_seen() {
         "/query?g0.expr=up%7Ba%3D1%7D&g0.tab=%27%20union%20select%201",
         "/view?file=/etc/passwd&name=vfs.file.size%5Ba%5D",
         "/rest/services/Plots/FeatureServer/0/query?where=1%3D1+and+1%3D(select+count(*)+from+t)",
+        "/rest.php/v1/search/page?q=../../../etc/passwd",
+        "/search/1/?q=/etc/passwd&file=/etc/passwd",
+        "/files/search/1?file=/etc/passwd",
+        "/api.php?action=opensearch&search=%27%20union%20select%201,2--%20",
+        "/lib/exe/ajax.php?call=media&q=/etc/passwd",
+        "/issues/auto_complete?q=/etc/hosts&term=%3Cscript%3Ealert(1)%3C/script%3E",
+        "/buglist.cgi?quicksearch=/etc/hosts;cat%20/etc/passwd",
+        "/api/v1/repos/o/r/raw/../../../.env",
+        "/api/v1/repos/o/.env",
+        "/api/datasources/uid/P8E/resources/../../../../etc/passwd?query=%7Ba%3D%22b%22%7D",
+        "/api/datasources/uid/P8E/resources/patterns?query=%7Ba%3D%22b%22%7D&file=/etc/passwd",
+        "/loki/api/v1/tail?query=%7Ba%3D%22b%22%7D%27%20union%20select%201,2--%20",
+        "/federate?match%5B%5D=%7Ba%3D%22../../../etc/passwd%22%7D",
+        "/api/search?q=%7Ba%3D%22b%22%7D%3Cscript%3Ealert(1)%3C/script%3E",
+        "/api/search?q=/etc/passwd%7Ba%3D%22b%22%7D",
+        "/api/traces?tags=%7B%22a%22%3A%22b%22%7D&limit=1%27%20or%20%271%27%3D%271",
+        "/index.php?sql_query=SELECT+*+FROM+mysql.user+INTO+OUTFILE+%27/tmp/a%27&sql_signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "/index.php?id=1%27%20or%20%271%27%3D%271&sql_query=SELECT+*+FROM+a&sql_signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     ];
     let lines = targets.iter().enumerate();
     let lines = lines.map(|(client, target)| log_line(client, 0, ("GET", target), 200, BROWSER));
