@@ -106,7 +106,7 @@ fn every_threshold_is_the_one_that_is_documented() {
         0..=2 => Visit::new(301, format!("/x{i}/.env")),
         _ => Visit::new(301, format!("/w{i}")),
     };
-    let linked = |i: u64| with(moved(i), "Referer: http://www.example/\r\n");
+    let linked = |i: u64| with(moved(i), "Referer: http://www.example/page\r\n");
     let one_page =
         |i: u64| said(Visit::new(200, format!("/a/w{i}")), "Content-Type: text/html\r\n");
     let methods = |i: u64| {
