@@ -40,6 +40,8 @@ impl Http1 {
             ..Pending::new(head, half.framer.method_kind(), half.head_start, gap_end, first)
         };
         pending.request.head_cut = true;
+        // The rest of the head may have declared a body.
+        pending.request.body_lost = true;
         self.push(d, pending);
         self.clear(d);
     }
