@@ -1,5 +1,6 @@
 //! The request target without what hides it from a reader: percent-encoding, also repeated, `+` for a blank,
-//! overlong UTF-8, escapes as in JSON, letters and signs of other widths, comments of SQL. For comparing only; it decides nothing and keeps no structure of a URL.
+//! overlong UTF-8, escapes as in JSON, character references of HTML, letters and signs of other widths, comments of SQL.
+//! For comparing only; it decides nothing and keeps no structure of a URL.
 
 use http_trace_model::value::hex;
 

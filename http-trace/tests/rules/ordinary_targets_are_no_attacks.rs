@@ -233,6 +233,11 @@ const ORDINARY: &[&str] = &[
     "/download/attachments/98765/web.config?version=1",
     "/o/r/releases/download/v1.0/database.sqlite",
     "/artifactory/libs-release-local/app/web.config",
+    // Prose and code that look like SQL.
+    "/lookup?title=rest+and+sleep+(2019)",
+    "/lookup?title=rest+and+sleep+(8+hours)",
+    "/lookup?text=the+european+union+values+(and+its+law)",
+    "/code?snippet=a+%3D+''+||+this.name",
     "/api/v1/repos/o/r/raw/conf/.npmrc?ref=dev",
     "/git/api/v1/repos/o/r.x/media/.env",
     // One selector of logs, metrics or traces.
