@@ -233,6 +233,9 @@ const ORDINARY: &[&str] = &[
     "/download/attachments/98765/web.config?version=1",
     "/o/r/releases/download/v1.0/database.sqlite",
     "/artifactory/libs-release-local/app/web.config",
+    // The workspace of a job, and pages about such files.
+    "/job/web/ws/.env/*view*/",
+    "/docs/heapdump/",
     // Prose and code that look like SQL.
     "/lookup?title=rest+and+sleep+(2019)",
     "/lookup?title=rest+and+sleep+(8+hours)",
