@@ -150,6 +150,7 @@ fn carries_responses(profile: &Profile, link: &Link, d: usize) -> Option<bool> {
 impl Protocol for Http1 {
     fn data(&mut self, cx: &mut Cx<'_>, d: usize, chunk: &Chunk<'_>) {
         self.feed(cx, d, chunk);
+        cx.stats.requests_unmatched += std::mem::take(&mut self.exchanges.dropped);
     }
 
     fn skip(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {

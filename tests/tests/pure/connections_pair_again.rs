@@ -453,6 +453,36 @@ fn a_client_asks_again_when_it_has_a_hint() {
     }
 }
 
+/// A client that waits for the final response after each 103: a lost segment of the server costs its own exchange.
+#[test]
+fn a_patient_client_loses_one_hint() {
+    const HINT: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
+    let mut wire = Wire::open();
+    for n in 0..12 {
+        wire.send(Side::Client, &get(n));
+        wire.send(Side::Server, HINT);
+        wire.send(Side::Server, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+    }
+    // Behind the handshake; the last exchange has none after it.
+    for lost in 3..wire.seen.len() - 3 {
+        if wire.seen[lost].from == Side::Client {
+            continue;
+        }
+        let mut seen = wire.seen.clone();
+        seen.remove(lost);
+        let frames = frames(&Path::v4(40_000), &seen);
+        for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
+            let events = responses(&judged).into_iter();
+            let finals = events.filter(|e| e.response.as_ref().is_some_and(|r| r.status == 200));
+            let paired = finals.filter(|event| event.request.is_some()).count();
+            // The first ones show how the client works.
+            let least = if lost < 3 + 3 * 2 { 10 } else { 11 };
+            assert!(paired >= least, "without segment {lost}: {:?}", told(&judged));
+            assert_eq!(judged.stats.requests_unmatched, 12 - paired as u64, "segment {lost}");
+        }
+    }
+}
+
 /// A client that sends head and body apart, whose body overtakes the head: the server had received both when it
 /// answered.
 #[test]

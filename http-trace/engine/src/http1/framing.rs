@@ -444,6 +444,7 @@ impl Http1 {
                 if let Some(response) = self.exchanges.response_mut() {
                     response.last_ns = origin.time_ns.max(response.head_end_ns);
                 }
+                self.exchanges.weigh_patience(self.halves[d].next);
                 self.yield_current(cx, Outcome::Ended(end));
             }
             Message::None | Message::Head | Message::Uncounted => {}

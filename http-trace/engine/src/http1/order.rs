@@ -38,9 +38,13 @@ pub(crate) struct Order {
     /// Number of requests that a close has ended; if the connection continues, these are answered first.
     /// See [`Order::owe`].
     owed: u8,
-    /// Whether the server sends 1xx responses: a client that asks again when it has received more may still wait for
-    /// its answer, and some take a 103 for that.
+    /// Whether the server sends 1xx responses. A client that asks again when it has received more may still wait for its
+    /// answer: some take a 103 for that.
     informs: bool,
+    /// Whether one came since the last request.
+    informed: bool,
+    /// How often the client then asked again only after the final response.
+    patience: u8,
     ahead: Ahead,
 }
 
@@ -100,11 +104,12 @@ impl Order {
 
     /// Notes a 1xx response that is not 100, which every client knows for what it is.
     pub const fn inform(&mut self) {
-        self.informs = true;
+        (self.informs, self.informed) = (true, true);
     }
 
-    pub const fn informs(&self) -> bool {
-        self.informs
+    /// Whether the client may ask again for no more than a 1xx response.
+    pub const fn may_be_impatient(&self) -> bool {
+        self.informs && self.patience < SHOWN_BY
     }
 
     /// The client sent a request while the answer to an earlier one was still arriving.
@@ -253,6 +258,7 @@ impl Order {
         let doubt = lossy || request.after_gap || waiting.iter().any(|waiting| waiting.after_gap);
         if !doubt && quiet && self.ordinal > 1 {
             self.bits |= WAITS;
+            self.wait();
         } else if !doubt && !quiet && !advanced {
             (self.bits, self.ahead) = (self.bits | BATCHES, Ahead::Surely);
         } else if !doubt && !quiet && request.ack <= server_next {
@@ -262,12 +268,24 @@ impl Order {
             self.bits |= BATCHES;
         }
         self.bits &= !GAP;
+        self.informed = false;
+    }
+
+    /// The client asks again when it has the final response, and no head after it.
+    pub const fn wait(&mut self) {
+        if self.informed {
+            self.informed = false;
+            self.patience = self.patience.saturating_add(1);
+        }
     }
 
     /// Counts exchanges after a gap: `one` says that exactly one response came between the last two requests, and
     /// `pauses` that the client paused before some of them.
     pub fn alternates(&mut self, one: bool, pauses: bool) {
         self.streak = if one { self.streak.saturating_add(1) } else { 0 };
+        if one {
+            self.wait();
+        }
         if self.streak >= SHOWN_BY && !self.pipelines() {
             self.bits |= WAITS;
         } else if self.streak >= STOPPED_BY && pauses && self.ahead != Ahead::Surely {
@@ -323,8 +341,10 @@ impl Order {
             // The gap may hold the first requests of a batch.
             return (batch.begins_batch && unanswered && known).then_some((first, otherwise));
         }
-        let sure = (waits || !otherwise) && (unanswered || alone) && (first == 0 || !self.informs);
-        // Whether those before were all answered is not known of a client that sends batches.
-        sure.then_some((first, otherwise && first > 0))
+        let sure = (waits || !otherwise)
+            && (unanswered || alone)
+            && (first == 0 || !self.may_be_impatient() || self.patience > 0);
+        // Whether those before were all answered is not known of a client that sends batches, or may be impatient.
+        sure.then_some((first, (otherwise || self.may_be_impatient()) && first > 0))
     }
 }

@@ -135,6 +135,8 @@ pub(crate) struct Exchanges {
     pub(super) pauses: Pauses,
     /// Final responses since the last request.
     pub(super) finals: u8,
+    /// Requests that no longer wait, without a response or an event, since this was last counted.
+    pub(super) dropped: u64,
 }
 
 impl Exchanges {
@@ -149,16 +151,16 @@ impl Exchanges {
         self.order.ordinal = self.order.ordinal.saturating_add(1);
         let ordinal = self.order.ordinal;
         request.ordinal = ordinal;
+        let current = self.current.as_ref();
+        let informed = current.is_some_and(|c| !c.informational.is_empty() && c.response.is_none());
+        let open =
+            current.is_some_and(|c| c.response.is_some() || c.emitted || informed && !c.is_open());
         if self.waiting.front().is_some_and(|front| front.after_gap) {
-            let one = self.finals == 1 && request.ack == server_next;
+            let one = self.finals == 1 && request.ack == server_next && !informed;
             let pauses = self.pauses.add(one, request.request.start_ns, seen_ns);
             self.order.alternates(one, pauses);
         }
         self.finals = 0;
-        let open = self.current.as_ref().is_some_and(|current| {
-            let informed = !current.informational.is_empty() && !current.is_open();
-            current.response.is_some() || current.emitted || informed
-        });
         if self.waiting.back().or(self.answered()).is_some_and(|before| before.is_body_optional) {
             (request.assumed, request.is_body_optional) = (true, true);
         }
@@ -226,7 +228,7 @@ impl Exchanges {
     /// assumes the first of those that were sent when everything before it had been received; returns
     /// whether it did. Not for a client that keeps requests open, which sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
-        if self.order.overlaps() || self.order.informs() {
+        if self.order.overlaps() || self.order.may_be_impatient() {
             return false;
         }
         let first = self.waiting.iter().position(|request| request.ack == start);
@@ -269,6 +271,7 @@ impl Exchanges {
     fn drop_front(&mut self) {
         if let Some(request) = self.waiting.pop_front() {
             self.held = self.held.saturating_sub(request.cost());
+            self.dropped += u64::from(!request.has_event);
         }
     }
 
@@ -419,6 +422,22 @@ impl Exchanges {
         }
         self.finals = self.finals.saturating_add(1);
         paid
+    }
+
+    /// The current response ends at `end`: looks whether the client sent its next request, which waits, when it had
+    /// received exactly this, and none since the first 1xx head.
+    pub fn weigh_patience(&mut self, end: u64) {
+        let Some(current) = &self.current else { return };
+        let Some(response) =
+            current.response.as_ref().filter(|_| !current.informational.is_empty())
+        else {
+            return;
+        };
+        let heads = current.informational.iter().map(|(head, _)| head.wire_len).sum();
+        let informed = response.start.saturating_sub(heads);
+        if self.waiting.iter().map(|next| next.ack).find(|ack| *ack > informed) == Some(end) {
+            self.order.wait();
+        }
     }
 
     /// Adds a response's head to the memory held.
