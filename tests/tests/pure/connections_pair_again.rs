@@ -2,7 +2,7 @@
 //! pipelined pair again, with the filter and without.
 
 use http_trace_engine::host_filter::Faults;
-use http_trace_tests::judged::{Judged, filtered, plain, responses};
+use http_trace_tests::judged::{Judged, cut, filtered, plain, responses};
 use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{Path, Segment, frames};
 
@@ -503,6 +503,43 @@ fn a_body_overtakes_its_head() {
             assert!(events[0].flags.is_empty(), "{filter}, {length}: {:?}", events[0].flags);
         }
     }
+}
+
+/// The last chunk of an upload is not seen, and the server answers: nobody knows how long it was.
+#[test]
+fn the_end_of_an_upload_is_lost() {
+    let mut wire = Wire::open();
+    let head = b"POST /0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+    wire.send(Side::Client, head);
+    let lost = wire.seen.len();
+    wire.send(Side::Client, b"2\r\nbb\r\n0\r\n\r\n");
+    let next = wire.seen.len() - lost;
+    wire.send(Side::Server, ANSWER);
+    wire.exchange(1);
+    wire.seen.drain(lost..lost + next);
+    for (filter, judged) in wire.judged() {
+        let events = responses(&judged);
+        assert_eq!(events[0].request_body_bytes, None, "{filter}");
+        assert!(events[0].flags.is_empty(), "{filter}: {:?}", events[0].flags);
+    }
+}
+
+/// Of a batch, a snap length leaves a whole HEAD and the beginning of the next request: each answer ends as it should.
+#[test]
+fn a_batch_is_cut_behind_head() {
+    let mut wire = Wire::open();
+    let batch = ["HEAD /0", "GET /1", "GET /2", "GET /3"];
+    let batch =
+        batch.map(|line| format!("{line} HTTP/1.1\r\nUser-Agent: {}\r\n\r\n", "a".repeat(99)));
+    wire.send(Side::Client, batch.concat().as_bytes());
+    for length in [9, 0, 0, 0] {
+        let answer = format!("HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: {length}\r\n\r\n");
+        wire.send(Side::Server, answer.as_bytes());
+    }
+    let frames = frames(&Path::v4(40_000), &wire.seen);
+    let judged = cut(&frames, frames[0].1.len() + batch[0].len() + 20);
+    assert_eq!(told(&judged), ["200 /0", "200 /1", "200 -", "200 -"]);
+    assert!(responses(&judged).iter().all(|event| event.complete));
 }
 
 /// A request that meets the server's FIN is given up no sooner than it was sent.

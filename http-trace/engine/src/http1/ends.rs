@@ -226,14 +226,19 @@ impl Http1 {
     fn believe_body(&mut self) {
         let current = self.exchanges.current.as_mut();
         let Some(request) = current.and_then(|current| current.pending.as_mut()) else { return };
-        let bodies = self.halves.iter().filter(|half| half.message == Message::Request);
-        for half in bodies.filter(|half| half.framer.phase() == Phase::Body) {
-            let rest = half.framer.skippable();
-            let end = half.next.saturating_add(rest);
-            if half.ordinal == request.ordinal && request.end >= end && !request.end_lost {
-                request.end_lost = true;
-                request.request.body_bytes = request.request.body_bytes.saturating_add(rest);
-            }
+        let mut halves = self.halves.iter();
+        let passes =
+            |half: &&Half| half.message == Message::Request && half.ordinal == request.ordinal;
+        let Some(half) = halves.find(passes).filter(|_| !request.end_lost) else { return };
+        let rest = half.framer.skippable();
+        let end = half.next.saturating_add(rest);
+        if half.framer.phase() == Phase::Body && request.end >= end {
+            request.end_lost = true;
+            request.request.body_bytes = request.request.body_bytes.saturating_add(rest);
+        } else if half.received > end {
+            // The chunks that follow were not seen, and may have been the last ones.
+            request.end_lost = true;
+            request.request.body_lost = true;
         }
     }
 

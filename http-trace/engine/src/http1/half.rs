@@ -38,6 +38,8 @@ pub(crate) struct Half {
     pub framer: Framer,
     /// Position of the next byte.
     pub next: u64,
+    /// Up to where its peer had received it when that began its last response.
+    pub received: u64,
     pub message: Message,
     /// The head's bytes from before the current chunk.
     pub head: Vec<u8>,

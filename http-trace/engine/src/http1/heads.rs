@@ -67,17 +67,16 @@ impl Http1 {
         }
     }
 
-    /// If more requests wait in order than the framer's queue holds, tells the framer which one is
-    /// answered now.
+    /// Tells the framer which request is answered now if its queue does not know: more wait in order than it holds, or
+    /// some may be missing behind this one.
     fn requeue_answered(&mut self) {
         let overflows = self.exchanges.waiting.len() >= RequestQueue::CAPACITY as usize;
-        let doubt = self.exchanges.order.gap() || self.exchanges.responses_lost;
         let answered = self.exchanges.answered();
         let answered = answered.filter(|request| !request.after_gap && !request.malformed);
         if let Some(kind) = answered.map(|request| request.kind)
             && self.queue.is_unknown()
-            && overflows
-            && !doubt
+            && (overflows || self.exchanges.order.gap())
+            && !self.exchanges.responses_lost
         {
             self.queue = RequestQueue::new();
             self.queue.push(kind);
@@ -133,6 +132,8 @@ impl Http1 {
         let half = &self.halves[d];
         if let (Message::Request, Some(ack)) = (half.message, ack) {
             let body_end = half.next.saturating_add(half.framer.skippable());
+            self.halves[d].received = ack;
+            let half = &self.halves[d];
             if let Some(request) = self.exchanges.request_mut(half.ordinal) {
                 request.end = request.end.max(body_end.min(ack));
             }
