@@ -235,10 +235,22 @@ impl<'a> Subject<'a> {
             return self.title(hit.view, evidence);
         };
         let number = |n: u64| Piece::Text(n.to_string());
+        // Nor does an access log name the port, which is left out then, with the word before it.
+        let no_port = |at: usize| {
+            let before = at.checked_sub(1).and_then(|at| template.get(at));
+            matches!(before, Some(Part::Text(text)) if text.ends_with(" port "))
+                && matches!(&template.get(at), Some(Part::Field(field)) if *field == Field::ServerPort
+                    && shown(field, hit.view, evidence).is_none())
+        };
         template
             .iter()
-            .map(|part| match part {
+            .enumerate()
+            .map(|(at, part)| match part {
+                Part::Text(text) if no_port(at + 1) => {
+                    Piece::Text(text.trim_end_matches(" port ").to_owned())
+                }
                 Part::Text(text) => Piece::Text(text.clone()),
+                Part::Field(_) if no_port(at) => Piece::Text(String::new()),
                 Part::Count => number(count),
                 Part::Distinct => number(counted.value),
                 Part::Window => Piece::Text(window_text(self.correlation.window_ns)),
