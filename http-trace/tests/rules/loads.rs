@@ -47,6 +47,8 @@ pub fn check(loads: &[Load]) {
     for (client, (_, per_minute, _, load)) in loads.iter().enumerate() {
         for n in 0..80_usize {
             let (method, target, sent, status, got, server) = load(n);
+            let named = sent.iter().find(|(name, _)| *name == "host");
+            let domain = named.map_or_else(|| host(&target).to_owned(), |(_, host)| host.clone());
             let fields = |fields: Vec<(&str, String)>| -> Value {
                 fields
                     .into_iter()
@@ -58,7 +60,6 @@ pub fn check(loads: &[Load]) {
             let length = got.iter().find(|(name, _)| *name == "content-length");
             let length: u64 = length.map_or(0, |(_, length)| length.parse().unwrap());
             let ms = n * 60_000 / per_minute;
-            let domain = host(&target).to_owned();
             let at =
                 format!("2026-11-24T10:{:02}:{:02}.{:03}Z", ms / 60_000, ms / 1000 % 60, ms % 1000);
             let event = json!({

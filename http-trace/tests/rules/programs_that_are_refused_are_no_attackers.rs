@@ -116,6 +116,30 @@ const LOADS: &[Load] = &[
     ("one server after another", 60, Some("http-ssrf-sweep"), |n| {
         of_server(n, exchange("GET", "/".into(), &[], 200, &[]))
     }),
+    ("one page after another, by name", 60, Some("http-server-sweep"), |n| {
+        let host = format!("node{n}.lan");
+        of_server(n, exchange("GET", "/version".into(), &[("host", &host)], 200, &[]))
+    }),
+    ("one page after another, by address", 60, Some("http-ssrf-sweep"), |n| {
+        let host = format!("10.0.2.{n}:8080");
+        of_server(n, exchange("GET", "/version".into(), &[("host", &host)], 200, &[]))
+    }),
+    ("one refusal after another, by name", 60, Some("http-ssrf-sweep"), |n| {
+        let host = format!("node{n}.lan");
+        of_server(n, exchange("GET", "/version".into(), &[("host", &host)], 401, &[]))
+    }),
+    ("descriptions of devices", 60, None, |n| {
+        let control_point = [("user-agent", "Linux UPnP/1.0 GUPnP/1.6 DLNADOC/1.50")];
+        of_server(n, exchange("GET", "/rootDesc.xml".into(), &control_point, 200, &[]))
+    }),
+    ("lamps, as an app shows them", 60, None, |n| {
+        let app = [("user-agent", "Dart/3.4 (dart:io)")];
+        of_server(n, exchange("GET", "/json/".into(), &app, 200, &[]))
+    }),
+    ("consoles, under the name of a device", 60, Some("http-ssrf-sweep"), |n| {
+        let control_point = [("user-agent", "Linux UPnP/1.0 GUPnP/1.6 DLNADOC/1.50")];
+        of_server(n, exchange("GET", "/console".into(), &control_point, 200, &[]))
+    }),
     ("a server that answers 502, ten times a minute", 10, Some("http-server-down"), |_| {
         exchange("GET", "/".into(), &[], 502, &[])
     }),
