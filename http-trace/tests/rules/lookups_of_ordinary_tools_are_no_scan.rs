@@ -50,6 +50,32 @@ const TOOLS: &[(&str, Lookup)] = &[
     ("npm/10.5.0 node/v20.12.2 linux x64", |n| {
         vec![("GET", format!("/@scope%2fpkg{n}"), 404), ("GET", format!("/left-pad{n}"), 404)]
     }),
+    ("Conan/2.9.2 (Linux 6.1; Python 3.12; x86_64)", |n| {
+        let recipe = format!("/artifactory/api/conan/own/v2/conans/zlib{n}/1.3.1/_/_");
+        vec![
+            ("GET", format!("{recipe}/latest"), 404),
+            ("GET", format!("{recipe}/revisions/{}/search", &digest(n)[..32]), 404),
+        ]
+    }),
+    ("winget-cli WindowsPackageManager/1.9.2", |n| {
+        vec![("GET", format!("/feed/packageManifests/Vendor{n}.Tool?Version=2.1"), 404)]
+    }),
+    ("Deno/2.2.0", |n| {
+        let module = format!("/@std/tool-{n}");
+        let version = format!("{module}/1.0.{n}_meta.json");
+        vec![("GET", format!("{module}/meta.json"), 404), ("GET", version, 404)]
+    }),
+    ("VSCodium/1.99", |n| {
+        let extension = format!("/api/vendor{n}/theme");
+        vec![
+            ("GET", format!("{extension}/latest"), 404),
+            ("GET", format!("{extension}/linux-x64/latest"), 404),
+        ]
+    }),
+    ("ansible-galaxy/2.17.6 (Linux; python:3.12.7)", |n| {
+        let index = "/api/v3/plugin/ansible/content/published/collections/index";
+        vec![("GET", format!("{index}/vendor{n}/tools/versions/?limit=100"), 404)]
+    }),
     ("npm/10.2.4 node/v20.11.0 linux x64", |n| {
         let own = format!("/artifactory/api/npm/own/@scope%2fpkg{n}");
         vec![("GET", format!("/repository/npm-group/pkg{n}"), 404), ("GET", own, 404)]

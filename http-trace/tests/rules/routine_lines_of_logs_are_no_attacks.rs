@@ -5,6 +5,7 @@ use crate::alerts_of_log;
 
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/126.0";
 const PAGE: &str = "https://app.example/";
+const NETWORK: &str = "Amazon CloudFront";
 
 /// Method, target, status, referrer, user and user agent.
 type Line = (&'static str, String, u16, &'static str, &'static str, &'static str);
@@ -19,6 +20,11 @@ fn get(target: String, status: u16) -> Line {
 /// Twenty bytes, each percent-encoded, as some clients of trackers write them.
 fn encoded(n: usize) -> String {
     (0..20).map(|at| format!("%{:02X}", (n * 7919 + at * 1031 + n * at * 37) % 251)).collect()
+}
+
+/// A UUID of a version.
+fn uuid(n: usize, version: char) -> String {
+    format!("{:08x}-9f3b-{version}c5d-a1b2-0123456789ab", n * 7919)
 }
 
 /// A login to WordPress, which redirects who gives the right password.
@@ -354,6 +360,65 @@ const LOADS: &[Load] = &[
         200,
         |n| wordpress(n % 8 == 7),
         Some("http-guessed-credentials-wordpress"),
+    ),
+    (
+        "dead pictures that a network fetches for its visitors",
+        2,
+        90,
+        |n| ("GET", format!("/img/2019/photo_{n}.webp"), 404, "-", "-", NETWORK),
+        None,
+    ),
+    (
+        "folders under the name of such a network",
+        2,
+        90,
+        |n| ("GET", word(n), 404, "-", "-", NETWORK),
+        Some("http-path-scan"),
+    ),
+    (
+        "hidden folders and programs under its name",
+        2,
+        90,
+        |n| {
+            let target = [format!("/.w{n}/a.js"), format!("/w{n}.php/a.css")][n % 2].clone();
+            ("GET", target, 404, "-", "-", NETWORK)
+        },
+        Some("http-path-scan"),
+    ),
+    (
+        "previews of a gallery by random names",
+        1,
+        120,
+        |n| get(format!("/api/photos/{}/preview", uuid(n, '4')), [404, 200, 200, 200][n % 4]),
+        None,
+    ),
+    (
+        "random names of records",
+        1,
+        120,
+        |n| get(format!("/api/notes/{}", uuid(n, '4')), [404, 200, 200, 200][n % 4]),
+        None,
+    ),
+    (
+        "names of a time",
+        1,
+        120,
+        |n| get(format!("/api/notes/{}", uuid(n, '1')), [404, 200, 200, 200][n % 4]),
+        Some("http-id-enumeration"),
+    ),
+    (
+        "codes after a password",
+        0,
+        140,
+        |_| ("POST", "/account/confirm_totp".into(), 200, "-", "-", BROWSER),
+        Some("http-code-guessing"),
+    ),
+    (
+        "a page that waits for a confirmation",
+        2,
+        300,
+        |_| ("POST", "/mfa/check".into(), 200, PAGE, "-", BROWSER),
+        None,
     ),
 ];
 
