@@ -460,6 +460,14 @@ const LOADS: &[Load] = &[
     ("home pages through a proxy", 60, None, |n| {
         exchange("GET", format!("http://h{n}.example/"), &[], 200, &[("via", "1.1 p (squid/5.7)")])
     }),
+    ("advertisements that a filter of the network refuses", 60, None, |n| {
+        let sent = [("referer", "http://news.example/a"), ("host", &*format!("ad{n}.example"))];
+        exchange("GET", "/track.js?x=1".into(), &sent, 404, &[])
+    }),
+    ("names of hosts, with a referrer", 60, Some("http-host-enumeration"), |n| {
+        let sent = [("referer", "http://news.example/a"), ("host", &*format!("dev{n}.example"))];
+        exchange("GET", "/".into(), &sent, 404, &[])
+    }),
     ("home pages of hosts that a server may have", 60, Some("http-host-enumeration"), |n| {
         let says_so = [("proxy-connection", "keep-alive")];
         exchange("GET", format!("http://h{n}.example/"), &says_so, 200, &[])
