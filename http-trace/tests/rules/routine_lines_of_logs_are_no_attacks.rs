@@ -6,6 +6,9 @@ use crate::alerts_of_log;
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/126.0";
 const PAGE: &str = "https://app.example/";
 const NETWORK: &str = "Amazon CloudFront";
+const CONFIGURE: &str = "https://ci.example/job/app/configure";
+const CHECK: &str = "/job/app/descriptorByName/SecureGroovyScript/checkScript?value=";
+const CONFIGS: &str = "/nacos/v1/cs/configs?dataId=a&group=DEFAULT_GROUP&pageNo=1";
 
 /// Method, target, status, referrer, user and user agent.
 type Line = (&'static str, String, u16, &'static str, &'static str, &'static str);
@@ -419,6 +422,51 @@ const LOADS: &[Load] = &[
         300,
         |_| ("POST", "/mfa/check".into(), 200, PAGE, "-", BROWSER),
         None,
+    ),
+    (
+        "pictures of a page by number and size",
+        2,
+        90,
+        |n| {
+            let status = [404, 200, 200][n % 3];
+            ("GET", format!("/image/6{n:04}/productModel/200x200"), status, PAGE, "-", BROWSER)
+        },
+        None,
+    ),
+    (
+        "records by number, with the page of the program as referrer",
+        2,
+        90,
+        |n| ("GET", format!("/image/6{n:04}"), [404, 200, 200][n % 3], PAGE, "-", BROWSER),
+        Some("http-id-enumeration"),
+    ),
+    (
+        "an editor that checks a script at each pause",
+        2,
+        10,
+        |_| ("POST", format!("{CHECK}node"), 200, CONFIGURE, "-", BROWSER),
+        None,
+    ),
+    (
+        "code that runs while it is checked",
+        2,
+        10,
+        |_| ("POST", format!("{CHECK}@GrabConfig(x)"), 200, CONFIGURE, "-", BROWSER),
+        Some("http-attack-answered"),
+    ),
+    (
+        "a console whose page is open",
+        2,
+        10,
+        |_| ("GET", CONFIGS.into(), 200, "https://nacos.example/nacos/", "-", BROWSER),
+        None,
+    ),
+    (
+        "the same console, from another page",
+        2,
+        10,
+        |_| ("GET", CONFIGS.into(), 200, PAGE, "-", BROWSER),
+        Some("http-attack-answered"),
     ),
 ];
 
