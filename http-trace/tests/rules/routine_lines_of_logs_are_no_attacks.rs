@@ -9,6 +9,10 @@ const NETWORK: &str = "Amazon CloudFront";
 const CONFIGURE: &str = "https://ci.example/job/app/configure";
 const CHECK: &str = "/job/app/descriptorByName/SecureGroovyScript/checkScript?value=";
 const CONFIGS: &str = "/nacos/v1/cs/configs?dataId=a&group=DEFAULT_GROUP&pageNo=1";
+const NAMES: &[&str] = &[
+    "ada", "ben", "cem", "dan", "eva", "fay", "gil", "hal", "ida", "jan", "kai", "lea", "mia",
+    "ned", "ola", "pia", "rex", "sam",
+];
 
 /// Method, target, status, referrer, user and user agent.
 type Line = (&'static str, String, u16, &'static str, &'static str, &'static str);
@@ -439,6 +443,65 @@ const LOADS: &[Load] = &[
         90,
         |n| ("GET", format!("/image/6{n:04}"), [404, 200, 200][n % 3], PAGE, "-", BROWSER),
         Some("http-id-enumeration"),
+    ),
+    (
+        "one password for many names, one a minute",
+        60,
+        50,
+        |n| ("GET", "/owa/".into(), 401, "-", NAMES[n % NAMES.len()], BROWSER),
+        Some("http-password-spraying"),
+    ),
+    (
+        "people behind one address, some of whom mistype",
+        30,
+        110,
+        |n| {
+            let status = [401, 200, 200, 200][(n + n / NAMES.len()) % 4];
+            ("GET", "/owa/".into(), status, "-", NAMES[n % NAMES.len()], BROWSER)
+        },
+        None,
+    ),
+    (
+        "one name with an old password",
+        60,
+        50,
+        |_| ("GET", "/feed".into(), 401, "-", NAMES[0], BROWSER),
+        None,
+    ),
+    (
+        "tokens of a link to reset a password",
+        1,
+        40,
+        |n| get(format!("/reset-password?token=74bf20f8{n:08x}"), [400, 404, 410, 422][n % 4]),
+        Some("http-key-guessing-parameter"),
+    ),
+    (
+        "one link that has expired",
+        1,
+        40,
+        |_| get("/reset-password?token=74bf20f800000001".into(), 410),
+        None,
+    ),
+    (
+        "codes of goods that a shop does not have",
+        1,
+        40,
+        |n| get(format!("/api/stock?code=74bf20{n:04}"), 404),
+        None,
+    ),
+    (
+        "parameters that are made up to bypass a cache",
+        0,
+        120,
+        |n| get(format!("/?a{n}x=b{n}&c{n}y=d"), 200),
+        Some("http-parameter-flood"),
+    ),
+    (
+        "visitors of a campaign",
+        0,
+        120,
+        |n| get(format!("/?utm_source=s{n}&gclid=x{n}y"), 200),
+        None,
     ),
     (
         "an editor that checks a script at each pause",
