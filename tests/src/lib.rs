@@ -11,6 +11,7 @@
 //! - [`crowd`]: a flood of connections that stay open; [`tcpdump`]: captures of live traffic.
 //! - [`pusher`], [`ledger`]: clients at full speed, and their server's log against the tracer's
 //!   output.
+//! - [`wire`]: conversations written segment by segment.
 //! - [`judged`]: frames through the tracer as a library; [`both`]: the kernel's filter beside the host's,
 //!   by [`test_run`]; [`ethernet`]: whole frames into the host's.
 //! - [`chance`]: random choices from a seed; [`visitors`]: events as a busy site has them, without a wire.
@@ -54,6 +55,7 @@ pub mod tcpdump;
 pub mod test_run;
 pub mod visitors;
 pub mod visits;
+pub mod wire;
 
 pub use http_trace_testkit::{
     api_server, flood, generate, layers, mangle, pcap, pieces, scene, scenes, talk, tcp, tunnels,

@@ -307,6 +307,11 @@ impl Emitter<'_> {
         event.time_ns = request.start_ns;
         event.sockets = sockets(None, Some(&request.origin));
         event.no_response = Some(why);
+        // A filter says what it has skipped at the end, not on the way.
+        let is_skipped = why == NoResponse::Unseen && request.origin.framed_by_filter();
+        if is_skipped && request.end_ns.is_none() {
+            event.request_body_bytes = None;
+        }
         // The server may have closed before the request came.
         event.given_up_ns = Some(since_ns.max(request.end_ns.unwrap_or(request.start_ns)));
         event.missing.extend(request_headers(Some(&request)));

@@ -3,6 +3,7 @@
 
 mod a_forged_close_changes_nothing;
 mod a_forger_changes_nothing;
+mod a_loss_costs_what_was_lost;
 mod an_exchange_costs_what_is_allowed;
 mod built_packets_say_what_scenes_say;
 mod connections_pair_again;
