@@ -20,7 +20,7 @@ mod proxies;
 mod suricata;
 mod syslog;
 mod w3c;
-mod zeek;
+pub(crate) mod zeek;
 
 use std::io::{self, BufRead};
 

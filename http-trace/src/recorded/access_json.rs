@@ -2,14 +2,12 @@
 //! variables or other common keys; HAProxy, Traefik, Envoy; Caddy and Kong, whose requests are nested objects; and the
 //! names of ECS, as Filebeat's modules write them, with dots or nested.
 
-use std::net::SocketAddr;
-
 use serde_json::Value;
 
 use super::combined::{clf_time, request_line};
 use super::parts::{
     Client, Line, address, answered, line_of, logged_status, missing, of_client, request, seconds,
-    time,
+    socket, time,
 };
 use crate::text::unescaped;
 use http_trace_model::field::draft::basic;
@@ -192,11 +190,11 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let record = Record { object, repaired };
     let wrong = |what: &str| format!("missing {what} in an access log record");
     let from = record.text(ADDRESS).unwrap_or_default();
-    let socket = from.parse::<SocketAddr>().ok();
-    let ip = socket.map(|socket| socket.ip().to_canonical());
+    let socket = socket(&from);
     let port = record.number(&["remote_port", "client_port", "source.port", "client.port"]);
     let port = port.and_then(|port| u16::try_from(port).ok());
-    let client = ip.or_else(|| address(&from)).map(Client::Ip);
+    let ip = socket.map(|(ip, _)| ip).or_else(|| address(&from));
+    let client = ip.map(Client::Ip);
     let client = client.or_else(|| Client::named(from.as_bytes()));
     let client = client.ok_or_else(|| wrong("client address (remote_addr)"))?;
     let when = record.text(TIME);
@@ -215,7 +213,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let code = code.ok_or_else(|| wrong("status from 100 to 999, or 0 for none"))?;
 
     let mut event = of_client(client, time_ns);
-    event.client.port = port.or(socket.map(|socket| socket.port())).unwrap_or(0);
+    event.client.port = port.or(socket.map(|(_, port)| port)).unwrap_or(0);
     let line = record.get(LINE);
     // A target may contain what looks like a version.
     let line = line.as_deref().filter(|line| !line.starts_with(b"/")).and_then(request_line);

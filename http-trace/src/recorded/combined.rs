@@ -4,13 +4,13 @@
 //! instead of the address behind a load balancer, also in quotes or parentheses. Numbers before the referrer, such as
 //! times, are passed over.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use jiff::fmt::strtime;
 
 use super::parts::{
-    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, of_client,
-    request, seconds, time,
+    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, number,
+    of_client, request, seconds, socket, time, utf8,
 };
 use http_trace_model::field::draft::basic;
 use http_trace_model::value::hex;
@@ -26,7 +26,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         )
     };
     let Origin { vhost, forwarded: before, client, port, rest } = origin(line)
-        .or_else(|| socket(line))
+        .or_else(|| with_port(line))
         .or_else(|| named(line))
         .ok_or_else(|| wrong("missing client address at the start"))?;
     let (ident, rest) = split(rest);
@@ -37,10 +37,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     let user = past_own_address(user, &client);
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("missing \"request\""))?;
     let mut words = rest.trim_ascii_start().splitn(3, |b| *b == b' ');
-    let number = |text: Option<&[u8]>| {
-        std::str::from_utf8(text.unwrap_or_default()).ok().and_then(|text| text.parse::<u64>().ok())
-    };
-    let (code, bytes) = (number(words.next()), number(words.next()));
+    let (code, bytes) = (words.next().and_then(number), words.next().and_then(number));
     let code = code
         .and_then(|code| logged_status(code, bytes))
         .ok_or_else(|| wrong("missing status from 100 to 999, or 000 for none"))?;
@@ -144,11 +141,10 @@ fn origin(line: &[u8]) -> Option<Origin<'_>> {
 }
 
 /// A line that begins with `ADDRESS:PORT`.
-fn socket(line: &[u8]) -> Option<Origin<'_>> {
+fn with_port(line: &[u8]) -> Option<Origin<'_>> {
     let (first, rest) = split(line);
-    let client: SocketAddr = std::str::from_utf8(first).ok()?.parse().ok()?;
-    let (client, port) = (Client::Ip(client.ip().to_canonical()), client.port());
-    Some(Origin { vhost: None, forwarded: None, client, port, rest })
+    let (ip, port) = socket(utf8(first)?)?;
+    Some(Origin { vhost: None, forwarded: None, client: Client::Ip(ip), port, rest })
 }
 
 /// Whether a word is the name of a host in a domain, with or without a port.
@@ -186,7 +182,7 @@ fn addresses(mut text: &[u8]) -> (Vec<IpAddr>, bool, &[u8]) {
         let (word, after) = split(text);
         let bare = word.strip_suffix(b",").unwrap_or(word);
         is_joined |= bare.len() < word.len();
-        match std::str::from_utf8(bare).ok().and_then(address) {
+        match utf8(bare).and_then(address) {
             Some(ip) => list.push(ip),
             // The name of a proxy's client that is not known (RFC 7239 §6.2, §6.3).
             None if bare.len() < word.len() => {}
@@ -208,7 +204,7 @@ const fn is_private(ip: IpAddr) -> bool {
 /// may contain spaces.
 pub(super) fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], &str)> {
     let last = line.iter().rposition(|b| *b == b' ')?;
-    let version = std::str::from_utf8(&line[last + 1..]).ok();
+    let version = utf8(&line[last + 1..]);
     if let Some(version) = version.filter(|version| version.starts_with("HTTP/"))
         && line[..last].contains(&b' ')
     {
@@ -233,7 +229,7 @@ fn before_time(text: &[u8]) -> Option<(&[u8], u64, &[u8])> {
         let Some(len) = memchr::memchr(b']', inside) else {
             continue;
         };
-        let time = std::str::from_utf8(&inside[..len]).ok().and_then(any_time);
+        let time = utf8(&inside[..len]).and_then(any_time);
         let Some(time) = time else {
             continue;
         };
@@ -253,7 +249,7 @@ fn past_own_address<'a>(text: &'a [u8], client: &Client<'_>) -> &'a [u8] {
     let after = || {
         let inside = text.strip_prefix(b"[")?;
         let (inside, after) = inside.split_at(memchr::memchr(b']', inside)?);
-        let ip = std::str::from_utf8(inside).ok().and_then(address)?;
+        let ip = utf8(inside).and_then(address)?;
         after.strip_prefix(b"] - ").filter(|_| matches!(client, Client::Ip(own) if *own == ip))
     };
     after().unwrap_or(text)

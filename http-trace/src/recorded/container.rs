@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::parts::time;
+use super::parts::{time, utf8};
 
 /// A line that a container wrote, or a part of one.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) fn written(line: &[u8]) -> Option<Written> {
         b"stderr" => true,
         _ => return None,
     };
-    time(std::str::from_utf8(when).ok()?)?;
+    time(utf8(when)?)?;
     let ends = match tags.split(|byte| *byte == b':').next()? {
         b"F" => true,
         b"P" => false,
@@ -46,7 +46,7 @@ pub(super) fn shown(line: &[u8]) -> Option<&[u8]> {
     let named = of_compose(line).or_else(|| of_pod(line));
     let rest = named.unwrap_or(line);
     let (first, after) = rest.split_at(memchr::memchr(b' ', rest)?);
-    let is_time = std::str::from_utf8(first).ok().and_then(time).is_some();
+    let is_time = utf8(first).and_then(time).is_some();
     if is_time { Some(after.trim_ascii_start()) } else { named }
 }
 

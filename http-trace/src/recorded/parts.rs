@@ -1,6 +1,6 @@
 //! Common parts of the readers: heads from their parts, addresses, times. Reads no lines.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
@@ -145,14 +145,32 @@ pub(super) fn line_of(event: HttpEvent) -> Line {
     }
 }
 
+pub(super) fn utf8(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    utf8(bytes)?.parse().ok()
+}
+
+/// A port, 0 if it is not known.
+pub(super) fn port(number: Option<u64>) -> u16 {
+    number.and_then(|number| u16::try_from(number).ok()).unwrap_or(0)
+}
+
+/// Parses `ADDRESS:PORT`.
+pub(super) fn socket(text: &str) -> Option<(IpAddr, u16)> {
+    let socket: SocketAddr = text.parse().ok()?;
+    Some((socket.ip().to_canonical(), socket.port()))
+}
+
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
 /// Whether a text is a list of addresses, as proxies write one for the clients before them.
-pub(super) fn is_forwarded(text: &[u8]) -> bool {
-    let text = std::str::from_utf8(text).unwrap_or_default();
-    text.split(',').all(|part| address(part.trim()).is_some())
+pub(super) fn is_forwarded(list: &[u8]) -> bool {
+    utf8(list).unwrap_or_default().split(',').all(|part| address(part.trim()).is_some())
 }
 
 /// Converts seconds with up to nine decimals to Unix ns.

@@ -2,14 +2,14 @@
 //! Manager's, and that of AWS's Application Load Balancer. Decides only from a line's first words whose it is.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use memchr::memmem;
 
 use super::combined::{clf_time, quoted, request_line};
 use super::parts::{
-    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, of_client,
-    request, time,
+    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, number,
+    of_client, request, socket, time, utf8,
 };
 
 /// Schemes that begin a line of an Application Load Balancer.
@@ -36,7 +36,7 @@ pub(super) fn event(line: &[u8]) -> Option<Result<Line, String>> {
     let (whose, said) = match line.strip_prefix(b"[") {
         Some(rest) => {
             let (when, rest) = rest.split_at(memchr::memchr(b']', rest)?);
-            let (when, rest) = (std::str::from_utf8(when).ok()?, rest[1..].trim_ascii_start());
+            let (when, rest) = (utf8(when)?, rest[1..].trim_ascii_start());
             match time(when) {
                 Some(time_ns) if rest.starts_with(b"\"") => ("Envoy's log", envoy(time_ns, rest)),
                 Some(_) => return None,
@@ -49,7 +49,7 @@ pub(super) fn event(line: &[u8]) -> Option<Result<Line, String>> {
         None => {
             let (scheme, rest) = line.split_at(memchr::memchr(b' ', line)?);
             let (when, rest) = word(rest);
-            let time_ns = SCHEMES.contains(&scheme).then(|| time(text(when)?)).flatten()?;
+            let time_ns = SCHEMES.contains(&scheme).then(|| time(utf8(when)?)).flatten()?;
             ("a load balancer's log", balancer(time_ns, rest))
         }
     };
@@ -200,18 +200,8 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len()))
 }
 
-fn text(word: &[u8]) -> Option<&str> {
-    std::str::from_utf8(word).ok()
-}
-
-fn number(word: &[u8]) -> Option<u64> {
-    text(word)?.parse().ok()
-}
-
 /// An address, with or without a port.
 fn end_point(word: &[u8]) -> Option<(IpAddr, u16)> {
-    let word = text(word)?.trim_ascii();
-    let socket = word.parse::<SocketAddr>().ok();
-    let socket = socket.map(|socket| (socket.ip().to_canonical(), socket.port()));
-    socket.or_else(|| Some((address(word)?, 0)))
+    let word = utf8(word)?.trim_ascii();
+    socket(word).or_else(|| Some((address(word)?, 0)))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, missing, request, response, status, time};
+use super::parts::{Line, address, missing, port as port_of, request, response, status, time};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent, Missing};
 use http_trace_model::head::Headers;
@@ -25,10 +25,9 @@ pub(super) fn event(record: &Value) -> Result<Line, String> {
     }
     let end = |name: &str, port: &str| {
         let ip = record.get(name).and_then(Value::as_str).and_then(address);
-        let port = record.get(port).and_then(Value::as_u64);
         Ok::<_, String>(Endpoint {
             ip: ip.ok_or_else(|| format!("missing {name} in an eve.json record"))?,
-            port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+            port: port_of(record.get(port).and_then(Value::as_u64)),
         })
     };
     let when = record.get("timestamp").and_then(Value::as_str);

@@ -1,7 +1,7 @@
 //! Removes the syslog header before a log line (RFC 3164 §4.1, RFC 5424 §6, and the file formats of rsyslog
 //! and journald).
 
-use super::parts::time;
+use super::parts::{time, utf8};
 
 const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -27,7 +27,7 @@ pub(super) fn message(line: &[u8]) -> Option<&[u8]> {
 fn structured(text: &[u8]) -> Option<&[u8]> {
     let (when, mut rest) = cut(text, b' ')?;
     if when != b"-" {
-        time(std::str::from_utf8(when).ok()?)?;
+        time(utf8(when)?)?;
     }
     for _ in 0..4 {
         rest = cut(rest, b' ')?.1;
@@ -75,7 +75,7 @@ fn traditional(text: &[u8]) -> Option<&[u8]> {
         }
         _ => {
             let (when, rest) = cut(text, b' ')?;
-            time(std::str::from_utf8(when).ok()?)?;
+            time(utf8(when)?)?;
             rest
         }
     };

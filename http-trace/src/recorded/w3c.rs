@@ -2,7 +2,8 @@
 //! after it. Values that are not known are `-`.
 
 use super::parts::{
-    Client, Line, address, answered, line_of, logged_status, missing, of_client, request, time,
+    Client, Line, address, answered, line_of, logged_status, missing, of_client, port, request,
+    time,
 };
 use http_trace_model::event::Endpoint;
 use http_trace_model::field::draft::basic;
@@ -62,10 +63,9 @@ impl Columns {
         }
 
         let mut event = of_client(Client::Ip(client), time_ns);
-        let port = |name| number(name).and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
-        event.client.port = port("c-port");
+        event.client.port = port(number("c-port"));
         if let Some(ip) = text(&["s-ip"]).as_deref().and_then(address) {
-            event.server = Endpoint { ip, port: port("s-port") };
+            event.server = Endpoint { ip, port: port(number("s-port")) };
         }
         let version = text(&["cs-version", "cs-protocol-version"]).unwrap_or_default();
         event.request = self.request(cell, &version);

@@ -2,19 +2,20 @@
 
 use serde_json::Value;
 
-use super::parts::{Line, address, line_of, missing, request, response, seconds, status, time};
+use super::parts::{
+    self, Line, address, line_of, missing, request, response, seconds, status, time,
+};
 use crate::text::unescaped;
 use http_trace_model::event::{Endpoint, HttpEvent};
 use http_trace_model::field::draft::basic;
 use http_trace_model::head::ResponseHead;
 use http_trace_model::value::hex;
 
-/// Header fields that `proxied` may hold.
-const OF_PROXIES: [&str; 8] = [
+/// Header fields that Zeek lists in `proxied`.
+pub(crate) const OF_PROXIES: [&str; 7] = [
     "forwarded",
     "x-forwarded-for",
     "x-forwarded-from",
-    "x-real-ip",
     "client-ip",
     "via",
     "xroxy-connection",
@@ -144,8 +145,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>, proxied: &[Vec<u8>]) -> Result
             .as_deref()
             .and_then(address)
             .ok_or_else(|| format!("missing {ip} in a Zeek http.log record"))?;
-        let port = number(port).and_then(|port| u16::try_from(port).ok());
-        Ok::<_, String>(Endpoint { ip, port: port.unwrap_or(0) })
+        Ok::<_, String>(Endpoint { ip, port: parts::port(number(port)) })
     };
     let time_ns = text("ts")
         .as_deref()
@@ -200,6 +200,7 @@ fn event(field: &dyn Fn(&str) -> Option<Vec<u8>>, proxied: &[Vec<u8>]) -> Result
 fn of_proxy(line: &[u8]) -> Option<(&'static str, &[u8])> {
     const ARROW: &[u8] = b" -> ";
     let at = memchr::memmem::find(line, ARROW)?;
-    let name = OF_PROXIES.iter().find(|name| line[..at].eq_ignore_ascii_case(name.as_bytes()))?;
+    let mut names = OF_PROXIES.iter().chain(&["x-real-ip"]);
+    let name = names.find(|name| line[..at].eq_ignore_ascii_case(name.as_bytes()))?;
     Some((name, &line[at + ARROW.len()..]))
 }

@@ -6,6 +6,7 @@ use super::flow_id;
 use super::json::tables::{Shape, Tables};
 use super::render::{Entry, Render};
 use super::time::zeek_open;
+use crate::recorded::zeek::OF_PROXIES;
 use crate::text::terminal;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
@@ -201,16 +202,7 @@ fn of_request(event: &HttpEvent, name: Known) -> Option<Value<'_>> {
 
 /// Header fields that reveal a proxy, as Zeek lists them.
 fn proxied(headers: &Headers) -> Option<Value<'_>> {
-    const NAMES: [&str; 7] = [
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-from",
-        "client-ip",
-        "via",
-        "xroxy-connection",
-        "proxy-connection",
-    ];
-    let lines = NAMES.iter().flat_map(|name| {
+    let lines = OF_PROXIES.iter().flat_map(|name| {
         let values = headers.all(name);
         values.map(move |value| [name.to_ascii_uppercase().as_bytes(), b" -> ", value].concat())
     });
