@@ -12,9 +12,10 @@ pub const DAY_NS: u64 = 86_400_000_000_000;
 
 http_trace_model::named_enum! {
     /// Subject of a row.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
     pub enum Kind {
         /// The whole site on one day.
+        #[default]
         Total = "total",
         Service = "service",
         /// An endpoint, identified by method and template.
@@ -27,7 +28,7 @@ http_trace_model::named_enum! {
 }
 
 /// Key of a row. Members that the kind does not use are empty.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     /// Days since 1970-01-01.
     pub day: u32,
@@ -40,20 +41,6 @@ pub struct Key {
     pub path: String,
     /// Page that has the link.
     pub referrer: String,
-}
-
-impl Key {
-    /// A key without service, method, path and referrer.
-    fn new(day: u32, kind: Kind) -> Self {
-        Key {
-            day,
-            kind,
-            service: String::new(),
-            method: String::new(),
-            path: String::new(),
-            referrer: String::new(),
-        }
-    }
 }
 
 /// Content of a row.
@@ -115,7 +102,7 @@ impl Inventory {
     /// they had no event since `forget_ns` (Unix ns).
     pub fn take(&mut self, day: u32, forget_ns: u64) -> Vec<(Key, Value)> {
         let mut rows = Vec::new();
-        let key = |kind| Key::new(day, kind);
+        let key = |kind| Key { day, kind, ..Key::default() };
         let total = std::mem::take(&mut self.total);
         if total != Total::default() {
             rows.push((key(Kind::Total), Value::Total(Box::new(total))));
@@ -131,7 +118,9 @@ impl Inventory {
                 service: name.clone(),
                 method: method.to_owned(),
                 path: path.to_owned(),
-                ..Key::new(day, kind)
+                day,
+                kind,
+                ..Key::default()
             };
             let all = taken(&mut service.all);
             rows.extend(all.map(|tally| (key(Kind::Service, "", ""), tally)));
@@ -297,7 +286,8 @@ mod tests {
             service: "a.example".into(),
             method: "GET".into(),
             path: "/a".into(),
-            ..Key::new(0, Kind::Endpoint)
+            kind: Kind::Endpoint,
+            ..Key::default()
         };
         inventory.know(key.clone(), 3, 4);
         inventory.event(&event(9, "GET /a", 404));
@@ -324,7 +314,7 @@ mod tests {
                 for json in [&total, &tally, &text, &n(0).to_string()] {
                     for _ in 0..3 {
                         if let Some(value) = Value::parse(kind, json) {
-                            let key = Key { path: text.clone(), ..Key::new(n(1) as u32, kind) };
+                            let key = Key { day: n(1) as u32, kind, path: text.clone(), ..Key::default() };
                             inventory.add(key, value);
                         }
                     }
