@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io;
 use std::iter::successors;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,7 +22,8 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with}
 
 use super::clock;
 use super::interfaces::{Interface, LinkLayer};
-use super::loader::{Framing, is_loaded, load_program, load_programs, program};
+use super::loader::{Framing, io_errors, is_loaded, load_program, load_programs, program};
+use super::netlink::ETH_P_ALL;
 use super::sys::{HookType, programs_at};
 use super::tc::{self, Placed, Side, Standing};
 use super::watch::{Hidden, Watch};
@@ -33,9 +33,6 @@ use crate::enrich::cgroup;
 /// Minimum time between two moves of a program (ns), in case another program wants the same place.
 const MOVE_EVERY_NS: u64 = 1_000_000_000;
 const XDP_PROGRAM: &str = "http_trace_xdp";
-/// ETH_P_ALL (linux/if_ether.h).
-const ETH_P_ALL: u16 = 3;
-
 /// The kernel does not attach the programs of a hook to a place, an interface or cgroup; `instead` is a remedy.
 fn cannot_attach(hook: &str, place: &str, why: &str, instead: &str) -> String {
     format!("cannot attach {hook} to {place}: {why}; {instead}")
@@ -324,18 +321,15 @@ fn keep_xdp(
         return at.watch.report(now_ns, "detached", detail, true);
     }
     at.watch.moved_ns = now_ns;
-    match attach_xdp(ebpf, index, interface) {
+    let (detail, goes_on) = match attach_xdp(ebpf, index, interface) {
         Ok(Some(new)) => {
             (at.program, at.link) = (new.program, new.link);
-            let detail = format!("{detail}; re-attached");
-            at.watch.report(now_ns, "detached", detail, false)
+            (format!("{detail}; re-attached"), false)
         }
-        Ok(None) => {
-            let detail = format!("{detail}: a device above it has an XDP program");
-            at.watch.report(now_ns, "detached", detail, true)
-        }
-        Err(error) => at.watch.report(now_ns, "detached", format!("{detail}: {error}"), true),
-    }
+        Ok(None) => (format!("{detail}: a device above it has an XDP program"), true),
+        Err(error) => (format!("{detail}: {error}"), true),
+    };
+    at.watch.report(now_ns, "detached", detail, goes_on)
 }
 
 fn keep_cgroup(
@@ -351,15 +345,15 @@ fn keep_cgroup(
     if at.links.iter().all(is_there) {
         return at.watch.is_good(now_ns);
     }
-    let detail = "the root cgroup: http-trace was detached".to_owned();
-    match cgroup(ebpf, framing) {
+    let detail = "the root cgroup: http-trace was detached";
+    let (detail, goes_on) = match cgroup(ebpf, framing) {
         Ok(new) => {
             at.links = new.links;
-            let detail = format!("{detail}; re-attached");
-            at.watch.report(now_ns, "detached", detail, false)
+            (format!("{detail}; re-attached"), false)
         }
-        Err(error) => at.watch.report(now_ns, "detached", format!("{detail}: {error}"), true),
-    }
+        Err(error) => (format!("{detail}: {error}"), true),
+    };
+    at.watch.report(now_ns, "detached", detail, goes_on)
 }
 
 /// Attaches in driver mode if supported, otherwise in generic mode. `None` if a device above it, such as its bridge,
@@ -390,9 +384,7 @@ fn attach_xdp(ebpf: &mut Ebpf, index: u32, interface: &Interface) -> Result<Opti
 
 /// Whether this is EEXIST.
 fn exists(error: &ProgramError) -> bool {
-    let causes = successors(Some(error as &(dyn Error + 'static)), |&error| error.source());
-    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
-    errors.any(|error| error.raw_os_error() == Some(libc::EEXIST))
+    io_errors(error).any(|error| error.raw_os_error() == Some(libc::EEXIST))
 }
 
 /// A packet socket on all interfaces whose filter inspects packets and queues none. With SOCK_DGRAM, packets

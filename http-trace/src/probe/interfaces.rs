@@ -10,7 +10,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use http_trace_common::config::limit;
 use rustix::net::{RecvFlags, recv};
 
-use super::netlink::{self, attributes, messages, number};
+use super::netlink::{self, RTM_NEWTFILTER, attributes, messages, number};
 
 /// First header of a device's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,6 @@ const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
-const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_XDP: u16 = 43;

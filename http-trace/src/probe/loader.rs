@@ -62,8 +62,6 @@ pub struct Settings {
     /// Which packets hooks accept that are not bound to an interface: a value of
     /// [`http_trace_common::config::limit`].
     pub limit_interfaces: u8,
-    /// Whether the cgroup hook may call the helper for a packet's network namespace.
-    pub cgroup_netns_helper: bool,
     /// Whether senders on sockets are noted.
     pub senders: bool,
     /// Whether the programs log what they are and which errors they meet.
@@ -78,7 +76,6 @@ impl Default for Settings {
             syns: 16_384,
             ring_bytes: 16 << 20,
             limit_interfaces: limit::NONE,
-            cgroup_netns_helper: false,
             senders: false,
             log: false,
         }
@@ -127,10 +124,13 @@ pub fn load_object(object: &[u8], settings: &Settings, hooks: &[Hook]) -> Result
     }
     check_capabilities(hooks)?;
     let ring = settings.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
+    let cgroup_netns = hooks.contains(&Hook::Cgroup)
+        && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
+            .unwrap_or(false);
     EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&settings.filter), true)
         .override_global("LIMIT_INTERFACES", &settings.limit_interfaces, true)
-        .override_global("CGROUP_NETNS", &u8::from(settings.cgroup_netns_helper), true)
+        .override_global("CGROUP_NETNS", &u8::from(cgroup_netns), true)
         .override_global(aya_log::LEVEL, &log_level(settings), true)
         .map_max_entries("FLOWS", settings.flows.max(1))
         .map_max_entries("SYNS", settings.syns.max(1))
@@ -290,6 +290,12 @@ fn check_capabilities(hooks: &[Hook]) -> Result<(), String> {
     }
 }
 
+/// The I/O errors among an error and its causes.
+pub fn io_errors<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e io::Error> {
+    let causes = successors(Some(error), |&error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref())
+}
+
 fn load_error(error: EbpfError) -> String {
     if is_map_supported(MapType::RingBuf).is_ok_and(|has| !has) {
         return lacks(
@@ -298,9 +304,7 @@ fn load_error(error: EbpfError) -> String {
         );
     }
     // EPERM despite CAP_BPF: seccomp, lockdown or kernel.unprivileged_bpf_disabled.
-    let causes = successors(Some(&error as &(dyn Error + 'static)), |&error| error.source());
-    let mut errors = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
-    if let Some(io) = errors.find(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+    if let Some(io) = io_errors(&error).find(|io| io.kind() == io::ErrorKind::PermissionDenied) {
         let why = io::Error::from(io.kind());
         if privileges::in_user_namespace() {
             return format!("the kernel refuses bpf(2) ({why}): {}", privileges::OF_NAMESPACE);

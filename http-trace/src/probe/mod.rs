@@ -40,8 +40,6 @@ use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, RingBuf};
-use aya::programs::ProgramType;
-use aya::sys::{BpfHelper, is_helper_supported};
 use http_trace_common::counter::Counter;
 use http_trace_common::record::{Hook, Record, flag};
 use http_trace_model::event::{Loss, LossUnit};
@@ -151,9 +149,6 @@ impl Probe {
         let Options { hooks, interfaces: wanted, tc_mode, host_framing, mut settings, own, say } =
             options;
         settings.filter.netns = own_netns();
-        settings.cgroup_netns_helper = hooks.contains(&Hook::Cgroup)
-            && is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie)
-                .unwrap_or(false);
         settings.limit_interfaces = wanted.limit();
         settings.log = say.is_some();
         let mut ebpf = loader::load(&settings, &hooks)?;

@@ -17,6 +17,9 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// Used by several modules (linux/rtnetlink.h, linux/if_ether.h).
+pub const RTM_NEWTFILTER: u16 = 44;
+pub const ETH_P_ALL: u16 = 3;
 /// Size of a message header in bytes.
 pub const HEADER: usize = 16;
 /// Buffer for an answer in bytes: the kernel sends at most 32 KiB at once.

@@ -56,6 +56,7 @@ const BPF_PROG_QUERY: libc::c_int = 16;
 const MOST_PROGRAMS: usize = 64;
 
 /// The part of `union bpf_attr` that BPF_PROG_QUERY reads (linux/bpf.h).
+#[derive(Default)]
 #[repr(C)]
 struct Query {
     target: u32,
@@ -101,15 +102,9 @@ pub fn programs_at(target: u32, hook: HookType) -> io::Result<Chain> {
     let mut query = Query {
         target,
         attach_type: hook as u32,
-        query_flags: 0,
-        attach_flags: 0,
         program_ids: (&raw mut ids) as u64,
         programs: MOST_PROGRAMS as u32,
-        _padding: 0,
-        program_flags: 0,
-        link_ids: 0,
-        link_flags: 0,
-        revision: 0,
+        ..Query::default()
     };
     // Fields unknown to the kernel that introduced the hook must be left out; cgroup hooks are older.
     let size = match hook {
@@ -136,6 +131,7 @@ pub fn programs_at(target: u32, hook: HookType) -> io::Result<Chain> {
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
 /// The part of `union bpf_attr` that BPF_MAP_LOOKUP_BATCH reads (linux/bpf.h).
+#[derive(Default)]
 #[repr(C)]
 struct Batch {
     in_batch: u64,
@@ -166,8 +162,7 @@ pub fn read_batch<K: bytemuck::Pod, V: bytemuck::Pod>(
         values: values.as_mut_ptr() as u64,
         count: keys.len().min(values.len()) as u32,
         map: map.as_fd().as_raw_fd() as u32,
-        element_flags: 0,
-        flags: 0,
+        ..Batch::default()
     };
     // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which the caller's slices
     // hold, to `after`, and to `batch`, whose size is passed; all outlive the call.

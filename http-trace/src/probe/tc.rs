@@ -19,7 +19,7 @@ use aya::programs::{LinkOrder, ProgramError, loaded_programs};
 use http_trace_common::record::Hook;
 
 use super::loader::{Framing, program, programs_of};
-use super::netlink::{self, attributes, number, text};
+use super::netlink::{self, ETH_P_ALL, RTM_NEWTFILTER, attributes, number, text};
 use super::sys::{Chain, HookType, programs_at};
 
 /// Handle of our filters at clsact; the following ones are used while a filter is moved.
@@ -398,25 +398,18 @@ impl Filter {
     }
 }
 
-// linux/rtnetlink.h, linux/pkt_cls.h, linux/if_ether.h
-const RTM_NEWTFILTER: u16 = 44;
+// linux/rtnetlink.h, linux/pkt_cls.h
 const RTM_GETTFILTER: u16 = 46;
 const TCMSG: usize = 20;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
-const ETH_P_ALL: u16 = 3;
 
 /// The filters of one side of an interface's clsact qdisc, in execution order; empty without such a qdisc.
 fn filters(index: u32, side: Side) -> io::Result<Vec<Filter>> {
     let socket = netlink::open(0)?;
-    let mut request = Vec::with_capacity(TCMSG);
-    request.extend(0u32.to_ne_bytes());
-    request.extend(index.to_ne_bytes());
-    request.extend(0u32.to_ne_bytes());
-    request.extend(side.parent().to_ne_bytes());
-    request.extend(0u32.to_ne_bytes());
+    let request = [0, index, 0, side.parent(), 0].map(u32::to_ne_bytes).concat();
     let mut all = Vec::new();
     let mut buffer = vec![0; netlink::BUFFER];
     netlink::list(&socket, RTM_GETTFILTER, &request, &mut buffer, |kind, body| {

@@ -26,13 +26,7 @@ fn in_own_namespace(hook: Hook, tc_mode: TcMode) -> Result<String, String> {
     sys::leave_netns().map_err(|error| {
         format!("not tried: creating a network namespace needs CAP_SYS_ADMIN ({error})")
     })?;
-    let helper = BpfHelper::BPF_FUNC_get_netns_cookie;
-    let settings = Settings {
-        cgroup_netns_helper: hook == Hook::Cgroup
-            && is_helper_supported(ProgramType::CgroupSkb, helper).unwrap_or(false),
-        ..Settings::default()
-    };
-    let mut ebpf = loader::load(&settings, &[hook])?;
+    let mut ebpf = loader::load(&Settings::default(), &[hook])?;
     let (framing, why_host) = loader::choose_framing(&mut ebpf, &[hook], false)?;
     let mut attached = Attached::new(tc_mode, framing);
     attached.host(&mut ebpf, &[hook])?;
