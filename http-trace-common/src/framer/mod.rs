@@ -46,25 +46,29 @@ pub mod flag {
     pub const SPACE_BEFORE_COLON: u32 = 1 << 6;
     /// Recognised by its start line after framing was lost, or where a body was possible.
     pub const RESYNCHRONISED: u32 = 1 << 7;
+    /// A line without a colon among the field lines. Only the host's decoder sets this bit.
+    pub const LINE_WITHOUT_COLON: u32 = 1 << 8;
     /// `HTTP/1.` digit SP without a status code after it.
     pub const BAD_STATUS: u32 = 1 << 9;
     /// More than one Content-Length value, all equal (RFC 9112 §6.3, item 5).
     pub const LENGTH_REPEATED: u32 = 1 << 10;
     /// Transfer-Encoding whose last coding is not `chunked` (RFC 9112 §6.3, item 4).
     pub const CODING_NOT_CHUNKED: u32 = 1 << 11;
-    /// A request line without the HTTP/1.x version that RFC 9112 §3 requires.
+    /// A request line without a target, or without the HTTP/1.x version that RFC 9112 §3 requires.
     pub const MALFORMED_REQUEST: u32 = 1 << 12;
     /// A status line with whitespace other than one SP before its code (RFC 9112 §4).
     pub const STATUS_BLANKS: u32 = 1 << 13;
     /// A status line with a version other than HTTP/1.x: some servers repeat that of the request.
     pub const OTHER_VERSION: u32 = 1 << 14;
+    /// A field name that is not a token (RFC 9110 §5.1). Only the host's decoder sets this bit.
+    pub const BAD_FIELD_NAME: u32 = 1 << 15;
 
     // As in `start_line`.
     const _: () = assert!(STATUS_BLANKS == (crate::start_line::OTHER_BLANK as u32) << 7);
     const _: () = assert!(OTHER_VERSION == (crate::start_line::OTHER_VERSION as u32) << 7);
 
     /// Names of these bits in events.
-    pub const NAMES: [(u32, &str); 14] = [
+    pub const NAMES: [(u32, &str); 16] = [
         (BARE_LF, "bare_lf"),
         (OBS_FOLD, "obs_fold"),
         (LEADING_CRLF, "leading_crlf"),
@@ -73,22 +77,19 @@ pub mod flag {
         (CODING_AND_LENGTH, "coding_and_length"),
         (SPACE_BEFORE_COLON, "space_before_colon"),
         (RESYNCHRONISED, "resynchronised"),
+        (LINE_WITHOUT_COLON, "line_without_colon"),
         (BAD_STATUS, "bad_status"),
         (LENGTH_REPEATED, "length_repeated"),
         (CODING_NOT_CHUNKED, "coding_not_chunked"),
         (MALFORMED_REQUEST, "malformed_request"),
         (STATUS_BLANKS, "status_blanks"),
         (OTHER_VERSION, "other_version"),
+        (BAD_FIELD_NAME, "bad_field_name"),
     ];
 
-    /// The bits of such a table together.
-    pub const fn together(names: &[(u32, &str)]) -> u32 {
-        let (mut bits, mut at) = (0, 0);
-        while at < names.len() {
-            bits |= names[at].0;
-            at += 1;
-        }
-        bits
+    /// The names of these bits in such a table.
+    pub fn named(bits: u32, names: &[(u32, &'static str)]) -> impl Iterator<Item = &'static str> {
+        names.iter().filter(move |(bit, _)| bits & bit != 0).map(|(_, name)| *name)
     }
 
     // Internal state of the framer. Each constant says whether a new head clears it.

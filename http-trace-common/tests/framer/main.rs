@@ -44,11 +44,7 @@ fn run(framer: &mut Framer, queue: &mut RequestQueue, pieces: &[&[u8]]) -> Vec<S
                                 None => format!("{status}"),
                             },
                         };
-                        let names: Vec<_> = flag::NAMES
-                            .iter()
-                            .filter(|(bit, _)| framer.flags() & bit != 0)
-                            .map(|(_, name)| *name)
-                            .collect();
+                        let names: Vec<_> = flag::named(framer.flags(), &flag::NAMES).collect();
                         format!("head {head} {body:?} [{}]", names.join(","))
                     }
                     Event::BodyBegins { back } => format!("body-{back}"),

@@ -104,8 +104,6 @@ pub mod oddity {
     }
 
     oddities! {
-        /// A field name contains a byte that is not allowed in a token (RFC 9110 §5.6.2).
-        BAD_FIELD_NAME = "bad_field_name";
         /// Part of the body was not seen.
         BODY_GAP = "body_gap";
         /// A RST, FIN or SYN that fits the connection was disproved by what followed: its receiver did not
@@ -115,8 +113,6 @@ pub mod oddity {
         HEADERS_TRUNCATED = "headers_truncated";
         /// The body's length differs from the declared one.
         LENGTH_MISMATCH = "length_mismatch";
-        /// A line of the head has no colon.
-        LINE_WITHOUT_COLON = "line_without_colon";
         /// The request line does not follow RFC 9112 §3.
         MALFORMED_REQUEST = "malformed_request";
         /// The version of the status line is not HTTP/1.x.
@@ -131,8 +127,6 @@ pub mod oddity {
         RESPONSE_MAY_BE_LOST = "response_may_be_lost";
         /// The request was incomplete when its response ended, or the wait for one.
         REQUEST_UNFINISHED = "request_unfinished";
-        /// Whitespace between a field name and its colon (RFC 9112 §5.1).
-        SPACE_BEFORE_COLON = "space_before_colon";
         /// The response was still in progress when the event was written, after the longest wait.
         STILL_OPEN = "still_open";
     }

@@ -5,23 +5,15 @@
 //! then its complete lines are decoded.
 
 use bytes::Bytes;
+use http_trace_common::framer::flag;
 use http_trace_common::start_line::{is_separator, is_token};
 use memchr::memchr;
 
 use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 use http_trace_model::known::Known;
 
-/// A line without a colon among the field lines; it is not decoded as a field.
-pub const LINE_WITHOUT_COLON: u32 = 1 << 0;
-/// Whitespace between a field name and its colon (RFC 9112 §5.1).
-pub const SPACE_BEFORE_COLON: u32 = 1 << 1;
-/// A field name that is not a token (RFC 9110 §5.1).
-pub const BAD_FIELD_NAME: u32 = 1 << 2;
-/// A request line without a target, or without a version where one is required (RFC 9112 §3).
-pub const MALFORMED_REQUEST: u32 = 1 << 3;
-
 /// Decodes a response head; `None` unless it begins with a status line that has a code. The second value
-/// holds this module's flags.
+/// holds bits of [`flag`].
 pub fn response(bytes: &[u8], wire_len: u64, first_byte_ns: u64) -> Option<(ResponseHead, u32)> {
     let (line, rest) = first_line(bytes);
     let end = match line.get(8) {
@@ -79,14 +71,14 @@ pub fn request(bytes: &[u8], wire_len: u64) -> Option<(RequestHead, u32)> {
         _ if is_cut() && wire_len <= bytes.len() as u64 => return None,
         _ if is_cut() => trim_words(line.get(sp..).unwrap_or_default()),
         _ => {
-            malformed = MALFORMED_REQUEST;
+            malformed = flag::MALFORMED_REQUEST;
             let (target, other) = without_version(trim_words(line.get(sp..).unwrap_or_default()));
             version = other.map(Bytes::copy_from_slice);
             target
         }
     };
     if target.is_empty() {
-        malformed = MALFORMED_REQUEST;
+        malformed = flag::MALFORMED_REQUEST;
     }
     let target = Bytes::copy_from_slice(target);
     let (headers, flags) = fields(bytes, rest);
@@ -211,17 +203,17 @@ fn fields(bytes: &[u8], mut rest: &[u8]) -> (Headers, u32) {
             join(&mut headers, &mut folds);
         }
         let Some(colon) = line.iter().position(|&b| b == b':') else {
-            flags |= LINE_WITHOUT_COLON;
+            flags |= flag::LINE_WITHOUT_COLON;
             continue;
         };
         let (name, value) = line.split_at(colon);
         let name = trim(name);
         if name.len() != colon {
-            flags |= SPACE_BEFORE_COLON;
+            flags |= flag::SPACE_BEFORE_COLON;
         }
         let known = headers.push_part(bytes, name, trim(value.get(1..).unwrap_or_default()));
         if known == Known::NONE && (name.is_empty() || !name.iter().all(|&b| is_token(b))) {
-            flags |= BAD_FIELD_NAME;
+            flags |= flag::BAD_FIELD_NAME;
         }
     }
     if !folds.is_empty() {
@@ -303,9 +295,9 @@ mod tests {
             out += &format!(" length={length}");
         }
         for (bit, name) in [
-            (LINE_WITHOUT_COLON, " line_without_colon"),
-            (SPACE_BEFORE_COLON, " space_before_colon"),
-            (BAD_FIELD_NAME, " bad_field_name"),
+            (flag::LINE_WITHOUT_COLON, " line_without_colon"),
+            (flag::SPACE_BEFORE_COLON, " space_before_colon"),
+            (flag::BAD_FIELD_NAME, " bad_field_name"),
         ] {
             if flags & bit != 0 {
                 out += name;

@@ -354,11 +354,11 @@ impl Http1 {
         let may_be_body = half.left_out.is_some_and(|until| half.head_start < until);
         let is_body_optional =
             may_be_body || has_body && matches!(&head.method[..], b"GET" | b"HEAD" | b"DELETE");
+        let flags = half.framer.flags() | odd;
         let mut pending = Pending {
             ack,
-            malformed: odd & decode::MALFORMED_REQUEST != 0
-                || half.framer.flags() & flag::MALFORMED_REQUEST != 0,
-            flags: half.framer.flags() | blank_before_colon(odd),
+            malformed: flags & flag::MALFORMED_REQUEST != 0,
+            flags,
             differs: half.oddities.contains(&oddity::OVERLAP_DIFFERS),
             reported: half.reported,
             has_event: half.has_event,
@@ -450,14 +450,13 @@ impl Http1 {
         if status == 408 && self.cuts_short(cx.link, d, &first) {
             oddities.push(oddity::REQUEST_UNFINISHED);
         }
-        oddities.extend(decode_flags(odd));
         let response = Box::new(Response {
             head_end_ns: origin.time_ns.max(first.time_ns),
             last_ns: origin.time_ns.max(first.time_ns),
             snippet: BodyStart::of_status(&cx.config.snippet, status),
             ..Response::new(head, first, start)
         });
-        self.put_response(cx.link, response, flags, body);
+        self.put_response(cx.link, response, flags | odd, body);
         if let Some(current) = &mut self.exchanges.current {
             current.oddities.append(&mut oddities);
         }
@@ -567,23 +566,7 @@ fn what_follows(current: &Transaction) -> Unreadable {
     if is_h2c { Unreadable::Http2 } else { Unreadable::Tunnel }
 }
 
-/// The framer's flag for a blank before a colon, which it looks for only in fields that it reads.
-const fn blank_before_colon(odd: u32) -> u32 {
-    if odd & decode::SPACE_BEFORE_COLON != 0 { flag::SPACE_BEFORE_COLON } else { 0 }
-}
-
 /// Whether a request asks to be told whether its body is wanted (RFC 9110 §10.1.1).
 fn expects_continue(headers: &Headers) -> bool {
     headers.all("expect").any(|value| value.to_ascii_lowercase().starts_with(b"100-continue"))
-}
-
-fn decode_flags(odd: u32) -> impl Iterator<Item = &'static str> {
-    [
-        (decode::LINE_WITHOUT_COLON, oddity::LINE_WITHOUT_COLON),
-        (decode::SPACE_BEFORE_COLON, oddity::SPACE_BEFORE_COLON),
-        (decode::BAD_FIELD_NAME, oddity::BAD_FIELD_NAME),
-    ]
-    .into_iter()
-    .filter(move |(bit, _)| odd & bit != 0)
-    .map(|(_, name)| name)
 }

@@ -38,7 +38,7 @@ pub(crate) struct Pending {
     /// Its server may ignore its body, or that of one before it that was open when this was sent, and answer what the
     /// body looks like.
     pub is_body_optional: bool,
-    /// Its request line is malformed ([`super::decode::MALFORMED_REQUEST`]).
+    /// Its request line is malformed ([`flag::MALFORMED_REQUEST`]).
     pub malformed: bool,
     /// Oddities of its head ([`flag`]).
     pub flags: u32,
@@ -123,12 +123,7 @@ impl Pending {
         if self.malformed {
             names.push(oddity::MALFORMED_REQUEST);
         }
-        const NAMED: u32 = flag::together(&oddity::OF_REQUESTS);
-        if self.flags & NAMED != 0 {
-            let of_head = oddity::OF_REQUESTS.iter();
-            let of_head = of_head.filter(|(bit, _)| self.flags & bit != 0);
-            names.extend(of_head.map(|(_, name)| *name));
-        }
+        names.extend(flag::named(self.flags, &oddity::OF_REQUESTS));
         if self.has_event {
             names.push(oddity::REPORTED_UNANSWERED);
         }

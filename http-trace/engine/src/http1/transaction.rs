@@ -27,12 +27,12 @@ pub(crate) struct Transaction {
     pub ordinal: u32,
     pub pending: Option<Pending>,
     pub informational: Vec<(ResponseHead, Origin)>,
-    /// The framer's flags of all its responses.
+    /// Bits of [`flag`] of all its responses.
     pub flags: u32,
     pub response: Option<Box<Response>>,
     /// How its body ends, as declared by the response's head.
     pub body: Body,
-    /// Names of oddities, without the framer's.
+    /// Names of oddities, without those of `flags`.
     pub oddities: Vec<&'static str>,
     /// Its event was written before its end.
     pub emitted: bool,
@@ -93,13 +93,7 @@ impl Transaction {
                 self.oddities.push(unfinished);
             }
         }
-        // Mostly none.
-        const NAMED: u32 = flag::together(&flag::NAMES);
-        if self.flags & NAMED != 0 {
-            let names = flag::NAMES.iter();
-            let names = names.filter(|(bit, _)| self.flags & bit != 0);
-            self.oddities.extend(names.map(|(_, name)| *name));
-        }
+        self.oddities.extend(flag::named(self.flags, &flag::NAMES));
         Exchange {
             ordinal: self.ordinal,
             request: self.pending.map(|pending| pending.request),

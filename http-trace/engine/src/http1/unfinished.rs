@@ -195,6 +195,6 @@ fn valid_request(raw: &[u8], len: u64) -> Option<RequestHead> {
     let (head, odd) = decode::request(raw, len)?;
     let visible = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_graphic);
     let method = head.method.first().is_some_and(u8::is_ascii_alphabetic);
-    let valid = odd & decode::MALFORMED_REQUEST == 0 && method && visible(&head.target);
+    let valid = odd & flag::MALFORMED_REQUEST == 0 && method && visible(&head.target);
     valid.then_some(head)
 }
