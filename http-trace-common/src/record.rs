@@ -68,10 +68,11 @@ pub mod flag {
 pub const ELSEWHERE: u32 = 1 << 31;
 
 /// The hook that took a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Hook {
     /// A capture file.
+    #[default]
     Capture = 0,
     /// TC, ingress or egress (TCX from 6.6, clsact below).
     Tc = 1,

@@ -22,7 +22,7 @@ pub enum Span {
 }
 
 /// How the length of a body is determined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Body {
     /// No body; the message ends with its head.
     None,
@@ -35,6 +35,7 @@ pub enum Body {
     /// No body: the connection becomes a tunnel or switches to another protocol.
     Tunnel,
     /// The length is undeterminable (conflicting or invalid declarations): framing is lost.
+    #[default]
     Unknown,
 }
 

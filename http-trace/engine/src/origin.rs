@@ -36,7 +36,7 @@ impl Ack {
 }
 
 /// Where and when bytes were seen: a record's header without its position in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Unix time, ns.
     pub time_ns: u64,
@@ -87,21 +87,8 @@ impl Origin {
     }
 
     /// For something that no packet showed.
-    pub const fn at(time_ns: u64) -> Self {
-        Origin {
-            time_ns,
-            socket_cookie: 0,
-            cgroup_id: 0,
-            interfaces: [0; 4],
-            ack: Ack(None),
-            wire_len: 0,
-            encap: 0,
-            flags: 0,
-            retransmissions: 0,
-            hook: Hook::Capture,
-            path: 0,
-            without_flow: false,
-        }
+    pub fn at(time_ns: u64) -> Self {
+        Origin { time_ns, ..Origin::default() }
     }
 
     /// Whether a filter shipped this: what else it saw is body or no HTTP/1.x.

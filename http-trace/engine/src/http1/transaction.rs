@@ -22,7 +22,7 @@ use crate::protocol::exchange::{Exchange, Outcome, Response};
 const MAX_WAITING: usize = 1 << 14;
 
 /// A request and its responses, once the first response head has begun.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Transaction {
     pub ordinal: u32,
     pub pending: Option<Pending>,
@@ -47,24 +47,6 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// A transaction of which at most the request is known.
-    const fn new(ordinal: u32, pending: Option<Pending>) -> Self {
-        Transaction {
-            ordinal,
-            pending,
-            informational: Vec::new(),
-            flags: 0,
-            response: None,
-            body: Body::Unknown,
-            oddities: Vec::new(),
-            emitted: false,
-            by_numbers: false,
-            assumed: false,
-            ends_front: false,
-            owed: false,
-        }
-    }
-
     /// Whether no request with a complete head is known that it answers.
     pub fn is_open(&self) -> bool {
         self.pending.as_ref().is_none_or(|pending| pending.begun)
@@ -352,8 +334,12 @@ impl Exchanges {
         match self.waiting.pop_front() {
             Some(request) => {
                 let assumed = request.assumed || self.order.seems_stopped();
-                let current = Transaction::new(request.ordinal, Some(request));
-                self.current = Some(Transaction { assumed, ..current });
+                self.current = Some(Transaction {
+                    ordinal: request.ordinal,
+                    pending: Some(request),
+                    assumed,
+                    ..Transaction::default()
+                });
             }
             None => self.begin_orphan(),
         }
@@ -361,7 +347,8 @@ impl Exchanges {
 
     fn begin_orphan(&mut self) {
         self.order.ordinal = self.order.ordinal.saturating_add(1);
-        self.current = Some(Transaction::new(self.order.ordinal, None));
+        let ordinal = self.order.ordinal;
+        self.current = Some(Transaction { ordinal, ..Transaction::default() });
     }
 
     /// Detaches the request from the current response: it waits again.
@@ -452,9 +439,10 @@ impl Exchanges {
             return None;
         }
         let rest = Transaction {
+            ordinal: current.ordinal,
             emitted: true,
             by_numbers: current.by_numbers,
-            ..Transaction::new(current.ordinal, None)
+            ..Transaction::default()
         };
         let exchange = std::mem::replace(current, rest);
         self.release(&exchange);
