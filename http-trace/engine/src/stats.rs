@@ -56,30 +56,19 @@ impl FilterLosses {
 
 /// Protocols that are recognised but not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Unreadable {
     /// TLS, by its record header (RFC 8446 §5.1).
-    Tls = 1,
+    Tls,
     /// The HTTP/2 connection preface (RFC 9113 §3.4).
-    Http2 = 2,
+    Http2,
     /// Anything else that is not HTTP/1.x.
-    Other = 3,
+    Other,
     /// What follows a CONNECT or an upgrade (RFC 9110 §9.3.6, §7.8), unless it is one of the above.
-    Tunnel = 4,
+    Tunnel,
 }
 
 impl Unreadable {
     pub const ALL: [Self; 4] = [Self::Tls, Self::Http2, Self::Other, Self::Tunnel];
-
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Unreadable::Tls),
-            2 => Some(Unreadable::Http2),
-            3 => Some(Unreadable::Other),
-            4 => Some(Unreadable::Tunnel),
-            _ => None,
-        }
-    }
 
     pub const fn name(self) -> &'static str {
         match self {

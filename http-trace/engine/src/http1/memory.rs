@@ -70,8 +70,8 @@ pub(crate) struct Profile {
     /// Bytes that were not framed as a message before the connection was known to be HTTP.
     unframed: u32,
     bits: u8,
-    /// An [`Unreadable`] as its number; 0 while nothing contradicts HTTP/1.x.
-    unreadable: u8,
+    /// `None` while nothing contradicts HTTP/1.x.
+    unreadable: Option<Unreadable>,
 }
 
 /// A head was framed in the direction; shifted by the direction.
@@ -114,7 +114,7 @@ impl Profile {
 
     /// Whether the connection's bytes are known not to be HTTP/1.x.
     pub const fn is_unreadable(&self) -> bool {
-        self.unreadable != 0
+        self.unreadable.is_some()
     }
 
     /// Whether bytes passed that were not framed as a message.
@@ -128,7 +128,7 @@ impl Profile {
         if self.http() {
             return;
         }
-        if let Some(kind) = Unreadable::from_number(self.unreadable) {
+        if let Some(kind) = self.unreadable {
             cx.stats.uncount_unreadable(kind, cx.server_port());
         }
         self.bits |= HTTP;
@@ -168,10 +168,10 @@ impl Profile {
 
     /// The connection's first bytes belong to another protocol.
     pub fn not_readable(&mut self, cx: &mut Cx<'_>, kind: Unreadable) {
-        if self.http() || self.unreadable != 0 {
+        if self.http() || self.unreadable.is_some() {
             return;
         }
-        self.unreadable = kind as u8;
+        self.unreadable = Some(kind);
         cx.stats.count_unreadable(kind, cx.server_port());
     }
 }
