@@ -192,8 +192,7 @@ pub fn remember_close(s: &mut Scratch) -> bool {
     if ends(a) || ends(b) || s.flow.queue.is_unknown() {
         return true;
     }
-    let rests = |side: &Side| side.framer.phase() == Phase::Idle && side.framer.at_rest();
-    if !rests(a) || !rests(b) || !s.flow.queue.has_none() {
+    if !a.framer.at_rest() || !b.framer.at_rest() || !s.flow.queue.has_none() {
         return false;
     }
     if a.flags & b.flags & side_flag::KNOWN != 0 {

@@ -85,10 +85,8 @@ impl Half {
     /// Whether nothing of a message is held.
     pub fn is_quiet(&self) -> bool {
         self.message == Message::None
-            && match self.framer.phase() {
-                Phase::Idle => self.framer.at_rest(),
-                phase => matches!(phase, Phase::Unsure | Phase::Opaque),
-            }
+            && (self.framer.at_rest()
+                || matches!(self.framer.phase(), Phase::Unsure | Phase::Opaque))
     }
 
     pub fn held(&self) -> usize {

@@ -103,8 +103,7 @@ impl Http1 {
         let mut sides = [NOWHERE; 2];
         for ((half, end), side) in self.halves.iter().zip(&mut ends).zip(&mut sides) {
             let body = half.framer.skippable().min(FAR_BYTES);
-            let at_rest = half.framer.phase() == Phase::Idle && half.framer.at_rest();
-            if !at_rest && body == 0 {
+            if !half.framer.at_rest() && body == 0 {
                 return None;
             }
             in_body |= body >= WORTH_BYTES;

@@ -150,10 +150,7 @@ impl Http1 {
 
     fn is_at_rest(&self, d: usize) -> bool {
         let framer = &self.halves[d].framer;
-        match framer.phase() {
-            Phase::Idle => framer.at_rest(),
-            phase => phase == Phase::Opaque,
-        }
+        framer.at_rest() || framer.phase() == Phase::Opaque
     }
 
     /// Weighs the claim when a request head of direction `d` is complete, which begins in a segment of
