@@ -42,12 +42,10 @@ pub enum Body {
 /// Kind of a completed head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeadFacts {
-    /// A request.
     Request {
         /// The part of its method that matters to framing.
         method: MethodKind,
     },
-    /// A response.
     Response {
         /// Its status code; 0 for `HTTP/1.x` with an invalid code, which makes no event.
         status: u16,

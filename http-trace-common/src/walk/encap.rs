@@ -107,7 +107,6 @@ impl LayerKind {
 /// One tag or tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Layer {
-    /// Its kind.
     pub kind: LayerKind,
     /// Its number, as described at [`LayerKind`]; 0 if it has none.
     pub id: u32,

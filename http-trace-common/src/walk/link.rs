@@ -17,7 +17,6 @@ impl LinkType {
     pub const SLIP: LinkType = LinkType(8);
     /// PPP, with or without HDLC-like address and control bytes.
     pub const PPP: LinkType = LinkType(9);
-    /// FDDI.
     pub const FDDI: LinkType = LinkType(10);
     /// DLT_RAW as numbered by most systems; files should use 101, but some use this.
     pub const RAW_DLT: LinkType = LinkType(12);

@@ -155,9 +155,7 @@ impl Skip {
 
 /// EtherTypes (IEEE 802 numbers).
 pub mod ether_type {
-    /// IPv4.
     pub const IPV4: u16 = 0x0800;
-    /// IPv6.
     pub const IPV6: u16 = 0x86dd;
     /// IEEE 802.1Q C-tag.
     pub const VLAN: u16 = 0x8100;
@@ -169,7 +167,6 @@ pub mod ether_type {
     pub const TEB: u16 = 0x6558;
     /// MPLS unicast.
     pub const MPLS: u16 = 0x8847;
-    /// MPLS multicast.
     pub const MPLS_MULTICAST: u16 = 0x8848;
     /// PPPoE session stage.
     pub const PPPOE_SESSION: u16 = 0x8864;
@@ -201,9 +198,7 @@ pub mod ip_proto {
     pub const HOP_BY_HOP: u8 = 0;
     /// IPv4 within IP.
     pub const IPIP: u8 = 4;
-    /// TCP.
     pub const TCP: u8 = 6;
-    /// UDP.
     pub const UDP: u8 = 17;
     /// IPv6 within IP.
     pub const IPV6: u8 = 41;
@@ -211,7 +206,6 @@ pub mod ip_proto {
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
     pub const FRAGMENT: u8 = 44;
-    /// GRE.
     pub const GRE: u8 = 47;
     /// Encapsulating security payload.
     pub const ESP: u8 = 50;

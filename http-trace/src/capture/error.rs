@@ -64,7 +64,6 @@ pub enum Problem {
     },
 }
 
-/// A [`Problem`] and its file.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {problem}", shown(file))]
 pub struct CaptureError {

@@ -84,7 +84,6 @@ struct Sample {
 /// How well a segment fits a lane; the greatest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
-    /// Not at all.
     Not,
     /// The tag matches, the numbers do not: a new connection on the same tuple, or a gap.
     Tag,

@@ -45,7 +45,6 @@ pub fn read(path: &Path, options: Options) -> Result<Option<Inventory>, String> 
     Ok(Some(inventory))
 }
 
-/// Settings of a keeper.
 #[derive(Clone, Debug)]
 pub struct KeeperSettings {
     /// How paths are grouped into endpoints.
