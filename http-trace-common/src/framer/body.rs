@@ -44,18 +44,25 @@ impl Framer {
             // request at all. So the bytes after the response head decide whether it has a body.
             queue.set_unknown();
         }
-        let body = if self.flags & flag::HAS_CODING != 0 {
-            if self.flags & flag::CHUNKED_LAST != 0 { Body::Chunked } else { Body::Unknown }
+        let body = self.declared(Body::Unknown, Body::None);
+        self.enter_body(body);
+        self.flags |= flag::UNBEGUN;
+        (HeadFacts::Request { method }, body)
+    }
+
+    /// The body that the head declares; `unchunked` if its last coding is not chunked, `undeclared`
+    /// if it declares none.
+    #[inline(always)]
+    const fn declared(&self, unchunked: Body, undeclared: Body) -> Body {
+        if self.flags & flag::HAS_CODING != 0 {
+            if self.flags & flag::CHUNKED_LAST != 0 { Body::Chunked } else { unchunked }
         } else if self.flags & (flag::LENGTH_INVALID | flag::LENGTH_CONFLICT) != 0 {
             Body::Unknown
         } else if self.flags & flag::HAS_LENGTH != 0 {
             Body::Length(self.remaining)
         } else {
-            Body::None
-        };
-        self.enter_body(body);
-        self.flags |= flag::UNBEGUN;
-        (HeadFacts::Request { method }, body)
+            undeclared
+        }
     }
 
     /// Applies RFC 9112 §6.3 to a response.
@@ -84,15 +91,7 @@ impl Framer {
             self.phase = Phase::Idle as u8;
             return (head, Body::None);
         }
-        let body = if self.flags & flag::HAS_CODING != 0 {
-            if self.flags & flag::CHUNKED_LAST != 0 { Body::Chunked } else { Body::Close }
-        } else if self.flags & (flag::LENGTH_INVALID | flag::LENGTH_CONFLICT) != 0 {
-            Body::Unknown
-        } else if self.flags & flag::HAS_LENGTH != 0 {
-            Body::Length(self.remaining)
-        } else {
-            Body::Close
-        };
+        let body = self.declared(Body::Close, Body::Close);
         self.enter_body(body);
         let doubtful = matches!(self.phase(), Phase::Body | Phase::ChunkSize | Phase::UntilClose);
         if answers.is_none() && doubtful {
