@@ -150,16 +150,12 @@ pub fn begin_flow<E: Env>(s: &mut Scratch, place: u32) -> u32 {
     // A SYN that came since then may still begin another connection.
     s.flow.syn_pending = u16::from(continues && s.syn.valid & 3 != 0);
     let own = side(s);
-    own.floor = seq;
-    own.next = seq;
-    own.reported = seq;
+    own.stand_at(seq);
     own.flags = side_flag::KNOWN;
     own.place = place;
     if continues {
         let other = other_side(s);
-        other.floor = previous;
-        other.next = previous;
-        other.reported = previous;
+        other.stand_at(previous);
         other.flags = side_flag::KNOWN;
         return beginning::BEFORE;
     }
@@ -172,9 +168,7 @@ pub fn begin_flow<E: Env>(s: &mut Scratch, place: u32) -> u32 {
         let next = if peer_known { peer_first } else { ack };
         let spoken = acknowledges && ack != next;
         let other = other_side(s);
-        other.floor = if spoken { ack } else { next };
-        other.next = other.floor;
-        other.reported = other.floor;
+        other.stand_at(if spoken { ack } else { next });
         other.flags = side_flag::KNOWN;
         if spoken {
             // The peer has sent bytes that were not seen, so this segment does not answer a

@@ -43,8 +43,7 @@ pub struct Inside {
 /// body may end with it or something may have to be reported: then [`super::begin`] decides, as it could here too.
 #[inline(always)]
 pub fn skip_inside(flow: &mut Flow, segment: &Inside, now_s: u32) -> bool {
-    const CLOSED: u16 = side_flag::FIN | side_flag::RST;
-    let closed = (flow.sides[0].flags | flow.sides[1].flags) & CLOSED != 0;
+    let closed = (flow.sides[0].flags | flow.sides[1].flags) & side_flag::CLOSED != 0;
     let other_interface = flow.interfaces[0] != interface_of(segment.place);
     if closed || other_interface || flow.syn_pending != 0 || flow.wanted != 0 {
         return false;

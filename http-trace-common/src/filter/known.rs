@@ -41,7 +41,7 @@ pub(super) fn known_flow<E: Env>(
             return true;
         }
     }
-    if closes || side(s).flags & CLOSED != 0 {
+    if closes || side(s).flags & side_flag::CLOSED != 0 {
         E::note_close(s);
     }
     if s.end == 0 {
@@ -51,9 +51,7 @@ pub(super) fn known_flow<E: Env>(
     let own = side(s);
     if own.flags & side_flag::KNOWN == 0 {
         // The first segment of this side; what came before is unknown.
-        own.floor = seq;
-        own.next = seq;
-        own.reported = seq;
+        own.stand_at(seq);
         own.flags |= side_flag::KNOWN;
         own.framer.lose();
         s.flow.queue.set_unknown();
@@ -122,9 +120,7 @@ fn pass_gap<E: Env>(s: &mut Scratch, env: &mut E, ahead: u32) {
         emit_passed(s, env);
     }
     let own = side(s);
-    own.floor = seq;
-    own.next = seq;
-    own.reported = seq;
+    own.stand_at(seq);
     // The first bytes of the stream were not seen; what ships next is not its beginning.
     own.flags &= !side_flag::AT_START;
     if !is_body {
@@ -196,14 +192,9 @@ pub(super) fn unsure<E: Env>(s: &mut Scratch, env: &mut E, config: &FilterConfig
             s.dropped = 1;
         }
     }
-    s.mode = mode::RAW;
-    s.raw_end = s.end;
-    s.frame_from = s.end;
+    ship_all(s);
     true
 }
-
-/// A RST or FIN was seen at the position of the side.
-const CLOSED: u16 = side_flag::FIN | side_flag::RST;
 
 /// Handles a segment that closes its direction or follows a close: decides whether the flow is
 /// deleted.
@@ -233,9 +224,13 @@ pub fn note_close(s: &mut Scratch) {
         delete |= peer_ended;
     } else if end > 0 && ahead >= 0 {
         // A side that continues has not closed. The host must know, even if the bytes are body.
-        continues = own.flags & CLOSED != 0;
+        continues = own.flags & side_flag::CLOSED != 0;
         // The position of a FIN further ahead is not stored, so each segment is reported.
-        own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 { !side_flag::RST } else { !CLOSED };
+        own.flags &= if own.flags & side_flag::FIN_AHEAD != 0 {
+            !side_flag::RST
+        } else {
+            !side_flag::CLOSED
+        };
     }
     if delete {
         s.delete = 1;

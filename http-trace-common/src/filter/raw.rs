@@ -7,7 +7,7 @@ use super::{
     first::first_words,
     resync::{fail_trial, report_trial, try_out},
     segment::load,
-    ship::ship,
+    ship::{ship, ship_all},
     state::{Scratch, held, mode, side},
 };
 use crate::{counter::Counter, flow::seq_distance, framer::Phase, record::flag};
@@ -25,9 +25,7 @@ pub fn raw<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
         s.cursor = 0;
         // Above `next`, an unsure side continues as it is.
         if !E::FRAMES || side(s).framer.phase() == Phase::Unsure {
-            s.mode = mode::RAW;
-            s.raw_end = s.end;
-            s.frame_from = s.end;
+            ship_all(s);
             s.in_order = 1;
         }
         return true;

@@ -22,6 +22,8 @@ pub mod side_flag {
     pub const FIN: u16 = 1 << 2;
     /// RST was seen at the position of the side.
     pub const RST: u16 = 1 << 3;
+    /// The side has ended, as far as was seen.
+    pub const CLOSED: u16 = FIN | RST;
     /// FIN was seen beyond the position of the side, so bytes that continue may precede it.
     pub const FIN_AHEAD: u16 = 1 << 4;
     /// From this bit on: bits 10 to 20 of the sequence number after the last bytes that shipped.
@@ -52,6 +54,14 @@ pub struct Side {
 }
 
 impl Side {
+    /// The side begins at `seq`, or resumes there: nothing before it counts.
+    #[inline(always)]
+    pub(super) fn stand_at(&mut self, seq: u32) {
+        self.floor = seq;
+        self.next = seq;
+        self.reported = seq;
+    }
+
     /// Notes the sequence number after bytes that ship.
     #[inline(always)]
     pub(super) fn note_shipped(&mut self, end: u32) {
@@ -242,7 +252,6 @@ pub struct Block {
 
 /// What still has to be reported when a segment is done.
 pub mod unreported {
-    /// Nothing.
     pub const NOTHING: u32 = 0;
     /// The skipped end of a message.
     pub const END: u32 = 1;
@@ -274,7 +283,6 @@ pub mod mode {
 
 /// What the framer found, as far as the filter must act on it: bits of [`Scratch::met`].
 pub mod met {
-    /// A head begins.
     pub const HEAD_BEGINS: u32 = 1 << 0;
     /// A head is complete.
     pub const HEAD_ENDS: u32 = 1 << 1;

@@ -8,7 +8,7 @@ use super::{
     raw::raw,
     resync::fail_trial,
     segment::load,
-    ship::{ship_pending, ship_start},
+    ship::{ship_all, ship_pending, ship_start},
     state::{Scratch, held, met, mode, other_side, side, side_flag, unreported},
 };
 use crate::{
@@ -179,9 +179,7 @@ fn lose<E: Env>(s: &mut Scratch, env: &mut E) {
     side(s).framer.lose();
     s.flow.queue.set_unknown();
     env.count(Counter::BecameUnsure, 1);
-    s.mode = mode::RAW;
-    s.raw_end = s.end;
-    s.frame_from = s.end;
+    ship_all(s);
 }
 
 /// Skips body: `skippable` bytes from payload offset `here` on.
@@ -244,13 +242,11 @@ fn probe<E: Env>(s: &mut Scratch, env: &mut E) -> bool {
     side(s).framer.lose();
     env.count(Counter::BecameUnsure, 1);
     s.record_flags |= u32::from(flag::HEAD_BEGINS);
-    s.mode = mode::RAW;
+    ship_all(s);
     s.in_order = 1;
     s.at = 0;
     s.loaded = 0;
     s.cursor = 0;
-    s.raw_end = s.end;
-    s.frame_from = s.end;
     if s.held != held::NOT {
         return true;
     }

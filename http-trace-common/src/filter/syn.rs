@@ -234,9 +234,7 @@ fn note_peer_start<E: Env>(s: &mut Scratch) {
     if own.flags & side_flag::KNOWN != 0 || !since_syn {
         return;
     }
-    own.floor = seq;
-    own.next = seq;
-    own.reported = seq;
+    own.stand_at(seq);
     own.flags |= side_flag::KNOWN | side_flag::AT_START;
     report_peer_start::<E>(s);
 }
