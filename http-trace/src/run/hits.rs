@@ -16,8 +16,7 @@ use http_trace_detect::field::Field;
 use http_trace_detect::hits::{OfRule, Tally};
 use http_trace_detect::snapshot::{SnapshotHits, hits};
 use http_trace_model::columns::{aligned, columns, cut, wrapped};
-
-const DAY_NS: u64 = 86_400_000_000_000;
+use http_trace_report::kept::DAY_NS;
 
 /// Entities shown per rule, unless one rule is selected.
 const ENTITIES: usize = 5;
