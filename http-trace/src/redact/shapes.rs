@@ -126,17 +126,13 @@ pub(super) fn secrets(text: &[u8], cx: &Context, cuts: &mut Vec<(usize, usize)>)
                 continue;
             }
             _ if !begins && tail != Tail::Dotted(40) => continue,
-            Tail::Token(least) => {
-                let to = at + run(&text[at..], is_token);
-                (to >= at + least || is_cut(to)).then_some(to)
-            }
-            Tail::Dotted(least) => {
-                let to = at + run(&text[at..], |b| is_token(b) || *b == b'.');
-                (to >= at + least || is_cut(to)).then_some(to)
-            }
-            Tail::Base64(least) => {
-                let is = |b: &u8| is_token(b) || matches!(b, b'+' | b'/' | b'=');
-                let to = at + run(&text[at..], is);
+            Tail::Token(least) | Tail::Dotted(least) | Tail::Base64(least) => {
+                let more: &[u8] = match tail {
+                    Tail::Dotted(_) => b".",
+                    Tail::Base64(_) => b"+/=",
+                    _ => b"",
+                };
+                let to = at + run(&text[at..], |b| is_token(b) || more.contains(b));
                 (to >= at + least || is_cut(to)).then_some(to)
             }
             Tail::Capitals(len) => {
