@@ -21,6 +21,22 @@ pub fn find(message: &[u8], field: u32) -> Option<Read<'_>> {
     named.next().map(|(_, read)| read)
 }
 
+/// The first field with this number, if it is a text or a message.
+pub fn bytes(message: &[u8], field: u32) -> Option<&[u8]> {
+    match find(message, field)? {
+        Read::Bytes(bytes) => Some(bytes),
+        Read::Number(_) | Read::Fixed(_) => None,
+    }
+}
+
+/// The first field with this number, if it is a number; 0, the default of all, otherwise.
+pub fn number(message: &[u8], field: u32) -> u64 {
+    match find(message, field) {
+        Some(Read::Number(number)) => number,
+        _ => 0,
+    }
+}
+
 /// Whether these bytes are a well-formed message. An empty one is.
 pub fn is_message(mut message: &[u8]) -> bool {
     while !message.is_empty() {

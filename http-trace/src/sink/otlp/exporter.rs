@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::wire;
 use super::{FRAME_HEAD, origin};
 use crate::own_sockets::OwnSockets;
-use crate::protobuf::{self, Read};
+use crate::protobuf;
 use crate::sink::choice::Signal;
 use crate::sink::deliver::{is_url, without_password};
 use crate::sink::writer::WhenFull;
@@ -135,18 +135,9 @@ impl Partial {
         if !protobuf::is_message(answer) {
             return None;
         }
-        let Some(Read::Bytes(partial)) = protobuf::find(answer, 1) else {
-            return Some(Partial::default());
-        };
-        let refused = match protobuf::find(partial, 1) {
-            Some(Read::Number(refused)) => refused,
-            _ => 0,
-        };
-        let why = match protobuf::find(partial, 2) {
-            Some(Read::Bytes(why)) => why,
-            _ => &[],
-        };
-        Some(Partial::new(refused, why))
+        let Some(partial) = protobuf::bytes(answer, 1) else { return Some(Partial::default()) };
+        let why = protobuf::bytes(partial, 2).unwrap_or_default();
+        Some(Partial::new(protobuf::number(partial, 1), why))
     }
 }
 

@@ -98,24 +98,16 @@ fn failure(answer: &Answer) -> Failure {
 /// `google.rpc.RetryInfo.retry_delay` of a `google.rpc.Status`, which may have other details too.
 fn retry_delay(details: &str) -> Option<Duration> {
     let status = BASE64.decode(details).ok()?;
-    let bytes = |of, field| match protobuf::find(of, field)? {
-        Read::Bytes(bytes) => Some(bytes),
-        Read::Number(_) | Read::Fixed(_) => None,
-    };
-    let number = |of, field| match protobuf::find(of, field) {
-        Some(Read::Number(number)) => number,
-        _ => 0,
-    };
     let info = protobuf::fields(&status).find_map(|(field, read)| match read {
-        Read::Bytes(detail) if field == 3 => {
-            bytes(detail, 1)?.ends_with(b"/google.rpc.RetryInfo").then(|| bytes(detail, 2))?
-        }
+        Read::Bytes(detail) if field == 3 => protobuf::bytes(detail, 1)?
+            .ends_with(b"/google.rpc.RetryInfo")
+            .then(|| protobuf::bytes(detail, 2))?,
         _ => None,
     })?;
-    let delay = bytes(info, 1).unwrap_or_default();
+    let delay = protobuf::bytes(info, 1).unwrap_or_default();
     // A negative number decodes as a huge one.
-    let nanos = u32::try_from(number(delay, 2)).ok().filter(|n| *n < 1_000_000_000)?;
-    Some(Duration::new(number(delay, 1), nanos))
+    let nanos = u32::try_from(protobuf::number(delay, 2)).ok().filter(|n| *n < 1_000_000_000)?;
+    Some(Duration::new(protobuf::number(delay, 1), nanos))
 }
 
 #[cfg(test)]
