@@ -29,10 +29,11 @@ struct Used {
     identity: Identity,
 }
 
-/// The files that a run reads, and those that it writes.
+/// The files and folders that a run reads, and the files that it writes.
 pub fn files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let paths = |all: Vec<Used>| all.into_iter().map(|used| used.path).collect();
-    (paths(inputs(config)), paths(outputs(config)))
+    let read = read_paths(config).into_iter().map(|(_, path)| path.to_owned());
+    let written = outputs(config).into_iter().map(|used| used.path);
+    (read.collect(), written.collect())
 }
 
 /// The first output that would overwrite something, as a message.
@@ -66,20 +67,24 @@ pub fn find(config: &Config) -> Option<String> {
     None
 }
 
-fn inputs(config: &Config) -> Vec<Used> {
-    let standard_input = [PathBuf::from("-")];
+/// Paths that a run reads, each with its option.
+fn read_paths(config: &Config) -> Vec<(&'static str, &Path)> {
     let (paths, option) = match &config.source {
         Source::Live => (&[][..], ""),
         Source::Captures(paths) => (paths.as_slice(), "-r "),
-        Source::Recorded(paths) if paths.is_empty() => (&standard_input[..], ""),
         Source::Recorded(paths) => (paths.as_slice(), ""),
     };
+    let is_standard_input = matches!(&config.source, Source::Recorded(paths) if paths.is_empty());
+    let standard_input = is_standard_input.then_some(("", Path::new("-")));
     let source = paths.iter().map(|path| (option, path.as_path()));
     let rules = config.rules.iter().map(|path| ("--rules ", path.as_path()));
     let settings = config.file.iter().map(|path| ("--config ", path.as_path()));
-    source
-        .chain(rules)
-        .chain(settings)
+    standard_input.into_iter().chain(source).chain(rules).chain(settings).collect()
+}
+
+fn inputs(config: &Config) -> Vec<Used> {
+    read_paths(config)
+        .into_iter()
         .filter_map(|(option, path)| {
             let file = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
             Some(Used {

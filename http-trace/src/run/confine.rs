@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use crate::config::Config;
 use crate::privileges::{self, CapabilitySet, User};
@@ -58,7 +59,7 @@ pub fn confine(config: &Config, mut keep: CapabilitySet) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a file, or everything in a folder, is readable.
+/// Whether a file, or everything in a folder, is readable, or known not to exist.
 fn may_read(path: &Path) -> bool {
     if path.as_os_str() == "-" {
         return true;
@@ -68,7 +69,8 @@ fn may_read(path: &Path) -> bool {
             let mut paths = entries.map_while(Result::ok).map(|entry| entry.path());
             paths.all(|path| path.is_symlink() || may_read(&path))
         }
-        Err(_) => !path.is_dir() && access(path, Access::READ_OK).is_ok(),
+        Err(_) if path.is_dir() => false,
+        Err(_) => matches!(access(path, Access::READ_OK), Ok(()) | Err(Errno::NOENT)),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -315,5 +315,36 @@ fn and_reading_keeps_none() {
         drop(pipe);
         reader.wait().expect("its end");
         fs::remove_file(&capture).expect("removed");
+    }
+}
+
+/// Files of other users are found in folders too, and a missing one is not taken for one that may not be read.
+#[test]
+fn and_files_of_others_are_read_wherever_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = folder.path().join("home");
+    fs::create_dir(&home).expect("a folder");
+    let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/captures");
+    for name in ["a.pcap", "b.pcap"] {
+        let file = home.join(name);
+        fs::copy(Path::new(captures).join("nginx.pcap"), &file).expect("copied");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("chmod");
+        chown(&file, Some(USER), Some(USER)).expect("chown");
+    }
+    for mode in [0o755, 0o700] {
+        fs::set_permissions(&home, fs::Permissions::from_mode(mode)).expect("chmod");
+        chown(&home, Some(USER), Some(USER)).expect("chown");
+        for (arguments, expected) in [
+            (&["-r", "home", "-o", "json:/dev/null"][..], " 48 responses"),
+            (&["-r", "home/a.pcap", "-o", "json:/dev/null", "--rules", "home"], " 48 responses"),
+            (&["detect", "home/none.log"], "No such file or directory"),
+            (&["-r", "home/none.pcap"], "No such file or directory"),
+        ] {
+            let mut command = Command::new(agent::binary().expect("the agent"));
+            let output = command.args(arguments).current_dir(folder.path()).output().expect("ran");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(expected), "{mode:o} {arguments:?}: {said}");
+            assert!(!said.contains("Permission denied"), "{mode:o} {arguments:?}: {said}");
+        }
     }
 }
