@@ -130,8 +130,8 @@ pub struct Probe {
 pub enum Notice {
     /// The programs are now attached to it.
     Attached(Arc<str>),
-    /// They are no longer attached.
-    Detached(Arc<str>),
+    /// They are no longer attached; with its new name if that is why.
+    Detached(Arc<str>, Option<Arc<str>>),
     /// They cannot be attached; tracing continues elsewhere.
     Failed(String),
     /// Another program at its XDP hook may drop or redirect packets before ours see them.
@@ -382,14 +382,13 @@ impl Probe {
         let mut before: BTreeSet<u32> = self.attached.indexes().into_iter().collect();
         before.extend(&self.traced);
         for index in before {
-            let keep =
-                self.interfaces.known.get(&index).is_some_and(|i| self.wanted.contains(&i.name));
-            if !keep {
+            let now = self.interfaces.known.get(&index).map(|i| &i.name);
+            if !now.is_some_and(|name| self.wanted.contains(name)) {
                 self.attached.forget(index);
                 if self.traced.remove(&index)
                     && let Some(name) = self.names.get(&index)
                 {
-                    notices.push(Notice::Detached(name.clone()));
+                    notices.push(Notice::Detached(name.clone(), now.cloned()));
                 }
             }
         }

@@ -289,7 +289,7 @@ fn attached(config: &Config, probe: &Probe, notices: &[Notice], report: &mut Rep
     }
     for notice in notices {
         match notice {
-            Notice::Attached(_) | Notice::Detached(_) => {}
+            Notice::Attached(_) | Notice::Detached(..) => {}
             Notice::Failed(error) => report.add("interfaces", State::Limited, error.clone()),
             Notice::Before(name, who) => {
                 let found =

@@ -399,7 +399,13 @@ fn named(interfaces: &[Arc<str>]) -> String {
 fn follow_interfaces(config: &Config, probe: &mut Probe, driver: &mut Driver) {
     match probe.update_interfaces() {
         Ok(None) => return,
-        Ok(Some(notices)) => say_notices(config, &notices, true),
+        Ok(Some(notices)) => {
+            say_notices(config, &notices, true);
+            let is_end = notices.iter().any(|notice| matches!(notice, Notice::Detached(..)));
+            if is_end && probe.traced_interfaces().is_empty() {
+                say(&format!("nothing is traced now: {}", no_interface(config)));
+            }
+        }
         Err(error) => say(&format!("cannot watch for new interfaces: {error}")),
     }
     for (index, name) in probe.interface_names() {
@@ -496,8 +502,11 @@ fn say_notices(config: &Config, notices: &[Notice], later: bool) {
     for notice in notices {
         match notice {
             Notice::Attached(name) if later && !config.quiet => say(&format!("tracing {name} too")),
-            Notice::Detached(name) if !config.quiet => say(&format!("stopped tracing {name}")),
-            Notice::Attached(_) | Notice::Detached(_) => {}
+            Notice::Detached(name, now) if !config.quiet => {
+                let now = now.as_ref().map(|now| format!(": it is named {now} now"));
+                say(&format!("stopped tracing {name}{}", now.unwrap_or_default()));
+            }
+            Notice::Attached(_) | Notice::Detached(..) => {}
             Notice::Before(name, who) => say(&format!(
                 "xdp of {name}: {who} runs before http-trace: packets that it drops or redirects \
                  are not seen"

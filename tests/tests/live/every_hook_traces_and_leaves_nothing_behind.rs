@@ -208,6 +208,35 @@ fn an_interface_that_comes_later_is_traced() {
     }
 }
 
+/// A rename is said with the new name, and that nothing is left to trace.
+#[test]
+fn an_interface_whose_new_name_was_not_asked_for_is_reported() {
+    needs!(alone;);
+    let nothing = "nothing is traced now: no interface that is up matches ";
+    for hook in ["tc", "socket-filter"] {
+        let namespace = Namespace::new("renamed").expect("a namespace");
+        namespace.ip("link add old0 type veth peer name old1").expect("a veth pair");
+        for name in ["old0", "old1"] {
+            namespace.ip(&format!("link set {name} up")).expect("up");
+        }
+        let options = ["--hook", hook, "-i", "old*"];
+        let mut agent = Agent::start(&namespace, &options).expect("the agent");
+        for (name, change, said) in [
+            ("old0", "name new0", "stopped tracing old0: it is named new0 now"),
+            ("old1", "name new1", "stopped tracing old1: it is named new1 now"),
+            ("new1", "name old1", "tracing old1 too"),
+        ] {
+            namespace.ip(&format!("link set {name} {change}")).expect("a new name");
+            assert!(agent.wait_for_line(said, Duration::from_secs(5)), "{hook}: {said}");
+        }
+        namespace.ip("link del old1").expect("deleted");
+        agent.wait_for_lines(nothing, 2, Duration::from_secs(5));
+        let said = agent.stop().expect("the agent's end").said;
+        let lines = said.iter().filter(|line| line.contains(nothing)).count();
+        assert_eq!(lines, 2, "{hook}: {said:?}");
+    }
+}
+
 /// The programs are attached while it is down.
 #[test]
 fn an_interface_that_comes_later_is_traced_from_its_first_packet() {
