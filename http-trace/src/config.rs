@@ -180,11 +180,14 @@ impl Config {
             Source::Captures(_) => "captures do not name processes",
             _ => return None,
         };
-        let of_outputs = self.output.iter().map(|output| output.only.selection.wants_processes());
-        let wants = of_outputs.chain([self.selection().wants_processes()]).any(|wants| wants);
-        wants.then(|| {
+        self.any_selection(Selection::wants_processes).then(|| {
             format!("{why}: filters by process, container, pod or namespace leave everything out")
         })
+    }
+
+    /// Whether the filters of the run, or of one of its outputs, are so.
+    pub fn any_selection(&self, is_so: fn(&Selection) -> bool) -> bool {
+        is_so(&self.selection()) || self.output.iter().any(|output| is_so(&output.only.selection))
     }
 
     /// Which connections are traced.

@@ -220,8 +220,13 @@ impl Selection {
 
     /// Whether only events are written of which the process, container, pod or namespace is known.
     pub fn wants_processes(&self) -> bool {
-        let of = [&self.process, &self.container, &self.pod, &self.namespace];
-        of.into_iter().any(|of| of.included().next().is_some())
+        let of = [&self.process, &self.container];
+        self.wants_pods() || of.into_iter().any(|of| of.included().next().is_some())
+    }
+
+    /// Whether only events are written of which the pod or namespace is known.
+    pub fn wants_pods(&self) -> bool {
+        [&self.pod, &self.namespace].into_iter().any(|of| of.included().next().is_some())
     }
 
     /// What may be meant where nothing was written: patterns without a wildcard match a whole value.

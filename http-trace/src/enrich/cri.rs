@@ -106,7 +106,7 @@ impl Worker {
             if rests_until.is_some_and(|until| Instant::now() < until) {
                 continue;
             }
-            let Some(socket) = self.path() else {
+            let Some(socket) = socket(&self.socket) else {
                 rests_until = Some(Instant::now() + REST);
                 continue;
             };
@@ -131,16 +131,14 @@ impl Worker {
             }
         }
     }
+}
 
-    fn path(&self) -> Option<PathBuf> {
-        match &self.socket {
-            NamesFrom::At(path) => Some(path.clone()),
-            NamesFrom::Usual => {
-                let mut all = USUAL.iter().map(PathBuf::from);
-                all.find(|path| path.exists())
-            }
-            NamesFrom::Off => None,
-        }
+/// The socket, if there is one.
+pub fn socket(choice: &NamesFrom) -> Option<PathBuf> {
+    match choice {
+        NamesFrom::At(path) => Some(path.clone()),
+        NamesFrom::Usual => USUAL.iter().map(PathBuf::from).find(|path| path.exists()),
+        NamesFrom::Off => None,
     }
 }
 

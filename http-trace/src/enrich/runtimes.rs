@@ -68,15 +68,22 @@ impl Runtimes {
         Runtimes { root: root.to_owned(), stores, docker, known: HashMap::new() }
     }
 
-    /// A folder of a runtime that this process may not read.
-    pub fn unreadable(&self) -> Option<PathBuf> {
+    fn folders(&self) -> impl Iterator<Item = PathBuf> {
         let of_docker = self.docker.iter().map(|place| place.join("containers"));
         let of_containerd = CONTAINERD.iter().map(|place| self.root.join(place));
-        let mut all = self.stores.iter().cloned().chain(of_docker).chain(of_containerd);
-        all.find(|place| {
-            let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-            fs::read_dir(place).is_err_and(refused)
-        })
+        self.stores.iter().cloned().chain(of_docker).chain(of_containerd)
+    }
+
+    /// A folder of a runtime that this process may not read.
+    pub fn unreadable(&self) -> Option<PathBuf> {
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        self.folders().find(|place| fs::read_dir(place).is_err_and(refused))
+    }
+
+    /// Whether no runtime has a folder here.
+    pub fn are_absent(&self) -> bool {
+        let absent = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        self.folders().all(|place| fs::read_dir(place).is_err_and(absent))
     }
 
     /// Looks up a container.
@@ -354,6 +361,17 @@ mod tests {
     const STORED: &str = r#"[{"id":"ff"},{"id":"ID","names":["web1"],"image":"de20","layer":"5e94",
         "metadata":"{\"image-name\":\"localhost/web:1.0\",\"image-id\":\"de20\",\"name\":\"old\",\"created-at\":1}",
         "created":"2026-11-23T19:34:13Z","flags":{"MountLabel":""}}]"#;
+
+    #[test]
+    fn a_folder_of_any_runtime_is_found() {
+        for place in [&STORES[..], &CONTAINERD[..], &["var/lib/docker/containers"]].concat() {
+            let root = tempfile::tempdir().expect("a folder");
+            fs::create_dir_all(root.path().join("var/lib/containers/cache")).expect("made");
+            assert!(Runtimes::below(root.path()).are_absent(), "{place}");
+            fs::create_dir_all(root.path().join(place)).expect("made");
+            assert!(!Runtimes::below(root.path()).are_absent(), "{place}");
+        }
+    }
 
     #[test]
     fn podman_is_found_in_each_of_its_stores() {

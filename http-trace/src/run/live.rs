@@ -18,7 +18,7 @@ use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice};
 use crate::driver::Driver;
-use crate::enrich::cri::Cri;
+use crate::enrich::cri::{self, Cri};
 use crate::enrich::directory::Directory;
 use crate::enrich::kubernetes::{
     access::CredentialSource,
@@ -37,6 +37,7 @@ use crate::probe::interfaces::{LinkLayer, Wanted};
 use crate::probe::loader::{Framing, Settings};
 use crate::probe::log::Say;
 use crate::probe::{Notice, Options, Probe, trim_heap};
+use crate::select::Selection;
 use crate::sink::outlet::Next;
 use crate::sink::writer::WhenFull;
 
@@ -50,6 +51,11 @@ const COUNTERS_EVERY: Duration = Duration::from_millis(750);
 const HOST_FRAMING: &str = "the agent does all framing (-v shows why): whole connections are \
                             copied, bodies included, up to 32 MiB/s per CPU; the excess is dropped \
                             and reported";
+
+/// Printed with filters by pod where none is named.
+const NO_POD: &str = "nothing here names pods: no Kubernetes API server is configured, and no CRI \
+                      socket or container runtime was found; filters by pod or namespace leave \
+                      everything out";
 
 /// How long to see no readable traffic before reporting what is seen instead.
 const NOTHING_READABLE: Duration = Duration::from_secs(5);
@@ -117,6 +123,9 @@ impl<'a> Live<'a> {
         // Everything else is opened, and every thread started, with reduced privileges.
         let mut session = Session::open(config, stop, ready, WhenFull::Drop, own)?;
         if let Some((attribution, directory)) = attribution {
+            if config.any_selection(Selection::wants_pods) && names_no_pod(config) {
+                say(NO_POD);
+            }
             follow_pods(config, &directory, own);
             session.driver.stages.attribution = Some(attribution);
         }
@@ -309,6 +318,13 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
             None
         }
     }
+}
+
+/// Whether nothing on this host can name pods.
+fn names_no_pod(config: &Config) -> bool {
+    CredentialSource::find(&config.kubernetes).is_none()
+        && cri::socket(&config.cri_socket).is_none()
+        && Runtimes::of_this_host().are_absent()
 }
 
 /// Starts naming pods, if an API server is configured.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -437,4 +438,31 @@ fn containers_of_podman_by_an_agent_that_is_not_root() {
     let late = compare(&outcome, &ids);
     assert_eq!(outcome.report.responses.len(), 30);
     assert!(late <= 3, "{late} of 30 were not named");
+}
+
+/// A filter that leaves everything out is said at the start, not by an empty output.
+#[test]
+fn a_filter_by_pod_where_nothing_names_pods_is_warned_of() {
+    needs!();
+    let runtimes = ["/run/containerd", "/run/k3s", "/run/crio", "/run/cri-dockerd.sock"];
+    let stores = ["/var/lib/docker", "/var/lib/containers/storage", "/run/containers/storage"];
+    if runtimes.iter().chain(&stores).any(|place| Path::new(place).exists()) {
+        return skip!("a host without container runtimes");
+    }
+    let pair = Pair::new(1500).expect("a pair");
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("cri.sock").display().to_string();
+    let output = format!("json:{},namespace=web", folder.path().join("x").display());
+    for (options, warned) in [
+        (&["--pod", "web-*"][..], true),
+        (&["-o", &output], true),
+        (&["--pod", "!web-*"], false),
+        (&["--process", "nginx"], false),
+        (&["--pod", "web-*", "--cri-socket", &socket], false),
+    ] {
+        let agent = Agent::start(&pair.server, options).expect("the agent");
+        let said = agent.stop().expect("the agent's end").said;
+        let is_said = said.iter().any(|line| line.contains("nothing here names pods"));
+        assert_eq!(is_said, warned, "{options:?}: {said:?}");
+    }
 }
