@@ -371,8 +371,10 @@ pub struct Row {
     pub p95_us: Option<u64>,
     /// 99th percentile, likewise.
     pub p99_us: Option<u64>,
-    /// Mean body size, in bytes.
-    pub bytes: Option<u64>,
+    /// Bytes of all bodies of known size; `None` without one.
+    pub body_bytes: Option<u64>,
+    /// Mean size of these bodies, in bytes.
+    pub mean_body_bytes: Option<u64>,
     /// Number of distinct clients.
     pub clients: String,
     /// Whether it is in the list of known endpoints; `None` without a list.
@@ -402,7 +404,8 @@ impl Row {
             p50_us: tally.times.quantile(0.5),
             p95_us: tally.times.quantile(0.95),
             p99_us: tally.times.quantile(0.99),
-            bytes: tally.bytes.checked_div(tally.bodies),
+            body_bytes: (tally.bodies > 0).then_some(tally.bytes),
+            mean_body_bytes: tally.bytes.checked_div(tally.bodies),
             clients: tally.clients.shown(),
             known: None,
             unseen: false,

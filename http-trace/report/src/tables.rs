@@ -67,7 +67,8 @@ const SHARE: Column<Row> = number_of("share", |row| percent(row.failed, row.hits
 const P50: Column<Row> = number_of("p50", |row| time(row.p50_us));
 const P95: Column<Row> = number_of("p95", |row| time(row.p95_us));
 const P99: Column<Row> = number_of("p99", |row| time(row.p99_us));
-const BYTES: Column<Row> = number_of("bytes", |row| row.bytes.map(size).unwrap_or_default());
+const SIZE: Column<Row> =
+    number_of("mean size", |row| row.mean_body_bytes.map(size).unwrap_or_default());
 const CLIENTS: Column<Row> = number_of("clients", |row| row.clients.clone());
 const FIRST: Column<Row> = text_of("first", |row| row.first.clone());
 const LAST: Column<Row> = text_of("last", |row| row.last.clone());
@@ -188,7 +189,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
         Table::new(
             "Endpoints",
             note,
-            &[SERVICE, METHOD, PATH, HITS, STATUSES, P50, P95, BYTES, CLIENTS, FIRST, LAST],
+            &[SERVICE, METHOD, PATH, HITS, STATUSES, P50, P95, SIZE, CLIENTS, FIRST, LAST],
             endpoints,
         ),
         Table::new("Unknown endpoints", "not in the list of known endpoints", &brief, unknown),
@@ -259,7 +260,7 @@ const WIDEST: usize = 48;
 const NARROWEST: usize = 12;
 
 /// Columns that are dropped on a narrow terminal, in this order.
-const SPARED: [&str; 8] = ["first", "last", "clients", "bytes", "p50", "p99", "paths", "share"];
+const SPARED: [&str; 8] = ["first", "last", "clients", "mean size", "p50", "p99", "paths", "share"];
 
 /// Renders a report for a terminal of this many columns: aligned, with long values cut. The times of first
 /// and last events appear only in other forms.

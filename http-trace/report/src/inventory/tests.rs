@@ -47,6 +47,21 @@ fn endpoints_are_templates_that_answer() {
 }
 
 #[test]
+fn sizes_are_the_total_and_the_mean_of_known_bodies() {
+    let mut inventory = Inventory::new(Options::default());
+    for size in [Some(100), Some(301), None] {
+        let mut event = event("GET /a", "", 200);
+        event.body_bytes = size;
+        inventory.event(&event);
+    }
+    let report = inventory.report();
+    for row in report.endpoints.iter().chain(&report.services) {
+        assert_eq!((row.hits, row.body_bytes, row.mean_body_bytes), (3, Some(401), Some(200)));
+    }
+    assert!(crate::tables::markdown(&report).contains("| mean size |"));
+}
+
+#[test]
 fn who_invents_hosts_and_paths_makes_neither_services_nor_endpoints() {
     let mut inventory = Inventory::new(Options::default());
     for n in 0..100_000_u32 {
