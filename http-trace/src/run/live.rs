@@ -120,7 +120,13 @@ impl<'a> Live<'a> {
             say(&privileges::lost(CapabilitySet::SYS_ADMIN));
         }
         let attribution = reduce(config, &mut probe)?;
-        // Everything else is opened, and every thread started, with reduced privileges.
+        // Everything else is opened, and every thread started, with reduced privileges. The port comes first: a start
+        // that fails for it should create no file.
+        let listen = |at| {
+            let listener = Listener::open(at, own);
+            listener.map_err(|why| cannot_start(format!("cannot listen at {at}: {why}")))
+        };
+        let listener = config.listen.map(listen).transpose()?;
         let mut session = Session::open(config, stop, ready, WhenFull::Drop, own)?;
         if let Some((attribution, directory)) = attribution {
             if config.any_selection(Selection::wants_pods) && names_no_pod(config) {
@@ -129,11 +135,6 @@ impl<'a> Live<'a> {
             follow_pods(config, &directory, own);
             session.driver.stages.attribution = Some(attribution);
         }
-        let listen = |at| {
-            let listener = Listener::open(at, own);
-            listener.map_err(|why| cannot_start(format!("cannot listen at {at}: {why}")))
-        };
-        let listener = config.listen.map(listen).transpose()?;
         say_started(config, &probe, &traced, &notices);
         if let (Some(listener), Some(0), false) =
             (&listener, config.listen.map(|at| at.port()), config.quiet)

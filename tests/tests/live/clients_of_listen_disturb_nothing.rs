@@ -2,11 +2,12 @@
 //! reported.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use http_trace_tests::agent::Agent;
+use http_trace_tests::agent::{self, Agent};
 use http_trace_tests::bed::server_v4;
 use http_trace_tests::client::Raw;
 use http_trace_tests::needs;
@@ -99,4 +100,20 @@ fn dozens_that_say_nothing_too_little_or_too_much() {
     eprintln!("{} probes, slowest {slowest:?}; {asked} requests", probes.len());
     assert!(slowest < Some(&Duration::from_secs(1)), "{slowest:?}");
     assert_eq!(outcome.report.responses.len(), asked);
+}
+
+#[test]
+fn a_start_whose_port_is_taken_leaves_no_file() {
+    needs!();
+    let pair = Pair::new(1500).expect("a pair");
+    let _taken = pair.server.enter(|| TcpListener::bind(LISTEN)).expect("entered").expect("bound");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(agent::binary().expect("the agent"));
+    command.args(["-i", "veth0", "--listen", LISTEN, "-o", "json:out", "--state", "state"]);
+    command.args(["--alerts-to", "file:alerts"]).current_dir(folder.path());
+    let ran = pair.server.enter(|| command.output()).expect("entered").expect("ran");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains(&format!("cannot listen at {LISTEN}")), "{said}");
+    assert_eq!(ran.status.code(), Some(2), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0, "{said}");
 }
