@@ -421,7 +421,7 @@ fn cgroup(ebpf: &mut Ebpf, framing: Framing) -> Result<AtCgroup, String> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let root = cgroup::mount(&mounts).ok_or_else(|| {
         "--hook cgroup needs a mounted cgroup v2 hierarchy and /proc/mounts has none: run \
-             `mount -t cgroup2 none /sys/fs/cgroup/unified` (or any other folder), or use --hook tc"
+             `mkdir -p /run/cgroup2 && mount -t cgroup2 none /run/cgroup2`, or use --hook tc"
             .to_owned()
     })?;
     let refused = |error: &dyn Error| {

@@ -100,6 +100,24 @@ fn an_interface_that_is_not_there_is_named_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(20), "no traffic is waited for");
 }
 
+/// The command that it suggests works as it is.
+#[test]
+fn without_cgroup2_it_says_how_to_mount_it() {
+    needs!("unshare", "sh");
+    let pair = Pair::new(1500).expect("a pair");
+    // `ip netns exec` has an empty /sys/fs/cgroup as well.
+    let script = "umount -a -t cgroup2; doctor() { \"$0\" doctor --duration 100ms; }; doctor; \
+                  eval \"$(doctor | sed -n 's/.*run `\\(.*\\)`.*/\\1/p')\" && doctor";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(agent::binary().expect("the agent"));
+    let ran = pair.server.enter(|| command.output()).expect("the namespace").expect("unshare");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let hooks: Vec<&str> = said.lines().filter(|line| line.contains(" hook: cgroup: ")).collect();
+    let [before, after] = hooks[..] else { panic!("{ran:?}") };
+    assert!(before.contains("/proc/mounts has none"), "{said}");
+    assert!(after.contains("framing in"), "{said}");
+}
+
 #[test]
 fn what_an_earlier_run_left() {
     needs!("tc");
