@@ -38,9 +38,19 @@ const UDP_PORT: u16 = 514;
 const TCP_PORT: u16 = 601;
 
 impl FromStr for Target {
-    type Err = &'static str;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_file = !text.contains(':') && text.contains(['.', '/']);
+        Self::parse(text).map_err(|want| match is_file {
+            true => format!("{want}; did you mean file:{text}?"),
+            false => want.to_owned(),
+        })
+    }
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Self, &'static str> {
         const WANT: &str = "stdout, file:PATH[,mode=640], command:PROGRAM ARGUMENTS, http://… or https://…, \
                             syslog, syslog:udp://HOST[:PORT] or syslog:tcp://HOST[:PORT]";
         let mut parts = text.split(',').skip(1).map(str::trim_start);
@@ -224,6 +234,8 @@ mod tests {
             ("stdout,syslog", "one destination per value: repeat --alerts-to"),
             ("https://a/x, https://b/y", "in HTTP_TRACE_ALERTS_TO give each a line"),
             ("file:a, mode=640", "no space before"),
+            ("alerts.jsonl", "; did you mean file:alerts.jsonl?"),
+            ("/var/log/alerts,mode=640", "; did you mean file:/var/log/alerts,mode=640?"),
         ] {
             assert!(text.parse::<Target>().expect_err(text).contains(expected), "{text}");
         }
