@@ -140,7 +140,7 @@ pub(super) fn endpoint(text: &str) -> Result<SocketAddr, &'static str> {
         let (ip, port) = text.strip_prefix('[')?.split_once("]:")?;
         Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
     };
-    let wrong = "an address and a port, such as 127.0.0.1:4318 or [::1]:4318";
+    let wrong = "an address and a port, such as 127.0.0.1:9464 or [::1]:9464";
     text.parse().ok().or_else(in_brackets).ok_or(wrong)
 }
 

@@ -18,6 +18,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             "--client '10.0.0.0/99': want a network such as",
         ),
         (&["-r", NGINX, "--status", "6"], "--status '6': want a code from 100 to 999"),
+        (&["--listen", ":9464"], "an address and a port, such as 127.0.0.1:9464 or [::1]:9464"),
         (&["-r", NGINX, "-p", "http"], "--port 'http': want a port from 1 to 65535"),
         (
             &["-r", NGINX, "-o", "yaml"],
