@@ -131,7 +131,7 @@ pub(super) fn template(text: &str) -> Result<String, &'static str> {
 }
 
 pub(super) fn verbosity(text: &str) -> Result<u8, &'static str> {
-    text.parse().map_err(|_| "a number: 0, 1 or 2")
+    text.parse().map_err(|_| "a number: 0, 1, 2 or more")
 }
 
 pub(super) fn endpoint(text: &str) -> Result<SocketAddr, &'static str> {
