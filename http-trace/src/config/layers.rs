@@ -19,6 +19,7 @@ use super::key::{Key, Shape};
 use super::values::Field;
 use crate::select::filters;
 use crate::sink::deliver::without_password;
+use crate::sink::has_option;
 
 /// Rewords a serde error like our other messages: what was expected comes first.
 pub(super) fn worded(message: &str) -> String {
@@ -141,10 +142,14 @@ impl Layers {
             }
             let value = ValueDeserializer::from(value);
             let Some(key) = self.keys.iter().find(|key| key.name == wanted) else {
-                let near = nearest(&wanted, self.keys.iter().map(|key| key.name), 3).map_or_else(
-                    || "every option is a key: see 'http-trace --help'".to_owned(),
-                    |name| format!("did you mean '{name}'?"),
-                );
+                let near = nearest(&wanted, self.keys.iter().map(|key| key.name), 3);
+                let near = match near {
+                    _ if has_option(&wanted) => {
+                        format!("it is an option of an output: output = \"json:FILE,{wanted}=…\"")
+                    }
+                    Some(name) => format!("did you mean '{name}'?"),
+                    None => "every option is a key: see 'http-trace --help'".to_owned(),
+                };
                 let given = given.get_ref();
                 self.faults.push(format!("{name}:{at}: unknown key '{given}'; {near}"));
                 continue;
@@ -482,6 +487,12 @@ mod tests {
             (
                 "nonsense_of_length = 404",
                 "unknown key 'nonsense_of_length'; every option is a key: see",
+            ),
+            ("state_ = 404", "unknown key 'state_'; did you mean 'state'?"),
+            ("mute = true", "unknown key 'mute'; every option is a key: see"),
+            (
+                "rotate = '1M'",
+                "'rotate'; it is an option of an output: output = \"json:FILE,rotate=",
             ),
             ("status = ", "is not valid TOML"),
             ("detect = 3", ": detect: want a table ([detect])"),

@@ -36,4 +36,4 @@ mod zeek;
 pub use choice::{Color, HeaderChoice, Style};
 pub use format::Format;
 pub use render::{Entry, Render};
-pub use spec::{Destination, OutputSpec};
+pub use spec::{Destination, OutputSpec, has_option};

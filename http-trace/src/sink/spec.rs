@@ -309,6 +309,11 @@ impl FromStr for OutputSpec {
     }
 }
 
+/// Whether outputs have an option of this name, other than filters.
+pub fn has_option(name: &str) -> bool {
+    OPTIONS.iter().any(|option| option.name == name)
+}
+
 /// The names of all options.
 fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().map(|option| option.name).chain(FILTERS.iter().map(|filter| filter.name))

@@ -69,7 +69,7 @@ pub fn did_you_mean(near: Option<&str>) -> String {
     near.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
 }
 
-/// The known word nearest to a wrong one, if one is within so many edits.
+/// The known word nearest to a wrong one, if one is within so many edits, and within one for every four letters.
 pub fn nearest<'a>(
     word: &str,
     known: impl Iterator<Item = &'a str>,
@@ -78,6 +78,6 @@ pub fn nearest<'a>(
     known
         .map(|known| (strsim::damerau_levenshtein(word, known), known))
         .min()
-        .filter(|(distance, _)| *distance <= edits)
+        .filter(|(distance, _)| *distance <= edits.min(word.len().div_ceil(4)))
         .map(|(_, known)| known)
 }
