@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
+use std::iter;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,13 +15,14 @@ use http_trace::config::{Config, KEYS};
 use http_trace::run::{self, Ended, Stop};
 use http_trace::schema;
 use http_trace::text::lines_for_terminal;
+use http_trace_detect::diagnose::nearest;
 use http_trace_model::columns::wrapped_columns;
 use terminal_size::terminal_size_of;
 
 fn main() -> ExitCode {
     let ended = match Cli::try_parse() {
         Ok(cli) => run(cli),
-        Err(error) => unparsed(&error),
+        Err(error) => unparsed(error),
     };
     let ended = ended.unwrap_or_else(|why| {
         run::say(&why);
@@ -128,7 +130,7 @@ fn stop_on_signals(config: &Config) -> Result<Stop, String> {
 }
 
 /// Explains a command line that does not parse. An existing file is not a misspelt command.
-fn unparsed(error: &clap::Error) -> Result<Ended, String> {
+fn unparsed(mut error: clap::Error) -> Result<Ended, String> {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
         && Path::new(word).exists()
     {
@@ -157,6 +159,19 @@ fn unparsed(error: &clap::Error) -> Result<Ended, String> {
              rules; rename it or use a symlink",
             words.collect::<Vec<_>>().join(" or ")
         ));
+    }
+    // No command takes a word that begins with -- as a value, and what clap takes for similar often is not.
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains("as a value"));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
+    if let [Some(ContextValue::String(word)), Some(ContextValue::String(meant))] =
+        [ContextKind::InvalidArg, ContextKind::SuggestedArg].map(|kind| error.get(kind))
+        && nearest(word, iter::once(&**meant), 3).is_none()
+    {
+        error.remove(ContextKind::SuggestedArg);
     }
     // Help and version go to standard output.
     let printed = error.print();

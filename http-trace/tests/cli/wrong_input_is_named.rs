@@ -53,6 +53,23 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
     }
 }
 
+#[test]
+fn only_words_that_are_near_are_suggested() {
+    for (words, tip) in [
+        (&["rules", "list", "--json"][..], None),
+        (&["detect", "a.log", "--no-such"], None),
+        (&["config", "show", "--foo"], None),
+        (&["--statsu", "404"], Some("a similar argument exists: '--status'")),
+        (&["--json", "doctor"], Some("'doctor --json' exists")),
+        (&["reprot"], Some("a similar subcommand exists: 'report'")),
+    ] {
+        let ran = run(words);
+        assert_eq!(ran.status, 2, "{words:?}: {}", ran.err);
+        assert_eq!(ran.err.contains("tip:"), tip.is_some(), "{words:?}: {}", ran.err);
+        assert!(ran.err.contains(tip.unwrap_or("--help")), "{words:?}: {}", ran.err);
+    }
+}
+
 /// The first alert may come days later.
 #[test]
 fn a_program_for_alerts_that_is_not_there_is_told_before_anything_is_read() {
