@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use std::env;
-use std::iter;
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
     match cli.command.take() {
         Some(Command::Rules(Rules::Help { command })) => {
             let words = command.iter().map(String::as_str);
-            return help(&std::iter::once("rules").chain(words).collect::<Vec<_>>());
+            return help(&iter::once("rules").chain(words).collect::<Vec<_>>());
         }
         Some(Command::Help { command }) => {
             return help(&command.iter().map(String::as_str).collect::<Vec<_>>());
@@ -129,8 +129,37 @@ fn stop_on_signals(config: &Config) -> Result<Stop, String> {
     Ok(stop)
 }
 
+/// Answers habits of other tracers: what is to be typed instead.
+fn habit(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    match (text(ContextKind::InvalidArg), text(ContextKind::InvalidSubcommand)) {
+        (Some("-w"), _) => Some(
+            "-w: http-trace writes no captures; `-o json:FILE` writes its events, and `tcpdump -w` \
+             captures that -r reads"
+                .to_owned(),
+        ),
+        (Some("-n"), _) => Some("-n is not needed: addresses are never resolved".to_owned()),
+        (_, Some(filter)) => {
+            let first = filter.split(' ').next()?;
+            ["port", "tcp", "host", "net", "src", "dst"].contains(&first).then(|| {
+                format!(
+                    "'{filter}' is a filter of captures; options limit what is traced here: \
+                     -p 80, --client 10.0.0.0/8, --server 10.0.0.1"
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
 /// Explains a command line that does not parse. An existing file is not a misspelt command.
 fn unparsed(mut error: clap::Error) -> Result<Ended, String> {
+    if let Some(answer) = habit(&error) {
+        return Err(answer);
+    }
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
         && Path::new(word).exists()
     {
@@ -169,9 +198,11 @@ fn unparsed(mut error: clap::Error) -> Result<Ended, String> {
     }
     if let [Some(ContextValue::String(word)), Some(ContextValue::String(meant))] =
         [ContextKind::InvalidArg, ContextKind::SuggestedArg].map(|kind| error.get(kind))
-        && nearest(word, iter::once(&**meant), 3).is_none()
+        && nearest(word.trim_start_matches('-'), iter::once(meant.trim_start_matches('-')), 3)
+            .is_none()
     {
         error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::Usage);
     }
     // Help and version go to standard output.
     let printed = error.print();

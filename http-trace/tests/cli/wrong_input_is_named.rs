@@ -39,6 +39,13 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         (&["-r", ""], "--read '': the value is empty"),
         (&[NGINX], "is not a command; to read captures: `http-trace -r FILE`"),
         (&["/nonexistent.pcap"], "unrecognized subcommand"),
+        (&["-w", "out.pcap", "-r", NGINX], "-w: http-trace writes no captures; `-o json:FILE`"),
+        (&["-n", "-r", NGINX], "-n is not needed: addresses are never resolved"),
+        (
+            &["port 80"],
+            "'port 80' is a filter of captures; options limit what is traced here: -p 80",
+        ),
+        (&["tcp", "port", "80"], "'tcp' is a filter of captures"),
         (&["-r", NGINX, "--client", ""], "--client '': the value is empty"),
         (
             &["-r", NGINX, "--alerts-to", "http://me:secret@127.0.0.1:65536/x"],
@@ -67,6 +74,7 @@ fn only_words_that_are_near_are_suggested() {
         assert_eq!(ran.status, 2, "{words:?}: {}", ran.err);
         assert_eq!(ran.err.contains("tip:"), tip.is_some(), "{words:?}: {}", ran.err);
         assert!(ran.err.contains(tip.unwrap_or("--help")), "{words:?}: {}", ran.err);
+        assert!(!ran.err.contains("--hook"), "{words:?}: {}", ran.err);
     }
 }
 
