@@ -275,6 +275,13 @@ impl FromStr for OutputSpec {
                 Destination::Collector(url.unwrap_or_default().parse()?)
             }
             Some("-") | None => Destination::Stdout,
+            Some(file) if file.starts_with(' ') || file.starts_with("~/") => {
+                return Err(
+                    "no space before the file, and $HOME in place of ~, which shells leave as it is \
+                     there"
+                        .to_owned(),
+                );
+            }
             Some(file) => Destination::File(PathBuf::from(file)),
         };
         let mut spec = OutputSpec::new(format, place);
@@ -432,6 +439,8 @@ mod tests {
                 "json:",
                 "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
+            ("json:~/x.json", "$HOME in place of ~"),
+            ("json: x.json", "no space before the file"),
             (
                 ",alerts=high",
                 "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
