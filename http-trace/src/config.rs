@@ -17,6 +17,7 @@ mod show;
 mod types;
 mod values;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use http_trace_common::config::{MAX_PORT_RANGES, Snippet};
@@ -115,6 +116,11 @@ impl Config {
             let before = format!("--output {}: ", output.name());
             let unlikely = output.only.selection.unlikely(&before, "=: ");
             config.warnings.extend(unlikely);
+            let file = output.place.file();
+            let is_compressed = |end: &OsStr| ["gz", "zst"].iter().any(|known| end == *known);
+            if let Some(file) = file.filter(|file| file.extension().is_some_and(is_compressed)) {
+                config.warnings.push(format!("{} is written uncompressed", file.display()));
+            }
         }
         let as_given = |name: &str| layers.given(name).map(|given| given.to_string());
         let of = |names: &[&str]| names.iter().filter_map(|name| as_given(name)).collect();
@@ -424,6 +430,15 @@ mod tests {
             assert_eq!(!config.warnings.is_empty(), warned, "{emit}");
         }
         assert!(testing::config(["http-trace", "--emit", "head"]).warnings.is_empty());
+    }
+
+    #[test]
+    fn a_file_named_as_if_compressed_is_warned_of() {
+        for (output, warned) in [("json:a.json.gz", true), ("csv:b.zst", true), ("json:gz", false)]
+        {
+            let config = testing::config(["http-trace", "-o", output]);
+            assert_eq!(!config.warnings.is_empty(), warned, "{:?}", config.warnings);
+        }
     }
 
     #[test]
