@@ -1,6 +1,7 @@
 //! Senders on sockets: loads the program that notes them, and reads its map. Knows processes by number only.
 
 use std::array;
+use std::path::Path;
 use std::sync::atomic::{Ordering, fence};
 
 use aya::maps::MapData;
@@ -33,8 +34,13 @@ impl Senders {
         let noted = MappedWords::new(map.fd(), PLACES as usize * WORDS).map_err(|error| {
             unnamed(format!("cannot map the senders noted by the eBPF program ({error})"))
         })?;
-        let btf = Btf::from_sys_fs()
-            .map_err(|error| unnamed(format!("cannot read /sys/kernel/btf/vmlinux ({error})")))?;
+        const BTF: &str = "/sys/kernel/btf/vmlinux";
+        let btf = Btf::from_sys_fs().map_err(|error| {
+            unnamed(match Path::new(BTF).exists() {
+                true => format!("cannot read {BTF} ({error})"),
+                false => format!("this kernel has no BTF ({BTF} is absent)"),
+            })
+        })?;
         if let Err(tracepoint) = at_tracepoint(ebpf, &btf)
             && let Err(function) = at_function(ebpf, &btf)
         {
