@@ -168,7 +168,7 @@ pub struct Doctor {
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,
-    /// Remove tc filters that an earlier run left at a clsact qdisc
+    /// Remove tc filters that an earlier run left at a clsact qdisc; watches no traffic
     #[arg(long)]
     pub clean: bool,
     /// Options as of a run; --duration says how long traffic is watched (5s).

@@ -36,6 +36,8 @@ http_trace_model::named_enum! {
     pub enum State {
         /// It was not tried.
         Untried = "untried",
+        /// The user should judge it.
+        Note = "note",
         Good = "ok",
         /// The agent works but may not see everything.
         Limited = "limited",
@@ -106,14 +108,15 @@ pub fn run(asked: &Doctor, config: &Config, stop: &Stop) -> (String, Ended) {
             report.add("leftovers", state, found);
         }
     }
-    if report.worst() != State::Bad
+    if !asked.clean
+        && report.worst() != State::Bad
         && let Err(why) = coverage(config, stop, &mut report)
     {
         report.add("traffic", State::Bad, why);
     }
     let text = if asked.json { report.json() } else { report.text() };
     let ended = match report.worst() {
-        State::Untried | State::Good => Ended::Done,
+        State::Untried | State::Note | State::Good => Ended::Done,
         State::Limited => Ended::Lossy,
         State::Bad => Ended::CannotStart,
     };
@@ -150,11 +153,11 @@ fn kernel(config: &Config, report: &mut Report) {
         memlock(&release, soft(&limits, "Max locked memory"), config.ring_size as u64);
     report.add("memlock", state, found);
     let mounts = read("/proc/mounts").unwrap_or_default();
-    let found = match mounts.contains(" cgroup2 ") {
-        true => "v2 mounted",
-        false => "v2 not mounted: hook cgroup is not available",
+    let (state, found) = match mounts.contains(" cgroup2 ") {
+        true => (State::Good, "v2 mounted"),
+        false => (State::Note, "v2 not mounted: hook cgroup is not available"),
     };
-    report.add("cgroups", State::Good, found);
+    report.add("cgroups", state, found);
 }
 
 /// Judges the mode of `Seccomp:` in `/proc/PID/status`, and whether a program could be loaded.
@@ -264,10 +267,21 @@ fn coverage(config: &Config, stop: &Stop, report: &mut Report) -> Result<(), Str
             }
         }
     }
-    seen(&probe, &driver, &names, report);
-    if let Some(line) = nothing_readable(&probe, &driver, time) {
-        report.add("traffic", State::Good, line);
-    }
+    let packets = probe.counters.get(Counter::Packets);
+    let flows = driver.pipeline.stats().http_flows;
+    let (state, found) = match nothing_readable(&probe, &driver, time) {
+        Some(line) => (State::Note, line),
+        None => (
+            State::Good,
+            format!(
+                "{}, {} with HTTP/1.x",
+                counted(packets, "packet"),
+                counted(flows, "connection")
+            ),
+        ),
+    };
+    report.add("traffic", state, found);
+    seen(&driver, &names, report);
     driver.finish();
     Ok(())
 }
@@ -311,27 +325,16 @@ fn attached(config: &Config, probe: &Probe, notices: &[Notice], report: &mut Rep
 }
 
 /// Reports the traffic by port, and what of it cannot be read.
-fn seen(probe: &Probe, driver: &Driver, names: &BTreeMap<u16, String>, report: &mut Report) {
+fn seen(driver: &Driver, names: &BTreeMap<u16, String>, report: &mut Report) {
     let named = |port: u16| match names.get(&port) {
         Some(name) => format!(":{port} ({name})"),
         None => format!(":{port}"),
     };
-    let packets = probe.counters.get(Counter::Packets);
-    let stats = driver.pipeline.stats();
-    report.add(
-        "traffic",
-        State::Good,
-        format!(
-            "{}, {} with HTTP/1.x",
-            counted(packets, "packet"),
-            counted(stats.http_flows, "connection")
-        ),
-    );
     for (port, responses) in driver.by_port() {
         let found = format!("{} on {}", counted(responses, "response"), named(port));
         report.add("readable", State::Good, found);
     }
-    for ((kind, port), count) in &stats.unreadable {
+    for ((kind, port), count) in &driver.pipeline.stats().unreadable {
         let found =
             format!("{} {} on {}", counted(*count, "connection"), kind.name(), named(*port));
         let hint = match kind.name() {

@@ -52,7 +52,8 @@ fn hooks_and_traffic() {
     for hook in ["tc", "socket-filter", "cgroup", "xdp"] {
         assert_eq!(state_of(&quiet, &format!("hook: {hook}: framing in")), "ok");
     }
-    assert_eq!(state_of(&quiet, "in 1 s"), "ok");
+    assert_eq!(state_of(&quiet, "in 1 s"), "note");
+    assert_eq!(quiet.iter().filter(|(line, _)| line.starts_with("traffic")).count(), 1);
 
     // Bytes of a TLS handshake record, in both directions.
     let record = [&[0x16, 3, 3, 0, 32][..], &[1; 32]].concat();
@@ -133,6 +134,7 @@ fn what_an_earlier_run_left() {
     assert_eq!(state_of(&left, what), "limited");
     let (status, cleaned) = doctor(&pair, &["--clean", "--duration", "100ms"]);
     assert_eq!(status, Some(0), "{cleaned:?}");
+    assert!(cleaned.iter().all(|(line, _)| !line.starts_with("traffic")), "{cleaned:?}");
     let (status, after) = doctor(&pair, &["--duration", "100ms"]);
     assert_eq!(status, Some(0), "{after:?}");
     assert_eq!(state_of(&after, "leftovers: none"), "ok");
