@@ -1,7 +1,7 @@
 //! Refuses outputs that would overwrite an input or each other, before anything is opened for writing.
 //! Compares files, not names; changes nothing.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +34,22 @@ pub fn files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let read = read_paths(config).into_iter().map(|(_, path)| path.to_owned());
     let written = outputs(config).into_iter().map(|used| used.path);
     (read.collect(), written.collect())
+}
+
+/// Outputs that another process writes, which locks them as this one will.
+pub fn shared(config: &Config) -> impl Iterator<Item = String> {
+    let is_locked = |path: &Path| {
+        let locked = fs::File::open(path).map(|file| file.try_lock());
+        matches!(locked, Ok(Err(TryLockError::WouldBlock)))
+    };
+    let is_shared = move |used: &Used| {
+        // The file of --state has a lock of its own.
+        let appends = ["--output", "--alerts-to"].iter().any(|to| used.named.starts_with(to));
+        appends && is_locked(&used.path)
+    };
+    outputs(config).into_iter().filter(is_shared).map(|used| {
+        format!("{}: another process writes to it; every event may be there twice", used.named)
+    })
 }
 
 /// The first output that would overwrite something, as a message.

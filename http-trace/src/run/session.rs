@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::changes::Changes;
+use super::clash;
 use super::exit::{Ended, Reading, cannot_start, no_thread, say};
 use super::loading::Rules;
 use super::stop::Stop;
@@ -74,6 +75,7 @@ impl Session {
     ) -> Result<Self, Ended> {
         stop.watch().map_err(|error| cannot_start(no_thread(error)))?;
         let Ready { rules, detector } = ready;
+        clash::shared(config).for_each(|line| say(&line));
         let mut driver = Driver::open(config, detector, when_full, own).map_err(cannot_start)?;
         if when_full == WhenFull::Wait {
             driver.stages.exit.outlet.end_waits_with(stop.flag());

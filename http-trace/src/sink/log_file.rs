@@ -121,6 +121,10 @@ impl LogFile {
             }
         };
         let metadata = file.as_ref().map(File::metadata).transpose()?;
+        if let (Some(file), Some(true)) = (&file, metadata.as_ref().map(Metadata::is_file)) {
+            // Tells other processes that it is written. Those that write it as well warn of it.
+            let _ = file.try_lock();
+        }
         // Appends even then: if it is truncated later, no hole remains at its beginning.
         if let (Some(file), Some(metadata)) = (&file, &metadata)
             && before == Before::Goes

@@ -1,7 +1,10 @@
 //! No output overwrites an input or another output.
 
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
 
+use crate::NGINX;
 use crate::command::{http_trace, ran, run};
 use crate::errors::capture_of_errors;
 
@@ -94,4 +97,30 @@ fn a_report_replaces_an_earlier_one_once_it_is_whole() {
     let ran = run(&["report", &at("t.pcap"), "--to", &at("site.html")]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(fs::read_to_string(at("site.html")).unwrap().starts_with("<!doctype"));
+}
+
+#[test]
+fn a_file_that_another_run_writes_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (output, alerts) = (format!("json:{}", at("out")), format!("file:{}", at("alerts")));
+    let options = ["-o", &output, "--alerts-to", &alerts];
+    let mut other = http_trace(&["detect"]);
+    let mut other =
+        other.args(options).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let is_locked = |name: &str| {
+        let file = fs::File::open(at(name));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+    };
+    while !is_locked("out") || !is_locked("alerts") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let warned = || {
+        let said = run(&[&["-r", NGINX], &options[..]].concat()).err;
+        said.matches(": another process writes to it; every event may be there twice\n").count()
+    };
+    assert_eq!(warned(), 2);
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert_eq!(warned(), 0);
 }
