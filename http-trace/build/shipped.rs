@@ -20,11 +20,8 @@ pub const ORIGIN: &str = "http-trace/build/http-trace.bpf.toml";
 
 /// Inputs of the object, relative to the repository root, in addition to locked dependencies.
 const SOURCES: &[&str] = &[
-    "http-trace-common/Cargo.toml",
-    "http-trace-common/src",
-    "http-trace-ebpf/Cargo.toml",
-    "http-trace-ebpf/src",
-    "http-trace/build/compile.rs",
+    "http-trace-common/Cargo.toml", "http-trace-common/src", "http-trace-ebpf/Cargo.toml",
+    "http-trace-ebpf/src", "http-trace/build/compile.rs",
 ];
 
 /// The package whose dependencies in `Cargo.lock` are inputs of the object.

@@ -168,9 +168,7 @@ impl Driver {
         let stats = self.pipeline.stats();
         let mut numbers = vec![
             Number::plain(
-                "http_trace_connections_total",
-                "Connections with payload.",
-                stats.flows as f64,
+                "http_trace_connections_total", "Connections with payload.", stats.flows as f64,
             ),
             Number::plain(
                 "http_trace_http_connections_total",

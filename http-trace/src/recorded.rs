@@ -171,13 +171,7 @@ fn text(line: &[u8]) -> Result<Line, String> {
 fn within(record: &Value) -> Option<Line> {
     // An application may write what a client sent into a record of its own.
     let of_collectors = [
-        "stream",
-        "agent",
-        "fileset",
-        "input",
-        "kubernetes",
-        "docker",
-        "container_name",
+        "stream", "agent", "fileset", "input", "kubernetes", "docker", "container_name",
         "__REALTIME_TIMESTAMP",
     ];
     of_collectors.iter().find_map(|name| record.get(name))?;

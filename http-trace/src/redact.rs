@@ -342,16 +342,8 @@ impl Secrets {
 /// Length of the authentication scheme and the space after it (RFC 9110 §11.4), which rules need of recorded events.
 fn scheme(name: &[u8], value: &[u8]) -> usize {
     const SCHEMES: [&[u8]; 10] = [
-        b"basic",
-        b"bearer",
-        b"digest",
-        b"negotiate",
-        b"ntlm",
-        b"dpop",
-        b"token",
-        b"hawk",
-        b"aws4-hmac-sha256",
-        b"goog4-rsa-sha256",
+        b"basic", b"bearer", b"digest", b"negotiate", b"ntlm", b"dpop", b"token", b"hawk",
+        b"aws4-hmac-sha256", b"goog4-rsa-sha256",
     ];
     let fields: [&[u8]; 2] = [b"authorization", b"proxy-authorization"];
     if !fields.iter().any(|field| field.eq_ignore_ascii_case(name)) {

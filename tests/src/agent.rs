@@ -38,16 +38,8 @@ fn build() -> Result<PathBuf> {
     // Dependencies get the same features as in `cargo test --workspace` only with the same packages and a
     // test among the targets; otherwise half of them would be built again.
     command.args([
-        "build",
-        "--workspace",
-        "--exclude",
-        "http-trace-ebpf",
-        "--bin",
-        "http-trace",
-        "--test",
-        "framer",
-        "--profile",
-        profile,
+        "build", "--workspace", "--exclude", "http-trace-ebpf", "--bin", "http-trace", "--test",
+        "framer", "--profile", profile,
     ]);
     command.args(["--message-format", "json-render-diagnostics"]);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit());

@@ -11,14 +11,8 @@ use http_trace_model::head::{Headers, RequestHead, ResponseHead};
 use crate::chance::Chance;
 
 const HOSTS: [&str; 8] = [
-    "www.example.com",
-    "shop.example.com",
-    "api.example.com",
-    "static.example.com",
-    "blog.example.org",
-    "forum.example.org",
-    "intranet.example.net:8080",
-    "status.example.net",
+    "www.example.com", "shop.example.com", "api.example.com", "static.example.com",
+    "blog.example.org", "forum.example.org", "intranet.example.net:8080", "status.example.net",
 ];
 
 const AGENTS: [&str; 6] = [

@@ -21,17 +21,8 @@ use crate::{
 const PACKAGES: &[&str] = &["buildah"];
 /// What the check needs beside it.
 const CHECK_PACKAGES: &[&str] = &[
-    "containerd",
-    "curl",
-    "docker-compose",
-    "gcc",
-    "iproute2",
-    "libc6-dev",
-    "podman",
-    "prometheus",
-    "python3",
-    "python3-venv",
-    "runc",
+    "containerd", "curl", "docker-compose", "gcc", "iproute2", "libc6-dev", "podman", "prometheus",
+    "python3", "python3-venv", "runc",
 ];
 /// What the check of the CRI needs of PyPI.
 const CRI_PACKAGES: &[&str] = &["grpcio==1.85.1", "pyyaml==6.0.3"];

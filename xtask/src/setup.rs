@@ -20,16 +20,8 @@ use crate::{
 
 /// A BPF compiler with `core`, and what building bpf-linker needs.
 const BUILD_PACKAGES: &[&str] = &[
-    "rustc-web",
-    "cargo-web",
-    "libstd-rust-web-dev-bpf",
-    "rust-web-src",
-    "llvm-22-dev",
-    "clang-22",
-    "lld-22",
-    "libpolly-22-dev",
-    "libzstd-dev",
-    "zlib1g-dev",
+    "rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "rust-web-src", "llvm-22-dev", "clang-22",
+    "lld-22", "libpolly-22-dev", "libzstd-dev", "zlib1g-dev",
 ];
 
 /// Packages for the tests on real servers.

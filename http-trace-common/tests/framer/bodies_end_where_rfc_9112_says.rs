@@ -16,13 +16,8 @@ fn response_bodies_by_rfc_9112_6_3() {
         &[MethodKind::Head, OTHER],
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
         &[
-            "begin-0",
-            "Head 38",
-            "head 200 to Head None []",
-            "begin-0",
-            "Head 19",
-            "head 204 to Other None []",
-            "Idle",
+            "begin-0", "Head 38", "head 200 to Head None []", "begin-0", "Head 19",
+            "head 204 to Other None []", "Idle",
         ],
     );
     response(

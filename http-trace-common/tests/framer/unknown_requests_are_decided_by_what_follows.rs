@@ -27,14 +27,8 @@ fn unknown_requests_are_decided_by_the_next_thirteen_bytes() {
     assert_eq!(
         run(&mut Framer::new(), &mut RequestQueue::unknown(), &[&with_body]),
         [
-            "begin-0",
-            "Head 39",
-            "head 200 Length(20) []",
-            "Undecided 9",
-            "body-9",
-            "Body 11",
-            "end",
-            "Idle"
+            "begin-0", "Head 39", "head 200 Length(20) []", "Undecided 9", "body-9", "Body 11",
+            "end", "Idle"
         ],
     );
     let mut short_body = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nH".to_vec();
@@ -42,16 +36,8 @@ fn unknown_requests_are_decided_by_the_next_thirteen_bytes() {
     assert_eq!(
         run(&mut Framer::new(), &mut RequestQueue::unknown(), &[&short_body]),
         [
-            "begin-0",
-            "Head 38",
-            "head 200 Length(1) []",
-            "Undecided 1",
-            "body-1",
-            "end",
-            "begin-0",
-            "Head 19",
-            "head 204 None []",
-            "Idle"
+            "begin-0", "Head 38", "head 200 Length(1) []", "Undecided 1", "body-1", "end",
+            "begin-0", "Head 19", "head 204 None []", "Idle"
         ],
     );
 }

@@ -123,15 +123,8 @@ pub fn parameters_beside(query: &[u8], end: End) -> Option<Vec<u8>> {
 
 /// Header fields that vary between requests of one client.
 const CHANGING: [&[u8]; 9] = [
-    b"authorization",
-    b"content-length",
-    b"content-type",
-    b"cookie",
-    b"if-modified-since",
-    b"if-none-match",
-    b"origin",
-    b"range",
-    b"referer",
+    b"authorization", b"content-length", b"content-type", b"cookie", b"if-modified-since",
+    b"if-none-match", b"origin", b"range", b"referer",
 ];
 
 /// Maximum length of a client kind, in bytes.

@@ -428,9 +428,7 @@ fn posture_is_told_once_a_host_and_is_quiet() {
     assert_eq!(
         ids,
         [
-            "http-posture-cookie",
-            "http-posture-no-csp",
-            "http-posture-no-nosniff",
+            "http-posture-cookie", "http-posture-no-csp", "http-posture-no-nosniff",
             "http-posture-version"
         ]
     );

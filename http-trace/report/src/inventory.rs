@@ -233,11 +233,8 @@ impl Inventory {
         let row = |(link, count): (&Link, &u64)| LinkRow { link: link.clone(), count: *count };
         let mut links: Vec<LinkRow> = links.map(row).collect();
         links.sort_by(|a, b| {
-            (b.count, &a.link.path, &a.link.referrer).cmp(&(
-                a.count,
-                &b.link.path,
-                &b.link.referrer,
-            ))
+            (b.count, &a.link.path, &a.link.referrer)
+                .cmp(&(a.count, &b.link.path, &b.link.referrer))
         });
         let mut alerts: Vec<AlertRow> = self.alerts.values().flatten().cloned().collect();
         alerts

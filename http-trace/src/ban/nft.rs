@@ -380,18 +380,8 @@ mod tests {
             assert_eq!(set.to_string(), shown);
         }
         for text in [
-            "",
-            "nft:",
-            "nft:t",
-            "nft:/s",
-            "nft:t/",
-            "nft:t/s;flush",
-            "nft:t/s x",
-            "nft:arp/t/s",
-            "nft:t/1s",
-            "nft:a/b/c/d",
-            "ipset:t/s",
-            "nft:t/-s",
+            "", "nft:", "nft:t", "nft:/s", "nft:t/", "nft:t/s;flush", "nft:t/s x", "nft:arp/t/s",
+            "nft:t/1s", "nft:a/b/c/d", "ipset:t/s", "nft:t/-s",
         ] {
             assert!(text.parse::<Set>().is_err(), "{text}");
         }

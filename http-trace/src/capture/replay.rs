@@ -159,11 +159,7 @@ impl Replay {
             return false;
         };
         let found = match walk::packet(
-            frame.data,
-            frame.wire_len,
-            frame.link,
-            self.options,
-            &mut self.more,
+            frame.data, frame.wire_len, frame.link, self.options, &mut self.more,
         ) {
             Ok((Found::Segment(segment), encap)) => Ok((segment, encap)),
             Ok((Found::Fragment(piece), encap)) => {

@@ -45,82 +45,33 @@ impl Record<'_> {
 }
 
 const ADDRESS: &[&str] = &[
-    "remote_addr",
-    "remote_ip",
-    "client_ip",
-    "clientip",
-    "client",
-    "remote",
-    "ClientHost",
-    "downstream_remote_address",
-    "source.ip",
-    "source.address",
-    "client.ip",
-    "client.address",
+    "remote_addr", "remote_ip", "client_ip", "clientip", "client", "remote", "ClientHost",
+    "downstream_remote_address", "source.ip", "source.address", "client.ip", "client.address",
 ];
 const STATUS: &[&str] = &[
-    "status",
-    "status_code",
-    "response_code",
-    "response",
-    "DownstreamStatus",
-    "http_status",
-    "http_status_code",
-    "response_status",
-    ECS_STATUS,
+    "status", "status_code", "response_code", "response", "DownstreamStatus", "http_status",
+    "http_status_code", "response_status", ECS_STATUS,
 ];
 const ECS_STATUS: &str = "http.response.status_code";
 const TIME: &[&str] = &[
-    "time_iso8601",
-    "msec",
-    "time_local",
-    "@timestamp",
-    "timestamp",
-    "time",
-    "ts",
-    "date",
-    "start_time",
-    "started_at",
+    "time_iso8601", "msec", "time_local", "@timestamp", "timestamp", "time", "ts", "date",
+    "start_time", "started_at",
 ];
 /// A whole request line, or the target alone.
 const LINE: &[&str] = &["request", "request_line", "http_request"];
 const METHOD: &[&str] = &[
-    "request_method",
-    "method",
-    "verb",
-    "RequestMethod",
-    "http_method",
-    "http_verb",
+    "request_method", "method", "verb", "RequestMethod", "http_method", "http_verb",
     "http.request.method",
 ];
 /// Targets, of which those of [`LINE`] are tried last: Logstash's patterns call the target of a request line `request`.
 const TARGET: &[&str] = &[
-    "request_uri",
-    "uri",
-    "path",
-    "url",
-    "RequestPath",
-    "request_path",
-    "uri_path",
-    "http_uri",
-    "http_url",
-    "http_path",
-    "url.original",
-    "url.path",
+    "request_uri", "uri", "path", "url", "RequestPath", "request_path", "uri_path", "http_uri",
+    "http_url", "http_path", "url.original", "url.path",
 ];
 const QUERY: &[&str] = &["args", "query_string", "http_query", "url.query"];
 /// Keys of the request as HAProxy's logs name it, which are no header fields.
 const NO_FIELDS: &[&str] = &[
-    "version",
-    "referrer",
-    "method",
-    "verb",
-    "request",
-    "uri",
-    "url",
-    "path",
-    "query",
-    "status",
+    "version", "referrer", "method", "verb", "request", "uri", "url", "path", "query", "status",
     "status-code",
 ];
 
@@ -203,11 +154,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
         .and_then(|text| epoch(text).or_else(|| time(text)).or_else(|| clf_time(text)));
     let time_ns = when.ok_or_else(|| wrong("time (time_iso8601, msec, time_local)"))?;
     let bytes = record.number(&[
-        "body_bytes_sent",
-        "bytes",
-        "size",
-        "DownstreamContentSize",
-        "http.response.body.bytes",
+        "body_bytes_sent", "bytes", "size", "DownstreamContentSize", "http.response.body.bytes",
     ]);
     let code = record.number(STATUS).and_then(|code| logged_status(code, bytes));
     let code = code.ok_or_else(|| wrong("status from 100 to 999, or 0 for none"))?;
@@ -218,12 +165,7 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     // A target may contain what looks like a version.
     let line = line.as_deref().filter(|line| !line.starts_with(b"/")).and_then(request_line);
     let protocol = record.text(&[
-        "server_protocol",
-        "protocol",
-        "http_version",
-        "proto",
-        "RequestProtocol",
-        "http.version",
+        "server_protocol", "protocol", "http_version", "proto", "RequestProtocol", "http.version",
     ]);
     let version = line.map(|(.., version)| version).or(protocol.as_deref());
     let version = version.unwrap_or_default();
@@ -254,11 +196,8 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
 /// beside other variables of nginx.
 fn content_type(record: &Record<'_>) -> Option<Vec<u8>> {
     let named = [
-        "sent_http_content_type",
-        "upstream_http_content_type",
-        "response_content_type",
-        "downstream_Content-Type",
-        "http.response.mime_type",
+        "sent_http_content_type", "upstream_http_content_type", "response_content_type",
+        "downstream_Content-Type", "http.response.mime_type",
     ];
     // Of Caddy and Kong.
     let fields = ["/resp_headers", "/response/headers"];
@@ -293,12 +232,7 @@ fn request_head(
         (
             "host",
             &[
-                "http_host",
-                "host",
-                "server_name",
-                "vhost",
-                "RequestHost",
-                "authority",
+                "http_host", "host", "server_name", "vhost", "RequestHost", "authority",
                 "url.domain",
             ][..],
         ),

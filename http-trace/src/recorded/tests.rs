@@ -52,15 +52,8 @@ fn access_logs() {
     assert_eq!(
         shown(&event),
         [
-            "1605853207000000000",
-            "10.0.0.1",
-            "0.0.0.0:0",
-            "GET /a\"b",
-            "404",
-            "162",
-            "-",
-            "curl/8 A",
-            "http://r/"
+            "1605853207000000000", "10.0.0.1", "0.0.0.0:0", "GET /a\"b", "404", "162", "-",
+            "curl/8 A", "http://r/"
         ]
     );
     let request = event.request.expect("a request");
@@ -399,15 +392,8 @@ fn suricatas_records_of_http() {
     assert_eq!(
         shown(&event),
         [
-            "1795166594813689000",
-            "10.77.0.1",
-            "10.77.0.2:80",
-            "GET /502\u{fffd}",
-            "502",
-            "157",
-            "10.77.0.2:8080",
-            "curl/7.88.1",
-            "http://r/"
+            "1795166594813689000", "10.77.0.1", "10.77.0.2:80", "GET /502\u{fffd}", "502", "157",
+            "10.77.0.2:8080", "curl/7.88.1", "http://r/"
         ]
     );
     assert_eq!((event.client.port, event.ordinal), (35536, 3));

@@ -13,12 +13,7 @@ use http_trace_model::value::hex;
 
 /// Header fields that Zeek lists in `proxied`.
 pub(crate) const OF_PROXIES: [&str; 7] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-from",
-    "client-ip",
-    "via",
-    "xroxy-connection",
+    "forwarded", "x-forwarded-for", "x-forwarded-from", "client-ip", "via", "xroxy-connection",
     "proxy-connection",
 ];
 

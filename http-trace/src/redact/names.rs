@@ -63,21 +63,8 @@ static IDENTIFIERS: LazyLock<Vec<&str>> = LazyLock::new(|| {
 
 /// Parameters that hold a token in some programs and an ordinary word or number in others.
 const AMBIGUOUS: [&str; 15] = [
-    "activation",
-    "appid",
-    "invite",
-    "magic",
-    "magic_link",
-    "magiclink",
-    "remember-me",
-    "remember_me",
-    "rememberme",
-    "sharekey",
-    "share_key",
-    "stok",
-    "tgt",
-    "tok",
-    "verify",
+    "activation", "appid", "invite", "magic", "magic_link", "magiclink", "remember-me",
+    "remember_me", "rememberme", "sharekey", "share_key", "stok", "tgt", "tok", "verify",
 ];
 
 /// Longest name compared; of longer ones only the end is.

@@ -53,15 +53,8 @@ fn exact(text: &str) -> Result<Pattern, String> {
 
 /// Networks that `internal` stands for: those not routed on the Internet (RFC 1918, 3927, 4193, 4291, 6598).
 const INTERNAL: [&str; 9] = [
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "::1/128",
-    "fc00::/7",
-    "fe80::/10",
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8",
+    "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
 ];
 
 fn networks(choice: &mut Choice<IpNet>, text: &str) -> Result<(), String> {

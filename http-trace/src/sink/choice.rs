@@ -12,25 +12,9 @@ pub const LEAST_EVERY_NS: u64 = 1_000_000_000;
 
 /// Request fields that some format reads whether they are chosen or not.
 const ALWAYS: [&str; 20] = [
-    "b3",
-    "client-ip",
-    "content-length",
-    "content-type",
-    "forwarded",
-    "host",
-    "origin",
-    "proxy-connection",
-    "referer",
-    "traceparent",
-    "tracestate",
-    "transfer-encoding",
-    "user-agent",
-    "via",
-    "x-b3-spanid",
-    "x-b3-traceid",
-    "x-forwarded-for",
-    "x-forwarded-from",
-    "x-request-id",
+    "b3", "client-ip", "content-length", "content-type", "forwarded", "host", "origin",
+    "proxy-connection", "referer", "traceparent", "tracestate", "transfer-encoding", "user-agent",
+    "via", "x-b3-spanid", "x-b3-traceid", "x-forwarded-for", "x-forwarded-from", "x-request-id",
     "xroxy-connection",
 ];
 

@@ -12,21 +12,10 @@ const ALWAYS: &[&str] = &["@timestamp", "event.kind"];
 
 /// The profile `compact`: client, server, request and result. `http-trace detect` can read it.
 pub const COMPACT: &[&str] = &[
-    "event.duration",
-    "source.ip",
-    "destination.ip",
-    "destination.port",
-    "network.forwarded_ip",
-    "http.request.method",
-    "http.response.status_code",
-    "http.response.body.bytes",
-    "url.original",
-    "url.domain",
-    "user_agent.original",
-    "http_trace.no_response",
-    "http_trace.missing",
-    "http_trace.flags",
-    "http_trace.rules",
+    "event.duration", "source.ip", "destination.ip", "destination.port", "network.forwarded_ip",
+    "http.request.method", "http.response.status_code", "http.response.body.bytes", "url.original",
+    "url.domain", "user_agent.original", "http_trace.no_response", "http_trace.missing",
+    "http_trace.flags", "http_trace.rules",
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]

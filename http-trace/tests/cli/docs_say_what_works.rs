@@ -167,15 +167,8 @@ fn what_only_reads_runs_as_it_is_written() {
 #[test]
 fn every_path_that_is_named_is_there() {
     const FOLDERS: [&str; 9] = [
-        "docs/",
-        "deploy/",
-        "http-trace/",
-        "http-trace-common/",
-        "http-trace-ebpf/",
-        "tests/",
-        "xtask/",
-        "fuzz/",
-        ".ci/",
+        "docs/", "deploy/", "http-trace/", "http-trace-common/", "http-trace-ebpf/", "tests/",
+        "xtask/", "fuzz/", ".ci/",
     ];
     let mut missing = Vec::new();
     let mut named = 0;

@@ -123,16 +123,9 @@ fn csv_and_tracee_hold_the_events_that_json_holds() {
 }
 
 const FACTS: [&str; 10] = [
-    "/client/ip",
-    "/client/port",
-    "/server/ip",
-    "/server/port",
-    "/http/request/method",
-    "/url/original",
-    "/user_agent/original",
-    "/http/response/status_code",
-    "/http/response/body/bytes",
-    "/http/request/referrer",
+    "/client/ip", "/client/port", "/server/ip", "/server/port", "/http/request/method",
+    "/url/original", "/user_agent/original", "/http/response/status_code",
+    "/http/response/body/bytes", "/http/request/referrer",
 ];
 
 /// The values of a record at these pointers as text; empty if absent.
@@ -177,32 +170,16 @@ fn eve_and_zeek_hold_the_events_that_json_holds() {
     let of_eve: Vec<_> = of_eve
         .map(|record| {
             let pointers = [
-                "/src_ip",
-                "/src_port",
-                "/dest_ip",
-                "/dest_port",
-                "/http/http_method",
-                "/http/url",
-                "/http/http_user_agent",
-                "/http/status",
-                "/http/length",
-                "/http/http_refer",
+                "/src_ip", "/src_port", "/dest_ip", "/dest_port", "/http/http_method", "/http/url",
+                "/http/http_user_agent", "/http/status", "/http/length", "/http/http_refer",
             ];
             facts(record, &pointers)
         })
         .collect();
     assert_eq!(of_eve, expected);
     let columns = [
-        "id.orig_h",
-        "id.orig_p",
-        "id.resp_h",
-        "id.resp_p",
-        "method",
-        "uri",
-        "user_agent",
-        "status_code",
-        "response_body_len",
-        "referrer",
+        "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "method", "uri", "user_agent",
+        "status_code", "response_body_len", "referrer",
     ];
     let of_zeek = records(&zeek);
     let of_zeek = of_zeek.iter().filter(|record| record["_path"] == "http");
@@ -454,9 +431,7 @@ fn a_summary_counts_what_json_writes() {
     assert_eq!(alone.status, 0, "{}", alone.err);
     let key = |record: &serde_json::Value| {
         let facts = [
-            "/url/domain",
-            "/destination/port",
-            "/http/response/status_code",
+            "/url/domain", "/destination/port", "/http/response/status_code",
             "/http_trace/no_response",
         ];
         facts.map(|fact| record.pointer(fact).cloned().unwrap_or_default().to_string())

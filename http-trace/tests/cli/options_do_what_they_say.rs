@@ -207,16 +207,7 @@ fn several_outputs_and_headers_that_are_chosen() {
     let file = folder.path().join("out.jsonl");
     let json = format!("json:{}", file.display());
     let ran = run(&[
-        "-r",
-        NGINX,
-        "-o",
-        "pretty",
-        "-o",
-        &json,
-        "-H",
-        "Server,Date",
-        "--request-headers",
-        "host",
+        "-r", NGINX, "-o", "pretty", "-o", &json, "-H", "Server,Date", "--request-headers", "host",
     ]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let records = records(&std::fs::read_to_string(&file).unwrap());

@@ -276,10 +276,7 @@ fn slow_guessing_at_a_console_is_told() {
 #[test]
 fn lists_of_users_are_an_enumeration() {
     let targets = [
-        "/?author=1",
-        "/?rest_route=/wp/v2/users",
-        "/author-sitemap.xml",
-        "/wp-json/wp/v2/users",
+        "/?author=1", "/?rest_route=/wp/v2/users", "/author-sitemap.xml", "/wp-json/wp/v2/users",
         "/wp-json/wp/v2/users/1",
     ];
     let asked = |referrer: &'static str, agent: &'static str| {

@@ -277,10 +277,7 @@ const LOADS: &[Load] = &[
         |n| {
             get(
                 [
-                    "/wiki/.htaccess",
-                    "/wiki/.env",
-                    "/tags/.DS_Store",
-                    "/docs/reference/.npmrc",
+                    "/wiki/.htaccess", "/wiki/.env", "/tags/.DS_Store", "/docs/reference/.npmrc",
                     "/wiki/.htpasswd",
                 ][n]
                     .to_owned(),

@@ -119,12 +119,8 @@ const SCENARIOS: &[Scenario] = &[
     (
         "GET",
         &[
-            "/s?q=<b>1",
-            "/s?q=%3Cimg+src=1",
-            "/s?q=%22javascript:1",
-            "/s?q=<br/>",
-            "/s?q=prompt(1)",
-            "/s?q=%3C/table%3E",
+            "/s?q=<b>1", "/s?q=%3Cimg+src=1", "/s?q=%22javascript:1", "/s?q=<br/>",
+            "/s?q=prompt(1)", "/s?q=%3C/table%3E",
         ],
         200,
         BROWSER,
@@ -171,11 +167,8 @@ const SCENARIOS: &[Scenario] = &[
 const HONEST: &[(&[&str], u16)] = &[
     (
         &[
-            "/wp-content/uploads/a.jpg",
-            "/wp-content/uploads/b.jpg",
-            "/wp-content/uploads/c.jpg",
-            "/wp-content/uploads/d.jpg",
-            "/wp-content/uploads/e.jpg",
+            "/wp-content/uploads/a.jpg", "/wp-content/uploads/b.jpg", "/wp-content/uploads/c.jpg",
+            "/wp-content/uploads/d.jpg", "/wp-content/uploads/e.jpg",
         ],
         404,
     ),
@@ -213,11 +206,8 @@ const HONEST: &[(&[&str], u16)] = &[
     (&["/wiki/Who%27s_There%3F", "/usr/7", "/var/a?b=%3f"], 404),
     (
         &[
-            "/migrations/1_first.sql",
-            "/migrations/2_second.sql",
-            "/migrations/3_third.sql",
-            "/migrations/4_fourth.sql",
-            "/migrations/5_fifth.sql",
+            "/migrations/1_first.sql", "/migrations/2_second.sql", "/migrations/3_third.sql",
+            "/migrations/4_fourth.sql", "/migrations/5_fifth.sql",
         ],
         200,
     ),
@@ -357,14 +347,8 @@ fn a_wordlist_that_is_answered_is_told() {
         line.replacen("200 50", &format!("200 {length}"), 1)
     };
     let words = [
-        "/.git/HEAD~",
-        "/admin.php",
-        "/administrator/",
-        "/backup/",
-        "/config.php",
-        "/phpinfo",
-        "/index.bak",
-        "/cgi-bin/",
+        "/.git/HEAD~", "/admin.php", "/administrator/", "/backup/", "/config.php", "/phpinfo",
+        "/index.bak", "/cgi-bin/",
     ];
     let asked = |client, length: &'static dyn Fn(usize) -> usize| {
         let asked = words.iter().enumerate();

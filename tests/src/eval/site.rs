@@ -28,12 +28,8 @@ pub const DEAD: &[&str] =
 pub const ASSETS: &[&str] = &["/css/site.css", "/js/app.js", "/img/logo.png"];
 /// Assets of each page that are missing.
 pub const MISSING: &[&str] = &[
-    "/js/app.js.map",
-    "/css/site.css.map",
-    "/img/banner.jpg",
-    "/fonts/body.woff2",
-    "/apple-touch-icon.png",
-    "/manifest.json",
+    "/js/app.js.map", "/css/site.css.map", "/img/banner.jpg", "/fonts/body.woff2",
+    "/apple-touch-icon.png", "/manifest.json",
 ];
 
 /// A running site. Ends on drop.
@@ -147,12 +143,7 @@ fn write_pages(www: &Path) -> Result<()> {
     let forms = "<form action=\"/search\"><input name=\"q\"></form>\n\
                  <form action=\"/view\"><input name=\"file\" value=\"readme.txt\"></form>\n";
     let front: String = [
-        "/about",
-        "/contact",
-        "/products/",
-        "/blog/",
-        "/item?id=1",
-        "/view?file=readme.txt",
+        "/about", "/contact", "/products/", "/blog/", "/item?id=1", "/view?file=readme.txt",
         "/login",
     ]
     .map(link)

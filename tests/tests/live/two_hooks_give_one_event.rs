@@ -181,17 +181,8 @@ fn the_cgroup_hook_takes_no_interface_of_another_namespace_for_a_named_one() {
 fn fetch(namespace: &Namespace, url: &str) -> u64 {
     let mut command = Command::new("curl");
     command.args(["--write-out", "%{size_download}"]);
-    command.args([
-        "--silent",
-        "--fail",
-        "--max-time",
-        "20",
-        "--noproxy",
-        "*",
-        "-o",
-        "/dev/null",
-        url,
-    ]);
+    command
+        .args(["--silent", "--fail", "--max-time", "20", "--noproxy", "*", "-o", "/dev/null", url]);
     let output = namespace.run(&mut command).expect("curl");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).parse().expect("a number")

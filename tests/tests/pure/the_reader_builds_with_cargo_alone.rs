@@ -6,15 +6,7 @@ use std::process::{Command, Output};
 /// Linux-only crates, by name or prefix. `libc` and `rustix` are not among them: standard crates use them on
 /// every Unix.
 const LINUX_ONLY: [&str; 9] = [
-    "aya",
-    "caps",
-    "libbpf",
-    "linux-raw-sys",
-    "neli",
-    "netlink",
-    "procfs",
-    "rtnetlink",
-    "sd-notify",
+    "aya", "caps", "libbpf", "linux-raw-sys", "neli", "netlink", "procfs", "rtnetlink", "sd-notify",
 ];
 
 fn workspace() -> PathBuf {
@@ -33,19 +25,8 @@ fn cargo(args: &[&str]) -> Output {
 fn nothing_of_linux_alone_is_in_the_readers_tree() {
     for target in ["x86_64-pc-windows-msvc", "aarch64-apple-darwin"] {
         let tree = cargo(&[
-            "tree",
-            "--locked",
-            "--package",
-            "http-trace",
-            "--no-default-features",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-            "--target",
-            target,
+            "tree", "--locked", "--package", "http-trace", "--no-default-features", "--edges",
+            "normal", "--prefix", "none", "--format", "{p}", "--target", target,
         ]);
         let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
         assert!(tree.contains("pcap-parser"), "the tree was read");
@@ -62,16 +43,8 @@ fn cargo_install_gives_a_reader_that_reads() {
     let root = tempfile::tempdir().expect("a folder");
     let root_arg = root.path().to_str().expect("a plain path");
     cargo(&[
-        "install",
-        "--locked",
-        "--debug",
-        "--path",
-        "http-trace",
-        "--no-default-features",
-        "--root",
-        root_arg,
-        "--target-dir",
-        "target/reader-install",
+        "install", "--locked", "--debug", "--path", "http-trace", "--no-default-features",
+        "--root", root_arg, "--target-dir", "target/reader-install",
     ]);
     let capture = workspace().join("tests/captures/nginx.pcap");
     let output = Command::new(root.path().join("bin/http-trace"))

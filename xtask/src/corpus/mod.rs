@@ -57,12 +57,7 @@ pub fn corpus(options: &Options) -> Result<()> {
         return Ok(());
     }
     command::run(&mut cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "http-trace",
-        "--no-default-features",
-        "--target-dir",
+        "build", "--release", "--package", "http-trace", "--no-default-features", "--target-dir",
         "target/reader",
     ]))?;
     let reader = workspace().join("target/reader/release/http-trace");

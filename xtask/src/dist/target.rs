@@ -36,12 +36,8 @@ const FOREIGN: &[Foreign] = &[Foreign {
     linker: "aarch64-linux-gnu-gcc",
     emulator: "qemu-aarch64-static",
     packages: &[
-        "gcc-aarch64-linux-gnu",
-        "libc6-dev-arm64-cross",
-        "qemu-user-static",
-        "lld-22",
-        "rustc-web",
-        "cargo-web",
+        "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user-static", "lld-22",
+        "rustc-web", "cargo-web",
     ],
 }];
 

@@ -114,26 +114,12 @@ fn visit() -> impl Strategy<Value = Visit> {
 }
 
 const TEXT_FIELDS: &[&str] = &[
-    "cs-method",
-    "cs-uri-stem",
-    "cs-uri-query",
-    "cs-uri",
-    "cs-host",
-    "cs-user-agent",
-    "cs-referer",
+    "cs-method", "cs-uri-stem", "cs-uri-query", "cs-uri", "cs-host", "cs-user-agent", "cs-referer",
 ];
 
 const TEXT_MODIFIERS: &[&str] = &[
-    "",
-    "|contains",
-    "|startswith",
-    "|endswith",
-    "|contains|all",
-    "|cased",
-    "|contains|cased",
-    "|startswith|cased",
-    "|endswith|cased",
-    "|base64",
+    "", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased",
+    "|startswith|cased", "|endswith|cased", "|base64",
 ];
 
 const TEXTS: &[&str] = &[
@@ -224,18 +210,8 @@ fn selection() -> impl Strategy<Value = String> {
 }
 
 const CONDITIONS: &[&str] = &[
-    "s_a",
-    "not s_a",
-    "s_a and s_b",
-    "s_a or s_b",
-    "s_a and not s_b",
-    "1 of s_*",
-    "all of s_*",
-    "2 of s_*",
-    "all of them",
-    "not 1 of s_*",
-    "s_a and (s_b or not s_c)",
-    "s_a or s_b and s_c",
+    "s_a", "not s_a", "s_a and s_b", "s_a or s_b", "s_a and not s_b", "1 of s_*", "all of s_*",
+    "2 of s_*", "all of them", "not 1 of s_*", "s_a and (s_b or not s_c)", "s_a or s_b and s_c",
 ];
 
 fn rule() -> impl Strategy<Value = String> {

@@ -110,13 +110,7 @@ pub fn other_request(bytes: &[u8]) -> RequestHead {
 /// A method or a reason phrase; the usual ones take no memory.
 fn word(bytes: &[u8]) -> Bytes {
     const USUAL: [&[u8]; 8] = [
-        b"OK",
-        b"GET",
-        b"POST",
-        b"HEAD",
-        b"Found",
-        b"Not Found",
-        b"Not Modified",
+        b"OK", b"GET", b"POST", b"HEAD", b"Found", b"Not Found", b"Not Modified",
         b"Moved Permanently",
     ];
     match USUAL.into_iter().find(|usual| *usual == bytes) {

@@ -86,9 +86,7 @@ fn a_client_that_was_refused_may_leave_the_body_out() {
         "answered before",
         &refused.s(&ok("")).c(&get("/22")).s(&ok("")).c(&three).s(&ok("")),
         &[
-            unfinished,
-            "GET /no -> 200 OK 0 Length",
-            "GET /22 -> 200 OK 0 Length",
+            unfinished, "GET /no -> 200 OK 0 Length", "GET /22 -> 200 OK 0 Length",
             "GET /3 -> 200 OK 0 Length",
         ],
     );

@@ -8,14 +8,7 @@ fn json_of_traefik_and_caddy_is_read() {
     let traefik = r#"{"ClientAddr":"192.0.2.7:40","ClientHost":"192.0.2.7","ClientUsername":"-","DownstreamContentSize":357,"DownstreamStatus":404,"Duration":3573,"RequestHost":"shop.example","RequestMethod":"GET","RequestPath":"/a?b=c","RequestProtocol":"HTTP/1.1","ServiceURL":{"Host":"10.0.0.3:80"},"StartUTC":"2021-12-08T14:02:43.5Z","request_User-Agent":"probe","request_Referer":"http://b/","time":"2021-12-08T14:02:43Z"}"#;
     let caddy = r#"{"level":"info","ts":1629470295.02,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"192.0.2.7","remote_port":"44790","proto":"HTTP/1.1","method":"GET","host":"shop.example","uri":"/a?b=c","headers":{"User-Agent":["probe"],"Referer":["http://b/"],"Accept":["*/*"]}},"user_id":"","duration":0.2,"size":357,"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
     let line = [
-        "192.0.2.7",
-        "0.0.0.0:0",
-        "GET /a?b=c",
-        "404",
-        "357",
-        "shop.example",
-        "probe",
-        "http://b/",
+        "192.0.2.7", "0.0.0.0:0", "GET /a?b=c", "404", "357", "shop.example", "probe", "http://b/",
     ];
     for (text, time) in [(traefik, "1638972163000000000"), (caddy, "1629470295020000000")] {
         let shown = shown(&one(text.as_bytes()));
@@ -149,15 +142,8 @@ fn the_names_of_ecs_are_read() {
     ] {
         let event = one(text.as_bytes());
         let expected = [
-            "1795161600000000000",
-            "192.0.2.7",
-            "0.0.0.0:0",
-            "GET /a?b=c",
-            "404",
-            "153",
-            "h.example",
-            "probe",
-            "http://r/",
+            "1795161600000000000", "192.0.2.7", "0.0.0.0:0", "GET /a?b=c", "404", "153",
+            "h.example", "probe", "http://r/",
         ];
         assert_eq!(shown(&event), expected, "{text}");
         assert_eq!(event.minor_version(), Some(1));

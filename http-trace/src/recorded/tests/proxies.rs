@@ -79,14 +79,7 @@ fn lines_of_nginx_proxy_manager_are_read() {
         let line =
             format!(r#"[20/Nov/2026:08:00:00 +0000] {start} https h.example "/a?b=\x22c" {end}"#);
         let expected = [
-            TIME,
-            "192.0.2.7",
-            "0.0.0.0:0",
-            "GET /a?b=\"c",
-            "404",
-            "153",
-            "h.example",
-            "a\"b",
+            TIME, "192.0.2.7", "0.0.0.0:0", "GET /a?b=\"c", "404", "153", "h.example", "a\"b",
             "http://r/",
         ];
         assert_eq!(shown(&one(line.as_bytes())), expected, "{line}");

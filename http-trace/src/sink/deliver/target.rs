@@ -208,24 +208,10 @@ mod tests {
             assert_eq!(target.to_string(), shown);
         }
         for text in [
-            "",
-            "file:",
-            "command:",
-            "command:'a",
-            "http://",
-            "https:///x",
-            "http://u:p@/x",
-            "http://127.0.0.1:65536/x",
-            "http://127.0.0.1:0/x",
-            "http://127.0.0.1:/x",
-            "http://127.0.0.1:abc/x",
-            "http://127.0.0.1:-1/x",
-            "http://[::1/x",
-            "http://[::1]8080/x",
-            "syslog:udp://logs:99999",
-            "syslog:tcp://",
-            "syslog:a",
-            "x",
+            "", "file:", "command:", "command:'a", "http://", "https:///x", "http://u:p@/x",
+            "http://127.0.0.1:65536/x", "http://127.0.0.1:0/x", "http://127.0.0.1:/x",
+            "http://127.0.0.1:abc/x", "http://127.0.0.1:-1/x", "http://[::1/x",
+            "http://[::1]8080/x", "syslog:udp://logs:99999", "syslog:tcp://", "syslog:a", "x",
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }

@@ -20,13 +20,8 @@ const TOGETHER: usize = 200;
 
 /// Attributes of histograms (semantic conventions for HTTP metrics).
 const NAMES: &[&str] = &[
-    "http.request.method",
-    "http.response.status_code",
-    "url.scheme",
-    "error.type",
-    "network.protocol.version",
-    "server.address",
-    "server.port",
+    "http.request.method", "http.response.status_code", "url.scheme", "error.type",
+    "network.protocol.version", "server.address", "server.port",
 ];
 /// Attributes of counts besides the class.
 const SERVER: &[&str] = &["server.address", "server.port"];

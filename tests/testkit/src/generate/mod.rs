@@ -37,18 +37,8 @@ impl Default for Options {
 fn fields() -> impl Strategy<Value = Vec<Field>> {
     let name = prop_oneof![
         select(vec![
-            "Server",
-            "date",
-            "Content-Type",
-            "ETag",
-            "Vary",
-            "Set-Cookie",
-            "X-Request-ID",
-            "cache-control",
-            "Age",
-            "Content-Encoding",
-            "Connection-Info",
-            "Content-Lengthy",
+            "Server", "date", "Content-Type", "ETag", "Vary", "Set-Cookie", "X-Request-ID",
+            "cache-control", "Age", "Content-Encoding", "Connection-Info", "Content-Lengthy",
         ])
         .prop_map(Cow::Borrowed),
         "[A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~]{0,12}".prop_map(Cow::Owned),
