@@ -25,3 +25,11 @@ pub mod process;
 pub mod proxy;
 pub mod runtimes;
 pub mod source;
+
+/// Whether nothing on this host can name pods, with these choices of sources.
+#[cfg(feature = "live")]
+pub fn names_no_pod(api_server: &choice::NamesFrom, cri_socket: &choice::NamesFrom) -> bool {
+    kubernetes::access::CredentialSource::find(api_server).is_none()
+        && cri::socket(cri_socket).is_none()
+        && runtimes::Runtimes::of_this_host().are_absent()
+}

@@ -18,12 +18,13 @@ use super::session::{Ready, Session, some_of, started};
 use super::stop::Stop;
 use crate::config::{Config, FramingChoice};
 use crate::driver::Driver;
-use crate::enrich::cri::{self, Cri};
+use crate::enrich::cri::Cri;
 use crate::enrich::directory::Directory;
 use crate::enrich::kubernetes::{
     access::CredentialSource,
     watch::{Times, Watch},
 };
+use crate::enrich::names_no_pod;
 use crate::enrich::proc_fs::{CommandLines, Proc};
 use crate::enrich::process::Attribution;
 use crate::enrich::runtimes::Runtimes;
@@ -53,9 +54,8 @@ const HOST_FRAMING: &str = "the agent does all framing (-v shows why): whole con
                             and reported";
 
 /// Printed with filters by pod where none is named.
-const NO_POD: &str = "nothing here names pods: no Kubernetes API server is configured, and no CRI \
-                      socket or container runtime was found; filters by pod or namespace leave \
-                      everything out";
+const NO_POD: &str = "nothing here names pods (no Kubernetes API server, CRI socket or container \
+                      runtime): filters by pod or namespace leave everything out";
 
 /// How long to see no readable traffic before reporting what is seen instead.
 const NOTHING_READABLE: Duration = Duration::from_secs(5);
@@ -129,7 +129,9 @@ impl<'a> Live<'a> {
         let listener = config.listen.map(listen).transpose()?;
         let mut session = Session::open(config, stop, ready, WhenFull::Drop, own)?;
         if let Some((attribution, directory)) = attribution {
-            if config.any_selection(Selection::wants_pods) && names_no_pod(config) {
+            if config.any_selection(Selection::wants_pods)
+                && names_no_pod(&config.kubernetes, &config.cri_socket)
+            {
                 say(NO_POD);
             }
             follow_pods(config, &directory, own);
@@ -319,13 +321,6 @@ fn attribute(config: &Config, probe: &mut Probe) -> Option<(Attribution, Arc<Dir
             None
         }
     }
-}
-
-/// Whether nothing on this host can name pods.
-fn names_no_pod(config: &Config) -> bool {
-    CredentialSource::find(&config.kubernetes).is_none()
-        && cri::socket(&config.cri_socket).is_none()
-        && Runtimes::of_this_host().are_absent()
 }
 
 /// Starts naming pods, if an API server is configured.
