@@ -6,12 +6,11 @@ use crate::alerts_of_log;
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64) Firefox/126.0";
 const PAGE: &str = "https://app.example/";
 const NETWORK: &str = "Amazon CloudFront";
-const CONFIGURE: &str = "https://ci.example/job/app/configure";
-const CHECK: &str = "/job/app/descriptorByName/SecureGroovyScript/checkScript?value=";
-const CONFIGS: &str = "/nacos/v1/cs/configs?dataId=a&group=DEFAULT_GROUP&pageNo=1";
 const NAMES: &[&str] = &[
-    "ada", "ben", "cem", "dan", "eva", "fay", "gil", "hal", "ida", "jan", "kai", "lea", "mia",
-    "ned", "ola", "pia", "rex", "sam",
+    "ada", "amy", "ann", "ben", "bob", "cem", "cid", "dan", "deb", "eva", "fay", "flo", "gil",
+    "guy", "hal", "hans", "ian", "ida", "ivy", "jan", "joe", "kai", "kim", "lea", "leo", "liz",
+    "lou", "max", "mia", "moe", "nan", "ned", "ola", "pam", "pia", "ray", "rex", "ron", "roy",
+    "sam", "sue", "ted", "tom", "uma", "val", "vic", "wes", "zoe",
 ];
 
 /// Method, target, status, referrer, user and user agent.
@@ -453,8 +452,8 @@ const LOADS: &[Load] = &[
         30,
         110,
         |n| {
-            let status = [401, 200, 200, 200][(n + n / NAMES.len()) % 4];
-            ("GET", "/owa/".into(), status, "-", NAMES[n % NAMES.len()], BROWSER)
+            let status = [401, 200, 200, 200][(n + n / 18) % 4];
+            ("GET", "/owa/".into(), status, "-", NAMES[n % 18], BROWSER)
         },
         None,
     ),
@@ -464,13 +463,6 @@ const LOADS: &[Load] = &[
         50,
         |_| ("GET", "/feed".into(), 401, "-", NAMES[0], BROWSER),
         None,
-    ),
-    (
-        "tokens of a link to reset a password",
-        1,
-        40,
-        |n| get(format!("/reset-password?token=74bf20f8{n:08x}"), [400, 404, 410, 422][n % 4]),
-        Some("http-key-guessing-parameter"),
     ),
     (
         "one link that has expired",
@@ -499,34 +491,6 @@ const LOADS: &[Load] = &[
         120,
         |n| get(format!("/?utm_source=s{n}&gclid=x{n}y"), 200),
         None,
-    ),
-    (
-        "an editor that checks a script at each pause",
-        2,
-        10,
-        |_| ("POST", format!("{CHECK}node"), 200, CONFIGURE, "-", BROWSER),
-        None,
-    ),
-    (
-        "code that runs while it is checked",
-        2,
-        10,
-        |_| ("POST", format!("{CHECK}@GrabConfig(x)"), 200, CONFIGURE, "-", BROWSER),
-        Some("http-attack-answered"),
-    ),
-    (
-        "a console whose page is open",
-        2,
-        10,
-        |_| ("GET", CONFIGS.into(), 200, "https://nacos.example/nacos/", "-", BROWSER),
-        None,
-    ),
-    (
-        "the same console, from another page",
-        2,
-        10,
-        |_| ("GET", CONFIGS.into(), 200, PAGE, "-", BROWSER),
-        Some("http-attack-answered"),
     ),
 ];
 
