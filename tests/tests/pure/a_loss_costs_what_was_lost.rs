@@ -2,6 +2,7 @@
 //! without.
 
 use http_trace_engine::host_filter::Faults;
+use http_trace_model::event::HttpEvent;
 use http_trace_tests::judged::{cut, filtered, plain, responses};
 use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::{Path, Segment, frames};
@@ -12,50 +13,56 @@ use http_trace_tests::wire::{ANSWER, Wire, get, told};
 #[test]
 fn a_client_asks_again_when_it_has_a_hint() {
     const HINT: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n";
-    let mut wire = Wire::open();
-    for n in 0..8 {
-        if n == 0 {
-            wire.send(Side::Client, &get(n));
+    // Now and then, and once it has waited a few times.
+    for asks_early in [|n| n % 3 == 1, |n| n > 3] {
+        let mut wire = Wire::open();
+        for n in 0..8 {
+            if n == 0 {
+                wire.send(Side::Client, &get(n));
+            }
+            wire.send(Side::Server, HINT);
+            // The next request, and what answers the one before.
+            let early: bool = asks_early(n);
+            if early {
+                wire.send(Side::Client, &get(n + 1));
+            }
+            wire.send(
+                Side::Server,
+                format!("HTTP/1.1 {} OK\r\nContent-Length: 1\r\n\r\na", 210 + n).as_bytes(),
+            );
+            if !early {
+                wire.send(Side::Client, &get(n + 1));
+            }
         }
-        wire.send(Side::Server, HINT);
-        // The next request, now and then, and what answers the one before.
-        let early = n % 3 == 1;
-        if early {
-            wire.send(Side::Client, &get(n + 1));
+        let told = |seen: &[Segment]| {
+            let frames = frames(&Path::v4(40_000), seen);
+            [plain(&frames), filtered(&frames, Faults::default()).0].map(|judged| {
+                let events = responses(&judged).into_iter();
+                let pairs = events.filter_map(|event| {
+                    let status =
+                        event.response.as_ref().map(|head| head.status).filter(|s| *s >= 210)?;
+                    let target = event.request.as_ref().map(|head| head.target.to_vec());
+                    Some((status, target, event.flags.contains(&"request_assumed")))
+                });
+                pairs.collect::<Vec<_>>()
+            })
+        };
+        let right = |status: u16| format!("/{}", status - 210).into_bytes();
+        for all in told(&wire.seen) {
+            assert_eq!(all.len(), 8);
+            assert!(
+                all.iter().all(|(status, target, _)| *target == Some(right(*status))),
+                "{all:?}"
+            );
         }
-        wire.send(
-            Side::Server,
-            format!("HTTP/1.1 {} OK\r\nContent-Length: 1\r\n\r\na", 210 + n).as_bytes(),
-        );
-        if !early {
-            wire.send(Side::Client, &get(n + 1));
-        }
-    }
-    let told = |seen: &[Segment]| {
-        let frames = frames(&Path::v4(40_000), seen);
-        [plain(&frames), filtered(&frames, Faults::default()).0].map(|judged| {
-            let events = responses(&judged).into_iter();
-            let pairs = events.filter_map(|event| {
-                let status =
-                    event.response.as_ref().map(|head| head.status).filter(|s| *s >= 210)?;
-                let target = event.request.as_ref().map(|head| head.target.to_vec());
-                Some((status, target, event.flags.contains(&"request_assumed")))
-            });
-            pairs.collect::<Vec<_>>()
-        })
-    };
-    let right = |status: u16| format!("/{}", status - 210).into_bytes();
-    for all in told(&wire.seen) {
-        assert_eq!(all.len(), 8);
-        assert!(all.iter().all(|(status, target, _)| *target == Some(right(*status))), "{all:?}");
-    }
-    for lost in 3..wire.seen.len() {
-        let mut seen = wire.seen.clone();
-        seen.remove(lost);
-        for pairs in told(&seen) {
-            for (status, target, is_assumed) in &pairs {
-                let fits = target.as_ref().is_none_or(|target| *target == right(*status));
-                assert!(fits || *is_assumed, "without segment {lost}: {pairs:?}");
+        for lost in 3..wire.seen.len() {
+            let mut seen = wire.seen.clone();
+            seen.remove(lost);
+            for pairs in told(&seen) {
+                for (status, target, is_assumed) in &pairs {
+                    let fits = target.as_ref().is_none_or(|target| *target == right(*status));
+                    assert!(fits || *is_assumed, "without segment {lost}: {pairs:?}");
+                }
             }
         }
     }
@@ -81,12 +88,14 @@ fn a_patient_client_loses_one_hint() {
         let frames = frames(&Path::v4(40_000), &seen);
         for judged in [plain(&frames), filtered(&frames, Faults::default()).0] {
             let events = responses(&judged).into_iter();
-            let finals = events.filter(|e| e.response.as_ref().is_some_and(|r| r.status == 200));
-            let paired = finals.filter(|event| event.request.is_some()).count();
+            let told_of: Vec<_> = events.filter(|event| event.request.is_some()).collect();
+            let is_final = |e: &&&HttpEvent| e.response.as_ref().is_some_and(|r| r.status == 200);
+            let paired = told_of.iter().filter(is_final).count();
             // The first ones show how the client works.
             let least = if lost < 3 + 3 * 2 { 10 } else { 11 };
             assert!(paired >= least, "without segment {lost}: {:?}", told(&judged));
-            assert_eq!(judged.stats.requests_unmatched, 12 - paired as u64, "segment {lost}");
+            let untold = 12 - told_of.len() as u64;
+            assert_eq!(judged.stats.requests_unmatched, untold, "segment {lost}");
         }
     }
 }
@@ -129,6 +138,18 @@ fn the_end_of_an_upload_is_lost() {
         let events = responses(&judged);
         assert_eq!(events[0].request_body_bytes, None, "{filter}");
         assert!(events[0].flags.is_empty(), "{filter}: {:?}", events[0].flags);
+    }
+}
+
+/// A client closes amid its chunks, and the server answers what it has: nothing was lost.
+#[test]
+fn an_upload_is_broken_off() {
+    let mut wire = Wire::open();
+    let head = b"POST /0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+    wire.push(Side::Client, head, |segment| segment.fin = true);
+    wire.send(Side::Server, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    for (filter, judged) in wire.judged() {
+        assert_eq!(responses(&judged)[0].flags, ["request_unfinished"], "{filter}");
     }
 }
 

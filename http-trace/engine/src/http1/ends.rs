@@ -235,8 +235,8 @@ impl Http1 {
         if half.framer.phase() == Phase::Body && request.end >= end {
             request.end_lost = true;
             request.request.body_bytes = request.request.body_bytes.saturating_add(rest);
-        } else if half.received > end {
-            // The chunks that follow were not seen, and may have been the last ones.
+        } else if half.received > end + 1 {
+            // The chunks that follow were not seen, and may have been the last ones. One more number is a FIN.
             request.end_lost = true;
             request.request.body_lost = true;
         }

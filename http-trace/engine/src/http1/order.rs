@@ -43,8 +43,8 @@ pub(crate) struct Order {
     informs: bool,
     /// Whether one came since the last request.
     informed: bool,
-    /// How often the client then asked again only after the final response.
-    patience: u8,
+    /// Whether the client then asked again only after the final response.
+    patient: bool,
     ahead: Ahead,
 }
 
@@ -107,9 +107,9 @@ impl Order {
         (self.informs, self.informed) = (true, true);
     }
 
-    /// Whether the client may ask again for no more than a 1xx response.
-    pub const fn may_be_impatient(&self) -> bool {
-        self.informs && self.patience < SHOWN_BY
+    /// Whether the server sends 1xx responses.
+    pub const fn informs(&self) -> bool {
+        self.informs
     }
 
     /// The client sent a request while the answer to an earlier one was still arriving.
@@ -258,7 +258,10 @@ impl Order {
         let doubt = lossy || request.after_gap || waiting.iter().any(|waiting| waiting.after_gap);
         if !doubt && quiet && self.ordinal > 1 {
             self.bits |= WAITS;
-            self.wait();
+            // An answer may be seen before a request that was sent without it.
+            if request.ack == server_next {
+                self.wait();
+            }
         } else if !doubt && !quiet && !advanced {
             (self.bits, self.ahead) = (self.bits | BATCHES, Ahead::Surely);
         } else if !doubt && !quiet && request.ack <= server_next {
@@ -274,8 +277,7 @@ impl Order {
     /// The client asks again when it has the final response, and no head after it.
     pub const fn wait(&mut self) {
         if self.informed {
-            self.informed = false;
-            self.patience = self.patience.saturating_add(1);
+            (self.informed, self.patient) = (false, true);
         }
     }
 
@@ -343,8 +345,9 @@ impl Order {
         }
         let sure = (waits || !otherwise)
             && (unanswered || alone)
-            && (first == 0 || !self.may_be_impatient() || self.patience > 0);
-        // Whether those before were all answered is not known of a client that sends batches, or may be impatient.
-        sure.then_some((first, (otherwise || self.may_be_impatient()) && first > 0))
+            && (first == 0 || !self.informs || self.patient);
+        // Whether those before were all answered is not known of a client that sends batches, or has mostly waited for more
+        // than a 1xx response.
+        sure.then_some((first, (otherwise || self.informs) && first > 0))
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Pending {
     pub reported: bool,
     /// An event without a response was written for it.
     pub has_event: bool,
+    /// An event has its 1xx responses.
+    pub told: bool,
 }
 
 impl Pending {
@@ -87,6 +89,7 @@ impl Pending {
             differs: false,
             reported: false,
             has_event: false,
+            told: false,
         }
     }
 

@@ -204,7 +204,7 @@ impl Exchanges {
     /// assumes the first of those that were sent when everything before it had been received; returns
     /// whether it did. Not for a client that keeps requests open, which sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
-        if self.order.overlaps() || self.order.may_be_impatient() {
+        if self.order.overlaps() || self.order.informs() {
             return false;
         }
         let first = self.waiting.iter().position(|request| request.ack == start);
@@ -247,7 +247,7 @@ impl Exchanges {
     fn drop_front(&mut self) {
         if let Some(request) = self.waiting.pop_front() {
             self.held = self.held.saturating_sub(request.cost());
-            self.dropped += u64::from(!request.has_event);
+            self.dropped += u64::from(!request.has_event && !request.told);
         }
     }
 
@@ -373,7 +373,7 @@ impl Exchanges {
         let exchange = self.take_current()?;
         if let Some(request) = &exchange.pending {
             self.held += request.cost();
-            self.wait_on(request.clone(), exchange.assumed);
+            self.wait_on(Pending { told: true, ..request.clone() }, exchange.assumed);
         }
         Some(exchange)
     }

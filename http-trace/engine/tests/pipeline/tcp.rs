@@ -189,21 +189,6 @@ fn a_tuple_is_used_again() {
     );
 }
 
-/// The first request of the second connection is not seen: its answer belongs to that connection.
-#[test]
-fn a_tuple_is_used_again_after_a_reset() {
-    for (client, server) in [(2_000, 501_000), (7_000_000, 9_000_000)] {
-        let mut talk = Talk::open().c(&get("/1")).s(&ok("hello")).c(&get("/0")).c_rst();
-        (talk.client, talk.server) = (client, server);
-        let talk = talk.handshake().c(&get("/2")).lost().s(&ok("ab")).c(&get("/3")).s(&ok("abc"));
-        let told = [TWO[0], "GET /0 -> Reset", "? -> 200 OK 2 Length missing [Request]"];
-        let events = talk.judged();
-        let events: Vec<_> = events.iter().filter(|line| *line != "(finish)").collect();
-        assert_eq!(events[..3], told, "{client}");
-        assert!(events[3].starts_with("GET /3 -> 200 OK 3 Length"), "{events:?}");
-    }
-}
-
 /// A SYN with a request in it (RFC 7413); the client's position is then `client`.
 fn syn_with(mut talk: Talk, client: u32, bytes: &str) -> Talk {
     talk.client = client;

@@ -150,24 +150,13 @@ impl Connection {
         }
     }
 
-    /// Data at a new SYN's sequence number confirms that SYN, and so does, once the connection before was left, data at
-    /// that of its answer: the first request was not seen.
+    /// Data at a new SYN's sequence number confirms that SYN.
     pub(super) fn confirm_syn(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
-        let left = self.is_left();
         let Some(active) = self.flight.active_mut() else { return };
         let quiet = active.protocol.is_answered();
         let [next, peer_next] = [d, 1 - d].map(|d| active.protocol.next(d) as u32);
         let Some(syn) = &mut active.syn else { return };
         let answer = syn.answer;
-        let asked = u64::from(header.ack.wrapping_sub(syn.seq));
-        if left
-            && syn.d != d
-            && header.len > 0
-            && answer == Some(header.seq)
-            && (2..=JUMP).contains(&asked)
-        {
-            return self.begin_anew(env, answer);
-        }
         let continues =
             next == header.seq && !is_of_another(&self.tcp, d, peer_next, answer, header);
         if header.len == 0 || syn.d != d || header.seq != syn.seq || continues {

@@ -66,7 +66,7 @@ impl Connection {
     }
 
     /// Whether both ends said that they close the connection, or one reset it.
-    pub(super) fn is_left(&self) -> bool {
+    fn is_left(&self) -> bool {
         let tcp = &self.tcp;
         let claims = |d| self.flight.active().is_some_and(|a| a.claimed_fin(tcp, d).is_some());
         (0..2).all(|d| tcp.fin[d] || claims(d)) || tcp.is_reset()
