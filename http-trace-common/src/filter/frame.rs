@@ -30,6 +30,9 @@ pub fn frame_step<E: Verified>(s: &mut Scratch) {
     // Use only the kind of event and the state of the framer: the data of other variants is
     // uninitialised, and the verifier rejects copying it.
     s.met = match step.event {
+        // If this answers HEAD after all, skipping until the close would hide all that follows. The host,
+        // which knows the request, hands the framing back.
+        Some(Event::BodyBegins { .. }) if framer.phase() == Phase::UntilClose => met::LOST,
         None | Some(Event::BodyBegins { .. } | Event::MessageEnds | Event::Preface) => 0,
         Some(Event::HeadBegins { .. }) if framer.is_at_start_line() => met::HEAD_BEGINS,
         // Where a body was possible, the status line may be part of it: nothing after it is proven.

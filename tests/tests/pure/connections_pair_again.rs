@@ -1,6 +1,7 @@
 //! Part of a connection was missed, reordered or unsolicited: later exchanges that are acknowledged and not
 //! pipelined pair again, with the filter and without.
 
+use http_trace_tests::judged::responses;
 use http_trace_tests::scene::Side;
 use http_trace_tests::tcp::Segment;
 use http_trace_tests::wire::{ANSWER, SECOND, Wire, get, told};
@@ -334,5 +335,33 @@ fn a_request_meets_the_close() {
         assert_eq!(events.len(), 2, "{filter}");
         assert!(events[1].no_response.is_some(), "{filter}");
         assert!(events[1].end_ns() >= events[1].request_start_ns, "{filter}");
+    }
+}
+
+/// Starman sends the body of its answer to HEAD, too. Clients read up to the next status line, and go on.
+#[test]
+fn a_server_sends_a_body_to_head() {
+    let head = |n: usize, fields: &str| format!("HTTP/1.1 {} OK\r\n{fields}\r\n", 210 + n);
+    for fields in ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", ""] {
+        let mut wire = Wire::open();
+        for n in 0..12 {
+            let is_head = n % 3 == 2;
+            let asked = if is_head { "HEAD" } else { "GET" };
+            wire.send(Side::Client, format!("{asked} /{n} HTTP/1.1\r\n\r\n").as_bytes());
+            if is_head {
+                wire.send(Side::Server, head(n, fields).as_bytes());
+                wire.send(Side::Server, b"hello");
+            } else {
+                let answer = head(n, "Content-Length: 5\r\n");
+                wire.send(Side::Server, format!("{answer}hello").as_bytes());
+            }
+        }
+        let right: Vec<_> = (0..12).map(|n| format!("{} /{n}", 210 + n)).collect();
+        for (how, judged) in wire.judged() {
+            assert_eq!(told(&judged), right, "{how} {fields:?}");
+            let sizes = responses(&judged).into_iter().map(|event| event.body_bytes);
+            let right = (0..12).map(|n| Some(if n % 3 == 2 { 0 } else { 5 }));
+            assert_eq!(sizes.collect::<Vec<_>>(), right.collect::<Vec<_>>(), "{how} {fields:?}");
+        }
     }
 }

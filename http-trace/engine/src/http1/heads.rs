@@ -67,15 +67,12 @@ impl Http1 {
         }
     }
 
-    /// Tells the framer which request is answered now if its queue does not know: more wait in order than it holds, or
-    /// some may be missing behind this one.
+    /// Tells the framer which request is answered now, if its queue does not know but the order does.
     fn requeue_answered(&mut self) {
-        let overflows = self.exchanges.waiting.len() >= RequestQueue::CAPACITY as usize;
         let answered = self.exchanges.answered();
         let answered = answered.filter(|request| !request.after_gap && !request.malformed);
         if let Some(kind) = answered.map(|request| request.kind)
             && self.queue.is_unknown()
-            && (overflows || self.exchanges.order.gap())
             && !self.exchanges.responses_lost
         {
             self.queue = RequestQueue::new();
