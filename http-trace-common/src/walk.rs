@@ -1,7 +1,7 @@
 //! Finds the TCP segment in a frame. Knows nothing of HTTP and keeps no state between packets.
 //!
 //! [`ethernet`] and [`ip`] are the lean walk of the kernel's hooks: Ethernet, IPv4 or IPv6, TCP. If
-//! configured, [`inner_ip`] looks into one tunnel and [`tags`] reads the VLANs. [`piece`] reads a
+//! configured, [`inner_ip`] looks into one tunnel and [`tags`] reads the VLANs. [`piece()`] reads a
 //! fragment.
 //!
 //! [`frame`] is the full walk of a replay: every link type, tag and tunnel down to the innermost TCP

@@ -2,7 +2,7 @@
 //! not involved; they only observe.
 //!
 //! # Layout
-//! - [`never`]: the addresses of this host and its gateways (*I/O*: `/proc/net`).
+//! - [`mod@never`]: the addresses of this host and its gateways (*I/O*: `/proc/net`).
 //! - [`nft`]: a set of nftables, managed with the program `nft` (*I/O*).
 //! - [`firewall`]: the thread that applies bans.
 

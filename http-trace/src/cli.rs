@@ -87,8 +87,9 @@ pub enum Command {
     #[command(subcommand)]
     Bans(Bans),
     /// Run rules over recorded events and write their alerts. Input: http-trace's json, Zeek's http.log
-    /// (JSON or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON; with or
-    /// without syslog headers, or as a container's runtime keeps them: CRI, Docker's json-file)
+    /// (JSON or TSV), Suricata's eve.json, access logs (common, combined, vhost_combined, JSON, W3C of IIS
+    /// and CloudFront, Envoy, load balancers of AWS; with or without syslog headers, or as a container's
+    /// runtime keeps them: CRI, Docker's json-file)
     Detect(Box<Detect>),
 }
 
@@ -267,7 +268,7 @@ pub enum Rules {
         #[arg(value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// List the rules that raise alerts: id, level, window and threshold, title
+    /// List the active rules that raise alerts: id, level, title, threshold and window
     List {
         /// Rule files and folders to list in addition to the built-in rules
         #[arg(value_name = "PATH")]
@@ -278,8 +279,11 @@ pub enum Rules {
         /// Leave out the built-in rules
         #[arg(long)]
         no_builtin_rules: bool,
+        /// The configuration file whose rules, changes and disabled rules apply
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
-    /// Check rule files; report every fault with file, line and column; exit status 1 if a rule is rejected
+    /// Check rule files; report faults with file, line and column; exit status 1 if a rule is rejected
     Check {
         /// Rule files and folders
         #[arg(value_name = "PATH", required = true)]
@@ -295,6 +299,9 @@ pub enum Rules {
         /// Rule files and folders to search in addition to the built-in rules
         #[arg(value_name = "PATH")]
         paths: Vec<PathBuf>,
+        /// The configuration file whose rules, changes and disabled rules apply
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Run only the given rules over captures and write their alerts; exit status 3 if there is one
     Test {

@@ -155,10 +155,9 @@ impl WrittenCounts {
     /// Notes bans, or in a dry run those that would have been made.
     pub fn banned(&mut self, is_dry: bool, counts: &Counts) {
         let mut line = match is_dry {
-            true => format!(
-                "{} would have been banned (dry run: give --ban-for to ban)",
-                counted(counts.banned, "client")
-            ),
+            true => {
+                format!("{} would have been banned (dry run)", counted(counts.banned, "client"))
+            }
             // A client whose ban was lifted may have been banned again.
             false => format!("{} made", counted(counts.banned, "ban")),
         };

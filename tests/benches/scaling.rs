@@ -71,7 +71,7 @@ impl Case {
             let case = Case { clients, ..usual };
             cases.push((format!("{} clients", grouped(clients)), case));
         }
-        for rules in [0, usual.rules, 200] {
+        for rules in [0, usual.rules, usual.rules + 50] {
             let case = Case { rules, ..usual };
             cases.push((format!("{rules} rules"), case));
         }

@@ -1,6 +1,6 @@
 //! An eBPF object whose only program returns at once: the base cost of a run.
 
-/// The program's name in [`object`].
+/// The program's name in [`object()`].
 pub const NAME: &str = "empty";
 
 /// `r0 = -1; exit`: `TC_ACT_UNSPEC`, as our programs at TC return.

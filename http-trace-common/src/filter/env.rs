@@ -97,7 +97,7 @@ pub trait Env: Verified {
     fn insert(&mut self, key: &FlowKey, flow: &mut Flow) -> Claim;
     /// Writes a claimed flow back, or deletes it, and releases the claim.
     fn release(&mut self, key: &FlowKey, flow: &Flow, delete: bool);
-    /// Releases a claimed flow unchanged ([`FilterConfig::no_write_back`]).
+    /// Releases a claimed flow unchanged ([`crate::config::FilterConfig::no_write_back`]).
     fn give_up(&mut self, _key: &FlowKey) {}
     /// Reads what the SYNs of the tuple said; nothing is valid if none was seen.
     fn syn(&mut self, key: &FlowKey, into: &mut Syn);

@@ -45,7 +45,7 @@ pub(super) const PEEK: u32 = 16;
 const DECIDES: u32 = start_line::STATUS_LINE_DECIDES as u32;
 
 /// Classifies a segment that begins with a token or a blank line and not with a complete status line.
-/// The two little-endian words hold its first `len` bytes, at most sixteen. See [`first_bytes`].
+/// The two little-endian words hold its first `len` bytes, at most sixteen. See [`super::segment::first_bytes`].
 #[inline(always)]
 pub fn classify(w0: u64, w1: u64, len: u32) -> First {
     let b0 = w0 as u8;

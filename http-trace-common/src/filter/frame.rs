@@ -2,7 +2,7 @@
 
 use super::{
     env::{Env, Verified, View},
-    state::{Scratch, met, side},
+    state::{Scratch, met, other_side, side},
 };
 use crate::{
     framer::{self, Event, Phase},
@@ -31,8 +31,12 @@ pub fn frame_step<E: Verified>(s: &mut Scratch) {
     // uninitialised, and the verifier rejects copying it.
     s.met = match step.event {
         // If this answers HEAD after all, skipping until the close would hide all that follows. The host,
-        // which knows the request, hands the framing back.
-        Some(Event::BodyBegins { .. }) if framer.phase() == Phase::UntilClose => met::LOST,
+        // which knows the request if one was seen, hands the framing back.
+        Some(Event::BodyBegins { .. })
+            if framer.phase() == Phase::UntilClose && other_side(s).framer.has_framed() =>
+        {
+            met::LOST
+        }
         None | Some(Event::BodyBegins { .. } | Event::MessageEnds | Event::Preface) => 0,
         Some(Event::HeadBegins { .. }) if framer.is_at_start_line() => met::HEAD_BEGINS,
         // Where a body was possible, the status line may be part of it: nothing after it is proven.

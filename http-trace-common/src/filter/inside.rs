@@ -59,12 +59,14 @@ pub fn skip_inside(flow: &mut Flow, segment: &Inside, now_s: u32) -> bool {
     skipped
 }
 
+/// How far a body may be skipped without a report. Sequence numbers are compared over less than half of their range, 2^31.
+const FAR_BYTES: i32 = 1 << 28;
+
 #[inline(always)]
 fn skip(side: &mut Side, segment: &Inside) -> bool {
     let len = u64::from(segment.len);
     let continues = side.flags & side_flag::KNOWN != 0 && side.next == segment.seq;
-    // Far beyond what was reported, the new position has to be reported too.
-    let is_near = seq_distance(side.reported, side.next) < 1 << 28;
+    let is_near = seq_distance(side.reported, side.next) < FAR_BYTES;
     let ends = side.framer.skippable() <= len || side.framer.is_length_unbegun();
     if !continues || side.place != segment.place || !is_near || ends {
         return false;

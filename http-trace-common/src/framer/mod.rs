@@ -187,7 +187,7 @@ mod line {
     pub const LENGTH_COMMA: u8 = 8;
     /// Content-Length: not a number.
     pub const LENGTH_BAD: u8 = 9;
-    /// Transfer-Encoding: in its value; `pos` as in [`super::coding_next`].
+    /// Transfer-Encoding: in its value; `pos` as in `coding_next`.
     pub const CODING: u8 = 10;
 
     // Start lines.
@@ -195,7 +195,7 @@ mod line {
     pub const STATUS: u8 = 11;
     /// In the method; `pos` is its length so far.
     pub const METHOD: u8 = 12;
-    /// In the target; `pos` is the state of [`super::suffix_next`].
+    /// In the target; `pos` is the state of [`crate::start_line::suffix_next`].
     pub const TARGET: u8 = 13;
 
     // Chunks.
@@ -237,7 +237,8 @@ pub struct Framer {
     status: u16,
     /// The [`MethodKind`] of the method, or [`METHOD_PROXY`].
     method: u8,
-    /// The value state at the end of the last field line, which a folded line would continue.
+    /// The value state at the end of the last field line, which a folded line would continue. In
+    /// [`Phase::Peek`], the phase of the body, if there is one.
     last: u8,
     /// On trial: sequence number at which the trial began (see `trial`).
     trial_from: u32,

@@ -1,4 +1,4 @@
-//! IP fragments, in the form that the kernel's hooks use.
+//! IP fragments at the kernel's hooks, which ship them as they are: the host alone puts packets together.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,7 +6,7 @@ use super::lean::{ExtensionHeader, Ipv4Header, Ipv6Header, MAX_EXTENSIONS, mappe
 use super::segment::{PacketBytes, Segment, Skip, ip_proto};
 use crate::flow::{FlowKey, Words};
 
-/// An IP fragment, in the form that the kernel's hooks use.
+/// An IP fragment: which packet it belongs to, and where its bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Sender.

@@ -62,7 +62,7 @@ pub struct Segment {
     pub ack: u32,
     /// Bits of [`tcp_flag`].
     pub flags: u8,
-    /// Length of the TCP header, which ends where the payload begins. 0 if [`of_segment`] must not examine
+    /// Length of the TCP header, which ends where the payload begins. 0 if [`super::checksum::of_segment`] must not examine
     /// the segment: text in a RST is covered by its checksum but is not payload.
     pub header_len: u8,
     /// Offset of the payload from the start of the frame.
@@ -91,13 +91,13 @@ pub enum Skip {
     NotIp,
     /// IP, but not TCP.
     NotTcp,
-    /// An IP fragment, whose segment is incomplete: see [`piece`].
+    /// An IP fragment, whose segment is incomplete: see [`super::piece()`].
     Fragment,
     /// Headers that are cut, or that contradict each other or the length of the frame.
     Malformed,
     /// Encrypted below TCP: ESP, or protected 802.11. Only the full walk reports it.
     Encrypted,
-    /// A wrong checksum while [`WalkOptions::verify_checksums`] is set.
+    /// A wrong checksum while [`super::WalkOptions::verify_checksums`] is set.
     BadChecksum,
     /// A fragment that was not captured completely, so its packet cannot be reassembled.
     Cut,

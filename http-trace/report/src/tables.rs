@@ -172,7 +172,8 @@ pub fn tables(report: &Report) -> Vec<Table> {
         }
     };
     let brief = [SERVICE, METHOD, PATH, HITS, STATUSES, LAST];
-    let unknown = endpoints.iter().filter(|row| row.known == Some(false));
+    // As in the list of known ones and in the rule, only what answers counts.
+    let unknown = endpoints.iter().filter(|row| row.known == Some(false) && row.has_answered());
     let unseen = endpoints.iter().filter(|row| row.unseen);
     let mut failing: Vec<&Row> = endpoints.iter().filter(|row| row.failed > 0).collect();
     failing.sort_by_key(|row| Reverse(row.failed));
@@ -192,7 +193,12 @@ pub fn tables(report: &Report) -> Vec<Table> {
             &[SERVICE, METHOD, PATH, HITS, STATUSES, P50, P95, SIZE, CLIENTS, FIRST, LAST],
             endpoints,
         ),
-        Table::new("Unknown endpoints", "not in the list of known endpoints", &brief, unknown),
+        Table::new(
+            "Unknown endpoints",
+            "answered with success, and not in the list of known endpoints",
+            &brief,
+            unknown,
+        ),
         Table::new("Not seen recently", "seen earlier, but not requested recently", &brief, unseen),
         Table::new(
             "Failing endpoints",

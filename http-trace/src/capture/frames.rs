@@ -411,7 +411,12 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         let what = if buffer.available().is_empty() { "it is empty" } else { "it is too short" };
         return Err(Problem::NotACapture(what));
     };
-    let what = match Kind::of(first) {
+    let mut kind = Kind::of(first);
+    if kind == Kind::Text {
+        fill(buffer, magic::TAR_LEN)?;
+        kind = Kind::of_text(buffer.available());
+    }
+    let what = match kind {
         Kind::Pcap => return Ok(Format::Pcap(Pcap::open(buffer)?)),
         Kind::PcapNg => return Ok(Format::PcapNg(PcapNg::default())),
         Kind::Snoop => "it is a Solaris snoop capture: convert it with `editcap -F pcap`",
@@ -423,6 +428,7 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         Kind::Xz => "it is compressed with xz: try `xz -dc FILE | http-trace -r -`",
         Kind::Lz4 => "it is compressed with lz4: try `lz4 -dc FILE | http-trace -r -`",
         Kind::Zip => "it is a zip archive: try `unzip -p FILE | http-trace -r -`",
+        Kind::Tar => "it is a tar archive: unpack it with `tar xf FILE`, then name the folder",
         Kind::Elf => "it is a program",
         Kind::ModifiedPcapBigEndian => {
             "it is a big-endian capture in the modified pcap format: convert it with `editcap -F \

@@ -4,6 +4,10 @@
 /// Number of bytes needed.
 pub const LEN: usize = 4;
 
+/// Where a tar archive names its format (POSIX.1-2024, pax), and how many bytes show it.
+const TAR: std::ops::Range<usize> = 257..262;
+pub const TAR_LEN: usize = TAR.end;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Classic pcap in either byte order, in µs or ns, and its modified variant in little-endian order.
@@ -24,6 +28,8 @@ pub enum Kind {
     Snoop,
     BluetoothSnoop,
     Zip,
+    /// A tar archive, which begins with the name of a file.
+    Tar,
     /// A Linux executable.
     Elf,
     /// Printable ASCII.
@@ -51,6 +57,17 @@ impl Kind {
             [0x7f, b'E', b'L', b'F'] => Kind::Elf,
             text if text.iter().all(printable) => Kind::Text,
             _ => Kind::Unknown,
+        }
+    }
+
+    /// The kind of a file that begins as text does, from as many of its bytes as are known.
+    pub fn of_text(bytes: &[u8]) -> Self {
+        if bytes.get(TAR) == Some(b"ustar") {
+            Kind::Tar
+        } else if bytes.contains(&0) {
+            Kind::Unknown
+        } else {
+            Kind::Text
         }
     }
 

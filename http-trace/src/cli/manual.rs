@@ -80,7 +80,7 @@ const EXAMPLES: &[(&[&str], &str, &str)] = &[
     ),
     (&["rules"], "http-trace rules list", "all active rules"),
     (&["rules", "list"], "http-trace rules list mine/", "built-in rules and those of a folder"),
-    (&["rules", "check"], "http-trace rules check mine/", "every fault with file, line and column"),
+    (&["rules", "check"], "http-trace rules check mine/", "faults with file, line and column"),
     (&["rules", "explain"], "http-trace rules explain http-path-scan", "what it counts, and why"),
     (
         &["rules", "test"],

@@ -229,8 +229,8 @@ impl Layers {
 /// Variables that are ignored without a warning: those passed to alert commands, which may run this program,
 /// and those of the build and the tests.
 const OTHERS: &[&str] = &[
-    "HTTP_TRACE_BIN", "HTTP_TRACE_BPF_CARGO", "HTTP_TRACE_BPF_OBJECT", "HTTP_TRACE_BPF_RUSTC",
-    "HTTP_TRACE_MESSAGE", "HTTP_TRACE_REQUIRE_BPF", "HTTP_TRACE_SEVERITY",
+    "HTTP_TRACE_ALERT_STATE", "HTTP_TRACE_BIN", "HTTP_TRACE_BPF_CARGO", "HTTP_TRACE_BPF_OBJECT",
+    "HTTP_TRACE_BPF_RUSTC", "HTTP_TRACE_MESSAGE", "HTTP_TRACE_REQUIRE_BPF", "HTTP_TRACE_SEVERITY",
 ];
 
 /// Returns the non-empty variables that are settings, and warnings about others with our prefix.

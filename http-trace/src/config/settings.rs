@@ -306,7 +306,7 @@ settings! {
         /// `true`: `/metrics` also counts responses by service and URL template
         /// (`http_trace_endpoint_responses_total`), at most 512 endpoints, then `_OTHER`
         metric_templates: bool = one("BOOL").default("false").no_option(), boolean;
-        /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, see below
+        /// `clsact` attaches the programs of `--hook tc` to a clsact qdisc on any kernel, instead of TCX
         tc: TcMode = one("MODE").default("auto").no_option(), TcMode::from_str;
         /// `host` leaves all framing to the agent, as on kernels that cannot do it
         framing: FramingChoice = one("MODE").default("auto").no_option(), FramingChoice::from_str;

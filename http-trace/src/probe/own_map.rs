@@ -1,4 +1,4 @@
-//! The kernel map of the agent's own sockets, kept in sync with [`OwnSockets`].
+//! The kernel map of the agent's own sockets, kept in sync with [`crate::own_sockets::OwnSockets`].
 
 use std::net::SocketAddr;
 

@@ -213,6 +213,14 @@ fn reload_line(reloaded: Reloaded) -> String {
     line
 }
 
+/// The rules of a run with this configuration, messages about them, and whether all files were read and all rules in
+/// them loaded.
+pub fn rules_of(config: &Config) -> (RuleSet, Vec<String>, bool) {
+    let (rules, loaded) = load(config, &RuleFiles::new());
+    let well = loaded.unreadable == 0 && loaded.errors == 0;
+    (rules, loaded.said, well)
+}
+
 /// Reads and parses the rule files; a pipe only the first time. The last good text of a `known` file is used
 /// if it cannot be read now or has new errors.
 fn load(config: &Config, known: &RuleFiles) -> (RuleSet, Loaded) {

@@ -157,8 +157,12 @@ fn problem(shared: &Mutex<Shared>, what: String) {
 /// What a file that is not text is, and how to read it; otherwise every line would be an error. Waits for the
 /// first bytes, as reading a line does; read errors are reported there.
 fn no_lines(input: &mut Buffer) -> Option<&'static str> {
-    let first = input.fill_buf().ok()?.first_chunk()?;
-    match Kind::of(*first) {
+    let begin = input.fill_buf().ok()?;
+    let kind = match Kind::of(*begin.first_chunk()?) {
+        Kind::Text => Kind::of_text(begin),
+        kind => kind,
+    };
+    match kind {
         Kind::Pcap | Kind::ModifiedPcapBigEndian | Kind::PcapNg => {
             Some("is a capture: `http-trace -r FILE` reads it")
         }
@@ -167,6 +171,7 @@ fn no_lines(input: &mut Buffer) -> Option<&'static str> {
         Kind::Xz => Some("is compressed with xz: `xzcat FILE | http-trace detect -`"),
         Kind::Lz4 => Some("is compressed with lz4: `lz4cat FILE | http-trace detect -`"),
         Kind::Zip => Some("is a zip archive: `unzip -p FILE | http-trace detect -`"),
+        Kind::Tar => Some("is a tar archive: `tar xOf FILE | http-trace detect -`"),
         Kind::Elf => Some(
             "is a program; want a text file: http-trace's json, http.log, eve.json or an \
                   access log",

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::exit::{Ended, say};
-use super::hits;
+use super::{hits, loading};
 use terminal_size::terminal_size_of;
 
 use crate::cli::Rules;
@@ -22,22 +22,32 @@ use http_trace_model::columns::aligned;
 /// Runs the command; standard output is appended to `out`.
 pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
     Ok(match command {
-        Rules::List { paths, rules, no_builtin_rules } => {
-            let paths: Vec<PathBuf> = paths.iter().chain(rules).cloned().collect();
-            let (parsed, _, readable) = parsed(!no_builtin_rules, &paths);
-            print(&parsed);
-            list(&parsed.rules, out);
-            ended(readable && errors(&parsed) == 0)
+        Rules::List { paths, rules, no_builtin_rules, config } => {
+            let mut config = Config::load(Vec::new(), config.as_deref())?;
+            config.rules.extend(paths.iter().chain(rules).cloned());
+            config.no_builtin_rules |= no_builtin_rules;
+            config.warnings.iter().for_each(|line| say(line));
+            let (rules, messages, well) = loading::rules_of(&config);
+            messages.iter().for_each(|line| say(line));
+            list(&rules, out);
+            ended(well)
         }
         Rules::Check { paths, no_builtin_rules } => check(!no_builtin_rules, paths, out),
-        Rules::Explain { id, paths } => {
-            let (parsed, _, _) = parsed(true, paths);
-            if let Some(number) = parsed.rules.find(id) {
-                explain(&parsed.rules, number, out);
+        Rules::Explain { id, paths, config } => {
+            let mut config = Config::load(Vec::new(), config.as_deref())?;
+            config.rules.extend_from_slice(paths);
+            let (mut rules, ..) = loading::rules_of(&config);
+            let is_active = rules.find(id).is_some();
+            if !is_active {
+                config.disable_rule.clear();
+                (rules, ..) = loading::rules_of(&config);
+            }
+            if let Some(number) = rules.find(id) {
+                explain(&rules, number, is_active, out);
             } else if let Some(filter) = builtin::filter(id) {
                 out.push_str(&filter.text);
             } else {
-                let near = did_you_mean(parsed.rules.nearest(id));
+                let near = did_you_mean(rules.nearest(id));
                 return Err(format!(
                     "unknown rule '{id}': 'http-trace rules list' lists the ids{near}"
                 ));
@@ -108,12 +118,6 @@ fn errors(parsed: &Parsed) -> usize {
     errors.count()
 }
 
-fn print(parsed: &Parsed) {
-    for diagnostic in &parsed.diagnostics {
-        say(&diagnostic.to_string());
-    }
-}
-
 /// Checks rule files. Loads built-in rules too, because files may refer to them.
 fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     let (parsed, sources, readable) = parsed(with_built_in, paths);
@@ -146,7 +150,8 @@ fn list(rules: &RuleSet, out: &mut String) {
     let row = |correlation: &Correlation| {
         let rule = &rules.rules[correlation.rule];
         let level = rule.severity.level().name().to_owned();
-        vec![rule.id.to_string(), level, condition(correlation), rule.title.clone()]
+        // In one column: either alone would be as wide as the widest, and a terminal is narrow.
+        vec![rule.id.to_string(), level, format!("{}: {}", rule.title, condition(correlation))]
     };
     let rows: Vec<_> = rules.correlations.iter().filter(|c| c.alerts).map(row).collect();
     aligned(&rows, |_| false).iter().for_each(|line| out.extend([line, "\n"]));
@@ -178,7 +183,7 @@ fn condition(correlation: &Correlation) -> String {
     }
 }
 
-fn explain(rules: &RuleSet, number: usize, out: &mut String) {
+fn explain(rules: &RuleSet, number: usize, is_active: bool, out: &mut String) {
     let rule = &rules.rules[number];
     let _ = writeln!(out, "{}  ({})", rule.title, rule.id);
     let _ = writeln!(out, "\n{}\n", rule.description);
@@ -187,6 +192,7 @@ fn explain(rules: &RuleSet, number: usize, out: &mut String) {
             let _ = writeln!(out, "{name:12}{text}");
         }
     };
+    line("state", if is_active { "" } else { "disabled (disable-rule)" });
     line("severity", &format!("{} ({})", rule.severity.score(), rule.severity.level().name()));
     line("category", rule.category.as_deref().unwrap_or_default());
     let correlation = rules.correlations.iter().find(|c| c.rule == number);

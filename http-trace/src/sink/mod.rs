@@ -2,7 +2,7 @@
 //! the bytes and the clock. Must not select or redact.
 //!
 //! # Layout
-//! - [`format`]: the table of formats. `spec`: one `--output`. [`fields`]: the fields it writes. [`choice`]: other
+//! - [`mod@format`]: the table of formats. `spec`: one `--output`. [`fields`]: the fields it writes. [`choice`]: other
 //!   user choices.
 //! - [`json`], [`pretty`], `tracee`, `tracee_v1`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`]: the formats.
 //!   [`time`]: writes times. `flow_id`: flow ids as other tools compute them.

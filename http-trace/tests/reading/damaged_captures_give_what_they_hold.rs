@@ -124,8 +124,11 @@ fn what_is_no_capture() {
         let text = error.to_string();
         assert!(text.starts_with(&path.display().to_string()) && text.contains(what), "{text}");
     }
+    let tar = [&b"site/access.log"[..], &[0; 242], b"ustar\0"].concat();
     for (begin, expected) in [
         (&b"snoop\0\0\0"[..], "convert it with `editcap -F pcap`"),
+        (&tar, "it is a tar archive: unpack it"),
+        (b"ABCD\0\x01", "its format is unknown"),
         (b"BZh5....", "`bzip2 -dc FILE | http-trace -r -`"),
         (b"\xfd7zXZ\0..", "`xz -dc FILE | http-trace -r -`"),
         (b"\x01\x02\x03\x04\x05", "its format is unknown"),

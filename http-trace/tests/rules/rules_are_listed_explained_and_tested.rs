@@ -101,6 +101,18 @@ fn list_and_explain_tell_what_a_rule_counts() {
     for expected in ["350 / 5m", "TA0007", "Sumo Logic", "error-spike.yml:"] {
         assert!(ran.out.contains(expected), "{expected}: {}", ran.out);
     }
+    // As the configuration changes them.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let changes =
+        "disable-rule = ['http-posture-*']\n[detect.rules.http-path-scan]\nthreshold = 60\n";
+    fs::write(&file, changes).unwrap();
+    let with = |args: &[&str]| run(&[args, &["--config", file.to_str().unwrap()]].concat());
+    let listed = with(&["rules", "list"]).out;
+    assert!(listed.contains("60 distinct cs-uri-stem") && !listed.contains("http-posture-"));
+    let posture = run(&["rules", "list"]).out;
+    let posture = posture.split_whitespace().find(|id| id.starts_with("http-posture-")).unwrap();
+    assert!(with(&["rules", "explain", posture]).out.contains("disabled (disable-rule)"));
     let ran = run(&["rules", "explain", "http-error-spyke"]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("unknown rule"), "{}", ran.err);

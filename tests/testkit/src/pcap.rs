@@ -73,7 +73,7 @@ pub fn of(link: impl Into<u32>, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     file(link, frames.iter().map(|(time, frame)| (*time, &frame[..])))
 }
 
-/// A file as [`file`] makes it, with what a capture with this snap length has of its frames.
+/// A file as [`file()`] makes it, with what a capture with this snap length has of its frames.
 pub fn cut(file: &[u8], snap_length: usize) -> Vec<u8> {
     let (header, mut rest) = file.split_at(24);
     let mut out = header.to_vec();

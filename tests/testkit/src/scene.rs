@@ -1,6 +1,6 @@
 //! A scene: what both ends of one connection send, in order, and what a correct tracer reports.
 //!
-//! The same scene becomes packets ([`crate::tcp`]), is played on real sockets ([`crate::play`]) and is
+//! The same scene becomes packets ([`crate::tcp`]), is played on real sockets (`play` of the tests) and is
 //! recorded into captures, so that one table of expectations serves replay and live runs.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Runs a program per alert, with the record on its standard input, one process at a time, without capabilities. Checks
+//! Runs a program for each state of an alert, with the record on its standard input, one process at a time, without capabilities. Checks
 //! at the start that the program exists, because the first alert may be days away. Must not use a shell.
 
 use std::io::{self, Write};
@@ -68,6 +68,7 @@ impl Carrier for Command {
             .env_clear()
             .envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("HTTP_TRACE_RULE", without_nul(&notice.rule))
+            .env("HTTP_TRACE_ALERT_STATE", notice.state.name())
             .env("HTTP_TRACE_SEVERITY", notice.severity.to_string())
             .env("HTTP_TRACE_MESSAGE", without_nul(&notice.message))
             .stdin(Stdio::piped())

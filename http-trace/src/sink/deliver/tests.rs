@@ -158,7 +158,7 @@ fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let (lock, out) = (folder.path().join("lock"), folder.path().join("out"));
     let script = format!(
-        "mkdir {lock} || exit 9; cat >> {out}; echo \"$HTTP_TRACE_RULE $HTTP_TRACE_SEVERITY\" >> {out}; rmdir {lock}",
+        "mkdir {lock} || exit 9; cat >> {out}; echo \"$HTTP_TRACE_RULE $HTTP_TRACE_ALERT_STATE $HTTP_TRACE_SEVERITY\" >> {out}; rmdir {lock}",
         lock = lock.display(),
         out = out.display()
     );
@@ -168,7 +168,8 @@ fn a_command_gets_each_alert_and_only_one_runs_at_a_time() {
     }
     assert_eq!(delivery.close_within(LONG), all(5));
     let text = std::fs::read_to_string(&out).expect("read");
-    let expected: String = (0..5).map(|n| format!("{{\"message\":\"{n}\"}}\nr 3\n")).collect();
+    let expected: String =
+        (0..5).map(|n| format!("{{\"message\":\"{n}\"}}\nr opened 3\n")).collect();
     assert_eq!(text, expected);
 }
 
