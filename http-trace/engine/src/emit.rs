@@ -115,7 +115,8 @@ impl Sink for Emitter<'_> {
         }
         stats.no_response += 1;
         let mut event = self.blank(link, 1, None, &Origin::at(time_ns));
-        event.id = identity(&self.server_name(), time_ns, b"attempt");
+        let position = link.first(client).unwrap_or(time_ns);
+        event.id = identity(&self.server_name(), position, b"attempt");
         event.time_ns = time_ns;
         event.no_response = Some(why);
         event.missing.push(Missing::Request);
@@ -266,7 +267,8 @@ impl Emitter<'_> {
         let request = exchange.request.as_deref();
         let mut event = self.blank(link, exchange.ordinal, request, &origin);
         let part = identifying_bytes(&head);
-        event.id = identity(&self.server_name(), head.first_byte_ns, part);
+        let position = request.map_or(head.first_byte_ns, |request| request.start);
+        event.id = identity(&self.server_name(), position, part);
         event.time_ns = head.first_byte_ns;
         event.response_start_ns = Some(head.first_byte_ns);
         event.body_end = Some(BodyEnd::None);

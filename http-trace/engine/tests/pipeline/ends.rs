@@ -530,3 +530,26 @@ fn a_body_of_an_invalid_length_has_no_size() {
         assert_eq!((event.body_bytes, event.response_bytes), (None, None), "{length}");
     }
 }
+
+/// Two agents see the same packets at other moments: what is not answered, or with 1xx alone, has one id all the same.
+#[test]
+fn ids_do_not_depend_on_the_time() {
+    let ids = |now_ns: u64| {
+        let config = PipelineConfig { attempt_ports: vec![80..=80], ..PipelineConfig::default() };
+        let mut bench = Bench::new(config);
+        bench.push_all(&attempt(1, true, now_ns).segs);
+        let mut talk = Talk::open();
+        for seg in &mut talk.segs {
+            seg.time_ns = now_ns;
+        }
+        talk.now_ns = now_ns;
+        let talk = talk.c(&get("/1")).s("HTTP/1.1 103 Early Hints\r\n\r\n").s_fin().c_fin();
+        bench.push_all(&talk.segs);
+        bench.finish();
+        let ids: Vec<u64> = bench.events.iter().map(|event| event.id).collect();
+        assert_eq!(ids.len(), 2, "{:?}", bench.lines);
+        ids
+    };
+    let now_ns = Talk::open().now_ns;
+    assert_eq!(ids(now_ns), ids(now_ns + 12_345_678));
+}
