@@ -241,11 +241,11 @@ fn doctor(asked: &Doctor, cli: Cli) -> Result<Ended, String> {
             "doctor checks what live tracing needs, and reads no capture: leave -r out".to_owned()
         );
     }
-    let (mut text, done) = run::doctor::run(asked, &config, &stop_on_signals(&config)?);
-    if !asked.json {
-        text = lines_for_terminal(&text);
-    }
-    Ok(ended(io::stdout().write_all(text.as_bytes()), done))
+    let (text, done) = run::doctor::run(asked, &config, &stop_on_signals(&config)?);
+    Ok(match asked.json {
+        true => ended(io::stdout().write_all(text.as_bytes()), done),
+        false => put(lines_for_terminal(&text), done),
+    })
 }
 
 #[cfg(not(feature = "live"))]
