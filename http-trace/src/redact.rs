@@ -25,7 +25,7 @@ use bytes::Bytes;
 use http_trace_detect::alert::{Alert, Piece, Shown};
 use http_trace_detect::field::Field;
 use http_trace_model::event::HttpEvent;
-use http_trace_model::head::Headers;
+use http_trace_model::head::{Headers, RequestHead};
 use http_trace_model::known::Known;
 
 use context::Context;
@@ -106,9 +106,9 @@ impl Secrets {
     /// Replaces every secret in the event.
     pub fn redact(&mut self, event: &mut HttpEvent) {
         if let Some(request) = &mut event.request {
-            let cx = Context::of_target(&request.method);
-            replace(&mut request.target, |target| self.clean(target, &cx));
+            self.target(request);
             if let Some(version) = &mut request.version {
+                let cx = Context::of_target(&request.method);
                 replace(version, |version| self.clean(version, &cx));
             }
             self.headers(&mut request.headers, true);
@@ -129,8 +129,7 @@ impl Secrets {
         };
         // The form of almost all requests, which names no server (RFC 9112 §3.2.1).
         if !request.target.starts_with(b"/") {
-            let cx = Context::of_target(&request.method);
-            replace(&mut request.target, |target| self.clean(target, &cx));
+            self.target(request);
         }
         self.some_headers(&mut request.headers, &[Known::HOST]);
     }
@@ -139,10 +138,14 @@ impl Secrets {
     /// that are not written.
     pub fn redact_endpoint(&self, event: &mut HttpEvent) {
         if let Some(request) = &mut event.request {
-            let cx = Context::of_target(&request.method);
-            replace(&mut request.target, |target| self.clean(target, &cx));
+            self.target(request);
             self.some_headers(&mut request.headers, &[Known::HOST, Known::REFERER]);
         }
+    }
+
+    fn target(&self, request: &mut RequestHead) {
+        let cx = Context::of_target(&request.method);
+        replace(&mut request.target, |target| self.clean(target, &cx));
     }
 
     fn some_headers(&self, headers: &mut Headers, names: &[Known]) {

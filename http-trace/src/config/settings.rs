@@ -75,23 +75,14 @@ macro_rules! settings {
         impl Config {
             /// Parses every setting; the error has a line for each fault.
             pub(super) fn read(layers: &Layers) -> Result<Self, String> {
-                struct Parsed {
-                    $($($name: Result<$type, ()>,)+)+
-                }
                 let mut faults = layers.faults.clone();
-                let parsed = Parsed {
-                    $($($name: layers.read(stringify!($name), $parse)
-                        .map_err(|why| faults.push(why)),)+)+
-                };
-                let config = || Ok(Config {
-                    $($($name: parsed.$name?,)+)+
+                $($(let $name: Option<$type> = layers.read(stringify!($name), $parse)
+                    .map_err(|why| faults.push(why)).ok();)+)+
+                let config = || Some(Config {
+                    $($($name: $name?,)+)+
                     $($beside: Default::default(),)+
                 });
-                match faults.is_empty() {
-                    true => config(),
-                    false => Err(()),
-                }
-                .map_err(|()| faults.join("\n"))
+                config().filter(|_| faults.is_empty()).ok_or_else(|| faults.join("\n"))
             }
         }
     };

@@ -130,19 +130,13 @@ impl Flows {
 /// The map that hands the judge's framing back to the programs, for connections whose framing they lost. The
 /// programs look it up only for those.
 #[derive(Debug)]
-pub struct HandedBack {
-    map: HashMap<MapData, KeyWords, HandBackWords>,
-}
+pub struct HandedBack(pub HashMap<MapData, KeyWords, HandBackWords>);
 
 impl HandedBack {
-    pub const fn new(map: HashMap<MapData, KeyWords, HandBackWords>) -> Self {
-        HandedBack { map }
-    }
-
     /// Offers a connection's framing. The map is an LRU, so it has room; on an error, the connection is still
     /// shipped whole within its budget until the next offer.
     pub fn offer(&mut self, key: &FlowKey, handed: &HandBack) {
-        let _ = self.map.insert(
+        let _ = self.0.insert(
             bytemuck::cast_ref::<_, KeyWords>(key),
             bytemuck::cast_ref::<_, HandBackWords>(handed),
             0,

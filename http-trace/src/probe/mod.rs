@@ -174,7 +174,7 @@ impl Probe {
         };
         let counters = Counters::new(map(&mut ebpf, "COUNTERS")?, clock.now_ns());
         let flows = Flows::new(take_map(&mut ebpf, "FLOWS")?, settings.flows).map_err(mismatch)?;
-        let handed_back = HandedBack::new(map(&mut ebpf, "HANDED_BACK")?);
+        let handed_back = HandedBack(map(&mut ebpf, "HANDED_BACK")?);
         let table = OwnMap(map(&mut ebpf, "OWN")?);
         own.set_table(Box::new(table)).map_err(|error| error.to_string())?;
         let limit = map(&mut ebpf, "INTERFACES")?;

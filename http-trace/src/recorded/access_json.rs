@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::combined::{clf_time, request_line};
 use super::parts::{
-    Client, Line, address, answered, line_of, logged_status, missing, of_client, request, seconds,
-    socket, time,
+    Client, Line, address, answered, line_of, logged_status, of_client, request, seconds, socket,
+    time,
 };
 use crate::text::unescaped;
 use http_trace_model::field::draft::basic;
@@ -176,7 +176,6 @@ pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     if event.request.is_none() && !has_request(object, code.is_none_or(|code| code >= 400)) {
         return Err(wrong("request (request, or request_method and request_uri)"));
     }
-    event.missing = missing(&event, version, false, false);
     if code.is_some() {
         event.body_bytes = bytes;
         event.response_bytes = record.number(&["bytes_sent"]);

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use jiff::fmt::strtime;
 
 use super::parts::{
-    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, number,
-    of_client, request, seconds, socket, time, utf8,
+    Client, Line, address, answered, is_forwarded, line_of, logged_status, number, of_client,
+    request, seconds, socket, time, utf8,
 };
 use http_trace_model::field::draft::basic;
 use http_trace_model::value::hex;
@@ -70,7 +70,6 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
         event.request = Some(request(method, target, version, &fields));
     }
     answered(&mut event, code, version, &[]);
-    event.missing = missing(&event, version, false, false);
     event.body_bytes = bytes.filter(|_| code.is_some());
     Ok(line_of(event))
 }

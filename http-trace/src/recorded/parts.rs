@@ -118,7 +118,7 @@ pub(super) fn logged_status(code: u64, body_bytes: Option<u64>) -> Option<Option
     }
 }
 
-/// Sets how an event of a log was answered.
+/// Sets how an event of a log, whose request is set, was answered, and what the log lacks.
 pub(super) fn answered(
     event: &mut HttpEvent,
     code: Option<u16>,
@@ -135,6 +135,7 @@ pub(super) fn answered(
             event.given_up_ns = Some(event.time_ns);
         }
     }
+    event.missing = missing(event, version, false, false);
 }
 
 /// What a line of a log tells: without a request and a response nothing happened.

@@ -8,8 +8,8 @@ use memchr::memmem;
 
 use super::combined::{clf_time, quoted, request_line};
 use super::parts::{
-    Client, Line, address, answered, is_forwarded, line_of, logged_status, missing, number,
-    of_client, request, socket, time, utf8,
+    Client, Line, address, answered, is_forwarded, line_of, logged_status, number, of_client,
+    request, socket, time, utf8,
 };
 
 /// Schemes that begin a line of an Application Load Balancer.
@@ -75,7 +75,6 @@ impl Said<'_> {
             event.request = Some(request(method, target, version, &fields));
         }
         answered(&mut event, code, version, &[]);
-        event.missing = missing(&event, version, false, false);
         if code.is_some() {
             (event.body_bytes, event.response_bytes) = (self.body_bytes, self.response_bytes);
         }

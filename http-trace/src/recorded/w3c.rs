@@ -2,8 +2,7 @@
 //! after it. Values that are not known are `-`.
 
 use super::parts::{
-    Client, Line, address, answered, line_of, logged_status, missing, of_client, port, request,
-    time,
+    Client, Line, address, answered, line_of, logged_status, of_client, port, request, time,
 };
 use http_trace_model::event::Endpoint;
 use http_trace_model::field::draft::basic;
@@ -71,7 +70,6 @@ impl Columns {
         event.request = self.request(cell, &version);
         let kind = cell(&["sc-content-type", "sc(content-type)"]);
         answered(&mut event, code, &version, &[("content-type", kind.as_deref())]);
-        event.missing = missing(&event, &version, false, false);
         event.response_bytes = number("sc-bytes").filter(|_| code.is_some());
         Ok(line_of(event))
     }

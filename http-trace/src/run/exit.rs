@@ -24,8 +24,9 @@ pub enum Ended {
     Alerted,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reading {
+    #[default]
     Whole,
     /// Some lines could not be parsed; they were reported.
     Faulty,

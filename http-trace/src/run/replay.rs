@@ -32,9 +32,7 @@ const MOMENT_NS: u64 = 10_000_000_000;
 /// Results of the reading thread.
 #[derive(Default)]
 struct Outcome {
-    /// Whether the reading thread panicked.
-    failed: bool,
-    interrupted: bool,
+    reading: Reading,
     /// Captures not opened because too many files were open.
     crowded: u64,
     /// Unknown if reading was still blocked.
@@ -50,10 +48,12 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     let (config_too, stop_too, paths) = (config.clone(), stop.clone(), paths.to_vec());
     let (session, outcome) =
         pipe::drive(session, blocks, move |shared| read(&config_too, &paths, shared, &stop_too));
-    let outcome = outcome.unwrap_or_else(|left| Outcome {
-        failed: left == Unfinished::Failed,
-        interrupted: left == Unfinished::Blocked,
-        ..Outcome::default()
+    let outcome = outcome.unwrap_or_else(|left| {
+        let reading = match left {
+            Unfinished::Blocked => Reading::Interrupted,
+            Unfinished::Failed => Reading::Faulty,
+        };
+        Outcome { reading, ..Outcome::default() }
     });
     let Some(mut session) = session else { return Ok(Ended::Lossy) };
     if outcome.crowded > 0 {
@@ -66,12 +66,7 @@ pub fn run(config: &Config, paths: &[PathBuf], stop: &Stop) -> Result<Ended, End
     if let Some(counts) = &outcome.counts {
         session.truncated = [counts.cut_segments, counts.cut_bytes];
     }
-    let reading = match outcome.interrupted {
-        true => Reading::Interrupted,
-        false if outcome.failed => Reading::Faulty,
-        false => Reading::Whole,
-    };
-    Ok(session.finish(replay_lines(&outcome), reading))
+    Ok(session.finish(replay_lines(&outcome), outcome.reading))
 }
 
 fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop) -> Outcome {
@@ -137,7 +132,9 @@ fn read(config: &Config, paths: &[PathBuf], shared: &Mutex<Shared>, stop: &Stop)
         }
         keep_problems(&mut replay, session, &mut outcome);
     }
-    outcome.interrupted = stop.is_requested();
+    if stop.is_requested() {
+        outcome.reading = Reading::Interrupted;
+    }
     outcome.counts = Some(replay.counts());
     outcome.skipped_files = replay.frames.skipped().to_vec();
     outcome

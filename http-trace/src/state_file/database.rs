@@ -91,11 +91,8 @@ impl Database {
 
     /// Opens a database for reading, whoever owns it; `None` if there is none.
     pub fn read(path: &Path) -> Result<Option<Self>, Useless> {
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Unusable::Unreadable(error).into()),
-            Ok(metadata) if !metadata.is_file() => return Err(Unusable::NotAFile.into()),
-            Ok(_) => {}
+        if taken::of_file(fs::symlink_metadata(path))?.is_none() {
+            return Ok(None);
         }
         is_ours(&mut File::open(path).map_err(Unusable::Unreadable)?)?;
         // A reader rolls back the journal of a killed run, for which it needs write access.
@@ -273,12 +270,7 @@ fn make(path: &Path) -> Result<(), Useless> {
     let beside = taken::beside(path);
     // A journal that a killed run left behind must not be applied to the new database.
     for left in [journal(path), journal(&beside)] {
-        match fs::remove_file(&left) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Unusable::Folder(error).into());
-            }
-            _ => {}
-        }
+        taken::present(fs::remove_file(&left)).map_err(Unusable::Folder)?;
     }
     let made =
         fill(&beside).and_then(|()| Ok(fs::rename(&beside, path).map_err(Unusable::Folder)?));
@@ -311,10 +303,8 @@ fn journal(path: &Path) -> PathBuf {
 /// Moves a database and its journal aside; returns the new path.
 pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = taken::move_aside(path)?;
-    match fs::rename(journal(path), journal(&aside)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(aside),
-    }
+    taken::present(fs::rename(journal(path), journal(&aside)))?;
+    Ok(aside)
 }
 
 #[cfg(test)]

@@ -59,19 +59,29 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, Unusable> {
 const LINKS: usize = 40;
 
 fn open(path: &Path) -> Result<Option<(File, Metadata)>, Unusable> {
-    let is_file = |metadata: Metadata| match metadata.is_file() {
-        true => Ok(metadata),
-        false => Err(Unusable::NotAFile),
-    };
     // Check before opening too: opening a pipe blocks until its other end is open.
-    match fs::metadata(path) {
-        Ok(metadata) => is_file(metadata)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Unusable::Unreadable(error)),
-    };
+    if of_file(fs::metadata(path))?.is_none() {
+        return Ok(None);
+    }
     let file = File::open(path).map_err(Unusable::Unreadable)?;
-    let metadata = is_file(file.metadata().map_err(Unusable::Unreadable)?)?;
-    Ok(Some((file, metadata)))
+    let metadata = of_file(file.metadata())?;
+    Ok(metadata.map(|metadata| (file, metadata)))
+}
+
+/// The metadata, if it is of a regular file; `None` if there is no file.
+pub fn of_file(found: io::Result<Metadata>) -> Result<Option<Metadata>, Unusable> {
+    match present(found).map_err(Unusable::Unreadable)? {
+        Some(metadata) if !metadata.is_file() => Err(Unusable::NotAFile),
+        found => Ok(found),
+    }
+}
+
+/// `None` if there is no such file.
+pub fn present<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 fn content(file: &mut File) -> Result<Vec<u8>, Unusable> {
@@ -223,22 +233,15 @@ fn of_ours(path: &Path) -> Result<Metadata, Unusable> {
 /// Opens an existing file beside the state, if it is no symlink and nobody else can have written it.
 pub fn open_trusted(path: &Path) -> Result<Option<File>, Unusable> {
     let ours = of_ours(path)?;
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Unusable::Unreadable(error)),
-        Ok(metadata) if !metadata.is_file() => return Err(Unusable::NotAFile),
-        Ok(metadata) => is_trusted(&metadata, &ours)?,
-    }
+    let Some(metadata) = of_file(fs::symlink_metadata(path))? else { return Ok(None) };
+    is_trusted(&metadata, &ours)?;
     File::open(path).map(Some).map_err(Unusable::Unreadable)
 }
 
 /// Creates a file with permissions for its owner only, replacing one that a killed run left. Never follows a
 /// symlink.
 pub fn create(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    present(fs::remove_file(path))?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(path)
 }
