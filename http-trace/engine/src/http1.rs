@@ -77,13 +77,13 @@ impl Http1 {
         let profile = memory.profile;
         let half = |d: usize| {
             let mut framer = Framer::between(carries_responses(&profile, link, d));
-            if memory.unsure(d) {
+            if memory.unsure[d] {
                 framer.lose();
             }
-            if profile.opaque(d) {
+            if profile.opaque[d] {
                 framer.set_opaque();
             }
-            let (passed_head, lost) = (memory.passed_head(d), memory.lost(d));
+            let (passed_head, lost) = (memory.passed_head[d], memory.lost[d]);
             Half { passed_head, lost, ..Half::new(framer, next[d]) }
         };
         let exchanges = Exchanges {
@@ -93,11 +93,7 @@ impl Http1 {
         };
         Http1 {
             halves: [half(0), half(1)],
-            queue: if memory.queue_unknown() {
-                RequestQueue::unknown()
-            } else {
-                RequestQueue::new()
-            },
+            queue: if memory.queue_unknown { RequestQueue::unknown() } else { RequestQueue::new() },
             exchanges,
             profile,
             verdicts: Verdicts::default(),
@@ -109,15 +105,15 @@ impl Http1 {
     /// The state to keep once nothing is in flight.
     pub fn memory(&self) -> Memory {
         let halves = [&self.halves[0], &self.halves[1]];
-        Memory::of(
-            self.exchanges.order,
-            self.profile,
+        Memory {
+            order: self.exchanges.order,
+            profile: self.profile,
             // A message that was cut by the connection's close may continue.
-            halves.map(|half| half.framer.phase() == Phase::Unsure || !half.is_quiet()),
-            halves.map(|half| half.passed_head),
-            halves.map(|half| half.lost),
-            self.queue.is_unknown() || self.exchanges.order.owes(),
-        )
+            unsure: halves.map(|half| half.framer.phase() == Phase::Unsure || !half.is_quiet()),
+            passed_head: halves.map(|half| half.passed_head),
+            lost: halves.map(|half| half.lost),
+            queue_unknown: self.queue.is_unknown() || self.exchanges.order.owes(),
+        }
     }
 
     /// Direction `d` is joined in midstream; see [`Memory::join`].
@@ -125,7 +121,7 @@ impl Http1 {
         let half = &mut self.halves[d];
         half.next = at;
         half.passed_ack = None;
-        if !self.profile.opaque(d) {
+        if !self.profile.opaque[d] {
             half.framer.lose();
         }
         self.exchanges.order.join(requests);
@@ -143,7 +139,7 @@ impl Http1 {
 
 /// Whether direction `d` carries responses (or requests); `None` if neither was seen.
 fn carries_responses(profile: &Profile, link: &Link, d: usize) -> Option<bool> {
-    let client = link.client().filter(|_| profile.framed(d))?;
+    let client = link.client().filter(|_| profile.framed[d])?;
     Some(client != d)
 }
 

@@ -34,7 +34,7 @@ use crate::transport::connection::Connection;
 use crate::transport::recent::Recent;
 use crate::transport::tcp::timer;
 
-const _: () = assert!(Table::<FlowKey, Connection>::SLOT_BYTES <= 128);
+const _: () = assert!(Table::<FlowKey, Connection>::SLOT_BYTES <= 168);
 
 /// The engine: connections, streams and their shared state.
 #[derive(Debug)]
@@ -272,16 +272,16 @@ impl Pipeline {
         let Some((_, connection)) = self.table.get_mut(id) else { return };
         let tcp = &mut connection.tcp;
         let config = &self.shared.config;
-        let longest_ns = if tcp.is_closed() { config.closed_ns } else { config.idle_ns };
+        let longest_ns = if tcp.closed { config.closed_ns } else { config.idle_ns };
         if age_ns >= longest_ns {
-            if tcp.is_closed() || is_asked {
+            if tcp.closed || is_asked {
                 self.remove(id, End::Stopped, out);
             }
         } else if is_asked
             && age_ns >= u64::from(SYN_AGAIN_MS) * 1_000_000
             && tcp.link.start(direction.index()) == Some(header.seq)
         {
-            tcp.set_unanswered();
+            tcp.unanswered = true;
         }
     }
 
@@ -333,7 +333,7 @@ impl Pipeline {
         let Some((_, connection)) = self.table.get_mut(id) else {
             return false;
         };
-        if header.len == 0 || connection.tcp.payload() {
+        if header.len == 0 || connection.tcp.payload {
             return false;
         }
         let Some(original) = self.shared.events.halves.meet(key, direction, header) else {
@@ -381,7 +381,7 @@ impl Pipeline {
         let shared = &mut self.shared;
         shared.events.forget(gone.number);
         shared.stats.flows -= 1;
-        shared.stats.http_flows -= u64::from(gone.profile().http());
+        shared.stats.http_flows -= u64::from(gone.profile().http);
         shared.stats.aliases += 1;
         if let Some((&name, first)) = self.table.get_mut(original.id) {
             first.learn(&gone, original.flipped);
@@ -429,11 +429,11 @@ impl Pipeline {
         let mut deadline = None;
         let original = self.shared.with(name, out, |env| deadline = work(connection, env));
         let after = connection.memory();
-        let list = if connection.tcp.is_closed() {
+        let list = if connection.tcp.closed {
             List::Closed
         } else if connection.is_busy() {
             List::Busy
-        } else if connection.tcp.payload() || connection.tcp.is_established() {
+        } else if connection.tcp.payload || connection.tcp.established {
             // A connection opened ahead of need, as by browsers and pools, waits for its first request.
             List::Idle
         } else {
@@ -516,7 +516,7 @@ impl Pipeline {
         let now = self.shared.now_ns;
         let time_ns = now.saturating_sub(self.table.age_ns(id, now));
         let Some((&key, connection)) = self.table.get_mut(id) else { return };
-        if !connection.tcp.was_unanswered() || connection.tcp.is_answered() {
+        if !connection.tcp.unanswered || connection.tcp.is_answered() {
             return;
         }
         let name = (Some(id), key, connection.number);

@@ -29,7 +29,7 @@ pub(crate) enum Implementation {
 impl Implementation {
     /// Resumes a quiet connection, with the directions at these positions.
     pub fn resume(memory: &Memory, link: &Link, next: [u64; 2]) -> Self {
-        if memory.profile.opaque(0) && memory.profile.opaque(1) {
+        if memory.profile.opaque == [true; 2] {
             let memory = *memory;
             return Implementation::Unread(Unread { memory, next });
         }

@@ -54,29 +54,18 @@ impl FilterLosses {
     }
 }
 
-/// Protocols that are recognised but not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Unreadable {
-    /// TLS, by its record header (RFC 8446 §5.1).
-    Tls,
-    /// The HTTP/2 connection preface (RFC 9113 §3.4).
-    Http2,
-    /// Anything else that is not HTTP/1.x.
-    Other,
-    /// What follows a CONNECT or an upgrade (RFC 9110 §9.3.6, §7.8), unless it is one of the above.
-    Tunnel,
-}
-
-impl Unreadable {
-    pub const ALL: [Self; 4] = [Self::Tls, Self::Http2, Self::Other, Self::Tunnel];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Unreadable::Tls => "TLS",
-            Unreadable::Http2 => "HTTP/2",
-            Unreadable::Other => "other",
-            Unreadable::Tunnel => "tunnel",
-        }
+http_trace_model::named_enum! {
+    /// Protocols that are recognised but not read.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Unreadable {
+        /// TLS, by its record header (RFC 8446 §5.1).
+        Tls = "TLS",
+        /// The HTTP/2 connection preface (RFC 9113 §3.4).
+        Http2 = "HTTP/2",
+        /// Anything else that is not HTTP/1.x.
+        Other = "other",
+        /// What follows a CONNECT or an upgrade (RFC 9110 §9.3.6, §7.8), unless it is one of the above.
+        Tunnel = "tunnel",
     }
 }
 

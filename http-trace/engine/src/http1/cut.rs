@@ -20,7 +20,7 @@ impl Http1 {
         let begun = if self.is_in_request_head(d) { self.begun_head(d) } else { None };
         let cut = || self.cut_line(d).filter(|_| is_cut).map(|head| (head, half.head.len()));
         let Some((head, line)) = begun.or_else(cut) else { return };
-        let new = !self.profile.http();
+        let new = !self.profile.http;
         self.profile.met_http(cx, d, false);
         self.turn(cx, d, new);
         if let Some(line) = head.headers.texts()[0].get(..line) {
@@ -61,7 +61,7 @@ impl Http1 {
         let Some((head, _)) = decode::response(&half.head, half.head_len, first.time_ns) else {
             return;
         };
-        let new = !self.profile.http();
+        let new = !self.profile.http;
         self.profile.met_http(cx, d, true);
         self.turn(cx, 1 - d, new);
         self.answer(cx.link, d, false);

@@ -62,7 +62,7 @@ impl Http1 {
             let sure = certain;
             certain &= pending.kind != MethodKind::Connect;
             // A malformed request line alone is not evidence of HTTP.
-            if !self.profile.http() || std::mem::replace(&mut pending.reported, true) {
+            if !self.profile.http || std::mem::replace(&mut pending.reported, true) {
                 continue;
             }
             if sure {
@@ -81,7 +81,7 @@ impl Http1 {
         let unfinished = current.is_some_and(|c| c.response.is_none() && !c.emitted);
         let count = waiting.len() + usize::from(unfinished);
         let certain = !self.exchanges.responses_lost
-            && !self.exchanges.order.gap()
+            && !self.exchanges.order.gap
             && all.all(|r| !r.after_gap && !r.malformed && r.kind != MethodKind::Connect);
         // A message that was cut is not framed further.
         let rests = |half: &Half| half.is_quiet() && half.framer.phase() == Phase::Idle;
@@ -115,7 +115,7 @@ impl Http1 {
         }
         for (request, certain) in self.exchanges.drain_waiting() {
             // A malformed request line alone is not evidence of HTTP.
-            if request.has_event || !self.profile.http() {
+            if request.has_event || !self.profile.http {
                 continue;
             }
             let certain = certain && (to_the_end || request.request.start_ns > cx.lost_ns);
@@ -128,11 +128,11 @@ impl Http1 {
 
     /// Yields the requests of a capture that ends before their answers could come, or that has nothing of their server.
     pub(super) fn yield_unseen(&mut self, cx: &mut Cx<'_>, stopped: bool) {
-        let Some(client) = cx.link.client().filter(|_| self.profile.http()) else { return };
+        let Some(client) = cx.link.client().filter(|_| self.profile.http) else { return };
         // What does not begin with a request may be a body that imitates one.
         let begins = match (cx.link.first(client), self.exchanges.waiting.front()) {
             (Some(first), Some(front)) => front.request.start == first,
-            _ => !self.profile.has_passed(),
+            _ => !self.profile.passed,
         };
         let nothing = self.halves[1 - client].seen_ns == 0 && self.exchanges.current.is_none();
         let mut unheard = begins && nothing;
@@ -168,7 +168,7 @@ impl Http1 {
                 continue;
             };
             pending.reported = true;
-            if sure && self.profile.http() {
+            if sure && self.profile.http {
                 // In a capture, the next packet may come days later.
                 let mut exchange = pending.unanswered_so_far(why, due);
                 if pending.request.start_ns <= cx.lost_ns {

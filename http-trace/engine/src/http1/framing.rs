@@ -179,7 +179,7 @@ impl Http1 {
             // The end of a request's head passed: the next request is not the first.
             self.exchanges.order.requests_lost(self.halves[d].next);
         }
-        if self.profile.framed(d) {
+        if self.profile.framed[d] {
             cx.stats.resynchronised += 1;
         }
         true
@@ -187,7 +187,7 @@ impl Http1 {
 
     /// Passes over bytes of direction `d` that no framing explains.
     fn pass_unframed(&mut self, cx: &mut Cx<'_>, d: usize, bytes: &[u8], origin: &Origin) {
-        if !self.profile.http() && !self.profile.is_unreadable() && !bytes.is_empty() {
+        if !self.profile.http && self.profile.unreadable.is_none() && !bytes.is_empty() {
             self.profile.not_readable(cx, unreadable(bytes));
         }
         self.profile.unframed(cx, d, bytes.len() as u64, self.halves[d].lost);
@@ -196,7 +196,7 @@ impl Http1 {
         self.halves[d].passed_head |= ends_as_heads_do(bytes);
         if cx.link.is_client(d) {
             let (order, next) = (&mut self.exchanges.order, self.halves[d].next);
-            if order.begins_unknown() && self.profile.framed(1 - d) {
+            if order.begins_unknown() && self.profile.framed[1 - d] {
                 // The server had answered before: bytes that are not understood may be a request.
                 order.requests_lost(next);
             }
@@ -290,7 +290,7 @@ impl Http1 {
         }
         self.lose(cx, d, n - known, origin);
         // A gap that is body hides no request, whether the filter skips it or the gap is passed here.
-        let answered = answered || self.profile.framed(1 - d);
+        let answered = answered || self.profile.framed[1 - d];
         let spoken = !cx.link.is_client(1 - d) && origin.ack.number().is_some();
         if answered && spoken && self.exchanges.order.begins_unknown() {
             // The bytes before did not belong to another protocol.
@@ -324,7 +324,7 @@ impl Http1 {
 
     /// `n` bytes are missing where messages could begin or end.
     fn lose(&mut self, cx: &mut Cx<'_>, d: usize, n: u64, origin: &Origin) {
-        let begins = !self.profile.framed(d) && cx.link.first(d) == Some(self.halves[d].next);
+        let begins = !self.profile.framed[d] && cx.link.first(d) == Some(self.halves[d].next);
         self.halves[d].next += n;
         self.halves[d].passed_ack = None;
         if self.halves[d].framer.phase() == Phase::Opaque {

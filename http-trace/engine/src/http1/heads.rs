@@ -149,7 +149,7 @@ impl Http1 {
             self.queue.push(request.kind);
         }
         let order = &self.exchanges.order;
-        if order.gap() || order.owes() || self.exchanges.responses_lost {
+        if order.gap || order.owes() || self.exchanges.responses_lost {
             self.queue.set_unknown();
         }
     }
@@ -186,7 +186,7 @@ impl Http1 {
         body: Body,
         origin: &Origin,
     ) {
-        let first = !self.profile.http();
+        let first = !self.profile.http;
         let malformed = self.halves[d].framer.flags() & flag::MALFORMED_REQUEST != 0;
         let response = matches!(head, HeadFacts::Response { .. });
         if response {
@@ -194,13 +194,13 @@ impl Http1 {
         }
         // A malformed request has no effect until HTTP/1.x answers it.
         let believed = !malformed || (!cx.link.is_client(1 - d) && begins_with_method(raw));
-        if believed && (self.profile.http() || !malformed) {
+        if believed && (self.profile.http || !malformed) {
             self.profile.met_http(cx, d, response);
         }
         // The start line may have taken it already.
         let mut asked = self.exchanges.waiting.iter().chain(self.exchanges.answered());
         if response && asked.any(|request| request.malformed) {
-            self.profile.set_framed(1 - d);
+            self.profile.framed[1 - d] = true;
         }
         let message = match head {
             HeadFacts::Request { .. } if !believed => self.not_a_request(cx, d),
@@ -412,7 +412,7 @@ impl Http1 {
             // The queue held the request that this answers: see `requeue_answered`.
             self.requeue(true);
         }
-        if self.exchanges.order.gap() {
+        if self.exchanges.order.gap {
             self.queue.set_unknown();
         }
         if informational {
@@ -496,7 +496,7 @@ impl Http1 {
         let unasked = exchanges.current.as_ref().is_some_and(|c| c.pending.is_none() && !c.owed)
             && exchanges.waiting.is_empty()
             && !exchanges.responses_lost
-            && !exchanges.order.gap();
+            && !exchanges.order.gap;
         if unasked && let Some(client) = link.client() {
             exchanges.order.requests_lost(self.halves[client].next);
         }
@@ -549,7 +549,7 @@ impl Http1 {
 
     fn become_opaque(&mut self) {
         for (d, half) in self.halves.iter_mut().enumerate() {
-            self.profile.set_opaque(d);
+            self.profile.opaque[d] = true;
             half.framer.set_opaque();
         }
     }

@@ -24,11 +24,11 @@ impl Http1 {
         self.contradict_claim(cx, d);
         self.profile.unframed(cx, d, self.halves[d].head_len, false);
         self.clear(d);
-        if !self.profile.http() && cx.link.is_client(1 - d) {
+        if !self.profile.http && cx.link.is_client(1 - d) {
             // The answer is not HTTP, so the request was not HTTP either.
             drop(self.exchanges.drain_waiting());
         }
-        if self.profile.http() {
+        if self.profile.http {
             cx.stats.became_unsure += 1;
             self.answered_otherwise(cx, d);
         } else {
@@ -36,7 +36,7 @@ impl Http1 {
             self.profile.not_readable(cx, kind);
             if kind != Unreadable::Other && cx.link.start(d).is_some() {
                 // The peer may still answer in HTTP/1.x: a server sends 400 if it cannot read a request.
-                self.profile.set_opaque(d);
+                self.profile.opaque[d] = true;
                 self.halves[d].framer.set_opaque();
             }
         }
@@ -49,7 +49,7 @@ impl Http1 {
         } else {
             self.doubt(cx, d);
         }
-        if !self.profile.framed(d) && !cx.link.is_client(1 - d) {
+        if !self.profile.framed[d] && !cx.link.is_client(1 - d) {
             // Bytes before the first request belong to another protocol (SOCKS, PROXY).
             self.exchanges.order.begin_unknown(self.halves[d].next);
         }
@@ -62,12 +62,12 @@ impl Http1 {
         let start = self.halves[d].head_start;
         let ack = self.acknowledged(cx.link, d);
         let exchanges = &mut self.exchanges;
-        let is_certain = !exchanges.responses_lost && !exchanges.order.gap();
+        let is_certain = !exchanges.responses_lost && !exchanges.order.gap;
         if !is_certain || !cx.link.is_client(1 - d) {
             return;
         }
         if let Some(pending) = exchanges.waiting.front_mut()
-            && (!self.profile.framed(d)
+            && (!self.profile.framed[d]
                 || pending.ack == start && ack.is_some_and(|ack| pending.head_end <= ack))
             && !pending.after_gap
             && !pending.malformed
@@ -93,7 +93,7 @@ impl Http1 {
         let Some(len) = asks(start, due, answered) else { return false };
         let Some(first) = self.halves[d].head_origin else { return false };
         let raw = start.get(..len).unwrap_or(start);
-        let first_message = !self.profile.http();
+        let first_message = !self.profile.http;
         self.turn(cx, d, first_message);
         self.seen_part(cx, d, HeadKind::Request, raw, raw.len() as u64);
         let half = &self.halves[d];
@@ -142,13 +142,13 @@ impl Http1 {
             return None;
         }
         if half.framer.has_framed() {
-            let followed = half.framer.is_response() == Some(false) && !self.exchanges.order.gap();
+            let followed = half.framer.is_response() == Some(false) && !self.exchanges.order.gap;
             return followed.then_some(Due::AfterRequest);
         }
         let first = link.first(d) == Some(half.head_start);
         // The side that speaks first to a known server is its client. The framer has already asked the
         // queue for the request of an answer that is there.
-        let silent = (answered || self.queue.has_none()) && !self.profile.framed(1 - d);
+        let silent = (answered || self.queue.has_none()) && !self.profile.framed[1 - d];
         (first && silent).then_some(Due::First)
     }
 }

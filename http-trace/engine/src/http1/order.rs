@@ -26,13 +26,28 @@ const NO_REQUEST: u64 = 3;
 pub(crate) struct Order {
     /// Number of exchanges so far.
     pub ordinal: u32,
+    /// Requests may have been lost since the last one that was seen.
+    pub gap: bool,
+    /// The gap is what came before the first request: before tracing began, or another protocol's bytes.
+    initial: bool,
     /// Sequence number after the requests that may have been lost or, with `past_gap`, up to which that
     /// segment acknowledged.
     gap_end: u32,
     /// Sequence number of a server's segment that acknowledged all of the gap; without a gap, of the
     /// server's last segment.
-    past_gap: u32,
-    bits: u8,
+    past_gap: Option<u32>,
+    /// The client sends requests in batches.
+    batches: bool,
+    /// The client sends requests while earlier ones, of a finished batch, are open: while the answer to one is
+    /// still arriving.
+    pub overlaps: bool,
+    /// The client was seen to send another request only when everything was answered.
+    waits: bool,
+    /// A pair was only assumed ([`Order::certain`]), maybe before the connection was last quiet: those after it depend
+    /// on it.
+    pub assumed: bool,
+    /// Resumed framing has held for long: the client is taken to ask only when everything is answered.
+    pub trusted: bool,
     /// Number of exchanges one at a time since the gap.
     streak: u8,
     /// Number of requests that a close has ended; if the connection continues, these are answered first.
@@ -40,7 +55,7 @@ pub(crate) struct Order {
     owed: u8,
     /// Whether the server sends 1xx responses. A client that asks again when it has received more may still wait for its
     /// answer: some take a 103 for that.
-    informs: bool,
+    pub informs: bool,
     /// Whether one came since the last request.
     informed: bool,
     /// Whether the client then asked again only after the final response.
@@ -60,61 +75,15 @@ enum Ahead {
     Stopped,
 }
 
-/// Requests may have been lost since the last one that was seen.
-const GAP: u8 = 1 << 0;
-/// The gap is what came before the first request: before tracing began, or another protocol's bytes.
-const INITIAL: u8 = 1 << 1;
-/// `past_gap` is known.
-const PAST_GAP: u8 = 1 << 2;
-/// The client sends requests in batches.
-const BATCHES: u8 = 1 << 3;
-/// The client sends requests while earlier ones, of a finished batch, are open.
-const WINDOW: u8 = 1 << 4;
-/// The client was seen to send another request only when everything was answered.
-const WAITS: u8 = 1 << 5;
-/// A pair was only assumed ([`Order::certain`]): those after it depend on it.
-const ASSUMED: u8 = 1 << 6;
-/// See [`Order::trust`].
-const TRUSTED: u8 = 1 << 7;
-
 impl Order {
-    const fn has(&self, bit: u8) -> bool {
-        self.bits & bit != 0
-    }
-
-    /// Whether requests may have been lost since the last one.
-    pub const fn gap(&self) -> bool {
-        self.has(GAP)
-    }
-
     /// Whether the next request is the first one, after unknown bytes.
     pub const fn begins_unknown(&self) -> bool {
-        self.has(GAP) && self.has(INITIAL)
-    }
-
-    /// Notes that a pair is only assumed.
-    pub const fn assume(&mut self) {
-        self.bits |= ASSUMED;
-    }
-
-    /// Whether a pair was only assumed, also before the connection was last quiet.
-    pub const fn rests_on_assumption(&self) -> bool {
-        self.has(ASSUMED)
+        self.gap && self.initial
     }
 
     /// Notes a 1xx response that is not 100, which every client knows for what it is.
     pub const fn inform(&mut self) {
         (self.informs, self.informed) = (true, true);
-    }
-
-    /// Whether the server sends 1xx responses.
-    pub const fn informs(&self) -> bool {
-        self.informs
-    }
-
-    /// The client sent a request while the answer to an earlier one was still arriving.
-    pub const fn overlap(&mut self) {
-        self.bits |= WINDOW;
     }
 
     /// A close ended `count` requests without responses. If it is disproved, these are answered before
@@ -129,7 +98,7 @@ impl Order {
         self.owed = 0;
         self.requests_lost(end);
         if pipelined {
-            self.overlap();
+            self.overlaps = true;
         }
     }
 
@@ -143,55 +112,43 @@ impl Order {
         self.owed = self.owed.saturating_sub(1);
     }
 
-    /// Resumed framing has held for long: the client is taken to ask only when everything is answered.
-    pub const fn trust(&mut self) {
-        self.bits |= TRUSTED;
-    }
-
     /// Whether the client was only ever seen to ask when everything was answered; `followed` says that
     /// all of the connection was seen.
     pub const fn is_trusted(&self, followed: bool) -> bool {
-        let waits = followed && self.has(WAITS) && !self.has(BATCHES);
-        !self.has(WINDOW) && (waits || self.has(TRUSTED))
+        let waits = followed && self.waits && !self.batches;
+        !self.overlaps && (waits || self.trusted)
     }
 
     /// Whether the client was seen to ask before it had the answer to what it asked before.
     pub const fn pipelines(&self) -> bool {
-        self.has(BATCHES | WINDOW)
-    }
-
-    /// Whether the client was seen to ask while answers were still arriving.
-    pub const fn overlaps(&self) -> bool {
-        self.has(WINDOW)
+        self.batches || self.overlaps
     }
 
     /// Requests may be missing before `end` (a position in the client's stream).
     pub fn requests_lost(&mut self, end: u64) {
         let known = self.is_acknowledged(end);
-        if known && self.has(GAP) {
+        if known && self.gap {
             return;
         }
-        self.bits = self.bits & !INITIAL | GAP;
+        (self.gap, self.initial) = (true, false);
         self.streak = 0;
         if !known {
-            self.bits &= !PAST_GAP;
-            self.gap_end = end as u32;
+            (self.gap_end, self.past_gap) = (end as u32, None);
         }
     }
 
     /// The bytes before the first request, which is at `end` or later, are unknown; as far as they were
     /// seen, they were not a request.
     pub fn begin_unknown(&mut self, end: u64) {
-        self.bits |= GAP | INITIAL;
+        (self.gap, self.initial) = (true, true);
         if !self.is_acknowledged(end) {
-            self.bits &= !PAST_GAP;
-            self.gap_end = end as u32;
+            (self.gap_end, self.past_gap) = (end as u32, None);
         }
     }
 
     /// Whether the server's segment that is known acknowledged the client's bytes up to `end`.
     const fn is_acknowledged(&self, end: u64) -> bool {
-        self.has(PAST_GAP) && seq_distance(self.gap_end, end as u32) <= 0
+        self.past_gap.is_some() && seq_distance(self.gap_end, end as u32) <= 0
     }
 
     /// Requests may be missing before `end`; `lost` says that bytes are missing, rather than the beginning.
@@ -205,9 +162,8 @@ impl Order {
 
     /// Extends the gap over bytes up to `end` that are not understood.
     pub fn gap_goes_on(&mut self, end: u64) {
-        if self.has(GAP) {
-            self.gap_end = end as u32;
-            self.bits &= !PAST_GAP;
+        if self.gap {
+            (self.gap_end, self.past_gap) = (end as u32, None);
         }
     }
 
@@ -218,18 +174,17 @@ impl Order {
             return;
         };
         // Noted without a gap, too: bytes before it may turn out to be missing.
-        let past = self.has(GAP) && (self.has(PAST_GAP) || seq_distance(self.gap_end, ack) < 0);
+        let past = self.gap && (self.past_gap.is_some() || seq_distance(self.gap_end, ack) < 0);
         if !past {
-            (self.gap_end, self.past_gap) = (ack, start as u32);
-            self.bits |= PAST_GAP;
+            (self.gap_end, self.past_gap) = (ack, Some(start as u32));
         }
     }
 
     /// Whether the first request, which ends at `end`, was answered before it was seen: the server had received exactly
     /// this, and its client had received all before `ack`.
-    pub const fn was_answered(&self, ack: u64, end: u64) -> bool {
-        let is_all = self.has(PAST_GAP) && self.gap_end == end as u32;
-        self.begins_unknown() && is_all && self.past_gap == ack as u32
+    pub fn was_answered(&self, ack: u64, end: u64) -> bool {
+        let is_all = self.gap_end == end as u32;
+        self.begins_unknown() && is_all && self.past_gap == Some(ack as u32)
     }
 
     /// A request is about to join `waiting`; `open` says that a response is in progress, `lossy` that
@@ -247,30 +202,30 @@ impl Order {
         let advanced =
             waiting.back().is_none_or(|last| last.ack != BEFORE_ALL && request.ack > last.ack);
         let quiet = waiting.is_empty() && !open;
-        request.after_gap = self.has(GAP);
-        request.first_known = self.has(GAP) && self.has(INITIAL) && waiting.is_empty();
-        request.begins_batch = if self.has(GAP) {
+        request.after_gap = self.gap;
+        request.first_known = self.begins_unknown() && waiting.is_empty();
+        request.begins_batch = if self.gap {
             // The server had received the gap's bytes when it sent what this acknowledges.
-            self.has(PAST_GAP) && seq_distance(self.past_gap, request.ack as u32) > 0
+            self.past_gap.is_some_and(|past| seq_distance(past, request.ack as u32) > 0)
         } else {
             quiet || advanced
         };
         let doubt = lossy || request.after_gap || waiting.iter().any(|waiting| waiting.after_gap);
         if !doubt && quiet && self.ordinal > 1 {
-            self.bits |= WAITS;
+            self.waits = true;
             // An answer may be seen before a request that was sent without it.
             if request.ack == server_next {
                 self.wait();
             }
         } else if !doubt && !quiet && !advanced {
-            (self.bits, self.ahead) = (self.bits | BATCHES, Ahead::Surely);
+            (self.batches, self.ahead) = (true, Ahead::Surely);
         } else if !doubt && !quiet && request.ack <= server_next {
-            (self.bits, self.ahead) = (self.bits | WINDOW, Ahead::Surely);
+            (self.overlaps, self.ahead) = (true, Ahead::Surely);
         }
         if doubt && !advanced && !waiting.is_empty() {
-            self.bits |= BATCHES;
+            self.batches = true;
         }
-        self.bits &= !GAP;
+        self.gap = false;
         self.informed = false;
     }
 
@@ -289,9 +244,9 @@ impl Order {
             self.wait();
         }
         if self.streak >= SHOWN_BY && !self.pipelines() {
-            self.bits |= WAITS;
+            self.waits = true;
         } else if self.streak >= STOPPED_BY && pauses && self.ahead != Ahead::Surely {
-            self.bits = self.bits & !(BATCHES | WINDOW) | WAITS;
+            (self.batches, self.overlaps, self.waits) = (false, false, true);
             self.ahead = Ahead::Stopped;
         }
     }
@@ -337,7 +292,7 @@ impl Order {
         if batch.first_known && first == 0 && alone && unanswered && !otherwise {
             return Some((first, true));
         }
-        let waits = self.has(WAITS) && !self.has(WINDOW);
+        let waits = self.waits && !self.overlaps;
         if gap {
             let known = waits || first == 0 && alone && !otherwise;
             // The gap may hold the first requests of a batch.

@@ -105,7 +105,7 @@ impl Http1 {
         }
         let ack = link.acknowledged(1 - d, self.halves[1 - d].next, origin.ack);
         if ack.is_some_and(|ack| self.exchanges.overlaps(self.halves[d].next, ack)) {
-            self.exchanges.order.overlap();
+            self.exchanges.order.overlaps = true;
         }
     }
 
@@ -163,7 +163,7 @@ impl Http1 {
         }
         let doubt = self.queue.is_unknown() && cx.link.known[1 - d];
         if doubt && (BEFORE_ALL + 1..server.next).contains(&ack) {
-            self.exchanges.order.overlap();
+            self.exchanges.order.overlaps = true;
         }
         let Some(claim) = &self.claim else { return };
         let Basis::Asked { at, .. } = claim.basis else { return };
@@ -182,7 +182,7 @@ impl Http1 {
         } else if answered && server.next == ack {
             self.confirm(cx, true);
         } else {
-            self.exchanges.order.overlap();
+            self.exchanges.order.overlaps = true;
             self.refute(cx);
         }
     }
@@ -216,7 +216,7 @@ impl Http1 {
         if !claimed || received || self.exchanges.current.is_some() {
             return true;
         }
-        self.exchanges.order.overlap();
+        self.exchanges.order.overlaps = true;
         self.refute(cx);
         false
     }
@@ -234,7 +234,7 @@ impl Http1 {
     /// Yields the held exchanges if their claim is due.
     pub(super) fn confirm_due(&mut self, cx: &mut Cx<'_>) {
         if self.claim_due_ns().is_some_and(|due| cx.now_ns >= due) {
-            self.exchanges.order.trust();
+            self.exchanges.order.trusted = true;
             self.confirm(cx, false);
         }
     }
@@ -269,10 +269,10 @@ impl Http1 {
         let is_complete = !claim.held.iter().any(in_excess);
         let pairs = surely && is_complete;
         if is_batch && pairs {
-            self.exchanges.order.assume();
+            self.exchanges.order.assumed = true;
         } else if is_batch {
             if !is_complete {
-                self.exchanges.order.overlap();
+                self.exchanges.order.overlaps = true;
             }
             self.exchanges.unanswer();
             self.exchanges.lose_answers(self.halves[1 - claim.d].next);
@@ -312,7 +312,7 @@ impl Http1 {
         self.clear(d);
         self.halves[d].framer.lose();
         if let Basis::Unheard { .. } = claim.basis {
-            self.profile.unset_framed(d);
+            self.profile.framed[d] = false;
             if cx.link.is_client(1 - d) {
                 cx.link.forget_client();
             }
@@ -363,7 +363,7 @@ impl Http1 {
         match claim.basis {
             Basis::Unheard { .. } => true,
             Basis::Asked { paired, .. } => {
-                !self.exchanges.order.overlaps() && (!paired || self.exchanges.waiting.is_empty())
+                !self.exchanges.order.overlaps && (!paired || self.exchanges.waiting.is_empty())
             }
         }
     }

@@ -204,7 +204,7 @@ impl Exchanges {
     /// assumes the first of those that were sent when everything before it had been received; returns
     /// whether it did. Not for a client that keeps requests open, which sends the next ones then as well.
     pub fn assume_batch(&mut self, start: u64, ack: u64) -> bool {
-        if self.order.overlaps() || self.order.informs() {
+        if self.order.overlaps || self.order.informs {
             return false;
         }
         let first = self.waiting.iter().position(|request| request.ack == start);
@@ -255,7 +255,7 @@ impl Exchanges {
     /// request that is next in order, if that order rests on an assumption. It does not answer that
     /// request. (If the order is certain, the client takes it for the answer, even if it is forged.)
     pub fn is_too_early(&self, ack: Option<u64>) -> bool {
-        let free = self.current.is_none() && self.order.rests_on_assumption();
+        let free = self.current.is_none() && self.order.assumed;
         let next = self.waiting.front().filter(|_| free);
         next.zip(ack).is_some_and(|(next, ack)| ack <= next.request.start)
     }
@@ -296,7 +296,7 @@ impl Exchanges {
                 }
                 self.responses_lost = false;
                 if assumed || index > 0 {
-                    self.order.assume();
+                    self.order.assumed = true;
                 }
                 if let Some(front) = self.waiting.front_mut() {
                     front.after_gap = false;

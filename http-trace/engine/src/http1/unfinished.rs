@@ -55,7 +55,7 @@ impl Http1 {
             return None;
         }
         let (head, line) = self.begun_head(d)?;
-        let new = !self.profile.http();
+        let new = !self.profile.http;
         self.profile.met_http(cx, d, false);
         self.turn(cx, d, new);
         // Later lines may not have passed under the other names yet.
@@ -107,7 +107,7 @@ impl Http1 {
         };
         let answered = exchanges.answered();
         !exchanges.responses_lost
-            && !exchanges.order.gap()
+            && !exchanges.order.gap
             && exchanges.waiting.iter().all(certain)
             && (exchanges.current.is_none() || answered.is_some_and(certain))
     }
@@ -137,7 +137,7 @@ impl Http1 {
         let certain = exchanges.waiting.is_empty()
             && !current.owed
             && !exchanges.responses_lost
-            && !exchanges.order.gap();
+            && !exchanges.order.gap;
         let half = &self.halves[client];
         let ack = link.acknowledged(client, half.next, origin.ack)?;
         let is_refused = current.response.as_ref().is_some_and(|r| r.head.status >= 400);

@@ -38,7 +38,7 @@ impl Pipeline {
                 let Some((&key, connection)) = self.table.get_mut(id) else {
                     continue;
                 };
-                let doing = match connection.profile().http() {
+                let doing = match connection.profile().http {
                     true => Doing::spoken(age_ns / 1_000_000_000),
                     false => Doing::Silent,
                 };

@@ -43,7 +43,7 @@ impl Active {
     /// Resumes a quiet connection.
     pub fn new(tcp: &Tcp, memory: &Memory) -> Self {
         let stream = |d: usize| Stream {
-            given_up: if tcp.given_up(d) { u64::MAX } else { 0 },
+            given_up: if tcp.given_up[d] { u64::MAX } else { 0 },
             ..Stream::default()
         };
         let next = tcp.next.map(first_position);
@@ -64,7 +64,7 @@ impl Active {
         for (d, stream) in self.streams.iter().enumerate() {
             let next = self.protocol.next(d);
             tcp.next[d] = next as u32;
-            tcp.set_given_up(d, stream.given_up > next);
+            tcp.given_up[d] = stream.given_up > next;
         }
         self.protocol.memory()
     }
@@ -95,7 +95,7 @@ impl Active {
 
     /// Whether direction `d` is permanently opaque.
     pub fn opaque(&self, d: usize) -> bool {
-        self.protocol.profile().opaque(d)
+        self.protocol.profile().opaque[d]
     }
 
     /// Whether the bytes of `origin` must wait because they acknowledge bytes of the other direction
@@ -103,7 +103,7 @@ impl Active {
     pub fn holds(&self, tcp: &Tcp, d: usize, origin: &Origin) -> bool {
         let (o, link) = (1 - d, &tcp.link);
         // Bytes that came before a RST are still handed over first.
-        let over = tcp.fin[o] || tcp.is_reset_by(o) && self.streams[o].buffer.is_empty();
+        let over = tcp.fin[o] || tcp.reset[o] && self.streams[o].buffer.is_empty();
         if link.is_client(d) || !link.known[o] || self.opaque(o) || over {
             return false;
         }
@@ -307,7 +307,7 @@ impl Active {
         is_cut: bool,
     ) {
         self.count_lost(env, d, n, origin);
-        if self.protocol.profile().http() {
+        if self.protocol.profile().http {
             self.report_gaps(&tcp.link, env);
         }
         let answered = self.answer_waits(&tcp.link, 1 - d, origin);
@@ -350,7 +350,7 @@ impl Active {
     /// Whether the connection was seen from its start and no message was framed: what did not ship is another
     /// protocol's. A record that was lost is counted where it was lost.
     fn is_other(&self, link: &Link) -> bool {
-        !self.protocol.profile().http() && (0..2).all(|d| link.start(d).is_some())
+        !self.protocol.profile().http && (0..2).all(|d| link.start(d).is_some())
     }
 
     /// At the end of the connection: acknowledged bytes that never came are a gap, unless they are

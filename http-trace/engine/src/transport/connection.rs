@@ -148,10 +148,10 @@ impl Connection {
             }
             self.take_up_before(env, d, header);
         }
-        if self.tcp.is_closed() && self.continues(d, header) {
+        if self.tcp.closed && self.continues(d, header) {
             self.reopen(env);
         }
-        let closed = self.tcp.is_closed();
+        let closed = self.tcp.closed;
         if closed {
             if !self.is_reused(d, header) {
                 self.pass_unread(d, header);
@@ -218,7 +218,7 @@ impl Connection {
         let mut joined = false;
         if spans {
             self.believe_anew(env);
-            self.tcp.set_payload();
+            self.tcp.payload = true;
             if !self.tcp.link.known[d] {
                 self.join(d, header);
                 joined = true;
@@ -227,11 +227,11 @@ impl Connection {
         let unseen = self.acknowledges_unseen(d, header);
         if unseen {
             // Bytes passed that were not seen.
-            self.tcp.set_payload();
+            self.tcp.payload = true;
         }
         let stood = self.tcp.next[d];
         self.note_positions(d, header);
-        if !self.is_busy() && (!spans || self.profile().opaque(d)) && !ends && !unseen {
+        if !self.is_busy() && (!spans || self.profile().opaque[d]) && !ends && !unseen {
             if spans {
                 // A forged head may have made it a tunnel.
                 self.compare(env, d, record, false);
@@ -248,7 +248,7 @@ impl Connection {
                 return;
             }
             // Bytes passed unseen before the end, unless the direction was always at this position.
-            joined = stood != header.seq || self.tcp.passed_unseen();
+            joined = stood != header.seq || self.tcp.passed_unseen;
             self.tcp.next[d] = header.seq;
             self.tcp.link.known[d] = true;
             if let Some(active) = self.flight.active_mut() {
@@ -281,7 +281,7 @@ impl Connection {
         {
             active.note_fin(env, d, header.skip_to, &origin);
         }
-        if header.has(flag::FIN) && self.tcp.is_reset_by(d) {
+        if header.has(flag::FIN) && self.tcp.reset[d] {
             // A sender that has reset the connection sends no FIN.
             self.disprove_close(env, d);
         }
@@ -297,12 +297,10 @@ impl Connection {
     /// record confirms it.
     fn learn_beginnings(&mut self, env: &mut Env<'_>, d: usize, record: &Record<'_>) -> bool {
         let header = record.header;
-        self.tcp.set_heard(d);
-        if header.flags & (flag::FILTERED | flag::SYN) == flag::FILTERED
-            && !self.tcp.was_unanswered()
-        {
+        self.tcp.heard[d] = true;
+        if header.flags & (flag::FILTERED | flag::SYN) == flag::FILTERED && !self.tcp.unanswered {
             // The filter saw what answered the SYN.
-            self.tcp.set_heard(1 - d);
+            self.tcp.heard[1 - d] = true;
         }
         // A response acknowledges what it answers, not where the peer's stream begins.
         let answers = may_answer(record.bytes);
@@ -343,7 +341,7 @@ impl Connection {
         match self.flight.quiet() {
             Ok(memory) => {
                 memory.profile.not_readable(cx, kind);
-                memory.profile.set_opaque(d);
+                memory.profile.opaque[d] = true;
             }
             Err(active) => active.protocol.not_readable(cx, kind),
         }
@@ -399,10 +397,10 @@ impl Connection {
     /// Frees the state that is only needed while something is in flight.
     fn deactivate(&mut self, env: &mut Env<'_>) {
         let Some(active) = self.flight.active_mut() else { return };
-        if !active.is_quiet(&self.tcp) && !self.tcp.is_closed() {
+        if !active.is_quiet(&self.tcp) && !self.tcp.closed {
             return;
         }
-        if active.reset_ns != 0 && !self.tcp.is_closed() {
+        if active.reset_ns != 0 && !self.tcp.closed {
             // Everything that was due has come.
             return self.stop(env, End::Reset);
         }
@@ -444,7 +442,7 @@ impl Connection {
                 break;
             }
         }
-        if active.protocol.profile().http() {
+        if active.protocol.profile().http {
             active.report_gaps(&tcp.link, env);
         }
         for d in 0..2 {
@@ -452,7 +450,7 @@ impl Connection {
             let stream = &mut active.streams[d];
             if stream.fin.take_if(|fin| fin.0 < next).is_some() {
                 // Bytes beyond the FIN show that the sender did not send it.
-                tcp.dispute(env.stats, active.protocol.profile().framed(d));
+                tcp.dispute(env.stats, active.protocol.profile().framed[d]);
             }
         }
         // An accepted FIN may be all that the other direction waits for.
@@ -482,20 +480,20 @@ impl Connection {
         let (fin, server) = (self.tcp.fin, self.tcp.link.client().map(|client| 1 - client));
         let is_over = fin == [true; 2] || rests && server.is_some_and(|server| fin[server]);
         self.account(env, is_over || end != End::Stopped);
-        self.tcp.set_closed(true);
+        self.tcp.closed = true;
     }
 
     /// Counts a connection that is over or out of sight; `ended` says that its end was seen.
     fn account(&mut self, env: &mut Env<'_>, ended: bool) {
         let tcp = &mut self.tcp;
         let Ok(memory) = self.flight.quiet() else { return };
-        if tcp.is_closed() || tcp.link.muted {
+        if tcp.closed || tcp.link.muted {
             return;
         }
-        if memory.profile.http() {
+        if memory.profile.http {
             env.stats.midstream += u64::from(tcp.is_midstream());
             env.stats.unended += u64::from(!ended);
-        } else if tcp.payload() || tcp.passed_unseen() {
+        } else if tcp.payload || tcp.passed_unseen {
             let cx = &mut env.cx(&mut tcp.link);
             memory.profile.not_readable(cx, Unreadable::Other);
         }

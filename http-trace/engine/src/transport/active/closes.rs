@@ -16,7 +16,7 @@ impl Active {
         let complete = |d: usize| {
             let (stream, next) = (&self.streams[d], self.protocol.next(d));
             // Of a sender that was never heard, all bytes may pass elsewhere. A FIN takes one sequence number.
-            tcp.is_heard(d)
+            tcp.heard[d]
                 && stream.acked <= next + 1
                 && stream.waits(next).is_none()
                 && tcp.link.known[1 - d]

@@ -35,7 +35,7 @@ impl Connection {
             active.streams[d].reset = true;
             return;
         }
-        tcp.set_reset_by(d, true);
+        tcp.reset[d] = true;
         if at == next {
             // A FIN further ahead does not come from the sender of this RST.
             active.streams[d].fin.take_if(|fin| fin.0 > next);
@@ -51,18 +51,18 @@ impl Connection {
     /// Whether a RST at `seq`, in a direction of which nothing else was seen, is at the position that
     /// the peer acknowledged; `stood` is that position before the RST.
     pub(super) const fn is_placed(&self, seq: u32, stood: u32) -> bool {
-        self.tcp.payload() && stood != 0 && seq == stood
+        self.tcp.payload && stood != 0 && seq == stood
     }
 
     /// New bytes of direction `d` disprove its sender's close.
     pub(super) fn disprove_close(&mut self, env: &mut Env<'_>, d: usize) {
         let tcp = &mut self.tcp;
         let ended = std::mem::take(&mut tcp.fin[d]);
-        let closed = ended || tcp.is_reset_by(d);
-        tcp.set_reset_by(d, false);
+        let closed = ended || tcp.reset[d];
+        tcp.reset[d] = false;
         if closed {
             let active = self.flight.active();
-            tcp.dispute(env.stats, active.is_some_and(|a| a.protocol.profile().framed(d)));
+            tcp.dispute(env.stats, active.is_some_and(|a| a.protocol.profile().framed[d]));
         }
         let is_reset = tcp.is_reset();
         if let Some(active) = self.flight.active_mut() {
@@ -82,7 +82,7 @@ impl Connection {
 
     /// Whether a record on a closed connection continues at its position.
     pub(super) fn continues(&self, d: usize, header: &RecordHeader) -> bool {
-        !self.profile().opaque(d) && follows(&self.tcp, d, header)
+        !self.profile().opaque[d] && follows(&self.tcp, d, header)
     }
 
     /// Advances the position of a closed tunnel that continues: nobody reads it, but a SYN may name that
@@ -179,8 +179,8 @@ impl Connection {
 
     /// Reopens the connection after a close that was disproved.
     pub(super) fn reopen(&mut self, env: &mut Env<'_>) {
-        self.tcp.set_closed(false);
-        if self.profile().http() && self.tcp.is_midstream() && !self.tcp.link.muted {
+        self.tcp.closed = false;
+        if self.profile().http && self.tcp.is_midstream() && !self.tcp.link.muted {
             env.stats.midstream = env.stats.midstream.saturating_sub(1);
         }
         self.activate(env);

@@ -37,7 +37,7 @@ impl Connection {
     /// Whether direction `d` was joined a little after its real beginning `seq`, and nothing was framed
     /// in it yet: by a segment that overtook its first, or by a copy on another path.
     pub(super) fn was_joined_behind(&mut self, d: usize, seq: u32) -> bool {
-        let known = self.tcp.link.start(d).is_some() || self.profile().framed(d);
+        let known = self.tcp.link.start(d).is_some() || self.profile().framed[d];
         let Some(active) = self.flight.active_mut().filter(|_| !known) else {
             return false;
         };

@@ -18,7 +18,7 @@ impl Connection {
         let missing = seq_distance(tcp.next[o], header.ack);
         header.has(flag::ACK)
             && tcp.link.known[o]
-            && !self.profile().opaque(o)
+            && !self.profile().opaque[o]
             && !tcp.fin[o]
             && (2..=FAR as i32).contains(&missing)
     }
@@ -36,13 +36,13 @@ impl Connection {
         let sent = empty.then_some((d, header.seq));
         let acknowledged = header.has(flag::ACK).then_some((1 - d, header.ack));
         for (d, seq) in [sent, acknowledged].into_iter().flatten() {
-            let opaque = self.profile().opaque(d);
+            let opaque = self.profile().opaque[d];
             let tcp = &mut self.tcp;
             let ahead = seq_distance(tcp.next[d], seq);
             let noted = tcp.link.known[d] || tcp.next[d] != 0;
             let apart = (2..=FAR as u32).contains(&ahead.unsigned_abs());
             if noted && apart && !opaque && !tcp.fin[d] {
-                tcp.pass_unseen();
+                tcp.passed_unseen = true;
             }
             if !tcp.link.known[d] && (!noted || ahead > 0) {
                 tcp.next[d] = seq;
@@ -192,9 +192,9 @@ impl Connection {
     /// Whether a direction that was joined in midstream turns out to begin earlier, which counts while
     /// no message was framed in it.
     fn rewinds(&mut self, d: usize, seq: u64, bytes: &[u8]) -> bool {
-        let known = self.profile().framed(d)
+        let known = self.profile().framed[d]
             || self.tcp.link.start(d).is_some()
-            || self.profile().opaque(d);
+            || self.profile().opaque[d];
         let Some(active) = self.flight.active_mut().filter(|_| !known) else {
             return false;
         };

@@ -93,7 +93,7 @@ impl Connection {
         let framed = header.flags & (flag::FILTERED | flag::UNFILTERED) == flag::FILTERED;
         !tcp.link.known[d]
             && tcp.next[d] != 0
-            && !self.profile().opaque(d)
+            && !self.profile().opaque[d]
             && u64::from(off) > JUMP
             && header.len > 0
             && header.flags & (flag::SYN | flag::STREAM_BEGINS) == 0

@@ -176,7 +176,7 @@ impl Connection {
         if let Some(active) = self.flight.active_mut()
             && let Some(syn) = active.syn.take()
         {
-            let framed = active.protocol.profile().framed(syn.d);
+            let framed = active.protocol.profile().framed[syn.d];
             self.tcp.dispute(env.stats, framed);
         }
     }

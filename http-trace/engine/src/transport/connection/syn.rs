@@ -28,7 +28,7 @@ impl Connection {
                 return start != header.seq || self.is_foreign(o, header);
             }
             if header.has(flag::ACK)
-                && self.tcp.payload()
+                && self.tcp.payload
                 && self.tcp.link.start(o) == Some(header.ack)
             {
                 // It acknowledges the beginning of the closed connection. One that was refused before it
@@ -109,7 +109,7 @@ impl Connection {
             Some(active) if tcp.link.known[d] => active.protocol.next(d) as u32,
             _ => tcp.next[d],
         };
-        let placed = tcp.link.known[d] || tcp.payload() && tcp.next[d] != 0;
+        let placed = tcp.link.known[d] || tcp.payload && tcp.next[d] != 0;
         let since = seq_distance(header.seq, next);
         if placed && tcp.link.start(d).is_none() && (0..JUMP as i32).contains(&since) {
             // The SYN of the current connection, seen late.
@@ -130,13 +130,13 @@ impl Connection {
             // It says nothing about the open connection; its data is sent again.
             return true;
         }
-        if !tcp.payload() && !tcp.is_established() {
+        if !tcp.payload && !tcp.established {
             if tcp.link.client().is_none() || !header.has(flag::ACK) {
                 tcp.link.set_client(if header.has(flag::ACK) { 1 - d } else { d });
             }
             if header.flags & (flag::FILTERED | flag::ACK) == flag::FILTERED {
                 // A filter ships one if nothing has answered it.
-                tcp.set_unanswered();
+                tcp.unanswered = true;
             }
             let asker = !tcp.link.known[1 - d] && header.has(flag::ACK);
             self.begin_stream(d, header.seq);
@@ -184,7 +184,7 @@ impl Connection {
         }
         if self.tcp.link.known[d] {
             let behind = (0..COPY).contains(&seq_distance(header.seq, self.next(d)));
-            let (is_new, framed) = (self.tcp.link.start(d).is_none(), self.profile().framed(d));
+            let (is_new, framed) = (self.tcp.link.start(d).is_none(), self.profile().framed[d]);
             if is_new && framed && behind {
                 // Late, or a copy, of the current connection.
                 self.tcp.begins_behind(d, header.seq);
@@ -204,7 +204,7 @@ impl Connection {
             }
             self.stop(env, End::Closed);
             self.restart(env);
-        } else if self.tcp.payload() && self.tcp.next[d] != 0 {
+        } else if self.tcp.payload && self.tcp.next[d] != 0 {
             // The peer has acknowledged more of this direction than a stream that begins here has.
             let past = seq_distance(header.seq, self.tcp.next[d]);
             if !(0..COPY).contains(&past) {
@@ -223,7 +223,7 @@ impl Connection {
         let asks = !tcp.link.is_client(o);
         // If there were two SYN-ACKs, this acknowledges the one that the client accepted.
         let other = !tcp.link.known[o] || tcp.link.start(o).is_some_and(|s| s != header.ack);
-        if first && asks && header.has(flag::ACK) && other && !tcp.payload() {
+        if first && asks && header.has(flag::ACK) && other && !tcp.payload {
             if tcp.link.known[o] {
                 self.tcp.dispute(env.stats, false);
             }
@@ -236,11 +236,11 @@ impl Connection {
         let o = 1 - d;
         let answers =
             header.has(flag::ACK) && self.tcp.link.known[o] && header.ack == self.tcp.next[o];
-        if self.tcp.payload() || !answers || self.tcp.link.start(o).is_none() {
+        if self.tcp.payload || !answers || self.tcp.link.start(o).is_none() {
             env.stats.ignored_segments += 1;
             return;
         }
-        self.tcp.set_closed(true);
+        self.tcp.closed = true;
         self.number_attempt(env);
         let (time_ns, why) = (header.time_ns, NoResponse::Refused);
         env.sink.attempt(env.stats, env.losses, &self.tcp.link, time_ns, why);
