@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+#[cfg(feature = "live")]
+use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -76,9 +78,26 @@ impl OwnSockets {
     ///
     /// # Errors
     /// Those of connect(2) and [`OwnSockets::exclude`]; `TimedOut` after `timeout`.
+    #[cfg(feature = "live")]
     pub fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<(TcpStream, Excluded)> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+
         let source = SocketAddr::new(Self::source_of(to)?, 0);
-        let (stream, excluded) = connect(to, source, timeout, |local| self.exclude(local))?;
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        bind(&socket, &source)?;
+        let stream = TcpStream::from(socket);
+        let excluded = self.exclude(stream.local_addr()?)?;
+        // On Linux the send timeout also applies to connect (socket(7)).
+        sockopt::set_socket_timeout(&stream, sockopt::Timeout::Send, Some(timeout))?;
+        match rustix::net::connect(&stream, &to) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::AGAIN) => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        stream.set_write_timeout(None)?;
         stream.set_nodelay(true)?;
         Ok((stream, excluded))
     }
@@ -142,47 +161,6 @@ impl Drop for Excluded {
     }
 }
 
-/// Connects from `source`; calls `before` with the local endpoint before anything is sent.
-#[cfg(feature = "live")]
-fn connect<T>(
-    to: SocketAddr,
-    source: SocketAddr,
-    timeout: Duration,
-    before: impl FnOnce(SocketAddr) -> io::Result<T>,
-) -> io::Result<(TcpStream, T)> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-
-    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &source)?;
-    let stream = TcpStream::from(socket);
-    let told = before(stream.local_addr()?)?;
-    // On Linux the send timeout also applies to connect (socket(7)).
-    sockopt::set_socket_timeout(&stream, sockopt::Timeout::Send, Some(timeout))?;
-    match rustix::net::connect(&stream, &to) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::INPROGRESS | rustix::io::Errno::AGAIN) => {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Err(error) => return Err(error.into()),
-    }
-    stream.set_write_timeout(None)?;
-    Ok((stream, told))
-}
-
-/// Without tracing the order does not matter.
-#[cfg(not(feature = "live"))]
-fn connect<T>(
-    to: SocketAddr,
-    _source: SocketAddr,
-    timeout: Duration,
-    before: impl FnOnce(SocketAddr) -> io::Result<T>,
-) -> io::Result<(TcpStream, T)> {
-    let stream = TcpStream::connect_timeout(&to, timeout)?;
-    let told = before(stream.local_addr()?)?;
-    Ok((stream, told))
-}
-
 /// The address on the wire: an IPv6 socket that uses IPv4 sends from an IPv4 address.
 fn canonical(local: SocketAddr) -> SocketAddr {
     SocketAddr::new(local.ip().to_canonical(), local.port())
@@ -237,6 +215,7 @@ mod tests {
         assert!(!has("10.0.0.1:1000") && lock(&own.0).endpoints.is_empty());
     }
 
+    #[cfg(feature = "live")]
     #[test]
     fn connections_send_without_delay() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

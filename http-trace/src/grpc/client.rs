@@ -117,7 +117,6 @@ impl Client {
                 }
             };
             stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
             let stream = TcpStream::from_std(stream)?;
             let (send, connection) = match tls {
                 true => handshake(encrypted(stream, host).await?).await?,
