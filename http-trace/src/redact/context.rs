@@ -3,71 +3,28 @@
 use http_trace_detect::{evidence, hits};
 
 /// Header fields that are or contain URLs, and the bytes that end a URL there. Other fields are plain text.
-const URL_HEADERS: &[(&str, Ends)] = &[
-    ("location", Ends::NONE),
-    ("content-location", Ends::NONE),
-    ("destination", Ends::NONE),
-    ("origin", Ends::NONE),
-    ("referer", Ends::NONE),
-    ("x-forwarded-uri", Ends::NONE),
-    ("x-original-uri", Ends::NONE),
-    ("x-original-url", Ends::NONE),
-    ("x-rewrite-url", Ends::NONE),
-    ("link", Ends(const { &Ends::table(b">") })),
-    ("refresh", Ends(const { &Ends::table(b"'\"") })),
+const URL_HEADERS: &[(&str, &[u8])] = &[
+    ("location", b""),
+    ("content-location", b""),
+    ("destination", b""),
+    ("origin", b""),
+    ("referer", b""),
+    ("x-forwarded-uri", b""),
+    ("x-original-uri", b""),
+    ("x-original-url", b""),
+    ("x-rewrite-url", b""),
+    ("link", b">"),
+    ("refresh", b"'\""),
 ];
 
 /// Header fields with an authority (RFC 9110 §4.2), possibly with invalid userinfo.
 const AUTHORITY_HEADERS: &[&str] = &["host", "x-forwarded-host", "x-original-host"];
 
-/// Which bytes end a URL, besides those that separate its parts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ends(&'static [u8; 256]);
-
-/// Flags of a byte in [`Ends`].
-const END: u8 = 1;
-const BEFORE_NAME: u8 = 1 << 1;
-const EQUALS: u8 = 1 << 2;
-
-impl Ends {
-    const NONE: Ends = Ends(const { &Self::table(b"") });
-
-    const fn table(ends: &[u8]) -> [u8; 256] {
-        let mut table = [0; 256];
-        let mut at = 0;
-        while at < ends.len() {
-            table[ends[at] as usize] = END;
-            at += 1;
-        }
-        let mut at = 0;
-        while at < b"?#&;".len() {
-            table[b"?#&;"[at] as usize] |= BEFORE_NAME;
-            at += 1;
-        }
-        table[b'=' as usize] |= EQUALS;
-        table
-    }
-
-    pub(super) fn contains(self, byte: &u8) -> bool {
-        self.0[usize::from(*byte)] & END != 0
-    }
-
-    /// Whether a URL ends here, or the name of a parameter may follow.
-    pub(super) fn is_end_or_before_name(self, byte: &u8) -> bool {
-        self.0[usize::from(*byte)] & (END | BEFORE_NAME) != 0
-    }
-
-    /// Whether the name of a parameter ends here, with or without a value.
-    pub(super) fn is_end_of_name(self, byte: &u8) -> bool {
-        self.0[usize::from(*byte)] != 0
-    }
-}
-
 /// The kind of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
-    /// Bytes that end a URL.
-    pub ends: Ends,
+    /// Bytes that end a URL, besides those that separate its parts.
+    pub ends: &'static [u8],
     /// Begins with an authority: a target of CONNECT, Host.
     pub authority: bool,
     /// Begins with a parameter: a query without its `?`.
@@ -84,7 +41,7 @@ pub(super) struct Context {
 
 impl Context {
     pub const URL: Context = Context {
-        ends: Ends::NONE,
+        ends: b"",
         authority: false,
         query: false,
         colons: false,
@@ -94,10 +51,9 @@ impl Context {
     };
     pub const QUERY: Context = Context { query: true, ..Context::URL };
     pub const AUTHORITY: Context = Context { authority: true, ..Context::URL };
-    pub const TEXT: Context =
-        Context { ends: Ends(const { &Ends::table(b" \t\"'<>") }), colons: true, ..Context::URL };
+    pub const TEXT: Context = Context { ends: b" \t\"'<>", colons: true, ..Context::URL };
     pub const BODY: Context = Context {
-        ends: Ends(const { &Ends::table(b" \t\r\n\"'<>") }),
+        ends: b" \t\r\n\"'<>",
         query: true,
         colons: true,
         cut: true,
@@ -119,7 +75,7 @@ impl Context {
     pub fn of_header(name: &[u8]) -> Context {
         let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
         if let Some((_, ends)) = URL_HEADERS.iter().find(|(known, _)| is(known)) {
-            return Context { ends: *ends, ..Context::URL };
+            return Context { ends, ..Context::URL };
         }
         match AUTHORITY_HEADERS.iter().any(|known| is(known)) {
             true => Context::AUTHORITY,

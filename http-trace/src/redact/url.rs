@@ -18,10 +18,12 @@ pub(super) fn parameter_values(
     let mut in_query = cx.query;
     let mut begins = cx.query;
     let (mut of_oauth, mut of_subsonic) = (None, None);
+    // Where a URL ends, or the name of a parameter may follow.
+    let is_before_name = |b: &u8| matches!(b, b'?' | b'#' | b'&' | b';') || cx.ends.contains(b);
     let mut at = 0;
     loop {
         if !begins {
-            let next = text[at..].iter().position(|b| cx.ends.is_end_or_before_name(b));
+            let next = text[at..].iter().position(is_before_name);
             let Some(next) = next else { break };
             at += next + 1;
             match text[at - 1] {
@@ -35,7 +37,7 @@ pub(super) fn parameter_values(
         }
         begins = false;
         let rest = &text[at..];
-        let name_end = rest.iter().position(|b| cx.ends.is_end_of_name(b));
+        let name_end = rest.iter().position(|b| *b == b'=' || is_before_name(b));
         let Some(name_len) = name_end.filter(|n| rest[*n] == b'=') else {
             continue;
         };
