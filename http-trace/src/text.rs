@@ -85,18 +85,7 @@ pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(bytes.len() + 8);
-    for chunk in bytes.utf8_chunks() {
-        let mut rest = chunk.valid().chars();
-        while let Some(c) = rest.next() {
-            match c {
-                '\\' if begins_escape(rest.as_str().as_bytes()) => out.push_str("\\x5c"),
-                c => out.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            push_hex(&mut out, *byte);
-        }
-    }
+    push_text(&mut out, bytes, String::push);
     Cow::Owned(out)
 }
 
@@ -123,12 +112,17 @@ pub fn terminal(out: &mut String, bytes: &[u8]) {
         out.push_str(text);
         return;
     }
+    push_text(out, bytes, push_safe);
+}
+
+/// Appends each character with `push`, and as escapes bytes that are not UTF-8 and backslashes that look like one.
+fn push_text(out: &mut String, bytes: &[u8], push: impl Fn(&mut String, char)) {
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().chars();
         while let Some(c) = rest.next() {
             match c {
                 '\\' if begins_escape(rest.as_str().as_bytes()) => out.push_str("\\x5c"),
-                c => push_safe(out, c),
+                c => push(out, c),
             }
         }
         for byte in chunk.invalid() {

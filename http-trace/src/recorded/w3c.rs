@@ -1,13 +1,14 @@
 //! The extended log format of the W3C, as IIS and Amazon CloudFront write it: a `#Fields:` line names the columns of those
 //! after it. Values that are not known are `-`.
 
+use percent_encoding::percent_decode;
+
 use super::parts::{
     Client, Line, address, answered, line_of, logged_status, of_client, port, request, time,
 };
 use http_trace_model::event::Endpoint;
 use http_trace_model::field::draft::basic;
 use http_trace_model::head::RequestHead;
-use http_trace_model::value::hex;
 
 /// The columns that the last `#Fields:` named.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl Columns {
             let column = |name: &&str| self.fields.iter().position(|field| field == name);
             let mut found = names.iter().filter_map(|name| values.get(column(name)?));
             let value = found.find(|value| !matches!(**value, b"" | b"-"))?;
-            Some(if self.is_encoded { decoded(value) } else { value.to_vec() })
+            Some(if self.is_encoded { percent_decode(value).collect() } else { value.to_vec() })
         };
         let text = |names: &[&str]| cell(names).and_then(|value| String::from_utf8(value).ok());
         let number = |name: &str| text(&[name]).and_then(|text| text.parse::<u64>().ok());
@@ -104,15 +105,4 @@ impl Columns {
         ];
         Some(request(&method, &target, version, &fields))
     }
-}
-
-/// Undoes one layer of percent-encoding.
-fn decoded(text: &[u8]) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((&byte, after)) = rest.split_first() {
-        let encoded = after.get(..2).and_then(hex).filter(|_| byte == b'%');
-        out.push(encoded.unwrap_or(byte));
-        rest = if encoded.is_some() { &after[2..] } else { after };
-    }
-    out
 }

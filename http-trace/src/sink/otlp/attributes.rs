@@ -12,7 +12,7 @@ use crate::sink::time::rfc3339;
 use crate::text::utf8;
 use http_trace_model::event::{HttpEvent, NoResponse};
 use http_trace_model::field::event::getter;
-use http_trace_model::field::{About, Field, Get, Kind, Value, View};
+use http_trace_model::field::{Field, Get, Value, View};
 use http_trace_model::head::Headers;
 
 /// Attributes and the fields of `json` that they are taken from.
@@ -54,19 +54,14 @@ const SAME: &[(&str, &str)] = &[
     ("http_trace.interfaces", "http_trace.interfaces"),
 ];
 
-const fn field(name: &'static str, kind: Kind) -> Field<HttpEvent> {
-    Field::new(About::new(name, kind, "", ""))
-}
-
 /// Attributes without a field of `json`.
-const OWN: &[Field<HttpEvent>] = &[
-    field("http.request.method", Kind::Text)
-        .get(|v| Some(Value::word(method(&v.record.request.as_ref()?.method)))),
-    field("http.request.method_original", Kind::Text).get(|v| {
+const OWN: &[(&str, Get<HttpEvent>)] = &[
+    ("http.request.method", |v| Some(Value::word(method(&v.record.request.as_ref()?.method)))),
+    ("http.request.method_original", |v| {
         let sent = &v.record.request.as_ref()?.method[..];
         (method(sent).as_bytes() != sent).then_some(Value::Text(sent))
     }),
-    field("server.address", Kind::Text).get(|v| match v.target.host {
+    ("server.address", |v| match v.target.host {
         // Brackets around an IPv6 address belong to the URL only.
         Some(host) => {
             let inner = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]"));
@@ -74,11 +69,11 @@ const OWN: &[Field<HttpEvent>] = &[
         }
         None => v.record.server.known_ip().map(Value::Ip),
     }),
-    field("server.port", Kind::Port).get(|v| {
+    ("server.port", |v| {
         let named = v.target.host.and(v.target.port);
         named.or(v.record.server.known_port()).map(port)
     }),
-    field("url.full", Kind::Text).get(|v| {
+    ("url.full", |v| {
         let (scheme, host) = (v.target.scheme?, v.target.host?);
         is_client(v.record).then(|| {
             let mut url = [scheme, b"://", host].concat();
@@ -94,12 +89,12 @@ const OWN: &[Field<HttpEvent>] = &[
             Value::Made(url)
         })
     }),
-    field("network.peer.address", Kind::Ip).get(|v| ends(v.record)[0].0.map(Value::Ip)),
-    field("network.peer.port", Kind::Port).get(|v| ends(v.record)[0].1.map(port)),
-    field("network.local.address", Kind::Ip).get(|v| ends(v.record)[1].0.map(Value::Ip)),
-    field("network.local.port", Kind::Port).get(|v| ends(v.record)[1].1.map(port)),
-    field("error.type", Kind::Text).get(|v| error_type(v.record)),
-    field("http_trace.informational", Kind::Texts(1)).get(|v| {
+    ("network.peer.address", |v| ends(v.record)[0].0.map(Value::Ip)),
+    ("network.peer.port", |v| ends(v.record)[0].1.map(port)),
+    ("network.local.address", |v| ends(v.record)[1].0.map(Value::Ip)),
+    ("network.local.port", |v| ends(v.record)[1].1.map(port)),
+    ("error.type", |v| error_type(v.record)),
+    ("http_trace.informational", |v| {
         let heads = v.record.informational.iter();
         let statuses: Vec<_> = heads.map(|head| Value::Number(head.status.into())).collect();
         (!statuses.is_empty()).then_some(Value::List(statuses))
@@ -146,14 +141,8 @@ pub struct Attributes {
 impl Attributes {
     /// Writes these header fields.
     pub fn new(response: HeaderChoice, request: HeaderChoice) -> Self {
-        let own = OWN.iter().map(|field| (field.about.name, field.get));
-        let same = SAME.iter().map(|(name, of_json)| (*name, getter(of_json)));
-        let all = own.chain(same);
-        Attributes {
-            all: all.filter_map(|(name, get)| Some((name, get?))).collect(),
-            response,
-            request,
-        }
+        let same = SAME.iter().filter_map(|(name, of_json)| Some((*name, getter(of_json)?)));
+        Attributes { all: OWN.iter().copied().chain(same).collect(), response, request }
     }
 
     pub fn only(names: &[&str]) -> Self {
