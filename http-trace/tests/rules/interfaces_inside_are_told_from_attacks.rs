@@ -112,6 +112,18 @@ const LOADS: &[Load] = &[
         |n| format!("/item.php?query=select+a+from+b&id=1'+order+by+{n}--+-"),
         Some("http-sql-injection"),
     ),
+    (
+        "services of the house, as a start page checks them",
+        INSIDE,
+        |n| format!("/status-check?&url=http%3A%2F%2F192.168.1.10%3A80{n:02}%2F"),
+        None,
+    ),
+    (
+        "the same, from outside",
+        OUTSIDE,
+        |n| format!("/status-check?&url=http%3A%2F%2F192.168.1.10%3A80{n:02}%2F"),
+        Some("http-attack-answered"),
+    ),
     ("probes of an exporter", INSIDE, |n| format!("/probe?target=http://10.2.2.{n}/"), None),
 ];
 

@@ -19,11 +19,18 @@ const CHALLENGE: (&str, &str) = ("www-authenticate", "Basic realm=\"x\"");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const BEARER: (&str, &str) = ("authorization", "Bearer a");
 const EXPIRED: (&str, &str) = ("www-authenticate", "Bearer error=\"invalid_token\"");
+const COUCH: &[(&str, &str)] =
+    &[("server", "CouchDB/3.3.3 (Erlang OTP/24)"), ("content-type", "application/json")];
 /// What the script of a page sends.
 const OF_A_PAGE: &[(&str, &str)] =
     &[("cookie", "session=a"), ("referer", "http://h/page"), ("content-type", "application/json")];
 const CRAWLER: (&str, &str) =
     ("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)");
+
+/// The length of a form, by its password.
+fn size(n: usize) -> (&'static str, &'static str) {
+    ("content-length", ["410", "412", "415", "419", "423"][n % 5])
+}
 
 fn signature() -> String {
     format!("X-Amz-Signature={}", "0123456789abcdef".repeat(4))
@@ -508,6 +515,63 @@ const LOADS: &[Load] = &[
     }),
     ("indices, from outside", 60, Some("http-path-scan"), |n| {
         exchange("GET", format!("/w{n}/_search"), &[], 404, &[])
+    }),
+    ("people who sign in to Moodle", 60, None, |n| {
+        let location = format!("https://h/login/index.php?testsession={n}");
+        exchange(
+            "POST",
+            "/login/index.php".into(),
+            &[FORM, size(n)],
+            303,
+            &[("location", &location)],
+        )
+    }),
+    ("people who sign in by CAS", 60, None, |n| {
+        let location = format!("https://moodle.example/login/index.php?ticket=ST-{n}-Ab3dE-cas");
+        exchange("POST", "/cas/login".into(), &[FORM, size(n)], 302, &[("location", &location)])
+    }),
+    ("passwords at Moodle", 60, Some("http-login-guessing"), |n| {
+        let back = ("location", "https://h/login/index.php");
+        exchange("POST", "/login/index.php".into(), &[FORM, size(n)], 303, &[back])
+    }),
+    ("passwords, with a ticket that comes back", 60, Some("http-login-guessing"), |n| {
+        let target = "/login?ticket=ST-1-abc".to_owned();
+        let back = ("location", "https://h/login?ticket=ST-1-abc");
+        exchange("POST", target, &[FORM, size(n)], 302, &[back])
+    }),
+    ("elements that a test waits for", 60, None, |n| {
+        let target = format!("/session/{n:032x}/element");
+        exchange("POST", target, &[], 404, &[("content-type", "application/json")])
+    }),
+    ("words below a session", 60, Some("http-path-scan"), |n| {
+        let target = format!("/session/{:032x}/w{n}", 7);
+        exchange("POST", target, &[], 404, &[("content-type", "application/json")])
+    }),
+    ("keys that a database lacks", 60, None, |n| {
+        let target = format!("/channel_basic/asset{n}?attachments=true");
+        exchange("GET", target, &[BASIC], 404, COUCH)
+    }),
+    ("keys, without an account", 60, Some("http-path-scan"), |n| {
+        exchange("GET", format!("/channel_basic/asset{n}"), &[], 404, COUCH)
+    }),
+    ("what a device says that is off, as an app asks", 60, None, |n| {
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/v1/devices/{}/status", 4000 + n), &[BEARER], 404, &json)
+    }),
+    ("words, with a token", 60, Some("http-path-scan"), |n| {
+        let json = [("content-type", "application/json")];
+        exchange("GET", format!("/api/v1/devices/4000/w{n}"), &[BEARER], 404, &json)
+    }),
+    ("pictures of cameras", 60, None, |n| {
+        let image = [("content-type", "image/jpeg")];
+        of_server(n, exchange("GET", "/snapshot.jpg".into(), &[BASIC], 200, &image))
+    }),
+    ("cameras that refuse", 60, Some("http-ssrf-sweep"), |n| {
+        of_server(n, exchange("GET", "/snapshot.jpg".into(), &[BASIC], 401, &[CHALLENGE]))
+    }),
+    ("figures of one server after another", 60, Some("http-server-sweep"), |n| {
+        let json = [("content-type", "application/json")];
+        of_server(n, exchange("GET", "/varz".into(), &[], 200, &json))
     }),
     ("words, as a page looks them up, without a session", 60, Some("http-path-scan"), |n| {
         let page = [("referer", "http://h/search")];
