@@ -20,6 +20,7 @@ mod recorded_events_raise_the_alerts_of_the_capture;
 mod routine_lines_of_logs_are_no_attacks;
 mod rules_are_listed_explained_and_tested;
 mod slow_clients_are_told_from_servers_that_hang;
+mod what_is_gone_is_no_scan;
 mod what_is_repeated_is_no_guess;
 mod what_scanners_ask_for_is_named;
 mod who_has_signed_in_is_no_attacker;

@@ -27,11 +27,6 @@ const OF_A_PAGE: &[(&str, &str)] =
 const CRAWLER: (&str, &str) =
     ("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)");
 
-/// The length of a form, by its password.
-fn size(n: usize) -> (&'static str, &'static str) {
-    ("content-length", ["410", "412", "415", "419", "423"][n % 5])
-}
-
 fn signature() -> String {
     format!("X-Amz-Signature={}", "0123456789abcdef".repeat(4))
 }
@@ -516,28 +511,18 @@ const LOADS: &[Load] = &[
     ("indices, from outside", 60, Some("http-path-scan"), |n| {
         exchange("GET", format!("/w{n}/_search"), &[], 404, &[])
     }),
-    ("people who sign in to Moodle", 60, None, |n| {
-        let location = format!("https://h/login/index.php?testsession={n}");
-        exchange(
-            "POST",
-            "/login/index.php".into(),
-            &[FORM, size(n)],
-            303,
-            &[("location", &location)],
-        )
+    ("words below one folder, without an account", 60, None, |n| {
+        exchange("GET", format!("/api/v1/w{n}"), &[], 401, &[])
     }),
-    ("people who sign in by CAS", 60, None, |n| {
-        let location = format!("https://moodle.example/login/index.php?ticket=ST-{n}-Ab3dE-cas");
-        exchange("POST", "/cas/login".into(), &[FORM, size(n)], 302, &[("location", &location)])
+    ("pages in place of leftovers", 60, None, |n| {
+        let files = ["/CVS/Root", "/settings.py", "/keystore.jks", "/x.php_bak", "/"];
+        exchange("GET", files[n.min(4)].into(), &[], 200, &[("content-type", "text/html")])
     }),
-    ("passwords at Moodle", 60, Some("http-login-guessing"), |n| {
-        let back = ("location", "https://h/login/index.php");
-        exchange("POST", "/login/index.php".into(), &[FORM, size(n)], 303, &[back])
+    ("leftovers", 1, Some("http-attack-answered"), |_| {
+        exchange("GET", "/CVS/Root".into(), &[], 200, &[("content-type", "text/plain")])
     }),
-    ("passwords, with a ticket that comes back", 60, Some("http-login-guessing"), |n| {
-        let target = "/login?ticket=ST-1-abc".to_owned();
-        let back = ("location", "https://h/login?ticket=ST-1-abc");
-        exchange("POST", target, &[FORM, size(n)], 302, &[back])
+    ("a store of passwords, by its owner", 60, None, |_| {
+        exchange("GET", "/Database.kdbx".into(), &[BASIC], 200, &[])
     }),
     ("elements that a test waits for", 60, None, |n| {
         let target = format!("/session/{n:032x}/element");

@@ -400,6 +400,28 @@ fn what_one_client_tries_is_named_however_it_is_answered() {
     assert_eq!(words(70, BROWSER), ["http-paths-answered"]);
     assert_eq!(words(50, BROWSER), [""; 0]);
     assert_eq!(words(70, "Mozilla/5.0 (compatible; bingbot/2.0)"), [""; 0]);
+    let folder = |count: usize, sent: serde_json::Value, target: &dyn Fn(usize) -> String| {
+        let events = (0..count).map(|n| {
+            json!({
+                "@timestamp": format!("2026-11-24T10:00:{:02}Z", n / 4),
+                "event": {"kind": "event"},
+                "http_trace": {"missing": []},
+                "source": {"ip": "198.51.100.7"},
+                "destination": {"ip": "10.0.0.2", "port": 80},
+                "url": {"original": target(n)},
+                "http": {
+                    "request": {"method": "GET", "headers": sent},
+                    "response": {"status_code": 401, "headers": {}},
+                },
+            })
+        });
+        alerts_of_events(&events.collect::<Vec<_>>())
+    };
+    let below = |n| format!("/api/v1{}", word(n));
+    assert_eq!(folder(200, json!({}), &below), ["http-paths-to-login-folder"]);
+    assert_eq!(folder(100, json!({}), &below), [""; 0]);
+    assert_eq!(folder(200, json!({"x-auth-token": ["a"]}), &below), [""; 0]);
+    assert_eq!(folder(200, json!({}), &|n| format!("/api/v1/items/{n}")), [""; 0]);
     let numbers = |count, there: usize| {
         told(count, &|n| {
             let status = if n % there == 0 { 404 } else { 200 };
@@ -467,6 +489,19 @@ fn guessing_that_no_status_shows_is_told() {
     assert!(has(&rules, "http-login-guessing-xmlrpc"), "{rules:?}");
     let rules = told(&call, "Jetpack by WordPress.com", 200);
     assert!(!has(&rules, "http-login-guessing-xmlrpc"), "{rules:?}");
+    // Faults are of one length, what an edit returns is shorter.
+    let calls = |agent, bytes: usize| {
+        let line = |n: usize| {
+            let line = log_line(1, n * 3, ("POST", "/xmlrpc.php"), 200, agent);
+            line.replace(" 200 50 ", &format!(" 200 {bytes} "))
+        };
+        let alerts = alerts_of_log(&(0..25).map(line).collect::<String>()).remove(&1);
+        let alerts = alerts.unwrap_or_default().into_iter();
+        alerts.filter(|(_, severity)| *severity > 0).map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
+    assert_eq!(calls("python-requests/2.31", 403), ["http-login-guessing-xmlrpc-fault"]);
+    assert_eq!(calls("python-requests/2.31", 190), [""; 0]);
+    assert_eq!(calls("Jetpack by WordPress.com", 403), [""; 0]);
     let query = |n| ("GET", format!("/brute/?username=admin&password=p{n}&Login=Login"));
     let rules = told(&query, BROWSER, 200);
     assert!(has(&rules, "http-login-guessing-query"), "{rules:?}");

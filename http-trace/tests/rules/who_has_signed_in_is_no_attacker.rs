@@ -1,6 +1,8 @@
 //! Consoles, file shares and object stores are used by people who have signed in, with targets that attackers ask for
 //! without.
 
+use crate::loads::{Load, check, exchange};
+
 /// Method, target, fields and status of a client outside, and whether that is an attack that was answered.
 const SIGNED_IN: &[(&str, &str, &[(&str, &str)], u16, bool)] = &[
     ("POST", "/rest/tinymce/1/macro/preview", &[("cookie", "JSESSIONID=1")], 200, false),
@@ -53,4 +55,47 @@ fn who_has_signed_in_does_not_break_in() {
         let mut ids = alerts.iter().filter(of).map(|alert| &alert["rule"]["id"]);
         assert_eq!(ids.any(|id| id == "http-attack-answered"), case.4, "{case:?}");
     }
+}
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+/// The length of a form, by its password.
+fn size(n: usize) -> (&'static str, &'static str) {
+    ("content-length", ["410", "412", "415", "419", "423"][n % 5])
+}
+
+/// Logins that redirect to a path that is named like a login.
+const LOGINS: &[Load] = &[
+    ("people who sign in to Moodle", 60, None, |n| {
+        let location = format!("https://h/login/index.php?testsession={n}");
+        exchange(
+            "POST",
+            "/login/index.php".into(),
+            &[FORM, size(n)],
+            303,
+            &[("location", &location)],
+        )
+    }),
+    ("people who sign in by CAS", 60, None, |n| {
+        let location = format!("https://moodle.example/login/index.php?ticket=ST-{n}-Ab3dE-cas");
+        exchange("POST", "/cas/login".into(), &[FORM, size(n)], 302, &[("location", &location)])
+    }),
+    ("passwords at Moodle", 60, Some("http-login-guessing"), |n| {
+        let back = ("location", "https://h/login/index.php");
+        exchange("POST", "/login/index.php".into(), &[FORM, size(n)], 303, &[back])
+    }),
+    ("passwords, with a ticket that comes back", 60, Some("http-login-guessing"), |n| {
+        let target = "/login?ticket=ST-1-abc".to_owned();
+        let back = ("location", "https://h/login?ticket=ST-1-abc");
+        exchange("POST", target, &[FORM, size(n)], 302, &[back])
+    }),
+    ("passwords, with a place of Moodle's that comes back", 60, Some("http-login-guessing"), |n| {
+        let back = ("location", "/login?next=/login/index.php?testsession=1");
+        exchange("POST", "/login".into(), &[FORM, size(n)], 302, &[back])
+    }),
+];
+
+#[test]
+fn who_is_let_in_does_not_guess() {
+    check(LOGINS);
 }
