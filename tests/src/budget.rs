@@ -13,6 +13,7 @@ use crate::need::program;
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     pub exchange: Costs,
+    pub browser_exchange: Costs,
     pub kernel: Kernel,
 }
 

@@ -3,11 +3,11 @@
 //! only the rest is evaluated on the event itself.
 
 use super::bits::{self, Bits, put, take_next};
-use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone};
+use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone, is_text_asked_alone};
 use super::field::Field;
 use super::matcher::at_least;
 use super::memo::Memo;
-use super::rule::expr::{Expr, Test};
+use super::rule::expr::{Expr, Test, TextTest};
 use super::view::{Value, View};
 use http_trace_model::event::HttpEvent;
 
@@ -187,6 +187,13 @@ impl Condition {
             Condition::Alone(number) => facts.passes_alone(*number, view),
             Condition::Keyword(id) => facts.has_keyword(*id, view),
             Condition::Not(part) => !part.holds(status, view, facts),
+            // Nearly all want one or all; conditions of errors have hundreds of parts.
+            Condition::AtLeast(1, parts) => {
+                parts.iter().any(|part| part.holds(status, view, facts))
+            }
+            Condition::AtLeast(wanted, parts) if *wanted == parts.len() => {
+                parts.iter().all(|part| part.holds(status, view, facts))
+            }
             Condition::AtLeast(wanted, parts) => {
                 let part = |part: &Condition| Some(part.holds(status, view, facts));
                 at_least(*wanted, parts, part) == Some(true)
@@ -242,10 +249,29 @@ fn compile(expr: Expr, tests: &mut Builder) -> Condition {
         Expr::Item(Field::Status, test) if !matches!(test, Test::SameAs(..)) => {
             Condition::Status(test)
         }
-        Expr::Item(field, test) if is_asked_alone(&field, &test) => {
-            Condition::Alone(tests.add_alone(field, test))
+        Expr::Item(field, Test::Text(TextTest::AnyOf(any))) => {
+            // One expression that is asked alone must not make the whole list be tried one by one.
+            let is_alone = |one: &TextTest| is_text_asked_alone(&field, one);
+            let (alone, others): (Vec<_>, Vec<_>) = any.into_iter().partition(is_alone);
+            let parts = [others, alone].into_iter().filter(|part| !part.is_empty());
+            let compile = |part: Vec<_>| {
+                let test = Test::Text(TextTest::AnyOf(part.into()));
+                compile_test(field.clone(), test, tests)
+            };
+            let mut parts: Vec<_> = parts.map(compile).collect();
+            match parts.len() {
+                1 => parts.remove(0),
+                _ => Condition::AtLeast(1, parts.into()),
+            }
         }
-        Expr::Item(field, test) => Condition::Test(tests.add(Some(field), test)),
+        Expr::Item(field, test) => compile_test(field, test, tests),
+    }
+}
+
+fn compile_test(field: Field, test: Test, tests: &mut Builder) -> Condition {
+    match is_asked_alone(&field, &test) {
+        true => Condition::Alone(tests.add_alone(field, test)),
+        false => Condition::Test(tests.add(Some(field), test)),
     }
 }
 

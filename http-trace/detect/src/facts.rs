@@ -10,9 +10,9 @@ use smallvec::SmallVec;
 
 use super::bits;
 use super::field::{Basis, Field};
-use super::matcher::{has_regex, literals_of};
+use super::matcher::{literals_of, patterns_of};
 use super::memo::Memo;
-use super::rule::expr::{Test, TextTest};
+use super::rule::expr::{Pattern, Test, TextTest};
 use super::view::View;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
@@ -23,6 +23,11 @@ pub const LONGEST: usize = 512;
 /// Literals shorter than this occur in nearly all texts. A test that has only such literals is evaluated directly,
 /// which costs less than to confirm each find.
 const SHORTEST_LITERAL: usize = 2;
+
+/// Literals of at least this length occur in few targets, and few targets are this long. A regular expression that needs
+/// either is evaluated like a plain text, the others only when a condition needs them.
+const RARE_LITERAL: usize = 5;
+const LONG_TARGET: usize = 128;
 
 /// A test, identified by its group and its index there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,18 +124,8 @@ impl Source {
     }
 
     /// Whether the values of a field are substrings of its texts.
-    const fn has_text_of(&self, field: Option<&Field>) -> bool {
-        let is_made = matches!(
-            field,
-            Some(
-                Field::UserName
-                    | Field::CookieLacks
-                    | Field::PathTemplate
-                    | Field::ParametersAfter
-                    | Field::ParametersBefore
-            )
-        );
-        !(is_made || matches!(self, Source::Event(_)))
+    fn has_text_of(&self, field: Option<&Field>) -> bool {
+        !(field.is_some_and(is_made) || matches!(self, Source::Event(_)))
     }
 
     /// Passes all texts of an event to `work` until it returns true.
@@ -160,15 +155,40 @@ impl Source {
 /// Whether a test is evaluated individually, and only when a condition needs it: it depends on more than the
 /// value, or is expensive and seldom needed.
 pub fn is_asked_alone(field: &Field, test: &Test) -> bool {
-    match (field.basis(), test) {
-        (_, Test::SameAs(..)) => true,
-        // The result for a header line is cached by its value.
-        (Basis::RequestLine(_) | Basis::ResponseLine(_), _) => false,
+    match test {
+        Test::SameAs(..) => true,
+        Test::Text(test) => is_text_asked_alone(field, test),
         // Numbers of all kinds, mostly of events that other parts of a condition select.
-        _ if matches!(field, Field::Plain(_)) => true,
-        (_, Test::Text(test)) => has_regex(test),
-        _ => false,
+        _ => matches!(field, Field::Plain(_)),
     }
+}
+
+/// The same of a test of text, or of one of a list.
+pub fn is_text_asked_alone(field: &Field, test: &TextTest) -> bool {
+    match field.basis() {
+        // The result for a header line is cached by its value.
+        Basis::RequestLine(_) | Basis::ResponseLine(_) => false,
+        _ if matches!(field, Field::Plain(_)) => true,
+        _ => patterns_of(test).iter().any(|pattern| is_made(field) || !is_rare(pattern)),
+    }
+}
+
+/// Whether few targets have a literal of a regular expression, or are long enough for it.
+fn is_rare(pattern: &Pattern) -> bool {
+    let shortest = pattern.literals().iter().map(Vec::len).min();
+    shortest.is_some_and(|len| len >= RARE_LITERAL) || pattern.shortest() >= LONG_TARGET
+}
+
+/// Whether the values of a field are no substrings of what it depends on.
+const fn is_made(field: &Field) -> bool {
+    matches!(
+        field,
+        Field::UserName
+            | Field::CookieLacks
+            | Field::PathTemplate
+            | Field::ParametersAfter
+            | Field::ParametersBefore
+    )
 }
 
 impl Builder {
@@ -194,7 +214,7 @@ impl Builder {
 
     /// Whether an individual test searches with a regular expression.
     pub fn is_search(&self, alone: usize) -> bool {
-        matches!(&self.alone[alone].1, Test::Text(test) if has_regex(test))
+        matches!(&self.alone[alone].1, Test::Text(test) if !patterns_of(test).is_empty())
     }
 
     /// Compiles the tests.
@@ -303,8 +323,8 @@ impl Facts {
 
     /// Whether the current event passes a test of an evaluated group.
     pub fn passes(&self, id: TestId) -> bool {
-        let bytes = self.groups[id.group].bytes.clone();
-        bits::byte_has(&self.passed[bytes], id.test)
+        let first = self.groups[id.group].bytes.start;
+        bits::byte_has(&self.passed[first..], id.test)
     }
 
     /// Whether the current event passes an individual test.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::field::Field;
-use super::rule::expr::{Expr, Literal, Relation, Test, TextTest};
+use super::rule::expr::{Expr, Literal, Pattern, Relation, Test, TextTest};
 use super::view::{Value, View};
 
 impl Relation {
@@ -193,12 +193,12 @@ pub fn at_least<T>(
     }
 }
 
-/// Whether the test searches with a regular expression.
-pub fn has_regex(test: &TextTest) -> bool {
+/// The regular expressions that the test searches with.
+pub fn patterns_of(test: &TextTest) -> Vec<&Pattern> {
     match test {
-        TextTest::Regex(_) => true,
-        TextTest::AnyOf(tests) => tests.iter().any(has_regex),
-        _ => false,
+        TextTest::Regex(pattern) => vec![pattern],
+        TextTest::AnyOf(tests) => tests.iter().flat_map(patterns_of).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -36,6 +36,12 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         "{http.response.mime_type|exists: true}",
         "{http.response.mime_type: null}",
         "[two, '*gone*']",
+        // Lists of plain texts, expressions with a rare literal and others, and what only long texts match.
+        "{cs-uri-stem: ['*.js', '/us*rs/?7', '*passw?', '/u*s/17']}",
+        "{cs-uri-stem: ['/never', '/us*rs/?7', '/etc/pass*?']}",
+        "{http_trace.path_template: ['/', '/users*{*}']}",
+        "{cs-uri-query|re: ['^x{200}', 'select', '^x=']}",
+        "{cs-uri-query|re: '^x=.{200}'}",
     ];
     sources.extend(detections.iter().enumerate().map(|(at, text)| more(at, text)));
     let exprs = || -> Vec<Expr> {
@@ -49,6 +55,14 @@ fn an_event_matches_what_each_condition_says_by_itself() {
     let mut got = bits::none(alone.len());
     let mut matched = 0;
     let long = "x".repeat(400);
+    let paths = [
+        "/",
+        "/users/17",
+        "/a.js?x=1",
+        "/../etc/passwd",
+        "/?q=1+union+select+2",
+        &format!("/a?x={long}"),
+    ];
     let lines_of_request = [
         "",
         "User-Agent: sqlmap/1\r\n",
@@ -64,7 +78,7 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         "Set-Cookie: c=d\r\nX-Content-Type-Options: nosniff\r\nServer: AmazonS3\r\n",
     ];
     for turn in 0..2 {
-        for path in ["/", "/users/17", "/a.js?x=1", "/../etc/passwd", "/?q=1+union+select+2"] {
+        for path in paths {
             for status in [200, 302, 401, 404, 500] {
                 for (of_request, of_response) in lines_of_request
                     .iter()

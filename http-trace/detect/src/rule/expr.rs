@@ -115,6 +115,7 @@ const MOST_LITERALS: usize = 64;
 pub struct Pattern {
     text: Arc<str>,
     literals: Arc<[Vec<u8>]>,
+    shortest: usize,
     compiled: Arc<OnceLock<Option<Regex>>>,
 }
 
@@ -128,7 +129,8 @@ impl Pattern {
         let parsed = parser.unicode(false).utf8(false).build().parse(&text);
         let parsed = parsed.map_err(|error| regex::Error::Syntax(error.to_string()))?;
         let literals = required(&parsed).unwrap_or_default().into();
-        let pattern = Pattern { text: text.into(), literals, compiled: Arc::default() };
+        let shortest = parsed.properties().minimum_len().unwrap_or_default();
+        let pattern = Pattern { text: text.into(), literals, shortest, compiled: Arc::default() };
         if size(&parsed) >= SMALL {
             let compiled = Some(pattern.compile()?);
             pattern.compiled.get_or_init(|| compiled);
@@ -138,6 +140,9 @@ impl Pattern {
 
     /// Whether the expression matches anywhere in a text.
     pub fn is_match(&self, text: &[u8]) -> bool {
+        if text.len() < self.shortest {
+            return false;
+        }
         let compiled = self.compiled.get_or_init(|| self.compile().ok());
         compiled.as_ref().is_some_and(|regex| regex.is_match(text))
     }
@@ -146,6 +151,11 @@ impl Pattern {
     /// known.
     pub fn literals(&self) -> &[Vec<u8>] {
         &self.literals
+    }
+
+    /// No text shorter than this matches.
+    pub const fn shortest(&self) -> usize {
+        self.shortest
     }
 
     fn compile(&self) -> Result<Regex, regex::Error> {
@@ -254,6 +264,21 @@ mod tests {
             let literals: Vec<_> =
                 pattern.literals().iter().map(|l| l.escape_ascii().to_string()).collect();
             assert_eq!(literals, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_nothing_shorter_than_it_says() {
+        for (text, shortest) in [
+            ("^.{2000}", 2000),
+            ("(?:ab|c)+d?", 1),
+            ("(?i)^(?:[a-z]+=[^&]*&){99}", 297),
+            ("(?u)^é$", 2),
+            ("[a&&b]", 0),
+            ("$", 0),
+        ] {
+            let pattern = Pattern::new(text.to_owned()).expect(text);
+            assert_eq!(pattern.shortest(), shortest, "{text}");
         }
     }
 
