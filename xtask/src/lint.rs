@@ -32,7 +32,10 @@ pub fn lint() -> Result<()> {
     // Names in comments, of private items too, go out of date like any others.
     let mut doc = cargo(&["doc", "--no-deps", "--document-private-items", "--workspace"]);
     doc.args(["--exclude", "http-trace-ebpf"]);
-    command::run(doc.env("RUSTDOCFLAGS", "-D rustdoc::broken_intra_doc_links"))?;
+    command::run(doc.env(
+        "RUSTDOCFLAGS",
+        "-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links",
+    ))?;
     if setup::cargo_deny().is_some() {
         let mut deny = std::process::Command::new(tools().join("bin/cargo-deny"));
         deny.args(["check", "licenses", "bans", "sources"]).current_dir(workspace());

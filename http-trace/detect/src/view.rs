@@ -1,6 +1,7 @@
 //! An event as rules see it: typed values by field. Expensive values (the parsed target, the whole URL, the
 //! path's identifier) are computed on first use. Borrows from the event; performs no I/O and decides nothing.
 
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 
 use super::decoded;
@@ -240,8 +241,10 @@ impl<'a> View<'a> {
             Field::ResponseHeader(name) => text(response?.headers.first(name)),
             Field::PathId => text(self.path_id()),
             Field::PathTemplate => {
-                let template = self.context.endpoints.templates.of(self.target().path?);
-                Some(Value::Made(template.into_owned()))
+                Some(match self.context.endpoints.templates.of(self.target().path?) {
+                    Cow::Borrowed(path) => Value::Text(path),
+                    Cow::Owned(template) => Value::Made(template),
+                })
             }
             Field::EndpointKnown => {
                 let known = self.context.endpoints.knows(event, self.target());

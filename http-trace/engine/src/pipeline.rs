@@ -46,7 +46,7 @@ pub struct Pipeline {
     heads_bytes: usize,
     reorder_bytes: usize,
     cpus: Vec<Cpu>,
-    /// The latest records that are far ahead in time, at most [`time::AGREEING`] of them.
+    /// The latest records that are far ahead in time, at most `AGREEING` (in `time`).
     ahead: Vec<Ahead>,
     next_loss_ns: u64,
     next_sweep_ns: u64,

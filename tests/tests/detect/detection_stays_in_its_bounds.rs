@@ -55,7 +55,11 @@ fn an_event_that_matches_nothing_allocates_nothing() {
             if rules.is_empty() {
                 // An encoded target is decoded into a buffer that is reused, and grows with the longest.
                 let encoded = target.iter().flatten().any(|b| b"%+".contains(b));
-                let most = u64::from(encoded);
+                // A redirect may lead to a login: it counts under the template of its path. One with placeholders
+                // is made for it, and may be longer than the path.
+                let numbered = target.iter().flatten().any(u8::is_ascii_digit);
+                let template = if status != 304 && numbered { 2 } else { 0 };
+                let most = u64::from(encoded) + template;
                 assert!(allocations <= most, "{status}, event {number}: {target:?}: {allocations}");
             } else {
                 // A version in Server: a finding about the site, not the client.
