@@ -412,9 +412,9 @@ fn recognise(buffer: &mut Buffer) -> Result<Format, Problem> {
         return Err(Problem::NotACapture(what));
     };
     let mut kind = Kind::of(first);
-    if kind == Kind::Text {
+    if matches!(kind, Kind::Text | Kind::Unknown) {
         fill(buffer, magic::TAR_LEN)?;
-        kind = Kind::of_text(buffer.available());
+        kind = Kind::of_begin(buffer.available());
     }
     let what = match kind {
         Kind::Pcap => return Ok(Format::Pcap(Pcap::open(buffer)?)),

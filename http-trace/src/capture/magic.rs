@@ -60,14 +60,15 @@ impl Kind {
         }
     }
 
-    /// The kind of a file that begins as text does, from as many of its bytes as are known.
-    pub fn of_text(bytes: &[u8]) -> Self {
-        if bytes.get(TAR) == Some(b"ustar") {
-            Kind::Tar
-        } else if bytes.contains(&0) {
-            Kind::Unknown
-        } else {
-            Kind::Text
+    /// The kind of a file of which more bytes are known, up to [`TAR_LEN`] of them. The name of a tar archive's first
+    /// file ends in NUL: a log whose first request was written to look like one stays text.
+    pub fn of_begin(bytes: &[u8]) -> Self {
+        let kind = bytes.first_chunk().map_or(Kind::Unknown, |first| Kind::of(*first));
+        let has_nul = bytes.iter().take(TAR_LEN).any(|byte| *byte == 0);
+        match kind {
+            Kind::Text | Kind::Unknown if has_nul && bytes.get(TAR) == Some(b"ustar") => Kind::Tar,
+            Kind::Text if has_nul => Kind::Unknown,
+            kind => kind,
         }
     }
 

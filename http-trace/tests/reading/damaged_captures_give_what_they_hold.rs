@@ -124,10 +124,14 @@ fn what_is_no_capture() {
         let text = error.to_string();
         assert!(text.starts_with(&path.display().to_string()) && text.contains(what), "{text}");
     }
-    let tar = [&b"site/access.log"[..], &[0; 242], b"ustar\0"].concat();
+    let tar = |name: &[u8]| [name, &vec![0; 257 - name.len()], b"ustar\0"].concat();
+    // A line of a log, as its client can make it.
+    let like_tar = [&[b'a'; 257][..], b"ustar"].concat();
     for (begin, expected) in [
         (&b"snoop\0\0\0"[..], "convert it with `editcap -F pcap`"),
-        (&tar, "it is a tar archive: unpack it"),
+        (&tar(b"site/access.log"), "it is a tar archive: unpack it"),
+        (&tar(b"./"), "it is a tar archive: unpack it"),
+        (&like_tar, "it is text"),
         (b"ABCD\0\x01", "its format is unknown"),
         (b"BZh5....", "`bzip2 -dc FILE | http-trace -r -`"),
         (b"\xfd7zXZ\0..", "`xz -dc FILE | http-trace -r -`"),
