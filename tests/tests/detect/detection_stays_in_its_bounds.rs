@@ -49,18 +49,25 @@ fn an_event_that_matches_nothing_allocates_nothing() {
     for number in 0..1000 {
         push(number, [302, 304, 307][number as usize % 3]);
     }
+    // A redirect may lead to a login, which takes a counter: their table doubles now and then.
+    let mut growths = 0;
     for status in [302, 304, 307] {
         for number in 1000..2000 {
             let (allocations, rules, target) = push(number, status);
             if rules.is_empty() {
                 // An encoded target is decoded into a buffer that is reused, and grows with the longest.
                 let encoded = target.iter().flatten().any(|b| b"%+".contains(b));
-                // A redirect may lead to a login: it counts under the template of its path. One with placeholders
-                // is made for it, and may be longer than the path.
+                // It counts under the template of its path. One with placeholders is made for it, and may be longer
+                // than the path.
                 let numbered = target.iter().flatten().any(u8::is_ascii_digit);
                 let template = if status != 304 && numbered { 2 } else { 0 };
                 let most = u64::from(encoded) + template;
-                assert!(allocations <= most, "{status}, event {number}: {target:?}: {allocations}");
+                let growth = u64::from(status != 304 && allocations == most + 1);
+                growths += growth;
+                assert!(
+                    allocations <= most + growth && growths <= 2,
+                    "{status}, event {number}: {target:?}: {allocations}"
+                );
             } else {
                 // A version in Server: a finding about the site, not the client.
                 assert!(rules.iter().all(|id| id.starts_with("http-posture-")), "{rules:?}");
