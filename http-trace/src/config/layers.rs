@@ -38,6 +38,8 @@ pub struct Given {
     pub values: Vec<String>,
     /// Where it was given, as shown in errors: `--port`, `HTTP_TRACE_PORT`, `FILE:3: port`.
     pub origin: String,
+    /// Line in the file, from 1; 0 elsewhere.
+    pub(super) line: usize,
 }
 
 impl fmt::Display for Given {
@@ -45,6 +47,15 @@ impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.origin, self.values.join(","))
     }
+}
+
+/// What is wrong with a setting, and its line in the file (0 elsewhere).
+pub(super) type Fault = (usize, String);
+
+/// One line for each fault, in the order of the file.
+pub(super) fn joined(mut faults: Vec<Fault>) -> String {
+    faults.sort_by_key(|(line, _)| *line);
+    faults.into_iter().map(|(_, what)| what).collect::<Vec<_>>().join("\n")
 }
 
 /// All settings that were given, each from the layer that wins.
@@ -57,8 +68,7 @@ pub struct Layers {
     /// The `[detect]` table of the file.
     pub tuning: Tuning,
     pub file: Option<PathBuf>,
-    /// What is wrong in the file, by line.
-    pub(super) faults: Vec<String>,
+    pub(super) faults: Vec<Fault>,
 }
 
 impl Layers {
@@ -92,7 +102,7 @@ impl Layers {
                 }
                 values.extend(cut);
             }
-            layers.add(name, format!("--{name}"), values);
+            layers.add(name, 0, format!("--{name}"), values);
         }
         for key in keys {
             if let Some(text) = environment(&key.variable()) {
@@ -100,7 +110,7 @@ impl Layers {
                     Shape::Whole => text.lines().flat_map(|l| cut(Shape::Whole, l)).collect(),
                     other => cut(other, &text),
                 };
-                layers.add(key.name, key.variable(), values);
+                layers.add(key.name, 0, key.variable(), values);
             }
         }
         let file =
@@ -112,9 +122,9 @@ impl Layers {
         Ok(layers)
     }
 
-    fn add(&mut self, name: &'static str, origin: String, values: Vec<String>) {
+    fn add(&mut self, name: &'static str, line: usize, origin: String, values: Vec<String>) {
         if !values.is_empty() {
-            self.given.entry(name).or_insert(Given { values, origin });
+            self.given.entry(name).or_insert(Given { values, origin, line });
         }
     }
 
@@ -136,7 +146,7 @@ impl Layers {
                 self.tuning = tuning;
                 self.faults.extend(faults.into_iter().map(|(span, what)| {
                     let at = span.map_or(at, |span| line(span.start));
-                    format!("{name}:{at}: {what}")
+                    (at, format!("{name}:{at}: {what}"))
                 }));
                 continue;
             }
@@ -151,7 +161,7 @@ impl Layers {
                     None => "every option is a key: see 'http-trace --help'".to_owned(),
                 };
                 let given = given.get_ref();
-                self.faults.push(format!("{name}:{at}: unknown key '{given}'; {near}"));
+                self.faults.push((at, format!("{name}:{at}: unknown key '{given}'; {near}")));
                 continue;
             };
             let origin = format!("{name}:{at}: {}", key.name);
@@ -159,9 +169,11 @@ impl Layers {
                 Ok(scalars) => {
                     // An element may itself be a list in option syntax: port = ["80,443"].
                     let values = scalars.0.iter().flat_map(|text| cut(key.shape, text));
-                    self.add(key.name, origin, values.collect());
+                    self.add(key.name, at, origin, values.collect());
                 }
-                Err(error) => self.faults.push(format!("{origin}: {}", worded(error.message()))),
+                Err(error) => {
+                    self.faults.push((at, format!("{origin}: {}", worded(error.message()))));
+                }
             }
         }
         Ok(())
@@ -178,6 +190,7 @@ impl Layers {
         let default = || Given {
             values: cut(key.shape, key.default),
             origin: format!("the default of {}", key.name),
+            line: 0,
         };
         let given = self.given.get(key.name);
         given.map_or_else(|| Cow::Owned(default()), Cow::Borrowed)
@@ -211,18 +224,18 @@ impl Layers {
         &self,
         field: &str,
         parse: impl Fn(&str) -> Result<T, W>,
-    ) -> Result<F, String> {
+    ) -> Result<F, Fault> {
         let key = self.keys.iter().find(|key| key.name == field.replace('_', "-"));
-        let key = key.ok_or_else(|| format!("unknown setting {field}"))?;
+        let key = key.ok_or_else(|| (0, format!("unknown setting {field}")))?;
         let given = self.effective(key);
         let parsed = given.values.iter().map(|value| {
             parse(value).map_err(|want| {
                 let value = without_password(value);
-                format!("{} '{value}': want {want}", given.origin)
+                (given.line, format!("{} '{value}': want {want}", given.origin))
             })
         });
         F::collect(parsed.collect::<Result<_, _>>()?)
-            .map_err(|what| format!("{}{what}", given.origin))
+            .map_err(|what| (given.line, format!("{}{what}", given.origin)))
     }
 }
 
@@ -333,7 +346,7 @@ mod tests {
         let layers = Layers::gather(KEYS, typed, environment, file)?;
         match layers.faults.is_empty() {
             true => Ok(layers),
-            false => Err(layers.faults.join("\n")),
+            false => Err(joined(layers.faults)),
         }
     }
 
@@ -428,7 +441,7 @@ mod tests {
         }
         std::fs::write(of_file.path(), "stauts = 1").expect("written");
         let now = layers.again(&|_| None).expect("gathers");
-        assert!(now.faults[0].contains("unknown key 'stauts'"), "{:?}", now.faults);
+        assert!(now.faults[0].1.contains("unknown key 'stauts'"), "{:?}", now.faults);
     }
 
     #[test]

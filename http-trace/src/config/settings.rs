@@ -21,7 +21,7 @@ use http_trace_model::value::{self, boolean};
 use ipnet::IpNet;
 
 use super::key::{Form, Key, Shape, list, one, runs, switch, whole, words};
-use super::layers::Layers;
+use super::layers::{Layers, joined};
 use super::types::{AlsoRedacted, FramingChoice, Source, TcMode};
 use super::values::{self, negatable};
 use crate::ban::nft::Set;
@@ -82,7 +82,7 @@ macro_rules! settings {
                     $($($name: $name?,)+)+
                     $($beside: Default::default(),)+
                 });
-                config().filter(|_| faults.is_empty()).ok_or_else(|| faults.join("\n"))
+                config().filter(|_| faults.is_empty()).ok_or_else(|| joined(faults))
             }
         }
     };

@@ -158,11 +158,7 @@ fn problem(shared: &Mutex<Shared>, what: String) {
 /// first bytes, as reading a line does; read errors are reported there.
 fn no_lines(input: &mut Buffer) -> Option<&'static str> {
     let begin = input.fill_buf().ok()?;
-    let kind = match Kind::of(*begin.first_chunk()?) {
-        Kind::Text => Kind::of_text(begin),
-        kind => kind,
-    };
-    match kind {
+    match Kind::of_begin(begin) {
         Kind::Pcap | Kind::ModifiedPcapBigEndian | Kind::PcapNg => {
             Some("is a capture: `http-trace -r FILE` reads it")
         }

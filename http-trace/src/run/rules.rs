@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Ended, say};
 use super::{hits, loading};
+use serde_json::json;
 use terminal_size::terminal_size_of;
 
 use crate::cli::Rules;
@@ -22,21 +23,25 @@ use http_trace_model::columns::aligned;
 /// Runs the command; standard output is appended to `out`.
 pub fn run(command: &Rules, out: &mut String) -> Result<Ended, String> {
     Ok(match command {
-        Rules::List { paths, rules, no_builtin_rules, config } => {
+        Rules::List { paths, rules, no_builtin_rules, config, json } => {
             let mut config = Config::load(Vec::new(), config.as_deref())?;
             config.rules.extend(paths.iter().chain(rules).cloned());
             config.no_builtin_rules |= no_builtin_rules;
             config.warnings.iter().for_each(|line| say(line));
             let (rules, messages, well) = loading::rules_of(&config);
             messages.iter().for_each(|line| say(line));
-            list(&rules, out);
+            match json {
+                true => list_json(&rules, out),
+                false => list(&rules, out),
+            }
             ended(well)
         }
         Rules::Check { paths, no_builtin_rules } => check(!no_builtin_rules, paths, out),
         Rules::Explain { id, paths, config } => {
             let mut config = Config::load(Vec::new(), config.as_deref())?;
             config.rules.extend_from_slice(paths);
-            let (mut rules, ..) = loading::rules_of(&config);
+            let (mut rules, messages, _) = loading::rules_of(&config);
+            config.warnings.iter().chain(&messages).for_each(|line| say(line));
             let is_active = rules.find(id).is_some();
             if !is_active {
                 config.disable_rule.clear();
@@ -146,14 +151,42 @@ fn check(with_built_in: bool, paths: &[PathBuf], out: &mut String) -> Ended {
     ended(readable && errors(&parsed) == 0 && empty.is_empty())
 }
 
+fn listed(rules: &RuleSet) -> impl Iterator<Item = (&Rule, &Correlation)> {
+    let listed = rules.correlations.iter().filter(|correlation| correlation.alerts);
+    listed.map(|correlation| (&*rules.rules[correlation.rule], correlation))
+}
+
+fn list_json(rules: &RuleSet, out: &mut String) {
+    for (rule, correlation) in listed(rules) {
+        let by: Vec<&str> = correlation.group_by.iter().map(|field| &*field.name).collect();
+        let record = json!({
+            "id": &*rule.id,
+            "title": rule.title,
+            "description": rule.description,
+            "level": rule.severity.level().name(),
+            "severity": rule.severity.score(),
+            "category": rule.category,
+            "counts": condition(correlation),
+            "threshold": correlation.threshold(),
+            "window_seconds": correlation.window_ns / 1_000_000_000,
+            "by": by,
+            "yields_to": rule.yields_to,
+            "attack": threat(rule),
+            "references": rule.references,
+            "file": rule.origin.to_string(),
+            "line": rule.line,
+        });
+        let _ = writeln!(out, "{record}");
+    }
+}
+
 fn list(rules: &RuleSet, out: &mut String) {
-    let row = |correlation: &Correlation| {
-        let rule = &rules.rules[correlation.rule];
+    let row = |(rule, correlation): (&Rule, &Correlation)| {
         let level = rule.severity.level().name().to_owned();
         // In one column: either alone would be as wide as the widest, and a terminal is narrow.
         vec![rule.id.to_string(), level, format!("{}: {}", rule.title, condition(correlation))]
     };
-    let rows: Vec<_> = rules.correlations.iter().filter(|c| c.alerts).map(row).collect();
+    let rows: Vec<_> = listed(rules).map(row).collect();
     aligned(&rows, |_| false).iter().for_each(|line| out.extend([line, "\n"]));
 }
 
@@ -215,7 +248,7 @@ fn explain(rules: &RuleSet, number: usize, is_active: bool, out: &mut String) {
     let by: Vec<&str> =
         by.filter(|of| of.rule != number).map(|of| &*rules.rules[of.rule].id).collect();
     line("counted by", &by.join(", "));
-    line("att&ck", &threat(rule));
+    line("att&ck", &threat(rule).join(" "));
     for reference in &rule.references {
         line("source", reference);
     }
@@ -234,11 +267,11 @@ fn input_name(rules: &RuleSet, input: Input) -> String {
     rule.map_or_else(String::new, |rule| format!("{} ({})", rule.description, rule.id))
 }
 
-fn threat(rule: &Rule) -> String {
+/// Ids of ATT&CK.
+fn threat(rule: &Rule) -> Vec<&str> {
     let threat = &rule.threat;
     let all = threat.tactics.iter().chain(&threat.techniques);
-    let all: Vec<&str> = all.chain(&threat.subtechniques).map(String::as_str).collect();
-    all.join(" ")
+    all.chain(&threat.subtechniques).map(String::as_str).collect()
 }
 
 /// Writes the files; returns existing files with other content, which are only replaced with `force`.

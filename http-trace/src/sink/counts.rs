@@ -331,12 +331,14 @@ fn table(time: &str, took_ns: u64, rows: &[Row], room: usize) -> String {
     out
 }
 
+/// `shop.example:80`; in parentheses, the address where requests name no host, which another row may have as its
+/// host.
 fn service(row: &Row) -> String {
     let port = row.port.map_or_else(String::new, |port| format!(":{port}"));
     match (&row.host, row.ip) {
         (Some(host), _) => format!("{}{port}", Escaped(host)),
-        (None, Some(IpAddr::V6(ip))) => format!("[{ip}]{port}"),
-        (None, Some(ip)) => format!("{ip}{port}"),
+        (None, Some(IpAddr::V6(ip))) => format!("([{ip}]{port})"),
+        (None, Some(ip)) => format!("({ip}{port})"),
         (None, None) => "-".to_owned(),
     }
 }
@@ -354,6 +356,7 @@ fn bound(of: &Histogram, share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_trace_model::event::Endpoint;
     use http_trace_samples as testing;
 
     const SECOND: u64 = 1_000_000_000;
@@ -452,6 +455,24 @@ mod tests {
         assert!(row.contains("a\\x1b[31m.example"), "{text}");
         let words: Vec<&str> = row.split_whitespace().skip(1).collect();
         assert_eq!(words[..9], ["200", "20", "2.0", "≤", "10", "ms", "≤", "25", "ms"], "{text}");
+    }
+
+    #[test]
+    fn a_table_tells_a_host_from_an_address() {
+        let mut counts = Counts::new(&Style { width: Some(120), ..Style::default() });
+        let mut unnamed = testing::event_of(
+            testing::request("GET /x HTTP/1.0\r\n\r\n"),
+            testing::response("HTTP/1.0 200 X\r\n\r\n"),
+        );
+        unnamed.server = Endpoint { ip: [10, 77, 0, 2].into(), port: 80 };
+        let mut named = event(0, "10.77.0.2", 200);
+        named.server = unnamed.server;
+        for of in [&unnamed, &named] {
+            push(&mut counts, of, &mut Vec::new());
+        }
+        let text = String::from_utf8(counts.tail()).expect("UTF-8");
+        assert!(text.contains("  (10.77.0.2:80) 200"), "{text}");
+        assert!(text.contains("  10.77.0.2:80 "), "{text}");
     }
 
     /// An interval begins with the run that counts it, and ends with it.

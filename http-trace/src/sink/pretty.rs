@@ -174,16 +174,22 @@ impl Pretty {
         let room = width.saturating_sub(NARROW_REST + METHOD_WIDTH);
         let name = event.client_name.as_ref().map(|name| Escaped(name).to_string());
         let client = name.unwrap_or_else(|| event.client_ip().to_string());
-        let client_width = room.saturating_sub(LEAST_URL).max(CLIENT_WIDTH);
-        let client = padded(cut_middle(&client, client_width), CLIENT_WIDTH);
-        let url_width = room.saturating_sub(columns(&client)).max(LEAST_URL / 2);
+        // Where both do not fit, the URL alone.
+        let client = match room.checked_sub(LEAST_URL / 2 + CLIENT_WIDTH) {
+            None => String::new(),
+            Some(_) => {
+                let most = room.saturating_sub(LEAST_URL).max(CLIENT_WIDTH);
+                format!("{}  ", padded(cut_middle(&client, most), CLIENT_WIDTH))
+            }
+        };
+        let url_width = (room + 2).saturating_sub(columns(&client)).max(LEAST_URL / 2);
         let url_width = beside(&method, url_width);
         let url = padded(cut(&url(event), url_width), url_width);
         let latency = latency_of(event);
         self.put(format_args!(
-            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method}  {url}  {client}  {latency:>8}"
+            "{dim}{time}{dim:#}  {class}{status:3}{class:#}  {method}  {url}  {client}{latency:>8}"
         ));
-        let used = NARROW_REST + columns(&method) + columns(&url) + columns(&client);
+        let used = NARROW_REST - 2 + columns(&method) + columns(&url) + columns(&client);
         self.remarks(event, used);
         self.end_line();
     }

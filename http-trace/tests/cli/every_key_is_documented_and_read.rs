@@ -266,7 +266,7 @@ fn a_check_says_of_rules_what_a_run_would() {
 }
 
 #[test]
-fn all_faults_of_a_file_are_named() {
+fn all_faults_of_a_file_are_named_in_its_order() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.toml");
     let text = "stauts = 404\nport = \"http\"\nhost = 1.5\nmin-latency = 3\n[detect]\ninternl = []\n\
@@ -282,8 +282,8 @@ fn all_faults_of_a_file_are_named() {
         "6: unknown",
         "8: detect.rules.http-path-scan.threshold '-1'",
     ];
-    for fault in named {
-        assert!(ran.err.contains(&format!("c.toml:{fault}")), "{fault}: {}", ran.err);
-    }
     assert_eq!(ran.err.lines().count(), named.len(), "{}", ran.err);
+    for (fault, line) in named.iter().zip(ran.err.lines()) {
+        assert!(line.contains(&format!("c.toml:{fault}")), "{fault}: {}", ran.err);
+    }
 }

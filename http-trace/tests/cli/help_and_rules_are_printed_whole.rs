@@ -159,6 +159,25 @@ fn detect_offers_no_option_that_has_no_effect_on_what_is_recorded() {
 }
 
 #[test]
+fn rules_are_listed_as_json_too() {
+    let text = run(&["rules", "list"]).out;
+    let ran = run(&["rules", "list", "--json"]);
+    assert_eq!((ran.status, &*ran.err), (0, ""));
+    let ids: Vec<String> = ran
+        .out
+        .lines()
+        .map(|line| {
+            let rule: serde_json::Value = serde_json::from_str(line).expect("json");
+            assert!(rule["counts"].is_string() && rule["attack"].is_array(), "{line}");
+            rule["id"].as_str().expect("an id").to_owned()
+        })
+        .collect();
+    let listed: Vec<&str> =
+        text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(ids, listed);
+}
+
+#[test]
 fn export_to_standard_output_is_one_stream_of_rules() {
     let folder = tempfile::tempdir().unwrap();
     let exported = run(&["rules", "export", "-"]);

@@ -63,7 +63,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
 #[test]
 fn only_words_that_are_near_are_suggested() {
     for (words, tip) in [
-        (&["rules", "list", "--json"][..], None),
+        (&["rules", "export", "--json"][..], None),
         (&["detect", "a.log", "--no-such"], None),
         (&["config", "show", "--foo"], None),
         (&["--statsu", "404"], Some("a similar argument exists: '--status'")),

@@ -113,6 +113,8 @@ fn list_and_explain_tell_what_a_rule_counts() {
     let posture = run(&["rules", "list"]).out;
     let posture = posture.split_whitespace().find(|id| id.starts_with("http-posture-")).unwrap();
     assert!(with(&["rules", "explain", posture]).out.contains("disabled (disable-rule)"));
+    let ran = run(&["rules", "explain", "http-error-spike-internal", "/no/such.yml"]);
+    assert!(ran.err.contains("/no/such.yml"), "{}", ran.err);
     let ran = run(&["rules", "explain", "http-error-spyke"]);
     assert_eq!(ran.status, 2);
     assert!(ran.err.contains("unknown rule"), "{}", ran.err);
