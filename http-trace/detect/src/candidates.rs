@@ -5,7 +5,7 @@
 use super::bits::{self, Bits, put, take_next};
 use super::facts::{Builder, Facts, LONGEST, Plan, TestId, is_asked_alone, is_text_asked_alone};
 use super::field::Field;
-use super::matcher::at_least;
+use super::matcher::{at_least, literals_of};
 use super::memo::Memo;
 use super::rule::expr::{Expr, Test, TextTest};
 use super::view::{Value, View};
@@ -250,8 +250,10 @@ fn compile(expr: Expr, tests: &mut Builder) -> Condition {
             Condition::Status(test)
         }
         Expr::Item(field, Test::Text(TextTest::AnyOf(any))) => {
-            // One expression that is asked alone must not make the whole list be tried one by one.
-            let is_alone = |one: &TextTest| is_text_asked_alone(&field, one);
+            // One expression that is asked alone, or that no literal tells, must not make the whole list be tried one
+            // by one.
+            let is_alone =
+                |one: &TextTest| is_text_asked_alone(&field, one) || literals_of(one).is_none();
             let (alone, others): (Vec<_>, Vec<_>) = any.into_iter().partition(is_alone);
             let parts = [others, alone].into_iter().filter(|part| !part.is_empty());
             let compile = |part: Vec<_>| {

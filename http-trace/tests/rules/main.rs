@@ -7,6 +7,7 @@ mod command;
 mod counts_are_kept_in_the_state_file;
 #[path = "../common/errors.rs"]
 mod errors;
+mod excuses_are_as_narrow_as_their_reason;
 mod faulty_rules_are_named_and_the_rest_load;
 mod gates_fail_closed;
 mod interfaces_inside_are_told_from_attacks;

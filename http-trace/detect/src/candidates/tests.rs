@@ -42,6 +42,7 @@ fn an_event_matches_what_each_condition_says_by_itself() {
         "{http_trace.path_template: ['/', '/users*{*}']}",
         "{cs-uri-query|re: ['^x{200}', 'select', '^x=']}",
         "{cs-uri-query|re: '^x=.{200}'}",
+        "{cs-uri-query|re: ['^.{200}', 'select', 'union']}",
     ];
     sources.extend(detections.iter().enumerate().map(|(at, text)| more(at, text)));
     let exprs = || -> Vec<Expr> {
