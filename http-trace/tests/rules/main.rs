@@ -10,6 +10,7 @@ mod errors;
 mod excuses_are_as_narrow_as_their_reason;
 mod faulty_rules_are_named_and_the_rest_load;
 mod gates_fail_closed;
+mod guessing_at_other_doors_is_told;
 mod interfaces_inside_are_told_from_attacks;
 mod loads;
 mod lookups_of_ordinary_tools_are_no_scan;

@@ -49,6 +49,17 @@ const LANGUAGES: &[&str] = &[
     "/solr/logs/select?q=path_s:%22/etc/passwd%22&wt=json",
     "/pdb/query/v4/resources/File//etc/ssh/sshd_config",
     "/pdb/query/v4/events?query=%5B%22%3D%22%2C%22resource_title%22%2C%22%2Fetc%2Fcrontab%22%5D",
+    "/d-solo/abc/nginx?orgId=1&panelId=2&var-filename=%2Fvar%2Flog%2Fnginx%2Faccess.log",
+    "/splunk/en-US/app/search/search?q=search%20index%3Dweb%20%22%2Fetc%2Fpasswd%22",
+    "/streams/5f1a2b3c4d5e6f7a8b9c0d1e/search?q=file%3A%22%2Fetc%2Fpasswd%22&rangetype=relative",
+    "/api/components/app?component=shop%3Asrc%2Fmain%2Fwebapp%2FWEB-INF%2Fweb.xml",
+    "/c/platform/base/+/12345/1..2/etc/hosts",
+    "/plugins/gitiles/infra/+/refs/heads/master/.htaccess",
+    "/api/endpoints/1/docker/containers/json?all=1",
+    "/users?filter=(%26(objectClass=person)(uid=bob))",
+    "/search?q=Module+not+found:+Error:+Can%27t+resolve+%27../../components/App%27",
+    "/lp?first=%3C%25%3D%20recipient.firstName%20%25%3E&id=7",
+    "/cpsess1234567890/execute/Fileman/get_file_content?dir=%2Fhome%2Fbob&file=wp-config.php",
 ];
 
 /// Not attempts.
@@ -386,6 +397,13 @@ fn an_attack_beside_what_a_program_is_asked_is_seen() {
         "/login?email[$ne]=&password[$ne]=",
         "/api/auth?username[$regex]=^a",
         "/users?password[$regex]=^a",
+        "/d-solo/abc/x?file=/etc/passwd&id=1%27%20or%20%271%27%3D%271",
+        "/c/base/+/1/1..2/../../etc/passwd",
+        "/containers/json",
+        "/search?q=not+found+%27../../etc/passwd%27",
+        "/lp?first=%3C%25%3D%20system(%27id%27)%20%25%3E",
+        "/lp?first=%3C%25%3D%20user.password_digest%20%25%3E",
+        "/cpsess1234567890/execute/Fileman/get_file_content?dir=../../../../etc&file=passwd",
         "/index.php?sql_query=SELECT+*+FROM+mysql.user+INTO+OUTFILE+%27/tmp/a%27&sql_signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         "/index.php?id=1%27%20or%20%271%27%3D%271&sql_query=SELECT+*+FROM+a&sql_signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
     ];
