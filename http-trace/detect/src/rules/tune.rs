@@ -71,8 +71,10 @@ pub struct Tuning {
 }
 
 /// The built-in files where `c-ip|cidr` lists the internal networks.
-const OF_NETWORKS: [&str; 5] =
-    ["attempts.yml", "error-spike.yml", "probes.yml", "protocols.yml", "scanning.yml"];
+const OF_NETWORKS: [&str; 6] = [
+    "attempts.yml", "credentials.yml", "error-spike.yml", "probes.yml", "protocols.yml",
+    "scanning.yml",
+];
 
 impl Tuning {
     /// Inserts the internal networks in the rules that use them, and adds filters.
