@@ -43,7 +43,22 @@ undo: other
     (
         "brackets.yml",
         "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: (s\n",
-        "brackets.yml:6:3: error: the condition '(s' cannot be parsed: expected ",
+        "brackets.yml:6:3: error: the condition '(s' cannot be parsed at its end: want 'and', 'or' or ')'",
+    ),
+    (
+        "beside.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: not s s\n",
+        "beside.yml:6:3: error: the condition 'not s s' cannot be parsed at 's': want 'and' or 'or' between names",
+    ),
+    (
+        "unsaid.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: ''\n",
+        "unsaid.yml:6:3: error: the condition '' cannot be parsed at its end: want ",
+    ),
+    (
+        "of.yml",
+        "title: t\nlogsource: { category: proxy }\ndetection:\n  s:\n    c-uri: x\n  condition: s or all of\n",
+        "of.yml:6:3: error: the condition 's or all of' cannot be parsed at its end: want 'them' or ",
     ),
     (
         "circle.yml",

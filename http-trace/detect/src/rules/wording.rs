@@ -34,6 +34,14 @@ const WORDINGS: &[(&str, &str, &str)] = &[
      "'{}' is missing"),
 ];
 
+/// What the parser expects in a condition, by the names of its grammar, and in words.
+const WANTED: &[(&str, &str)] = &[
+    ("EOI, or_op, or and_op", "'and' or 'or' between names"),
+    ("or_op or and_op", "'and', 'or' or ')'"),
+    ("quantifier, ident, or not_op", "a name, 'not', '1 of' or 'all of'"),
+    ("selector_target", "'them' or a name such as selection*"),
+];
+
 /// Converts a parser message about a document to a diagnostic.
 pub(super) fn reworded(message: &str, document: Document<'_>) -> Diagnostic {
     let say = |fault, position, message| document.diagnostic(fault, position, message);
@@ -107,13 +115,19 @@ fn condition(message: &str) -> String {
                 condition: {gte: …}}'"
             .to_owned();
     }
-    let lines = message.lines().map(str::trim);
-    let expected = lines.rev().find_map(|line| line.strip_prefix("= "));
     let short = |text: &str| text.chars().take(80).collect::<String>();
-    match expected {
-        Some(expected) if !shown.is_empty() => {
-            format!("the condition '{}' cannot be parsed: {expected}", short(shown))
-        }
-        _ => short(message.lines().next().unwrap_or_default()),
+    if !message.starts_with("Condition parse error") {
+        return short(message);
     }
+    let lines = message.lines().map(str::trim);
+    let expected = lines.rev().find_map(|line| line.strip_prefix("= expected "));
+    let want = WANTED.iter().find(|(expected_names, _)| expected == Some(expected_names));
+    let want = want.map_or("names joined by 'and' and 'or'", |(_, want)| want);
+    let column = quoted(message, "--> 1:{}").and_then(|rest| rest.lines().next()?.parse().ok());
+    let rest: String = shown.chars().skip(column.unwrap_or(1_usize).saturating_sub(1)).collect();
+    let at = match rest.trim() {
+        "" => "its end".to_owned(),
+        rest => format!("'{}'", short(rest)),
+    };
+    format!("the condition '{}' cannot be parsed at {at}: want {want}", short(shown))
 }
