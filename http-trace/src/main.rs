@@ -129,6 +129,15 @@ fn stop_on_signals(config: &Config) -> Result<Stop, String> {
     Ok(stop)
 }
 
+/// What is typed instead of a command that other tools have.
+const COMMANDS_OF_OTHERS: &[(&[&str], &str)] = &[
+    (&["read", "replay"], "to read captures: `http-trace -r FILE`; logs: `http-trace detect FILE`"),
+    (&["live", "run", "start", "trace", "watch"], "to trace this host: `http-trace` and options"),
+    (&["summary", "stats"], "to count instead of writing events: `http-trace --summary`"),
+    (&["hits"], "what rules have counted: `http-trace rules hits --state FILE`"),
+    (&["version"], "`http-trace --version`"),
+];
+
 /// Answers habits of other tracers: what is to be typed instead.
 fn habit(error: &clap::Error) -> Option<String> {
     let text = |kind| match error.get(kind) {
@@ -143,6 +152,10 @@ fn habit(error: &clap::Error) -> Option<String> {
         ),
         (Some("-n"), _) => Some("-n is not needed: addresses are never resolved".to_owned()),
         (_, Some(filter)) => {
+            let of_others = COMMANDS_OF_OTHERS.iter().find(|(words, _)| words.contains(&filter));
+            if let Some((_, instead)) = of_others.filter(|_| !Path::new(filter).exists()) {
+                return Some(format!("'{filter}' is not a command; {instead}"));
+            }
             let first = filter.split(' ').next()?;
             ["port", "tcp", "host", "net", "src", "dst"].contains(&first).then(|| {
                 format!(

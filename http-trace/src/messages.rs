@@ -126,8 +126,12 @@ impl WrittenCounts {
     /// Notes that an output failed, and how many events and alerts are missing there: at most, as the last block may be
     /// there in part.
     pub fn failed(&mut self, name: &str, why: &str, lost: [u64; 2]) {
-        let lost = records(lost);
-        self.failed.push(format!("cannot write to {name}: {why}; up to {lost} not written there"));
+        let mut line = format!("cannot write to {name}: {why}");
+        // A report holds none.
+        if lost != [0, 0] {
+            line.push_str(&format!("; up to {} not written there", records(lost)));
+        }
+        self.failed.push(line);
     }
 
     /// Notes that an output did not take its last events and alerts before the end of the run.

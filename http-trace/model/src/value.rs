@@ -39,10 +39,10 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
     let has_unit = text.ends_with(char::is_alphabetic);
     let whole = if text.starts_with('.') { "0" } else { "" };
     let time = has_unit.then(|| humantime::parse_duration(&format!("{whole}{text}")));
-    let time = time.and_then(Result::ok).ok_or(WANT)?;
-    match u64::try_from(time.as_nanos()) {
-        Ok(_) => Ok(time),
-        Err(_) => Err("at most 500 years"),
+    match time.ok_or(WANT)? {
+        Ok(time) if u64::try_from(time.as_nanos()).is_ok() => Ok(time),
+        Ok(_) | Err(humantime::DurationError::NumberOverflow) => Err("at most 500 years"),
+        Err(_) => Err(WANT),
     }
 }
 
@@ -123,6 +123,13 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(duration(text).ok().map(|d| d.as_nanos()), ns, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_too_long_is_told_from_one_that_is_none() {
+        for text in ["99999999999999999999s", "99999999999999999h", "999999999999d"] {
+            assert_eq!(duration(text), Err("at most 500 years"), "{text}");
         }
     }
 

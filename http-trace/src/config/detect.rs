@@ -65,9 +65,14 @@ fn worded(path: &str, message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     let name = names.next().unwrap_or_default();
     let known: Vec<&str> = names.collect();
+    // A name with hyphens may also be written with underscores.
+    let is_twin = |name: &&str| name.contains('_') && known.contains(&&*name.replace('_', "-"));
     let hint = match nearest(name, known.iter().copied(), 2) {
         Some(near) => format!("did you mean '{near}'?"),
-        None => format!("want one of {}", known.join(", ")),
+        None => {
+            let known: Vec<&str> = known.iter().copied().filter(|name| !is_twin(name)).collect();
+            format!("want one of {}", known.join(", "))
+        }
     };
     let below = path.strip_suffix(name).and_then(|path| path.strip_suffix('.'));
     format!("unknown key '{}.{name}'; {hint}", below.unwrap_or(&path))
@@ -138,6 +143,10 @@ mod tests {
                 "detect.rules.a.severity '11': want a number from 0 to 10",
             ),
             ("[rules.a]\ntreshold = 1", "did you mean 'threshold'?"),
+            (
+                "[rules.a]\nlevel = 'low'",
+                "want one of threshold, percent, window, severity, suppress, alert-limit, allow",
+            ),
             ("[rules.a.allow]\npaths = ['']", "detect.rules.a.allow.paths '': want text"),
         ] {
             let error = parse(text).expect_err(text);

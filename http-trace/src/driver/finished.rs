@@ -119,13 +119,13 @@ impl Finished {
     /// The last line: whether anything was lost and what was not readable. `is_cut` says that some of the input was
     /// not read, `has_lines` that recorded lines were; `truncated` are the segments truncated by the snap length,
     /// and their missing bytes.
-    /// `faulty`: some rules could not be read.
+    /// `lacks_rules`: some rules could not be read or did not load.
     pub fn verdict(
         &self,
         is_cut: bool,
         has_lines: bool,
         truncated: [u64; 2],
-        faulty: bool,
+        lacks_rules: bool,
     ) -> String {
         let stats = &self.stats;
         let mut line = self.written.verdict(&Coverage {
@@ -144,7 +144,7 @@ impl Finished {
         for (_, what) in kept.iter().filter(|(failed, _)| *failed) {
             line.push_str(&format!("; the {what} was not kept"));
         }
-        if faulty {
+        if lacks_rules {
             line.push_str("; not all rules were loaded");
         }
         line

@@ -106,6 +106,14 @@ fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
     written.not_running_ns = 0;
     written.lost(&loss(3_000, "ring_full", 1));
     written.failed("/dev/full", "no space", [2, 1]);
+    written.failed("report", "no space", [0, 0]);
+    assert_eq!(
+        written.failed,
+        [
+            "cannot write to /dev/full: no space; up to 2 events and 1 alert not written there",
+            "cannot write to report: no space"
+        ]
+    );
     assert_eq!(
         written.verdict(&whole),
         "lost: 3,000 records (ring_full), what could not be written or delivered; everything was readable"

@@ -25,6 +25,8 @@ pub struct Rules {
     known: RuleFiles,
     /// Whether some could not be read at the start, or failed to load in a run that tests rules.
     pub is_faulty: bool,
+    /// Whether some could not be read or did not load at the start.
+    pub lacks_some: bool,
     /// Whether something in the rules, or of what the settings say of them, has no effect.
     pub has_faults: bool,
     /// Why `--fail-on-alert` could have missed an alert after a reload.
@@ -90,6 +92,7 @@ impl Rules {
             )));
         }
         let rules = Rules {
+            lacks_some: loaded.unreadable + loaded.errors > 0,
             is_faulty: loaded.unreadable > 0 || config.tries_rules && loaded.errors > 0,
             has_faults: loaded.unreadable + loaded.errors + loaded.unknown + loaded.without_rules
                 > 0,
@@ -359,19 +362,11 @@ fn parse(config: &Config, files: &[Source]) -> (Parsed, Vec<String>) {
         given || globbed.contains(id)
     };
     let mut parsed = parse::parse(&sources, &disabled);
-    let mut unknown: Vec<String> = config
-        .tuning
-        .apply(&mut parsed.rules)
-        .into_iter()
-        .map(|id| {
-            format!(
-                "the configuration changes rule '{id}', which is not loaded: 'http-trace rules \
-                 list' lists the ids"
-            )
-        })
-        .collect();
+    let changed = config.tuning.apply(&mut parsed.rules);
     let left_out = left_out.into_inner();
     let rules = &parsed.rules;
+    let changed = changed.iter();
+    let mut unknown: Vec<String> = changed.map(|id| no_such("detect.rules", id, rules)).collect();
     let is_of_any = |pattern: &&Pattern| match pattern.is_glob() {
         true => globbed.iter().any(|id| pattern.matches(id.as_bytes())),
         false => left_out.contains(pattern.text()),

@@ -178,7 +178,7 @@ impl Session {
             finished.written.readers_gone(is_closed).iter().for_each(|line| say(line));
         }
         if !config.quiet && (problems.is_empty() || !finished.is_empty()) {
-            say(&finished.verdict(is_cut, has_lines, truncated, rules.is_faulty));
+            say(&finished.verdict(is_cut, has_lines, truncated, rules.lacks_some));
         }
         let problems = reading != Reading::Whole || rules.is_faulty || !problems.is_empty();
         let not_kept = finished.keeps_nothing || not_kept.count() > 0;

@@ -244,6 +244,17 @@ fn what_a_file_names_is_redacted_too() {
     assert!(redacted.contains("[\"‹redacted:5 bytes›\"]"), "{redacted}");
 }
 
+#[test]
+fn a_misspelt_rule_of_the_settings_is_told_with_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    fs::write(&file, "[detect.rules.http-path-scn]\nthreshold = 3\n").unwrap();
+    let ran = run(&["config", "check", file.to_str().unwrap()]);
+    let expected =
+        "detect.rules 'http-path-scn': no loaded rule has this id; did you mean 'http-path-scan'?";
+    assert!(ran.err.contains(expected), "{}", ran.err);
+}
+
 /// Names of rules that are none are found by the check too, not first by the run.
 #[test]
 fn a_check_says_of_rules_what_a_run_would() {

@@ -46,6 +46,9 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             "'port 80' is a filter of captures; options limit what is traced here: -p 80",
         ),
         (&["tcp", "port", "80"], "'tcp' is a filter of captures"),
+        (&["replay", NGINX], "'replay' is not a command; to read captures: `http-trace -r FILE`"),
+        (&["hits"], "'hits' is not a command; what rules have counted: `http-trace rules hits"),
+        (&["-r", NGINX, "--duration", "99999999999999999h"], "want at most 500 years"),
         (&["-r", NGINX, "--client", ""], "--client '': the value is empty"),
         (
             &["-r", NGINX, "--alerts-to", "http://me:secret@127.0.0.1:65536/x"],

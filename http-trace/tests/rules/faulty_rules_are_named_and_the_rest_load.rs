@@ -233,6 +233,7 @@ fn a_run_names_what_is_wrong_and_goes_on_with_the_good_rules() {
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert_eq!(alerts(&ran.out), ["good opened"]);
     assert!(ran.err.contains("field.yml:5:5: error: "), "{}", ran.err);
+    assert!(ran.err.trim_end().ends_with("; not all rules were loaded"), "{}", ran.err);
 }
 
 #[test]
