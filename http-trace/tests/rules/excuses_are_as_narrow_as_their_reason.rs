@@ -8,6 +8,27 @@ use crate::{alerts_of_events, alerts_of_log, log_line};
 /// Of names with a digit, only those that a build makes are parts of one.
 const LOADS: &[Load] = &[
     (
+        "suggestions while somebody types a search",
+        1,
+        17,
+        |n| {
+            let typed = "sleep(5) in python"[..n + 1].replace(' ', "%20");
+            let target = format!("/w/api.php?action=opensearch&search={typed}&namespace=0");
+            ("GET", target, 200, PAGE, "-", BROWSER)
+        },
+        None,
+    ),
+    (
+        "an attack where suggestions are asked for",
+        1,
+        17,
+        |n| {
+            let target = format!("/w/api.php?action=opensearch&search=a'%20union%20select%20{n}--");
+            ("GET", target, 200, PAGE, "-", BROWSER)
+        },
+        Some("http-attack-attempts"),
+    ),
+    (
         "libraries by their versions",
         5,
         60,

@@ -220,6 +220,28 @@ fn passwords_are_guessed_at_each_gate() {
     }
 }
 
+/// Logs of IIS have no lengths unless they are asked for.
+#[test]
+fn passwords_are_guessed_at_a_gate_whose_log_has_no_lengths() {
+    for (target, referrer, is_told) in [
+        ("/owa/auth.owa", "-", true),
+        ("/RDWeb/Pages/en-US/login.aspx", "-", true),
+        ("/owa/auth.owa", "https://mail.example/owa/auth/logon.aspx", false),
+        ("/owa/service.svc", "-", false),
+    ] {
+        let head = "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) cs(Referer) sc-status sc-substatus sc-win32-status time-taken\n";
+        let lines = (0..60).map(|second| {
+            format!(
+                "2026-11-22 10:00:{second:02} 10.0.0.2 POST {target} - 443 - 198.51.0.1 Mozilla/5.0 {referrer} 302 0 0 31\n"
+            )
+        });
+        let log: String = std::iter::once(head.to_owned()).chain(lines).collect();
+        let alerts = alerts_of_log(&log).remove(&1).unwrap_or_default();
+        let told = alerts.iter().any(|(rule, _)| rule == "http-login-guessing-gate-unmeasured");
+        assert_eq!(told, is_told, "{target} {referrer}: {alerts:?}");
+    }
+}
+
 #[test]
 fn many_addresses_that_are_refused_are_one_attack() {
     // Each guesses once, under a user agent of its own; a site's authors come in.

