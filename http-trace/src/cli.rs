@@ -16,6 +16,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
 use self::options::{Offers, Options};
 use crate::config::key::runs;
 use crate::config::{Config, KEYS, Source};
+use crate::sink::Destination;
 use http_trace_model::value;
 
 /// Trace every HTTP/1.x response that crosses this host, or that is in captures.
@@ -41,9 +42,12 @@ pub struct Cli {
     /// Write alerts but no responses (`rules test`, `detect`).
     #[arg(skip)]
     pub alerts_only: bool,
-    /// The run tests rules, so it makes no sense without all of them (`rules test`).
+    /// Rules to test: the run makes no sense without all of them (`rules test`).
     #[arg(skip)]
-    pub tries_rules: bool,
+    pub tried_rules: Option<PathBuf>,
+    /// The file of the report (`report`).
+    #[arg(skip)]
+    pub report_to: Option<PathBuf>,
     /// Recorded events to read instead of tracing (`detect`).
     #[arg(skip)]
     pub recorded: Option<Vec<PathBuf>>,
@@ -354,7 +358,18 @@ impl TryFrom<Cli> for Config {
         let options = cli.options;
         let mut config = Config::load(options.typed, options.config.as_deref())?;
         config.alerts_only = cli.alerts_only;
-        config.tries_rules = cli.tries_rules;
+        if let Some(path) = cli.tried_rules {
+            config.tries_rules = true;
+            config.rules = vec![path];
+        }
+        // A name may hold any bytes, of which values, which are text, do not.
+        for output in &mut config.output {
+            if let (Destination::File(place), Some(file)) = (&mut output.place, &cli.report_to)
+                && place.to_str() == Some(&file.to_string_lossy())
+            {
+                place.clone_from(file);
+            }
+        }
         if !options.read.is_empty() {
             config.source = Source::Captures(options.read.iter().map(PathBuf::from).collect());
         }

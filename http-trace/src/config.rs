@@ -41,7 +41,7 @@ impl Config {
         typed: Vec<(&'static str, Vec<String>)>,
         file: Option<&Path>,
     ) -> Result<Self, String> {
-        let (variables, warnings) = layers::environment(KEYS, std::env::vars_os());
+        let (variables, warnings) = layers::environment(KEYS, std::env::vars_os())?;
         let environment = |name: &str| variables.get(name).cloned();
         let mut config = Config::from_layers(&Layers::gather(KEYS, typed, &environment, file)?)?;
         config.warnings.extend(warnings);
@@ -137,16 +137,18 @@ impl Config {
     /// Re-reads the environment and the file; settings that need a restart keep their value. Also returns the
     /// names of the settings that were applied, and of those that need a restart.
     pub fn again(&self) -> Result<(Self, [Vec<&'static str>; 2]), String> {
-        let (variables, _) = layers::environment(KEYS, std::env::vars_os());
+        let (variables, _) = layers::environment(KEYS, std::env::vars_os())?;
         let now = self.layers.again(&|name| variables.get(name).cloned())?;
         Config::from_layers(&now)?;
         let mut layers = self.layers.clone();
         let changed = layers.take(now);
+        let now = Config::from_layers(&layers)?;
         let config = Config {
             source: self.source.clone(),
             alerts_only: self.alerts_only,
             tries_rules: self.tries_rules,
-            ..Config::from_layers(&layers)?
+            rules: if self.tries_rules { self.rules.clone() } else { now.rules },
+            ..now
         };
         Ok((config, changed))
     }
@@ -371,10 +373,7 @@ mod tests {
                 ["-o", "xml"],
                 "--output 'xml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
-            (
-                ["-o", "json:"],
-                "--output 'json:': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
-            ),
+            (["-o", "json:"], "--output 'json:': want a file's name after the colon"),
             (["-o", "json:a,clients=internal"], "there is no clients="),
             (["-H", "a b"], "--headers 'a b': want all, none, or header names"),
             (["-H", "all,Date"], "--headers 'all': want it alone"),

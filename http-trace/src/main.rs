@@ -45,12 +45,11 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
             return help(&command.iter().map(String::as_str).collect::<Vec<_>>());
         }
         Some(Command::Rules(Rules::Test { path, read })) => {
-            cli.options.set("rules", &path.display().to_string());
             cli.options.set("no-builtin-rules", "true");
             cli.options.set("fail-on-alert", "info");
             cli.options.read = read;
             cli.alerts_only = true;
-            cli.tries_rules = true;
+            cli.tried_rules = Some(path);
         }
         Some(Command::Detect(detect)) => {
             let options = detect.options.after(before(&mut cli));
@@ -76,6 +75,7 @@ fn run(mut cli: Cli) -> Result<Ended, String> {
             asked.check()?;
             cli.options = asked.options.clone().after(before(&mut cli));
             cli.options.add("output", asked.output());
+            cli.report_to = asked.to;
             is_report = asked.files.is_empty();
             if run::are_captures(&asked.files)? {
                 cli.options.read = asked.files.iter().map(Into::into).collect();
@@ -197,8 +197,8 @@ fn unparsed(mut error: clap::Error) -> Result<Ended, String> {
         let no_text = env::args_os().skip(1).filter(|word| word.to_str().is_none());
         let words = no_text.map(|word| format!("'{}'", word.as_encoded_bytes().escape_ascii()));
         return Err(format!(
-            "{} is not UTF-8, which is only allowed for file names of --config, -r, detect and \
-             rules; rename it or use a symlink",
+            "{} is not UTF-8, which is only allowed for file names of --config, -r and --to, and \
+             of the commands `detect`, `report` and `rules`; rename it or use a symlink",
             words.collect::<Vec<_>>().join(" or ")
         ));
     }

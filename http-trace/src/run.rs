@@ -75,7 +75,8 @@ pub fn check_destinations(config: &Config) -> Result<(), String> {
             transport.map_err(|why| cannot(&output.place, why))?;
         }
         if let Some(path) = output.place.file() {
-            check_place(path).map_err(|why| cannot(&output.place, why))?;
+            let origin = config.layers.given("output").map_or("--output", |given| &given.origin);
+            check_place(path).map_err(|why| format!("{origin}: {}", cannot(&output.place, why)))?;
         }
     }
     for target in &config.alerts_to {

@@ -246,11 +246,15 @@ const OTHERS: &[&str] = &[
     "HTTP_TRACE_BPF_RUSTC", "HTTP_TRACE_MESSAGE", "HTTP_TRACE_REQUIRE_BPF", "HTTP_TRACE_SEVERITY",
 ];
 
-/// Returns the non-empty variables that are settings, and warnings about others with our prefix.
+/// The variables that are settings, and warnings.
+type Environment = (BTreeMap<String, String>, Vec<String>);
+
+/// Returns the non-empty variables that are settings, and warnings about others with our prefix. Settings that are not
+/// UTF-8 are an error.
 pub fn environment(
     keys: &[Key],
     variables: impl Iterator<Item = (OsString, OsString)>,
-) -> (BTreeMap<String, String>, Vec<String>) {
+) -> Result<Environment, String> {
     let (mut settings, mut warnings) = (BTreeMap::new(), Vec::new());
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|n| n.starts_with("HTTP_TRACE_")) else {
@@ -273,12 +277,13 @@ pub fn environment(
             Ok(value) => {
                 settings.insert(name.to_owned(), value);
             }
-            Err(_) => {
-                warnings.push(format!("{name} ignored: its value is not UTF-8; give it as --{key}"))
+            Err(value) => {
+                let value = value.as_encoded_bytes().escape_ascii();
+                return Err(format!("{name} '{value}': want UTF-8"));
             }
         }
     }
-    (settings, warnings)
+    Ok((settings, warnings))
 }
 
 /// Splits at commas outside braces (`{a,b}` is one glob) if the shape is a list.
@@ -456,7 +461,7 @@ mod tests {
             ("PATH", "x"),
         ];
         let given = given.map(|(name, value)| (name.into(), value.into()));
-        let (settings, said) = environment(KEYS, given.into_iter());
+        let (settings, said) = environment(KEYS, given.into_iter()).expect("text");
         let names: Vec<&String> = settings.keys().collect();
         assert_eq!(names, ["HTTP_TRACE_CONFIG", "HTTP_TRACE_STATUS"]);
         assert_eq!(
@@ -467,9 +472,8 @@ mod tests {
             ]
         );
         let odd = OsString::from_vec(b"caf\xe9".to_vec());
-        let (settings, said) = environment(KEYS, [("HTTP_TRACE_HOST".into(), odd)].into_iter());
-        assert!(settings.is_empty());
-        assert!(said[0].starts_with("HTTP_TRACE_HOST ignored: its value is not UTF-8"));
+        let error = environment(KEYS, [("HTTP_TRACE_HOST".into(), odd)].into_iter());
+        assert_eq!(error.expect_err("no text"), r"HTTP_TRACE_HOST 'caf\xe9': want UTF-8");
     }
 
     #[test]

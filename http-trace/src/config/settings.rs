@@ -267,13 +267,13 @@ settings! {
         /// queue of each output for a slow reader; a live run drops events beyond it and reports them
         /// (`output_queue`), a replay waits for the reader
         output_queue: usize = one("SIZE").default("64MiB").no_option(), value::bytes;
-        /// ring buffer between kernel and agent, rounded up to a power of two of at least 64 KiB;
+        /// ring buffer between kernel and agent, rounded up to a power of two from 64 KiB to 1 GiB;
         /// records beyond it are lost and reported (`ring_full`)
         ring_size: usize = one("SIZE").default("16MiB").no_option(), value::bytes;
         /// connections followed at once, in the kernel and in the agent; beyond it closed, silent and idle
         /// ones are evicted, those of the clients with the most first; open ones that the agent evicts are
         /// reported (`table_full`)
-        max_flows: u64 = one("N").default("65536").no_option(), value::positive;
+        max_flows: u64 = one("N").default("65536").no_option(), values::flows;
         /// memory for messages in flight, of all connections; beyond it connections are evicted, those of the
         /// clients with the most first, and reported (`heads_in_flight`)
         heads_memory: usize = one("SIZE").default("64MiB").no_option(), value::bytes;

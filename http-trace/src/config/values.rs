@@ -153,6 +153,11 @@ pub(super) fn state_size(text: &str) -> Result<usize, &'static str> {
     }
 }
 
+/// As many connections as a map of the kernel has room for, at 200 bytes and more each.
+pub(super) fn flows(text: &str) -> Result<u64, &'static str> {
+    value::positive(text).ok().filter(|n| *n <= 1 << 26).ok_or("a whole number from 1 to 67108864")
+}
+
 /// `N` or `N:STATUS`, the latter in the syntax of `--status`.
 pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
     let (number, statuses) = text.split_once(':').unwrap_or((text, ""));

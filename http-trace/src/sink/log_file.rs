@@ -332,7 +332,15 @@ pub fn parse_mode(text: &str) -> Option<u32> {
 /// is in its place.
 pub fn check_place(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match fs::metadata(folder.unwrap_or(Path::new(".")))?.is_dir() {
+    let folder = folder.unwrap_or(Path::new("."));
+    let about = fs::metadata(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            error.kind(),
+            format!("there is no folder {}: create it", folder.display()),
+        ),
+        _ => error,
+    })?;
+    match about.is_dir() {
         false => Err(io::ErrorKind::NotADirectory.into()),
         true if path.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         true => Ok(()),

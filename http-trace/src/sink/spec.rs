@@ -270,7 +270,9 @@ impl FromStr for OutputSpec {
         };
         let format = Format::named(format).ok_or_else(want)?;
         let place = match file {
-            Some("") => return Err(want()),
+            Some("") if format != Format::Otlp => {
+                return Err("a file's name after the colon (an unset shell variable?)".to_owned());
+            }
             url if format == Format::Otlp => {
                 Destination::Collector(url.unwrap_or_default().parse()?)
             }
@@ -435,10 +437,7 @@ mod tests {
                 "xml",
                 "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
             ),
-            (
-                "json:",
-                "json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
-            ),
+            ("json:", "a file's name after the colon"),
             ("json:~/x.json", "$HOME in place of ~"),
             ("json: x.json", "no space before the file"),
             (

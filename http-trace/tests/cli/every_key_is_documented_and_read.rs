@@ -213,7 +213,11 @@ fn settings_are_checked_as_a_run_would() {
         ("user = 'no such'", 2, "--user no such: no such user in /etc/passwd"),
         ("output = 'json:/x'\nstate = '/x'", 2, "are the same file"),
         ("listen = '0.0.0.0:9464'", 2, "cannot listen at 0.0.0.0:9464: give one address"),
-        ("output = 'json:/no/such/x'", 2, "cannot write to /no/such/x: No such file or directory"),
+        (
+            "quiet = true\noutput = 'json:/no/such/x'",
+            2,
+            ":2: output: cannot write to /no/such/x: there is no folder /no/such: create it",
+        ),
         ("alerts-to = 'file:/tmp'", 2, "cannot write to file:/tmp: is a directory"),
     ] {
         fs::write(&file, text).unwrap();

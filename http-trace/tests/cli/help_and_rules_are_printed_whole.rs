@@ -7,7 +7,8 @@ use std::process::Command;
 use http_trace::config::KEYS;
 use http_trace::config::key::runs;
 
-use crate::command::{records, run};
+use crate::NGINX;
+use crate::command::{self, http_trace, records, run};
 use crate::errors::{alerts, capture_of_errors};
 
 #[cfg(target_os = "linux")]
@@ -47,6 +48,7 @@ fn a_word_that_is_no_text_is_named() {
         ("-o", &b"json:caf\xe9"[..], r"'json:caf\xe9' is not UTF-8"),
         ("--alerts-to", b"file:\xe9", r"'file:\xe9' is not UTF-8"),
         ("--state", b"\xff\n", r"'\xff\n' is not UTF-8"),
+        ("--rules", b"\xff.yml", "--to, and of the commands `detect`, `report` and `rules`"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_http-trace"));
         let value = std::ffi::OsString::from_vec(value.to_vec());
@@ -55,6 +57,25 @@ fn a_word_that_is_no_text_is_named() {
         let err = String::from_utf8(ran.stderr).unwrap();
         assert!(err.contains(named), "{option}: {err}");
     }
+}
+
+#[test]
+fn names_of_files_may_hold_any_bytes() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &[u8]| folder.path().join(std::ffi::OsString::from_vec(name.to_vec()));
+    let (report, rule) = (path(b"q\xff.html"), path(b"f\xff.yml"));
+    let mut command = http_trace(&["report", "-q", NGINX, "--to"]);
+    let ran = command::ran(command.arg(&report));
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(fs::read_to_string(&report).unwrap().starts_with("<!"));
+    let of_404 = "title: it\nname: it\nlevel: high\nlogsource: {category: webserver}\n\
+                  detection: {s: {sc-status: 404}, condition: s}\n";
+    fs::write(&rule, of_404).unwrap();
+    let mut command = http_trace(&["rules", "test"]);
+    let ran = command::ran(command.arg(&rule).args(["-r", NGINX]));
+    assert_eq!(ran.status, 3, "{}", ran.err);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
             &["-r", NGINX, "-o", "yaml"],
             "--output 'yaml': want json, pretty, tracee, tracee-v1, eve, zeek, zeek-tsv, csv, otlp, report or summary",
         ),
+        (&["-r", NGINX, "-o", "json:"], "--output 'json:': want a file's name after the colon"),
         (&["-r", NGINX, "-c", "-1"], "--count '-1': want a whole number from 1"),
         (&["-r", NGINX, "-o", "json:x,status="], "want a value after status="),
         (&["-r", NGINX, "-c", "none"], "--count 'none': want a whole number"),
@@ -60,6 +61,24 @@ fn wrong_usage_ends_with_2_and_says_what_would_be_right() {
         assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.err);
         assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
         assert_eq!(ran.out, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn variables_with_wrong_values_end_with_2() {
+    use std::os::unix::ffi::OsStrExt as _;
+    for (name, value, expected) in [
+        (
+            "HTTP_TRACE_MAX_FLOWS",
+            &b"4000000000"[..],
+            "HTTP_TRACE_MAX_FLOWS '4000000000': want a whole number from 1 to 67108864",
+        ),
+        ("HTTP_TRACE_PATH", b"f\xff", r"HTTP_TRACE_PATH 'f\xff': want UTF-8"),
+    ] {
+        let mut command = crate::command::http_trace(&["-r", NGINX]);
+        let ran = crate::command::ran(command.env(name, std::ffi::OsStr::from_bytes(value)));
+        assert_eq!((ran.status, &*ran.out), (2, ""), "{}", ran.err);
+        assert!(ran.err.contains(expected), "{}", ran.err);
     }
 }
 
