@@ -185,7 +185,11 @@ fn object(line: &[u8]) -> Result<Line, String> {
         Ok(value) => (value, false),
         Err(error) => match serde_json::from_slice(&access_json::repaired(line)) {
             Ok(value) => (value, true),
-            Err(_) => return Err(error.to_string()),
+            // What is parsed is one line, whose number is told beside.
+            Err(_) => {
+                let why = error.to_string().replace(" at line 1 column ", " at column ");
+                return Err(format!("not valid JSON: {why}"));
+            }
         },
     };
     let line = match () {

@@ -139,7 +139,7 @@ pub(super) fn is_message(object: &Value) -> bool {
 /// Parses a record; `repaired` means that bytes which JSON cannot contain were written as `\xNN`.
 pub(super) fn event(object: &Value, repaired: bool) -> Result<Line, String> {
     let record = Record { object, repaired };
-    let wrong = |what: &str| format!("missing {what} in an access log record");
+    let wrong = |what: &str| format!("missing or invalid {what} in an access log record");
     let from = record.text(ADDRESS).unwrap_or_default();
     let socket = socket(&from);
     let port = record.number(&["remote_port", "client_port", "source.port", "client.port"]);

@@ -33,7 +33,7 @@ pub(super) fn event(line: &[u8]) -> Result<Line, String> {
     // lighttpd's default has the host there.
     let vhost = vhost.or_else(|| Some(ident).filter(|ident| is_host(ident)));
     let (user, time_ns, rest) = before_time(rest)
-        .ok_or_else(|| wrong("missing time, such as [10/Oct/2000:13:55:36 -0700]"))?;
+        .ok_or_else(|| wrong("missing or invalid time, such as [10/Oct/2000:13:55:36 -0700]"))?;
     let user = past_own_address(user, &client);
     let (first, rest) = quoted(rest).ok_or_else(|| wrong("missing \"request\""))?;
     let mut words = rest.trim_ascii_start().splitn(3, |b| *b == b' ');

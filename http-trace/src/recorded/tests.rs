@@ -353,13 +353,13 @@ fn what_a_json_log_names_beside_that_is_read_too() {
     for (line, expected) in [
         (
             &br#"{"remote_addr":"1.2.3","status":200,"time":"2026-11-23T09:51:57Z"}"#[..],
-            "missing client address",
+            "missing or invalid client address",
         ),
         (
             br#"{"remote_addr":"192.0.2.7","status":2000,"time":"2026-11-23T09:51:57Z"}"#,
-            "missing status",
+            "missing or invalid status",
         ),
-        (br#"{"remote_addr":"192.0.2.7","status":200,"time":"noon"}"#, "missing time"),
+        (br#"{"remote_addr":"192.0.2.7","status":200,"time":"noon"}"#, "missing or invalid time"),
         (br#"{"status":200,"time":"noon"}"#, "unknown JSON record"),
     ] {
         let error = read(line).remove(0).expect_err("refused");
@@ -450,7 +450,7 @@ fn what_cannot_be_read_is_told_and_the_rest_goes_on() {
     for (error, expected) in errors.iter().zip([
         "line 1: missing client address",
         "line 2: unknown JSON record",
-        "line 3: EOF",
+        "line 3: not valid JSON: EOF while parsing an object at column 1",
         "line 4: longer than",
         "line 6: missing @timestamp",
     ]) {

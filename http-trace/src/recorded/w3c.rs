@@ -47,7 +47,7 @@ impl Columns {
         };
         let text = |names: &[&str]| cell(names).and_then(|value| String::from_utf8(value).ok());
         let number = |name: &str| text(&[name]).and_then(|text| text.parse::<u64>().ok());
-        let wrong = |what: &str| format!("missing {what} in a record of a W3C log");
+        let wrong = |what: &str| format!("missing or invalid {what} in a record of a W3C log");
 
         let when = text(&["date"]).zip(text(&["time"]));
         let when = when.and_then(|(date, at)| time(&format!("{date}T{at}Z")));

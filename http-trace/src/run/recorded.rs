@@ -100,6 +100,8 @@ fn drain(
 struct Input {
     name: String,
     events: Recorded<Buffer>,
+    /// Why its last malformed line is so.
+    why: String,
     next: Option<Box<HttpEvent>>,
 }
 
@@ -118,7 +120,7 @@ impl Input {
         if let Some(what) = no_lines(&mut input) {
             return Err(format!("{} {what}", shown(&name)));
         }
-        Ok(Input { name, events: Recorded::new(input), next: None })
+        Ok(Input { name, events: Recorded::new(input), why: String::new(), next: None })
     }
 
     /// Reads up to the next event, or until the run is to stop; reports lines before it that cannot be read.
@@ -137,8 +139,15 @@ impl Input {
                 Some(Ok(event)) => break Some(Box::new(event)),
                 Some(Err(error)) => {
                     read_so_far.bad += 1;
-                    read_so_far.not_understood += u64::from(matches!(error, Error::Line { .. }));
-                    if read_so_far.bad <= NAMED_LINES || matches!(error, Error::Input { .. }) {
+                    let Error::Line { why, .. } = &error else {
+                        say(&format!("{}: {error}", self.name));
+                        continue;
+                    };
+                    read_so_far.not_understood += 1;
+                    // Of a file that is no log, each line is malformed in the same way.
+                    let is_new = self.events.events > 0 || *why != self.why;
+                    self.why.clone_from(why);
+                    if is_new && read_so_far.bad <= NAMED_LINES {
                         say(&format!("{}: {error}", self.name));
                     }
                 }

@@ -83,6 +83,16 @@ fn variables_with_wrong_values_end_with_2() {
 }
 
 #[test]
+fn a_file_that_is_no_log_is_told_in_a_line() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all("<p>no log</p>\n".repeat(5).as_bytes()).unwrap();
+    let ran = run(&["detect", file.path().to_str().unwrap()]);
+    assert_eq!(ran.status, 1);
+    assert_eq!(ran.err.matches("missing client address at the start").count(), 1, "{}", ran.err);
+    assert!(ran.err.contains("5 malformed\n"), "{}", ran.err);
+}
+
+#[test]
 fn only_words_that_are_near_are_suggested() {
     for (words, tip) in [
         (&["rules", "export", "--json"][..], None),

@@ -98,7 +98,7 @@ fn a_line_that_names_no_request_is_malformed() {
         let read = event.as_ref().is_ok_and(|event| event.request.is_none());
         assert_eq!(read, is_read, "{text}: {event:?}");
         if let Err(why) = event {
-            assert!(why.starts_with("line 1: missing request"), "{why}");
+            assert!(why.starts_with("line 1: missing or invalid request"), "{why}");
         }
     }
 }

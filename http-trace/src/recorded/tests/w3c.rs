@@ -42,16 +42,16 @@ fn rows_that_cannot_be_read_say_why() {
     let head = "#Fields: date time c-ip cs-method cs-uri-stem sc-status\n";
     for (row, why) in [
         ("2026-11-20 08:00:00 192.0.2.7 GET /a", "5 columns of 6"),
-        ("2026-11-20 noon 192.0.2.7 GET /a 200", "missing date and time"),
-        ("2026-11-20 08:00:00 - GET /a 200", "missing c-ip"),
-        ("2026-11-20 08:00:00 192.0.2.7 GET /a 20", "missing sc-status"),
+        ("2026-11-20 noon 192.0.2.7 GET /a 200", "missing or invalid date and time"),
+        ("2026-11-20 08:00:00 - GET /a 200", "missing or invalid c-ip"),
+        ("2026-11-20 08:00:00 192.0.2.7 GET /a 20", "missing or invalid sc-status"),
     ] {
         let error = read(format!("{head}{row}").as_bytes()).remove(0).expect_err("refused");
         assert!(error.contains(why), "{error}");
     }
     let no_request = "#Fields: date time c-ip sc-status\n2026-11-20 08:00:00 192.0.2.7 200";
     let error = read(no_request.as_bytes()).remove(0).expect_err("refused");
-    assert!(error.contains("missing cs-method"), "{error}");
+    assert!(error.contains("missing or invalid cs-method"), "{error}");
     // Lines of other logs may follow.
     let line = "192.0.2.7 - - [20/Nov/2026:08:00:00 +0000] \"GET /a HTTP/1.1\" 404 153";
     assert_eq!(shown(&one(format!("{head}{line}").as_bytes()))[3], "GET /a");
