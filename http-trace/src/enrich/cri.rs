@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,6 +103,22 @@ impl Worker {
         let _ = privileges::give_up(CapabilitySet::DAC_READ_SEARCH);
         let mut rests_until = None;
         let mut was_said = false;
+        let mut failed = |socket: &Path, error: io::Error| {
+            if !std::mem::replace(&mut was_said, true) {
+                let socket = socket.display();
+                (self.say)(&format!(
+                    "containers of pods cannot be named from the CRI socket {socket}: {error}; \
+                     retrying every {} s (--cri-socket)",
+                    REST.as_secs()
+                ));
+            }
+        };
+        // Before the first pod speaks, which may be in days.
+        if let NamesFrom::At(socket) = &self.socket
+            && let Err(error) = UnixStream::connect(socket)
+        {
+            failed(socket, error);
+        }
         for id in asked {
             if rests_until.is_some_and(|until| Instant::now() < until) {
                 continue;
@@ -119,14 +136,7 @@ impl Worker {
                 }
                 Err(error) => {
                     rests_until = Some(Instant::now() + REST);
-                    if !std::mem::replace(&mut was_said, true) {
-                        let socket = socket.display();
-                        (self.say)(&format!(
-                            "containers of pods cannot be named from the CRI socket {socket}: \
-                             {error}; retrying every {} s (--cri-socket)",
-                            REST.as_secs()
-                        ));
-                    }
+                    failed(&socket, error);
                 }
             }
         }
@@ -322,6 +332,22 @@ mod tests {
                 proptest::prop_assert_eq!(&*named.container.id, ID);
             }
         }
+    }
+
+    #[test]
+    fn a_given_socket_that_is_not_there_is_said_at_once() {
+        static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+        fn say(line: &str) {
+            SAID.lock().expect("not poisoned").push(line.to_owned());
+        }
+        let cri = Cri::start(NamesFrom::At("/no/such.sock".into()), Arc::default(), say);
+        let until = Instant::now() + Duration::from_secs(10);
+        while SAID.lock().expect("not poisoned").is_empty() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let said = SAID.lock().expect("not poisoned");
+        assert!(said[0].contains("/no/such.sock: No such file"), "{said:?}");
+        drop(cri);
     }
 
     #[test]

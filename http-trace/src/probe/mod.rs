@@ -279,16 +279,20 @@ impl Probe {
         self.ring.sleep(changes)
     }
 
-    /// Follows interfaces that were added, removed or renamed; `None` if none were. Never blocks.
-    pub fn update_interfaces(&mut self) -> io::Result<Option<Vec<Notice>>> {
-        let is_first = !std::mem::replace(&mut self.follows, true);
+    /// Follows interfaces that were added, removed or renamed, without `hotplug` only those removed or renamed; `None`
+    /// if none were. Never blocks.
+    pub fn update_interfaces(&mut self, hotplug: bool) -> io::Result<Option<Vec<Notice>>> {
+        let is_first = std::mem::replace(&mut self.follows, hotplug) != hotplug;
         let changed = self.interfaces.update();
         self.is_watching = changed.is_ok();
         if !changed? && !is_first {
             return Ok(None);
         }
         let mut notices = Vec::new();
-        self.follow_interfaces(&mut notices);
+        self.leave_interfaces(&mut notices);
+        if hotplug {
+            self.follow_interfaces(&mut notices);
+        }
         Ok(Some(notices))
     }
 
@@ -377,8 +381,8 @@ impl Probe {
         known.filter(|i| !i.up && self.wanted.contains(&i.name)).map(|i| i.name.clone()).collect()
     }
 
-    /// Attaches to new interfaces and detaches from unwanted ones.
-    fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
+    /// Detaches from interfaces that are gone or unwanted.
+    fn leave_interfaces(&mut self, notices: &mut Vec<Notice>) {
         let mut before: BTreeSet<u32> = self.attached.indexes().into_iter().collect();
         before.extend(&self.traced);
         for index in before {
@@ -392,6 +396,10 @@ impl Probe {
                 }
             }
         }
+    }
+
+    /// Attaches to new interfaces.
+    fn follow_interfaces(&mut self, notices: &mut Vec<Notice>) {
         let (mut allowed, sees_all) = (Vec::new(), self.sees_all());
         for (&index, interface) in &self.interfaces.known {
             self.names.insert(index, interface.name.clone());

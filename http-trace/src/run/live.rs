@@ -161,7 +161,7 @@ impl<'a> Live<'a> {
             patient_until: (!config.quiet).then(|| now + NOTHING_READABLE),
             next_upkeep: now + UPKEEP_EVERY,
             next_counters: now + COUNTERS_EVERY,
-            has_changed: !config.no_hotplug,
+            has_changed: true,
         })
     }
 
@@ -209,8 +209,8 @@ impl<'a> Live<'a> {
             nothing_readable(probe, driver, NOTHING_READABLE).iter().for_each(|line| say(line));
         }
         probe.hand_on_log();
+        self.has_changed = true;
         if !self.config.no_hotplug {
-            self.has_changed = true;
             add_hidden(probe.check_hooks(false), driver);
         }
     }
@@ -409,13 +409,14 @@ fn named(interfaces: &[Arc<str>]) -> String {
 }
 
 fn follow_interfaces(config: &Config, probe: &mut Probe, driver: &mut Driver) {
-    match probe.update_interfaces() {
+    match probe.update_interfaces(!config.no_hotplug) {
         Ok(None) => return,
         Ok(Some(notices)) => {
             say_notices(config, &notices, true);
             let is_end = notices.iter().any(|notice| matches!(notice, Notice::Detached(..)));
             if is_end && probe.traced_interfaces().is_empty() {
-                say(&format!("nothing is traced now: {}", no_interface(config)));
+                let restart = if config.no_hotplug { "; restart to trace it again" } else { "" };
+                say(&format!("nothing is traced now: {}{restart}", no_interface(config)));
             }
         }
         Err(error) => say(&format!("cannot watch for new interfaces: {error}")),
@@ -496,8 +497,7 @@ fn unmatched<'a>(config: &'a Config, traced: &[Arc<str>]) -> Vec<&'a str> {
         Wanted::new(std::slice::from_ref(*glob), &[])
             .is_ok_and(|wanted| traced.iter().any(|name| wanted.contains(name)))
     };
-    let of_none = config.interface.iter().filter(|glob| !matches(glob));
-    of_none.map(String::as_str).collect()
+    config.interface.iter().filter(|glob| !matches(glob)).map(String::as_str).collect()
 }
 
 /// Formats `tracing at tc on lo, eth0`.
@@ -591,7 +591,7 @@ mod tests {
             assert!(said.starts_with(expected), "{said}");
         }
         let names = ["lo", "veth*", "eth0"].map(str::to_owned).to_vec();
-        let typed = [("interface", names)].into_iter().collect();
+        let typed = vec![("interface", names)];
         let layers = Layers::gather(KEYS, typed, &|_| None, None).expect("good");
         let config = Config::from_layers(&layers).expect("good");
         let traced = ["eth0", "veth7"].map(Into::into);

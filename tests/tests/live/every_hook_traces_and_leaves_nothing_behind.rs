@@ -208,6 +208,29 @@ fn an_interface_that_comes_later_is_traced() {
     }
 }
 
+#[test]
+fn an_interface_that_goes_away_is_reported_without_hotplug_too() {
+    needs!(alone;);
+    for hook in ["tc", "socket-filter"] {
+        let namespace = Namespace::new("leaves").expect("a namespace");
+        namespace.ip("link add old0 type veth peer name old1").expect("a veth pair");
+        namespace.ip("link set old0 up").expect("up");
+        let options = ["--hook", hook, "-i", "old*", "--no-hotplug"];
+        let mut agent = Agent::start(&namespace, &options).expect("the agent");
+        namespace.ip("link set old1 up").expect("up");
+        namespace.ip("link del old0").expect("deleted");
+        agent.wait_for_line("nothing is traced now", Duration::from_secs(5));
+        let said = agent.stop().expect("the agent's end").said.join("\n");
+        for (line, is_there) in [
+            ("stopped tracing old0", true),
+            ("; restart to trace it again", true),
+            ("tracing old1 too", false),
+        ] {
+            assert_eq!(said.contains(line), is_there, "{hook}: {line}: {said}");
+        }
+    }
+}
+
 /// A rename is said with the new name, and that nothing is left to trace.
 #[test]
 fn an_interface_whose_new_name_was_not_asked_for_is_reported() {
