@@ -333,7 +333,9 @@ fn is_ci() -> bool {
 /// Runs one step; prints its command line, then how long it took.
 fn step(command: &mut Command) -> Result<()> {
     let line = command::line(command);
-    eprintln!("xtask: {line}");
+    let note =
+        if line.contains(" install --quiet ") { " (compiles silently for minutes)" } else { "" };
+    eprintln!("xtask: {line}{note}");
     fs::create_dir_all(target_folder())?;
     let start = Instant::now();
     command::run(command)?;
