@@ -10,7 +10,7 @@ pub mod firewall;
 pub mod never;
 pub mod nft;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub struct Counts {
     pub banned: u64,
     /// Alerts whose client was not banned, for a reason.
     pub refused: u64,
+    /// The reasons for that.
+    pub reasons: BTreeSet<&'static str>,
     /// Bans that failed in the firewall.
     pub failed: u64,
     /// Cause of the last failure.
@@ -130,6 +132,7 @@ impl Bans {
         }
         if let Some(reason) = self.reason_against(alert, client) {
             self.counts.refused += 1;
+            self.counts.reasons.insert(reason);
             return ban(Outcome::Refused, None, Some(reason));
         }
         let (Some(lasts), Some(firewall)) = (self.plan.lasts, &mut self.firewall) else {

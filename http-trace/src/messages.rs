@@ -166,11 +166,9 @@ impl WrittenCounts {
             false => format!("{} made", counted(counts.banned, "ban")),
         };
         if counts.refused > 0 {
-            let _ = write!(
-                line,
-                "; {} refused for a reason that the alert has",
-                counted(counts.refused, "ban")
-            );
+            let reasons: Vec<&str> = counts.reasons.iter().copied().collect();
+            let refused = counted(counts.refused, "ban");
+            let _ = write!(line, "; {refused} refused ({})", reasons.join("; "));
         }
         self.bans = (counts.banned + counts.refused > 0).then_some(line);
         if counts.failed > 0 || counts.failure.is_some() {

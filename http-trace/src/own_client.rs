@@ -1,6 +1,7 @@
 //! *I/O*: the agent's own HTTP client. Opens connections itself rather than in the library, so that their
 //! local endpoints can be excluded from tracing. Does not know what is requested.
 
+use std::fmt::Display;
 use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -62,6 +63,13 @@ pub fn read_answer(body: &mut Body) -> Result<Vec<u8>, String> {
         Err(Error::Timeout(_)) => Err("no end of the answer in time".to_owned()),
         Err(error) => Err(format!("an answer that breaks off ({error})")),
     }
+}
+
+/// An error of a request in words.
+pub fn worded(error: &impl Display) -> String {
+    let text = error.to_string();
+    let hint = text.ends_with("InvalidContentType").then_some(" (does the server speak TLS?)");
+    format!("{}{}", text.strip_prefix("io: ").unwrap_or(&text), hint.unwrap_or_default())
 }
 
 /// Enables keep-alive, so that a vanished peer is noticed within a minute.
@@ -157,5 +165,23 @@ impl Transport for Connection {
         let is_silent = self.stream.set_nonblocking(true).is_ok()
             && matches!(self.stream.peek(&mut byte), Err(error) if error.kind() == WouldBlock);
         is_silent && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_worded_for_whoever_gave_the_url() {
+        for (error, expected) in [
+            (io::Error::other("Connection refused"), "Connection refused"),
+            (
+                io::Error::other("received corrupt message of type InvalidContentType"),
+                "received corrupt message of type InvalidContentType (does the server speak TLS?)",
+            ),
+        ] {
+            assert_eq!(worded(&Error::from(error)), expected);
+        }
     }
 }

@@ -108,7 +108,7 @@ fn chart(out: &mut String, timeline: &Timeline) {
     let width = WIDTH / timeline.intervals.len() as f64;
     let _ = write!(
         out,
-        "<h2>Responses over time</h2>\n<p>bars of {}, the highest {}</p>\n\
+        "<h2>Responses over time</h2>\n<p>one bar per {}; the highest is {}</p>\n\
          <svg viewBox=\"0 0 1000 165\" role=\"img\" aria-label=\"responses over time\">",
         duration(timeline.seconds),
         grouped(highest)
@@ -139,7 +139,7 @@ fn chart(out: &mut String, timeline: &Timeline) {
 
 fn duration(seconds: u64) -> String {
     match seconds {
-        1 => "a second".to_owned(),
+        1 => "second".to_owned(),
         2..120 => format!("{seconds} s"),
         120..7200 => format!("{:.1} min", seconds as f64 / 60.0),
         7200..172_800 => format!("{:.1} h", seconds as f64 / 3600.0),

@@ -166,7 +166,8 @@ pub fn facts(report: &Report) -> Vec<(&'static str, String)> {
 pub fn tables(report: &Report) -> Vec<Table> {
     let endpoints = &report.endpoints;
     let note = match report.left_out.endpoints {
-        0 => "path templates; paths that only ever answer 404 are left out".to_owned(),
+        0 => "path templates; paths only answered with 4xx (except 401 and 405) are left out"
+            .to_owned(),
         more => {
             format!("{} events of endpoints beyond the limit are counted as other", grouped(more))
         }

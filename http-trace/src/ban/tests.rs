@@ -76,6 +76,7 @@ fn who_may_be_banned_and_who_never() {
     let reason = "ban-most is reached";
     assert_eq!(judge(about("192.0.2.4")), refused(reason));
     assert_eq!((bans.counts.banned, bans.counts.refused), (2, 8));
+    assert_eq!(bans.counts.reasons.len(), 7, "each once: {:?}", bans.counts.reasons);
 }
 
 #[test]

@@ -46,6 +46,16 @@ fn the_end_names_classes_and_losses() {
 }
 
 #[test]
+fn bans_that_were_refused_are_told_with_the_reasons() {
+    let mut written = WrittenCounts::default();
+    let reasons = ["ban-most is reached", "it is in ban-allow"].into_iter().collect();
+    written.banned(true, &Counts { banned: 1, refused: 3, reasons, ..Counts::default() });
+    let expected = "1 client would have been banned (dry run); 3 bans refused (ban-most is reached; \
+                    it is in ban-allow)";
+    assert_eq!(written.bans.as_deref(), Some(expected));
+}
+
+#[test]
 fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
     let mut written = WrittenCounts::default();
     let tls = [("TLS", 443, 12)];

@@ -201,7 +201,7 @@ fn shown(path: &Path) -> String {
 
 fn reload_line(reloaded: Reloaded) -> String {
     if reloaded.kept == reloaded.rules && reloaded.gone == 0 {
-        return format!("rules reloaded: {} active, none changed", reloaded.rules);
+        return format!("rules read again: {} active, none changed", reloaded.rules);
     }
     let mut line = format!(
         "rules reloaded: {} active, {} unchanged, {} new, {} removed or changed",

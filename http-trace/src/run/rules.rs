@@ -218,8 +218,10 @@ fn condition(correlation: &Correlation) -> String {
 
 fn explain(rules: &RuleSet, number: usize, is_active: bool, out: &mut String) {
     let rule = &rules.rules[number];
-    let _ = writeln!(out, "{}  ({})", rule.title, rule.id);
-    let _ = writeln!(out, "\n{}\n", rule.description);
+    let _ = writeln!(out, "{}  ({})\n", rule.title, rule.id);
+    if !rule.description.is_empty() {
+        let _ = writeln!(out, "{}\n", rule.description);
+    }
     let mut line = |name: &str, text: &str| {
         if !text.is_empty() {
             let _ = writeln!(out, "{name:12}{text}");
@@ -233,8 +235,9 @@ fn explain(rules: &RuleSet, number: usize, is_active: bool, out: &mut String) {
         line("counts", &condition(correlation));
         let groups: Vec<&str> = correlation.group_by.iter().map(|g| &*g.name).collect();
         line("by", &groups.join(", "));
-        let inputs: Vec<String> =
-            correlation.inputs.iter().map(|input| input_name(rules, *input)).collect();
+        let inputs = correlation.inputs.iter();
+        let inputs = inputs.filter(|input| number_of(rules, **input) != Some(number));
+        let inputs: Vec<String> = inputs.map(|input| input_name(rules, *input)).collect();
         line("of", &inputs.join("; "));
         let suppress = window_text(rule.suppress_ns);
         line("yields to", &rule.yields_to.join(", "));

@@ -16,7 +16,7 @@ use crate::text::Escaped;
 use http_trace_detect::alert::{Alert, Ban, Outcome, State};
 use http_trace_detect::rule::Level;
 use http_trace_model::columns::{columns, cut, cut_middle, padded, wrapped};
-use http_trace_model::event::{Endpoint, HttpEvent, Loss};
+use http_trace_model::event::{Endpoint, HttpEvent, Loss, NoResponse};
 use http_trace_model::head::{Headers, ResponseHead};
 use http_trace_model::shown::{latency, size, span};
 use http_trace_model::target::Target;
@@ -428,8 +428,10 @@ fn process(event: &HttpEvent) -> String {
 }
 
 fn latency_of(event: &HttpEvent) -> String {
-    let latency = event.ttfb_ns().or(event.duration_ns()).map(latency);
-    latency.unwrap_or_else(|| "-".to_owned())
+    let of_event = event.ttfb_ns().or(event.duration_ns());
+    // Of a response that the capture lacks, nobody knows when it came.
+    let known = of_event.filter(|_| event.no_response != Some(NoResponse::Unseen));
+    known.map_or_else(|| "-".to_owned(), latency)
 }
 
 fn class_style(event: &HttpEvent) -> Style {

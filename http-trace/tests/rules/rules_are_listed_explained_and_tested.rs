@@ -101,8 +101,17 @@ fn list_and_explain_tell_what_a_rule_counts() {
     for expected in ["350 / 5m", "TA0007", "Sumo Logic", "error-spike.yml:"] {
         assert!(ran.out.contains(expected), "{expected}: {}", ran.out);
     }
-    // As the configuration changes them.
+    // A description is printed once, and one that is missing leaves no gap.
+    let ran = run(&["rules", "explain", "http-metadata-service"]);
+    assert!(!ran.out.contains("\nof "), "{}", ran.out);
     let folder = tempfile::tempdir().unwrap();
+    let bare = folder.path().join("bare.yml");
+    let text = "title: it\nname: it\nlevel: high\nlogsource: {category: webserver}\n\
+                detection: {s: {sc-status: 404}, condition: s}\n";
+    fs::write(&bare, text).unwrap();
+    let ran = run(&["rules", "explain", "it", bare.to_str().unwrap()]);
+    assert!(ran.out.starts_with("it  (it)\n\nseverity "), "{}", ran.out);
+    // As the configuration changes them.
     let file = folder.path().join("c.toml");
     let changes =
         "disable-rule = ['http-posture-*']\n[detect.rules.http-path-scan]\nthreshold = 60\n";

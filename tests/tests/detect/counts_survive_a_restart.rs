@@ -117,12 +117,12 @@ fn two_hundred_errors_before_sigterm_and_150_after_are_one_alert_of_350() {
     site.errors(200..300);
     agent.wait_for(100, GENEROUS).expect("a report");
     agent.signal(Signal::HUP).expect("a signal");
-    assert!(agent.wait_for_line("rules reloaded: ", GENEROUS));
+    assert!(agent.wait_for_line("rules read again: ", GENEROUS));
     site.errors(300..350);
     agent.wait_for(150, GENEROUS).expect("a report");
     let second = agent.stop_by(Signal::TERM).expect("an outcome");
     assert!(second.status.success(), "{:?}", second.said);
-    for said in [" counters restored, ", "rules reloaded: "] {
+    for said in [" counters restored, ", "rules read again: "] {
         let said_so = second.said.iter().any(|line| line.contains(said));
         assert!(said_so, "{said}: {:?}", second.said);
     }

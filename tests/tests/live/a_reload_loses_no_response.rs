@@ -100,7 +100,8 @@ fn ten_times_under_load() {
     let mut alerts = outcome.report.alerts.iter();
     assert!(alerts.any(|alert| alert["rule"]["id"] == "it"));
     let reloads = outcome.said.iter().filter(|line| line.contains("rules reloaded: "));
-    assert_eq!(reloads.count(), 12, "{:?}", outcome.said);
+    // The last changed no rule.
+    assert_eq!(reloads.count(), 11, "{:?}", outcome.said);
     let left_out = |line: &&String| line.contains(" 1 left out by ");
     let left_out = outcome.said.iter().find(left_out).expect("what was left out");
     assert!(left_out.ends_with("status 4xx before a reload"), "{left_out}");

@@ -86,7 +86,7 @@ macro_rules! end {
                 .get(|v| Some(Value::Made(v.record.$of.as_ref()?.user_id?.to_string().into())))
                 .read(|d, v| draft(&mut d.event.$of).user_id = owned(v).and_then(|id| id.parse().ok())),
             entry!($prefix "process.user.name", Kind::Text, "/etc/passwd";
-                "That user's name; absent for processes in containers.")
+                "That user's name; absent for processes in containers and those that have exited.")
                 .get(|v| text(&v.record.$of.as_ref()?.user_name))
                 .read(|d, v| draft(&mut d.event.$of).user_name = owned(v)),
             entry!($prefix "service.name", Kind::Text, "cgroup";

@@ -43,7 +43,7 @@ impl Carrier for Webhook {
                 }
             }
             Err(error @ (Error::BadUri(_) | Error::Http(_))) => Err(Failure::lasting(error)),
-            Err(error) => Err(Failure::passing(error)),
+            Err(error) => Err(Failure::passing(own_client::worded(&error))),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::exporter::{Failure, Partial, Transport};
 use super::request::{PATIENCE, gzip, headers};
 use crate::grpc::client::{Client, Server};
 use crate::grpc::{Answer, code};
+use crate::own_client;
 use crate::own_sockets::OwnSockets;
 use crate::protobuf::{self, Read};
 use crate::sink::choice::Signal;
@@ -71,7 +72,9 @@ impl Transport for Grpc {
                 })
             }
             Ok(answer) => Err(failure(&answer)),
-            Err(error) => Err(Failure { why: error.to_string(), again: Some(Duration::ZERO) }),
+            Err(error) => {
+                Err(Failure { why: own_client::worded(&error), again: Some(Duration::ZERO) })
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ impl Transport for Http {
                 let is_lasting = matches!(error, Error::BadUri(_) | Error::Http(_));
                 let why = match error {
                     Error::Timeout(_) => format!("no answer in {} s", PATIENCE.as_secs()),
-                    error => error.to_string(),
+                    error => own_client::worded(&error),
                 };
                 return Err(Failure { why, again: (!is_lasting).then_some(Duration::ZERO) });
             }

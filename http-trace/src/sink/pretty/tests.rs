@@ -1,7 +1,6 @@
 //! Lines as a person sees them.
 
 use super::*;
-use http_trace_model::event::NoResponse;
 use http_trace_model::event::{LossUnit, Missing};
 use http_trace_samples as testing;
 
@@ -198,6 +197,13 @@ fn an_unanswered_request_is_unfinished_when_it_was_not_sent_whole() {
         assert_eq!(text.matches("unfinished").count(), expected, "{text}");
         assert_eq!(text.contains("request unfinished"), is_request, "{text}");
     }
+}
+
+#[test]
+fn a_request_whose_answer_nobody_saw_has_no_latency() {
+    let mut event = testing::event();
+    (event.response, event.no_response) = (None, Some(NoResponse::Unseen));
+    assert_eq!(latency_of(&event), "-");
 }
 
 #[test]
