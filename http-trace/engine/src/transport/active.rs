@@ -449,7 +449,8 @@ impl Active {
             self.protocol.never_seen(o, ack);
             // Do not wait for a direction that never sent anything. Of one whose start a filter saw, the bytes
             // passed there and are not HTTP/1.x.
-            tcp.link.known[o] &= tcp.link.first(o) != Some(next) || meta.is_filtered();
+            let has_sent = !self.streams[o].buffer.is_empty();
+            tcp.link.known[o] &= has_sent || tcp.link.first(o) != Some(next) || meta.is_filtered();
         }
         self.streams[d].waiting_ns = 0;
         true

@@ -101,6 +101,27 @@ fn a_lost_request_does_not_shift_the_others() {
     assert!(!events[0].starts_with("GET /2"), "{events:?}");
 }
 
+/// A client whose first request was lost is heard all the same if a later one waits behind the hole: what its server
+/// sends after a loss of its own must be proven as usual, whenever the wait ends and whichever address is lower.
+#[test]
+fn a_client_with_a_request_behind_a_hole_is_heard() {
+    let fake = "HTTP/1.1 500 Fake\r\nContent-Length: 0\r\n\r\n".repeat(3);
+    let post = "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\n2";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", fake.len());
+    let answer = "? -> 200 OK 1 Length missing [Request]";
+    for (host, tick_ms) in [1, 3].into_iter().flat_map(|host| (0..250).map(move |ms| (host, ms))) {
+        let talk = Talk { client_ip: [10, 0, 0, host], ..Talk::new() }.handshake();
+        let talk = talk.c(&get("/1")).lost().s(&ok("a")).wait_ms(50).c(post);
+        let talk = talk.s(&head).lost().s(&fake);
+        let mut bench = Bench::new(PipelineConfig::default());
+        bench.push_all(&talk.segs);
+        bench.tick(talk.now_ns + tick_ms * MS);
+        bench.finish();
+        let events: Vec<_> = bench.lines.iter().filter(|line| *line != "(finish)").collect();
+        assert_eq!(events, [answer], "{host} {tick_ms} ms");
+    }
+}
+
 /// A request that waited behind a hole was not sent in the middle of the answers that came meanwhile: the
 /// client still asks one at a time.
 #[test]
