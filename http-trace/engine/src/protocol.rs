@@ -31,7 +31,8 @@ use crate::stats::{Losses, Stats, Unreadable};
 /// State of a connection that transport and protocol share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    /// Sequence numbers of each direction's first byte, valid if `start_known`.
+    /// Sequence numbers of each direction's first byte, valid if `start_known`; with `expects`, of the client's also where
+    /// it is expected.
     start: [u32; 2],
     /// Whether each direction's position is known.
     pub known: [bool; 2],
@@ -42,6 +43,8 @@ pub(crate) struct Link {
     pub muted: bool,
     /// A close or a SYN was disproved by what followed; the next exchange is marked.
     pub disputed: bool,
+    /// A SYN-ACK was seen without its SYN, and the wait for the client is not over.
+    expects: bool,
 }
 
 impl Link {
@@ -82,6 +85,23 @@ impl Link {
     pub const fn set_start(&mut self, d: usize, seq: u32) {
         self.start[d] = seq;
         self.start_known[d] = true;
+    }
+
+    /// A SYN-ACK says that the client's stream, direction `d`, begins at `seq`, or before with data in the SYN.
+    pub const fn expect(&mut self, d: usize, seq: u32) {
+        self.start[d] = seq;
+        self.expects = true;
+    }
+
+    /// Where the first bytes of direction `d` are expected, of which nothing was seen.
+    pub fn expected(&self, d: usize) -> Option<u32> {
+        let unseen = !self.is_client(1 - d) && !self.known[d] && !self.start_known[d];
+        (self.expects && unseen).then_some(self.start[d])
+    }
+
+    /// The client's bytes may pass elsewhere.
+    pub const fn expect_nothing(&mut self) {
+        self.expects = false;
     }
 
     /// The beginnings of the streams are no longer known.

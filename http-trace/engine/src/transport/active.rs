@@ -31,6 +31,8 @@ pub(crate) struct Active {
     pub before: Option<Box<Before>>,
     /// By direction: a segment far outside the window, not yet accepted.
     pub far: [Option<Box<FarSegment>>; 2],
+    /// The server's buffered bytes waited for a client that was not seen.
+    unheard: bool,
     /// Bytes of gaps before the first head, not yet reported as lost.
     unreported: u64,
     /// Time of a RST that came while something was in flight; 0 for none. See [`super::connection::claim`].
@@ -53,6 +55,7 @@ impl Active {
             syn: None,
             before: None,
             far: [None, None],
+            unheard: false,
             unreported: 0,
             reset_ns: 0,
             heard_ns: 0,
@@ -104,11 +107,14 @@ impl Active {
         let (o, link) = (1 - d, &tcp.link);
         // Bytes that came before a RST are still handed over first.
         let over = tcp.fin[o] || tcp.reset[o] && self.streams[o].buffer.is_empty();
-        if link.is_client(d) || !link.known[o] || self.opaque(o) || over {
+        if link.is_client(d) || self.opaque(o) || over {
             return false;
         }
         let Some(ack) = origin.ack.number() else { return false };
         let (next, stream) = (self.protocol.next(o), &self.streams[o]);
+        // Of two taps, one may be late: after a SYN-ACK, the client's SYN and first request still come.
+        let expected = || link.expected(o).map(|seq| position(next, seq));
+        let Some(next) = link.known[o].then_some(next).or_else(expected) else { return false };
         let ack = position(next, ack);
         if ack <= next.max(stream.given_up) || ack - next > FAR {
             return false;
@@ -191,6 +197,7 @@ impl Active {
     pub fn drain(&mut self, tcp: &mut Tcp, env: &mut Env<'_>, force: bool) {
         // Requests first, so that responses find them; but nothing before the bytes it acknowledges.
         let client = tcp.link.client_or_first();
+        let unheard = std::mem::take(&mut self.unheard) || tcp.link.expected(client).is_some();
         let mut causal = true;
         loop {
             let mut progress = false;
@@ -211,7 +218,16 @@ impl Active {
                         Content::Bytes(bytes) => {
                             let chunk = Chunk { bytes, begins: piece.begins, origin: &piece.meta };
                             self.data(tcp, env, d, &chunk);
+                            if piece.copies > 0 {
+                                self.protocol.copied(d, piece.end(), piece.copies, &piece.meta);
+                            }
                         }
+                    }
+                    if unheard && self.protocol.is_quiet() {
+                        // As if they had not waited: between messages, no more than this is remembered.
+                        let next = [0, 1].map(|d| self.protocol.next(d));
+                        let memory = self.protocol.memory();
+                        self.protocol = Implementation::resume(&memory, &tcp.link, next);
                     }
                 }
             }
@@ -441,6 +457,9 @@ impl Active {
         };
         if start > next {
             self.pass_gap(tcp, env, d, start - next, &meta);
+        } else if tcp.link.expected(1 - d).is_some() {
+            tcp.link.expect_nothing();
+            self.unheard = true;
         } else if let Some(ack) = meta.ack.number() {
             let o = 1 - d;
             let next = self.protocol.next(o);

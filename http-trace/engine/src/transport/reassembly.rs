@@ -42,6 +42,8 @@ pub struct Piece<M> {
     pub begins: bool,
     /// Where the record was seen.
     pub meta: M,
+    /// How often its last byte came again.
+    pub copies: u32,
 }
 
 impl<M> Piece<M> {
@@ -167,6 +169,13 @@ impl<M: Copy> Buffer<M> {
         out
     }
 
+    /// Counts a copy of the bytes before `end`, all of which are present.
+    pub fn count_copy(&mut self, end: u64) {
+        if let Some((_, piece)) = self.pieces.range_mut(..end).next_back() {
+            piece.copies = piece.copies.saturating_add(1);
+        }
+    }
+
     /// Declares [`start`, `end`) skipped where no bytes are present.
     pub fn insert_skip(&mut self, start: u64, end: u64, meta: M) {
         let mut at = start;
@@ -185,7 +194,7 @@ impl<M: Copy> Buffer<M> {
 
     fn put(&mut self, start: u64, content: Content, begins: bool, meta: M) {
         self.size += cost(&content);
-        self.pieces.insert(start, Piece { start, content, begins, meta });
+        self.pieces.insert(start, Piece { start, content, begins, meta, copies: 0 });
     }
 
     /// Keys of the pieces that share bytes with [`start`, `end`), in order.

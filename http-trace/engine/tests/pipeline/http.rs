@@ -521,6 +521,8 @@ fn a_declared_body_is_one_where_only_the_server_is_heard() {
         for n in 0..2 {
             talk = talk.c(&get(&format!("/{n}")));
             talk = parts.iter().fold(talk, |talk, part| talk.s(part));
+            // After a SYN-ACK the client is waited for.
+            talk = talk.wait_ms(100);
         }
         talk = talk.c("HEAD / HTTP/1.1\r\n\r\n").s(head).c(&get("/4")).s(&ok("b")).s_fin();
         talk.segs.retain(|seg| seg.from == Side::Server);

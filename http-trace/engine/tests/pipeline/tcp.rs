@@ -1,6 +1,6 @@
 //! Segments: order, copies, overlaps, gaps, wrap-around, tuple reuse, forgeries.
 
-use crate::talk::{Side, Talk, check, get, ok};
+use crate::talk::{MS, Side, Talk, check, get, ok};
 use http_trace_common::record::flag;
 
 pub const TWO: [&str; 2] = ["GET /1 -> 200 OK 5 Length", "GET /2 -> 200 OK 2 Length"];
@@ -22,6 +22,19 @@ fn order_and_copies_change_nothing() {
     let talk =
         Talk::open().c(first).c(second).early(1).s(head).s(body).early(1).c(&two).s(&ok("ab"));
     check("both out of order", &talk, &TWO);
+}
+
+/// A retransmission counts whether or not the response waits for its request when it comes.
+#[test]
+fn copies_of_what_waits_are_counted() {
+    let answer = ok("hello");
+    let (most, rest) = answer.split_at(answer.len() - 2);
+    let copied = ["GET /1 -> 200 OK 5 Length copies 2"];
+    check("in order", &Talk::open().c(&get("/1")).s(most).again().again().s(rest), &copied);
+    let mut talk = Talk::open().c(&get("/1"));
+    let request = talk.segs.pop().expect("a request");
+    let talk = talk.s(most).again().again().push(request).s(rest);
+    check("before its request", &talk, &copied);
 }
 
 /// A mebibyte of a body arrives before the head that it follows.
@@ -365,6 +378,62 @@ fn one_direction_alone() {
     let mut client = talk;
     client.segs.retain(|seg| seg.from == Side::Client);
     check("requests", &client, &["(finish)", "GET /1 -> Unseen", "GET /2 -> Unseen"]);
+}
+
+/// Segments as two taps see them, one per direction: the clock of the server's is early by `skew_ms`.
+fn skewed(talk: &Talk, skew_ms: u64) -> Talk {
+    let mut talk = talk.clone();
+    for seg in talk.segs.iter_mut().filter(|seg| seg.from == Side::Server) {
+        seg.time_ns -= skew_ms * MS;
+    }
+    talk.segs.sort_by_key(|seg| seg.time_ns);
+    talk
+}
+
+/// The server's answers, and its SYN-ACK, may be seen before what they answer.
+#[test]
+fn a_tap_whose_clock_is_early_costs_no_pair() {
+    let asks = |talk: Talk, n: u32| talk.wait_ms(5).c(&get(&format!("/{n}"))).s(&ok("hello"));
+    let whole = (0..6).fold(Talk::open(), asks).c_fin().s_fin();
+    let pairs: Vec<_> = (0..6).map(|n| format!("GET /{n} -> 200 OK 5 Length")).collect();
+    for skew_ms in 0..60 {
+        let talk = skewed(&whole, skew_ms);
+        assert_eq!(talk.judged(), pairs, "{skew_ms} ms");
+        // Without the SYN, nothing says that the first request is the first.
+        let mut late = talk;
+        late.segs.retain(|seg| seg.from == Side::Server || seg.flags & flag::SYN == 0);
+        let mut assumed = pairs.clone();
+        assumed[0] += " flags request_assumed";
+        assert_eq!(late.judged(), assumed, "{skew_ms} ms, no SYN");
+    }
+    // Beyond the time that a hole is waited for, pairs are missing, and none is wrong.
+    for skew_ms in [100, 120, 200] {
+        let events = skewed(&whole, skew_ms).judged();
+        let known = |event: &String| event.starts_with("? -> 200") || pairs.contains(event);
+        assert!(events.iter().all(known), "{skew_ms} ms: {events:#?}");
+    }
+}
+
+/// A SYN-ACK may acknowledge data of the SYN (RFC 7413), which comes late. Where that is all of the request, nothing
+/// shows that the response is early; no pair is wrong.
+#[test]
+fn a_tap_whose_clock_is_early_makes_no_wrong_pair_of_data_in_the_syn() {
+    let one = get("/1");
+    for (taken, skew_ms) in
+        [0, 10, one.len()].into_iter().flat_map(|n| (0..60).map(move |ms| (n, ms)))
+    {
+        let talk = syn_ack(syn_with(Talk::new().wait_ms(100), 1001, &one), 500_001, taken);
+        let rest = &one[taken..];
+        let talk = if rest.is_empty() { talk } else { talk.c(rest) };
+        let talk = talk.s(&ok("hello")).wait_ms(5).c(&get("/2")).s(&ok("ab")).c_fin().s_fin();
+        let events = skewed(&talk, skew_ms).judged();
+        let unpaired = |event: &String| rest.is_empty() && event.starts_with("? -> 200");
+        assert_eq!(events.len(), 2, "{taken} {skew_ms} ms");
+        assert!(
+            events.iter().zip(TWO).all(|(event, pair)| event == pair || unpaired(event)),
+            "{taken} {skew_ms} ms: {events:?}"
+        );
+    }
 }
 
 /// As in captures that programs write, which all begin at the same numbers.

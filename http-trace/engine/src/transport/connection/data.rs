@@ -149,6 +149,9 @@ impl Connection {
         if end > next {
             let inserted = buffer.insert_bytes(seq + past, bytes, begins, *origin);
             env.stats.copied_bytes += inserted.copied;
+            if inserted.stored == 0 && inserted.copied > 0 && !header.has(flag::SEEN_ELSEWHERE) {
+                buffer.count_copy(end);
+            }
             if inserted.differs && !differs {
                 env.stats.overlaps_differ += 1;
                 active.protocol.overlap_differs(&tcp.link, d, seq..end);

@@ -144,6 +144,9 @@ impl Connection {
                 // It acknowledges a SYN that was not seen, and perhaps data that came with it (RFC 7413
                 // §4.1.2): the client's stream begins here or before.
                 self.tcp.next[1 - d] = header.ack;
+                if !header.has(flag::FILTERED) {
+                    self.tcp.link.expect(1 - d, header.ack);
+                }
             }
             return false;
         }
