@@ -16,7 +16,7 @@ use crate::ban::Bans;
 use crate::config::{Config, Source};
 use crate::messages;
 use crate::metrics::endpoints::EndpointCounts;
-use crate::metrics::{Metrics, Number};
+use crate::metrics::{Family, Metrics};
 use crate::own_sockets::OwnSockets;
 use crate::sink::Style;
 use crate::sink::outlet::{Next, Outlet, Outputs};
@@ -164,13 +164,13 @@ impl Driver {
     }
 
     /// All metrics of `--listen`; `of_probe` are those of the probe.
-    pub fn metrics(&mut self, of_probe: &[Number]) -> String {
+    pub fn metrics(&mut self, of_probe: &[Family]) -> String {
         let stats = self.pipeline.stats();
-        let mut numbers = vec![
-            Number::plain(
+        let mut families = vec![
+            Family::plain(
                 "http_trace_connections_total", "Connections with payload.", stats.flows as f64,
             ),
-            Number::plain(
+            Family::plain(
                 "http_trace_http_connections_total",
                 "Connections with HTTP/1.x.",
                 stats.http_flows as f64,
@@ -180,15 +180,15 @@ impl Driver {
             let of_kind = stats.unreadable.iter().filter(|((of, _), _)| *of == kind);
             (kind.name(), of_kind.map(|(_, count)| *count).sum())
         });
-        numbers.extend(Number::each(
+        families.push(Family::each(
             "http_trace_unreadable_connections",
             "Connections of unsupported protocols.",
             "protocol",
             unreadable,
         ));
-        numbers.extend_from_slice(of_probe);
+        families.extend_from_slice(of_probe);
         if let Some(counts) = self.stages.attribution.as_ref().map(|a| a.counts) {
-            numbers.extend(Number::each(
+            families.push(Family::each(
                 "http_trace_processes_total",
                 "Event endpoints that are sockets of this host, by whether the process is known.",
                 "result",
@@ -202,7 +202,7 @@ impl Driver {
         }
         let exit = &mut self.stages.exit;
         if let Some(counts) = exit.bans.as_ref().map(|bans| &bans.counts) {
-            numbers.extend(Number::each(
+            families.push(Family::each(
                 "http_trace_bans_total",
                 "Bans of clients by outcome; in a dry run, those that would have been made.",
                 "result",
@@ -210,7 +210,7 @@ impl Driver {
             ));
         }
         let metrics = exit.metrics.as_mut();
-        metrics.map_or_else(String::new, |m| m.text(&exit.outlet.written, &numbers))
+        metrics.map_or_else(String::new, |m| m.text(&exit.outlet.written, &families))
     }
 
     /// New messages: outputs and the inventory failing or recovering, and bans that failed.

@@ -63,36 +63,44 @@ fn escaped(text: &str) -> String {
     text.replace('\n', "\\n")
 }
 
-/// A metric about the agent. Those with the same name are adjacent.
-#[derive(Clone, Copy, Debug)]
-pub struct Number {
-    /// Ends with `_total` if it is a counter.
+/// A metric: series that share a name.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// Ends with `_total` if it is a counter; others are gauges.
     pub name: &'static str,
     /// Help text.
     pub meaning: &'static str,
-    /// Name and value of a label.
-    pub label: Option<(&'static str, &'static str)>,
-    /// Value in the unit given by the name.
-    pub value: f64,
+    /// Values in the unit given by the name, by labels as they are written: `code="404",server_port="80"`, or nothing.
+    pub series: Vec<(String, f64)>,
 }
 
-impl Number {
-    /// A number without a label.
-    pub const fn plain(name: &'static str, meaning: &'static str, value: f64) -> Self {
-        Number { name, meaning, label: None, value }
+impl Family {
+    /// One series without labels.
+    pub fn plain(name: &'static str, meaning: &'static str, value: f64) -> Self {
+        Family { name, meaning, series: vec![(String::new(), value)] }
     }
 
-    /// A number for each value of a label.
+    /// A series for each value of a label.
     pub fn each(
         name: &'static str,
         meaning: &'static str,
         label: &'static str,
-        values: impl IntoIterator<Item = (&'static str, u64)>,
-    ) -> impl Iterator<Item = Self> {
-        values.into_iter().map(move |(of, value)| Number {
-            label: Some((label, of)),
-            ..Number::plain(name, meaning, value as f64)
-        })
+        values: impl IntoIterator<Item = (impl AsRef<str>, u64)>,
+    ) -> Self {
+        let series = values.into_iter().map(|(of, value)| {
+            (format!("{label}=\"{}\"", escaped(of.as_ref())), value as f64)
+        });
+        Family { name, meaning, series: series.collect() }
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let kind = if self.name.ends_with("_total") { "counter" } else { "gauge" };
+        head(out, self.name, kind, self.meaning)?;
+        for (labels, value) in &self.series {
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+            writeln!(out, "{}{labels} {value}", self.name)?;
+        }
+        Ok(())
     }
 }
 
@@ -176,7 +184,7 @@ impl Metrics {
     }
 
     /// Formats everything, including what happened to events and metrics of the agent.
-    pub fn text(&mut self, written: &WrittenCounts, of_agent: &[Number]) -> String {
+    pub fn text(&mut self, written: &WrittenCounts, of_agent: &[Family]) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
         let _ = self.write(&mut out, written, of_agent);
@@ -187,46 +195,47 @@ impl Metrics {
         &mut self,
         out: &mut String,
         written: &WrittenCounts,
-        of_agent: &[Number],
+        of_agent: &[Family],
     ) -> fmt::Result {
-        head(
-            out,
-            "http_trace_responses_total",
-            "counter",
-            "Responses by server port, status code and, if served by a process of this host, \
-             workload.",
-        )?;
-        for (labels, count) in self.responses.sorted(self.now_ns) {
-            let labels = labels.as_ref();
-            let (class, code, port) = labels.map_or_else(
-                || (OTHER, OTHER.to_owned(), OTHER.to_owned()),
-                |(port, code, _)| (status_class(*code), code.to_string(), port.to_string()),
-            );
-            write!(
-                out,
-                "http_trace_responses_total{{class=\"{class}\",code=\"{code}\",server_port=\"{port}\""
-            )?;
-            if let Some((name, namespace)) = labels.and_then(|(_, _, workload)| workload.as_ref()) {
-                write!(out, ",workload=\"{}\"", escaped(name))?;
-                if let Some(namespace) = namespace {
-                    write!(out, ",namespace=\"{}\"", escaped(namespace))?;
-                }
-            }
-            writeln!(out, "}} {count}")?;
-        }
-        head(
-            out,
+        let responses = self.responses.sorted(self.now_ns).into_iter();
+        let responses = Family {
+            name: "http_trace_responses_total",
+            meaning: "Responses by server port, status code and, if served by a process of this host, workload.",
+            series: responses.map(|(labels, count)| (of_response(labels), *count as f64)).collect(),
+        };
+        responses.write(out)?;
+        let unanswered = Family::each(
             "http_trace_unanswered_total",
-            "counter",
             "Requests and connections without a response.",
-        )?;
-        for why in NoResponse::NAMES {
-            let count = self.unanswered.get(why).copied().unwrap_or(0);
-            writeln!(out, "http_trace_unanswered_total{{why=\"{why}\"}} {count}")?;
-        }
+            "why",
+            NoResponse::NAMES.map(|why| (why, self.unanswered.get(why).copied().unwrap_or(0))),
+        );
+        unanswered.write(out)?;
         if let Some(endpoints) = &mut self.endpoints {
-            endpoints.write(out)?;
+            endpoints.family().write(out)?;
         }
+        self.write_times(out)?;
+        let alerts = Family::each(
+            "http_trace_alerts_total",
+            "Alerts opened, by rule.",
+            "rule",
+            written.alerts.iter().map(|(rule, count)| (rule, *count)),
+        );
+        alerts.write(out)?;
+        let lost = written.lost.iter().map(|((place, unit), count)| {
+            (format!("where=\"{place}\",unit=\"{unit}\""), *count as f64)
+        });
+        let lost = Family {
+            name: "http_trace_lost_total",
+            meaning: "Losses by place and unit, as in loss records.",
+            series: lost.collect(),
+        };
+        lost.write(out)?;
+        of_agent.iter().try_for_each(|family| family.write(out))
+    }
+
+    /// Histograms of durations.
+    fn write_times(&mut self, out: &mut String) -> fmt::Result {
         let times = self.times.sorted(self.now_ns);
         let all: [(&str, &str, fn(&Times) -> &Histogram); 2] = [
             (
@@ -250,36 +259,24 @@ impl Metrics {
                 histogram(out, of(times), name, &labels)?;
             }
         }
-        head(out, "http_trace_alerts_total", "counter", "Alerts opened, by rule.")?;
-        for (rule, count) in &written.alerts {
-            let rule = escaped(rule);
-            writeln!(out, "http_trace_alerts_total{{rule=\"{rule}\"}} {count}")?;
-        }
-        head(
-            out,
-            "http_trace_lost_total",
-            "counter",
-            "Losses by place and unit, as in loss records.",
-        )?;
-        for ((place, unit), count) in &written.lost {
-            writeln!(out, "http_trace_lost_total{{where=\"{place}\",unit=\"{unit}\"}} {count}")?;
-        }
-        let mut last = "";
-        for number in of_agent {
-            if number.name != last {
-                let kind = if number.name.ends_with("_total") { "counter" } else { "gauge" };
-                head(out, number.name, kind, number.meaning)?;
-                last = number.name;
-            }
-            match number.label {
-                Some((name, value)) => {
-                    writeln!(out, "{}{{{name}=\"{value}\"}} {}", number.name, number.value)?
-                }
-                None => writeln!(out, "{} {}", number.name, number.value)?,
-            }
-        }
         Ok(())
     }
+}
+
+/// Labels of responses with this server port, status code and workload; `None` are the others.
+fn of_response(of: &Option<(u16, u16, Option<Workload>)>) -> String {
+    let Some((port, code, workload)) = of else {
+        return format!("class=\"{OTHER}\",code=\"{OTHER}\",server_port=\"{OTHER}\"");
+    };
+    let class = status_class(*code);
+    let mut labels = format!("class=\"{class}\",code=\"{code}\",server_port=\"{port}\"");
+    if let Some((name, namespace)) = workload {
+        labels += &format!(",workload=\"{}\"", escaped(name));
+        if let Some(namespace) = namespace {
+            labels += &format!(",namespace=\"{}\"", escaped(namespace));
+        }
+    }
+    labels
 }
 
 fn histogram(out: &mut String, of: &Histogram, name: &str, labels: &str) -> fmt::Result {

@@ -2,9 +2,7 @@
 //! contain a secret. Endpoints beyond the limit count as [`OTHER`]; endpoints that only ever returned 404 get
 //! no series.
 
-use std::fmt::{self, Write as _};
-
-use super::{OTHER, Series, escaped, head, method};
+use super::{Family, OTHER, Series, escaped, method};
 use crate::text::Escaped;
 use http_trace_model::endpoint::{Templates, is_there, named_service, service_address};
 use http_trace_model::event::{HttpEvent, status_class};
@@ -50,21 +48,24 @@ impl EndpointCounts {
         counts[class.unwrap_or(CLASSES.len() - 1)] += 1;
     }
 
-    /// Appends the counts; those without updates for a day are dropped.
-    pub(super) fn write(&mut self, out: &mut String) -> fmt::Result {
-        let name = "http_trace_endpoint_responses_total";
-        head(out, name, "counter", "Responses by service, method and URL template.")?;
+    /// The counts; those without updates for a day are dropped.
+    pub(super) fn family(&mut self) -> Family {
+        let mut series = Vec::new();
         for ((service, method, template), counts) in self.endpoints.sorted(self.now_ns) {
             let (service, template) = (escaped(service), escaped(template));
             let counts = CLASSES.iter().zip(counts).filter(|(_, count)| **count > 0);
-            for (class, count) in counts {
-                writeln!(
-                    out,
-                    "{name}{{class=\"{class}\",method=\"{method}\",server=\"{service}\",url_template=\"{template}\"}} {count}"
-                )?;
-            }
+            series.extend(counts.map(|(class, count)| {
+                let labels = format!(
+                    "class=\"{class}\",method=\"{method}\",server=\"{service}\",url_template=\"{template}\""
+                );
+                (labels, *count as f64)
+            }));
         }
-        Ok(())
+        Family {
+            name: "http_trace_endpoint_responses_total",
+            meaning: "Responses by service, method and URL template.",
+            series,
+        }
     }
 }
 
@@ -83,7 +84,7 @@ mod tests {
 
     fn text(counts: &mut EndpointCounts) -> String {
         let mut out = String::new();
-        counts.write(&mut out).expect("written");
+        counts.family().write(&mut out).expect("written");
         out
     }
 

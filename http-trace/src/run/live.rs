@@ -30,7 +30,7 @@ use crate::enrich::process::Attribution;
 use crate::enrich::runtimes::Runtimes;
 use crate::enrich::source::Source;
 use crate::messages::damaged;
-use crate::metrics::Number;
+use crate::metrics::Family;
 use crate::own_sockets::{Excluded, OwnSockets};
 use crate::priority;
 use crate::privileges::{self, CapabilitySet};
@@ -196,7 +196,7 @@ impl<'a> Live<'a> {
             add_losses(probe, driver);
         }
         if let Some(listener) = &self.listener {
-            listener.answer(|| driver.metrics(&numbers(probe)));
+            listener.answer(|| driver.metrics(&families(probe)));
         }
         driver.stages.exit.outlet.look_for_readers();
         probe.sweep();
@@ -360,17 +360,16 @@ pub(super) fn work(probe: &mut Probe, driver: &mut Driver) -> Next {
 }
 
 /// Counters of the programs and resource usage of the process, for `/metrics`.
-fn numbers(probe: &Probe) -> Vec<Number> {
+fn families(probe: &Probe) -> Vec<Family> {
     let counters = Counter::ALL.iter();
-    let mut numbers: Vec<Number> = Number::each(
+    let mut families = vec![Family::each(
         "http_trace_kernel_total",
         "Counters of the eBPF programs, by name.",
         "counter",
         counters.map(|counter| (counter.name(), probe.counters.get(*counter))),
-    )
-    .collect();
+    )];
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    numbers.push(Number::plain(
+    families.push(Family::plain(
         "process_cpu_seconds_total",
         "CPU time of the agent.",
         used.tv_sec as f64 + used.tv_nsec as f64 / 1e9,
@@ -379,19 +378,19 @@ fn numbers(probe: &Probe) -> Vec<Number> {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = pages.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok());
     if let Some(pages) = pages {
-        numbers.push(Number::plain(
+        families.push(Family::plain(
             "process_resident_memory_bytes",
             "Resident memory of the agent.",
             pages * rustix::param::page_size() as f64,
         ));
     }
-    numbers.extend(Number::each(
+    families.push(Family::each(
         "http_trace_build_info",
         "Always 1, with the version of the agent.",
         "version",
         [(env!("CARGO_PKG_VERSION"), 1)],
     ));
-    numbers
+    families
 }
 
 pub(super) fn nothing_readable(probe: &Probe, driver: &Driver, time: Duration) -> Option<String> {
