@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use http_trace_model::endpoint::is_uuid;
+use http_trace_model::forwarding::{element, node, split};
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
@@ -241,31 +242,14 @@ pub fn label_archive<'a>(path: &'a [u8], host: &[u8]) -> Option<&'a [u8]> {
 /// The first address in `X-Forwarded-For`, `Forwarded` (RFC 7239 §5.2) or `X-Real-IP`: an
 /// unverified claim of the sender.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
-    if let Some(value) = headers.first_known(Known::X_FORWARDED_FOR) {
-        return address(value.split(|b| *b == b',').next()?);
-    }
-    if let Some(value) = headers.first_known(Known::FORWARDED) {
-        let first = value.split(|b| *b == b',').next()?;
-        return first.split(|b| *b == b';').find_map(|pair| {
-            let pair = pair.trim_ascii();
-            let (name, value) = pair.split_at_checked(4)?;
-            name.eq_ignore_ascii_case(b"for=").then(|| address(value))?
-        });
-    }
-    address(headers.first_known(Known::X_REAL_IP)?)
-}
-
-/// Parses an address that may be quoted, bracketed, or followed by a port.
-fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim().trim_matches('"');
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Some(ip.to_canonical());
-    }
-    if let Some(rest) = text.strip_prefix('[') {
-        return rest.split(']').next()?.parse().ok();
-    }
-    let (ip, _) = text.rsplit_once(':')?;
-    ip.parse().ok()
+    let client = if let Some(value) = headers.first_known(Known::X_FORWARDED_FOR) {
+        node(value.split(|b| *b == b',').next()?.trim_ascii())
+    } else if let Some(value) = headers.first_known(Known::FORWARDED) {
+        element(split(value, b',').first()?)
+    } else {
+        node(headers.first_known(Known::X_REAL_IP)?.trim_ascii())
+    };
+    client.map(|client| client.ip)
 }
 
 #[cfg(test)]
@@ -453,6 +437,7 @@ mod tests {
             (&[("X-Forwarded-For", "unknown")], None),
             (&[("Forwarded", "proto=https;for=\"[2001:db8::1]:80\", for=x")], Some("2001:db8::1")),
             (&[("Forwarded", "for=_hidden")], None),
+            (&[("Forwarded", "by=\"a,b\"; for = \"[::ffff:1.2.3.4]:80\"")], Some("1.2.3.4")),
             (&[("X-Real-IP", "::ffff:1.2.3.4")], Some("1.2.3.4")),
             (&[("Via", "1.1 x")], None),
         ] {

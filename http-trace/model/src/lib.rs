@@ -4,6 +4,7 @@
 //! # Layout
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] parses single
 //!   field values, [`target`] splits a request target.
+//! - [`forwarding`] parses the entries of fields that proxies set.
 //! - [`process`] is a process at one end of a connection, and its workload.
 //! - [`event`] defines events, losses and the engine's output.
 //! - [`endpoint`] turns paths into templates, names services, and parses lists of endpoints.
@@ -21,6 +22,7 @@ pub mod endpoint;
 pub mod event;
 pub mod field;
 pub mod fields;
+pub mod forwarding;
 pub mod head;
 pub mod known;
 pub mod named;
