@@ -7,6 +7,7 @@
 //! # Layout
 //! Each module imports only from those above it.
 //!
+//! - [`named`]: enumerations whose variants have names.
 //! - [`config`]: settings that the loader gives the program; [`counter`]: what the program counts.
 //! - [`flow`]: the key of a connection, and its two directions.
 //! - [`walk`]: finds the TCP segment in a frame.
@@ -26,6 +27,7 @@ pub mod counter;
 pub mod filter;
 pub mod flow;
 pub mod framer;
+pub mod named;
 pub mod record;
 pub mod sender;
 pub mod start_line;

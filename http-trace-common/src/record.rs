@@ -67,45 +67,29 @@ pub mod flag {
 /// local interface with the same index. Indexes from the kernel are positive as C `int`.
 pub const ELSEWHERE: u32 = 1 << 31;
 
-/// The hook that took a record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Hook {
-    /// A capture file.
-    #[default]
-    Capture = 0,
-    /// TC, ingress or egress (TCX from 6.6, clsact below).
-    Tc = 1,
-    /// An AF_PACKET socket with an eBPF filter.
-    SocketFilter = 2,
-    /// cgroup_skb, ingress or egress.
-    Cgroup = 3,
-    /// XDP (ingress only).
-    Xdp = 4,
+crate::named_enum! {
+    /// The hook that took a record.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    #[repr(u8)]
+    pub enum Hook {
+        /// A capture file.
+        #[default]
+        Capture = "capture",
+        /// TC, ingress or egress (TCX from 6.6, clsact below).
+        Tc = "tc",
+        /// An AF_PACKET socket with an eBPF filter.
+        SocketFilter = "socket-filter",
+        /// cgroup_skb, ingress or egress.
+        Cgroup = "cgroup",
+        /// XDP (ingress only).
+        Xdp = "xdp",
+    }
 }
 
 impl Hook {
     /// The hook with number `n`.
     pub const fn from_number(n: u8) -> Option<Self> {
-        Some(match n {
-            0 => Hook::Capture,
-            1 => Hook::Tc,
-            2 => Hook::SocketFilter,
-            3 => Hook::Cgroup,
-            4 => Hook::Xdp,
-            _ => return None,
-        })
-    }
-
-    /// The name used on the command line and in events.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Hook::Capture => "capture",
-            Hook::Tc => "tc",
-            Hook::SocketFilter => "socket-filter",
-            Hook::Cgroup => "cgroup",
-            Hook::Xdp => "xdp",
-        }
+        if (n as usize) < Hook::ALL.len() { Some(Hook::ALL[n as usize]) } else { None }
     }
 }
 

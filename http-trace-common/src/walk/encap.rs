@@ -13,94 +13,63 @@ pub const MAX_LAYERS: usize = 12;
 /// Maximum number of outer IP headers that are recorded.
 pub const MAX_OUTERS: usize = 4;
 
-/// A kind of tag or tunnel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum LayerKind {
-    /// IEEE 802.1Q or 802.1ad tag; the id is the VLAN ID.
-    #[default]
-    Vlan,
-    /// IEEE 802.2 LLC, with SNAP or without.
-    Llc,
-    /// PPPoE session (RFC 2516); the id is the session ID.
-    Pppoe,
-    /// PPP (RFC 1661).
-    Ppp,
-    /// MPLS (RFC 3032); the id is the label. One layer per label.
-    Mpls,
-    /// An Ethernet frame inside another layer (pseudowire, TEB).
-    Ethernet,
-    /// GRE (RFC 2784, 2890, 2637); the id is the key.
-    Gre,
-    /// ERSPAN mirror; the id is the session ID.
-    Erspan,
-    /// IP in IP of either version; the outer addresses show which.
-    Ip,
-    /// Teredo (RFC 4380).
-    Teredo,
-    /// L2TP version 2 (RFC 2661): the id is tunnel << 16 | session. Version 3 (RFC 3931): the id is
-    /// the session ID.
-    L2tp,
-    /// VXLAN (RFC 7348), including GPE; the id is the VNI.
-    Vxlan,
-    /// Geneve (RFC 8926); the id is the VNI.
-    Geneve,
-    /// GTP-U (3GPP TS 29.281); the id is the TEID, which differs by direction.
-    Gtpu,
-    /// Linux netfilter log; the id is the group.
-    Nflog,
-    /// Cisco VN-Tag; the id is the destination interface.
-    VnTag,
-    /// The E-tag of IEEE 802.1BR; the id is the channel ID.
-    ETag,
-    /// Provider backbone bridging (IEEE 802.1ah); the id is the service ID.
-    Pbb,
-    /// Cisco FabricPath; the id is the tree ID.
-    FabricPath,
-    /// TRILL (RFC 6325).
-    Trill,
-    /// Network service header (RFC 8300); the id is the path ID.
-    Nsh,
-    /// AYIYA (draft-massar-v6ops-ayiya).
-    Ayiya,
-    /// LISP (RFC 9300); the id is the instance ID.
-    Lisp,
-    /// CAPWAP (RFC 5415).
-    Capwap,
-    /// TaZmen sniffer protocol.
-    Tzsp,
-}
-
-impl LayerKind {
-    /// The name used in events.
-    pub const fn name(self) -> &'static str {
-        match self {
-            LayerKind::Vlan => "vlan",
-            LayerKind::Llc => "llc",
-            LayerKind::Pppoe => "pppoe",
-            LayerKind::Ppp => "ppp",
-            LayerKind::Mpls => "mpls",
-            LayerKind::Ethernet => "ethernet",
-            LayerKind::Gre => "gre",
-            LayerKind::Erspan => "erspan",
-            LayerKind::Ip => "ip",
-            LayerKind::Teredo => "teredo",
-            LayerKind::L2tp => "l2tp",
-            LayerKind::Vxlan => "vxlan",
-            LayerKind::Geneve => "geneve",
-            LayerKind::Gtpu => "gtpu",
-            LayerKind::Nflog => "nflog",
-            LayerKind::VnTag => "vntag",
-            LayerKind::ETag => "etag",
-            LayerKind::Pbb => "pbb",
-            LayerKind::FabricPath => "fabricpath",
-            LayerKind::Trill => "trill",
-            LayerKind::Nsh => "nsh",
-            LayerKind::Ayiya => "ayiya",
-            LayerKind::Lisp => "lisp",
-            LayerKind::Capwap => "capwap",
-            LayerKind::Tzsp => "tzsp",
-        }
+crate::named_enum! {
+    /// A kind of tag or tunnel.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum LayerKind {
+        /// IEEE 802.1Q or 802.1ad tag; the id is the VLAN ID.
+        #[default]
+        Vlan = "vlan",
+        /// IEEE 802.2 LLC, with SNAP or without.
+        Llc = "llc",
+        /// PPPoE session (RFC 2516); the id is the session ID.
+        Pppoe = "pppoe",
+        /// PPP (RFC 1661).
+        Ppp = "ppp",
+        /// MPLS (RFC 3032); the id is the label. One layer per label.
+        Mpls = "mpls",
+        /// An Ethernet frame inside another layer (pseudowire, TEB).
+        Ethernet = "ethernet",
+        /// GRE (RFC 2784, 2890, 2637); the id is the key.
+        Gre = "gre",
+        /// ERSPAN mirror; the id is the session ID.
+        Erspan = "erspan",
+        /// IP in IP of either version; the outer addresses show which.
+        Ip = "ip",
+        /// Teredo (RFC 4380).
+        Teredo = "teredo",
+        /// L2TP version 2 (RFC 2661): the id is tunnel << 16 | session. Version 3 (RFC 3931): the id is
+        /// the session ID.
+        L2tp = "l2tp",
+        /// VXLAN (RFC 7348), including GPE; the id is the VNI.
+        Vxlan = "vxlan",
+        /// Geneve (RFC 8926); the id is the VNI.
+        Geneve = "geneve",
+        /// GTP-U (3GPP TS 29.281); the id is the TEID, which differs by direction.
+        Gtpu = "gtpu",
+        /// Linux netfilter log; the id is the group.
+        Nflog = "nflog",
+        /// Cisco VN-Tag; the id is the destination interface.
+        VnTag = "vntag",
+        /// The E-tag of IEEE 802.1BR; the id is the channel ID.
+        ETag = "etag",
+        /// Provider backbone bridging (IEEE 802.1ah); the id is the service ID.
+        Pbb = "pbb",
+        /// Cisco FabricPath; the id is the tree ID.
+        FabricPath = "fabricpath",
+        /// TRILL (RFC 6325).
+        Trill = "trill",
+        /// Network service header (RFC 8300); the id is the path ID.
+        Nsh = "nsh",
+        /// AYIYA (draft-massar-v6ops-ayiya).
+        Ayiya = "ayiya",
+        /// LISP (RFC 9300); the id is the instance ID.
+        Lisp = "lisp",
+        /// CAPWAP (RFC 5415).
+        Capwap = "capwap",
+        /// TaZmen sniffer protocol.
+        Tzsp = "tzsp",
     }
 }
 

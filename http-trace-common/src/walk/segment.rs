@@ -84,27 +84,29 @@ impl Segment {
     }
 }
 
-/// Why a frame (or a packet in it) contains no TCP segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Skip {
-    /// Neither IPv4 nor IPv6.
-    NotIp,
-    /// IP, but not TCP.
-    NotTcp,
-    /// An IP fragment, whose segment is incomplete: see [`super::piece()`].
-    Fragment,
-    /// Headers that are cut, or that contradict each other or the length of the frame.
-    Malformed,
-    /// Encrypted below TCP: ESP, or protected 802.11. Only the full walk reports it.
-    Encrypted,
-    /// A wrong checksum while [`super::WalkOptions::verify_checksums`] is set.
-    BadChecksum,
-    /// A fragment that was not captured completely, so its packet cannot be reassembled.
-    Cut,
-    /// More headers than any real frame has.
-    TooDeep,
-    /// An unknown link type.
-    LinkType,
+crate::named_enum! {
+    /// Why a frame (or a packet in it) contains no TCP segment.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum Skip {
+        /// Neither IPv4 nor IPv6.
+        NotIp = "not_ip",
+        /// IP, but not TCP.
+        NotTcp = "not_tcp",
+        /// An IP fragment, whose segment is incomplete: see [`super::piece()`].
+        Fragment = "fragment",
+        /// Headers that are cut, or that contradict each other or the length of the frame.
+        Malformed = "malformed_packet",
+        /// Encrypted below TCP: ESP, or protected 802.11. Only the full walk reports it.
+        Encrypted = "encrypted",
+        /// A wrong checksum while [`super::WalkOptions::verify_checksums`] is set.
+        BadChecksum = "bad_checksum",
+        /// A fragment that was not captured completely, so its packet cannot be reassembled.
+        Cut = "fragment_cut",
+        /// More headers than any real frame has.
+        TooDeep = "too_deep",
+        /// An unknown link type.
+        LinkType = "link_type",
+    }
 }
 
 impl Skip {
@@ -116,39 +118,6 @@ impl Skip {
             Skip::Fragment | Skip::Cut => Counter::Fragment,
             Skip::Malformed | Skip::BadChecksum => Counter::MalformedPacket,
             Skip::TooDeep => Counter::TooManyHeaders,
-        }
-    }
-
-    /// Every reason, in the order of [`Skip::index`].
-    pub const ALL: [Skip; 9] = [
-        Skip::NotIp,
-        Skip::NotTcp,
-        Skip::Fragment,
-        Skip::Malformed,
-        Skip::Encrypted,
-        Skip::BadChecksum,
-        Skip::Cut,
-        Skip::TooDeep,
-        Skip::LinkType,
-    ];
-
-    /// Its index in [`Skip::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// The name used in summaries.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Skip::NotIp => "not_ip",
-            Skip::NotTcp => "not_tcp",
-            Skip::Fragment => "fragment",
-            Skip::Malformed => "malformed_packet",
-            Skip::Encrypted => "encrypted",
-            Skip::BadChecksum => "bad_checksum",
-            Skip::Cut => "fragment_cut",
-            Skip::TooDeep => "too_deep",
-            Skip::LinkType => "link_type",
         }
     }
 }

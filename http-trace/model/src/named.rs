@@ -1,30 +1,14 @@
-//! Enumerations whose variants have names, in records or in settings.
+//! Enumerations whose variants have names, and are typed by them.
 
-/// Defines an enumeration with the name of each variant: `Reset = "reset"`.
+pub use http_trace_common::named_enum as without_parser;
+
+/// As `named_enum!` of `http-trace-common`; names can be parsed.
 #[macro_export]
 macro_rules! named_enum {
-    (
-        $(#[$attribute:meta])*
-        pub enum $enum:ident { $($(#[$of_variant:meta])* $variant:ident = $name:literal,)+ }
-    ) => {
-        $(#[$attribute])*
-        pub enum $enum { $($(#[$of_variant])* $variant,)+ }
-
-        impl $enum {
-            /// All names, in the order of [`Self::ALL`].
-            pub const NAMES: [&'static str; [$($name),+].len()] = [$($name),+];
-
-            pub const ALL: [Self; Self::NAMES.len()] = [$(Self::$variant),+];
-
-            pub const fn name(self) -> &'static str {
-                Self::NAMES[self as usize]
-            }
-
-            /// Looks up a variant by name.
-            pub fn named(name: impl AsRef<[u8]>) -> Option<Self> {
-                let is_it = |known: &&str| known.as_bytes() == name.as_ref();
-                Some(Self::ALL[Self::NAMES.iter().position(is_it)?])
-            }
+    ($(#[$attribute:meta])* pub enum $enum:ident { $($variants:tt)+ }) => {
+        $crate::named::without_parser! {
+            $(#[$attribute])*
+            pub enum $enum { $($variants)+ }
         }
 
         impl std::str::FromStr for $enum {

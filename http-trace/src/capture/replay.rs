@@ -39,7 +39,7 @@ pub struct ReplayCounts {
     pub cut_segments: u64,
     /// Payload bytes removed by the snap length.
     pub cut_bytes: u64,
-    /// Frames (or packets of an aggregate, or reassembled packets) without a segment, by [`Skip::index`].
+    /// Frames (or packets of an aggregate, or reassembled packets) without a segment, by number of [`Skip`].
     pub skipped: [u64; Skip::ALL.len()],
     /// Segments dropped because a receiver would drop them: wrong checksum from a sender that fills it in, or
     /// no ACK.
@@ -52,14 +52,14 @@ impl ReplayCounts {
     /// Packets dropped for their checksum, if [`ReplayOptions::verify_checksums`] is set (the inner header of
     /// a tunnel that is only guessed is always verified).
     pub fn bad_checksums(&self) -> u64 {
-        self.skipped[Skip::BadChecksum.index()]
+        self.skipped[Skip::BadChecksum as usize]
     }
 
     /// Reasons that occurred, by name.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Skip::ALL
             .into_iter()
-            .map(|skip| (skip.name(), self.skipped[skip.index()]))
+            .map(|skip| (skip.name(), self.skipped[skip as usize]))
             .filter(|(_, count)| *count > 0)
     }
 }
@@ -213,7 +213,7 @@ impl Replay {
                 true
             }
             Err(skip) => {
-                self.counts.skipped[skip.index()] += 1;
+                self.counts.skipped[skip as usize] += 1;
                 if skip == Skip::LinkType {
                     let link = frame.link;
                     self.refuse(link);

@@ -180,10 +180,8 @@ pub(super) fn snippet(text: &str) -> Result<Snippet, String> {
 }
 
 pub(super) fn hook(text: &str) -> Result<Hook, &'static str> {
-    [Hook::Tc, Hook::SocketFilter, Hook::Cgroup, Hook::Xdp]
-        .into_iter()
-        .find(|hook| hook.name() == text)
-        .ok_or("tc, socket-filter, cgroup or xdp")
+    let hook = Hook::named(text).filter(|hook| *hook != Hook::Capture);
+    hook.ok_or("tc, socket-filter, cgroup or xdp")
 }
 
 pub(super) fn interface_glob(text: &str) -> Result<String, String> {

@@ -27,7 +27,7 @@ const INFORMATIONAL: &[About] = &[
 ];
 
 const LAYER: &[About] = &[
-    About::new("type", Kind::OneOf(&LAYERS), "tunnel header", "").always(),
+    About::new("type", Kind::OneOf(&LayerKind::NAMES), "tunnel header", "").always(),
     About::new(
         "id",
         NUMBER,
@@ -127,9 +127,9 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         }),
     field("http_trace.rules", Kind::Texts(1), "detection", "Ids of the rules that this response counted for")
         .get(|v| Some(Value::Names(&v.record.rules)).filter(|_| !v.record.rules.is_empty())),
-    always("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments.")
+    always("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments; of a body that the kernel skips, none are counted.")
         .get(|v| Some(Value::Number(v.record.retransmissions.into()))),
-    always("http_trace.hook", Kind::OneOf(&HOOKS), "hook", "Hook at which the response's head was captured.")
+    always("http_trace.hook", Kind::OneOf(&Hook::NAMES), "hook", "Hook at which the response's head was captured.")
         .get(|v| Some(Value::word(v.record.hook.name()))),
     always("http_trace.interfaces", Kind::Texts(0), "hook", "Interfaces that the response was seen on.")
         .rules(&["http_trace.interfaces"])
@@ -149,42 +149,6 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         .get(|v| layers(v.record)),
     always("http_trace.tunnel.outer", Kind::Rows(OUTER, 0, u64::MAX), "outer IP headers", "Addresses of the outer IP headers: on the client's side and on the server's.")
         .get(|v| outer(v.record)),
-];
-
-const LAYERS: [&str; 25] = [
-    LayerKind::Vlan.name(),
-    LayerKind::Llc.name(),
-    LayerKind::Pppoe.name(),
-    LayerKind::Ppp.name(),
-    LayerKind::Mpls.name(),
-    LayerKind::Ethernet.name(),
-    LayerKind::Gre.name(),
-    LayerKind::Erspan.name(),
-    LayerKind::Ip.name(),
-    LayerKind::Teredo.name(),
-    LayerKind::L2tp.name(),
-    LayerKind::Vxlan.name(),
-    LayerKind::Geneve.name(),
-    LayerKind::Gtpu.name(),
-    LayerKind::Nflog.name(),
-    LayerKind::VnTag.name(),
-    LayerKind::ETag.name(),
-    LayerKind::Pbb.name(),
-    LayerKind::FabricPath.name(),
-    LayerKind::Trill.name(),
-    LayerKind::Nsh.name(),
-    LayerKind::Ayiya.name(),
-    LayerKind::Lisp.name(),
-    LayerKind::Capwap.name(),
-    LayerKind::Tzsp.name(),
-];
-
-const HOOKS: [&str; 5] = [
-    Hook::Capture.name(),
-    Hook::Tc.name(),
-    Hook::SocketFilter.name(),
-    Hook::Cgroup.name(),
-    Hook::Xdp.name(),
 ];
 
 /// The first interface, if the response passed in this direction.
