@@ -1,7 +1,8 @@
-//! Messages of a run on standard error, at its start and end. Prints nothing itself.
+//! Counts what came of events, and words it for standard error at the start and end of a run. Prints nothing itself.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::iter::Sum;
 use std::sync::Arc;
 
 use crate::ban::Counts;
@@ -9,6 +10,49 @@ use http_trace_detect::alert::{Alert, State};
 use http_trace_detect::rule::Severity;
 use http_trace_model::event::{HttpEvent, Loss, NOT_RUNNING, NoResponse};
 use http_trace_model::shown::{grouped, span};
+
+/// Numbers of records that are lines of an output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    pub events: u64,
+    pub alerts: u64,
+}
+
+impl Records {
+    pub const NONE: Self = Records { events: 0, alerts: 0 };
+    pub const EVENT: Self = Records { events: 1, alerts: 0 };
+    pub const ALERT: Self = Records { events: 0, alerts: 1 };
+}
+
+impl Sum for Records {
+    fn sum<I: Iterator<Item = Self>>(records: I) -> Self {
+        records.fold(Records::NONE, |sum, records| Records {
+            events: sum.events + records.events,
+            alerts: sum.alerts + records.alerts,
+        })
+    }
+}
+
+/// `3 events and 1 alert`.
+impl fmt::Display for Records {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (events, alerts) = (counted(self.events, "event"), counted(self.alerts, "alert"));
+        match self {
+            Records { alerts: 0, .. } => out.write_str(&events),
+            Records { events: 0, .. } => out.write_str(&alerts),
+            _ => write!(out, "{events} and {alerts}"),
+        }
+    }
+}
+
+/// Connections of a protocol that is not readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotReadable {
+    pub protocol: &'static str,
+    /// Of the server; 0 for all further ports.
+    pub port: u16,
+    pub connections: u64,
+}
 
 /// Counts of events from the pipeline, and what happened to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +93,8 @@ pub struct WrittenCounts {
     pub bans: Option<String>,
     /// Failed outputs, with the reason.
     pub failed: Vec<String>,
-    /// Events and alerts for outputs whose reader closed its pipe.
-    pub unread: [u64; 2],
+    /// What was for outputs whose reader closed its pipe.
+    pub unread: Records,
 }
 
 /// What an output with filters of its own left out.
@@ -125,18 +169,17 @@ impl WrittenCounts {
 
     /// Notes that an output failed, and how many events and alerts are missing there: at most, as the last block may be
     /// there in part.
-    pub fn failed(&mut self, name: &str, why: &str, lost: [u64; 2]) {
+    pub fn failed(&mut self, name: &str, why: &str, lost: Records) {
         let mut line = format!("cannot write to {name}: {why}");
         // A report holds none.
-        if lost != [0, 0] {
-            line.push_str(&format!("; up to {} not written there", records(lost)));
+        if lost != Records::NONE {
+            line.push_str(&format!("; up to {lost} not written there"));
         }
         self.failed.push(line);
     }
 
     /// Notes that an output did not take its last events and alerts before the end of the run.
-    pub fn abandoned(&mut self, name: &str, lost: [u64; 2]) {
-        let lost = records(lost);
+    pub fn abandoned(&mut self, name: &str, lost: Records) {
         self.failed.push(format!("{name} is too slow: up to {lost} not written there"));
     }
 
@@ -181,8 +224,8 @@ impl WrittenCounts {
     /// A line about outputs that nobody reads any more; `has_stopped` says whether the run ended for it.
     pub fn readers_gone(&self, has_stopped: bool) -> Option<String> {
         let begin = if has_stopped { "stopped, as nobody" } else { "nobody" };
-        let is_unread = self.unread != [0, 0];
-        let unread = is_unread.then(|| format!("; {} not written there", records(self.unread)));
+        let is_unread = self.unread != Records::NONE;
+        let unread = is_unread.then(|| format!("; {} not written there", self.unread));
         (has_stopped || is_unread)
             .then(|| format!("{begin} reads the output any more{}", unread.unwrap_or_default()))
     }
@@ -322,8 +365,8 @@ impl WrittenCounts {
 /// What a run looked at, besides what came of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Coverage<'a> {
-    /// Connections that are not readable: protocol, port and count.
-    pub unreadable: &'a [(&'a str, u16, u64)],
+    /// Those of a protocol follow each other.
+    pub unreadable: &'a [NotReadable],
     /// Gaps in connections, and how many bytes of these they hide.
     pub gaps: u64,
     pub gap_bytes: u64,
@@ -356,9 +399,9 @@ const ADVICE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. Each item is a
-/// protocol, a port and a count; at most three ports per protocol are named.
-pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
+/// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. At
+/// most three ports per protocol are named.
+pub fn unreadable(items: &[NotReadable]) -> Option<String> {
     protocols(items).map(|protocols| format!("not readable: {protocols}"))
 }
 
@@ -366,7 +409,7 @@ pub fn unreadable(items: &[(&str, u16, u64)]) -> Option<String> {
 /// excluded by port limits, and where.
 pub fn nothing_readable(
     seconds: u64,
-    items: &[(&str, u16, u64)],
+    items: &[NotReadable],
     [packets, left_out]: [u64; 2],
     place: &str,
 ) -> String {
@@ -389,10 +432,10 @@ pub fn nothing_readable(
 }
 
 /// Formats `398 TLS on :443, 14 HTTP/2 on :8443`. Items of one protocol follow each other.
-fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
-    let of_protocol = |items: &[(&str, u16, u64)]| {
-        let count: u64 = items.iter().map(|(_, _, count)| count).sum();
-        let mut ports: Vec<_> = items.iter().map(|(_, port, count)| (*count, *port)).collect();
+fn protocols(items: &[NotReadable]) -> Option<String> {
+    let of_protocol = |items: &[NotReadable]| {
+        let count: u64 = items.iter().map(|item| item.connections).sum();
+        let mut ports: Vec<_> = items.iter().map(|item| (item.connections, item.port)).collect();
         ports.sort_unstable_by(|a, b| b.cmp(a));
         let named = ports.iter().take(3).map(|(_, port)| match port {
             0 => "other ports".to_owned(),
@@ -400,10 +443,10 @@ fn protocols(items: &[(&str, u16, u64)]) -> Option<String> {
         });
         let named = named.collect::<Vec<_>>().join(" ");
         let more = if ports.len() > 3 { " …" } else { "" };
-        (count, format!("{} {} on {named}{more}", grouped(count), items[0].0))
+        (count, format!("{} {} on {named}{more}", grouped(count), items[0].protocol))
     };
     let mut protocols: Vec<(u64, String)> = items
-        .chunk_by(|a, b| a.0 == b.0)
+        .chunk_by(|a, b| a.protocol == b.protocol)
         .map(of_protocol)
         .filter(|(count, _)| *count > 0)
         .collect();
@@ -424,15 +467,6 @@ pub fn damaged(count: u64) -> Option<String> {
 pub fn counted(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{} {what}{s}", grouped(count))
-}
-
-/// Formats `3 events and 1 alert`.
-fn records([events, alerts]: [u64; 2]) -> String {
-    match (counted(events, "event"), counted(alerts, "alert")) {
-        (of_events, _) if alerts == 0 => of_events,
-        (_, of_alerts) if events == 0 => of_alerts,
-        (of_events, of_alerts) => format!("{of_events} and {of_alerts}"),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Source};
 use crate::enrich::process::AttributionCounts;
-use crate::messages::{self, Coverage, WrittenCounts, counted};
+use crate::messages::{self, Coverage, NotReadable, WrittenCounts, counted};
 use crate::stages::Outside;
 use crate::state_file::SaveOutcome;
 use http_trace_detect::DetectStats;
@@ -193,9 +193,12 @@ pub(super) fn unreadable(stats: &Stats) -> Option<String> {
     messages::unreadable(&of_unreadable(stats))
 }
 
-/// Protocol, port and number of connections that cannot be read.
-pub(super) fn of_unreadable(stats: &Stats) -> Vec<(&'static str, u16, u64)> {
-    let items = stats.unreadable.iter();
-    let items = items.map(|((kind, port), count)| (kind.name(), *port, *count));
+/// Connections that cannot be read, by protocol.
+pub(super) fn of_unreadable(stats: &Stats) -> Vec<NotReadable> {
+    let items = stats.unreadable.iter().map(|((kind, port), count)| NotReadable {
+        protocol: kind.name(),
+        port: *port,
+        connections: *count,
+    });
     items.collect()
 }

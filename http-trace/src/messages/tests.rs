@@ -4,6 +4,10 @@ use super::*;
 use http_trace_model::event::LossUnit;
 use http_trace_samples as testing;
 
+fn not_readable(protocol: &'static str, port: u16, connections: u64) -> NotReadable {
+    NotReadable { protocol, port, connections }
+}
+
 #[test]
 fn the_end_names_classes_and_losses() {
     let mut written = WrittenCounts::default();
@@ -58,7 +62,7 @@ fn bans_that_were_refused_are_told_with_the_reasons() {
 #[test]
 fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
     let mut written = WrittenCounts::default();
-    let tls = [("TLS", 443, 12)];
+    let tls = [not_readable("TLS", 443, 12)];
     let whole = Coverage::default();
     let of_tls = Coverage { unreadable: &tls, ..whole };
     for (seen, expected) in [
@@ -115,8 +119,8 @@ fn the_last_line_says_what_was_lost_and_what_was_not_readable() {
     );
     written.not_running_ns = 0;
     written.lost(&loss(3_000, "ring_full", 1));
-    written.failed("/dev/full", "no space", [2, 1]);
-    written.failed("report", "no space", [0, 0]);
+    written.failed("/dev/full", "no space", Records { events: 2, alerts: 1 });
+    written.failed("report", "no space", Records::NONE);
     assert_eq!(
         written.failed,
         [
@@ -174,7 +178,7 @@ fn an_output_with_filters_says_what_they_left_out() {
 
 #[test]
 fn what_is_seen_instead_of_readable_traffic() {
-    let tls = [("TLS", 443, 12)];
+    let tls = [not_readable("TLS", 443, 12)];
     for (items, packets, expected) in [
         (
             &tls[..],
@@ -212,14 +216,14 @@ fn large_numbers_are_grouped() {
 fn unreadable_connections_by_protocol_and_port() {
     for (items, expected) in [
         (&[][..], None),
-        (&[("TLS", 443, 1)], Some("not readable: 1 TLS on :443")),
+        (&[not_readable("TLS", 443, 1)], Some("not readable: 1 TLS on :443")),
         (
             &[
-                ("HTTP/2", 8443, 14),
-                ("TLS", 8000, 1),
-                ("TLS", 443, 390),
-                ("TLS", 1, 2),
-                ("TLS", 2, 5),
+                not_readable("HTTP/2", 8443, 14),
+                not_readable("TLS", 8000, 1),
+                not_readable("TLS", 443, 390),
+                not_readable("TLS", 1, 2),
+                not_readable("TLS", 2, 5),
             ],
             Some("not readable: 398 TLS on :443 :2 :1 …, 14 HTTP/2 on :8443"),
         ),

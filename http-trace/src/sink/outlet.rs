@@ -18,8 +18,8 @@ use super::otlp::exporter::{Exporter, State};
 use super::render::{Entry, Render};
 use super::spec::{Alerts, Destination, OutputFilter, OutputSpec};
 use super::whole_file;
-use super::writer::{Broken, Pace, Records, WhenFull, Writer, sum};
-use crate::messages::{ByOutput, WrittenCounts};
+use super::writer::{Broken, Pace, WhenFull, Writer};
+use crate::messages::{ByOutput, NotReadable, Records, WrittenCounts};
 use crate::own_sockets::OwnSockets;
 use crate::select::Selection;
 use crate::sync::unix_ns;
@@ -265,7 +265,7 @@ impl Outlet {
                 continue;
             }
             let times = [alert.time_ns, self.now_ns];
-            one.write([0, 1], times, &mut self.written, |render, out| {
+            one.write(Records::ALERT, times, &mut self.written, |render, out| {
                 render.alert(alert, out);
             });
         }
@@ -303,8 +303,8 @@ impl Outlet {
         }
     }
 
-    /// Tells the outputs, before they are closed, which connections were not readable: protocol, port and count.
-    pub fn unreadable(&mut self, items: &[(&str, u16, u64)]) {
+    /// Tells the outputs, before they are closed, which connections were not readable.
+    pub fn unreadable(&mut self, items: &[NotReadable]) {
         for one in &mut self.outputs {
             one.render.unreadable(items);
         }
@@ -348,11 +348,11 @@ impl Outlet {
                 self.written.by_output.push(one.by_filters.clone());
             }
             *self.written.left_out.entry(one.format.name()).or_default() += one.left_out;
-            let lost = [one.lost, one.lost_alerts];
+            let lost = Records { events: one.lost, alerts: one.lost_alerts };
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, lost);
             } else if one.closed {
-                self.written.unread = sum([self.written.unread, lost]);
+                self.written.unread = [self.written.unread, lost].into_iter().sum();
             }
         }
         // What was rejected at the very end.
@@ -379,7 +379,7 @@ impl OneOutput {
         let first_ns =
             event.request_start_ns.map_or(event.time_ns, |start| start.min(event.time_ns));
         let had_room =
-            self.write([1, 0], [first_ns, now_ns], written, |render, out| render.event(entry, out));
+            self.write(Records::EVENT, [first_ns, now_ns], written, |render, out| render.event(entry, out));
         if !had_room {
             self.render.missed(entry);
         }
@@ -400,10 +400,10 @@ impl OneOutput {
         match writer.write(records, |out| with(&mut *self.render, out)) {
             Ok(true) => return true,
             Ok(false) => {
-                let (counts, since_ns) = self.dropped.get_or_insert(([0, 0], first_ns));
-                *counts = sum([*counts, records]);
+                let (counts, since_ns) = self.dropped.get_or_insert((Records::NONE, first_ns));
+                *counts = [*counts, records].into_iter().sum();
                 *since_ns = first_ns.min(*since_ns);
-                self.lost += records[0];
+                self.lost += records.events;
                 // Counted at once: the stream may not be read for long, or never again.
                 queue_losses(records, first_ns, now_ns).for_each(|loss| written.lost(&loss));
             }
@@ -419,7 +419,7 @@ impl OneOutput {
         }
         self.tell_dropped(now_ns);
         let Some(writer) = &self.writer else { return };
-        if let Err(broken) = writer.write([0, 0], |out| self.render.tick(now_ns, out)) {
+        if let Err(broken) = writer.write(Records::NONE, |out| self.render.tick(now_ns, out)) {
             self.broke(broken);
         }
     }
@@ -432,7 +432,7 @@ impl OneOutput {
         }
         let Some(writer) = &self.writer else { return };
         // If the queue is full, the loss still appears in the summary and the exit status.
-        if let Err(broken) = writer.write([0, 0], |out| self.render.loss(loss, out)) {
+        if let Err(broken) = writer.write(Records::NONE, |out| self.render.loss(loss, out)) {
             self.broke(broken);
         }
     }
@@ -449,7 +449,7 @@ impl OneOutput {
         }
         let losses = queue_losses(counts, since_ns, now_ns);
         let tell = |out: &mut Vec<u8>| losses.for_each(|loss| self.render.loss(&loss, out));
-        match writer.write([0, 0], tell) {
+        match writer.write(Records::NONE, tell) {
             Ok(true) => self.dropped = None,
             Ok(false) => {}
             Err(broken) => self.broke(broken),
@@ -461,7 +461,7 @@ impl OneOutput {
         self.tell_dropped(now_ns);
         let Some(writer) = &self.writer else { return };
         // A full queue or a failure is handled when it is closed.
-        let _ = writer.write([0, 0], |out| out.extend(self.render.tail()));
+        let _ = writer.write(Records::NONE, |out| out.extend(self.render.tail()));
         self.exporter.end();
         writer.end();
     }
@@ -475,11 +475,11 @@ impl OneOutput {
             Ok(left) => left,
             Err((broken, unwritten)) => {
                 self.failed(name.clone(), broken, unwritten);
-                [0, 0]
+                Records::NONE
             }
         };
-        self.lost += left[0];
-        if left != [0, 0] {
+        self.lost += left.events;
+        if left != Records::NONE {
             written.abandoned(&name, left);
         }
         queue_losses(left, since_ns, now_ns).for_each(|loss| written.lost(&loss));
@@ -493,8 +493,8 @@ impl OneOutput {
 
     /// The whole queue is not written, which is a loss unless the reader closed its pipe.
     fn failed(&mut self, name: String, broken: Broken, unwritten: Records) {
-        self.lost += unwritten[0];
-        self.lost_alerts += unwritten[1];
+        self.lost += unwritten.events;
+        self.lost_alerts += unwritten.alerts;
         match broken {
             Broken::Closed => self.closed = true,
             Broken::Failed(why) => self.failure = Some((name, why)),

@@ -1,5 +1,6 @@
 //! The interface of a format. Knows no format and no output.
 
+use crate::messages::NotReadable;
 use http_trace_detect::alert::Alert;
 use http_trace_model::event::{HttpEvent, Loss};
 use http_trace_model::field::View;
@@ -43,8 +44,8 @@ pub trait Render: std::fmt::Debug + Send {
     fn alert(&mut self, _alert: &Alert, _out: &mut Vec<u8>) {}
     /// Appends a loss as whole lines.
     fn loss(&mut self, _loss: &Loss, _out: &mut Vec<u8>) {}
-    /// At the end: connections that were not readable, as protocol, port and count.
-    fn unreadable(&mut self, _items: &[(&str, u16, u64)]) {}
+    /// At the end: connections that were not readable.
+    fn unreadable(&mut self, _items: &[NotReadable]) {}
 
     /// At the end: malformed lines of logs, and files, that were not read.
     fn unread(&mut self, _lines: u64, _files: u64) {}

@@ -6,6 +6,7 @@ use http_trace_report::{Form, Inventory, Options};
 
 use super::choice::Style;
 use super::render::{Entry, Render};
+use crate::messages::NotReadable;
 use crate::text::Escaped;
 
 /// Contents and form of a report.
@@ -53,9 +54,9 @@ impl Render for Report {
         self.inventory.loss(loss);
     }
 
-    fn unreadable(&mut self, items: &[(&str, u16, u64)]) {
-        for (protocol, port, count) in items {
-            self.inventory.unreadable(protocol, *port, *count);
+    fn unreadable(&mut self, items: &[NotReadable]) {
+        for NotReadable { protocol, port, connections } in items {
+            self.inventory.unreadable(protocol, *port, *connections);
         }
     }
 

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::failing::{Failing, News};
+use crate::messages::Records;
 use crate::priority;
 use crate::sync::{self, lock, wait_for, wait_while};
 
@@ -67,9 +68,6 @@ pub enum WhenFull {
     /// Events are dropped and counted, and reported as soon as there is room: live traffic does not wait.
     Drop,
 }
-
-/// Numbers of events and alerts.
-pub type Records = [u64; 2];
 
 /// Why writing stopped for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +125,7 @@ struct Block {
 impl Block {
     /// Records that end beyond the first `written` bytes.
     fn records_beyond(&self, written: usize) -> Records {
-        sum(self.ends.iter().filter(|(end, _)| *end > written).map(|(_, records)| *records))
+        self.ends.iter().filter(|(end, _)| *end > written).map(|(_, records)| *records).sum()
     }
 
     /// The same memory without lines, unless it is large.
@@ -160,17 +158,11 @@ struct State {
     failing: Failing,
 }
 
-/// Adds them up.
-pub fn sum(records: impl IntoIterator<Item = Records>) -> Records {
-    let add = |[a, b]: Records, [c, d]: Records| [a + c, b + d];
-    records.into_iter().fold([0, 0], add)
-}
-
 impl State {
     /// Records that were accepted and may not have been written.
     fn unwritten(&self) -> Records {
         let of_blocks = self.blocks.iter().map(|block| block.records_beyond(0));
-        sum(of_blocks.chain([self.counted, self.in_block]))
+        of_blocks.chain([self.counted, self.in_block]).sum()
     }
 
     /// Bytes of the next block.
@@ -267,9 +259,9 @@ impl Writer {
         let mut block = state.last(self.block);
         let begin = block.bytes.len();
         render(&mut block.bytes);
-        state.counted = sum([state.counted, records]);
+        state.counted = [state.counted, records].into_iter().sum();
         let end = block.bytes.len();
-        if end > begin && state.counted != [0, 0] {
+        if end > begin && state.counted != Records::NONE {
             block.ends.push((end, std::mem::take(&mut state.counted)));
         }
         state.bytes += end - begin;
@@ -345,7 +337,7 @@ impl Writer {
             // It has ended; the panic hook reports a panic.
             let _ = thread.join();
         }
-        broken.map_or(Ok([0, 0]), |broken| Err((broken, unwritten)))
+        broken.map_or(Ok(Records::NONE), |broken| Err((broken, unwritten)))
     }
 }
 
@@ -388,7 +380,7 @@ impl Schedule {
         }
         state.waits = Waits::Not;
         let block = state.blocks.pop_front().filter(|block| !block.bytes.is_empty());
-        state.in_block = block.as_ref().map_or([0, 0], |block| block.records_beyond(0));
+        state.in_block = block.as_ref().map_or(Records::NONE, |block| block.records_beyond(0));
         block
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::database::{Bounds, Database, move_aside};
 use super::{SaveOutcome, taken};
+use crate::messages::NotReadable;
 use crate::priority;
 use crate::sync::unix_ns;
 use crate::text::Escaped;
@@ -159,16 +160,16 @@ impl InventoryKeeper {
         self.is_changed = true;
     }
 
-    /// Counts connections that are not readable; the items (protocol, port and count) are those of the run until
+    /// Counts connections that are not readable; the items are those of the run until
     /// this time.
-    pub fn unreadable(&mut self, items: &[(&'static str, u16, u64)], now_ns: u64) {
-        for (protocol, port, count) in items {
+    pub fn unreadable(&mut self, items: &[NotReadable], now_ns: u64) {
+        for NotReadable { protocol, port, connections } in items {
             let told = self.unreadable.get(&(*protocol, *port)).copied();
-            let new = count.saturating_sub(told.unwrap_or(0));
+            let new = connections.saturating_sub(told.unwrap_or(0));
             if new > 0 {
                 self.reach(now_ns);
                 self.inventory.unreadable(protocol, *port, new);
-                self.unreadable.insert((protocol, *port), *count);
+                self.unreadable.insert((protocol, *port), *connections);
                 self.is_changed = true;
             }
         }

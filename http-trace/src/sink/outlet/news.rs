@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use http_trace_model::event::{Loss, LossUnit};
 
 use super::{OneOutput, Outlet};
-use crate::messages::counted;
+use crate::messages::{Records, counted};
 use crate::sink::deliver::Delivery;
 use crate::sink::failing::News;
-use crate::sink::writer::Records;
 use crate::sync::lock;
 
 /// Least time between two reports, which say how many were lost meanwhile.
@@ -108,11 +107,11 @@ impl Outlet {
 
 /// What was dropped at a full queue.
 pub fn queue_losses(
-    [events, alerts]: Records,
+    records: Records,
     since_ns: u64,
     until_ns: u64,
 ) -> impl Iterator<Item = Loss> + Clone {
-    let counts = [(events, LossUnit::Events), (alerts, LossUnit::Alerts)].into_iter();
+    let counts = [(records.events, LossUnit::Events), (records.alerts, LossUnit::Alerts)].into_iter();
     counts.filter(|(count, _)| *count > 0).map(move |(count, unit)| Loss {
         count,
         unit,

@@ -73,9 +73,10 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
     for _ in 2..=200 {
         one.event(&entry, now_ns, &mut written);
     }
-    let ([dropped, _], since_ns) = one.dropped.expect("the queue is full");
+    let (dropped, since_ns) = one.dropped.expect("the queue is full");
+    let dropped = dropped.events;
     // Each is told as what it is.
-    assert!(!one.write([0, 1], [now_ns; 2], &mut written, |_, out| out.push(b'x')));
+    assert!(!one.write(Records::ALERT, [now_ns; 2], &mut written, |_, out| out.push(b'x')));
     // The loss covers the time of what is missing, not of its being dropped.
     assert!(dropped > 0);
     assert_eq!(Some(since_ns), event.request_start_ns);
@@ -88,7 +89,7 @@ fn what_a_full_queue_cost_is_told_in_the_stream_and_at_the_end() {
         one.tell_dropped(now_ns);
     }
     one.event(&entry, now_ns, &mut written);
-    assert_eq!(one.writer.take().expect("open").close(), Ok([0, 0]));
+    assert_eq!(one.writer.take().expect("open").close(), Ok(Records::NONE));
     assert_eq!(written.lost.get(&("output_queue", "events")), Some(&dropped));
     assert_eq!(written.lost.get(&("output_queue", "alerts")), Some(&1));
     let text = String::from_utf8(got.lock().expect("free").clone()).expect("UTF-8");
@@ -127,11 +128,12 @@ fn what_is_due_and_finds_no_room_is_no_loss() {
     let mut dropped = 0;
     for _ in 2..=200 {
         one.event(&entry, testing::TIME_NS, &mut written);
-        dropped = one.dropped.map_or(0, |([events, _], _)| events);
+        dropped = one.dropped.map_or(0, |(records, _)| records.events);
         one.tick(testing::TIME_NS);
     }
     assert!(dropped > 100, "{dropped}");
-    assert_eq!(one.dropped.map(|(counts, _)| counts), Some([dropped, 0]));
+    let expected = Records { events: dropped, alerts: 0 };
+    assert_eq!(one.dropped.map(|(counts, _)| counts), Some(expected));
     assert_eq!(one.lost, dropped);
     one.close(testing::TIME_NS, &mut written);
     drop(release);
@@ -154,7 +156,7 @@ fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     let (release, released) = mpsc::channel();
     let mut of_alert = WrittenCounts::default();
     let mut one = stuck(released, &Arc::default(), &entry, &mut of_alert);
-    assert!(one.write([0, 1], [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x')));
+    assert!(one.write(Records::ALERT, [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x')));
     one.close(testing::TIME_NS, &mut of_alert);
     drop(release);
     assert_eq!(of_alert.lost.get(&("output_queue", "alerts")), Some(&1));

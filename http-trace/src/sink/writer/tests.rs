@@ -39,7 +39,7 @@ fn lines_leave_though_nothing_follows_them() {
         let mut got = Vec::new();
         for lines in ["one\n", "two\nthree\n"] {
             for line in lines.split_inclusive('\n') {
-                let taken = writer.write([1, 0], |out| out.extend_from_slice(line.as_bytes()));
+                let taken = writer.write(Records::EVENT, |out| out.extend_from_slice(line.as_bytes()));
                 assert_eq!(taken, Ok(true));
             }
             got.clear();
@@ -51,7 +51,7 @@ fn lines_leave_though_nothing_follows_them() {
         }
         std::thread::sleep(2 * INTERVAL);
     }
-    assert_eq!(writer.close(), Ok([0, 0]));
+    assert_eq!(writer.close(), Ok(Records::NONE));
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn everything_is_written_in_order_and_in_blocks() {
     for n in 0..50_000_u32 {
         let line = format!("{n}\n");
         expected.extend_from_slice(line.as_bytes());
-        assert_eq!(writer.write([1, 0], |out| out.extend_from_slice(line.as_bytes())), Ok(true));
+        assert_eq!(writer.write(Records::EVENT, |out| out.extend_from_slice(line.as_bytes())), Ok(true));
     }
-    assert_eq!(writer.close(), Ok([0, 0]));
+    assert_eq!(writer.close(), Ok(Records::NONE));
     let blocks: Vec<Vec<u8>> = written.iter().map(|(_, bytes)| bytes).collect();
     assert_eq!(blocks.concat(), expected);
     assert!(blocks.len() < 100, "{} blocks", blocks.len());
@@ -95,17 +95,17 @@ fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded()
     let writer = writer.expect("a thread");
     let line = [b'x'; 1000];
     let taken = (0..1000)
-        .filter(|_| writer.write([1, 0], |out| out.extend_from_slice(&line)).expect("not broken"))
+        .filter(|_| writer.write(Records::EVENT, |out| out.extend_from_slice(&line)).expect("not broken"))
         .count();
     assert!((64..=70).contains(&taken), "{taken} of 1000");
     // As soon as the reader goes on there is room again.
     drop(release);
     let begin = Instant::now();
-    while !writer.write([1, 0], |out| out.extend_from_slice(&line)).expect("not broken") {
+    while !writer.write(Records::EVENT, |out| out.extend_from_slice(&line)).expect("not broken") {
         assert!(begin.elapsed() < LONG);
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(writer.close(), Ok([0, 0]));
+    assert_eq!(writer.close(), Ok(Records::NONE));
 }
 
 /// A disk of so many bytes.
@@ -133,7 +133,7 @@ fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
     let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
     let writer = writer.expect("a thread");
     for line in [b"one\n", b"two\n"] {
-        assert_eq!(writer.write([1, 0], |out| out.extend_from_slice(line)), Ok(true));
+        assert_eq!(writer.write(Records::EVENT, |out| out.extend_from_slice(line)), Ok(true));
     }
     let full = io::Error::from(io::ErrorKind::StorageFull).to_string();
     assert_eq!(next(|| writer.news()), News::Fails(full));
@@ -141,7 +141,7 @@ fn a_full_disk_that_has_room_again_goes_on_within_the_line() {
     disk.lock().expect("free").0 = 99;
     assert_eq!(next(|| writer.news()), News::GoesOn);
     assert_eq!(writer.news(), None, "told once");
-    assert_eq!(writer.close(), Ok([0, 0]));
+    assert_eq!(writer.close(), Ok(Records::NONE));
     assert_eq!(disk.lock().expect("free").1, b"one\ntwo\n");
 }
 
@@ -151,7 +151,7 @@ fn a_full_disk_leaves_the_whole_queue_to_what_comes() {
     let to = Box::new(Disk(Arc::clone(&disk)));
     let writer = Writer::start(to, "x".into(), 1000, WhenFull::Drop, Pace::Lines);
     let writer = writer.expect("a thread");
-    let write = || writer.write([1, 0], |out| out.extend_from_slice(b"123456789\n"));
+    let write = || writer.write(Records::EVENT, |out| out.extend_from_slice(b"123456789\n"));
     // A single line is taken off the queue, and tried again until there is room.
     assert_eq!(write(), Ok(true));
     assert!(matches!(next(|| writer.news()), News::Fails(_)));
@@ -159,7 +159,7 @@ fn a_full_disk_leaves_the_whole_queue_to_what_comes() {
     assert_eq!(taken, 100);
     disk.lock().expect("free").0 = 9999;
     assert_eq!(next(|| writer.news()), News::GoesOn);
-    assert_eq!(writer.close(), Ok([0, 0]));
+    assert_eq!(writer.close(), Ok(Records::NONE));
     assert_eq!(disk.lock().expect("free").1.len(), 1000);
 }
 
@@ -168,13 +168,13 @@ fn a_disk_that_stays_full_is_told_at_the_end() {
     let destination = Box::new(Disk(Arc::default()));
     let writer = Writer::start(destination, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
     let writer = writer.expect("a thread");
-    assert_eq!(writer.write([1, 0], |out| out.extend_from_slice(b"1\n")), Ok(true));
+    assert_eq!(writer.write(Records::EVENT, |out| out.extend_from_slice(b"1\n")), Ok(true));
     assert!(matches!(next(|| writer.news()), News::Fails(_)));
     let begin = Instant::now();
     let (broken, unwritten) = writer.close().expect_err("full");
     assert!(begin.elapsed() < RETRY / 2, "nothing is waited for");
     assert!(matches!(broken, Broken::Failed(_)));
-    assert_eq!(unwritten, [1, 0]);
+    assert_eq!(unwritten, Records::EVENT);
 }
 
 #[test]
@@ -187,20 +187,20 @@ fn events_of_a_block_that_were_written_are_no_loss() {
         let held = lock(&disk);
         // The first two count without a line of their own, as `summary` does.
         for (records, line) in [
-            ([1, 0], ""),
-            ([1, 0], ""),
-            ([1, 0], "123\n"),
-            ([0, 1], "al\n"),
-            ([1, 0], "456\n"),
-            ([0, 1], "7\n"),
-            ([1, 0], ""),
+            (Records::EVENT, ""),
+            (Records::EVENT, ""),
+            (Records::EVENT, "123\n"),
+            (Records::ALERT, "al\n"),
+            (Records::EVENT, "456\n"),
+            (Records::ALERT, "7\n"),
+            (Records::EVENT, ""),
         ] {
             let taken = writer.write(records, |out| out.extend_from_slice(line.as_bytes()));
             assert_eq!(taken, Ok(true));
         }
         drop(held);
         let (_, unwritten) = writer.close().expect_err("full");
-        assert_eq!(unwritten, [2, 1], "{when_full:?}");
+        assert_eq!(unwritten, Records { events: 2, alerts: 1 }, "{when_full:?}");
     }
 }
 
@@ -226,9 +226,9 @@ fn a_destination_that_fails_is_not_called_slow() {
     let to = Box::new(FailsThenHangs(false, stuck));
     let writer = Writer::start(to, "x".into(), 99, WhenFull::Drop, Pace::Blocks);
     let writer = writer.expect("a thread");
-    assert_eq!(writer.write([1, 0], |out| out.push(b'x')), Ok(true));
+    assert_eq!(writer.write(Records::EVENT, |out| out.push(b'x')), Ok(true));
     assert!(matches!(next(|| writer.news()), News::Fails(_)));
-    assert_eq!(writer.close(), Err((Broken::Failed("answered 503".into()), [1, 0])));
+    assert_eq!(writer.close(), Err((Broken::Failed("answered 503".into()), Records::EVENT)));
     drop(release);
 }
 
@@ -247,9 +247,9 @@ fn a_closed_pipe_is_told_apart_from_an_error() {
         let writer =
             Writer::start(Box::new(Fails(kind)), "x".into(), 9, WhenFull::Wait, Pace::Blocks);
         let writer = writer.expect("a thread");
-        let _ = writer.write([1, 0], |out| out.push(b'x'));
+        let _ = writer.write(Records::EVENT, |out| out.push(b'x'));
         let (broken, unwritten) = writer.close().expect_err("broken");
-        assert_eq!(unwritten, [1, 0]);
+        assert_eq!(unwritten, Records::EVENT);
         assert_eq!(broken == Broken::Closed, closed, "{broken:?}");
     }
 }
@@ -265,7 +265,7 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
         let to = Box::new(Stuck(hung));
         let mut writer = Writer::start(to, "hung".into(), 4, when_full, Pace::Lines).expect("one");
         writer.stop = Some(Arc::clone(&stop));
-        let put = |bytes: &'static [u8]| writer.write([1, 0], |out| out.extend_from_slice(bytes));
+        let put = |bytes: &'static [u8]| writer.write(Records::EVENT, |out| out.extend_from_slice(bytes));
         assert_eq!(put(b"a\n"), Ok(true));
         while !lock(&writer.shared.state).blocks.is_empty() {
             std::thread::yield_now();
@@ -276,11 +276,11 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
     stop.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     for writer in &writers {
-        assert_eq!(writer.write([1, 0], |_| panic!("it is full")), Ok(false), "nobody waits");
+        assert_eq!(writer.write(Records::EVENT, |_| panic!("it is full")), Ok(false), "nobody waits");
         writer.end();
     }
     for writer in writers {
-        assert_eq!(writer.close(), Ok([2, 0]));
+        assert_eq!(writer.close(), Ok(Records { events: 2, alerts: 0 }));
     }
     assert!(begun.elapsed() < LAST_WAIT + Duration::from_secs(3), "{:?}", begun.elapsed());
 }
