@@ -42,6 +42,31 @@ const TOOLS: &[(&str, Lookup)] = &[
             ("HEAD", format!("/v2/app{n}/manifests/latest"), 404),
         ]
     }),
+    // Content by its digest, in folders that its first digits name; of a third there is none.
+    ("git/2.47.3", |n| {
+        let name = &digest(n)[..38];
+        let status = if n % 3 == 0 { 404 } else { 200 };
+        vec![("GET", format!("/r.git/objects/{:02}/{name}", n % 100), status)]
+    }),
+    ("Diun/4.28.0 go/1.23", |n| {
+        let signature = format!("/v2/lib/app{n}/manifests/sha256-{}.sig", digest(n));
+        vec![("HEAD", signature, 404), ("GET", format!("/v2/lib/app{n}/tags/list"), 404)]
+    }),
+    ("sigstore/2.4", |n| {
+        vec![("HEAD", format!("/v2/lib/app/manifests/sha256-{}.att", digest(n)), 404)]
+    }),
+    ("python-jenkins/1.8", |n| {
+        let status = if n % 3 == 0 { 404 } else { 200 };
+        vec![("GET", format!("/job/app/{n}/api/json"), status)]
+    }),
+    // What a site tells about itself.
+    ("node", |n| {
+        vec![
+            ("GET", format!("/.well-known/agent-{n}.json"), 404),
+            ("GET", "/llms.txt".to_owned(), 404),
+            ("GET", "/AGENTS.md".to_owned(), 404),
+        ]
+    }),
     ("pip/24.0", |n| vec![("GET", format!("/simple/pkg{n}/"), 404)]),
     ("Apache-Maven/3.9.6", |n| {
         let path = format!("/internal/org/example/lib{n}/1.0/lib{n}-1.0.pom");

@@ -241,6 +241,12 @@ const ORDINARY: &[&str] = &[
     // Whole queries, for programs that are asked in SQL.
     "/api/3/action/datastore_search_sql?sql=SELECT%20*%20FROM%20%22a%22%20UNION%20ALL%20SELECT%20*%20FROM%20%22b%22",
     "/fixtures/-/query?sql=select+*+from+a+where+id+in+(select+pk+from+b)",
+    "/api/v3/query_sql?db=sensors&q=SELECT%20*%20FROM%20home%20WHERE%20room%3D%27Kitchen%27%20AND%20temp%3E20",
+    "/api/v3/query_sql?q=SELECT%20a%20FROM%20information_schema.columns%20WHERE%20b%20%3D%20%27home%27&format=json",
+    "/?query=SELECT%20*%20FROM%20information_schema.tables%20LIMIT%201&user=default",
+    "/fixtures?sql=select+name+from+sqlite_master+where+type%3D%27table%27",
+    "/fixtures.json?sql=select+a+from+t+union+select+b+from+u",
+    "/exec?query=SELECT%20*%20FROM%20a%20UNION%20SELECT%20*%20FROM%20b",
     "/exp?query=select+*+from+trades+where+x+in+(select+y+from+z)",
     "/superset/explore/?form_data=%7B%22sqlExpression%22%3A%22case%20when%20a%20then%20b%20end%22%7D",
     "/swagger-ui/index.html?url=http://localhost:8080/v3/api-docs",
@@ -335,6 +341,44 @@ fn ordinary_targets_are_no_attempts() {
 }
 
 /// What makes a target ordinary for a program does not hide an attack beside it.
+/// Files of a host, uploads and editors, where the page before or the session says that a person is at work.
+#[test]
+fn who_works_in_a_panel_is_no_attacker() {
+    let requests = [
+        ("GET", "/syslog/save_log.cgi?view=1&extra=/var/log/miniserv.error", "https://panel:10000/syslog/"),
+        ("GET", "/apache/manual_form.cgi?virt=&file=/etc/apache2/ports.conf", "https://panel:10000/apache/"),
+        ("GET", "/cpsess1234567890/download?skipencode=1&file=%2fhome%2fu%2fpublic_html%2fwp-config.php", "-"),
+        ("GET", "/smb/file-manager/edit/subscriptionId/1?currentDir=%2Fhttpdocs&file=wp-config.php", "https://panel/smb/"),
+        ("GET", "/radarr/api/v3/filesystem?path=%2Fvar%2Flog%2F", "https://panel/radarr/settings"),
+        ("POST", "/customer/address_file/upload", "https://shop/customer/address/new/"),
+        ("POST", "/wp-json/batch/v1?_locale=user", "https://blog/wp-admin/post.php"),
+        ("POST", "/index.php?option=com_jce&task=plugin.rpc", "https://blog/"),
+        ("GET", "/wsfed/passive?wa=wsignin1.0&wctx=rm%3D0", "-"),
+        ("POST", "/graphql?query=x", "-"),
+    ];
+    let line = |client, (method, target, referrer): (&str, &str, &str)| {
+        let line = log_line(client, 0, (method, target), 200, BROWSER);
+        line.replacen("\"-\"", &format!("\"{referrer}\""), 1)
+    };
+    let raised = |target: &str, alerts: &[(String, u64)]| {
+        assert!(alerts.iter().all(|(_, severity)| *severity == 0), "{target}: {alerts:?}");
+    };
+    let log: String = requests.into_iter().enumerate().map(|(n, asked)| line(n, asked)).collect();
+    alerts_of_log(&log).iter().for_each(|(n, alerts)| raised(requests[*n].1, alerts));
+    // What they lead to is all that is excused.
+    let attacks = [
+        ("GET", "/syslog/save_log.cgi?view=1&file=/etc/shadow", "-"),
+        ("GET", "/cpsess1234567890/x?file=../../../../etc/passwd", "-"),
+        ("GET", "/radarr/api/v3/filesystem?path=../../../etc/passwd", "https://panel/radarr/"),
+    ];
+    let log: String = attacks.into_iter().enumerate().map(|(n, asked)| line(n, asked)).collect();
+    let alerts = alerts_of_log(&log);
+    for (n, (_, target, _)) in attacks.into_iter().enumerate() {
+        let told = alerts.get(&n).is_some_and(|all| all.iter().any(|(_, severity)| *severity > 3));
+        assert!(told, "{target}: {alerts:?}");
+    }
+}
+
 #[test]
 fn an_attack_beside_what_a_program_is_asked_is_seen() {
     let targets = [
