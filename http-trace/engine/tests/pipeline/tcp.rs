@@ -182,6 +182,25 @@ fn data_with_syn_and_fin() {
     check("fast open, and FIN with data", &talk, &TWO);
 }
 
+/// A closed port answers a SYN with data by a RST that acknowledges them, at sequence number 0 (RFC 9293 §3.10.7.1).
+#[test]
+fn a_request_in_a_syn_can_be_refused() {
+    let one = get("/1");
+    let refused = |ack: u32| {
+        let mut talk = syn_with(Talk::new(), 1001, &one);
+        talk.server = 0;
+        let mut rst = talk.seg(Side::Server, b"").flag(flag::RST);
+        rst.ack = Some(ack);
+        talk.push(rst)
+    };
+    let end = 1001 + one.len() as u32;
+    check("refused", &refused(end), &["(finish)", "GET /1 -> Reset"]);
+    check("a RST of somebody else", &refused(end + 7), &["(finish)", "GET /1 -> Unseen"]);
+    // The server answers all the same: the RST was forged.
+    let talk = syn_ack(refused(end), 500_001, one.len()).s(&ok("hello")).c(&get("/2")).s(&ok("ab"));
+    check("disproved", &talk, &TWO);
+}
+
 #[test]
 fn a_tuple_is_used_again() {
     let second = |mut talk: Talk, client, server| {

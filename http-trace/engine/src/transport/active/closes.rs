@@ -119,6 +119,13 @@ impl Active {
             (0, _) => env.now_ns,
             (reset_ns, _) => reset_ns,
         };
+        for d in 0..2 {
+            // An end that refused a SYN with data has sent nothing else.
+            if tcp.reset[d] && !tcp.link.known[d] {
+                tcp.link.known[d] = true;
+                tcp.link.set_start(d, tcp.next[d]);
+            }
+        }
         let witness = self.witness(tcp, why, since_ns);
         let cx = &mut env.cx(&mut tcp.link);
         self.protocol.finish(cx, end, tcp.fin, &witness);

@@ -237,10 +237,17 @@ impl Connection {
     /// Handles a RST from an end that has sent nothing else.
     pub(super) fn refused(&mut self, env: &mut Env<'_>, d: usize, header: &RecordHeader) {
         let o = 1 - d;
-        let answers =
-            header.has(flag::ACK) && self.tcp.link.known[o] && header.ack == self.tcp.next[o];
-        if self.tcp.payload || !answers || self.tcp.link.start(o).is_none() {
+        let is_placed = header.ack == self.next(o) && self.tcp.link.start(o).is_some();
+        if !header.has(flag::ACK) || !self.tcp.link.known[o] || !is_placed {
             env.stats.ignored_segments += 1;
+            return;
+        }
+        if self.tcp.payload {
+            // It refuses the data of a SYN (RFC 7413); an answer to the SYN may still disprove it.
+            self.tcp.reset[d] = true;
+            if let Some(active) = self.flight.active_mut() {
+                active.reset_ns = env.now_ns.max(1);
+            }
             return;
         }
         self.tcp.closed = true;
