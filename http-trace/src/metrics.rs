@@ -87,9 +87,9 @@ impl Family {
         label: &'static str,
         values: impl IntoIterator<Item = (impl AsRef<str>, u64)>,
     ) -> Self {
-        let series = values.into_iter().map(|(of, value)| {
-            (format!("{label}=\"{}\"", escaped(of.as_ref())), value as f64)
-        });
+        let series = values
+            .into_iter()
+            .map(|(of, value)| (format!("{label}=\"{}\"", escaped(of.as_ref())), value as f64));
         Family { name, meaning, series: series.collect() }
     }
 

@@ -4,9 +4,9 @@
 //! # Layout
 //! - [`known`] numbers common field names, [`head`] holds decoded heads, [`fields`] parses single
 //!   field values, [`target`] splits a request target.
-//! - [`forwarding`] parses the entries of fields that proxies set.
 //! - [`process`] is a process at one end of a connection, and its workload.
 //! - [`event`] defines events, losses and the engine's output.
+//! - [`forwarding`] parses the entries of fields that proxies set.
 //! - [`endpoint`] turns paths into templates, names services, and parses lists of endpoints.
 //! - [`community`] computes Community IDs.
 //! - [`field`] is the table of all fields: the source of names, types and values for writers,

@@ -378,8 +378,9 @@ impl OneOutput {
         // The interval of a loss covers request and response, either of which a user may search for.
         let first_ns =
             event.request_start_ns.map_or(event.time_ns, |start| start.min(event.time_ns));
-        let had_room =
-            self.write(Records::EVENT, [first_ns, now_ns], written, |render, out| render.event(entry, out));
+        let had_room = self.write(Records::EVENT, [first_ns, now_ns], written, |render, out| {
+            render.event(entry, out)
+        });
         if !had_room {
             self.render.missed(entry);
         }

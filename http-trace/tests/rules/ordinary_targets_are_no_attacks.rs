@@ -345,10 +345,26 @@ fn ordinary_targets_are_no_attempts() {
 #[test]
 fn who_works_in_a_panel_is_no_attacker() {
     let requests = [
-        ("GET", "/syslog/save_log.cgi?view=1&extra=/var/log/miniserv.error", "https://panel:10000/syslog/"),
-        ("GET", "/apache/manual_form.cgi?virt=&file=/etc/apache2/ports.conf", "https://panel:10000/apache/"),
-        ("GET", "/cpsess1234567890/download?skipencode=1&file=%2fhome%2fu%2fpublic_html%2fwp-config.php", "-"),
-        ("GET", "/smb/file-manager/edit/subscriptionId/1?currentDir=%2Fhttpdocs&file=wp-config.php", "https://panel/smb/"),
+        (
+            "GET",
+            "/syslog/save_log.cgi?view=1&extra=/var/log/miniserv.error",
+            "https://panel:10000/syslog/",
+        ),
+        (
+            "GET",
+            "/apache/manual_form.cgi?virt=&file=/etc/apache2/ports.conf",
+            "https://panel:10000/apache/",
+        ),
+        (
+            "GET",
+            "/cpsess1234567890/download?skipencode=1&file=%2fhome%2fu%2fpublic_html%2fwp-config.php",
+            "-",
+        ),
+        (
+            "GET",
+            "/smb/file-manager/edit/subscriptionId/1?currentDir=%2Fhttpdocs&file=wp-config.php",
+            "https://panel/smb/",
+        ),
         ("GET", "/radarr/api/v3/filesystem?path=%2Fvar%2Flog%2F", "https://panel/radarr/settings"),
         ("POST", "/customer/address_file/upload", "https://shop/customer/address/new/"),
         ("POST", "/wp-json/batch/v1?_locale=user", "https://blog/wp-admin/post.php"),

@@ -176,9 +176,15 @@ const TARGETS: &[(&str, &str)] = &[
     ("GET", "/reports/data/opt/data/containers/config/data-collection-agent/.dca"),
     ("POST", "/dataservice/smartLicensing/uploadAck"),
     ("GET", "/cpsess9999999999/json-api/version"),
-    ("GET", "/jsonapi/node/article?filter[t][condition][path]=title&filter[t][condition][operator]=IN&filter[t][condition][value][%60]=x"),
+    (
+        "GET",
+        "/jsonapi/node/article?filter[t][condition][path]=title&filter[t][condition][operator]=IN&filter[t][condition][value][%60]=x",
+    ),
     ("POST", "/owa/mastermailbox%40outlook.com/powershell"),
-    ("GET", "/helpdesk/WebObjects/Helpdesk.woa/wo/bogus.wo/abc/1.0?badparam=/ajax/&wopage=LoginPref"),
+    (
+        "GET",
+        "/helpdesk/WebObjects/Helpdesk.woa/wo/bogus.wo/abc/1.0?badparam=/ajax/&wopage=LoginPref",
+    ),
     ("GET", "/tunnel.aspx?cmd=connect&target=10.0.0.1&port=445"),
     ("POST", "/actuator/shutdown"),
     ("POST", "/actuator/restart"),

@@ -111,7 +111,8 @@ pub fn queue_losses(
     since_ns: u64,
     until_ns: u64,
 ) -> impl Iterator<Item = Loss> + Clone {
-    let counts = [(records.events, LossUnit::Events), (records.alerts, LossUnit::Alerts)].into_iter();
+    let counts =
+        [(records.events, LossUnit::Events), (records.alerts, LossUnit::Alerts)].into_iter();
     counts.filter(|(count, _)| *count > 0).map(move |(count, unit)| Loss {
         count,
         unit,

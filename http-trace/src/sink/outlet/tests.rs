@@ -156,7 +156,9 @@ fn what_a_reader_that_is_stuck_to_the_end_cost_is_counted() {
     let (release, released) = mpsc::channel();
     let mut of_alert = WrittenCounts::default();
     let mut one = stuck(released, &Arc::default(), &entry, &mut of_alert);
-    assert!(one.write(Records::ALERT, [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x')));
+    assert!(
+        one.write(Records::ALERT, [testing::TIME_NS; 2], &mut of_alert, |_, out| out.push(b'x'))
+    );
     one.close(testing::TIME_NS, &mut of_alert);
     drop(release);
     assert_eq!(of_alert.lost.get(&("output_queue", "alerts")), Some(&1));

@@ -39,7 +39,8 @@ fn lines_leave_though_nothing_follows_them() {
         let mut got = Vec::new();
         for lines in ["one\n", "two\nthree\n"] {
             for line in lines.split_inclusive('\n') {
-                let taken = writer.write(Records::EVENT, |out| out.extend_from_slice(line.as_bytes()));
+                let taken =
+                    writer.write(Records::EVENT, |out| out.extend_from_slice(line.as_bytes()));
                 assert_eq!(taken, Ok(true));
             }
             got.clear();
@@ -61,7 +62,10 @@ fn everything_is_written_in_order_and_in_blocks() {
     for n in 0..50_000_u32 {
         let line = format!("{n}\n");
         expected.extend_from_slice(line.as_bytes());
-        assert_eq!(writer.write(Records::EVENT, |out| out.extend_from_slice(line.as_bytes())), Ok(true));
+        assert_eq!(
+            writer.write(Records::EVENT, |out| out.extend_from_slice(line.as_bytes())),
+            Ok(true)
+        );
     }
     assert_eq!(writer.close(), Ok(Records::NONE));
     let blocks: Vec<Vec<u8>> = written.iter().map(|(_, bytes)| bytes).collect();
@@ -95,7 +99,9 @@ fn a_stuck_reader_costs_events_but_never_the_producer_and_memory_stays_bounded()
     let writer = writer.expect("a thread");
     let line = [b'x'; 1000];
     let taken = (0..1000)
-        .filter(|_| writer.write(Records::EVENT, |out| out.extend_from_slice(&line)).expect("not broken"))
+        .filter(|_| {
+            writer.write(Records::EVENT, |out| out.extend_from_slice(&line)).expect("not broken")
+        })
         .count();
     assert!((64..=70).contains(&taken), "{taken} of 1000");
     // As soon as the reader goes on there is room again.
@@ -265,7 +271,8 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
         let to = Box::new(Stuck(hung));
         let mut writer = Writer::start(to, "hung".into(), 4, when_full, Pace::Lines).expect("one");
         writer.stop = Some(Arc::clone(&stop));
-        let put = |bytes: &'static [u8]| writer.write(Records::EVENT, |out| out.extend_from_slice(bytes));
+        let put =
+            |bytes: &'static [u8]| writer.write(Records::EVENT, |out| out.extend_from_slice(bytes));
         assert_eq!(put(b"a\n"), Ok(true));
         while !lock(&writer.shared.state).blocks.is_empty() {
             std::thread::yield_now();
@@ -276,7 +283,11 @@ fn hung_destinations_are_left_together_once_the_run_is_to_end() {
     stop.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     for writer in &writers {
-        assert_eq!(writer.write(Records::EVENT, |_| panic!("it is full")), Ok(false), "nobody waits");
+        assert_eq!(
+            writer.write(Records::EVENT, |_| panic!("it is full")),
+            Ok(false),
+            "nobody waits"
+        );
         writer.end();
     }
     for writer in writers {
