@@ -462,7 +462,7 @@ fn the_same_numbers_long_after_are_another_connection() {
     for days in [1, 50] {
         let mut talk = visit("/1", "hello");
         for mut seg in visit("/2", "ab").segs {
-            seg.time_ns += days * 86_400_000 * crate::talk::MS;
+            seg.time_ns += days * 86_400_000 * MS;
             talk.segs.push(seg);
         }
         check("later", &talk, &TWO);
