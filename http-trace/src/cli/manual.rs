@@ -1,6 +1,5 @@
 //! Text of help and manual pages other than option descriptions: filters, examples, exit statuses,
-//! environment
-//! and files. Prints nothing.
+//! environment and files. Prints nothing.
 
 use std::io::{self, Write};
 

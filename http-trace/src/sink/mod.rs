@@ -7,7 +7,8 @@
 //! - [`json`], [`pretty`], `tracee`, `tracee_v1`, `eve`, `zeek`, `csv`, `otlp`, [`report`] and [`counts`]: the formats.
 //!   [`time`]: writes times. `flow_id`: flow ids as other tools compute them.
 //! - [`outlet`]: all outputs of a run. [`writer`]: the queue and thread of one. [`log_file`]: a file that may be
-//!   rotated. [`whole_file`]: one that is replaced. [`deliver`]: sends alerts elsewhere. `failing`: whether one of these fails, and whether that was reported.
+//!   rotated. [`whole_file`]: one that is replaced. [`deliver`]: sends alerts elsewhere. `failing`: whether one of these
+//!   fails, and whether that was reported.
 
 pub mod choice;
 pub mod counts;

@@ -1,5 +1,6 @@
-//! Runs a program for each state of an alert, with the record on its standard input, one process at a time, without capabilities. Checks
-//! at the start that the program exists, because the first alert may be days away. Must not use a shell.
+//! Runs a program for each state of an alert, with the record on its standard input, one process at a time, without
+//! capabilities. Checks at the start that the program exists, because the first alert may be days away. Must not use a
+//! shell.
 
 use std::io::{self, Write};
 use std::io::{BufRead, Read};
