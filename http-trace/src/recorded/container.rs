@@ -1,6 +1,6 @@
 //! Takes a log line out of the envelope in which a container's runtime keeps it: CRI (`TIME STREAM TAG LINE`, by
-//! containerd and CRI-O) or Docker's json-file, and away from what commands that show it write before it. Knows no format of
-//! the lines.
+//! containerd and CRI-O) or Docker's json-file, and away from what commands that show it write before it. Knows no
+//! format of the lines.
 
 use serde_json::Value;
 

@@ -8,7 +8,8 @@
 //!   scene; [`mangle`]: what a network does to segments; [`pieces`]: IP fragments; [`layers`],
 //!   [`tunnels`], [`vlans`]: headers around a packet.
 //! - [`twins`]: two connections at once with equal addresses and ports.
-//! - [`pcap`], [`files`]: capture files, plain and in every variant; [`flood`]: captures that are meant to exhaust the reader.
+//! - [`pcap`], [`files`]: capture files, plain and in every variant; [`flood`]: captures that are meant to
+//!   exhaust the reader.
 //! - [`api_server`]: an API server of Kubernetes that lists and watches pods.
 #![forbid(unsafe_code)]
 
