@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::iter::Sum;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use crate::ban::Counts;
@@ -24,12 +25,18 @@ impl Records {
     pub const ALERT: Self = Records { events: 0, alerts: 1 };
 }
 
+impl AddAssign for Records {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.alerts += more.alerts;
+    }
+}
+
 impl Sum for Records {
     fn sum<I: Iterator<Item = Self>>(records: I) -> Self {
-        records.fold(Records::NONE, |sum, records| Records {
-            events: sum.events + records.events,
-            alerts: sum.alerts + records.alerts,
-        })
+        let mut sum = Records::NONE;
+        records.for_each(|more| sum += more);
+        sum
     }
 }
 
@@ -399,8 +406,8 @@ const ADVICE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. At
-/// most three ports per protocol are named.
+/// Formats `not readable: 398 TLS on :443, 14 HTTP/2 on :8443`; `None` if there are none. At most three
+/// ports per protocol are named.
 pub fn unreadable(items: &[NotReadable]) -> Option<String> {
     protocols(items).map(|protocols| format!("not readable: {protocols}"))
 }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use http_trace_model::endpoint::is_uuid;
-use http_trace_model::forwarding::{element, node, split};
+use http_trace_model::forwarding;
 use http_trace_model::head::Headers;
 use http_trace_model::known::Known;
 
@@ -243,11 +243,11 @@ pub fn label_archive<'a>(path: &'a [u8], host: &[u8]) -> Option<&'a [u8]> {
 /// unverified claim of the sender.
 pub fn forwarded_client(headers: &Headers) -> Option<IpAddr> {
     let client = if let Some(value) = headers.first_known(Known::X_FORWARDED_FOR) {
-        node(value.split(|b| *b == b',').next()?.trim_ascii())
+        forwarding::node(value.split(|b| *b == b',').next()?.trim_ascii())
     } else if let Some(value) = headers.first_known(Known::FORWARDED) {
-        element(split(value, b',').first()?)
+        forwarding::element(forwarding::split(value, b',').first()?)
     } else {
-        node(headers.first_known(Known::X_REAL_IP)?.trim_ascii())
+        forwarding::node(headers.first_known(Known::X_REAL_IP)?.trim_ascii())
     };
     client.map(|client| client.ip)
 }

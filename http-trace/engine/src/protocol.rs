@@ -31,8 +31,8 @@ use crate::stats::{Losses, Stats, Unreadable};
 /// State of a connection that transport and protocol share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
-    /// Sequence numbers of each direction's first byte, valid if `start_known`; with `expects`, of the client's also where
-    /// it is expected.
+    /// Sequence numbers of each direction's first byte, valid if `start_known`; the client's also while it is
+    /// [expected](Self::expected).
     start: [u32; 2],
     /// Whether each direction's position is known.
     pub known: [bool; 2],

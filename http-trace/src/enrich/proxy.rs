@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use http_trace_model::event::{Forwarded, HttpEvent};
-use http_trace_model::forwarding::{element, node, split};
+use http_trace_model::forwarding;
 use http_trace_model::head::Headers;
 
 /// Name of the flag of a request whose forwarding fields name different clients.
@@ -105,7 +105,7 @@ fn client_of(field: &str, headers: &Headers, trusted: &Trusted) -> Option<Option
     let mut hops = 0;
     for line in lines.into_iter().rev() {
         let entries = match field {
-            FORWARDED => split(line, b','),
+            FORWARDED => forwarding::split(line, b','),
             _ => line.split(|b| *b == b',').collect(),
         };
         for entry in entries.into_iter().rev() {
@@ -117,7 +117,10 @@ fn client_of(field: &str, headers: &Headers, trusted: &Trusted) -> Option<Option
             if hops > MOST_HOPS {
                 return Some(client);
             }
-            let hop = if field == FORWARDED { element(entry) } else { node(entry) };
+            let hop = match field {
+                FORWARDED => forwarding::element(entry),
+                _ => forwarding::node(entry),
+            };
             // The client behind a hidden hop is unknown; the hop to its right is the nearest known one.
             let Some(address) = hop else { return Some(client) };
             client = Some(address);

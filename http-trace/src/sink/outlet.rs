@@ -352,7 +352,7 @@ impl Outlet {
             if let Some((name, why)) = &one.failure {
                 self.written.failed(name, why, lost);
             } else if one.closed {
-                self.written.unread = [self.written.unread, lost].into_iter().sum();
+                self.written.unread += lost;
             }
         }
         // What was rejected at the very end.
@@ -402,7 +402,7 @@ impl OneOutput {
             Ok(true) => return true,
             Ok(false) => {
                 let (counts, since_ns) = self.dropped.get_or_insert((Records::NONE, first_ns));
-                *counts = [*counts, records].into_iter().sum();
+                *counts += records;
                 *since_ns = first_ns.min(*since_ns);
                 self.lost += records.events;
                 // Counted at once: the stream may not be read for long, or never again.

@@ -259,7 +259,7 @@ impl Writer {
         let mut block = state.last(self.block);
         let begin = block.bytes.len();
         render(&mut block.bytes);
-        state.counted = [state.counted, records].into_iter().sum();
+        state.counted += records;
         let end = block.bytes.len();
         if end > begin && state.counted != Records::NONE {
             block.ends.push((end, std::mem::take(&mut state.counted)));

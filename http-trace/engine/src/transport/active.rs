@@ -224,7 +224,8 @@ impl Active {
                         }
                     }
                     if unheard && self.protocol.is_quiet() {
-                        // As if they had not waited: between messages, no more than this is remembered.
+                        // What waited in vain is framed as if it had come one by one: between two messages, a connection
+                        // at rest remembers no more than this.
                         let next = [0, 1].map(|d| self.protocol.next(d));
                         let memory = self.protocol.memory();
                         self.protocol = Implementation::resume(&memory, &tcp.link, next);

@@ -127,7 +127,7 @@ pub(super) const OWN: &[Field<HttpEvent>] = &[
         }),
     field("http_trace.rules", Kind::Texts(1), "detection", "Ids of the rules that this response counted for")
         .get(|v| Some(Value::Names(&v.record.rules)).filter(|_| !v.record.rules.is_empty())),
-    always("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments; of a body that the kernel skips, none are counted.")
+    always("http_trace.retransmissions", NUMBER, "TCP sequence numbers", "Copies of this response's segments; where the kernel skips a body, possibly fewer than passed.")
         .get(|v| Some(Value::Number(v.record.retransmissions.into()))),
     always("http_trace.hook", Kind::OneOf(&Hook::NAMES), "hook", "Hook at which the response's head was captured.")
         .get(|v| Some(Value::word(v.record.hook.name()))),

@@ -243,10 +243,14 @@ impl Connection {
             return;
         }
         if self.tcp.payload {
-            // It refuses the data of a SYN (RFC 7413); an answer to the SYN may still disprove it.
-            self.tcp.reset[d] = true;
-            if let Some(active) = self.flight.active_mut() {
-                active.reset_ns = env.now_ns.max(1);
+            // It refuses the data of a SYN (RFC 7413), if it is at 0 and its peer has acknowledged nothing (RFC 9293
+            // §3.10.7.1); an answer to the SYN may still disprove it.
+            match self.flight.active_mut() {
+                Some(active) if self.tcp.next[d] == 0 => {
+                    self.tcp.reset[d] = true;
+                    active.reset_ns = env.now_ns.max(1);
+                }
+                _ => env.stats.ignored_segments += 1,
             }
             return;
         }
